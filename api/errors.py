@@ -1,0 +1,199 @@
+"""One error shape for everything that can go wrong, and its documentation in OpenAPI."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from redis import RedisError
+from starlette.exceptions import HTTPException
+
+from jobs.errors import AtelierError, BadInput, NotFound, TooLarge, Unavailable
+from jobs.schemas import HTTPS_URL, IMAGE_ID, IMAGE_REF, JOB_ID, ErrorAnswer
+from jobs.style_transfer import BUILTIN_STYLE
+
+log = logging.getLogger("atelier.api")
+
+MEANINGS: dict[int, tuple[str, str, str]] = {  # status: when, example code, example message
+    400: ("The body is not JSON, or not a form.", "invalid_json", "The body is not valid JSON: Expecting value."),
+    404: (
+        "There is no such thing.",
+        "job_not_found",
+        "There is no such job; it may have been deleted or have expired.",
+    ),
+    409: (
+        "The state of the thing does not allow it.",
+        "job_not_finished",
+        "The job has not finished; cancel it first.",
+    ),
+    413: ("Too many bytes or pixels.", "body_too_large", "The body is larger than 25000000 bytes."),
+    415: (
+        "The body is of another type than this endpoint takes.",
+        "unsupported_media_type",
+        "Send a JSON object with Content-Type: application/json.",
+    ),
+    416: ("No such range of bytes.", "range_not_satisfiable", "The picture has 1024 bytes."),
+    422: (
+        "A field cannot be used; the message names it and what is allowed.",
+        "invalid_request",
+        "size: Input should be less than or equal to 2048.",
+    ),
+    429: (
+        "The queue is full; `Retry-After` says when to try again.",
+        "queue_full",
+        "The queue 'gpu' is full; try again.",
+    ),
+    503: (
+        "Redis, storage or every worker is away; `Retry-After` says when to try again.",
+        "redis_unavailable",
+        "The job store does not answer; try again shortly.",
+    ),
+}
+HTTP_CODES = {400: "invalid_form", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+EVENT_ID = r"^[0-9]{1,15}-[0-9]{1,15}$"
+VISIBLE_ASCII = r"^[\x21-\x7e]+$"
+WEBHOOK_URL = "a public https URL, such as https://example.com/hooks/atelier"
+PATTERNS = {  # what a person reads instead
+    IMAGE_REF: "an img_… id of an upload, a data:image/…;base64,… URL or an https: URL",
+    IMAGE_ID: "img_ and 64 of the digits 0-9 and a-f",
+    JOB_ID: "job_ and 24 of the digits 0-9 and a-f",
+    HTTPS_URL: WEBHOOK_URL,
+    BUILTIN_STYLE: "builtin:0 to builtin:25",
+    EVENT_ID: "the id of an event, such as 1767225600000-0",
+    VISIBLE_ASCII: "visible ASCII characters without spaces",
+}
+MAX_PROBLEMS = 20  # a body may have a million wrong fields; the answer names the first of them
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def error_responses(*statuses: int, also: Responses | None = None) -> Responses:
+    """The `responses` of a route that may answer with these statuses, and those of `also`."""
+    return {**(also or {}), **{status: _documented(status) for status in statuses}}
+
+
+def _documented(status: int) -> dict[str, Any]:
+    when, code, message = MEANINGS[status]
+    example = {"error": {"code": code, "message": message, "details": {}}}
+    answer: dict[str, Any] = {
+        "model": ErrorAnswer,
+        "description": when,
+        "content": {"application/json": {"example": example}},
+    }
+    if status in (429, 503):
+        answer["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+    return answer
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Turn every exception an endpoint can raise into the one error shape; `watch` sees to those nobody foresaw."""
+    app.add_exception_handler(AtelierError, _atelier_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RedisError, _redis_error)
+
+
+@contextmanager
+def naming(field: str) -> Iterator[None]:
+    """Puts the request's field in front of what is wrong with it."""
+    try:
+        yield
+    except (BadInput, NotFound, TooLarge) as error:
+        error.message = f"{field}: {error.message}"
+        error.details = {"field": field, **error.details}
+        raise
+
+
+def answer(status: int, code: str, message: str, headers: dict[str, str] | None = None, **details: Any) -> JSONResponse:
+    """An error answer."""
+    content = {"error": {"code": code, "message": message, "details": details}}
+    return JSONResponse(content, status_code=status, headers=headers)
+
+
+def _atelier_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AtelierError)
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+    return JSONResponse({"error": error.as_dict()}, status_code=error.status, headers=headers)
+
+
+def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    found = error.errors()
+    if found[0]["type"] == "json_invalid":
+        return answer(400, "invalid_json", f"The body is not valid JSON: {found[0]['ctx']['error']}.")
+    if found[0]["type"] == "model_attributes_type" and isinstance(error.body, bytes):  # FastAPI left it as it came
+        return answer(415, "unsupported_media_type", "Send a JSON object with Content-Type: application/json.")
+    fields: dict[str, list[str]] = {}
+    for problem in found[:MAX_PROBLEMS]:
+        messages = fields.setdefault(_field(problem), [])
+        message = _message(problem)
+        messages += [message] if message not in messages else []
+    problems = [{"field": field, "message": ", or ".join(messages)} for field, messages in fields.items()]
+    first = problems[0]
+    message = f"{first['field']}: {first['message'].rstrip('.')}."
+    return answer(422, "invalid_request", message, field=first["field"], errors=problems)
+
+
+def _message(problem: dict[str, Any]) -> str:
+    """What is allowed, in words for a person."""
+    match problem["type"]:
+        case "string_pattern_mismatch":
+            pattern = problem["ctx"]["pattern"]
+            return f"Input should be {PATTERNS.get(pattern, f'of the form {pattern}')}"
+        case "missing" if problem["loc"] == ("body",):
+            return "A JSON object is required"
+        case "extra_forbidden":
+            return "There is no such field here, or the method does not use it"
+        case "model_type" | "model_attributes_type":
+            return "Input should be a JSON object"
+        case "value_error" if problem["loc"][-1] == "file":
+            return "Input should be a file, sent as multipart/form-data"
+        case _:
+            return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _field(problem: dict[str, Any]) -> str:
+    """The path of a field as the user wrote it, without the tags of a union's branches, which look like <fast>."""
+    where, *path = (str(part) for part in problem["loc"])
+    path += [problem["ctx"]["field"]] if "field" in problem.get("ctx", {}) else []
+    named = ".".join(part for part in path if not part.startswith("<"))[:100]
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in named) or where
+
+
+def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return answer(404, "not_found", "There is no such path; /docs lists those there are.")
+    if error.status_code == 405:
+        allowed = _methods(request, error)
+        message = f"{request.method} is not for this path, which takes {allowed}."
+        return answer(405, "method_not_allowed", message, {"Allow": allowed})
+    if error.detail == "There was an error parsing the body":  # FastAPI's word for every other failure of json.loads
+        message = (
+            "The body is not valid JSON: it is not UTF-8, is nested too deeply or has a number with too many digits."
+        )
+        return answer(400, "invalid_json", message)
+    code = HTTP_CODES.get(error.status_code, "bad_request")
+    return answer(error.status_code, code, f"{error.detail.rstrip('.')}.", dict(error.headers or {}) or None)
+
+
+def _methods(request: Request, error: HTTPException) -> str:
+    """Every method that the path takes; Starlette names those of the first route only."""
+    operations = request.app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None))
+    methods = operations or (error.headers or {}).get("Allow", "GET").split(", ")
+    return ", ".join(sorted(methods)).upper()
+
+
+def _redis_error(request: Request, error: Exception) -> JSONResponse:
+    log.warning("redis is away: %s", type(error).__name__)
+    away = Unavailable("redis_unavailable", "The job store does not answer; try again shortly.")
+    return _atelier_error(request, away)
+
+
+def internal_error(error: Exception) -> JSONResponse:
+    """The answer to what nobody foresaw: the log has the cause, the caller a number to ask with."""
+    log.error("unexpected error", exc_info=error)
+    return answer(500, "internal", "Something went wrong here; the log has it under this request's X-Request-ID.")

@@ -1,0 +1,153 @@
+"""Images in: by upload, `data:` URL or `https:` URL; each is decoded once and stored as an upright 8-bit RGB PNG."""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Path, Response, UploadFile
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.content import PICTURE, IfNoneMatch, Range, serve
+from api.errors import Responses, error_responses, naming
+from api.service import Service, ServiceDep
+from jobs.images import DecodedImage, decode_data_url, decode_image
+from jobs.outbound import fetch
+from jobs.schemas import IMAGE_ID, Image
+
+router = APIRouter(tags=["images"])
+Size = tuple[int, int]  # width, height
+ImageId = Annotated[
+    str,
+    Path(
+        pattern=IMAGE_ID,
+        description="The id of an upload.",
+        examples=["img_" + "0" * 64],
+        json_schema_extra={"format": "image-id"},
+    ),
+]
+
+
+class Upload(BaseModel):
+    """A form with one file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: Annotated[UploadFile, Field(description="PNG, JPEG, WebP, GIF, BMP or TIFF; of several frames the first.")]
+
+
+TYPES = "image/png, image/jpeg, image/webp, image/gif, image/bmp, image/tiff"
+UPLOADED: Responses = {
+    201: {
+        "description": "The image is stored.",
+        "headers": {"Location": {"description": "Its facts.", "schema": {"type": "string"}}},
+    }
+}
+
+# A 25-megapixel picture takes up to 435 MB while it is decoded: one at a time keeps the process under 512 MB.
+_decoding = threading.Lock()
+
+
+@router.post(
+    "/v1/images",
+    status_code=201,
+    summary="Upload an image",
+    responses=error_responses(400, 413, 422, 503, also=UPLOADED),
+    openapi_extra={"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": TYPES}}}}}},
+)
+def upload_image(
+    form: Annotated[Upload, Form(media_type="multipart/form-data")],
+    response: Response,
+    service: ServiceDep,
+) -> Image:
+    """Store an image and get the `img_…` id that requests name it by.
+
+    The same picture always gets the same id. EXIF orientation is applied, alpha is laid over white, and CMYK, 16-bit
+    and palette images become 8-bit RGB.
+    """
+    with naming("file"):
+        decoded = decode(service, form.file.file.read())
+    image = describe_image(service, store_image(service, decoded))
+    response.headers["Location"] = f"/v1/images/{image.id}"
+    return image
+
+
+@router.get("/v1/images/{image_id}", summary="Facts of an upload", responses=error_responses(404, 422, 503))
+def get_image(image_id: ImageId, service: ServiceDep) -> Image:
+    """The size of an uploaded image and how long it is kept."""
+    return describe_image(service, image_id)
+
+
+@router.get(
+    "/v1/images/{image_id}/content",
+    summary="Bytes of an upload",
+    response_class=Response,
+    responses=error_responses(404, 416, 422, 503, also=PICTURE),
+)
+def get_image_content(
+    image_id: ImageId,
+    service: ServiceDep,
+    if_none_match: IfNoneMatch = None,
+    range_: Range = None,
+) -> Response:
+    """The stored PNG; takes `Range` and `If-None-Match`."""
+    sha = image_id.removeprefix("img_")
+    service.jobs.get_image(sha)
+    return serve(service.objects, sha, "image/png", if_none_match, range_)
+
+
+def describe_image(service: Service, image_id: str) -> Image:
+    """An upload as the API shows it; raises `NotFound`."""
+    facts, until = service.jobs.get_image(image_id.removeprefix("img_"))
+    return Image(
+        id=image_id, expires_at=datetime.fromtimestamp(until / 1000, UTC), url=f"/v1/images/{image_id}/content", **facts
+    )
+
+
+def decode(service: Service, data: bytes) -> DecodedImage:
+    """An image file made safe; raises `BadInput` and `TooLarge`."""
+    with _decoding:
+        return decode_image(data, max_pixels=service.settings.max_pixels)
+
+
+def store_image(service: Service, image: DecodedImage) -> str:
+    """Store a decoded image; returns its `img_…` id. Raises `Unavailable`."""
+    sha = service.objects.put(image.png, "image/png")
+    facts: dict[str, Any] = {
+        "width": image.width,
+        "height": image.height,
+        "size_bytes": len(image.png),
+        "source_format": image.source_format,
+    }
+    service.jobs.put_image(sha, facts)
+    return f"img_{sha}"
+
+
+def resolve_images(
+    service: Service, references: dict[str, str], check: Callable[[dict[str, Size]], None]
+) -> dict[str, str]:
+    """The `img_…` id of each field's image reference.
+
+    `check` is shown the size of each and may raise. Nothing is stored unless every one of them can be used.
+    """
+    decoded: dict[str, DecodedImage | None] = {}
+    sizes: dict[str, Size] = {}
+    for field, reference in references.items():
+        with naming(field):
+            decoded[field], sizes[field] = _read(service, reference)
+    check(sizes)
+    return {field: store_image(service, image) if image else references[field] for field, image in decoded.items()}
+
+
+def _read(service: Service, reference: str) -> tuple[DecodedImage | None, Size]:
+    """The image of a `data:` or `https:` URL, or None for an upload, which is stored already; and its size."""
+    settings = service.settings
+    if reference.startswith("img_"):
+        facts, _ = service.jobs.get_image(reference.removeprefix("img_"))
+        return None, (facts["width"], facts["height"])
+    if reference.startswith("data:"):
+        data = decode_data_url(reference, max_bytes=settings.max_upload_bytes)
+    else:
+        data = fetch(reference, max_bytes=settings.max_upload_bytes, timeout_s=settings.fetch_timeout_s)
+    image = decode(service, data)
+    return image, (image.width, image.height)

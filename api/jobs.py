@@ -1,0 +1,211 @@
+"""Jobs: look, list, follow, cancel, retry, delete, and fetch what they made."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from api.content import PICTURE, IfNoneMatch, Range, serve
+from api.errors import EVENT_ID, Responses, error_responses
+from api.present import present, present_event
+from api.service import Service, ServiceDep
+from api.submit import JOB_RESPONSES, SubmissionDep, answer_with_job, enqueue
+from jobs.errors import Conflict, NotFound
+from jobs.schemas import JOB_ID, Job, JobPage, Kind, Status
+from jobs.store import Event, Record, follow
+
+router = APIRouter(tags=["jobs"])
+JobId = Annotated[
+    str,
+    Path(
+        pattern=JOB_ID,
+        description="A job's id.",
+        examples=["job_" + "0" * 24],
+        json_schema_extra={"format": "job-id"},
+    ),
+]
+
+
+class JobFilter(BaseModel):
+    """Which jobs to list; a parameter that is not one of these is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Annotated[Kind | None, Field(description="Only jobs of this kind.")] = None
+    status: Annotated[Status | None, Field(description="Only jobs in this state.")] = None
+    limit: Annotated[int, Field(ge=1, le=100, description="Jobs on a page.")] = 20
+    cursor: Annotated[str | None, Field(pattern=JOB_ID, description="`next_cursor` of the page before.")] = None
+
+
+@router.get("/v1/jobs", summary="List jobs, newest first", responses=error_responses(422, 503))
+def list_jobs(service: ServiceDep, asked: Annotated[JobFilter, Query()]) -> JobPage:
+    """A page of jobs; pass `next_cursor` back as `cursor` for the page after it."""
+    records, next_cursor = service.jobs.page(**asked.model_dump())
+    return JobPage(jobs=[present(service, record) for record in records], next_cursor=next_cursor)
+
+
+@router.get("/v1/jobs/{job_id}", summary="A job as it now is", responses=error_responses(404, 422, 503))
+def get_job(job_id: JobId, service: ServiceDep) -> Job:
+    """Its state, progress, parameters as resolved, outputs, figures and error."""
+    return present(service, service.jobs.get(job_id))
+
+
+@router.delete(
+    "/v1/jobs/{job_id}", status_code=204, summary="Forget a finished job", responses=error_responses(404, 409, 422, 503)
+)
+def delete_job(job_id: JobId, service: ServiceDep) -> None:
+    """Remove the record; its pictures go once no other job names them. An unfinished job answers 409."""
+    service.jobs.delete(job_id)
+
+
+@router.post("/v1/jobs/{job_id}/cancel", summary="Cancel a job", responses=error_responses(404, 422, 503))
+def cancel_job(job_id: JobId, service: ServiceDep) -> Job:
+    """A queued job is canceled at once, a running one at its next step; a finished one stays as it is. Idempotent."""
+    service.jobs.cancel(job_id)
+    return present(service, service.jobs.get(job_id))
+
+
+@router.post(
+    "/v1/jobs/{job_id}/retry",
+    status_code=202,
+    response_model=Job,
+    summary="Run a finished job again",
+    responses=error_responses(404, 409, 422, 429, 503, also=JOB_RESPONSES),
+)
+async def retry_job(job_id: JobId, submission: SubmissionDep) -> Response:
+    """A new job with the same parameters and seed, and so the same result; `retry_of` names the old one."""
+    service = submission.service
+
+    def again() -> str:
+        record = service.jobs.get(job_id)
+        if not record.finished:
+            raise Conflict("job_not_finished", "The job has not finished; cancel it first.", job=job_id)
+        return enqueue(
+            service,
+            kind=record.kind,
+            queue=record.queue,
+            params=record.params,
+            priority=record.priority,
+            idempotency=(submission.key, job_id.removeprefix("job_")) if submission.key else None,
+            retry_of=job_id,
+        )
+
+    return await answer_with_job(service, await run_in_threadpool(again), submission.wait_s)
+
+
+@router.get(
+    "/v1/jobs/{job_id}/outputs/{index}",
+    summary="A finished picture",
+    response_class=Response,
+    responses=error_responses(404, 416, 422, 503, also=PICTURE),
+)
+def get_output(
+    job_id: JobId,
+    index: Annotated[int, Path(ge=0, le=1000, description="Which of its outputs, from 0.", examples=[0])],
+    service: ServiceDep,
+    if_none_match: IfNoneMatch = None,
+    range_: Range = None,
+) -> Response:
+    """The bytes of an output; the ETag is their sha256. Takes `Range` and `If-None-Match`."""
+    record = service.jobs.get(job_id)
+    if index >= len(record.outputs):
+        message = f"The job has {len(record.outputs)} outputs; it is {record.status}."
+        raise NotFound("output_not_found", message, job=job_id, index=index)
+    output = record.outputs[index]
+    return serve(service.objects, output["sha256"], output["content_type"], if_none_match, range_)
+
+
+PREVIEW: Responses = {200: {**PICTURE[200], "content": {"image/jpeg": PICTURE[200]["content"]["image/jpeg"]}}}
+
+
+@router.get(
+    "/v1/jobs/{job_id}/preview",
+    summary="The newest preview of a running job",
+    response_class=Response,
+    responses=error_responses(404, 422, 503, also=PREVIEW),
+)
+def get_preview(job_id: JobId, service: ServiceDep) -> Response:
+    """What the picture looks like so far, at most 256 pixels a side."""
+    sha = (service.jobs.get(job_id).progress or {}).get("preview")
+    if sha is None:
+        raise NotFound("preview_not_found", "The job has shown no preview yet.", job=job_id)
+    return serve(service.objects, sha, "image/jpeg", None, None)
+
+
+EVENT = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {
+        "id": {"type": "string", "pattern": EVENT_ID},
+        "event": {"enum": ["snapshot", "status", "progress", "preview", "output"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    summary="Follow a job (Server-Sent Events)",
+    response_class=EventSourceResponse,
+    responses=error_responses(
+        *(404, 422, 503),
+        also={
+            200: {
+                "description": "`snapshot`, then events.",
+                "content": {"text/event-stream": {"schema": EVENT}},
+            },
+            204: {"description": "`Last-Event-ID` was the last event: nothing is left to follow."},
+        },
+    ),
+)
+async def follow_job(
+    job_id: JobId,
+    service: ServiceDep,
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            pattern=EVENT_ID,
+            description="Resume after this event.",
+            json_schema_extra={"format": "event-id"},
+        ),
+    ] = None,
+) -> Response:
+    """A `snapshot` of the job, then `status`, `progress`, `preview` and `output` events until the job ends.
+
+    Each event has an id; a client that reconnects with `Last-Event-ID` misses none and sees none twice. The stream
+    ends with the `status` event of the final state.
+    """
+    record, last, first_id = await run_in_threadpool(service.jobs.snapshot, job_id)
+    if last_event_id is not None and record.finished and _order(last_event_id) >= _order(last.id):
+        return Response(status_code=204)
+    # An id older than what is kept, or one that was made up, gets a snapshot instead.
+    resumable = last_event_id is not None and _order(first_id) <= _order(last_event_id) <= _order(last.id)
+    start = last_event_id if resumable else None
+    return EventSourceResponse(_stream(service, record, last, start), ping=15)
+
+
+async def _stream(service: Service, record: Record, last: Event, start: str | None) -> AsyncIterator[ServerSentEvent]:
+    if start is None:
+        job = await run_in_threadpool(present, service, record)
+        if record.finished:
+            yield _sse(None, "snapshot", job.model_dump(mode="json"))
+            yield _sse(last.id, last.type, last.data)
+            return
+        yield _sse(last.id, "snapshot", job.model_dump(mode="json"))
+        start = last.id
+    async for event in follow(service.events, record.id, start):
+        yield _sse(event.id, event.type, present_event(service, record.id, event))
+
+
+def _sse(event_id: str | None, kind: str, data: dict[str, Any]) -> ServerSentEvent:
+    return ServerSentEvent(json.dumps(data), event=kind, id=event_id)
+
+
+def _order(event_id: str) -> tuple[int, ...]:
+    return tuple(map(int, event_id.split("-")))

@@ -1,0 +1,84 @@
+"""Around every request: its id, the bound on its body, and its figures for /metrics."""
+
+import logging
+import re
+import secrets
+import time
+from contextvars import ContextVar
+
+from prometheus_client import Counter, Histogram
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import answer, internal_error
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+REQUESTS = Counter("atelier_http_requests_total", "HTTP requests by route and status", ["method", "route", "status"])
+SECONDS = Histogram("atelier_http_request_seconds", "Time to the end of the answer", ["method", "route"])
+
+
+class RequestIdFilter(logging.Filter):
+    """Gives every log record the id of the request it belongs to."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add `request_id`; nothing is dropped."""
+        record.request_id = request_id.get()
+        return True
+
+
+def watch(app: ASGIApp) -> ASGIApp:
+    """Echo `X-Request-ID` (or make one), count the request, and answer 500 to what nobody foresaw."""
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await app(scope, receive, send)
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        request_id.set(given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8))
+        status, started = 0, time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((b"x-request-id", request_id.get().encode()))
+            await send(message)
+
+        try:
+            await app(scope, receive, send_with_id)
+        except Exception as error:
+            if status:  # the answer is on its way already: cut it off
+                raise
+            await internal_error(error)(scope, receive, send_with_id)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            REQUESTS.labels(scope["method"], route, status).inc()
+            SECONDS.labels(scope["method"], route).observe(time.perf_counter() - started)
+
+    return watched
+
+
+def bound_body(app: ASGIApp, max_bytes: int) -> ASGIApp:
+    """Refuse a body over `max_bytes` with 413: by its Content-Length at once, and by counting what really arrives."""
+    message = f"The body is larger than {max_bytes} bytes."
+
+    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await app(scope, receive, send)
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        if declared.isdigit() and int(declared) > max_bytes:
+            return await answer(413, "body_too_large", message, max_bytes=max_bytes)(scope, receive, send)
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            part = await receive()
+            received += len(part.get("body", b""))
+            if received > max_bytes:
+                raise HTTPException(413, message)
+            return part
+
+        await app(scope, counted, send)
+
+    return bounded

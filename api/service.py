@@ -1,0 +1,43 @@
+"""What every endpoint works with, made once per process."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import redis.asyncio
+from celery import Celery
+from fastapi import Depends, Request
+
+from jobs.objects import Objects
+from jobs.queue import make_celery
+from jobs.settings import Settings
+from jobs.store import JobStore, connect, connect_async
+
+
+@dataclass(frozen=True)
+class Service:
+    """The API's hands: records, event streams, objects and the nudge."""
+
+    settings: Settings
+    jobs: JobStore
+    events: redis.asyncio.Redis
+    objects: Objects
+    celery: Celery
+
+
+def make_service(settings: Settings) -> Service:
+    """The service of one process; nothing is connected until it is used.
+
+    The API gives up on Redis within a second and on storage within ten, and answers 503: its caller can try again.
+    """
+    jobs = JobStore(connect(settings, attempts=2), settings)
+    objects = Objects(settings, jobs, retry_s=min(10, settings.storage_retry_s))
+    return Service(settings, jobs, connect_async(settings), objects, make_celery(settings))
+
+
+def get_service(request: Request) -> Service:
+    """The service of the app that serves this request."""
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(get_service)]

@@ -1,0 +1,171 @@
+"""From a checked request to a queued job: idempotency, the record, the nudge and the wait."""
+
+import asyncio
+import hashlib
+import json
+import logging
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from kombu.exceptions import OperationalError
+
+import jobs.schemas
+from api.errors import VISIBLE_ASCII, WEBHOOK_URL, Responses, error_responses
+from api.present import present
+from api.service import Service, ServiceDep
+from jobs.errors import BadInput
+from jobs.outbound import check_url
+from jobs.queue import nudge
+from jobs.schemas import Job
+from jobs.store import follow
+
+log = logging.getLogger("atelier.api")
+MAX_WAIT_S = 60
+
+_HEADERS = {
+    "Location": {"description": "The job.", "schema": {"type": "string"}},
+    "Preference-Applied": {"description": "`wait=…` as it was applied.", "schema": {"type": "string"}},
+}
+JOB_RESPONSES: Responses = {
+    200: {
+        "model": Job,
+        "description": "The job ended within the time that `Prefer: wait` gave.",
+        "headers": _HEADERS,
+    },
+    202: {
+        "model": Job,
+        "description": "The job is queued; follow `urls.events` or ask `urls.self`.",
+        "headers": _HEADERS,
+    },
+}
+SUBMIT_RESPONSES = error_responses(400, 404, 413, 415, 422, 429, 503, also=JOB_RESPONSES)
+
+
+class Submission:
+    """One submit request: its service, its idempotency key and how long its caller waits."""
+
+    def __init__(
+        self,
+        request: Request,
+        service: ServiceDep,
+        idempotency_key: Annotated[
+            str | None,
+            Header(
+                alias="Idempotency-Key",
+                min_length=1,
+                max_length=200,
+                pattern=VISIBLE_ASCII,
+                description="The same key and body return the first job again, for 24 hours.",
+            ),
+        ] = None,
+        prefer: Annotated[
+            str | None,
+            Header(
+                alias="Prefer", description=f"`wait=20` holds the answer until the job ends, at most {MAX_WAIT_S} s."
+            ),
+        ] = None,
+    ) -> None:
+        self.request = request
+        self.service = service
+        self.key = idempotency_key
+        wait = re.search(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])", prefer or "")
+        self.wait_s = min(int(wait[1]), MAX_WAIT_S) if wait else 0
+
+
+SubmissionDep = Annotated[Submission, Depends()]
+
+
+async def submit(
+    submission: Submission,
+    *,
+    kind: str,
+    queue: str,
+    params: jobs.schemas.Request,
+    resolve: Callable[[Service], jobs.schemas.Request],
+) -> Response:
+    """Queue a job and answer with it; `resolve` stores the images of `params` and returns them as ids."""
+    service = submission.service
+    idempotency = (submission.key, await _request_hash(submission.request)) if submission.key else None
+
+    def create() -> str:
+        known = service.jobs.known_request(*idempotency) if idempotency else None
+        if known:
+            return known
+        if params.webhook_url:
+            _check_webhook(params.webhook_url)
+        resolved = resolve(service)
+        stored = resolved.model_dump(mode="json", exclude={"priority", "expires_in", "webhook_url"})
+        if stored["seed"] is None:
+            stored["seed"] = secrets.randbelow(2**32)
+        return enqueue(
+            service,
+            kind=kind,
+            queue=queue,
+            params=stored,
+            priority=params.priority,
+            expires_in=params.expires_in,
+            webhook_url=params.webhook_url,
+            idempotency=idempotency,
+        )
+
+    job_id = await run_in_threadpool(create)
+    return await answer_with_job(service, job_id, submission.wait_s)
+
+
+def _check_webhook(url: str) -> None:
+    try:
+        check_url(url)
+    except BadInput as error:
+        message = f"webhook_url: Input should be {WEBHOOK_URL}."
+        raise BadInput(error.code, message, field="webhook_url") from error
+
+
+def enqueue(service: Service, *, kind: str, queue: str, params: dict[str, Any], **extra: Any) -> str:
+    """Write the record, nudge the workers and return the job's id.
+
+    A nudge that cannot be sent is no error: upkeep sends it again, and the record is safe.
+    """
+    job_id, is_new = service.jobs.create(kind=kind, queue=queue, params=params, images=image_shas(params), **extra)
+    if is_new:
+        try:
+            nudge(service.celery, queue, job_id)
+        except (OperationalError, OSError) as error:
+            log.warning("nudge for %s not sent: %s", job_id, type(error).__name__)
+    return job_id
+
+
+async def answer_with_job(service: Service, job_id: str, wait_s: int) -> Response:
+    """The job now, or once it ended within `wait_s` seconds: 200 when it has ended, else 202."""
+    if wait_s:
+        await _wait(service, job_id, wait_s)
+    job = await run_in_threadpool(lambda: present(service, service.jobs.get(job_id)))
+    ended = bool(wait_s) and job.finished_at is not None
+    headers = {"Location": job.urls.self} | ({"Preference-Applied": f"wait={wait_s}"} if wait_s else {})
+    return JSONResponse(job.model_dump(mode="json"), status_code=200 if ended else 202, headers=headers)
+
+
+def image_shas(params: Any) -> Sequence[str]:
+    """The sha256 of every `img_…` id anywhere in resolved parameters."""
+    if isinstance(params, str):
+        return [params[4:]] if re.fullmatch(r"img_[0-9a-f]{64}", params) else []
+    nested = params.values() if isinstance(params, dict) else params if isinstance(params, list) else ()
+    return [sha for value in nested for sha in image_shas(value)]
+
+
+async def _wait(service: Service, job_id: str, seconds: int) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            async for _ in follow(service.events, job_id, "0"):
+                pass
+    except TimeoutError:
+        return
+
+
+async def _request_hash(request: Request) -> str:
+    body = json.dumps(await request.json(), sort_keys=True)
+    return hashlib.sha256(f"{request.url.path}\n{body}".encode()).hexdigest()

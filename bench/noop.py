@@ -1,0 +1,36 @@
+"""What bench/overhead.py starts: the real API and worker with a kind that does no work, and a bare Celery task."""
+
+from typing import Annotated
+
+from celery import Task
+from fastapi import Body, Response
+from redis import Redis
+
+from api.main import app as api_app
+from api.submit import SubmissionDep, submit
+from jobs.queue import make_celery
+from jobs.schemas import Request
+from jobs.settings import get_settings
+from worker.app import app
+from worker.run import Made
+from worker.runners import RUNNERS
+
+__all__ = ["api_app", "app", "raw"]
+
+RUNNERS["noop"] = lambda task: Made([], {}, {}, {})
+
+
+@api_app.post("/v1/noops", status_code=202)
+async def create_noop(params: Annotated[Request, Body()], submission: SubmissionDep) -> Response:
+    """Queue a job that does nothing."""
+    return await submit(submission, kind="noop", queue="fast", params=params, resolve=lambda _: params)
+
+
+raw = make_celery(get_settings())
+_replies: Redis = Redis.from_url(get_settings().redis_url)
+
+
+@raw.task(name="bench.echo", bind=True)
+def echo(self: Task, number: int) -> None:
+    """Say that the message arrived."""
+    _replies.rpush("bench:replies", number)

@@ -1,0 +1,304 @@
+"""The service from start to end: start it, send it photographs, watch a job, write the pictures to `demo/`.
+
+Run by `scripts/demo`. What a client of the API needs is the class `Client`; the rest starts and stops the service.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image, ImageDraw, ImageOps
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parent.parent
+PHOTOS = ROOT / "examples" / "photos"
+OUT = Path("demo")
+START_TIMEOUT_S = 90
+CELL = 360  # pixels a picture of the sheet has room in
+CAPTION = 28
+
+
+class Client:
+    """The few calls a user of Atelier makes."""
+
+    def __init__(self, url: str) -> None:
+        self.http = httpx.Client(base_url=url, timeout=90, trust_env=False)
+
+    def upload(self, photo: Path) -> str:
+        """Store a picture; returns the id that requests name it by."""
+        return str(_answer(self.http.post("/v1/images", files={"file": photo.read_bytes()}))["id"])
+
+    def submit(self, wait_s: int = 0, **request: Any) -> dict[str, Any]:
+        """Queue a style transfer; with `wait_s` the answer is held until it ends, at most that long."""
+        headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
+        return _answer(self.http.post("/v1/style-transfers", json=request, headers=headers))
+
+    def follow(self, job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The events of a job, as they happen, until it has ended (Server-Sent Events)."""
+        with self.http.stream("GET", job["urls"]["events"]) as response:
+            kind = ""
+            for line in response.iter_lines():
+                field, _, value = line.partition(": ")
+                if field == "event":
+                    kind = value
+                elif field == "data":
+                    yield kind, json.loads(value)
+
+    def cancel(self, job: dict[str, Any]) -> None:
+        """Stop a job; one that has ended stays as it is."""
+        self.http.post(job["urls"]["cancel"])
+
+    def job(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The job as it now is."""
+        return _answer(self.http.get(job["urls"]["self"]))
+
+    def download(self, job: dict[str, Any], path: Path) -> None:
+        """Write the picture of a finished job to a file."""
+        if job["status"] != "succeeded":
+            sys.exit(
+                f"Job {job['id']} is {job['status']}: {(job['error'] or {}).get('message', 'it did not end in time')}"
+            )
+        path.write_bytes(self.http.get(job["outputs"][0]["url"]).raise_for_status().content)
+
+
+def _answer(response: httpx.Response) -> dict[str, Any]:
+    body: dict[str, Any] = response.json()
+    if response.is_error:
+        sys.exit(f"The API answered {response.status_code} {body['error']['code']}: {body['error']['message']}")
+    return body
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the sheet: what went in, what came out and how long it took."""
+
+    title: str
+    photo: Path
+    style: Path | None
+    picture: Path
+    seconds: float
+
+
+def main() -> None:
+    """Start the service, run three jobs, write their pictures and stop the service."""
+    args = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    started = time.monotonic()
+    OUT.mkdir(exist_ok=True)
+    with _service(args.keep) as url:
+        print(
+            f"The service is up at {url} after {time.monotonic() - started:.1f} s; its API is described at {url}/docs"
+        )
+        results = _jobs(Client(url), args)
+        sheet = _sheet(results)
+        for result in results:
+            print(f"{result.picture}  {result.title}, {result.seconds:.1f} s")
+        print(f"{sheet}  photo, style and result side by side")
+        print(f"Done in {time.monotonic() - started:.0f} s.")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/demo", description="Atelier from start to end in a minute.")
+    parser.add_argument(
+        "--photo", type=Path, default=PHOTOS / "astronaut.jpg", help="your photo in place of the demo's"
+    )
+    parser.add_argument("--style", type=Path, default=PHOTOS / "strokes.jpg", help="your style picture")
+    parser.add_argument("--size", type=int, default=384, help="longer side of the optimised picture (%(default)s)")
+    parser.add_argument("--num-steps", type=int, default=80, help="steps of the optimisation (%(default)s)")
+    parser.add_argument("--keep", action="store_true", help="leave the service up at the end")
+    args = parser.parse_args()
+    for path in (args.photo, args.style):
+        if not path.is_file():
+            parser.error(f"there is no file {path}")
+    return args
+
+
+def _jobs(client: Client, args: argparse.Namespace) -> list[Result]:
+    photo, style = client.upload(args.photo), client.upload(args.style)
+    results: list[Result] = []
+
+    def done(name: str, title: str, style: Path | None, job: dict[str, Any], since: float) -> None:
+        client.download(job, OUT / f"{name}.png")
+        results.append(Result(title, args.photo, style, OUT / f"{name}.png", time.monotonic() - since))
+
+    now = time.monotonic()
+    job = client.submit(wait_s=60, method="fast", content=photo, style="builtin:19", size=512)
+    done("fast-builtin", "built-in style 19, one pass", None, job, now)
+    now = time.monotonic()
+    job = client.submit(wait_s=60, method="fast", content=photo, style=style, size=512)
+    done("fast-picture", "style picture, one pass", args.style, job, now)
+    now = time.monotonic()
+    job = client.submit(method="gatys", content=photo, style=style, size=args.size, num_steps=args.num_steps, seed=1)
+    try:
+        _watch(client, job, args.num_steps)
+    except (KeyboardInterrupt, SystemExit):
+        client.cancel(job)  # or the next start would take it up again
+        raise
+    done("gatys", "style picture, optimised (Gatys et al.)", args.style, client.job(job), now)
+    return results
+
+
+def _watch(client: Client, job: dict[str, Any], steps: int) -> None:
+    """Show a job's progress events as a bar until it ends."""
+    with tqdm(total=steps, desc="gatys", unit="step") as bar:
+        for kind, event in client.follow(job):
+            if kind == "progress":
+                bar.set_postfix_str(event["message"], refresh=False)
+                bar.update(event["step"] - bar.n)
+
+
+def _sheet(results: list[Result]) -> Path:
+    """Write one row per result: photo, style, result, and a caption below."""
+    rows = [_row(result) for result in results]
+    sheet = Image.new("RGB", (CELL * 3, sum(row.height for row in rows)), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    sheet.save(OUT / "sheet.png")
+    return OUT / "sheet.png"
+
+
+def _row(result: Result) -> Image.Image:
+    cells = {
+        column: ImageOps.contain(ImageOps.exif_transpose(Image.open(path)).convert("RGB"), (CELL - 8, CELL - 8))
+        for column, path in enumerate((result.photo, result.style, result.picture))
+        if path
+    }
+    height = max(cell.height for cell in cells.values())
+    row = Image.new("RGB", (CELL * 3, height + CAPTION), "white")
+    for column, cell in cells.items():
+        row.paste(cell, (column * CELL + (CELL - cell.width) // 2, (height - cell.height) // 2))
+    ImageDraw.Draw(row).text((8, height + 4), f"{result.title}: {result.seconds:.1f} s", "black", font_size=14)
+    return row
+
+
+@contextmanager
+def _service(keep: bool) -> Iterator[str]:
+    """The whole service by `scripts/run`, its data in `data/demo/`; stopped at the end unless `keep`."""
+    data = Path("data") / "demo"
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / "lock").open("w") as lock:
+        _lock(lock.fileno(), data)
+        port = _api_port()
+        with (data / "log").open("w") as log:
+            process = _start(data, port, log.fileno(), lock.fileno())
+        kept = False
+        try:
+            _wait_until_ready(process, f"http://127.0.0.1:{port}", data / "log")
+            yield f"http://127.0.0.1:{port}"
+            kept = keep
+        except httpx.TransportError as error:
+            sys.exit(f"{_tail(data / 'log')}\nThe service stopped answering ({error}); the end of its log is above.")
+        except KeyboardInterrupt:
+            sys.exit("Stopped.")
+        finally:
+            if kept:
+                print(f"The service stays up at http://127.0.0.1:{port}; stop it with: kill {process.pid}")
+            else:
+                _stop(process)
+
+
+def _lock(lock: int, data: Path) -> None:
+    """Hold `data` for this run; the service inherits the lock, so two Valkeys never share one append-only file."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"Another demo uses {data}: stop that one first.")
+
+
+def _api_port() -> int:
+    """ATELIER_PORT if it is set, else 8000 or, where that is taken, a free port."""
+    named = os.environ.get("ATELIER_PORT")
+    port = int(named or 8000)
+    if _is_free(port):
+        return port
+    if named:
+        sys.exit(f"Port {port} is taken: set ATELIER_PORT to a free one, or leave it out.")
+    return _free_port()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(data: Path, port: int, log: int, lock: int) -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+        "ATELIER_HOST": "127.0.0.1",
+        "ATELIER_PORT": str(port),
+        "ATELIER_REDIS_URL": f"redis://127.0.0.1:{_free_port()}/0",
+        "ATELIER_STORAGE_URL": str(data / "objects"),
+        "ATELIER_DATA_DIR": str(data),
+    }
+    # A session of its own: Ctrl-C reaches this program only, which then stops the service in order.
+    command = [str(ROOT / "scripts" / "run")]
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=log,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        pass_fds=(lock,),
+    )
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not _ready(url):
+        if process.poll() is not None:
+            sys.exit(f"{_tail(log)}\nThe service stopped while it started; the end of {log} is above.")
+        if time.monotonic() > deadline:
+            sys.exit(f"{_tail(log)}\nThe service was not ready after {START_TIMEOUT_S} s; the end of {log} is above.")
+        time.sleep(0.2)
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _tail(log: Path, lines: int = 25) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop `scripts/run`, which stops the rest in order."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+
+
+if __name__ == "__main__":
+    main()

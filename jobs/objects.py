@@ -1,0 +1,92 @@
+"""Object storage: pictures named by the sha256 of their bytes, in a folder, S3, GCS or Azure."""
+
+import hashlib
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from jobs.errors import NotFound, Unavailable
+from jobs.settings import Settings
+from jobs.store import JobStore
+
+
+class Objects:
+    """The object store of one process; `retry_s` is how long it goes on trying while the store is away."""
+
+    def __init__(self, settings: Settings, jobs: JobStore, *, retry_s: float) -> None:
+        self.settings = settings
+        self._jobs = jobs
+        self._store = _open(settings, settings.storage_endpoint, retry_s)
+        public = settings.storage_public_endpoint or settings.storage_endpoint
+        self._signer = None if isinstance(self._store, LocalStore) else _open(settings, public, retry_s)
+
+    def put(self, data: bytes, content_type: str) -> str:
+        """Store bytes under their sha256, which is returned; raises `Unavailable` when the store stays away.
+
+        The object is announced first, so that clean-up cannot take it before a record names it.
+        """
+        sha = hashlib.sha256(data).hexdigest()
+        while not self._jobs.hold(sha):
+            time.sleep(0.05)  # clean-up is removing the same bytes right now
+        attributes: Any = None if isinstance(self._store, LocalStore) else {"Content-Type": content_type}
+        try:
+            obstore.put(self._store, sha, data, attributes=attributes, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise _away() from error
+        return sha
+
+    def get(self, sha: str) -> bytes:
+        """The bytes of an object; raises `NotFound` and `Unavailable`."""
+        try:
+            return bytes(obstore.get(self._store, sha).bytes())
+        except FileNotFoundError as error:
+            raise NotFound("object_not_found", "The stored bytes are gone.", sha256=sha) from error
+        except (BaseError, OSError) as error:
+            raise _away() from error
+
+    def delete(self, sha: str) -> None:
+        """Remove an object; one that is gone already is no error. Raises `Unavailable`."""
+        try:
+            obstore.delete(self._store, sha)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise _away() from error
+
+    def check(self) -> None:
+        """Raise `Unavailable` unless the store answers and the bucket is there."""
+        try:
+            next(iter(obstore.list(self._store, prefix="0" * 64)), None)  # a look at one object cannot tell the two
+        except (BaseError, OSError) as error:
+            raise _away() from error
+
+    def link(self, sha: str) -> str | None:
+        """A presigned GET link of `link_ttl_s` seconds, or None when the store is a folder."""
+        if self._signer is None:
+            return None
+        return obstore.sign(cast(Any, self._signer), "GET", sha, timedelta(seconds=self.settings.link_ttl_s))
+
+
+def _open(settings: Settings, endpoint: str | None, retry_s: float) -> ObjectStore:
+    if "://" not in settings.storage_url or settings.storage_url.startswith("file://"):
+        return LocalStore(Path(settings.storage_url.removeprefix("file://")), mkdir=True)
+    config: Any = {"endpoint": endpoint} if endpoint else {}
+    return from_url(
+        settings.storage_url,
+        config=config,
+        client_options={"allow_http": True, "timeout": timedelta(seconds=30), "connect_timeout": timedelta(seconds=5)},
+        retry_config={
+            "max_retries": 1000,
+            "retry_timeout": timedelta(seconds=retry_s),
+            "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=3), "base": 2},
+        },
+    )
+
+
+def _away() -> Unavailable:
+    return Unavailable("storage_unavailable", "The object store does not answer; try again shortly.")

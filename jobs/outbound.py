@@ -1,0 +1,239 @@
+"""Requests to URLs that users give: an image fetched, a webhook posted; they reach public https addresses only.
+
+Each hop resolves its host once, refuses it unless every address is public, and connects to the very address that was
+checked; TLS still proves the host name. A host that is private, closed, unknown or too slow gives one and the same
+error, so that an answer tells nothing about the network this runs in. Proxies of the environment are not used.
+"""
+
+import ipaddress
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import httpcore
+
+from jobs.errors import BadInput, TooLarge
+
+MAX_REDIRECTS = 3
+HEADERS = [("User-Agent", "Atelier"), ("Accept", "image/*"), ("Accept-Encoding", "identity")]
+
+Resolve = Callable[..., list[tuple[Any, ...]]]
+Connect = Callable[[str, int, float], httpcore.NetworkStream]
+
+_dial: Connect = httpcore.SyncBackend().connect_tcp
+_REDIRECTS = {301, 302, 303, 307, 308}
+_URL = re.compile(r"[!-\[\]-~]{1,2048}")  # printable ASCII; no backslash, which parsers read in two ways
+_GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
+# Global to `ipaddress`, yet they lead to other addresses or were set aside after its table was written.
+_NOT_PUBLIC = [ipaddress.ip_network(net) for net in ("192.0.0.0/24", "192.88.99.0/24", "2002::/16", "3fff::/20")]
+
+
+def fetch(
+    url: str,
+    *,
+    max_bytes: int,
+    timeout_s: float,
+    resolve: Resolve = socket.getaddrinfo,
+    connect: Connect = _dial,
+    ssl_context: ssl.SSLContext | None = None,
+) -> bytes:
+    """The body that a GET of an https `url` answers with, through at most 3 redirects.
+
+    timeout_s: seconds for all hops together, name resolution and a dripping body included.
+    resolve, connect: as `socket.getaddrinfo`, and (address, port, timeout) -> stream.
+
+    Raises BadInput `url_not_allowed` for every URL that is refused or does not answer, `url_not_fetched` with its
+    status for an answer other than 2xx, and TooLarge `url_too_large` above `max_bytes`.
+    """
+    with _public_pool(timeout_s, resolve, connect, ssl_context) as pool:
+        for _ in range(MAX_REDIRECTS + 1):
+            body, location = _get(pool, _parse(url), max_bytes)
+            if location is None:
+                return body
+            url = urljoin(url, location)
+        raise ValueError("too many redirects")
+
+
+def post(
+    url: str,
+    body: bytes,
+    headers: dict[str, str],
+    *,
+    timeout_s: float,
+    resolve: Resolve = socket.getaddrinfo,
+    connect: Connect = _dial,
+    ssl_context: ssl.SSLContext | None = None,
+) -> int:
+    """The status that a POST of `body` to an https `url` answers with; redirects are not followed.
+
+    The other arguments and BadInput `url_not_allowed` are those of `fetch`.
+    """
+    with _public_pool(timeout_s, resolve, connect, ssl_context) as pool:
+        parts = _parse(url)
+        sent = [("Host", parts.netloc), ("User-Agent", "Atelier"), *headers.items()]
+        with pool.stream("POST", _target(parts), headers=sent, content=body) as response:
+            return response.status
+
+
+def check_url(url: str) -> None:
+    """Raise BadInput `url_not_allowed` for a URL that is refused whatever its host resolves to."""
+    try:
+        host = _parse(url).hostname or ""
+        refused = host.replace(":", "").replace(".", "").isdigit() and not is_public(host)
+    except ValueError as error:
+        raise _not_allowed() from error
+    if refused:
+        raise _not_allowed()
+
+
+@contextmanager
+def _public_pool(
+    timeout_s: float, resolve: Resolve, connect: Connect, ssl_context: ssl.SSLContext | None
+) -> Iterator[httpcore.ConnectionPool]:
+    """Connections that reach public addresses only; whatever goes wrong inside looks the same from outside."""
+    network = _PublicNetwork(time.monotonic() + timeout_s, resolve, connect)
+    try:
+        with httpcore.ConnectionPool(ssl_context or _default_ssl_context(), network_backend=network) as pool:
+            yield pool
+    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, OSError, ValueError) as error:
+        raise _not_allowed() from error
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one anybody on the internet may be sent to.
+
+    IPv6 addresses that carry an IPv4 one (mapped, 6to4, Teredo, NAT64) are not: what they lead to depends on the
+    network. Raises ValueError for what is no address.
+    """
+    ip = ipaddress.ip_address(address)
+    if ip.version == 6 and ip not in _GLOBAL_IPV6:
+        return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_PUBLIC)
+
+
+class _PublicNetwork(httpcore.NetworkBackend):
+    """Connects to public addresses only, and lets nothing last beyond `deadline` (monotonic seconds)."""
+
+    def __init__(self, deadline: float, resolve: Resolve, connect: Connect) -> None:
+        self.deadline = deadline
+        self.resolve = resolve
+        self.connect = connect
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        addresses = self._public_addresses(host, port)
+        for untried in range(len(addresses), 0, -1):
+            try:  # an address that swallows packets leaves the others their share of the time
+                stream = self.connect(addresses[-untried], port, _seconds_left(self.deadline) / untried)
+                return _DeadlineStream(stream, self.deadline)
+            except (httpcore.NetworkError, httpcore.TimeoutException) as error:
+                last = error
+        raise last
+
+    def _public_addresses(self, host: str, port: int) -> list[str]:
+        executor = ThreadPoolExecutor(1)  # getaddrinfo knows no timeout: the wait is cut off, the thread ends later
+        answer = executor.submit(self.resolve, host, port, type=socket.SOCK_STREAM)
+        executor.shutdown(wait=False)
+        infos = answer.result(_seconds_left(self.deadline))
+        addresses = list(dict.fromkeys(info[4][0] for info in infos))
+        if not addresses or not all(map(is_public, addresses)):
+            raise httpcore.ConnectError("not a public host")
+        return addresses
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    """A stream whose every step may take only what is left until `deadline`."""
+
+    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+        self.stream = stream
+        self.deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self.stream.read(max_bytes, _seconds_left(self.deadline))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.stream.write(buffer, _seconds_left(self.deadline))
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        stream = self.stream.start_tls(ssl_context, server_hostname, _seconds_left(self.deadline))
+        return _DeadlineStream(stream, self.deadline)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.stream.get_extra_info(info)
+
+
+def _seconds_left(deadline: float) -> float:
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        raise httpcore.ReadTimeout("the time for the whole fetch is over")
+    return seconds
+
+
+def _parse(url: str) -> SplitResult:
+    """The parts of an https URL without user or password.
+
+    Ports below 1024 other than 443 belong to mail and the like, which no image needs and a stranger's request should
+    not reach from here; 443 and the ports above, where people do run https, are allowed.
+    """
+    parts = urlsplit(url)
+    port = 443 if parts.port is None else parts.port
+    strict = _URL.fullmatch(url) and parts.scheme == "https" and parts.hostname and "@" not in parts.netloc
+    if not strict or (port != 443 and port < 1024):
+        raise ValueError("not a plain https URL")
+    return parts
+
+
+def _target(parts: SplitResult) -> httpcore.URL:
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return httpcore.URL(scheme="https", host=parts.hostname or "", port=parts.port, target=path)
+
+
+def _get(pool: httpcore.ConnectionPool, parts: SplitResult, max_bytes: int) -> tuple[bytes, str | None]:
+    """One hop: the body, or where the answer sends us instead."""
+    with pool.stream("GET", _target(parts), headers=[("Host", parts.netloc), *HEADERS]) as response:
+        headers = {name.lower(): value for name, value in response.headers}
+        if response.status in _REDIRECTS and b"location" in headers:
+            return b"", headers[b"location"].decode("ascii")
+        if not 200 <= response.status < 300:
+            message = f"The URL answered with status {response.status}."
+            raise BadInput("url_not_fetched", message, status=response.status)
+        return _read(response, max_bytes), None
+
+
+def _read(response: httpcore.Response, max_bytes: int) -> bytes:
+    """The body, counted as it comes: Content-Length is a claim."""
+    body = bytearray()
+    for chunk in response.iter_stream():
+        body += chunk
+        if len(body) > max_bytes:
+            message = f"The URL answered with more than {max_bytes} bytes."
+            raise TooLarge("url_too_large", message, max_bytes=max_bytes)
+    return bytes(body)
+
+
+def _not_allowed() -> BadInput:
+    message = "The URL could not be fetched: it must be a public https address that answers with an image in time."
+    return BadInput("url_not_allowed", message)
+
+
+@lru_cache
+def _default_ssl_context() -> ssl.SSLContext:
+    return httpcore.default_ssl_context()

@@ -1,0 +1,311 @@
+-- The job protocol. Every change of a job is one call of this script, so it happens whole or not at all.
+-- ARGV[1] names the command, ARGV[2] holds its arguments as JSON; nested JSON travels as opaque strings.
+--
+--   queued -> running -> succeeded | failed | canceled      queued -> canceled | expired
+--             running -> canceling -> canceled              running -> queued  (a lease ran out, or was handed back)
+--
+-- Keys (all under "atelier:"):
+--   job:<id>          hash, the record and the truth           events:<id>   stream, what happened to it
+--   queue:<name>      zset, queued ids by urgency               delayed       zset, queued ids waiting for a retry
+--   leases            zset, running ids by end of lease         expiry        zset, queued ids by expires_at
+--   jobs, jobs:kind:<k>, jobs:status:<s>   zsets, ids in order  done          zset, finished ids by end of life
+--   refs:<sha>        zset, who names an object, until when     objects       zset, objects by time of next check
+--   deleting:<sha>    an object being removed right now         image:<sha>   an uploaded image's facts
+--   idem:<key>        the request and job of a used key         stats         hash, counters for /metrics
+--   webhooks          zset, finished ids by time of next call
+
+local P = 'atelier:'
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local FOREVER = '+inf'
+
+local function job(id) return P .. 'job:' .. id end
+local function get(id, field) return redis.call('HGET', job(id), field) end
+local function event(id, kind, data) redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', 5000, '*', 'type', kind, 'data', data) end
+
+local function move(id, status, error)
+  local from = get(id, 'status')
+  if from then redis.call('ZREM', P .. 'jobs:status:' .. from, id) end
+  redis.call('HSET', job(id), 'status', status)
+  redis.call('ZADD', P .. 'jobs:status:' .. status, 0, id)
+  event(id, 'status', string.format('{"status":"%s","attempt":%d,"error":%s}', status, get(id, 'attempt'), error or 'null'))
+end
+
+-- Lower scores run first: higher priority, then older.
+local function enqueue(id)
+  local score = -tonumber(get(id, 'priority')) * 1e14 + tonumber(get(id, 'created_at'))
+  redis.call('ZADD', P .. 'queue:' .. get(id, 'queue'), score, id)
+end
+
+local function dequeue(id)
+  redis.call('ZREM', P .. 'queue:' .. get(id, 'queue'), id)
+  redis.call('ZREM', P .. 'delayed', id)
+  redis.call('ZREM', P .. 'expiry', id)
+end
+
+-- A job goes back to its queue, where it may expire again; a delay keeps it from being claimed at once.
+local function requeue(id, delay)
+  redis.call('HDEL', job(id), 'progress', 'worker')
+  redis.call('ZREM', P .. 'leases', id)
+  local expires_at = get(id, 'expires_at')
+  if expires_at then redis.call('ZADD', P .. 'expiry', expires_at, id) end
+  if delay > 0 then redis.call('ZADD', P .. 'delayed', now + delay, id) else enqueue(id) end
+  move(id, 'queued')
+end
+
+local function close(id, status, error)
+  redis.call('HSET', job(id), 'finished_at', now, 'error', error or '')
+  redis.call('ZREM', P .. 'leases', id)
+  redis.call('ZADD', P .. 'done', now + tonumber(get(id, 'ttl_ms')), id)
+  redis.call('HINCRBY', P .. 'stats', 'jobs:' .. get(id, 'kind') .. ':' .. status, 1)
+  if get(id, 'webhook_url') ~= '' then redis.call('ZADD', P .. 'webhooks', now, id) end
+  move(id, status, error)
+end
+
+-- The status of a job whose current lease is the caller's; nil once it is not.
+local function held(a)
+  local status = get(a.id, 'status')
+  if get(a.id, 'fence') == tostring(a.fence) and (status == 'running' or status == 'canceling') then return status end
+end
+
+-- All of them, so that a claim which follows takes none; the bound of the queues bounds their number.
+local function expire_due()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'expiry', '-inf', now)) do
+    dequeue(id)
+    close(id, 'expired')
+  end
+end
+
+local function reference(id, sha)
+  redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, id)
+  redis.call('HSET', job(id), 'objects', (get(id, 'objects') or '') .. sha .. ' ')
+end
+
+local function live(sha)
+  return redis.call('ZCOUNT', P .. 'refs:' .. sha, '(' .. now, FOREVER) > 0 and redis.call('EXISTS', P .. 'deleting:' .. sha) == 0
+end
+
+local function forget(id)
+  for sha in (get(id, 'objects') or ''):gmatch('%x+') do
+    redis.call('ZREM', P .. 'refs:' .. sha, id)
+    redis.call('ZADD', P .. 'objects', now, sha)
+  end
+  redis.call('ZREM', P .. 'jobs', id)
+  redis.call('ZREM', P .. 'jobs:kind:' .. get(id, 'kind'), id)
+  redis.call('ZREM', P .. 'jobs:status:' .. get(id, 'status'), id)
+  redis.call('ZREM', P .. 'done', id)
+  redis.call('ZREM', P .. 'webhooks', id)
+  redis.call('DEL', job(id), P .. 'events:' .. id)
+end
+
+-- An uploaded image lives on for ttl_ms after its last use.
+local function keep_image(sha, ttl)
+  if redis.call('PEXPIRE', P .. 'image:' .. sha, ttl) == 1 then
+    redis.call('ZADD', P .. 'refs:' .. sha, now + ttl, 'image')
+    redis.call('ZADD', P .. 'objects', now + ttl, sha)
+  end
+end
+
+local commands = {}
+
+-- Idempotency check, bound of the queue, inputs still stored, record and indexes: all in one step.
+function commands.create(a)
+  if redis.call('EXISTS', job(a.id)) == 1 then return {'created', a.id} end -- the caller asks again after a lost answer
+  local known = a.idem_key and redis.call('GET', P .. 'idem:' .. a.idem_key)
+  if known then
+    local hash, id = known:match('^(%x+) (.+)$')
+    if redis.call('EXISTS', job(id)) == 1 then return {hash == a.idem_hash and 'exists' or 'reused', id} end
+  end
+  if redis.call('ZCARD', P .. 'queue:' .. a.queue) >= a.max_queue then return {'full', ''} end
+  for _, sha in ipairs(a.images) do
+    if not live(sha) then return {'missing', sha} end
+  end
+  redis.call('HSET', job(a.id), 'id', a.id, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
+    'compat', a.compat, 'created_at', now, 'attempt', 0, 'fence', 0, 'ttl_ms', a.ttl_ms, 'retry_of', a.retry_of,
+    'webhook_url', a.webhook_url)
+  for _, sha in ipairs(a.images) do
+    reference(a.id, sha)
+    keep_image(sha, a.image_ttl_ms)
+  end
+  if a.expires_ms > 0 then
+    redis.call('HSET', job(a.id), 'expires_at', now + a.expires_ms)
+    redis.call('ZADD', P .. 'expiry', now + a.expires_ms, a.id)
+  end
+  if a.idem_key then redis.call('SET', P .. 'idem:' .. a.idem_key, a.idem_hash .. ' ' .. a.id, 'EX', 86400) end
+  redis.call('ZADD', P .. 'jobs', 0, a.id)
+  redis.call('ZADD', P .. 'jobs:kind:' .. a.kind, 0, a.id)
+  enqueue(a.id)
+  move(a.id, 'queued')
+  return {'created', a.id}
+end
+
+-- The most urgent job of a queue, and up to limit - 1 others that may run in one batch with it.
+function commands.claim(a)
+  expire_due()
+  local taken, compat = {}, nil
+  for _, id in ipairs(redis.call('ZRANGE', P .. 'queue:' .. a.queue, 0, a.limit > 1 and 199 or 0)) do
+    local theirs = get(id, 'compat')
+    if not compat or (compat ~= '' and theirs == compat) then
+      compat = theirs
+      dequeue(id)
+      redis.call('HINCRBY', job(id), 'attempt', 1)
+      redis.call('HINCRBY', job(id), 'fence', 1)
+      redis.call('HSET', job(id), 'started_at', now, 'worker', a.worker)
+      redis.call('ZADD', P .. 'leases', now + a.lease_ms, id)
+      move(id, 'running')
+      taken[#taken + 1] = redis.call('HGETALL', job(id))
+      if #taken == a.limit then break end
+    end
+  end
+  return taken
+end
+
+function commands.renew(a)
+  local status = held(a)
+  if not status then return 'lost' end
+  redis.call('ZADD', P .. 'leases', now + a.lease_ms, a.id)
+  return status
+end
+
+function commands.report(a)
+  local status = held(a)
+  if not status then return 'lost' end
+  if a.progress then redis.call('HSET', job(a.id), 'progress', a.progress) end
+  event(a.id, a.type, a.data)
+  return status
+end
+
+-- Only the holder of the current lease finishes a job. A cancel that came first wins, and its outputs are dropped.
+function commands.finish(a)
+  local status = held(a)
+  if not status then
+    -- The caller asks again after a lost answer: its own lease finished the job.
+    if get(a.id, 'finished_fence') == tostring(a.fence) then return get(a.id, 'status') end
+    return 'lost'
+  end
+  local final = status == 'canceling' and 'canceled' or a.status
+  redis.call('HSET', job(a.id), 'finished_fence', a.fence, 'metrics', a.metrics)
+  if final == 'succeeded' then
+    redis.call('HSET', job(a.id), 'outputs', a.outputs)
+    for _, output in ipairs(cjson.decode(a.outputs)) do
+      reference(a.id, output.sha256)
+      event(a.id, 'output', cjson.encode(output))
+    end
+  end
+  redis.call('HINCRBYFLOAT', P .. 'stats', 'run_ms:' .. get(a.id, 'kind'), a.run_ms)
+  close(a.id, final, final == 'failed' and a.error or nil)
+  return final
+end
+
+-- A worker that is told to stop gives the job back; the attempt does not count.
+function commands.release(a)
+  local status = held(a)
+  if not status then return 'lost' end
+  if status == 'canceling' then
+    close(a.id, 'canceled')
+    return 'canceled'
+  end
+  redis.call('HINCRBY', job(a.id), 'attempt', -1)
+  requeue(a.id, 0)
+  return 'queued'
+end
+
+function commands.cancel(a)
+  local status = get(a.id, 'status')
+  if status == 'queued' then
+    dequeue(a.id)
+    close(a.id, 'canceled')
+  elseif status == 'running' then
+    move(a.id, 'canceling')
+  end
+  return get(a.id, 'status')
+end
+
+function commands.delete(a)
+  if redis.call('EXISTS', job(a.id)) == 0 then return 'missing' end
+  if not redis.call('ZSCORE', P .. 'done', a.id) then return 'unfinished' end
+  forget(a.id)
+  return 'deleted'
+end
+
+-- Lapsed leases, retries that are due, expired jobs and records past their life. Any number of sweepers may run.
+function commands.sweep(a)
+  expire_due()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, 100)) do
+    local attempt = tonumber(get(id, 'attempt'))
+    if get(id, 'status') == 'canceling' then
+      close(id, 'canceled')
+    elseif attempt >= a.max_attempts then
+      close(id, 'failed', cjson.encode({code = 'worker_lost', details = {attempts = attempt},
+        message = 'The worker died or was cut off in each of ' .. attempt .. ' attempts.'}))
+    else
+      requeue(id, a.retry_delay_ms * 2 ^ (attempt - 1))
+    end
+  end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'delayed', '-inf', now, 'LIMIT', 0, 100)) do
+    redis.call('ZREM', P .. 'delayed', id)
+    enqueue(id)
+  end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'done', '-inf', now, 'LIMIT', 0, 100)) do forget(id) end
+  return 'swept'
+end
+
+-- The finished jobs whose webhook is to be called now, each with the number of this try. Until `called` is told, the
+-- next try comes after a delay that doubles; after the last one the webhook is given up.
+function commands.webhooks(a)
+  local due = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'webhooks', '-inf', now, 'LIMIT', 0, a.limit)) do
+    local try = redis.call('HINCRBY', job(id), 'webhook_tries', 1)
+    if try < a.max_tries then
+      redis.call('ZADD', P .. 'webhooks', now + a.delay_ms * 2 ^ (try - 1), id)
+    else
+      redis.call('ZREM', P .. 'webhooks', id)
+    end
+    due[#due + 1] = {id, try}
+  end
+  return due
+end
+
+function commands.called(a) return redis.call('ZREM', P .. 'webhooks', a.id) end
+
+-- Announces an object before its bytes are stored, so that clean-up leaves it alone until then + ttl_ms.
+function commands.hold(a)
+  if redis.call('EXISTS', P .. 'deleting:' .. a.sha) == 1 then return 'deleting' end
+  redis.call('ZADD', P .. 'refs:' .. a.sha, 'GT', now + a.ttl_ms, 'hold')
+  redis.call('ZADD', P .. 'objects', 'GT', now + a.ttl_ms, a.sha)
+  return 'held'
+end
+
+function commands.put_image(a)
+  redis.call('SET', P .. 'image:' .. a.sha, a.facts)
+  keep_image(a.sha, a.ttl_ms)
+  return 'kept'
+end
+
+-- Objects nothing names any more; each is the caller's to delete within a minute, and nobody stores it meanwhile.
+function commands.condemn(a)
+  local condemned = {}
+  for _, sha in ipairs(redis.call('ZRANGEBYSCORE', P .. 'objects', '-inf', now, 'LIMIT', 0, 1000)) do
+    if #condemned == a.limit then break end
+    redis.call('ZREMRANGEBYSCORE', P .. 'refs:' .. sha, '-inf', now)
+    local last = redis.call('ZRANGE', P .. 'refs:' .. sha, -1, -1, 'WITHSCORES')
+    if #last == 0 then
+      redis.call('SET', P .. 'deleting:' .. sha, 1, 'PX', 60000)
+      redis.call('ZADD', P .. 'objects', now + 60000, sha)
+      condemned[#condemned + 1] = sha
+    elseif last[2] == 'inf' then
+      redis.call('ZREM', P .. 'objects', sha)
+    else
+      redis.call('ZADD', P .. 'objects', last[2], sha)
+    end
+  end
+  return condemned
+end
+
+function commands.deleted(a)
+  redis.call('DEL', P .. 'deleting:' .. a.sha)
+  if redis.call('EXISTS', P .. 'refs:' .. a.sha) == 0 then redis.call('ZREM', P .. 'objects', a.sha) end
+  return 'deleted'
+end
+
+return commands[ARGV[1]](cjson.decode(ARGV[2]))

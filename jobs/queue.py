@@ -1,0 +1,34 @@
+"""The Celery side of the queue: a nudge that says a job is waiting. The job itself stands in Redis."""
+
+from celery import Celery
+
+from jobs.settings import Settings
+from jobs.store import QUEUES
+
+TASK = "atelier.run"
+
+
+def make_celery(settings: Settings) -> Celery:
+    """A Celery app with the settings the job protocol rests on (docs/architecture.md says why each)."""
+    app = Celery("atelier", broker=settings.redis_url, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_default_queue=QUEUES[0],
+        task_time_limit=settings.job_timeout_s + 60,
+        worker_prefetch_multiplier=1,
+        worker_proc_alive_timeout=60,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"socket_timeout": 30, "socket_connect_timeout": 5, "socket_keepalive": True},
+    )
+    return app
+
+
+def nudge(app: Celery, queue: str, job_id: str) -> None:
+    """Tell the workers of a queue that a job waits; raises kombu's `OperationalError` when the broker is away."""
+    app.send_task(TASK, args=[job_id], queue=queue, ignore_result=True, retry=False)

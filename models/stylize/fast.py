@@ -1,0 +1,187 @@
+"""Style transfer in one pass through a pretrained network, by onnxruntime.
+
+Built-in styles: Dumoulin, Shlens and Kudlur 2017, "A learned representation for artistic style". Style images: Ghiasi
+et al. 2017, "Exploring the structure of a real-time, arbitrary neural artistic stylization network".
+
+Images are float32 arrays (h, w, 3) in [0, 1], as are the results, which have the size of their content.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+from models.catalogue import WEIGHTS_DIR, card, checked_file
+
+BUILTIN_STYLES = 26
+MIN_SIDE = 32
+PREDICT_SIDE = 256  # the network that reads a style takes this size only
+TILE = 384  # the network that paints with it takes this size only
+OVERLAP = 128  # the least that neighbouring tiles share, over which one fades into the other
+LOWPASS = 32  # details of fewer pixels are the tiles' own; what is larger is decided for the whole picture at once
+
+Array = np.ndarray[Any, np.dtype[np.float32]]
+
+
+@dataclass(frozen=True)
+class FastNet:
+    """The three networks, ready to run."""
+
+    multistyle: onnxruntime.InferenceSession
+    predict: onnxruntime.InferenceSession
+    transform: onnxruntime.InferenceSession
+
+
+def load_fast(weights_dir: Path = WEIGHTS_DIR, threads: int | None = None) -> FastNet:
+    """The networks of the cards `fast-multistyle` and `fast-arbitrary`, each run by `threads` threads.
+
+    Without `threads` there is one for each core this process may use. Raises WeightsError for missing or other files.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.log_severity_level = 3  # silences one warning for each weight the graph carries twice
+
+    def session(model_id: str, name: str) -> onnxruntime.InferenceSession:
+        path = checked_file(card(model_id), name, weights_dir)
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    return FastNet(
+        multistyle=session("fast-multistyle", "multistyle26.onnx"),
+        predict=session("fast-arbitrary", "arbitrary_predict.onnx"),
+        transform=session("fast-arbitrary", "arbitrary_transform.onnx"),
+    )
+
+
+def stylize_builtin(net: FastNet, content: Array, weights: Sequence[float] | Array, strength: float = 1.0) -> Array:
+    """Paints `content` in a blend of the built-in styles.
+
+    weights: (26,), at least 0 with a sum above 0; a blend is the weighted mean of the styles' normalisation parameters.
+    strength: 0 (the photo) to 1 (the style); between them the two pictures are mixed. Raises ValueError.
+    """
+    shares = np.asarray(weights, np.float32)
+    if shares.shape != (BUILTIN_STYLES,) or not (shares >= 0).all() or not 0 < shares.sum() < np.inf:
+        raise ValueError(f"weights must be {BUILTIN_STYLES} numbers of at least 0, not all of them 0")
+    _check(content, strength)
+    height, width, _ = content.shape
+    # The network halves its input twice, and returns whole multiples of 4.
+    padded = np.pad(content, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="reflect")
+    feed = {"image": padded.transpose(2, 0, 1)[None], "style_weights": shares / shares.sum()}
+    painted = net.multistyle.run(None, feed)[0][0].transpose(1, 2, 0)[:height, :width]
+    return _clipped(content + strength * (painted - content))
+
+
+def stylize_images(net: FastNet, content: Array, styles: Sequence[tuple[Array, float]], strength: float = 1.0) -> Array:
+    """Paints `content` in the style of pictures, each with its share.
+
+    The styles' bottlenecks (100 numbers each) are averaged by their shares. strength: 0 (the content's own style) to 1;
+    between them the bottleneck moves from the content's own to the styles'. Raises ValueError.
+    """
+    if not styles or any(not share > 0 for _, share in styles):
+        raise ValueError("styles must be one or more pairs of a picture and a share above 0")
+    _check(content, strength)
+    total = sum(share for _, share in styles)
+    target = np.zeros(1, np.float32)
+    for picture, share in styles:
+        target = target + np.float32(share / total) * _bottleneck(net, picture)
+    own = _bottleneck(net, content) if strength < 1 else target
+    return _paint(net, content, own + np.float32(strength) * (target - own))
+
+
+def _bottleneck(net: FastNet, picture: Array) -> Array:
+    """What the network reads from the middle square of a picture: (1, 1, 1, 100)."""
+    height, width, _ = picture.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = _resized(picture[top : top + side, left : left + side], (PREDICT_SIDE, PREDICT_SIDE))
+    bottleneck: Array = net.predict.run(None, {"style_image": square[None]})[0]
+    return bottleneck
+
+
+def _paint(net: FastNet, content: Array, bottleneck: Array) -> Array:
+    """Paints a picture of any size with a network that takes 384 x 384.
+
+    The whole picture is painted once at 384 pixels. A larger one is also painted in overlapping tiles at its own size,
+    for their detail. Each tile is normalised by its own mean and spread and so has its own tint; large features and
+    colours are therefore taken from the whole: tiles + lowpass(whole - tiles).
+    """
+    height, width, _ = content.shape
+    size = height, width
+    scale = min(1.0, TILE / max(size))
+    small = _resized(content, (max(1, round(height * scale)), max(1, round(width * scale))))
+    whole = _clipped(_resized(_paint_tile(net, small, bottleneck), size))
+    if max(size) <= TILE:
+        return whole
+    tiles = _paint_tiles(net, content, bottleneck)
+    return _clipped(tiles + _lowpass(whole - tiles))
+
+
+def _paint_tiles(net: FastNet, content: Array, bottleneck: Array) -> Array:
+    height, width, _ = content.shape
+    painted, weight = np.zeros_like(content), np.zeros((height, width, 1), np.float32)
+    fade = _fade()
+    for top in _starts(height):
+        for left in _starts(width):
+            region = np.s_[top : top + TILE, left : left + TILE]
+            tile = _paint_tile(net, content[region], bottleneck)
+            share = fade[: tile.shape[0], : tile.shape[1]]
+            painted[region] += share * tile
+            weight[region] += share
+    return _float32(painted / weight)
+
+
+def _paint_tile(net: FastNet, tile: Array, bottleneck: Array) -> Array:
+    """Paints at most 384 x 384; a smaller picture is continued by its reflection, and the result cut back."""
+    height, width, _ = tile.shape
+    padded = np.pad(tile, ((0, TILE - height), (0, TILE - width), (0, 0)), mode="reflect")
+    content_name, style_name = (node.name for node in net.transform.get_inputs())
+    painted: Array = net.transform.run(None, {content_name: padded[None], style_name: bottleneck})[0][0]
+    return painted[:height, :width]
+
+
+def _starts(side: int) -> list[int]:
+    """Where tiles begin so that the first and the last touch the borders and all overlap by at least OVERLAP."""
+    if side <= TILE:
+        return [0]
+    count = 1 + -(-(side - TILE) // (TILE - OVERLAP))
+    return [round(i * (side - TILE) / (count - 1)) for i in range(count)]
+
+
+def _fade() -> Array:
+    """A tile's share in the blend, (384, 384, 1): 1 in its middle, falling to almost 0 at its borders."""
+    ramp = np.minimum(np.arange(TILE) + 0.5, TILE - 0.5 - np.arange(TILE)) / OVERLAP
+    smooth = np.sin(np.minimum(ramp, 1) * np.pi / 2) ** 2
+    return _float32((smooth[:, None] * smooth)[..., None])
+
+
+def _lowpass(image: Array) -> Array:
+    height, width, _ = image.shape
+    return _resized(_resized(image, (-(-height // LOWPASS), -(-width // LOWPASS))), (height, width))
+
+
+def _resized(image: Array, size: tuple[int, int]) -> Array:
+    """Resampled to (height, width) by PIL's Lanczos filter, in float32."""
+    if image.shape[:2] == size:
+        return image
+    planes = [Image.fromarray(np.ascontiguousarray(image[..., i])) for i in range(3)]
+    resized = [np.asarray(plane.resize((size[1], size[0]), Image.Resampling.LANCZOS)) for plane in planes]
+    return np.stack(resized, axis=-1)
+
+
+def _clipped(image: np.ndarray) -> Array:
+    return _float32(image.clip(0, 1))
+
+
+def _float32(image: np.ndarray) -> Array:
+    return image.astype(np.float32, copy=False)
+
+
+def _check(content: Array, strength: float) -> None:
+    if content.ndim != 3 or content.shape[2] != 3 or min(content.shape[:2]) < MIN_SIDE or content.dtype != np.float32:
+        raise ValueError(f"content must be float32 (h, w, 3) with sides of at least {MIN_SIDE}, not {content.shape}")
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must be from 0 to 1, not {strength}")

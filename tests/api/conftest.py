@@ -1,0 +1,56 @@
+import base64
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from api.style_transfers import CAT
+from jobs.store import PREFIX, QUEUES
+from tests.stack import Stack
+
+MAX_BYTES = 2_000_000
+FAST: dict[str, Any] = {"content": CAT, "style": "builtin:1", "size": 64}
+GATYS: dict[str, Any] = {"method": "gatys", "content": CAT, "style": CAT, "size": 64, "num_steps": 1}
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One installation for the tests that do no harm to it."""
+    made = Stack(tmp_path_factory.mktemp("api"), ATELIER_MAX_UPLOAD_BYTES=str(MAX_BYTES))
+    yield made.start_all()
+    made.stop()
+
+
+def picture(kind: str = "PNG", size: tuple[int, int] = (48, 32), seed: int = 0, **options: Any) -> bytes:
+    """An image file of coloured noise."""
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    file = BytesIO()
+    Image.fromarray(noise).save(file, kind, **options)
+    return file.getvalue()
+
+
+def data_url(data: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(data).decode()
+
+
+def stored(stack: Stack) -> dict[str, Any]:
+    """All that an installation keeps: objects, job and image records, and what waits in the queues."""
+    redis = stack.redis
+    keys = [key for kind in ("job", "image", "idem", "events") for key in redis.scan_iter(f"{PREFIX}{kind}:*")]
+    return {
+        "objects": sorted(path.name for path in (stack.folder / "objects").rglob("*")),
+        "records": sorted(keys),
+        "queued": {queue: redis.zcard(f"{PREFIX}queue:{queue}") for queue in QUEUES},
+        "nudges": {queue: redis.llen(queue) for queue in QUEUES},
+    }
+
+
+def elsewhere(folder: Path) -> set[str]:
+    """Every file of an installation's folder outside its object folder and its processes' own."""
+    known = ("objects", "valkey")
+    files = (path.relative_to(folder) for path in folder.rglob("*"))
+    return {str(path) for path in files if path.parts[0] not in known and path.suffix != ".log"}

@@ -1,0 +1,384 @@
+"""The API as its users meet it: real Valkey, a real worker and real pictures."""
+
+import hashlib
+import io
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.api.conftest import FAST, picture
+from tests.stack import Stack, wait_until
+
+WAIT = {"Prefer": "wait=30"}
+
+
+def upload(stack: Stack, data: bytes) -> dict[str, Any]:
+    answer = stack.client.post("/v1/images", files={"file": ("photo", data)})
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+@pytest.fixture(scope="module")
+def done(stack: Stack) -> dict[str, Any]:
+    """A probe that has succeeded."""
+    return stack.submit(WAIT, steps=2, seed=7)
+
+
+def running(stack: Stack, **params: Any) -> str:
+    """The id of a probe that is being run, slowly."""
+    job_id = str(stack.submit(steps=400, step_s=0.05, **params)["id"])
+    wait_until(lambda: stack.job(job_id)["status"] == "running", 20, "the probe's start")
+    return job_id
+
+
+class TestImages:
+    def test_upload_facts_and_content(self, stack: Stack) -> None:
+        answer = stack.client.post("/v1/images", files={"file": ("photo", picture("JPEG", size=(40, 30)))})
+        assert answer.status_code == 201
+        image = answer.json()
+        assert (image["width"], image["height"], image["source_format"]) == (40, 30, "jpeg")
+        assert answer.headers["location"] == f"/v1/images/{image['id']}"
+        facts = stack.client.get(answer.headers["location"]).json()
+        assert facts == image
+        content = stack.client.get(facts["url"])
+        assert content.headers["content-type"] == "image/png"
+        assert len(content.content) == facts["size_bytes"]
+        assert facts["id"] == "img_" + hashlib.sha256(content.content).hexdigest()
+        assert Image.open(io.BytesIO(content.content)).size == (40, 30)
+
+    def test_same_picture_same_id(self, stack: Stack) -> None:
+        assert len({upload(stack, picture(kind))["id"] for kind in ("PNG", "BMP", "TIFF", "PNG")}) == 1
+
+    def test_orientation_is_applied(self, stack: Stack) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # the camera lay on its side
+        image = upload(stack, picture("PNG", size=(48, 32), exif=exif))
+        assert (image["width"], image["height"]) == (32, 48)
+        upright = Image.open(io.BytesIO(picture("PNG", size=(48, 32)))).transpose(Image.Transpose.ROTATE_270)
+        stored = Image.open(io.BytesIO(stack.client.get(image["url"]).content))
+        assert np.array_equal(np.asarray(stored), np.asarray(upright))
+
+    def test_animation_gives_its_first_frame(self, stack: Stack) -> None:
+        red, blue = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue"))
+        file = io.BytesIO()
+        red.save(file, "GIF", save_all=True, append_images=[blue])
+        content = stack.client.get(upload(stack, file.getvalue())["url"]).content
+        assert Image.open(io.BytesIO(content)).getpixel((5, 5)) == (255, 0, 0)
+
+    def test_not_modified(self, stack: Stack) -> None:
+        url = upload(stack, picture())["url"]
+        etag = stack.client.get(url).headers["etag"]
+        assert etag == f'"{url.split("/")[3].removeprefix("img_")}"'
+        for value in (etag, "*", f'"other", {etag}', f"W/{etag}"):
+            answer = stack.client.get(url, headers={"If-None-Match": value})
+            assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+        assert stack.client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
+
+    def test_ranges(self, stack: Stack) -> None:
+        url = upload(stack, picture())["url"]
+        whole = stack.client.get(url).content
+        size = len(whole)
+        for asked, start, stop in (("0-9", 0, 10), ("10-", 10, size), ("-7", size - 7, size), ("0-999999", 0, size)):
+            answer = stack.client.get(url, headers={"Range": f"bytes={asked}"})
+            assert (answer.status_code, answer.content) == (206, whole[start:stop])
+            assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{size}"
+        for asked in (f"{size}-", "9-2", "-0"):
+            answer = stack.client.get(url, headers={"Range": f"bytes={asked}"})
+            assert (answer.status_code, answer.headers["content-range"]) == (416, f"bytes */{size}")
+            assert answer.json()["error"]["code"] == "range_not_satisfiable"
+        for ignored in ("bytes=-", "lines=1-2", "bytes=0-1,3-4", "bytes=a-b"):
+            answer = stack.client.get(url, headers={"Range": ignored})
+            assert (answer.status_code, answer.content) == (200, whole)
+
+
+class TestSubmit:
+    def test_202_with_location(self, stack: Stack) -> None:
+        answer = stack.client.post("/v1/style-transfers", json=FAST | {"seed": 5})
+        assert answer.status_code == 202
+        job = answer.json()
+        assert answer.headers["location"] == f"/v1/jobs/{job['id']}" == job["urls"]["self"]
+        assert "preference-applied" not in answer.headers
+        ended = stack.finished(job["id"])
+        assert ended["status"] == "succeeded"
+        output = ended["outputs"][0]
+        content = stack.client.get(output["url"])
+        assert content.headers["etag"] == f'"{output["sha256"]}"' == f'"{hashlib.sha256(content.content).hexdigest()}"'
+        assert Image.open(io.BytesIO(content.content)).size == (output["width"], output["height"]) == (64, 43)
+        assert stack.client.get(output["url"], headers={"If-None-Match": content.headers["etag"]}).status_code == 304
+        assert stack.client.get(output["url"], headers={"Range": "bytes=0-7"}).content == b"\x89PNG\r\n\x1a\n"
+        missing = stack.client.get(f"{job['urls']['self']}/outputs/1")
+        assert missing.json()["error"]["message"] == "The job has 1 outputs; it is succeeded."
+
+    def test_wait_for_the_end(self, stack: Stack) -> None:
+        answer = stack.client.post("/v1/probes", json={"steps": 2}, headers={"Prefer": "respond-async, wait=20"})
+        assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=20")
+        assert answer.json()["status"] == "succeeded"
+
+    def test_wait_that_is_too_short(self, stack: Stack) -> None:
+        started = time.monotonic()
+        answer = stack.client.post("/v1/probes", json={"steps": 100, "step_s": 0.1}, headers={"Prefer": "wait=1"})
+        assert 0.9 < time.monotonic() - started < 5
+        assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=1")
+        assert answer.json()["finished_at"] is None
+        stack.client.post(answer.json()["urls"]["cancel"])
+        stack.finished(answer.json()["id"])
+
+    def test_seed_is_chosen_and_shown(self, stack: Stack) -> None:
+        seeds = {stack.submit()["params"]["seed"] for _ in range(3)}
+        assert len(seeds) == 3
+        assert all(0 <= seed < 2**32 for seed in seeds)
+
+    def test_idempotency_key(self, stack: Stack) -> None:
+        key = {"Idempotency-Key": "k" * 200}
+        first = stack.client.post("/v1/style-transfers", json=FAST, headers=key)
+        again = stack.client.post("/v1/style-transfers", json=dict(reversed(FAST.items())), headers=key | WAIT)
+        assert first.json()["id"] == again.json()["id"]
+        assert again.status_code == 200
+        other = stack.client.post("/v1/style-transfers", json=FAST | {"size": 65}, headers=key)
+        assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_key_reuse")
+
+    def test_expired_before_its_turn(self, stack: Stack) -> None:
+        slow = running(stack)
+        job = stack.submit(expires_in=1)
+        assert job["queue_position"] == 0
+        assert stack.finished(job["id"])["status"] == "expired"
+        stack.client.post(f"/v1/jobs/{slow}/cancel")
+        stack.finished(slow)
+
+
+class TestJobs:
+    def test_retry_gives_the_same_bytes(self, stack: Stack, done: dict[str, Any]) -> None:
+        answer = stack.client.post(f"/v1/jobs/{done['id']}/retry", headers=WAIT)
+        again = answer.json()
+        assert (answer.status_code, again["status"], again["retry_of"]) == (200, "succeeded", done["id"])
+        assert again["id"] != done["id"]
+        assert again["params"] == done["params"]
+        assert again["outputs"][0]["sha256"] == done["outputs"][0]["sha256"]
+
+    def test_retry_with_a_key_makes_one_job(self, stack: Stack, done: dict[str, Any]) -> None:
+        answers = [
+            stack.client.post(f"/v1/jobs/{done['id']}/retry", headers={"Idempotency-Key": "again"}) for _ in range(3)
+        ]
+        assert len({answer.json()["id"] for answer in answers}) == 1
+
+    def test_cancel_is_idempotent(self, stack: Stack, done: dict[str, Any]) -> None:
+        job_id = running(stack)
+        answers = [stack.client.post(f"/v1/jobs/{job_id}/cancel") for _ in range(3)]
+        assert {answer.status_code for answer in answers} == {200}
+        assert {answer.json()["status"] for answer in answers} <= {"canceling", "canceled"}
+        assert stack.finished(job_id)["status"] == "canceled"
+        assert stack.client.post(f"/v1/jobs/{job_id}/cancel").json()["status"] == "canceled"
+        finished = stack.client.post(f"/v1/jobs/{done['id']}/cancel")
+        assert (finished.status_code, finished.json()["status"]) == (200, "succeeded")
+
+    def test_unfinished_is_neither_deleted_nor_retried(self, stack: Stack) -> None:
+        job_id = running(stack)
+        for answer in (stack.client.delete(f"/v1/jobs/{job_id}"), stack.client.post(f"/v1/jobs/{job_id}/retry")):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (409, "job_not_finished")
+        stack.client.post(f"/v1/jobs/{job_id}/cancel")
+        stack.finished(job_id)
+
+    def test_delete(self, stack: Stack) -> None:
+        job = stack.submit(WAIT)
+        answer = stack.client.delete(job["urls"]["self"])
+        assert (answer.status_code, answer.content) == (204, b"")
+        for gone in (
+            stack.client.get(job["urls"]["self"]),
+            stack.client.delete(job["urls"]["self"]),
+            stack.client.get(job["outputs"][0]["url"]),
+            stack.client.post(job["urls"]["cancel"]),
+        ):
+            assert (gone.status_code, gone.json()["error"]["code"]) == (404, "job_not_found")
+
+    def test_list_in_pages(self, stack: Stack) -> None:
+        made = [stack.submit(WAIT)["id"] for _ in range(5)]
+        listed: list[str] = []
+        cursor: str | None = None
+        while len(listed) < 5:
+            query = {"limit": "2", "status": "succeeded"} | ({"cursor": cursor} if cursor else {})
+            page = stack.client.get("/v1/jobs", params=query).json()
+            assert len(page["jobs"]) == 2
+            listed += [job["id"] for job in page["jobs"]]
+            cursor = page["next_cursor"]
+        assert listed[:5] == made[::-1]
+
+    def test_list_filters(self, stack: Stack, done: dict[str, Any]) -> None:
+        transfer = stack.client.post("/v1/style-transfers", json=FAST, headers=WAIT).json()
+
+        def ids(**query: str) -> list[str]:
+            return [job["id"] for job in stack.client.get("/v1/jobs", params={"limit": "100"} | query).json()["jobs"]]
+
+        assert transfer["id"] in ids(kind="style-transfer")
+        assert done["id"] not in ids(kind="style-transfer")
+        assert {transfer["id"], done["id"]} <= set(ids(status="succeeded"))
+        assert transfer["id"] in ids(kind="style-transfer", status="succeeded")
+        assert ids(kind="style-transfer", status="failed") == []
+        assert ids(cursor=min(ids())) == []
+
+
+def events(answer: httpx.Response) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
+    """(id, type, data) of each event of a stream."""
+    fields: dict[str, str] = {}
+    for line in answer.iter_lines():
+        if line.startswith(":"):
+            continue
+        if line:
+            name, _, value = line.partition(": ")
+            fields[name] = value
+        elif fields:
+            yield fields.get("id"), fields["event"], json.loads(fields["data"])
+            fields = {}
+
+
+def follow(stack: Stack, job_id: str, **headers: str) -> list[tuple[str | None, str, dict[str, Any]]]:
+    with stack.client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers) as answer:
+        assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
+        return list(events(answer))
+
+
+class TestEvents:
+    def test_from_the_start_to_the_end(self, stack: Stack) -> None:
+        job = stack.submit(steps=20, step_s=0.1, seed=3)
+        seen = follow(stack, job["id"])
+        assert seen[0][1] == "snapshot"
+        assert seen[0][2]["id"] == job["id"]
+        assert seen[-1][1:] == ("status", {"status": "succeeded", "attempt": 1, "error": None})
+        kinds = [kind for _, kind, _ in seen]
+        assert kinds.count("snapshot") == 1
+        assert {"progress", "preview", "output"} <= set(kinds)
+        steps = [data["step"] for _, kind, data in seen if kind == "progress"]
+        assert steps == sorted(steps)
+        output = next(data for _, kind, data in seen if kind == "output")
+        assert output == stack.job(job["id"])["outputs"][0]
+        shown = next(data for _, kind, data in seen if kind == "preview")
+        preview = stack.client.get(shown["preview_url"])
+        assert (preview.status_code, preview.headers["content-type"]) == (200, "image/jpeg")
+
+        middle = len(seen) // 2
+        resumed = follow(stack, job["id"], **{"Last-Event-ID": str(seen[middle][0])})
+        assert resumed == seen[middle + 1 :]
+        over = stack.client.get(f"/v1/jobs/{job['id']}/events", headers={"Last-Event-ID": str(seen[-1][0])})
+        assert (over.status_code, over.content) == (204, b"")
+
+    def test_of_a_finished_job(self, stack: Stack, done: dict[str, Any]) -> None:
+        seen = follow(stack, done["id"])
+        assert [kind for _, kind, _ in seen] == ["snapshot", "status"]
+        assert seen[0][2]["outputs"] == done["outputs"]
+
+    def test_id_from_the_future_gets_a_snapshot(self, stack: Stack) -> None:
+        """Waiting for what comes after it would outlast the job."""
+        job_id = stack.submit(steps=5, step_s=0.1)["id"]
+        seen = follow(stack, job_id, **{"Last-Event-ID": "999999999999999-0"})
+        assert (seen[0][1], seen[-1][2]["status"]) == ("snapshot", "succeeded")
+
+    def test_no_preview_yet(self, stack: Stack) -> None:
+        slow = running(stack)
+        queued = stack.submit()
+        answer = stack.client.get(f"/v1/jobs/{queued['id']}/preview")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "preview_not_found")
+        stack.client.post(f"/v1/jobs/{slow}/cancel")
+        stack.finished(queued["id"])
+
+
+class TestService:
+    @pytest.mark.parametrize("path", ["/healthz", "/v1/jobs", "/nowhere", "/metrics", "/docs"])
+    def test_request_id_is_echoed_or_made(self, stack: Stack, path: str) -> None:
+        assert stack.client.get(path, headers={"X-Request-ID": "my-id_1.x"}).headers["x-request-id"] == "my-id_1.x"
+        made = {stack.client.get(path).headers["x-request-id"] for _ in range(2)}
+        assert len(made) == 2
+
+    def test_metrics(self, stack: Stack, done: dict[str, Any]) -> None:
+        stack.client.get("/nowhere/1")
+        stack.client.get("/nowhere/2")
+        answer = stack.client.get("/metrics")
+        assert answer.headers["content-type"].startswith("text/plain; version=")
+        figures = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
+        assert float(figures['atelier_jobs_total{kind="probe",status="succeeded"}']) >= 1
+        assert float(figures['atelier_run_seconds_total{kind="probe"}']) > 0
+        assert float(figures["atelier_workers"]) == float(figures["atelier_redis_up"]) == 1
+        assert {'atelier_queued_jobs{queue="fast"}', 'atelier_queued_jobs{queue="gpu"}'} <= set(figures)
+        assert float(figures['atelier_http_requests_total{method="GET",route="none",status="404"}']) >= 2
+        assert "nowhere" not in answer.text
+        assert f"/v1/jobs/{done['id']}" not in answer.text
+
+    def test_ready(self, stack: Stack) -> None:
+        answer = stack.client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"ready": True, "redis": True, "storage": True, "queues": {"fast": 1, "gpu": 1}, "workers": ["w1@test"]},
+        )
+
+    def test_models(self, stack: Stack) -> None:
+        models = {model["id"]: model for model in stack.client.get("/v1/models").json()["models"]}
+        assert set(models) == {"fast-arbitrary", "fast-multistyle", "vgg16", "vgg19"}
+        assert models["vgg16"]["installed_on"] == ["w1@test"]
+        assert models["vgg16"]["fetch_command"] == "python -m models.fetch vgg16"
+        assert stack.client.get("/v1/models/vgg16").json() == models["vgg16"]
+
+
+def test_while_things_are_away(tmp_path: Path) -> None:
+    """No worker, no storage, then no Redis: each answer says so, and says when to come again."""
+    nobody = "http://127.0.0.1:9"
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
+    away = {"ATELIER_STORAGE_URL": "s3://atelier", "ATELIER_STORAGE_ENDPOINT": nobody, "ATELIER_STORAGE_RETRY_S": "0.5"}
+    stack = Stack(tmp_path, **away, **keys)
+    try:
+        stack.start_valkey()
+        stack.start_api()
+        answer = stack.client.get("/readyz")
+        state = {"ready": False, "redis": True, "storage": False, "queues": {"fast": 0, "gpu": 0}, "workers": []}
+        assert (answer.status_code, answer.json(), answer.headers["retry-after"]) == (503, state, "2")
+        assert stack.client.get("/v1/models").json() == {"models": []}
+        refuse(stack.client.post("/v1/images", files={"file": ("a", picture())}), "storage_unavailable")
+        assert not list(stack.redis.scan_iter("atelier:image:*"))
+
+        job_id = stack.submit()["id"]
+        stack.kill("valkey")
+        answer = stack.client.get("/readyz")
+        assert (answer.status_code, answer.json()["redis"]) == (503, False)
+        assert stack.client.get("/healthz").status_code == 200
+        assert "atelier_redis_up 0.0" in stack.client.get("/metrics").text
+        for path in (f"/v1/jobs/{job_id}", f"/v1/jobs/{job_id}/events", "/v1/jobs", "/v1/models"):
+            refuse(stack.client.get(path), "redis_unavailable")
+        refuse(stack.client.post("/v1/probes", json={}), "redis_unavailable")
+        refuse(stack.client.post("/v1/probes", json={}, headers={"Idempotency-Key": "a"}), "redis_unavailable")
+
+        stack.start_valkey()
+        assert stack.job(job_id)["status"] == "queued"
+    finally:
+        stack.stop()
+
+
+def refuse(answer: httpx.Response, code: str) -> None:
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, code)
+    assert int(answer.headers["retry-after"]) >= 1
+    assert "127.0.0.1" not in answer.text
+
+
+def test_full_queue(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, ATELIER_MAX_QUEUE="2")
+    try:
+        stack.start_valkey()
+        stack.start_api()
+        answers = [stack.client.post("/v1/probes", json={}) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [202, 202, 429, 429]
+        assert answers[-1].json()["error"]["code"] == "queue_full"
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert stack.client.post("/v1/probes", json={"queue": "gpu"}).status_code == 202
+    finally:
+        stack.stop()
+
+
+def test_the_documentation_page_needs_no_other_host(stack: Stack) -> None:
+    page = stack.client.get("/docs").text
+    assert "://" not in page
+    for asset in re.findall(r'(?:src|href)="(/[^"]+)"', page):
+        assert stack.client.get(asset).status_code == 200, asset

@@ -1,0 +1,75 @@
+"""A failure nobody foresaw tells the caller nothing but a number to ask with."""
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
+
+from api.main import create_app
+from jobs.settings import Settings
+
+SECRET = "a-secret-of-the-environment"
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    """The real app with two more routes, which raise."""
+    monkeypatch.setenv("ATELIER_TEST_SECRET", SECRET)
+    app = create_app(Settings(storage_url=str(tmp_path / "objects")))
+
+    @app.get("/raise")
+    def fail() -> None:
+        raise RuntimeError(f"{os.environ['ATELIER_TEST_SECRET']} in {__file__}")
+
+    @app.get("/raise-later")
+    def fail_later() -> StreamingResponse:
+        def body() -> Iterator[bytes]:
+            yield b"half"
+            raise RuntimeError(os.environ["ATELIER_TEST_SECRET"])
+
+        return StreamingResponse(body())
+
+    return app
+
+
+async def get(app: FastAPI, path: str) -> httpx.Response:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=True)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        return await client.get(path, headers={"X-Request-ID": "ask-for-me"})
+
+
+@pytest.mark.anyio
+async def test_answer_tells_nothing(app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR, "atelier.api"):
+        answer = await get(app, "/raise")
+    assert answer.status_code == 500
+    assert answer.headers["x-request-id"] == "ask-for-me"
+    message = "Something went wrong here; the log has it under this request's X-Request-ID."
+    assert answer.json() == {"error": {"code": "internal", "message": message, "details": {}}}
+    for telling in (SECRET, "Traceback", "RuntimeError", __file__, str(Path.cwd())):
+        assert telling not in answer.text + str(answer.headers)
+    assert caplog.records[0].exc_info
+
+
+@pytest.mark.anyio
+async def test_it_is_counted(app: FastAPI) -> None:
+    await get(app, "/raise")
+    metrics = await get(app, "/metrics")
+    assert 'atelier_http_requests_total{method="GET",route="/raise",status="500"}' in metrics.text
+
+
+@pytest.mark.anyio
+async def test_answer_on_its_way_is_cut_off(app: FastAPI) -> None:
+    """A body that ended as if nothing had happened would be taken for whole."""
+    with pytest.raises(RuntimeError):
+        await get(app, "/raise-later")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

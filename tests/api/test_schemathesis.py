@@ -1,0 +1,66 @@
+"""The documented API is the real one: Schemathesis over openapi.json, all checks on, no failure (S7)."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from api.style_transfers import EXAMPLES
+from tests.api.conftest import picture
+from tests.stack import BIN, ROOT, Stack, wait_until
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+
+@pytest.fixture
+def quick_stack(tmp_path: Path) -> Iterator[Stack]:
+    """The API as it is served, and a worker that makes everything small."""
+    made = Stack(tmp_path)
+    made.start_valkey()
+    made.start_api("api.main:app")
+    made.start_upkeep()
+    made.start_worker(app="tests.api.quick")
+    yield made
+    made.stop()
+
+
+def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
+    stack, pictures = quick_stack, tmp_path / "pictures"
+    pictures.mkdir()
+    for kind in FORMATS:
+        (pictures / kind.lower()).write_bytes(picture(kind, size=(64, 48)))
+    files = [("file", path.read_bytes()) for path in sorted(pictures.iterdir())]
+    known = {
+        "images": [stack.client.post("/v1/images", files=[file]).json()["id"] for file in files],
+        "jobs": [stack.client.post("/v1/style-transfers", json=e["value"]).json()["id"] for e in EXAMPLES.values()],
+    }
+    (tmp_path / "ids.json").write_text(json.dumps(known))
+    for job_id in known["jobs"]:
+        assert stack.finished(job_id)["status"] == "succeeded"
+
+    command = ["--config-file", "tests/api/schemathesis.toml", "run", "openapi.json", "--url", stack.url]
+    env = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "ATELIER_TEST_IDS": str(tmp_path / "ids.json"),
+        "ATELIER_TEST_PICTURES": str(pictures),
+    }
+    run = subprocess.run([BIN / "schemathesis", *command], cwd=ROOT, env=env, capture_output=True, timeout=150)
+    report = (run.stdout + run.stderr).decode()
+    print(report[-3000:])
+    assert run.returncode == 0, report[-10_000:]
+    tested = re.search(r"Tested: +(\d+)", report)
+    passed = re.search(r"(\d+) generated, (\d+) passed", report)
+    assert tested and int(tested[1]) == sum(map(len, json.loads((ROOT / "openapi.json").read_text())["paths"].values()))
+    assert passed and passed[1] == passed[2]
+    assert int(passed[1]) > 500
+
+    # What was accepted is also run: nothing valid fails in the worker.
+    wait_until(lambda: not any(stack.jobs.depths().values()), 60, "the queues to empty")
+    failed = stack.client.get("/v1/jobs", params={"status": "failed", "limit": 100}).json()["jobs"]
+    assert [(job["params"], job["error"]) for job in failed] == []
+    assert stack.client.get("/readyz").status_code == 200
+    assert not re.search(r"unexpected error|Traceback", stack.log("api"))

@@ -1,0 +1,90 @@
+"""The real worker with one more kind, `probe`: a job that takes steps, leaves a trace, and dies where a test says.
+
+steps, step_s   how many steps it takes, and how long each
+die_at          receipt | claim | run | artifact | state: the worker process ends there, at once (os._exit)
+die_times       how often, for this job
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from celery.signals import task_prerun
+
+from jobs.objects import Objects
+from jobs.settings import get_settings
+from jobs.store import JobStore, Record
+from worker import app as worker_app
+from worker.run import Made, Task
+from worker.runners import RUNNERS
+
+app = worker_app.app
+FOLDER = get_settings().data_dir
+current: Record | None = None
+
+
+def run_probe(task: Task) -> Made:
+    """Take the steps and return a picture that only the seed decides."""
+    assert current is not None
+    with (FOLDER / "runs.log").open("a") as runs:
+        runs.write(f"{current.id} {os.getpid()}\n")
+    _maybe_die("run", current)
+    for step in range(1, task.params["steps"] + 1):
+        time.sleep(task.params["step_s"])
+        task.step(step, task.params["steps"], "probing", lambda step=step: _picture(step))
+    return Made([_picture(task.params["seed"])], {}, {}, {})
+
+
+def _picture(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+
+
+def _maybe_die(where: str, record: Record) -> None:
+    if record.kind != "probe" or record.params.get("die_at") != where:
+        return
+    for time_ in range(record.params.get("die_times", 1)):
+        marker = Path(FOLDER / f"died-{record.id}-{time_}")
+        if not marker.exists():
+            marker.touch()
+            os._exit(9)
+
+
+@task_prerun.connect
+def _after_receipt(args: list[str], **_: Any) -> None:
+    jobs, _objects, _previews = worker_app._hands()
+    for job_id in args:
+        _maybe_die("receipt", jobs.get(job_id))
+
+
+_claim, _put, _finish = JobStore.claim, Objects.put, JobStore.finish
+
+
+def _claim_then_die(self: JobStore, queue: str, *, worker: str, limit: int = 1) -> list[Record]:
+    global current
+    records = _claim(self, queue, worker=worker, limit=limit)
+    for record in records:
+        current = record
+        _maybe_die("claim", record)
+    return records
+
+
+def _put_then_die(self: Objects, data: bytes, content_type: str) -> str:
+    sha = _put(self, data, content_type)
+    if current and content_type == "image/png":
+        _maybe_die("artifact", current)
+    return sha
+
+
+def _finish_then_die(self: JobStore, *arguments: Any, **named: Any) -> str:
+    ended = _finish(self, *arguments, **named)
+    if current:
+        _maybe_die("state", current)
+    return ended
+
+
+JobStore.claim = _claim_then_die  # type: ignore[method-assign]
+Objects.put = _put_then_die  # type: ignore[method-assign]
+JobStore.finish = _finish_then_die  # type: ignore[method-assign]
+RUNNERS["probe"] = run_probe

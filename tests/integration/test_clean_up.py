@@ -1,0 +1,259 @@
+"""J14: clean-up takes only what nothing uses, over random lives of uploads, jobs and shared pictures in a real S3.
+
+Lives are tenths of a second here, by settings; the code is the same.
+"""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from jobs.errors import NotFound
+from jobs.objects import Objects
+from jobs.store import PREFIX, JobStore, Record, connect
+from tests.stack import Seaweed, Stack
+from worker.upkeep import remove_unused
+
+HOLD, IMAGE, JOB = 250, 400, 300  # milliseconds
+NEVER = (float("inf"), float("inf"))
+Span = tuple[float, float]  # a time between two times
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory, s3: Seaweed) -> Iterator[Stack]:
+    """A Valkey for the jobs whose objects lie in the S3 server."""
+    made = Stack(tmp_path_factory.mktemp("clean-up"), **s3.env)
+    made.start_valkey()
+    yield made
+    made.stop()
+
+
+def open_store(valkey: Stack, monkeypatch: pytest.MonkeyPatch, s3: Seaweed) -> tuple[JobStore, Objects]:
+    """The job store, empty, and the object store, with short lives."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, s3.env[name])
+    brief = {"hold_s": HOLD / 1000, "image_ttl_s": IMAGE / 1000, "job_ttl_s": JOB / 1000}
+    settings = valkey.settings.model_copy(update=brief)
+    client = connect(settings, attempts=5)
+    client.flushdb()
+    jobs = JobStore(client, settings)
+    return jobs, Objects(settings, jobs, retry_s=5)
+
+
+@dataclass
+class Lives:
+    """A plain account of who names which object until when, beside the real stores it drives.
+
+    A time is known only to lie between Valkey's clock before a command and after it; so is every end of a life.
+    """
+
+    jobs: JobStore
+    objects: Objects
+    dice: random.Random
+    pictures: list[bytes]
+    names: dict[str, dict[str, Span]] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+    running: list[Record] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+    spared: int = 0
+    removed: int = 0
+
+    def now(self) -> float:
+        """Valkey's clock as the protocol reads it: in whole milliseconds."""
+        seconds, micros = self.jobs.client.time()  # type: ignore[misc]
+        return float(seconds * 1000 + micros // 1000)
+
+    def name(self, sha: str, who: str, until: Span) -> None:
+        """Someone names an object until then."""
+        self.names.setdefault(sha, {})[who] = until
+
+    def put(self) -> str:
+        """Store a picture nobody names yet: a preview, or the start of something."""
+        before = self.now()
+        sha = self.objects.put(self.dice.choice(self.pictures), "image/png")
+        known = self.names.get(sha, {}).get("hold", (0.0, 0.0))
+        self.name(sha, "hold", (max(known[0], before + HOLD), max(known[1], self.now() + HOLD)))
+        return sha
+
+    def upload(self) -> None:
+        """Store a picture and write it down as an image."""
+        sha, before = self.put(), self.now()
+        self.jobs.put_image(sha, {})
+        self.name(sha, "image", (before + IMAGE, self.now() + IMAGE))
+
+    def submit(self) -> None:
+        """A job that names one to three pictures, which are there or not."""
+        shas = self.dice.sample(sorted(self.names), min(len(self.names), self.dice.randint(1, 3)))
+        before = self.now()
+        try:
+            job_id, _ = self.jobs.create(kind="probe", queue="fast", params={}, images=shas)
+        except NotFound as error:
+            sha = error.details["image"].removeprefix("img_")
+            assert not self.surely_named(sha, self.now()), "an input that is there was refused"
+            return
+        for sha in shas:
+            kept = any(who.startswith("job_") or until[1] > before for who, until in self.names[sha].items())
+            assert kept, "an input that nothing kept was taken"
+            self.name(sha, job_id, NEVER)
+            self.use_image(sha, before)
+        self.waiting.append(job_id)
+
+    def use_image(self, sha: str, before: float) -> None:
+        """A use prolongs the life of an upload that is still known."""
+        known, after = self.names[sha].get("image"), self.now()
+        if known and known[1] > before:
+            self.name(sha, "image", ((before + IMAGE) if known[0] > after else known[0], after + IMAGE))
+
+    def claim(self) -> None:
+        """A worker takes a job."""
+        self.running += self.jobs.claim("fast", worker="w")
+        self.waiting = [job_id for job_id in self.waiting if job_id not in {job.id for job in self.running}]
+
+    def finish(self) -> None:
+        """A running job stores its pictures, perhaps another's too, and ends."""
+        if not self.running:
+            return
+        job = self.running.pop(self.dice.randrange(len(self.running)))
+        shas = [self.put() for _ in range(self.dice.randint(0, 2))]
+        status = self.dice.choice(["succeeded", "succeeded", "failed"])
+        outputs = [{"index": index, "sha256": sha} for index, sha in enumerate(shas)]
+        before = self.now()
+        assert self.jobs.finish(job.id, job.fence, status, outputs=outputs, metrics={}) == status
+        for sha in shas if status == "succeeded" else []:
+            self.name(sha, job.id, NEVER)
+        self.end(job.id, (before + JOB, self.now() + JOB))
+
+    def cancel(self) -> None:
+        """A queued job is canceled."""
+        if self.waiting:
+            job_id, before = self.waiting.pop(), self.now()
+            self.jobs.cancel(job_id)
+            self.end(job_id, (before + JOB, self.now() + JOB))
+
+    def delete(self) -> None:
+        """A finished job is forgotten before its time."""
+        if self.finished:
+            job_id, before = self.finished.pop(self.dice.randrange(len(self.finished))), self.now()
+            try:
+                self.jobs.delete(job_id)
+            except NotFound:
+                return  # its time had come
+            self.end(job_id, (before, self.now()))
+
+    def end(self, job_id: str, until: Span) -> None:
+        """A job's record goes at a known time, and with it all it names."""
+        self.finished = [*(one for one in self.finished if one != job_id), job_id]
+        for known in self.names.values():
+            if job_id in known:
+                known[job_id] = (min(known[job_id][0], until[0]), min(known[job_id][1], until[1]))
+
+    def surely_named(self, sha: str, now: float) -> bool:
+        """Whether someone names an object at least until now."""
+        return any(until[0] > now for until in self.names.get(sha, {}).values())
+
+    def surely_free(self, sha: str, now: float) -> bool:
+        """Whether nobody has named an object since before now."""
+        return all(until[1] <= now for until in self.names.get(sha, {}).values())
+
+    def clean_up(self) -> None:
+        """One round of upkeep; afterwards exactly the named objects are there."""
+        before = self.now()
+        self.jobs.sweep()
+        self.removed += remove_unused(self.jobs, self.objects)
+        after, stored = self.now(), self.stored()
+        for sha in list(self.names):
+            if self.surely_named(sha, after):
+                self.spared += 1
+                assert sha in stored, f"{sha} was removed while {self.names[sha]} name it at {after}"
+            if self.surely_free(sha, before):
+                assert sha not in stored, f"{sha} is left though nobody names it: {self.names[sha]} at {before}"
+                del self.names[sha]
+        for known in self.names.values():
+            for who in [who for who, until in known.items() if until[1] <= before]:
+                del known[who]
+
+    def stored(self) -> set[str]:
+        """The objects that are there."""
+        found = set()
+        for sha in self.names:
+            try:
+                self.objects.get(sha)
+            except NotFound:
+                continue
+            found.add(sha)
+        return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_object_is_removed_exactly_when_nobody_names_it(
+    valkey: Stack, s3: Seaweed, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    dice = random.Random(seed)
+    jobs, objects = open_store(valkey, monkeypatch, s3)
+    lives = Lives(jobs, objects, dice, [dice.randbytes(200) for _ in range(12)])
+    lives.upload()
+    acts = [lives.put, lives.upload, lives.submit, lives.submit, lives.claim, lives.finish, lives.finish]
+    acts += [lives.cancel, lives.delete, lives.clean_up]
+    for _ in range(160):
+        act = dice.choice(acts) if lives.names else lives.upload
+        act()
+        if dice.random() < 0.2:
+            time.sleep(dice.uniform(0, 0.15))
+    while lives.waiting or lives.running:
+        lives.claim()
+        lives.finish()
+    time.sleep((max(HOLD, IMAGE, JOB) + 50) / 1000)
+    lives.clean_up()
+    left: Any = jobs.client.keys("*")
+    print(f"J14: seed {seed}: {lives.removed} objects removed, {lives.spared} times one in use was left alone")
+    assert lives.names == {}
+    assert set(left) == {f"{PREFIX}stats"}
+    assert lives.removed > 10
+    assert lives.spared > 50
+
+
+def test_put_and_clean_up_of_the_same_bytes_never_cross(
+    valkey: Stack, s3: Seaweed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, objects = open_store(valkey, monkeypatch, s3)
+    pictures = [random.Random(14).randbytes(100 + n) for n in range(4)]
+    done = threading.Event()
+    removed: list[int] = []
+    found: list[str] = []
+    late: list[str] = []
+    lost: list[str] = []
+
+    def clean() -> None:
+        while not done.is_set():
+            removed.append(remove_unused(jobs, objects))
+
+    def put_and_get(seed: int) -> None:
+        dice = random.Random(seed)
+        for _ in range(40):
+            started = time.monotonic()
+            sha = objects.put(dice.choice(pictures), "image/png")
+            time.sleep(dice.uniform(0, HOLD / 2000))
+            try:
+                objects.get(sha)
+                found.append(sha)
+            except NotFound:
+                (lost if time.monotonic() - started < HOLD / 1000 else late).append(sha)
+            time.sleep(dice.uniform(0, HOLD / 500))
+
+    cleaners = [threading.Thread(target=clean) for _ in range(2)]
+    putters = [threading.Thread(target=put_and_get, args=(seed,)) for seed in range(3)]
+    for thread in cleaners + putters:
+        thread.start()
+    for thread in putters:
+        thread.join()
+    done.set()
+    for thread in cleaners:
+        thread.join()
+    print(f"J14: {len(found)} puts found their bytes, {len(lost)} lost them, beside {sum(removed)} removals")
+    assert lost == []
+    assert len(found) >= 100
+    assert sum(removed) >= 20

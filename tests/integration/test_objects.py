@@ -1,0 +1,73 @@
+"""Object storage in a folder and on a real S3 server."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from jobs.errors import NotFound, Unavailable
+from jobs.objects import Objects
+from jobs.store import JobStore
+from tests.stack import Seaweed, Stack
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobStore]:
+    stack = Stack(tmp_path_factory.mktemp("objects"))
+    stack.start_valkey()
+    yield stack.jobs
+    stack.stop()
+
+
+@pytest.fixture
+def on_s3(jobs: JobStore, s3: Seaweed, monkeypatch: pytest.MonkeyPatch) -> Objects:
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    return opened(jobs, "s3://atelier", s3.endpoint)
+
+
+def opened(jobs: JobStore, url: str, endpoint: str | None = None) -> Objects:
+    settings = jobs.settings.model_copy(update={"storage_url": url, "storage_endpoint": endpoint})
+    return Objects(settings, jobs, retry_s=0.5)
+
+
+@pytest.mark.parametrize("where", ["folder", "s3"])
+def test_what_is_put_is_got_until_it_is_deleted(
+    where: str, jobs: JobStore, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    objects = opened(jobs, str(tmp_path)) if where == "folder" else request.getfixturevalue("on_s3")
+    objects.check()
+    sha = objects.put(b"picture", "image/png")
+    assert sha == hashlib.sha256(b"picture").hexdigest()
+    assert objects.get(sha) == b"picture"
+    for _ in range(2):  # a second time is no error
+        objects.delete(sha)
+    with pytest.raises(NotFound, match="stored bytes are gone"):
+        objects.get(sha)
+
+
+def test_a_folder_signs_no_links(jobs: JobStore, tmp_path: Path) -> None:
+    assert opened(jobs, str(tmp_path)).link("a" * 64) is None
+
+
+def test_a_signed_link_gives_the_picture_and_its_type(on_s3: Objects) -> None:
+    link = on_s3.link(on_s3.put(b"signed picture", "image/webp"))
+    assert link is not None
+    answer = httpx.get(link)
+    assert (answer.content, answer.headers["content-type"]) == (b"signed picture", "image/webp")
+    assert httpx.get(link.split("?")[0]).status_code == 403
+
+
+def test_a_missing_bucket_is_no_working_store(on_s3: Objects, jobs: JobStore, s3: Seaweed) -> None:
+    with pytest.raises(Unavailable):
+        opened(jobs, "s3://nobody-made-this", s3.endpoint).check()
+
+
+def test_a_store_that_is_away_is_said_to_be(on_s3: Objects, jobs: JobStore) -> None:
+    away = opened(jobs, "s3://atelier", "http://127.0.0.1:9")
+    for call in (away.check, lambda: away.get("a" * 64), lambda: away.delete("a" * 64), lambda: away.put(b"x", "a/b")):
+        with pytest.raises(Unavailable) as error:
+            call()
+        assert error.value.code == "storage_unavailable"

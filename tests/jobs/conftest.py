@@ -1,0 +1,96 @@
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jobs.store import JobStore, connect
+from tests.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A Valkey, and nothing else, for the tests of a module."""
+    made = Stack(tmp_path_factory.mktemp("valkey"))
+    made.start_valkey()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def store(valkey: Stack) -> JobStore:
+    """A job store over an empty Valkey."""
+    valkey.redis.flushdb()
+    return valkey.jobs
+
+
+def with_settings(store: JobStore, **changed: Any) -> JobStore:
+    """The same store under other settings, which may be shorter than an operator's may be."""
+    return JobStore(store.client, store.settings.model_copy(update=changed))
+
+
+class Wire:
+    """A TCP connection to Valkey that loses the next answer when told to: the command is carried out, then cut."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.lost = 0
+        self._lose = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def lose_next_answer(self) -> None:
+        """Cut the connection in place of the next answer."""
+        self._lose = True
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(("127.0.0.1", self._target))
+            threading.Thread(target=self._carry, args=(near, far, False), daemon=True).start()
+            threading.Thread(target=self._carry, args=(far, near, True), daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        try:
+            while data := source.recv(65536):
+                if answers and self._lose:
+                    self._lose = False
+                    self.lost += 1
+                    break
+                sink.sendall(data)
+        except OSError:
+            pass  # the other direction was cut first
+        for end in (source, sink):
+            shut(end)
+
+
+def shut(end: socket.socket) -> None:
+    """Close both directions of a socket, so that a thread reading it wakes."""
+    try:
+        end.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+@pytest.fixture
+def wire(valkey: Stack) -> Iterator[Wire]:
+    """A wire to the Valkey of this module."""
+    made = Wire(valkey.redis_port)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def far_store(store: JobStore, wire: Wire) -> JobStore:
+    """A job store at the other end of the wire, with the worker's patience."""
+    settings = store.settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{wire.port}/0"})
+    return JobStore(connect(settings, attempts=5), settings)

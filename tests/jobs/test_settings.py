@@ -1,0 +1,46 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from jobs.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("PORT", "abc", "ATELIER_PORT cannot be used: Input should be a valid integer"),
+        ("PORT", "70000", "ATELIER_PORT cannot be used: Input should be less than or equal to 65535."),
+        ("REDIS_URL", "http://me:secret@x", "ATELIER_REDIS_URL cannot be used: must start with redis://, rediss:// or"),
+        (
+            "STORAGE_URL",
+            "ftp://x",
+            "ATELIER_STORAGE_URL cannot be used: must be a folder or start with file://, s3://,",
+        ),
+        ("LEASE_S", "0", "ATELIER_LEASE_S cannot be used: Input should be greater than 0.1."),
+    ],
+)
+@pytest.mark.parametrize("module", ["api", "worker.upkeep"])
+def test_a_wrong_value_stops_the_start_with_one_sentence(module: str, name: str, value: str, sentence: str) -> None:
+    env = {**os.environ, f"ATELIER_{name}": value}
+    run = subprocess.run([sys.executable, "-m", module], env=env, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 1
+    assert run.stderr.startswith(sentence) and run.stderr.count("\n") == 1
+    assert "secret" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["pictures", "/srv/pictures", "file:///srv/x", "s3://bucket", "gs://bucket", "az://box"]
+)
+def test_storage_is_a_folder_or_a_known_store(url: str) -> None:
+    assert Settings(storage_url=url).storage_url == url
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1  # type: ignore[misc]

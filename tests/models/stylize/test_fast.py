@@ -1,0 +1,169 @@
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.catalogue import WeightsError
+from models.perceptual.losses import gram_matrix, style_loss
+from models.perceptual.vgg import VGG
+from models.stylize.fast import (
+    BUILTIN_STYLES,
+    OVERLAP,
+    TILE,
+    Array,
+    FastNet,
+    _fade,
+    _starts,
+    load_fast,
+    stylize_builtin,
+    stylize_images,
+)
+from models.stylize.gatys import STYLE_LAYERS
+
+Photo = Callable[[str, int], Array]
+
+
+@pytest.fixture(scope="module")
+def net(weights_dir: Path) -> FastNet:
+    return load_fast(weights_dir)
+
+
+def builtin(index: int) -> Array:
+    weights = np.zeros(BUILTIN_STYLES, np.float32)
+    weights[index] = 1
+    return weights
+
+
+def correlation(a: Array, b: Array) -> float:
+    return float(np.corrcoef(a.mean(2).ravel(), b.mean(2).ravel())[0, 1])
+
+
+def style_distance(vgg: VGG, image: Array, style: Array) -> float:
+    features = [vgg(torch.from_numpy(x).permute(2, 0, 1)[None], STYLE_LAYERS) for x in (image, style)]
+    return style_loss(features[0], {layer: gram_matrix(target) for layer, target in features[1].items()}).item()
+
+
+def test_every_builtin_style_paints_its_own_picture_of_the_content(photo: Photo, net: FastNet) -> None:
+    content = photo("astronaut", 256)
+    pictures = [stylize_builtin(net, content, builtin(i)) for i in range(BUILTIN_STYLES)]
+    kept = [abs(correlation(picture, content)) for picture in pictures]
+    print(f"luminance correlation: lowest {min(kept):.2f}, median {np.median(kept):.2f}")
+    assert np.median(kept) > 0.7
+    for i, picture in enumerate(pictures):
+        assert np.abs(picture - content).mean() > 0.03
+        assert all(np.abs(picture - other).mean() > 0.02 for other in pictures[:i])
+
+
+def test_a_style_image_brings_its_style_and_leaves_the_content(photo: Photo, net: FastNet, vgg16: VGG) -> None:
+    content, style = photo("astronaut", 192), photo("coffee", 192)
+    painted = stylize_images(net, content, [(style, 1.0)])
+    before, after = style_distance(vgg16, content, style), style_distance(vgg16, painted, style)
+    print(f"style {before:.3f} -> {after:.3f}, luminance {correlation(painted, content):.2f}")
+    assert after < 0.7 * before
+    assert correlation(painted, content) > 0.7
+
+
+@pytest.mark.parametrize("size", [(64, 64), (65, 131), (384, 384), (385, 200), (64, 2048), (70, 600)])
+def test_any_size_and_aspect_is_kept(net: FastNet, size: tuple[int, int]) -> None:
+    content = np.random.default_rng(0).random((*size, 3), np.float32)
+    for picture in (stylize_builtin(net, content, builtin(3)), stylize_images(net, content, [(content, 1.0)])):
+        assert picture.shape == content.shape
+        assert picture.dtype == np.float32
+        assert 0 <= picture.min() <= picture.max() <= 1
+
+
+def test_the_same_arguments_give_the_same_result(photo: Photo, net: FastNet, weights_dir: Path) -> None:
+    content, style = photo("chelsea", 400), photo("coffee", 300)
+    again = load_fast(weights_dir)
+    assert np.array_equal(stylize_builtin(net, content, builtin(7)), stylize_builtin(again, content, builtin(7)))
+    assert np.array_equal(stylize_images(net, content, [(style, 1.0)]), stylize_images(again, content, [(style, 1.0)]))
+
+
+def test_strength_of_a_builtin_style_mixes_with_the_photo(photo: Photo, net: FastNet) -> None:
+    content = photo("chelsea", 128)
+    full = stylize_builtin(net, content, builtin(5))
+    np.testing.assert_array_equal(stylize_builtin(net, content, builtin(5), strength=0), content)
+    np.testing.assert_allclose(stylize_builtin(net, content, builtin(5), strength=0.5), (content + full) / 2, atol=1e-6)
+
+
+def test_strength_of_a_style_image_moves_from_the_contents_own_style(photo: Photo, net: FastNet) -> None:
+    content, style = photo("chelsea", 128), photo("coffee", 128)
+    own = stylize_images(net, content, [(content, 1.0)])
+    pictures = [stylize_images(net, content, [(style, 1.0)], strength=s) for s in (0.0, 0.3, 0.6, 1.0)]
+    np.testing.assert_allclose(pictures[0], own, atol=1e-5)
+    distances = [np.abs(picture - own).mean() for picture in pictures]
+    assert distances == sorted(distances) and distances[-1] > 0.03
+
+
+def test_shares_are_relative_and_one_style_may_be_split(photo: Photo, net: FastNet) -> None:
+    content, style = photo("chelsea", 128), photo("coffee", 128)
+    once = stylize_images(net, content, [(style, 1.0)])
+    np.testing.assert_allclose(stylize_images(net, content, [(style, 1.0), (style, 3.0)]), once, atol=1e-4)
+    np.testing.assert_allclose(
+        stylize_builtin(net, content, 5 * builtin(2)), stylize_builtin(net, content, builtin(2)), atol=1e-6
+    )
+
+
+def test_tiles_leave_no_seam(photo: Photo, net: FastNet) -> None:
+    """Steps between neighbouring pixels where a tile begins or ends, against those everywhere."""
+    content = photo("astronaut", 512)
+    painted = stylize_images(net, content, [(photo("coffee", 384), 1.0)])
+    borders = {at for start in _starts(512) for at in (start, start + TILE) if 0 < at < 512}
+    for axis in (0, 1):
+        steps = np.abs(np.diff(painted, axis=axis)).mean(axis=(1 - axis, 2))
+        original = np.abs(np.diff(content, axis=axis)).mean(axis=(1 - axis, 2))
+        excess = steps / (original + 0.01)  # a border that crosses the rocket is no seam
+        at_borders = np.mean([excess[at - 1] for at in borders])
+        print(f"axis {axis}: at borders {at_borders:.2f}, everywhere {excess.mean():.2f}")
+        assert at_borders < 1.1 * excess.mean()
+
+
+def test_tiles_keep_the_colours_of_the_whole(photo: Photo, net: FastNet) -> None:
+    content, style = photo("astronaut", 512), photo("coffee", 384)
+    small = stylize_images(net, content[:384, :384].copy(), [(style, 1.0)])
+    assert small.shape == (384, 384, 3)
+    whole = stylize_images(net, photo("astronaut", 384), [(style, 1.0)])
+    tiled = stylize_images(net, content, [(style, 1.0)])
+    coarse = [picture.reshape(8, n // 8, 8, n // 8, 3).mean(axis=(1, 3)) for picture, n in ((whole, 384), (tiled, 512))]
+    assert np.abs(coarse[0] - coarse[1]).max() < 0.1
+
+
+@pytest.mark.parametrize("side", [64, 384, 385, 512, 640, 641, 1024, 2048])
+def test_tiles_cover_and_overlap(side: int) -> None:
+    starts = _starts(side)
+    assert starts[0] == 0 and starts[-1] + TILE >= side
+    assert all(b - a <= TILE - OVERLAP for a, b in pairwise(starts))
+
+
+def test_the_fade_is_symmetric_and_nowhere_zero() -> None:
+    fade = _fade()[..., 0]
+    assert fade.min() > 0 and fade.max() == 1
+    np.testing.assert_allclose(fade, fade[::-1, ::-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "weights, words",
+    [(np.zeros(26), "26 numbers"), (np.ones(25), "26 numbers"), (-builtin(1), "26"), (np.full(26, np.nan), "26")],
+)
+def test_wrong_weights_are_refused(photo: Photo, net: FastNet, weights: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        stylize_builtin(net, photo("chelsea", 64), weights)
+
+
+def test_other_wrong_arguments_are_refused(photo: Photo, net: FastNet) -> None:
+    content = photo("chelsea", 64)
+    with pytest.raises(ValueError, match=r"strength must be from 0 to 1, not 1\.5"):
+        stylize_builtin(net, content, builtin(1), strength=1.5)
+    with pytest.raises(ValueError, match="styles must be"):
+        stylize_images(net, content, [])
+    with pytest.raises(ValueError, match="content must be float32"):
+        stylize_images(net, content.astype(np.float64), [(content, 1.0)])
+
+
+def test_missing_networks_name_the_command(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"`python -m models.fetch fast-multistyle`"):
+        load_fast(tmp_path)

@@ -1,0 +1,105 @@
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models.catalogue import RECORD, Card, WeightsError, card, cards, checked_file, installed
+
+
+def small_card(data: bytes, **changes: object) -> Card:
+    made = Card(
+        id="small",
+        task="test",
+        title="Small",
+        description="A file of a few bytes.",
+        licence="CC0-1.0",
+        source={"kind": "wheel"},
+        files={"a.bin": hashlib.sha256(data).hexdigest()},
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def put(folder: Path, data: bytes) -> Path:
+    path = folder / "small" / "a.bin"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_the_catalogue_loads_neither_torch_nor_onnxruntime() -> None:
+    code = "import sys, models.catalogue as c; c.cards(); print({'torch', 'onnxruntime', 'numpy'} & {*sys.modules})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_every_card_is_complete() -> None:
+    assert set(cards()) == {"fast-arbitrary", "fast-multistyle", "vgg16", "vgg19"}
+    for model_id, each in cards().items():
+        assert each.id == model_id
+        assert each.title and each.description and each.licence and each.files
+        assert each.source["kind"] == "url" or all(len(sha256 or "") == 64 for sha256 in each.files.values())
+
+
+def test_an_unknown_model_is_named_with_the_known_ones() -> None:
+    with pytest.raises(WeightsError, match=r"'vgg11'; there are fast-arbitrary, .*vgg19") as caught:
+        card("vgg11")
+    assert caught.value.model_id == "vgg11"
+
+
+def test_a_whole_file_is_accepted(tmp_path: Path) -> None:
+    path = put(tmp_path, b"whole")
+    assert installed(small_card(b"whole"), tmp_path)
+    assert checked_file(small_card(b"whole"), "a.bin", tmp_path) == path
+
+
+def test_a_missing_file_names_the_model_and_the_command(tmp_path: Path) -> None:
+    assert not installed(small_card(b""), tmp_path)
+    with pytest.raises(WeightsError, match=r"model small .* `python -m models.fetch small`") as caught:
+        checked_file(small_card(b""), "a.bin", tmp_path)
+    assert caught.value.model_id == "small"
+
+
+def test_a_file_the_card_does_not_name_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, b"whole")
+    with pytest.raises(WeightsError):
+        checked_file(small_card(b"whole"), "../small/a.bin", tmp_path)
+
+
+def test_a_tampered_file_is_refused_even_after_it_was_accepted(tmp_path: Path) -> None:
+    path = put(tmp_path, b"whole")
+    checked_file(small_card(b"whole"), "a.bin", tmp_path)
+    path.write_bytes(b"whale")
+    with pytest.raises(WeightsError, match="sha256 differs"):
+        checked_file(small_card(b"whole"), "a.bin", tmp_path)
+
+
+def test_a_card_without_hash_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, b"whole")
+    without = small_card(b"", files={"a.bin": None})
+    with pytest.raises(WeightsError, match="no known sha256"):
+        checked_file(without, "a.bin", tmp_path)
+
+
+@pytest.mark.parametrize("kind, accepted", [("url", True), ("wheel", False)])
+def test_a_recorded_hash_counts_for_downloads_only(tmp_path: Path, kind: str, accepted: bool) -> None:
+    path = put(tmp_path, b"whole")
+    made = small_card(b"", source={"kind": kind}, files={"a.bin": None})
+    record = {"source": made.source, "files": {"a.bin": hashlib.sha256(b"whole").hexdigest()}}
+    (path.parent / RECORD).write_text(json.dumps(record))
+    if accepted:
+        assert checked_file(made, "a.bin", tmp_path) == path
+    else:
+        with pytest.raises(WeightsError):
+            checked_file(made, "a.bin", tmp_path)
+
+
+def test_a_hash_recorded_for_another_source_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path, b"whole")
+    made = small_card(b"", source={"kind": "url", "sha256_prefix": "aa"}, files={"a.bin": None})
+    record = {"source": {"kind": "url"}, "files": {"a.bin": hashlib.sha256(b"whole").hexdigest()}}
+    (path.parent / RECORD).write_text(json.dumps(record))
+    with pytest.raises(WeightsError):
+        checked_file(made, "a.bin", tmp_path)

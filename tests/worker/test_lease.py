@@ -1,0 +1,73 @@
+import time
+
+import pytest
+
+from jobs.errors import AtelierError
+from jobs.store import PREFIX, JobStore, Record
+from worker.lease import CanceledError, Lease, LeaseLostError
+
+
+def test_the_lease_outlives_its_length_while_the_job_runs(jobs: JobStore, record: Record) -> None:
+    with Lease(jobs, record, lambda _: None):
+        time.sleep(2)  # longer than the 1.5 s lease of these tests
+        jobs.sweep()
+        assert jobs.get(record.id).status == "running"
+    time.sleep(1.7)
+    jobs.sweep()
+    assert jobs.get(record.id).status == "queued"
+
+
+def test_progress_is_told_at_most_four_times_a_second_and_the_last_step_always(jobs: JobStore, record: Record) -> None:
+    with Lease(jobs, record, lambda _: None) as lease:
+        for step in range(1, 51):
+            time.sleep(0.01)
+            lease.step(step, 50, "working")
+    events = jobs.client.xrange(f"{PREFIX}events:{record.id}")
+    told = [fields for _, fields in events if fields["type"] == "progress"]  # type: ignore[union-attr]
+    assert 2 <= len(told) <= 5
+    assert jobs.get(record.id).progress == {
+        "step": 50, "total": 50, "fraction": 1.0, "message": "working", "preview": None,
+    }  # fmt: skip
+
+
+def test_a_preview_is_shown_at_most_once_a_second(jobs: JobStore, record: Record) -> None:
+    shown: list[int] = []
+
+    def show(picture: int) -> str:
+        shown.append(picture)
+        return f"{picture:064x}"
+
+    with Lease(jobs, record, show) as lease:
+        for step in range(1, 21):
+            time.sleep(0.06)
+            lease.step(step, 20, "working", lambda step=step: step)  # type: ignore[misc]
+    assert len(shown) == 2
+    progress = jobs.get(record.id).progress
+    assert progress is not None and progress["preview"] == f"{shown[-1]:064x}"
+
+
+def test_a_cancel_is_seen_at_the_next_step(jobs: JobStore, record: Record) -> None:
+    with Lease(jobs, record, lambda _: None) as lease:
+        lease.step(1, 9, "working")
+        jobs.cancel(record.id)
+        with pytest.raises(CanceledError):
+            lease.step(2, 9, "working")
+
+
+def test_a_lost_lease_is_seen_at_the_next_step(jobs: JobStore, record: Record) -> None:
+    with Lease(jobs, record, lambda _: None) as lease:
+        jobs.client.zadd(f"{PREFIX}leases", {record.id: 0})
+        jobs.sweep()
+        with pytest.raises(LeaseLostError):
+            lease.step(1, 9, "working")
+
+
+def test_a_job_that_runs_too_long_is_stopped(jobs: JobStore, record: Record) -> None:
+    with (
+        Lease(jobs, record, lambda _: None) as lease,
+        pytest.raises(AtelierError, match="longer than 2 seconds") as error,
+    ):
+        for step in range(1, 100):
+            time.sleep(0.1)
+            lease.step(step, 100, "working")
+    assert error.value.code == "timeout"

@@ -1,0 +1,100 @@
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jobs.errors import AtelierError
+from jobs.images import read_recipe
+from jobs.objects import Objects
+from jobs.store import JobStore, Record
+from worker.run import Made, Runner, Task, run_job
+
+PIXELS = np.arange(16 * 20 * 3, dtype=np.uint8).reshape(16, 20, 3)
+
+
+def finished(jobs: JobStore, objects: Objects, record: Record, runner: Runner) -> Record:
+    run_job(jobs, objects, objects, record, runner)
+    return jobs.get(record.id)
+
+
+def raising(error: Exception) -> Runner:
+    def runner(task: Task) -> Made:
+        raise error
+
+    return runner
+
+
+def test_the_picture_is_stored_with_its_recipe(jobs: JobStore, objects: Objects, record: Record) -> None:
+    def runner(task: Task) -> Made:
+        with task.loading():
+            time.sleep(0.05)
+        task.notes["device"] = "cpu"
+        return Made([PIXELS], {"vgg16": "abc"}, {"torch": "2"}, {"loss": 1.5})
+
+    ended = finished(jobs, objects, record, runner)
+    assert ended.status == "succeeded"
+    data = objects.get(ended.outputs[0]["sha256"])
+    assert np.array_equal(np.asarray(Image.open(BytesIO(data))), PIXELS)
+    assert read_recipe(data) == {
+        "kind": "test", "params": {"seed": 5, "format": "png"}, "index": 0,
+        "models": {"vgg16": "abc"}, "versions": {"torch": "2"},
+    }  # fmt: skip
+    expected = {"index": 0, "content_type": "image/png", "width": 20, "height": 16, "seed": 5, "size_bytes": len(data)}
+    assert expected.items() <= ended.outputs[0].items()
+    assert ended.metrics["loss"] == 1.5 and ended.metrics["device"] == "cpu"
+    assert ended.metrics["load_ms"] >= 50 > ended.metrics["run_ms"]
+
+
+def test_the_same_job_gives_the_same_bytes(jobs: JobStore, objects: Objects) -> None:
+    made = []
+    for _ in range(2):
+        jobs.create(kind="test", queue="fast", params={"seed": 5, "format": "webp"})
+        record = jobs.claim("fast", worker="test")[0]
+        made.append(finished(jobs, objects, record, lambda task: Made([PIXELS], {}, {}, {})).outputs[0]["sha256"])
+    assert made[0] == made[1]
+
+
+def test_a_known_error_reaches_the_user(jobs: JobStore, objects: Objects, record: Record) -> None:
+    ended = finished(jobs, objects, record, raising(AtelierError("diverged", "The loss is infinite.", step=3)))
+    assert ended.status == "failed"
+    assert ended.error == {"code": "diverged", "message": "The loss is infinite.", "details": {"step": 3}}
+
+
+def test_an_unforeseen_error_tells_the_user_nothing_of_the_machine(
+    jobs: JobStore, objects: Objects, record: Record
+) -> None:
+    ended = finished(jobs, objects, record, raising(RuntimeError("/secret/path")))
+    assert ended.error is not None and ended.error["code"] == "internal"
+    assert "secret" not in str(ended)
+
+
+def test_a_cancelled_job_stores_nothing(jobs: JobStore, objects: Objects, record: Record, folder: Path) -> None:
+    before = set(folder.iterdir())
+
+    def runner(task: Task) -> Made:
+        jobs.cancel(record.id)
+        task.step(1, 2, "working")
+        return Made([PIXELS + 1], {}, {}, {})
+
+    ended = finished(jobs, objects, record, runner)
+    assert ended.status == "canceled" and not ended.outputs
+    assert set(folder.iterdir()) == before
+
+
+def test_a_cancel_that_comes_after_the_last_step_still_wins(jobs: JobStore, objects: Objects, record: Record) -> None:
+    def runner(task: Task) -> Made:
+        jobs.cancel(record.id)
+        return Made([PIXELS], {}, {}, {})
+
+    ended = finished(jobs, objects, record, runner)
+    assert ended.status == "canceled" and not ended.outputs
+
+
+def test_storage_that_stays_away_fails_the_job(valkey: Any, jobs: JobStore, record: Record) -> None:
+    away = valkey.settings.model_copy(update={"storage_url": "s3://atelier", "storage_endpoint": "http://127.0.0.1:9"})
+    ended = finished(jobs, Objects(away, jobs, retry_s=0.5), record, lambda task: Made([PIXELS], {}, {}, {}))
+    assert ended.status == "failed"
+    assert ended.error is not None and ended.error["code"] == "storage_unavailable"

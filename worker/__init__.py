@@ -1,0 +1,1 @@
+"""The Celery worker: claims jobs, runs them, reports; and the upkeep that heals what workers leave behind."""

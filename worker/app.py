@@ -1,0 +1,93 @@
+"""The Celery application: `celery -A worker.app worker -Q fast,gpu`.
+
+A message only says that a job waits; which job is run is decided in Redis, by the claim.
+"""
+
+import os
+import signal
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from celery import Task, bootsteps
+from celery.signals import setup_logging
+from redis import RedisError
+
+from jobs.objects import Objects
+from jobs.queue import TASK, make_celery
+from jobs.settings import get_settings
+from jobs.store import JobStore, connect
+from models.catalogue import cards, installed
+from worker.lease import stopping
+from worker.logs import configure_logging
+from worker.run import run_job
+from worker.runners import RUNNERS
+
+BEAT_S = 5
+PATIENCE = 120  # attempts of a second each: a worker outlasts a restart of Redis
+
+# Read when torch is loaded: OpenMP's threads then sleep while they wait for each other. Spinning, they lose most of
+# their time wherever anything else needs a core, such as the worker of the other queue.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+settings = get_settings()
+app = make_celery(settings)
+setup_logging.connect(lambda **_: configure_logging(), weak=False)
+
+
+@cache
+def _hands() -> tuple[JobStore, Objects, Objects]:
+    """The store, the objects and the previews of this child process; made by its first task, after the fork."""
+    # Supervisors such as honcho send SIGTERM to the children too: a running job goes back at its next step.
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    jobs = JobStore(connect(settings, attempts=PATIENCE), settings)
+    return jobs, Objects(settings, jobs, retry_s=settings.storage_retry_s), Objects(settings, jobs, retry_s=1)
+
+
+@app.task(name=TASK, bind=True)
+def run(self: Task, job_id: str) -> None:
+    """Claim the most urgent job of the queue this nudge came by, and run it; nothing is queued, nothing happens.
+
+    `job_id` is for the log: were the nudge's own job claimed, a lost nudge could strand a job behind later ones.
+    """
+    jobs, objects, previews = _hands()
+    if stopping.is_set():
+        return
+    queue = self.request.delivery_info["routing_key"]
+    for record in jobs.claim(queue, worker=f"{self.request.hostname}/{os.getpid()}"):
+        run_job(jobs, objects, previews, record, RUNNERS[record.kind])
+
+
+class Heartbeat(bootsteps.StartStopStep):
+    """Tells Redis every few seconds that this worker lives, what it serves and which models it has."""
+
+    requires = {"celery.worker.components:Timer"}
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        self.timer: Any = None
+
+    def start(self, worker: Any) -> None:
+        """Beat now and from now on."""
+        jobs = JobStore(connect(settings, attempts=0), settings)
+        self._beat(worker, jobs)
+        self.timer = worker.timer.call_repeatedly(BEAT_S, self._beat, (worker, jobs))
+
+    def stop(self, worker: Any) -> None:
+        """Fall silent; the API counts this worker out some seconds later."""
+        if self.timer:
+            self.timer.cancel()
+
+    def _beat(self, worker: Any, jobs: JobStore) -> None:
+        known = cards()
+        facts = {
+            "queues": sorted(worker.app.amqp.queues.consume_from),
+            "cards": [{**asdict(card), "fetch_command": card.fetch_command} for card in known.values()],
+            "installed": [name for name, card in known.items() if installed(card, settings.weights_dir)],
+        }
+        try:
+            jobs.beat(worker.hostname, facts)
+        except RedisError:
+            return  # the next beat is due in a moment, and silence is what a cut-off worker should show
+
+
+app.steps["worker"].add(Heartbeat)

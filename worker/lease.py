@@ -1,0 +1,95 @@
+"""A claimed job in the worker's hands: its lease kept alive, its progress told, its end noticed."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from redis import RedisError
+
+from jobs.errors import AtelierError
+from jobs.store import JobStore, Record
+
+log = logging.getLogger("atelier.worker")
+PROGRESS_EVERY_S = 0.25
+PREVIEW_EVERY_S = 1.0
+stopping = threading.Event()  # this process was told to stop
+
+
+class LeaseLostError(Exception):
+    """Another worker holds this job now, or nobody does: whatever is made here is no longer wanted."""
+
+
+class StoppingError(Exception):
+    """This process was told to stop: the job goes back to its queue."""
+
+
+class CanceledError(Exception):
+    """The job was asked to stop."""
+
+
+class Lease:
+    """Renews a job's lease from a thread of its own, which torch cannot block, until the `with` block ends.
+
+    `preview` stores a picture and returns its sha256, or None when it could not.
+    """
+
+    def __init__(self, jobs: JobStore, record: Record, preview: Callable[[Any], str | None]) -> None:
+        self._jobs = jobs
+        self._record = record
+        self._preview = preview
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._renew, name=f"lease-{record.id}", daemon=True)
+        self._deadline = time.monotonic() + jobs.settings.job_timeout_s
+        self._next_progress = self._next_preview = 0.0
+        self._preview_sha: str | None = None
+
+    def __enter__(self) -> "Lease":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._jobs.settings.lease_s / 3):
+            try:
+                if self._jobs.renew(self._record.id, self._record.fence) == "lost":
+                    return
+            except RedisError as error:
+                log.warning("lease of %s not renewed: %s", self._record.id, type(error).__name__)
+
+    def step(self, step: int, total: int, message: str, picture: Callable[[], Any] | None = None) -> None:
+        """Say how far the job is, at most four times a second, with a preview at most once a second.
+
+        Raises `CanceledError`, `LeaseLostError`, `StoppingError` and, past `job_timeout_s`, `AtelierError` (`timeout`).
+        """
+        if stopping.is_set() and step < total:
+            raise StoppingError
+        now = time.monotonic()
+        if picture and now >= self._next_preview:
+            self._next_preview = now + PREVIEW_EVERY_S
+            self._show(picture())
+        if now >= self._next_progress or step == total:
+            self._next_progress = now + PROGRESS_EVERY_S
+            progress = {"step": step, "total": total, "fraction": round(step / total, 4), "message": message}
+            kept = {**progress, "preview": self._preview_sha}
+            self._check(self._jobs.report(self._record.id, self._record.fence, "progress", progress, kept))
+        else:
+            self._check(self._jobs.renew(self._record.id, self._record.fence))
+        if now > self._deadline:
+            limit = self._jobs.settings.job_timeout_s
+            raise AtelierError("timeout", f"The job ran longer than {limit:g} seconds.", limit_s=limit)
+
+    def _show(self, picture: Any) -> None:
+        sha = self._preview(picture)
+        if sha and sha != self._preview_sha:
+            self._preview_sha = sha
+            self._check(self._jobs.report(self._record.id, self._record.fence, "preview", {"sha256": sha}))
+
+    def _check(self, status: str) -> None:
+        if status == "lost":
+            raise LeaseLostError
+        if status == "canceling":
+            raise CanceledError

@@ -1,0 +1,145 @@
+"""One claimed job from start to end: run it, store what it made, then write the terminal state."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from redis import RedisError
+
+from jobs.errors import AtelierError, Unavailable
+from jobs.images import encode_image
+from jobs.objects import Objects
+from jobs.schemas import CONTENT_TYPES
+from jobs.store import JobStore, Record
+from worker.lease import CanceledError, Lease, LeaseLostError, StoppingError
+
+log = logging.getLogger("atelier.worker")
+Pixels = NDArray[np.uint8]  # (h, w, 3)
+PREVIEW_SIDE = 256
+
+
+@dataclass
+class Task:
+    """What a runner may do with its job: read the parameters and images, say how far it is, note what it used."""
+
+    params: dict[str, Any]
+    step: Callable[..., None]
+    read_image: Callable[[str], Pixels]
+    load_ms: float = 0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Count the time inside as loading, not running."""
+        started = time.perf_counter()
+        yield
+        self.load_ms += _ms_since(started)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a runner returns: the pictures, the models that made them (id to revision) and figures for `metrics`."""
+
+    pictures: list[Pixels]
+    models: dict[str, str]
+    versions: dict[str, str]
+    metrics: dict[str, Any]
+
+
+Runner = Callable[[Task], Made]
+
+
+def run_job(jobs: JobStore, objects: Objects, previews: Objects, record: Record, runner: Runner) -> None:
+    """Run a claimed job to a terminal state.
+
+    If its lease is lost on the way it is left to its new holder; if this process is told to stop it is handed back.
+    """
+
+    def show(picture: Pixels) -> str | None:
+        try:
+            return previews.put(_thumbnail(picture), "image/jpeg")
+        except Unavailable:
+            return None
+
+    def finish(status: str, **facts: Any) -> None:
+        metrics = _metrics(record, task, started) | facts.pop("metrics", {})
+        ended = jobs.finish(record.id, record.fence, status, metrics=metrics, **facts)
+        log.info("%s attempt %d: %s after %d ms", record.id, record.attempt, ended, metrics["run_ms"])
+
+    started = time.perf_counter()
+    with Lease(jobs, record, show) as lease:
+        task = Task(record.params, lease.step, lambda image_id: _pixels(objects, image_id))
+        try:
+            made = runner(task)
+            outputs = [_store(objects, record, made, index) for index in range(len(made.pictures))]
+            finish("succeeded", outputs=outputs, metrics=made.metrics)
+        except CanceledError:
+            finish("canceled")
+        except LeaseLostError:
+            log.warning("%s attempt %d: lease lost, result dropped", record.id, record.attempt)
+        except StoppingError:
+            log.info("%s attempt %d: handed back, %s", record.id, record.attempt, jobs.release(record.id, record.fence))
+        except AtelierError as error:
+            finish("failed", error=error.as_dict())
+        except RedisError as error:
+            log.warning("%s attempt %d: left to its lease, %s", record.id, record.attempt, type(error).__name__)
+        except Exception:
+            log.exception("%s failed", record.id)
+            finish("failed", error=_INTERNAL)
+
+
+_INTERNAL = {"code": "internal", "message": "The job failed in a way nobody foresaw; the worker's log says how."}
+
+
+def _metrics(record: Record, task: Task, started: float) -> dict[str, Any]:
+    queue_ms = (record.started_at or record.created_at) - record.created_at
+    run_ms = round(_ms_since(started) - task.load_ms, 1)
+    return {"queue_ms": queue_ms, "load_ms": round(task.load_ms, 1), "run_ms": run_ms, **task.notes}
+
+
+def _pixels(objects: Objects, image_id: str) -> Pixels:
+    # Only the API writes img_ objects, each a PNG it encoded itself.
+    with Image.open(BytesIO(objects.get(image_id.removeprefix("img_"))), formats=("PNG",)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _store(objects: Objects, record: Record, made: Made, index: int) -> dict[str, Any]:
+    """Store one picture with its recipe inside, and return its entry in the job's outputs."""
+    params, pixels = record.params, made.pictures[index]
+    recipe = {
+        "kind": record.kind,
+        "params": params,
+        "index": index,
+        "models": made.models,
+        "versions": made.versions,
+    }
+    data = encode_image(pixels, params["format"], recipe)
+    content_type = CONTENT_TYPES[params["format"]]
+    return {
+        "index": index,
+        "sha256": objects.put(data, content_type),
+        "content_type": content_type,
+        "width": pixels.shape[1],
+        "height": pixels.shape[0],
+        "size_bytes": len(data),
+        "seed": params["seed"],
+    }
+
+
+def _thumbnail(picture: Pixels) -> bytes:
+    image = Image.fromarray(picture)
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    file = BytesIO()
+    image.save(file, "JPEG", quality=80)
+    return file.getvalue()
+
+
+def _ms_since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

@@ -1,0 +1,71 @@
+"""Upkeep: `python -m worker.upkeep`. Heals what dead workers, lost messages and ended lives leave behind.
+
+Any number may run; each round is a few atomic commands of the job protocol.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+from jobs.errors import Unavailable
+from jobs.objects import Objects
+from jobs.queue import make_celery, nudge
+from jobs.settings import get_settings
+from jobs.store import QUEUES, JobStore, connect
+from worker.logs import configure_logging
+from worker.webhooks import call_webhooks
+
+log = logging.getLogger("atelier.upkeep")
+
+
+def main() -> None:
+    """Sweep every `sweep_s` seconds, with webhooks and clean-up beside it, until SIGTERM or SIGINT."""
+    configure_logging()
+    settings = get_settings()
+    jobs = JobStore(connect(settings, attempts=3), settings)
+    objects = Objects(settings, jobs, retry_s=5)
+    celery = make_celery(settings)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+    def heal() -> None:
+        jobs.sweep()
+        for queue in QUEUES:
+            for job_id in jobs.without_nudge(queue):
+                nudge(celery, queue, job_id)
+
+    # A receiver or an object store that takes its time must not keep lapsed leases waiting.
+    for beside in (lambda: call_webhooks(jobs), lambda: remove_unused(jobs, objects)):
+        threading.Thread(target=_repeat, args=(beside, settings.sweep_s, stop), daemon=True).start()
+    _repeat(heal, settings.sweep_s, stop)
+
+
+def _repeat(round_: Callable[[], object], every_s: float, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            round_()
+        except (RedisError, OperationalError, Unavailable) as error:
+            log.warning("this round is skipped: %s", type(error).__name__)
+        stop.wait(every_s)
+
+
+def remove_unused(jobs: JobStore, objects: Objects) -> int:
+    """Delete the objects that no record names any more; returns how many.
+
+    One by one, however slow the store: a condemned object is kept from being stored again for a minute only.
+    """
+    removed = 0
+    while condemned := jobs.condemn(limit=1):
+        objects.delete(condemned[0])
+        jobs.deleted(condemned[0])
+        removed += 1
+    return removed
+
+
+if __name__ == "__main__":
+    main()
