@@ -27,7 +27,7 @@ BEAT_S = 5
 PATIENCE = 120  # attempts of a second each: a worker outlasts a restart of Redis
 
 # Read when torch is loaded: OpenMP's threads then sleep while they wait for each other. Spinning, they lose most of
-# their time wherever anything else needs a core, such as the worker of the other queue.
+# their time wherever anything else needs a core, such as the worker of the other queue (bench/contention.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 settings = get_settings()
