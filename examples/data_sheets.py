@@ -1,0 +1,32 @@
+"""Writes the contact sheets of docs/data.md: `python examples/data_sheets.py`."""
+
+from pathlib import Path
+
+from models.data.avatars import avatars
+from models.data.dataset import DataError, contact_sheet
+from models.data.digits import digits
+from models.data.flowers import flowers
+from models.data.idx import idx_dataset
+from models.data.smileys import smileys
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+
+
+def main() -> None:
+    """One sheet for each set that is at hand."""
+    sheets = {
+        "avatars": contact_sheet(avatars(48, seed=1).images, 12),
+        "flowers": contact_sheet(flowers(24, seed=1).images, 8),
+        "smileys": contact_sheet(smileys(48, seed=1).images, 12),
+        "digits": contact_sheet(digits(size=16).images[:100], 25, scale=2),
+    }
+    try:
+        sheets["fashion-mnist"] = contact_sheet(idx_dataset("fashion-mnist", "test").images[:48], 24)
+    except DataError as error:
+        print(error)
+    for name, sheet in sheets.items():
+        sheet.save(IMAGES / f"{name}.jpg", quality=82)
+
+
+if __name__ == "__main__":
+    main()

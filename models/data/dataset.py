@@ -1,0 +1,64 @@
+"""The one shape of every data set, and what can be done with any of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the file, row or attribute and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pictures of one size and what is known of each.
+
+    images: uint8 of shape (n, h, w, channels), channels 1 or 3. labels: int64 (n,), one class each, named by
+    `label_names`. attributes: bool (n, k), the columns named by `attribute_names`. captions: n sentences. What a set
+    does not have is empty.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    label_names: tuple[str, ...] = ()
+    attributes: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
+    attribute_names: tuple[str, ...] = ()
+    captions: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def attribute(self, name: str) -> NDArray[np.bool_]:
+        """One column of the attributes, (n,); raises DataError naming those there are."""
+        if name not in self.attribute_names:
+            raise DataError(f"there is no attribute {name!r}; there are {', '.join(self.attribute_names) or 'none'}")
+        column: NDArray[np.bool_] = self.attributes[:, self.attribute_names.index(name)]
+        return column
+
+    def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> "Dataset":
+        """The pictures a mask, a list of indices or a slice chooses, with all that is known of them."""
+        rows = np.arange(len(self))[chosen]
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows] if len(self.labels) else self.labels,
+            attributes=self.attributes[rows] if len(self.attributes) else self.attributes,
+            captions=tuple(self.captions[row] for row in rows) if self.captions else (),
+        )
+
+
+def contact_sheet(images: NDArray[np.uint8], columns: int, captions: Sequence[str] = (), scale: int = 1) -> Image.Image:
+    """The pictures (n, h, w, channels) in rows, each with its caption below it where there are captions."""
+    n, height, width, _ = images.shape
+    tall = height * scale + (16 if captions else 0)
+    sheet = Image.new("RGB", (columns * (width * scale + 2), -(-n // columns) * (tall + 2)), "white")
+    for place, pixels in enumerate(images):
+        left, top = place % columns * (width * scale + 2), place // columns * (tall + 2)
+        tile = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+        sheet.paste(tile.resize((width * scale, height * scale), Image.Resampling.NEAREST), (left, top))
+        if captions:
+            ImageDraw.Draw(sheet).text((left + 2, top + height * scale + 1), captions[place], "black", font_size=11)
+    return sheet

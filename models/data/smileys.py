@@ -1,0 +1,208 @@
+"""Round drawn faces with five expressions, the plainest faces there are, and no two alike: 64 x 64 RGB.
+
+Picture `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
+"""
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import repeat
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from models.data.avatars import Points, Rgb, oval
+from models.data.dataset import Dataset
+
+SIDE, OVERSAMPLING = 64, 4
+EXPRESSIONS = ("smiling", "neutral", "frowning", "surprised", "winking")
+COLOURS = {
+    "yellow": (252, 208, 56),
+    "orange": (246, 150, 58),
+    "green": (132, 200, 92),
+    "blue": (110, 172, 236),
+    "pink": (246, 150, 182),
+}
+BACKGROUNDS = {
+    "white": (240, 240, 236),
+    "grey": (150, 154, 160),
+    "navy": (40, 50, 92),
+    "teal": (60, 132, 130),
+    "lilac": (196, 178, 222),
+}
+INK = (52, 34, 26)
+
+
+@dataclass(frozen=True)
+class Smiley:
+    """What is known of one picture; sizes are shares of the face's radius, which is a share of half the picture."""
+
+    expression: str
+    colour: str
+    background: str
+    x: float  # of the middle, from -1 to 1 over the picture, as is y
+    y: float
+    radius: float
+    tilt: float  # radians, clockwise
+    eye_gap: float
+    eye_size: float
+    openness: float  # of the eyes, from 0, shut, to about 1.3, taller than wide
+    curvature: float  # of the mouth, above 0 where its corners rise
+    mouth_width: float
+    mouth_open: float
+
+    @property
+    def caption(self) -> str:
+        """A sentence part such as "a winking yellow face on navy"."""
+        article = "an" if self.expression[0] in "aeiou" else "a"
+        return f"{article} {self.expression} {self.colour} face on {self.background}"
+
+
+def random_smiley(rng: np.random.Generator, expression: str | None = None) -> Smiley:
+    """A face of this expression or of one drawn evenly, six in ten yellow; all that can vary continuously does."""
+    drawn = str(rng.choice(EXPRESSIONS))  # drawn in any case, so that all else is the same whichever it is
+    expression = expression or drawn
+    colour = "yellow" if rng.random() < 0.6 else str(rng.choice(list(COLOURS)[1:]))
+    x, y = rng.normal(0, 0.05, 2).clip(-0.12, 0.12).tolist()
+    features = _features(expression, rng)
+    return Smiley(
+        expression=expression,
+        colour=colour,
+        background=str(rng.choice(list(BACKGROUNDS))),
+        x=x,
+        y=y,
+        radius=float(rng.uniform(0.66, 0.84)),
+        tilt=float(rng.normal(0, 0.1)),
+        eye_gap=float(rng.uniform(0.3, 0.44)),
+        eye_size=float(rng.uniform(0.11, 0.17)),
+        openness=features["openness"],
+        curvature=features["curvature"],
+        mouth_width=features["mouth_width"],
+        mouth_open=features["mouth_open"],
+    )
+
+
+def _features(expression: str, rng: np.random.Generator) -> dict[str, float]:
+    """What eyes and mouth do in an expression; the curvatures of those with a line for a mouth do not meet."""
+    at, laughs = rng.random(4), rng.random() < 0.35
+    curvatures = {"smiling": (0.14, 0.4), "frowning": (-0.38, -0.14), "winking": (0.08, 0.32)}
+    surprised = expression == "surprised"
+    ranges = np.array(
+        [
+            (1.15, 1.6) if surprised else (0.6, 1.25),
+            curvatures.get(expression, (-0.04, 0.04)),
+            (0.14, 0.26) if surprised else (0.34, 0.56),
+            (0.8, 1.5) if surprised or (laughs and expression in ("smiling", "winking")) else (0.0, 0.0),
+        ]
+    )
+    values = ranges[:, 0] + at * (ranges[:, 1] - ranges[:, 0])
+    return dict(zip(("openness", "curvature", "mouth_width", "mouth_open"), values.tolist(), strict=True))
+
+
+ATTRIBUTES = (
+    *EXPRESSIONS,
+    *(f"{colour}_face" for colour in COLOURS),
+    *(f"{colour}_background" for colour in BACKGROUNDS),
+    *("open_mouth", "large", "tilted_left"),
+)
+
+
+def attributes_of(face: Smiley) -> NDArray[np.bool_]:
+    """The face as a row of an attribute table whose columns are `ATTRIBUTES`."""
+    has = {face.expression, f"{face.colour}_face", f"{face.background}_background"}
+    flags = {"open_mouth": face.mouth_open > 0, "large": face.radius > 0.75, "tilted_left": face.tilt < 0}
+    has |= {name for name, flag in flags.items() if flag}
+    return np.array([name in has for name in ATTRIBUTES])
+
+
+def smileys(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
+    """Pictures `start` to `start + n` of a seed, (n, 64, 64, 3), labelled by expression; drawn by `processes`."""
+    indices = range(start, start + n)
+    with ProcessPoolExecutor(processes) as pool:
+        drawn = list(pool.map(smiley, repeat(seed), indices, chunksize=256))
+    return Dataset(
+        images=np.stack([image for image, _ in drawn]),
+        labels=np.array([EXPRESSIONS.index(face.expression) for _, face in drawn], np.int64),
+        label_names=EXPRESSIONS,
+        attributes=np.stack([attributes_of(face) for _, face in drawn]),
+        attribute_names=ATTRIBUTES,
+        captions=tuple(face.caption for _, face in drawn),
+    )
+
+
+def smiley(seed: int, index: int, expression: str | None = None, **fixed: object) -> tuple[NDArray[np.uint8], Smiley]:
+    """The picture (64, 64, 3) of one face and what is known of it; `expression` and `fixed` fields leave the rest."""
+    rng = np.random.default_rng([seed, index])
+    face = replace(random_smiley(rng, expression), **fixed)  # type: ignore[arg-type]
+    return draw(face, rng), face
+
+
+def draw(face: Smiley, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """This face, anti-aliased, (64, 64, 3); only tints, light and a little noise come from `rng`."""
+    c = _Canvas(face, rng)
+    _head(c, face)
+    for side in (-1, 1):
+        _eye(c, face, side)
+    _mouth(c, face)
+    return c.finish()
+
+
+class _Canvas:
+    """A picture in the coordinates of a face: it is the unit circle, y down, whatever its pose."""
+
+    def __init__(self, face: Smiley, rng: np.random.Generator) -> None:
+        self.rng = rng
+        side = SIDE * OVERSAMPLING
+        self.image = Image.new("RGB", (side, side), self.tint(BACKGROUNDS[face.background], 6))
+        self.pen = ImageDraw.Draw(self.image)
+        cos, sin = np.cos(face.tilt), np.sin(face.tilt)
+        self.scale = face.radius * side / 2
+        self.turn = self.scale * np.array([[cos, -sin], [sin, cos]])
+        self.centre = side / 2 * np.array([1 + face.x, 1 + face.y])
+        self.colour = self.tint(COLOURS[face.colour])
+
+    def tint(self, colour: Rgb, by: float = 9) -> Rgb:
+        r, g, b = (np.array(colour) + self.rng.normal(0, by, 3)).clip(0, 255).astype(int).tolist()
+        return r, g, b
+
+    def fill(self, points: Points, colour: Rgb) -> None:
+        self.pen.polygon((points @ self.turn.T + self.centre).ravel().tolist(), fill=colour)
+
+    def stroke(self, points: Points, width: float) -> None:
+        """A line of ink of `width` in radii, with round ends."""
+        line, pixels = points @ self.turn.T + self.centre, max(1, round(width * self.scale))
+        self.pen.line(line.ravel().tolist(), fill=INK, width=pixels, joint="curve")
+        for x, y in (line[0], line[-1]):
+            self.pen.ellipse((x - pixels / 2, y - pixels / 2, x + pixels / 2, y + pixels / 2), fill=INK)
+
+    def finish(self) -> NDArray[np.uint8]:
+        small = np.asarray(self.image.reduce(OVERSAMPLING), np.float32)
+        noise = self.rng.standard_normal((SIDE, SIDE, 3), np.float32) * 1.5
+        return (small * self.rng.normal(1, 0.05) + noise).round().clip(0, 255).astype(np.uint8)
+
+
+def _head(c: _Canvas, face: Smiley) -> None:
+    r, g, b = c.colour
+    c.fill(oval(0, 0, 1, 1), (int(r * 0.72), int(g * 0.68), int(b * 0.62)))
+    c.fill(oval(0, 0, 0.95, 0.95), c.colour)
+
+
+def _eye(c: _Canvas, face: Smiley, side: int) -> None:
+    x, y, size = side * face.eye_gap, -0.26, face.eye_size
+    if face.expression == "winking" and side > 0:
+        t = np.linspace(-1, 1, 11)
+        c.stroke(np.stack([x + 1.3 * size * t, y - 0.06 * (1 - t**2)], 1), 0.085)
+    else:
+        c.fill(oval(x, y, size, max(0.03, size * face.openness)), INK)
+
+
+def _mouth(c: _Canvas, face: Smiley) -> None:
+    """An oval for surprise, a half moon for laughter, a parabola for the rest."""
+    y, half, t = 0.42, face.mouth_width, np.linspace(-1, 1, 15)
+    if face.expression == "surprised":
+        c.fill(oval(0, y, half, half * face.mouth_open), INK)
+        return
+    curve = np.stack([half * t, y + face.curvature * (0.5 - t**2)], 1)
+    if face.mouth_open > 0:
+        c.fill(curve + (0, 0.15 * face.mouth_open) * np.sqrt(1 - t[:, None] ** 2), INK)
+    c.stroke(curve, 0.085)
