@@ -51,6 +51,8 @@ def _repeat(round_: Callable[[], object], every_s: float, stop: threading.Event)
             round_()
         except (RedisError, OperationalError, Unavailable) as error:
             log.warning("this round is skipped: %s", type(error).__name__)
+        except Exception:  # one bad round must not end the rounds after it
+            log.exception("this round failed")
         stop.wait(every_s)
 
 

@@ -22,18 +22,22 @@ def call_webhooks(jobs: JobStore, send: Callable[..., int] = post) -> int:
     """Call the webhooks that are due; returns how many were taken (any 2xx). The others are tried again later."""
     taken = 0
     for job_id, number in jobs.due_webhooks():
-        record = jobs.get(job_id)
-        body = json.dumps(message(record)).encode()
-        headers = {"Content-Type": "application/json"} | _signature(body, jobs.settings.webhook_secret)
         try:
-            status: int | str = send(record.webhook_url, body, headers, timeout_s=TIMEOUT_S)
-        except AtelierError as error:
+            status: int | str = _call(jobs, job_id, send)
+        except AtelierError as error:  # no such host, or the job was deleted a moment ago
             status = error.code
         log.info("webhook of %s, try %d: %s", job_id, number, status)
         if isinstance(status, int) and 200 <= status < 300:
             jobs.webhook_called(job_id)
             taken += 1
     return taken
+
+
+def _call(jobs: JobStore, job_id: str, send: Callable[..., int]) -> int:
+    record = jobs.get(job_id)
+    body = json.dumps(message(record)).encode()
+    headers = {"Content-Type": "application/json"} | _signature(body, jobs.settings.webhook_secret)
+    return send(record.webhook_url, body, headers, timeout_s=TIMEOUT_S)
 
 
 def message(record: Record) -> dict[str, Any]:

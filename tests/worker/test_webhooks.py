@@ -137,6 +137,22 @@ def test_a_deleted_job_calls_nobody(jobs: JobStore, receiver: Receiver) -> None:
     assert call_webhooks(jobs, receiver.send) == 0
 
 
+class DeletedMeanwhile(JobStore):
+    """A store whose first due job is deleted before its webhook is called."""
+
+    def due_webhooks(self, limit: int = 10) -> list[tuple[str, int]]:
+        due = super().due_webhooks(limit)
+        self.delete(due[0][0])
+        return due
+
+
+def test_a_job_deleted_while_its_webhook_is_due_stops_nobody(jobs: JobStore, receiver: Receiver) -> None:
+    finished = {finish(jobs), finish(jobs)}
+    assert call_webhooks(DeletedMeanwhile(jobs.client, jobs.settings), receiver.send) == 1
+    (told,) = (json.loads(body)["id"] for _, body in receiver.got)
+    assert told in finished and jobs.get(told).finished
+
+
 @pytest.mark.parametrize(
     "url", ["https://127.0.0.1/x", "https://10.0.0.1/", "https://a.example:25/", "https://u@a.example/"]
 )
