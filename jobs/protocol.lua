@@ -170,6 +170,8 @@ end
 function commands.report(a)
   local status = held(a)
   if not status then return 'lost' end
+  if get(a.id, 'last_report') == a.nonce then return status end -- asked again after a lost answer
+  redis.call('HSET', job(a.id), 'last_report', a.nonce)
   if a.progress then redis.call('HSET', job(a.id), 'progress', a.progress) end
   event(a.id, a.type, a.data)
   return status

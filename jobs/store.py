@@ -260,7 +260,8 @@ class JobStore:
     ) -> str:
         """Add an event, and set the progress with it; returns `running`, `canceling` or `lost`."""
         extra = {"progress": json.dumps(progress)} if progress else {}
-        return cast(str, self._call("report", id=job_id, fence=fence, type=kind, data=json.dumps(data), **extra))
+        arguments = {"id": job_id, "fence": fence, "type": kind, "data": json.dumps(data), **extra}
+        return cast(str, self._call("report", nonce=secrets.token_hex(8), **arguments))
 
     def finish(
         self,

@@ -217,6 +217,17 @@ def test_claim_whose_answer_was_lost_loses_no_job(store: JobStore, far_store: Jo
     assert take(far_store).id == first
 
 
+def test_report_whose_answer_was_lost_adds_one_event(store: JobStore, far_store: JobStore, wire: Wire) -> None:
+    make(store)
+    record = take(far_store)
+    for step in (1, 2):
+        far_store.report(record.id, record.fence, "progress", {"step": step})
+    wire.lose_next_answer()
+    assert far_store.report(record.id, record.fence, "progress", {"step": 3}) == "running"
+    told = [event["data"] for event in events(store, record.id) if event["type"] == "progress"]
+    assert (wire.lost, told) == (1, ['{"step": 1}', '{"step": 2}', '{"step": 3}'])
+
+
 def test_fifty_threads_claim_one_job_and_one_wins_a_thousand_times(store: JobStore) -> None:
     rounds, threads = 1000, 50
     made: list[str] = []
