@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from models.data.dataset import Dataset
-from models.data.flowers import ATTRIBUTES, BACKGROUNDS, COLOURS, SPECIES, flower, flowers, petal_outline
+from models.data.flowers import ATTRIBUTES, BACKGROUNDS, SPECIES, flower, flowers
+from models.data.petals import COLOURS, petal_outline
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from models.data.dataset import DataError
-from models.data.folder import FORMATS, Limits, image_folder, listed, ordered, read_picture
+from models.data.folder import Limits, image_folder, listed, ordered
+from models.data.picture import FORMATS, read_picture
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 
