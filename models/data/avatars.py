@@ -4,15 +4,14 @@ Picture `i` of a seed depends on nothing but the two, so any part of a set can b
 """
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from models.data.dataset import Dataset
+from models.data.drawing import Points, Rgb, drawn_set, oval
 
 SIDE, OVERSAMPLING = 64, 4
 EXPRESSIONS = ("neutral", "smiling", "frowning", "surprised")
@@ -39,9 +38,6 @@ BACKGROUNDS = {
     "pink": (240, 186, 194),
     "grey": (132, 136, 144),
 }
-
-Rgb = tuple[int, int, int]
-Points = NDArray[np.float64]  # (n, 2)
 
 
 @dataclass(frozen=True)
@@ -110,15 +106,8 @@ def attributes_of(face: Face) -> NDArray[np.bool_]:
 
 def avatars(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
     """Pictures `start` to `start + n` of a seed, drawn by as many processes as there are cores."""
-    indices = range(start, start + n)
-    with ProcessPoolExecutor(processes) as pool:
-        drawn = list(pool.map(avatar, repeat(seed), indices, chunksize=256))
-    return Dataset(
-        images=np.stack([image for image, _ in drawn]),
-        attributes=np.stack([attributes_of(face) for _, face in drawn]),
-        attribute_names=ATTRIBUTES,
-        captions=tuple(face.caption for _, face in drawn),
-    )
+    dataset, _ = drawn_set(avatar, attributes_of, ATTRIBUTES, n=n, seed=seed, start=start, processes=processes)
+    return dataset
 
 
 def avatar(seed: int, index: int, **fixed: object) -> tuple[NDArray[np.uint8], Face]:
@@ -178,15 +167,6 @@ class _Canvas:
         light = 1 + self.rng.normal(0, 0.05) + self.rng.normal(0, 0.05) * np.linspace(-1, 1, SIDE)[:, None]
         noise = self.rng.normal(0, 2.0, (SIDE, SIDE, 3))
         return (np.asarray(small, float) * light[..., None] + noise).round().clip(0, 255).astype(np.uint8)
-
-
-def oval(
-    x: float, y: float, rx: float, ry: float, *, power: float = 2.0, start: float = 0, end: float = 2 * np.pi
-) -> Points:
-    """Points on a superellipse |dx/rx|^power + |dy/ry|^power = 1, or on a part of it; clockwise from the right."""
-    t = np.linspace(start, end, 48)
-    c, s = np.cos(t), np.sin(t)
-    return np.stack([x + rx * np.sign(c) * np.abs(c) ** (2 / power), y + ry * np.sign(s) * np.abs(s) ** (2 / power)], 1)
 
 
 def _darker(colour: Rgb, by: float = 0.75) -> Rgb:

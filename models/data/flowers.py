@@ -4,15 +4,13 @@ Picture `i` of a seed depends on nothing but the two, so any part of a set can b
 """
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.avatars import Points
 from models.data.dataset import Dataset
+from models.data.drawing import Points, drawn_set
 from models.data.petals import COLOURS, Canvas, Petal, disc, paint, petal_outline, ring, stamens
 
 SPECIES = {  # the colours each grows in
@@ -82,18 +80,10 @@ def attributes_of(flower: Flower) -> NDArray[np.bool_]:
 
 def flowers(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
     """Pictures `start` to `start + n` of a seed, (n, 128, 128, 3), labelled by species; drawn by `processes`."""
-    indices = range(start, start + n)
-    with ProcessPoolExecutor(processes) as pool:
-        drawn = list(pool.map(flower, repeat(seed), indices, chunksize=32))
+    dataset, known = drawn_set(flower, attributes_of, ATTRIBUTES, n=n, seed=seed, start=start, processes=processes)
     names = tuple(SPECIES)
-    return Dataset(
-        images=np.stack([image for image, _ in drawn]),
-        labels=np.array([names.index(known.species) for _, known in drawn], np.int64),
-        label_names=names,
-        attributes=np.stack([attributes_of(known) for _, known in drawn]),
-        attribute_names=ATTRIBUTES,
-        captions=tuple(known.caption for _, known in drawn),
-    )
+    labels = np.array([names.index(each.species) for each in known], np.int64)
+    return replace(dataset, labels=labels, label_names=names)
 
 
 def flower(seed: int, index: int, **fixed: object) -> tuple[NDArray[np.uint8], Flower]:

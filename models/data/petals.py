@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from models.data.avatars import Points, Rgb, oval
+from models.data.drawing import Points, Rgb, oval
 
 SIDE, OVERSAMPLING = 128, 3
 COLOURS = {  # the light and the deep tone of each; a petal runs from one to the other

@@ -3,16 +3,14 @@
 Picture `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
 """
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from models.data.avatars import Points, Rgb, oval
 from models.data.dataset import Dataset
+from models.data.drawing import Points, Rgb, drawn_set, oval
 
 SIDE, OVERSAMPLING = 64, 4
 EXPRESSIONS = ("smiling", "neutral", "frowning", "surprised", "winking")
@@ -117,17 +115,9 @@ def attributes_of(face: Smiley) -> NDArray[np.bool_]:
 
 def smileys(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
     """Pictures `start` to `start + n` of a seed, (n, 64, 64, 3), labelled by expression; drawn by `processes`."""
-    indices = range(start, start + n)
-    with ProcessPoolExecutor(processes) as pool:
-        drawn = list(pool.map(smiley, repeat(seed), indices, chunksize=256))
-    return Dataset(
-        images=np.stack([image for image, _ in drawn]),
-        labels=np.array([EXPRESSIONS.index(face.expression) for _, face in drawn], np.int64),
-        label_names=EXPRESSIONS,
-        attributes=np.stack([attributes_of(face) for _, face in drawn]),
-        attribute_names=ATTRIBUTES,
-        captions=tuple(face.caption for _, face in drawn),
-    )
+    dataset, faces = drawn_set(smiley, attributes_of, ATTRIBUTES, n=n, seed=seed, start=start, processes=processes)
+    labels = np.array([EXPRESSIONS.index(face.expression) for face in faces], np.int64)
+    return replace(dataset, labels=labels, label_names=EXPRESSIONS)
 
 
 def smiley(seed: int, index: int, expression: str | None = None, **fixed: object) -> tuple[NDArray[np.uint8], Smiley]:

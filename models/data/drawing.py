@@ -1,0 +1,60 @@
+"""What the drawn sets share: shapes, and a set drawn picture by picture in as many processes as there are cores."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.dataset import Dataset
+
+Rgb = tuple[int, int, int]
+Points = NDArray[np.float64]  # (n, 2)
+
+
+class Captioned(Protocol):
+    """What is known of a drawn picture; `caption` says it in words."""
+
+    @property
+    def caption(self) -> str:
+        """A sentence part."""
+
+
+Known = TypeVar("Known", bound=Captioned)
+
+
+def drawn_set(
+    draw: Callable[[int, int], tuple[NDArray[np.uint8], Known]],
+    attributes_of: Callable[[Known], NDArray[np.bool_]],
+    attribute_names: Sequence[str],
+    *,
+    n: int,
+    seed: int,
+    start: int,
+    processes: int | None,
+) -> tuple[Dataset, list[Known]]:
+    """Pictures `start` to `start + n` of a seed with attributes and captions, and what is known of each.
+
+    `draw` takes the seed and an index, and must be a function of a module, since other processes call it.
+    """
+    with ProcessPoolExecutor(processes) as pool:
+        drawn = list(pool.map(draw, repeat(seed), range(start, start + n), chunksize=64))
+    known = [facts for _, facts in drawn]
+    dataset = Dataset(
+        images=np.stack([image for image, _ in drawn]),
+        attributes=np.stack([attributes_of(facts) for facts in known]),
+        attribute_names=tuple(attribute_names),
+        captions=tuple(facts.caption for facts in known),
+    )
+    return dataset, known
+
+
+def oval(
+    x: float, y: float, rx: float, ry: float, *, power: float = 2.0, start: float = 0, end: float = 2 * np.pi
+) -> Points:
+    """Points on a superellipse |dx/rx|^power + |dy/ry|^power = 1, or on a part of it; clockwise from the right."""
+    t = np.linspace(start, end, 48)
+    c, s = np.cos(t), np.sin(t)
+    return np.stack([x + rx * np.sign(c) * np.abs(c) ** (2 / power), y + ry * np.sign(s) * np.abs(s) ** (2 / power)], 1)
