@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -32,14 +33,30 @@ QUICK = {
 }
 
 
-def free_port(*, below: int = 65000) -> int:
-    """A TCP port of loopback that nobody listens on; below 55000 for servers that also use port + 10000."""
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """A TCP port of loopback that is free and was not given out before, as is the port 10,000 above it.
+
+    SeaweedFS listens on that one too. The ports given and those above them are two ranges that do not meet, and both
+    lie below the range that outgoing connections take theirs from, so that none of these can come to be another's.
+    """
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port < below:
+        port = secrets.choice(range(11_000, 21_000))
+        if port not in _given and _is_free(port) and _is_free(port + 10_000):
+            _given.add(port)
             return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: old connections are no bar
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def wait_until(check: Callable[[], Any], seconds: float, what: str) -> Any:
@@ -211,7 +228,7 @@ class Seaweed:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {name: free_port(below=55000) for name in ("master", "volume", "filer", "s3")}
+        self.ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
         self.endpoint = f"http://127.0.0.1:{self.ports['s3']}"
         self.env = {
             "ATELIER_STORAGE_URL": "s3://atelier",

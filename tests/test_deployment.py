@@ -292,7 +292,7 @@ class Deployment:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {name: free_port(below=55000) for name in ("api", "valkey", "s3", "master", "volume", "filer")}
+        self.ports = {name: free_port() for name in ("api", "valkey", "s3", "master", "volume", "filer")}
         self.stack = Stack(folder)
         self.stack.client.close()
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.ports['api']}", timeout=30)
