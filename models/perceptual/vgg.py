@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.catalogue import WEIGHTS_DIR, WeightsError, card, checked_file
+from models.tensors import fast_dtype
 
 DEPTHS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # convolutions per block
 WIDTHS = (64, 128, 256, 512, 512)  # channels per block
@@ -81,16 +82,6 @@ def _edge_padded(x: Tensor) -> Tensor:
     """One more pixel on every side. Not F.pad, whose gradient on CUDA differs from run to run."""
     x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
     return torch.cat([x[..., :1], x, x[..., -1:]], dim=3)
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it faster than float32 (AVX512-BF16, AMX, recent CUDA), else float32."""
-    if device.type == "cuda":
-        fast = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        capabilities = torch.cpu.get_capabilities()
-        fast = device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return torch.bfloat16 if fast else torch.float32
 
 
 def load_vgg(

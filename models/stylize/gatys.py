@@ -152,7 +152,7 @@ def _iterate(objective: _Objective, pixels: Tensor, name: str, steps: int) -> It
         nonlocal parts
         optimizer.zero_grad()
         loss, parts = objective(pixels)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
     for _ in range(steps):

@@ -17,7 +17,7 @@ from jobs.objects import Objects
 from jobs.settings import get_settings
 from jobs.store import JobStore, Record
 from worker import app as worker_app
-from worker.run import Made, Task
+from worker.run import Made, Picture, Task
 from worker.runners import RUNNERS
 
 app = worker_app.app
@@ -34,7 +34,7 @@ def run_probe(task: Task) -> Made:
     for step in range(1, task.params["steps"] + 1):
         time.sleep(task.params["step_s"])
         task.step(step, task.params["steps"], "probing", lambda step=step: _picture(step))
-    return Made([_picture(task.params["seed"])], {}, {}, {})
+    return Made([Picture(_picture(task.params["seed"]))], {}, {}, {})
 
 
 def _picture(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -10,7 +10,7 @@ from jobs.errors import AtelierError
 from jobs.images import read_recipe
 from jobs.objects import Objects
 from jobs.store import JobStore, Record
-from worker.run import Made, Runner, Task, run_job
+from worker.run import Made, Picture, Runner, Task, run_job
 
 PIXELS = np.arange(16 * 20 * 3, dtype=np.uint8).reshape(16, 20, 3)
 
@@ -32,7 +32,7 @@ def test_the_picture_is_stored_with_its_recipe(jobs: JobStore, objects: Objects,
         with task.loading():
             time.sleep(0.05)
         task.notes["device"] = "cpu"
-        return Made([PIXELS], {"vgg16": "abc"}, {"torch": "2"}, {"loss": 1.5})
+        return Made([Picture(PIXELS)], {"vgg16": "abc"}, {"torch": "2"}, {"loss": 1.5})
 
     ended = finished(jobs, objects, record, runner)
     assert ended.status == "succeeded"
@@ -53,7 +53,8 @@ def test_the_same_job_gives_the_same_bytes(jobs: JobStore, objects: Objects) -> 
     for _ in range(2):
         jobs.create(kind="test", queue="fast", params={"seed": 5, "format": "webp"})
         record = jobs.claim("fast", worker="test")[0]
-        made.append(finished(jobs, objects, record, lambda task: Made([PIXELS], {}, {}, {})).outputs[0]["sha256"])
+        ended = finished(jobs, objects, record, lambda task: Made([Picture(PIXELS)], {}, {}, {}))
+        made.append(ended.outputs[0]["sha256"])
     assert made[0] == made[1]
 
 
@@ -77,7 +78,7 @@ def test_a_cancelled_job_stores_nothing(jobs: JobStore, objects: Objects, record
     def runner(task: Task) -> Made:
         jobs.cancel(record.id)
         task.step(1, 2, "working")
-        return Made([PIXELS + 1], {}, {}, {})
+        return Made([Picture(PIXELS + 1)], {}, {}, {})
 
     ended = finished(jobs, objects, record, runner)
     assert ended.status == "canceled" and not ended.outputs
@@ -87,7 +88,7 @@ def test_a_cancelled_job_stores_nothing(jobs: JobStore, objects: Objects, record
 def test_a_cancel_that_comes_after_the_last_step_still_wins(jobs: JobStore, objects: Objects, record: Record) -> None:
     def runner(task: Task) -> Made:
         jobs.cancel(record.id)
-        return Made([PIXELS], {}, {}, {})
+        return Made([Picture(PIXELS)], {}, {}, {})
 
     ended = finished(jobs, objects, record, runner)
     assert ended.status == "canceled" and not ended.outputs
@@ -95,6 +96,6 @@ def test_a_cancel_that_comes_after_the_last_step_still_wins(jobs: JobStore, obje
 
 def test_storage_that_stays_away_fails_the_job(valkey: Any, jobs: JobStore, record: Record) -> None:
     away = valkey.settings.model_copy(update={"storage_url": "s3://atelier", "storage_endpoint": "http://127.0.0.1:9"})
-    ended = finished(jobs, Objects(away, jobs, retry_s=0.5), record, lambda task: Made([PIXELS], {}, {}, {}))
+    ended = finished(jobs, Objects(away, jobs, retry_s=0.5), record, lambda task: Made([Picture(PIXELS)], {}, {}, {}))
     assert ended.status == "failed"
     assert ended.error is not None and ended.error["code"] == "storage_unavailable"

@@ -11,6 +11,7 @@ from skimage import data
 
 from jobs.errors import AtelierError
 from jobs.settings import get_settings
+from models.catalogue import card
 from models.perceptual.losses import gram_matrix
 from models.perceptual.vgg import load_vgg
 from tests.stack import WEIGHTS
@@ -28,6 +29,7 @@ def run(**params: Any) -> tuple[Made, list[str]]:
         {"seed": 1, "format": "png", "mode": "transfer", "content": PHOTO, "size": 128, **params},
         lambda step, total, message, picture=None: messages.append(message),
         IMAGES.__getitem__,
+        card,
     )
     return RUNNERS["style-transfer"](task), messages
 
@@ -54,7 +56,7 @@ def photo() -> Pixels:
 
 def test_gatys_moves_the_style_and_keeps_the_content() -> None:
     made, messages = run(method="gatys", style=STYLE, model="vgg16", num_steps=40)
-    picture, content, style = made.pictures[0], photo(), style_transfer._fit(IMAGES[STYLE], 128)
+    picture, content, style = made.pictures[0].pixels, photo(), style_transfer._fit(IMAGES[STYLE], 128)
     before, after = style_distance(content, style), style_distance(picture, style)
     print(f"gatys: style distance {before:.3f} -> {after:.3f}, content correlation {likeness(picture, content):.2f}")
     assert picture.shape == (128, 100, 3)
@@ -70,7 +72,7 @@ def test_fast_moves_the_picture_and_keeps_the_content(style: str) -> None:
     builtin = [{"image": "builtin:3", "weight": 1}, {"image": "builtin:19", "weight": 3}]
     given = {"image": STYLE, "builtin": "builtin:19", "blend": builtin}[style]
     made, _ = run(method="fast", style=given)
-    picture, content = made.pictures[0], photo()
+    picture, content = made.pictures[0].pixels, photo()
     moved = float(np.abs(picture.astype(int) - content).mean())
     print(f"fast, {style}: mean change {moved:.1f} of 255, content correlation {likeness(picture, content):.2f}")
     assert picture.shape == (128, 100, 3)
@@ -79,13 +81,13 @@ def test_fast_moves_the_picture_and_keeps_the_content(style: str) -> None:
 
 
 def test_fast_with_an_image_comes_nearer_to_its_style() -> None:
-    picture = run(method="fast", style=STYLE)[0].pictures[0]
+    picture = run(method="fast", style=STYLE)[0].pictures[0].pixels
     style = style_transfer._fit(IMAGES[STYLE], 128)
     assert style_distance(picture, style) < style_distance(photo(), style)
 
 
 def test_strength_zero_of_a_builtin_style_is_the_photo() -> None:
-    picture = run(method="fast", style="builtin:7", strength=0)[0].pictures[0]
+    picture = run(method="fast", style="builtin:7", strength=0)[0].pictures[0].pixels
     assert np.abs(picture.astype(int) - photo()).max() <= 1
 
 
@@ -96,7 +98,7 @@ NOISE = {"method": "gatys", "style": STYLE, "num_steps": 5, "init": "noise"}
 @pytest.mark.parametrize("params", [FAST, NOISE])
 def test_the_same_request_gives_the_same_picture(params: dict[str, Any]) -> None:
     first, second = run(**params)[0], run(**params)[0]
-    assert np.array_equal(first.pictures[0], second.pictures[0])
+    assert np.array_equal(first.pictures[0].pixels, second.pictures[0].pixels)
 
 
 def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

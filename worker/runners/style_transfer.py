@@ -13,7 +13,7 @@ from jobs.errors import AtelierError
 from jobs.settings import get_settings
 from jobs.style_transfer import BUILTIN_STYLES, FastTransfer, GatysTransfer, StyleTransferParams
 from models.catalogue import WeightsError, card, file_sha256
-from worker.run import Made, Pixels, Task
+from worker.run import Made, Picture, Pixels, Task
 
 _PARAMS: TypeAdapter[FastTransfer | GatysTransfer] = TypeAdapter(StyleTransferParams)
 
@@ -44,7 +44,7 @@ def _fast(task: Task, params: FastTransfer, content: Pixels) -> Made:
         styles = [(_floats(task.read_image(name)), weight) for name, weight in blend]
         picture, model = stylize_images(network, _floats(content), styles, params.strength), "fast-arbitrary"
     task.step(1, 1, "done")
-    return Made([_bytes(picture)], {model: _revision(model)}, {"onnxruntime": version("onnxruntime")}, {})
+    return Made([Picture(_bytes(picture))], {model: _revision(model)}, {"onnxruntime": version("onnxruntime")}, {})
 
 
 def _gatys(task: Task, params: GatysTransfer, content: Pixels) -> Made:
@@ -87,7 +87,7 @@ def _gatys(task: Task, params: GatysTransfer, content: Pixels) -> Made:
         raise AtelierError("diverged", str(error)) from error
     metrics = {name: getattr(result, name) for name in ("loss", "content_loss", "style_loss", "tv_loss")}
     metrics |= {"model": model, "dtype": str(vgg.compute_dtype).removeprefix("torch.")}
-    return Made([pixels(result.image)], {model: _revision(model)}, {"torch": version("torch")}, metrics)
+    return Made([Picture(pixels(result.image))], {model: _revision(model)}, {"torch": version("torch")}, metrics)
 
 
 @cache

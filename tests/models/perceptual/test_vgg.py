@@ -13,7 +13,8 @@ from torch import Tensor
 import models.perceptual.vgg as module
 from models.catalogue import WeightsError, card, file_sha256
 from models.fetch import CAFFE_MEAN_BGR, _wheel_files
-from models.perceptual.vgg import VGG, conv_names, fast_dtype, load_vgg
+from models.perceptual.vgg import VGG, conv_names, load_vgg
+from models.tensors import fast_dtype
 
 Photo = Callable[[str, int], Tensor]
 

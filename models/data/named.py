@@ -1,0 +1,44 @@
+"""The sets that are at hand by name, and any folder or zip by path."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from models.data.avatars import avatars
+from models.data.dataset import DataError, Dataset
+from models.data.digits import digits
+from models.data.flowers import flowers
+from models.data.folder import image_folder
+from models.data.idx import idx_dataset
+from models.data.smileys import smileys
+
+Split = Literal["train", "test"]
+TRAIN_SEED, TEST_SEED = 0, 1  # of the drawn sets: the two share no picture
+DRAWN: dict[str, Callable[[int, int], Dataset]] = {"avatars": avatars, "flowers": flowers, "smileys": smileys}
+DIGITS_TEST = 397  # of scikit-learn's 1,797, which come in no split: the last ones
+NAMED = ("digits", "mnist", "fashion-mnist", *DRAWN)
+
+
+def named_dataset(name: str, split: Split = "train", limit: int | None = None) -> Dataset:
+    """A named set, at most `limit` pictures of it; a drawn one has as many as are asked for, 20,000 if none are.
+
+    Raises DataError for an unknown name and for IDX files that are not on this machine.
+    """
+    if name in DRAWN:
+        return DRAWN[name](limit or 20_000, TRAIN_SEED if split == "train" else TEST_SEED)
+    if name == "digits":
+        whole = digits()
+        found = whole.where(slice(0, -DIGITS_TEST) if split == "train" else slice(-DIGITS_TEST, None))
+    elif name in ("mnist", "fashion-mnist"):
+        found = idx_dataset(name, split)  # type: ignore[arg-type]
+    else:
+        raise DataError(f"there is no data set {name!r}; there are {', '.join(NAMED)}, or the path of a folder or zip")
+    return found.where(slice(0, limit))
+
+
+def any_dataset(name_or_path: str, *, size: int, channels: int, limit: int | None = None) -> Dataset:
+    """A named set as it is, or the pictures of a folder or zip at `size` and in `channels`."""
+    path = Path(name_or_path)
+    if name_or_path in NAMED or not path.exists():
+        return named_dataset(name_or_path, limit=limit)
+    return image_folder(path, size, channels=channels).where(slice(0, limit))

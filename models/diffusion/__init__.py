@@ -1,0 +1,1 @@
+"""Diffusion models, on the parts of diffusers."""

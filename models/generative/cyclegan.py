@@ -1,0 +1,99 @@
+"""CycleGAN: pictures of one kind into another, learnt from unpaired examples.
+
+Zhu, Park, Isola and Efros 2017, "Unpaired image-to-image translation using cycle-consistent adversarial networks".
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Direction = Literal["a-to-b", "b-to-a"]
+
+
+class Translator(nn.Module):
+    """A ResNet generator over pictures (n, channels, h, w) in [-1, 1], sides multiples of four.
+
+    Zhu et al.'s generator paints the whole picture; this one paints what changes and adds it to its input: what
+    should stay as it is then stays from the first step.
+    """
+
+    def __init__(self, channels: int, base_channels: int, n_blocks: int) -> None:
+        super().__init__()
+        c = base_channels
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(channels, c, 7, padding=3, padding_mode="replicate"), *_normed(c)),
+            *(nn.Conv2d(c, 2 * c, 3, 2, 1), *_normed(2 * c), nn.Conv2d(2 * c, 4 * c, 3, 2, 1), *_normed(4 * c)),
+            *(_Residual(4 * c) for _ in range(n_blocks)),
+            *(nn.ConvTranspose2d(4 * c, 2 * c, 4, 2, 1), *_normed(2 * c)),
+            *(nn.ConvTranspose2d(2 * c, c, 4, 2, 1), *_normed(c)),
+            nn.Conv2d(c, channels, 7, padding=3, padding_mode="replicate"),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The translated pictures; a little outside [-1, 1] in places, so that its gradient lives everywhere."""
+        changed: Tensor = images + self.layers(images).float()
+        return changed
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(channels, channels, 3, padding=1), *_normed(channels)),
+            *(nn.Conv2d(channels, channels, 3, padding=1), nn.InstanceNorm2d(channels, affine=True)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)  # type: ignore[no-any-return]
+
+
+def _normed(channels: int) -> tuple[nn.Module, nn.Module]:
+    return nn.InstanceNorm2d(channels, affine=True), nn.ReLU(inplace=True)
+
+
+class CycleGan(nn.Module):
+    """The two generators, `a_to_b` and `b_to_a`, for pictures of `image_size`; `kinds` says what a and b are."""
+
+    def __init__(
+        self, image_size: int, channels: int, base_channels: int, n_blocks: int, kinds: Sequence[str] = ("a", "b")
+    ) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.kinds = tuple(kinds)
+        self.a_to_b = Translator(channels, base_channels, n_blocks)
+        self.b_to_a = Translator(channels, base_channels, n_blocks)
+
+    def translate(self, images: Tensor, direction: Direction) -> Tensor:
+        """Pictures in [0, 1] to pictures in [0, 1]."""
+        generator = self.a_to_b if direction == "a-to-b" else self.b_to_a
+        translated: Tensor = generator(images * 2 - 1)
+        return ((translated + 1) / 2).clamp(0, 1)
+
+
+def patch_discriminator(channels: int, base_channels: int) -> nn.Sequential:
+    """Pictures in [-1, 1] to one score per patch of 34 x 34 (the paper's 70 x 70 at its 256 px), (n, 1, h/4, w/4)."""
+    c = base_channels
+    return nn.Sequential(
+        *(nn.Conv2d(channels, c, 4, 2, 1), nn.LeakyReLU(0.2, inplace=True)),
+        *(nn.Conv2d(c, 2 * c, 4, 2, 1), nn.InstanceNorm2d(2 * c, affine=True), nn.LeakyReLU(0.2, inplace=True)),
+        *(nn.Conv2d(2 * c, 4 * c, 3, 1, 1), nn.InstanceNorm2d(4 * c, affine=True), nn.LeakyReLU(0.2, inplace=True)),
+        nn.Conv2d(4 * c, 1, 3, 1, 1),
+    )
+
+
+def pooled(pool: dict[str, Tensor], name: str, fakes: Tensor, pool_size: int) -> Tensor:
+    """Half of the fakes, the other half changed for older ones out of the pool (Shrivastava et al. 2017).
+
+    pool: the kept pictures of each name, (pool_size, ...); it is filled and changed in place.
+    """
+    kept = pool.get(name, fakes[:0])
+    if len(kept) < pool_size:
+        pool[name] = torch.cat([kept, fakes])[:pool_size].clone()
+        return fakes
+    places = torch.randperm(pool_size, device=fakes.device)[: len(fakes)]
+    old = torch.rand(len(fakes), device=fakes.device) < 0.5
+    shown = torch.where(old[:, None, None, None], kept[places[: len(fakes)]], fakes)
+    kept[places[old]] = fakes[old]
+    return shown

@@ -1,0 +1,52 @@
+"""A generative adversarial network of perceptrons for digits.
+
+Goodfellow et al. 2014, "Generative adversarial nets".
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Generator(nn.Module):
+    """z (n, latent_dim), standard normal, to pictures (n, channels, h, w) in [0, 1]; `layers` end in tanh."""
+
+    def __init__(self, layers: nn.Module, latent_dim: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.latent_dim = latent_dim
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Pictures (n, channels, h, w) in [0, 1]."""
+        pictures: Tensor = self.layers(z).float()
+        return (pictures + 1) / 2
+
+
+def mlp_generator(image_size: int, channels: int, latent_dim: int, hidden: int = 256) -> Generator:
+    """Two hidden layers with batch normalisation."""
+    pixels = channels * image_size**2
+    layers = nn.Sequential(
+        *(nn.Linear(latent_dim, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2)),
+        *(nn.Linear(hidden, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2)),
+        *(nn.Linear(hidden, pixels), nn.Tanh(), nn.Unflatten(1, (channels, image_size, image_size))),
+    )
+    return Generator(layers, latent_dim)
+
+
+def mlp_discriminator(image_size: int, channels: int, hidden: int = 512) -> nn.Sequential:
+    """Pictures in [0, 1] to logits (n, 1), above 0 for real; drop-out keeps it from outrunning the generator."""
+    return nn.Sequential(
+        *(nn.Flatten(), nn.Linear(channels * image_size**2, hidden), nn.LeakyReLU(0.2), nn.Dropout(0.3)),
+        *(nn.Linear(hidden, hidden // 2), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(hidden // 2, 1)),
+    )
+
+
+def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))) of logits, with 0.9 for real (one-sided label smoothing, Salimans et al. 2016)."""
+    on_real = F.binary_cross_entropy_with_logits(real, torch.full_like(real, 0.9))
+    return on_real + F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """-log D(G(z)) of logits, the non-saturating loss (section 3)."""
+    return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))

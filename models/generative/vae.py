@@ -1,0 +1,84 @@
+"""Variational autoencoders: multilayer perceptrons for digits, convolutions for colour pictures.
+
+Kingma and Welling 2014, "Auto-encoding variational Bayes".
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Vae(nn.Module):
+    """A VAE over pictures (n, channels, h, w) in [0, 1] with a standard normal prior on z (n, latent_dim)."""
+
+    def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.latent_dim = latent_dim
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean `mu` and `log_var` of q(z|x), each (n, latent_dim)."""
+        mu, log_var = self.encoder(images * 2 - 1).float().chunk(2, dim=1)
+        return mu, log_var.clamp(-20, 20)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """The posterior means (n, latent_dim)."""
+        return self.posterior(images)[0]
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The pictures' means (n, channels, h, w) in [0, 1]."""
+        return torch.sigmoid(self.decoder(z).float())
+
+
+def mlp_vae(image_size: int, channels: int, latent_dim: int, hidden: int = 256) -> Vae:
+    """Two hidden layers on either side."""
+    pixels = channels * image_size**2
+    encoder = nn.Sequential(
+        *(nn.Flatten(), nn.Linear(pixels, hidden), nn.SiLU()),
+        *(nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, 2 * latent_dim)),
+    )
+    decoder = nn.Sequential(
+        *(nn.Linear(latent_dim, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU()),
+        *(nn.Linear(hidden, pixels), nn.Unflatten(1, (channels, image_size, image_size))),
+    )
+    return Vae(encoder, decoder, latent_dim)
+
+
+def conv_vae(image_size: int, channels: int, latent_dim: int, base_channels: int = 32) -> Vae:
+    """Strided convolutions down to 4 x 4 and back; `image_size` is a power of two from 16."""
+    if image_size < 16 or image_size & (image_size - 1):
+        raise ValueError(f"image_size must be a power of two from 16, got {image_size}")
+    widths = [min(base_channels * 2**i, 4 * base_channels) for i in range(int(math.log2(image_size)) - 2)]
+    down: list[nn.Module] = []
+    up: list[nn.Module] = []
+    for before, after in zip([channels, *widths], widths, strict=False):
+        down += [nn.Conv2d(before, after, 4, 2, 1), nn.GroupNorm(8, after), nn.SiLU()]
+        last = before == channels
+        up = [nn.ConvTranspose2d(after, before, 4, 2, 1), *([] if last else [nn.GroupNorm(8, before), nn.SiLU()]), *up]
+    top = widths[-1]
+    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(16 * top, 2 * latent_dim))
+    decoder = nn.Sequential(nn.Linear(latent_dim, 16 * top), nn.SiLU(), nn.Unflatten(1, (top, 4, 4)), *up)
+    return Vae(encoder, decoder, latent_dim)
+
+
+def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
+    """KL(N(mu, exp(log_var)) || N(0, 1)) in nats, (n,): -1/2 sum(1 + log_var - mu^2 - exp(log_var)); appendix B."""
+    return -0.5 * (1 + log_var - mu**2 - log_var.exp()).sum(1)
+
+
+def bernoulli_loss(decoded: Tensor, images: Tensor) -> Tensor:
+    """-log p(x|z) in nats, (n,), each value of a picture the mean of a Bernoulli variable; for grey pictures."""
+    return F.binary_cross_entropy(decoded, images, reduction="none").flatten(1).sum(1)
+
+
+def gaussian_loss(decoded: Tensor, images: Tensor) -> Tensor:
+    """-log p(x|z) in nats up to a constant, (n,), with the variance that fits the batch best; for colour pictures.
+
+    Rybkin, Daniilidis and Levine 2021, "Simple and effective VAE training with calibrated decoders", eq. 5: no weight
+    between the two losses is left to choose.
+    """
+    errors = (decoded - images).square().flatten(1)
+    return 0.5 * errors.shape[1] * (errors.mean(1) / errors.mean().detach() + errors.mean().detach().log())

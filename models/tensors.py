@@ -1,0 +1,90 @@
+"""Pictures as tensors and back, the fast floating type of a device, and weights to and from safetensors."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+class WeightsMismatchError(ValueError):
+    """A safetensors file does not hold the tensors an architecture has; the message names them."""
+
+
+def to_tensor(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """Pictures (n, h, w, channels) of 0 to 255 as (n, channels, h, w) in [0, 1]."""
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div(255)
+
+
+def to_pixels(images: Tensor) -> NDArray[np.uint8]:
+    """Pictures (n, channels, h, w) in [0, 1], cut to it, as (n, h, w, channels) of 0 to 255."""
+    pixels: NDArray[np.uint8] = images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(force=True)
+    return np.ascontiguousarray(pixels)
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the hardware multiplies it faster than float32 (AVX512-BF16, AMX, recent CUDA), else float32."""
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        fast = device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return torch.bfloat16 if fast else torch.float32
+
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def on_device(module: Module, device: torch.device | str) -> Module:
+    """The module on a device, its convolutions channels-last, which is what they are fastest in."""
+    placed: Module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """Mixed precision in the fast floating type of the device; does nothing where that is float32."""
+    dtype = fast_dtype(device)
+    return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """A state dict as fp16 safetensors in the order of names, so that one state gives one sha256."""
+    halves = {
+        name: value.detach().cpu().half().contiguous() if value.is_floating_point() else value.cpu()
+        for name, value in sorted(state.items())
+    }
+    save_file(halves, path)
+    path.chmod(0o644)  # save_file leaves it to its owner alone, and a worker may be another user
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill every tensor of `module` from a safetensors file that holds just these, in their shapes.
+
+    Raises WeightsMismatchError naming what is missing, too many, of another shape, or not finite.
+    """
+    try:
+        found = load_file(path)
+    except SafetensorError as error:
+        raise WeightsMismatchError(f"{path.name} is no safetensors file ({error})") from error
+    wanted = module.state_dict()
+    faults = {
+        "is missing": sorted(wanted.keys() - found.keys()),
+        "is not of this architecture": sorted(found.keys() - wanted.keys()),
+        "has another shape": sorted(n for n in wanted.keys() & found.keys() if wanted[n].shape != found[n].shape),
+        "holds NaN or infinity": sorted(n for n, v in found.items() if not torch.isfinite(v).all()),
+    }
+    for fault, names in faults.items():
+        if names:
+            more = f", and {len(names) - 1} more" if len(names) > 1 else ""
+            raise WeightsMismatchError(f"{path.name}: {names[0]} {fault}{more}")
+    module.load_state_dict(found)  # copies into the module's own dtype

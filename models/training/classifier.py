@@ -1,0 +1,85 @@
+"""Trains the judge of a set: `python -m models.training.classifier --data avatars --id classifier-avatars`."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from models.build import build
+from models.data.dataset import DataError, Dataset
+from models.generative.classifier import Classifier
+from models.tensors import autocast, on_device
+from models.training.recipe import Recipe, Trained, command
+from models.training.run import Run, Schedule
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """What a classifier is trained with."""
+
+    learning_rate: float = field(default=2e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
+    weight_decay: float = field(default=0.01, metadata={"help": "of AdamW"})
+    noise: float = field(default=0.05, metadata={"help": "the most noise put on a picture, as a share of its range"})
+    base_channels: int = field(default=32, metadata={"help": "of the first layer"})
+
+
+def questions_of(dataset: Dataset) -> list[list[str]]:
+    """Which label, as one question, or whether each attribute is there; raises DataError where neither is known."""
+    if dataset.label_names:
+        return [list(dataset.label_names)]
+    if not dataset.attribute_names:
+        raise DataError("a classifier needs labels or attributes")
+    return [[f"no {name}", name] for name in dataset.attribute_names]
+
+
+def answers_of(dataset: Dataset) -> NDArray[np.int64]:
+    """The right answer to each question, (n, questions), as indices."""
+    return dataset.labels[:, None] if dataset.label_names else dataset.attributes.astype(np.int64)
+
+
+def train_classifier(dataset: Dataset, settings: ClassifierSettings, run: Run) -> Trained:
+    """Cross-entropy, summed over the questions, on pictures shifted by up to two pixels and a little noisy."""
+    questions = questions_of(dataset)
+    images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
+    truth = torch.from_numpy(answers_of(dataset)).to(run.device)
+    architecture = {
+        "name": "classifier",
+        "channels": images.shape[1],
+        "questions": questions,
+        "base_channels": settings.base_channels,
+    }
+    torch.manual_seed(run.schedule.seed)
+    model = on_device(build(architecture), run.device)
+    assert isinstance(model, Classifier)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    for _ in run.steps(lambda: images[:64].float() / 255, model=model, optimizer=optimizer):
+        run.set_learning_rate(optimizer, settings.learning_rate)
+        real, wanted = run.batch(images, truth)
+        real = real.float() / 255
+        # Generated pictures are a little noisy or soft, and must be read as surely as clean ones.
+        shift = torch.randint(-2, 3, (2,)).tolist()
+        real = torch.roll(real, shift, dims=(2, 3)) + torch.rand(()) * settings.noise * torch.randn_like(real)
+        with autocast(run.device):
+            logits = model.logits(real)
+        loss = torch.stack([F.cross_entropy(part, wanted[:, i]) for i, part in enumerate(logits)]).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        right = torch.stack([(part.argmax(1) == wanted[:, i]).float().mean() for i, part in enumerate(logits)]).mean()
+        run.log(cross_entropy=loss, error_rate=1 - right)
+    return Trained(architecture, model.state_dict())
+
+
+RECIPE = Recipe(
+    name="classifier",
+    task="classification",
+    title="Classifier",
+    settings=ClassifierSettings,
+    schedule=Schedule(num_steps=3000, batch_size=64, sample_every=1000),
+    train=train_classifier,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(command(RECIPE))

@@ -1,0 +1,109 @@
+"""Trains a CycleGAN: `python -m models.training.cyclegan --data avatars --id cyclegan-glasses --attribute glasses`."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from models.build import build
+from models.data.dataset import Dataset
+from models.data.pairs import split_by
+from models.generative.cyclegan import CycleGan, patch_discriminator, pooled
+from models.tensors import autocast, on_device
+from models.training.recipe import Recipe, Trained, command
+from models.training.run import Run, Schedule, State, averaged
+
+
+@dataclass(frozen=True)
+class CycleganSettings:
+    """What a CycleGAN is trained with; kind a lacks the attribute, kind b has it."""
+
+    attribute: str = field(default="glasses", metadata={"help": "an attribute of the set: what to put on and take off"})
+    matched: tuple[str, ...] = field(default=(), metadata={"help": "attributes made equally frequent on both sides"})
+    base_channels: int = field(default=24, metadata={"help": "of the generators' first layer"})
+    n_blocks: int = field(default=4, metadata={"help": "residual blocks of each generator"})
+    learning_rate: float = field(default=4e-4, metadata={"help": "of both Adams, falling to 0 over the second half"})
+    lambda_cycle: float = field(default=10.0, metadata={"help": "weight of the cycle-consistency loss"})
+    lambda_identity: float = field(default=5.0, metadata={"help": "weight of the identity loss"})
+    pool_size: int = field(default=50, metadata={"help": "older fakes the discriminators are shown again"})
+    ema_decay: float = field(default=0.995, metadata={"help": "of the generators' average, which is what is kept"})
+
+
+def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Trained:
+    """Least-squares adversarial, cycle-consistency and identity losses (Zhu et al. 2017, eqs. 1 to 3, section 5.2)."""
+    without, with_ = split_by(dataset, settings.attribute, settings.matched)
+    images_a, images_b = (torch.from_numpy(side.images).permute(0, 3, 1, 2).to(run.device) for side in (without, with_))
+    architecture = {
+        "name": "cyclegan",
+        "image_size": images_a.shape[-1],
+        "channels": images_a.shape[1],
+        "base_channels": settings.base_channels,
+        "n_blocks": settings.n_blocks,
+        "kinds": [f"no {settings.attribute}", settings.attribute],
+    }
+    torch.manual_seed(run.schedule.seed)
+    model = on_device(build(architecture), run.device)
+    assert isinstance(model, CycleGan)
+    critics = torch.nn.ModuleList(patch_discriminator(images_a.shape[1], 2 * settings.base_channels) for _ in "ab")
+    critics = on_device(critics, run.device)
+    critic_a, critic_b = critics
+    average, kept = averaged(model, settings.ema_decay)
+    optimizer_g = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
+    optimizer_d = torch.optim.Adam(critics.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
+    pool: dict[str, Tensor] = {}
+    shown_a, shown_b = images_a[:16].float() / 255, images_b[:16].float() / 255
+
+    def sample() -> Tensor:
+        with torch.inference_mode():
+            fake_b = kept.translate(shown_a, "a-to-b")
+            fake_a = kept.translate(shown_b, "b-to-a")
+        return torch.stack([shown_a, fake_b, shown_b, fake_a], 1).flatten(0, 1)  # each picture, then its translation
+
+    state: dict[str, State] = {"model": model, "critics": critics, "average": average, "pool": pool}
+    for step in run.steps(sample, **state, optimizer_g=optimizer_g, optimizer_d=optimizer_d):
+        remaining = min(1.0, 2 * (1 - step / run.schedule.num_steps))
+        for optimizer in (optimizer_g, optimizer_d):
+            optimizer.param_groups[0]["lr"] = settings.learning_rate * remaining
+        (real_a,), (real_b,) = run.batch(images_a), run.batch(images_b)
+        real_a, real_b = real_a.float() / 127.5 - 1, real_b.float() / 127.5 - 1
+
+        # 1. The generators.
+        with autocast(run.device):
+            fake_b, fake_a = model.a_to_b(real_a), model.b_to_a(real_b)
+            rec_a, rec_b = model.b_to_a(fake_b), model.a_to_b(fake_a)
+            same_a, same_b = model.b_to_a(real_a), model.a_to_b(real_b)
+            seen_a, seen_b = critic_a(fake_a), critic_b(fake_b)
+        adversarial = (seen_a.float() - 1).square().mean() + (seen_b.float() - 1).square().mean()
+        cycle = (rec_a - real_a).abs().mean() + (rec_b - real_b).abs().mean()
+        identity = (same_a - real_a).abs().mean() + (same_b - real_b).abs().mean()
+        total = adversarial + settings.lambda_cycle * cycle + settings.lambda_identity * identity
+        optimizer_g.zero_grad()
+        total.backward()
+        optimizer_g.step()
+        average.update_parameters(model)
+
+        # 2. The discriminators, on fakes of this step and of earlier ones.
+        old_a = pooled(pool, "a", fake_a.detach(), settings.pool_size)
+        old_b = pooled(pool, "b", fake_b.detach(), settings.pool_size)
+        with autocast(run.device):
+            scores = [critic_a(real_a), critic_a(old_a), critic_b(real_b), critic_b(old_b)]
+        real_scores, fake_scores = torch.cat(scores[::2]).float(), torch.cat(scores[1::2]).float()
+        loss_d = (real_scores - 1).square().mean() + fake_scores.square().mean()
+        optimizer_d.zero_grad()
+        loss_d.backward()
+        optimizer_d.step()
+        run.log(generator_loss=adversarial, discriminator_loss=loss_d, cycle_loss=cycle, identity_loss=identity)
+    return Trained(architecture, kept.state_dict())
+
+
+RECIPE = Recipe(
+    name="cyclegan",
+    task="translation",
+    title="CycleGAN",
+    settings=CycleganSettings,
+    schedule=Schedule(num_steps=3000, batch_size=8, sample_every=250, checkpoint_every=250),
+    train=train_cyclegan,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(command(RECIPE))

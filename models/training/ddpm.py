@@ -1,0 +1,83 @@
+"""Trains an unconditional diffusion model: `python -m models.training.ddpm --data digits --id ddpm-digits`."""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.build import build
+from models.data.dataset import Dataset
+from models.diffusion.unconditional import Ddpm, make_scheduler
+from models.diffusion.unconditional import sample as denoise
+from models.tensors import autocast, on_device
+from models.training.recipe import Recipe, Trained, command
+from models.training.run import Run, Schedule, averaged
+
+
+@dataclass(frozen=True)
+class DdpmSettings:
+    """What a diffusion model is trained with."""
+
+    block_out_channels: tuple[int, ...] = field(default=(32, 64, 64), metadata={"help": "of the UNet, level by level"})
+    layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
+    patch_size: int = field(default=2, metadata={"help": "side of the blocks of pixels the UNet works on"})
+    learning_rate: float = field(default=1e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
+    ema_decay: float = field(default=0.998, metadata={"help": "of the average, which is what is kept"})
+
+
+def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
+    """Predict v at a drawn time (Ho et al. 2020, algorithm 1, with the target of Salimans and Ho 2022)."""
+    images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
+    architecture = {
+        "name": "ddpm",
+        "image_size": images.shape[-1],
+        "channels": images.shape[1],
+        "block_out_channels": list(settings.block_out_channels),
+        "layers_per_block": settings.layers_per_block,
+        "patch_size": settings.patch_size,
+    }
+    torch.manual_seed(run.schedule.seed)
+    model = on_device(build(architecture), run.device)
+    assert isinstance(model, Ddpm)
+    average, kept = averaged(model, settings.ema_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+    scheduler = make_scheduler("ddpm")
+    start = model.noise(range(16)).to(run.device)
+
+    def sample() -> Tensor:
+        with autocast(run.device):
+            return denoise(kept, start, num_inference_steps=25)
+
+    for _ in run.steps(sample, model=model, average=average, optimizer=optimizer):
+        run.set_learning_rate(optimizer, settings.learning_rate)
+        (real,) = run.batch(images)
+        real = real.float() / 127.5 - 1
+        noise = torch.randn_like(real)
+        # Spread evenly over the batch, which makes the loss less noisy than independent draws.
+        places = (torch.arange(len(real)) + torch.rand(len(real))) / len(real)
+        timesteps = (places * scheduler.config.num_train_timesteps).long().to(run.device)
+        noisy = scheduler.add_noise(real, noise, timesteps)
+        with autocast(run.device):
+            predicted = model(noisy, timesteps)
+        loss = F.mse_loss(predicted, scheduler.get_velocity(real, noise, timesteps))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(model)
+        run.log(v_loss=loss)
+    return Trained(architecture, kept.state_dict())
+
+
+RECIPE = Recipe(
+    name="ddpm",
+    task="generation",
+    title="Denoising diffusion model",
+    settings=DdpmSettings,
+    schedule=Schedule(num_steps=8000, batch_size=64),
+    train=train_ddpm,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(command(RECIPE))

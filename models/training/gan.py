@@ -1,0 +1,77 @@
+"""Trains a GAN of perceptrons: `python -m models.training.gan --data digits --id gan-digits-4 --latent-dim 4`."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from models.build import build
+from models.data.dataset import DataError, Dataset
+from models.generative.gan import Generator, discriminator_loss, generator_loss, mlp_discriminator
+from models.training.recipe import Recipe, Trained, command
+from models.training.run import Run, Schedule, State, averaged
+
+
+@dataclass(frozen=True)
+class GanSettings:
+    """What a GAN is trained with."""
+
+    latent_dim: int = field(default=4, metadata={"help": "values of z"})
+    learning_rate: float = field(default=2e-4, metadata={"help": "of both Adams"})
+    ema_decay: float = field(default=0.998, metadata={"help": "of the generator's average, which is what is kept"})
+
+
+def train_gan(dataset: Dataset, settings: GanSettings, run: Run) -> Trained:
+    """One step of the discriminator, one of the generator (Goodfellow et al. 2014, algorithm 1); grey pictures only."""
+    images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)  # (n, 1, h, w)
+    size, channels = images.shape[-1], images.shape[1]
+    if channels != 1:
+        raise DataError(f"recipe gan takes grey pictures, not {channels} channels; recipe dcgan takes colour")
+    architecture = {"name": "mlp-gan", "image_size": size, "channels": channels, "latent_dim": settings.latent_dim}
+    torch.manual_seed(run.schedule.seed)
+    generator = build(architecture).to(run.device)
+    assert isinstance(generator, Generator)
+    discriminator = mlp_discriminator(size, channels).to(run.device)
+    average, kept = averaged(generator, settings.ema_decay)
+    optimizer_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
+    optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
+    fixed = torch.randn(64, settings.latent_dim, device=run.device)
+
+    def sample() -> torch.Tensor:
+        with torch.inference_mode():
+            return kept.eval().decode(fixed)
+
+    state: dict[str, State] = {"generator": generator, "discriminator": discriminator, "average": average}
+    for _ in run.steps(sample, **state, optimizer_g=optimizer_g, optimizer_d=optimizer_d):
+        (real,) = run.batch(images)
+        real = real.float() / 255
+        fake = generator.decode(torch.randn(len(real), settings.latent_dim, device=run.device))
+
+        # 1. The discriminator learns to tell them apart.
+        loss_d = discriminator_loss(discriminator(real), discriminator(fake.detach()))
+        optimizer_d.zero_grad()
+        loss_d.backward()
+        optimizer_d.step()
+
+        # 2. The generator learns to be taken for real.
+        loss_g = generator_loss(discriminator(fake))
+        optimizer_g.zero_grad()
+        loss_g.backward()
+        optimizer_g.step()
+        average.update_parameters(generator)
+        run.log(discriminator_loss=loss_d, generator_loss=loss_g)
+    return Trained(architecture, kept.state_dict())
+
+
+RECIPE = Recipe(
+    name="gan",
+    task="generation",
+    title="Generative adversarial network",
+    settings=GanSettings,
+    schedule=Schedule(num_steps=12000, batch_size=128, sample_every=1000, checkpoint_every=1000),
+    train=train_gan,
+    image_size=28,
+    channels=1,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(command(RECIPE))

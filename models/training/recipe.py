@@ -1,0 +1,145 @@
+"""A recipe: settings, a loop and what it leaves behind; and the command every recipe shares."""
+
+import argparse
+import json
+import platform
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import torch
+from torch import Tensor
+
+from models.build import WEIGHTS
+from models.catalogue import file_sha256
+from models.data.dataset import DataError, Dataset
+from models.data.named import NAMED, any_dataset
+from models.tensors import fast_dtype, save_weights
+from models.training.run import Progress, Run, Schedule
+
+CARD = "card.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a loop returns: the architecture's name and arguments, and the state dict to keep."""
+
+    architecture: dict[str, Any]
+    state: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one sort of model is trained.
+
+    settings: a frozen dataclass of what is chosen for it. train: (dataset, settings, run) to what it left.
+    """
+
+    name: str
+    task: str
+    title: str
+    settings: type[Any]
+    schedule: Schedule
+    train: Callable[[Dataset, Any, Run], Trained]
+    image_size: int = 64  # of folders and zips
+    channels: int = 3
+
+
+def train_model(
+    recipe: Recipe,
+    dataset: Dataset,
+    settings: Any,
+    schedule: Schedule,
+    folder: Path,
+    *,
+    model_id: str,
+    data: str,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_checkpoint: Callable[[Path], None] | None = None,
+) -> dict[str, Any]:
+    """Train, or go on from the folder's checkpoint; leaves weights, card, curve and samples there; returns the card."""
+    facts = {"recipe": recipe.name, "data": data, "pictures": len(dataset), **asdict(settings)}
+    run = Run(folder, schedule, facts, on_progress=on_progress, on_checkpoint=on_checkpoint)
+    trained = recipe.train(dataset, settings, run)
+    save_weights(trained.state, folder / WEIGHTS)
+    card = {
+        "id": model_id,
+        "task": recipe.task,
+        "title": f"{recipe.title} on {data}",
+        "description": f"{recipe.title}, trained on {len(dataset):,} pictures of {data}.",
+        "licence": "MIT" if data in NAMED else "that of its pictures",
+        "source": {"kind": "trained", "recipe": recipe.name, "data": data},
+        "files": {WEIGHTS: file_sha256(folder / WEIGHTS)},
+        "architecture": trained.architecture,
+        "training": {
+            **run.facts,
+            "seconds": round(run.seconds, 1),
+            "hardware": _hardware(run.device),
+            "versions": {"torch": version("torch"), "diffusers": version("diffusers")},
+            "last_losses": {name: round(values[-1], 5) for name, values in run.curve.items()},
+        },
+        "quality": {},
+    }
+    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    return card
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads, {fast_dtype(device)}".replace("torch.", "")
+
+
+def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
+    """`python -m models.training.<recipe>`: every setting is an option; run again after a kill, it goes on."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m models.training.{recipe.name}",
+        description=f"{recipe.title}. Run again after an interruption, it goes on from its last checkpoint.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--data", required=True, help=f"{', '.join(NAMED)}, or a folder or zip of pictures")
+    parser.add_argument("--limit", type=int, help="use so many pictures at most")
+    parser.add_argument("--id", required=True, help="what the model is to be called")
+    parser.add_argument("--out", type=Path, default=Path("data/training"), help="the run's folder is made in it")
+    _add_options(parser, recipe.settings)
+    _add_options(parser, Schedule, recipe.schedule)
+    args = parser.parse_args(argv)
+    chosen = {kind: {f.name: getattr(args, f.name) for f in fields(kind)} for kind in (recipe.settings, Schedule)}
+    try:
+        settings, schedule = recipe.settings(**chosen[recipe.settings]), Schedule(**chosen[Schedule])
+        dataset = any_dataset(args.data, size=recipe.image_size, channels=recipe.channels, limit=args.limit)
+        folder = args.out / args.id
+        train_model(recipe, dataset, settings, schedule, folder, model_id=args.id, data=Path(args.data).stem)
+    except (DataError, ValueError) as error:
+        parser.error(str(error))
+    print(f"{args.id}: {folder / WEIGHTS}")
+    return 0
+
+
+def _add_options(parser: argparse.ArgumentParser, kind: type[Any], defaults: Any = None) -> None:
+    hints = get_type_hints(kind)
+    for field in fields(kind):
+        default = getattr(defaults, field.name) if defaults else _default(field)
+        many = get_origin(hints[field.name]) is tuple
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=_element(hints[field.name]),
+            nargs="*" if many else None,
+            default=default,
+            required=default is MISSING,
+            help=field.metadata.get("help", "of the schedule" if defaults else "a setting"),
+        )
+
+
+def _default(field: "Field[Any]") -> Any:
+    return field.default
+
+
+def _element(hint: Any) -> Any:
+    """The type of one word of an option: int of int, of tuple[int, ...] and of int | None."""
+    if get_origin(hint) in (tuple, Union, types.UnionType):
+        return get_args(hint)[0]
+    return hint

@@ -1,0 +1,232 @@
+"""What every training loop shares: steps that resume, the curve, the checkpoint, sample grids and the card.
+
+A step's chance depends on nothing but the seed and the step: the loop draws from torch's global generator, which
+`steps` seeds anew each time. A checkpoint therefore needs no generator's state, and a run that was killed goes on to
+the very weights it would have reached.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from models.data.dataset import contact_sheet
+from models.tensors import best_device, to_pixels
+from models.training.plots import plot_losses
+
+Module = TypeVar("Module", bound=nn.Module)
+State = nn.Module | Optimizer | dict[str, Tensor]  # a part of what a checkpoint keeps
+CHECKPOINT = "checkpoint.safetensors"
+FLUSH_EVERY = 25  # steps between two looks at the losses; on a GPU each look waits for it
+
+
+class DivergedError(RuntimeError):
+    """The losses are no longer finite; the last checkpoint was written before that."""
+
+
+class ResumeError(ValueError):
+    """A checkpoint is of a run with other settings or data."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is told after some steps: how far the run is, its latest losses, and the newest sample grid (h, w, 3)."""
+
+    step: int
+    total: int
+    losses: dict[str, float]
+    grid: NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train and how often to show and keep what there is."""
+
+    num_steps: int
+    batch_size: int
+    seed: int = 0
+    sample_every: int = 500
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "batch_size", "sample_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+class Run:
+    """One training run in a folder; `facts` says what it trains on what, and a checkpoint of other facts is refused.
+
+    `on_progress` hears of the run every FLUSH_EVERY steps, and what it raises ends the run; `on_checkpoint` gets the
+    path of each checkpoint once it is whole.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        schedule: Schedule,
+        facts: Mapping[str, Any],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_checkpoint: Callable[[Path], None] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.schedule = schedule
+        self.facts = json.loads(json.dumps({**facts, **asdict(schedule)}))
+        self.device = best_device()
+        self.curve: dict[str, list[float]] = {}
+        self.seconds = 0.0
+        self.step = 0
+        self._pending: list[dict[str, Tensor]] = []
+        self._on_progress = on_progress
+        self._on_checkpoint = on_checkpoint
+        self._grid: NDArray[np.uint8] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def steps(self, sample: Callable[[], Tensor], **state: State) -> Iterator[int]:
+        """The steps still to do, from where the checkpoint stands; `state` is what must outlive a kill.
+
+        `sample` returns pictures (n, channels, h, w) in [0, 1] for the grid. Raises DivergedError and ResumeError.
+        """
+        self._restore(state)
+        total = self.schedule.num_steps
+        bar = tqdm(total=total, initial=self.step, desc=self.folder.name, mininterval=1, disable=None)
+        started = time.perf_counter() - self.seconds
+        while self.step < total:
+            torch.manual_seed(self.schedule.seed * 1_000_003 + self.step)
+            yield self.step
+            self.step += 1
+            self.seconds = time.perf_counter() - started
+            bar.update()
+            if self._due(FLUSH_EVERY):
+                self._flush(bar)
+            if self._due(self.schedule.sample_every):
+                self._show(sample())
+            if self._due(self.schedule.checkpoint_every):
+                self._save(state)
+        bar.close()
+
+    def batch(self, *columns: Tensor) -> tuple[Tensor, ...]:
+        """This step's rows of each column, which are equally long: epoch by epoch, every row once, in a drawn order."""
+        n, size = len(columns[0]), min(self.schedule.batch_size, len(columns[0]))
+        epoch, k = divmod(self.step, max(1, n // size))
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(self.schedule.seed * 1_000_003 + epoch))
+        rows = order[k * size : (k + 1) * size].to(columns[0].device)
+        return tuple(column[rows] for column in columns)
+
+    def set_learning_rate(self, optimizer: Optimizer, peak: float) -> None:
+        """Rise to `peak` over the first 2 % of the steps, then fall to 0 along a cosine, as a function of the step."""
+        done = self.step / self.schedule.num_steps
+        for group in optimizer.param_groups:
+            group["lr"] = peak * min(1.0, done / 0.02 + 1e-3) * (1 + math.cos(math.pi * done)) / 2
+
+    def log(self, **losses: Tensor) -> None:
+        """Note the losses of this step."""
+        self._pending.append({name: value.detach().float() for name, value in losses.items()})
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.schedule.num_steps
+
+    def _flush(self, bar: "tqdm[Any]") -> None:
+        for losses in self._pending:
+            for name, value in losses.items():
+                self.curve.setdefault(name, []).append(float(value))
+        self._pending.clear()
+        latest = {name: float(np.mean(values[-FLUSH_EVERY:])) for name, values in self.curve.items()}
+        bar.set_postfix({name: f"{value:.4g}" for name, value in latest.items()})
+        if not all(np.isfinite(value) for value in latest.values()):
+            self._plot()
+            raise DivergedError(
+                f"The losses were no longer finite by step {self.step} of {self.schedule.num_steps}; "
+                "a smaller learning rate may help."
+            )
+        if self._on_progress:
+            self._on_progress(Progress(self.step, self.schedule.num_steps, latest, self._grid))
+
+    def _show(self, images: Tensor) -> None:
+        pixels = to_pixels(images.float())
+        sheet = contact_sheet(pixels, columns=round(len(pixels) ** 0.5), scale=max(1, 48 // pixels.shape[1]))
+        self._grid = np.asarray(sheet.convert("RGB"))
+        samples = self.folder / "samples"
+        samples.mkdir(exist_ok=True)
+        sheet.save(samples / f"{self.step:06}.png")
+        self._plot()
+
+    def _plot(self) -> None:
+        plot_losses(self.curve).save(self.folder / "losses.png")
+
+    def _save(self, state: Mapping[str, State]) -> None:
+        tensors = {f"{name}/{key}": value for name, part in state.items() for key, value in _tensors(part).items()}
+        tensors |= {f"curve/{name}": torch.tensor(values, dtype=torch.float64) for name, values in self.curve.items()}
+        metadata = {"step": str(self.step), "seconds": str(self.seconds), "facts": json.dumps(self.facts)}
+        path = self.folder / CHECKPOINT
+        partial = path.with_suffix(".partial")
+        save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata)
+        partial.replace(path)
+        if self._on_checkpoint:
+            self._on_checkpoint(path)
+
+    def _restore(self, state: Mapping[str, State]) -> None:
+        path = self.folder / CHECKPOINT
+        if not path.is_file():
+            return
+        with safe_open(path, "pt", device=str(self.device)) as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts = json.loads(metadata["facts"])
+        if facts != self.facts:
+            other = sorted(key for key in facts.keys() | self.facts.keys() if facts.get(key) != self.facts.get(key))
+            raise ResumeError(f"{path} is of a run with another {', '.join(other)}: choose another folder or remove it")
+        for name, part in state.items():
+            _restore_part(part, _below(tensors, f"{name}/"))
+        self.curve = {name: values.tolist() for name, values in _below(tensors, "curve/").items()}
+        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
+
+
+def averaged(module: Module, decay: float) -> tuple[AveragedModel, Module]:
+    """The exponential moving average of a module's weights and buffers, and the module that holds it.
+
+    `update_parameters` on the first after each step.
+    """
+    average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return average, cast(Module, average.module)
+
+
+def _tensors(part: State) -> dict[str, Tensor]:
+    if isinstance(part, nn.Module):
+        return dict(part.state_dict())
+    if isinstance(part, Optimizer):
+        entries = part.state_dict()["state"].items()
+        return {f"{index}.{key}": value for index, entry in entries for key, value in entry.items()}
+    return part
+
+
+def _restore_part(part: State, tensors: dict[str, Tensor]) -> None:
+    if isinstance(part, nn.Module):
+        part.load_state_dict(tensors)
+    elif isinstance(part, Optimizer):
+        entries: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            index, key = name.split(".")
+            entries.setdefault(int(index), {})[key] = value
+        part.load_state_dict({"state": entries, "param_groups": part.state_dict()["param_groups"]})
+    else:
+        part.clear()
+        part.update(tensors)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
