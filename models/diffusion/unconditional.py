@@ -5,6 +5,7 @@ implicit models"; Lu et al. 2022, "DPM-Solver++".
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -18,7 +19,7 @@ NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "pre
 
 
 class Ddpm(nn.Module):
-    """A UNet over blocks of pixels: pictures (n, channels, h, w) in [-1, 1] of one size.
+    """A UNet over blocks of pixels: pictures (n, channels, h, w) in [-1, 1] of one size; widths are multiples of 8.
 
     The picture is folded into blocks of `patch_size` before the UNet and unfolded after it, which leaves the process
     what it is (the folding is a permutation) and makes each step `patch_size`^2 times as cheap.
@@ -28,6 +29,8 @@ class Ddpm(nn.Module):
         self, image_size: int, channels: int, block_out_channels: Sequence[int], layers_per_block: int, patch_size: int
     ) -> None:
         super().__init__()
+        if any(width % 8 for width in block_out_channels):
+            raise ValueError(f"block_out_channels must be multiples of 8, got {list(block_out_channels)}")
         depth = len(block_out_channels)
         self.image_size, self.channels, self.patch_size = image_size, channels, patch_size
         # The UNet halves its input once per level: pictures of 28 are worked on as 32.
@@ -42,7 +45,7 @@ class Ddpm(nn.Module):
             down_block_types=("DownBlock2D",) * (depth - 1) + ("AttnDownBlock2D",),
             up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * (depth - 1),
             norm_num_groups=8,
-            attention_head_dim=32,
+            attention_head_dim=min(32, block_out_channels[-1]),
         )
 
     def forward(self, noisy: Tensor, timesteps: Tensor) -> Tensor:
@@ -62,8 +65,25 @@ class Ddpm(nn.Module):
 
     def noise(self, seeds: Sequence[int]) -> Tensor:
         """The starting noise of each seed, (n, channels, h, w): a picture is the same alone and in any batch."""
+        return self.draw_noise([torch.Generator().manual_seed(seed) for seed in seeds])
+
+    def draw_noise(self, generators: Sequence[torch.Generator]) -> Tensor:
+        """The starting noise of each generator; these can go on to `sample`, which then draws other noise."""
         shape = (self.channels, self.image_size, self.image_size)
-        return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+        return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step just taken, from 1: the noisy pictures the model was shown at `timestep`, and the clean ones it foresees.
+
+    Both (n, channels, h, w) in [0, 1].
+    """
+
+    step: int
+    timestep: int
+    noisy: Tensor
+    foreseen: Tensor
 
 
 def make_scheduler(name: SchedulerName) -> Any:
@@ -83,12 +103,12 @@ def sample(
     scheduler: SchedulerName = "ddim",
     num_inference_steps: int = 50,
     generators: Sequence[torch.Generator] | None = None,
-    on_step: Callable[[int, Tensor], None] = lambda step, predicted: None,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> Tensor:
     """Pictures (n, channels, h, w) in [0, 1] from starting noise of that shape.
 
-    generators: one per picture, for the noise that `ddpm` adds. `on_step` gets the number of the step just taken, from
-    1, and the clean pictures it foresees, in [0, 1].
+    generators: one per picture, for the noise that `ddpm` adds. `on_step` is called after every step and may raise to
+    stop.
     """
     stepper = make_scheduler(scheduler)
     stepper.set_timesteps(num_inference_steps)
@@ -99,8 +119,9 @@ def sample(
         predicted = model(noisy, timestep.to(noisy.device))
         # 2. x_t -> x_t-1.
         foreseen = _foreseen(stepper, noisy, predicted, int(timestep))
+        taken = Step(step, int(timestep), _to_unit(noisy), foreseen)
         noisy = stepper.step(predicted, timestep, noisy, **extra).prev_sample
-        on_step(step, foreseen)
+        on_step(taken)
     return _to_unit(noisy)
 
 

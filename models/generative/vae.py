@@ -71,7 +71,9 @@ def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
 
 def bernoulli_loss(decoded: Tensor, images: Tensor) -> Tensor:
     """-log p(x|z) in nats, (n,), each value of a picture the mean of a Bernoulli variable; for grey pictures."""
-    return F.binary_cross_entropy(decoded, images, reduction="none").flatten(1).sum(1)
+    # PyTorch refuses NaN here (on a GPU the whole process is lost to it); as a loss it says that the run diverged.
+    loss = F.binary_cross_entropy(decoded.nan_to_num(0.5), images, reduction="none") + 0 * decoded
+    return loss.flatten(1).sum(1)
 
 
 def gaussian_loss(decoded: Tensor, images: Tensor) -> Tensor:

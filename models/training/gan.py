@@ -7,6 +7,7 @@ import torch
 from models.build import build
 from models.data.dataset import DataError, Dataset
 from models.generative.gan import Generator, discriminator_loss, generator_loss, mlp_discriminator
+from models.tensors import autocast
 from models.training.recipe import Recipe, Trained, command
 from models.training.run import Run, Schedule, State, averaged
 
@@ -32,8 +33,10 @@ def train_gan(dataset: Dataset, settings: GanSettings, run: Run) -> Trained:
     assert isinstance(generator, Generator)
     discriminator = mlp_discriminator(size, channels).to(run.device)
     average, kept = averaged(generator, settings.ema_decay)
-    optimizer_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
-    optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
+    optimizer_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True)
+    optimizer_d = torch.optim.Adam(
+        discriminator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True
+    )
     fixed = torch.randn(64, settings.latent_dim, device=run.device)
 
     def sample() -> torch.Tensor:
@@ -44,16 +47,19 @@ def train_gan(dataset: Dataset, settings: GanSettings, run: Run) -> Trained:
     for _ in run.steps(sample, **state, optimizer_g=optimizer_g, optimizer_d=optimizer_d):
         (real,) = run.batch(images)
         real = real.float() / 255
-        fake = generator.decode(torch.randn(len(real), settings.latent_dim, device=run.device))
+        z = torch.randn(len(real), settings.latent_dim, device=run.device)
 
         # 1. The discriminator learns to tell them apart.
-        loss_d = discriminator_loss(discriminator(real), discriminator(fake.detach()))
+        with autocast(run.device):
+            fake = generator.decode(z)
+            loss_d = discriminator_loss(discriminator(real).float(), discriminator(fake.detach()).float())
         optimizer_d.zero_grad()
         loss_d.backward()
         optimizer_d.step()
 
         # 2. The generator learns to be taken for real.
-        loss_g = generator_loss(discriminator(fake))
+        with autocast(run.device):
+            loss_g = generator_loss(discriminator(fake).float())
         optimizer_g.zero_grad()
         loss_g.backward()
         optimizer_g.step()

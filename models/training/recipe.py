@@ -58,11 +58,12 @@ def train_model(
     model_id: str,
     data: str,
     on_progress: Callable[[Progress], None] | None = None,
+    on_step: Callable[[int], None] | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
 ) -> dict[str, Any]:
     """Train, or go on from the folder's checkpoint; leaves weights, card, curve and samples there; returns the card."""
     facts = {"recipe": recipe.name, "data": data, "pictures": len(dataset), **asdict(settings)}
-    run = Run(folder, schedule, facts, on_progress=on_progress, on_checkpoint=on_checkpoint)
+    run = Run(folder, schedule, facts, on_progress=on_progress, on_step=on_step, on_checkpoint=on_checkpoint)
     trained = recipe.train(dataset, settings, run)
     save_weights(trained.state, folder / WEIGHTS)
     card = {

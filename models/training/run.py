@@ -34,7 +34,11 @@ FLUSH_EVERY = 25  # steps between two looks at the losses; on a GPU each look wa
 
 
 class DivergedError(RuntimeError):
-    """The losses are no longer finite; the last checkpoint was written before that."""
+    """The losses are no longer finite; the last checkpoint was written before that. `curve` holds every loss so far."""
+
+    def __init__(self, message: str, curve: dict[str, list[float]]) -> None:
+        super().__init__(message)
+        self.curve = curve
 
 
 class ResumeError(ValueError):
@@ -70,8 +74,8 @@ class Schedule:
 class Run:
     """One training run in a folder; `facts` says what it trains on what, and a checkpoint of other facts is refused.
 
-    `on_progress` hears of the run every FLUSH_EVERY steps, and what it raises ends the run; `on_checkpoint` gets the
-    path of each checkpoint once it is whole.
+    `on_progress` hears of the run every FLUSH_EVERY steps and at checkpoints, `on_step` the number of each step taken;
+    what they raise ends the run. `on_checkpoint` gets the path of each checkpoint once it is whole.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Run:
         facts: Mapping[str, Any],
         *,
         on_progress: Callable[[Progress], None] | None = None,
+        on_step: Callable[[int], None] | None = None,
         on_checkpoint: Callable[[Path], None] | None = None,
     ) -> None:
         self.folder = folder
@@ -92,6 +97,7 @@ class Run:
         self.step = 0
         self._pending: list[dict[str, Tensor]] = []
         self._on_progress = on_progress
+        self._on_step = on_step
         self._on_checkpoint = on_checkpoint
         self._grid: NDArray[np.uint8] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,11 +117,14 @@ class Run:
             self.step += 1
             self.seconds = time.perf_counter() - started
             bar.update()
-            if self._due(FLUSH_EVERY):
-                self._flush(bar)
+            if self._on_step:
+                self._on_step(self.step)
+            checkpoint_due = self._due(self.schedule.checkpoint_every)
+            if checkpoint_due or self._due(FLUSH_EVERY):
+                self._flush(bar)  # before the checkpoint: what diverged must not become the last good one
             if self._due(self.schedule.sample_every):
                 self._show(sample())
-            if self._due(self.schedule.checkpoint_every):
+            if checkpoint_due:
                 self._save(state)
         bar.close()
 
@@ -151,7 +160,8 @@ class Run:
             self._plot()
             raise DivergedError(
                 f"The losses were no longer finite by step {self.step} of {self.schedule.num_steps}; "
-                "a smaller learning rate may help."
+                "a smaller learning rate may help.",
+                self.curve,
             )
         if self._on_progress:
             self._on_progress(Progress(self.step, self.schedule.num_steps, latest, self._grid))

@@ -1,0 +1,217 @@
+"""Measures trained models: `python -m models.evaluate [id …] [--write]` prints a table and puts it on their cards.
+
+The judge of a model is the classifier trained on the same set. Real against real is what the same figure gives between
+two halves of real pictures, of which neither was seen by the judge: no generator can do better.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models.build import load_model
+from models.catalogue import WEIGHTS_DIR, Card, cards, folder_of
+from models.data.dataset import Dataset
+from models.data.named import named_dataset
+from models.diffusion.unconditional import Ddpm, SchedulerName, sample
+from models.generative.classifier import Classifier
+from models.generative.cyclegan import CycleGan
+from models.generative.dcgan import Dcgan
+from models.generative.gan import Generator
+from models.generative.latents import attribute_arithmetic
+from models.generative.vae import Vae
+from models.metrics import BATCH, answers, density_and_coverage, elbo, features, frechet_distance
+from models.tensors import autocast, to_pixels, to_tensor
+
+Pixels = NDArray[np.uint8]  # (n, h, w, channels)
+Quality = dict[str, Any]
+SAMPLERS: tuple[tuple[SchedulerName, int], ...] = (("ddim", 50), ("dpm-solver++", 20), ("ddpm", 200))
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A set's classifier, held-out pictures of it, and as many others for real against real."""
+
+    classifier: Classifier
+    held_out: Dataset
+    others: Dataset
+
+
+def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
+    """The judge of a named set, with `n` pictures a side, or as many as the set's test split has two of."""
+    classifier = load_model(cards()[f"classifier-{data}"], weights_dir)
+    assert isinstance(classifier, Classifier)
+    test = named_dataset(data, "test", 2 * n)
+    side = min(n, len(test) // 2)
+    return Judge(classifier, test.where(slice(0, side)), test.where(slice(side, 2 * side)))
+
+
+def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quality:
+    """The figures of one model."""
+    model = load_model(card, weights_dir)
+    if isinstance(model, Classifier):
+        return _classification(model, judge.held_out)
+    if isinstance(model, CycleGan):
+        return _translation(model, judge)
+    quality = _generation(model, judge)
+    if isinstance(model, Vae):
+        quality |= _reconstruction(model, judge)
+    if isinstance(model, Dcgan):
+        quality |= {"attributes_kept": _attributes_kept(model, judge), "arithmetic": _arithmetic(model, judge)}
+    return quality
+
+
+def _classification(model: Classifier, test: Dataset) -> Quality:
+    truth = test.labels[:, None] if test.label_names else test.attributes.astype(np.int64)
+    right = (answers(model, test.images) == truth).mean(0)
+    worst = model.questions[int(right.argmin())][-1]
+    return {"accuracy": _short(right.mean()), "worst": {"question": worst, "accuracy": _short(right.min())}}
+
+
+def _generation(model: nn.Module, judge: Judge) -> Quality:
+    """Frechet distance, density and coverage, beside those of real pictures; a diffusion model's by sampler."""
+    real = features(judge.classifier, judge.held_out.images)
+    others = features(judge.classifier, judge.others.images)
+    density, coverage = density_and_coverage(real, others)
+    quality: Quality = {
+        "pictures": len(real),
+        "frechet_real": _short(frechet_distance(real, others)),
+        "density_real": _short(density),
+        "coverage_real": _short(coverage),
+    }
+    for name, draw in _samplers(model):
+        started = time.perf_counter()
+        fakes = draw(len(real))
+        seconds = time.perf_counter() - started
+        made = features(judge.classifier, fakes)
+        density, coverage = density_and_coverage(real, made)
+        quality[name] = {
+            "frechet": _short(frechet_distance(real, made)),
+            "density": _short(density),
+            "coverage": _short(coverage),
+            "pictures_per_second": _short(len(fakes) / seconds),
+        }
+    return quality
+
+
+def _samplers(model: nn.Module) -> list[tuple[str, Callable[[int], Pixels]]]:
+    if isinstance(model, Ddpm):
+        return [(f"{scheduler}-{steps}", _denoiser(model, scheduler, steps)) for scheduler, steps in SAMPLERS]
+    assert isinstance(model, Vae | Generator)
+
+    def draw(n: int) -> Pixels:
+        z = torch.randn(n, model.latent_dim, generator=torch.Generator().manual_seed(1))
+        with torch.inference_mode():
+            return np.concatenate([to_pixels(model.decode(part)) for part in z.split(BATCH)])
+
+    return [("sample", draw)]
+
+
+def _denoiser(model: Ddpm, scheduler: SchedulerName, steps: int) -> Callable[[int], Pixels]:
+    def draw(n: int) -> Pixels:
+        made = []
+        for start in range(0, n, 64):
+            seeds = range(start, min(start + 64, n))
+            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+            with autocast(torch.device("cpu")):
+                noise = model.draw_noise(generators)
+                made.append(
+                    to_pixels(
+                        sample(model, noise, scheduler=scheduler, num_inference_steps=steps, generators=generators)
+                    )
+                )
+        return np.concatenate(made)
+
+    return draw
+
+
+def _reconstruction(model: Vae, judge: Judge) -> Quality:
+    bound, divergence, error = elbo(model, judge.held_out.images)
+    found = {"reconstruction_mse": round(error, 5)}
+    if judge.held_out.images.shape[-1] == 1:  # a Bernoulli likelihood says nothing of colours
+        found |= {"elbo": _short(bound), "kl_divergence": _short(divergence)}
+    return found
+
+
+def _attributes_kept(model: Dcgan, judge: Judge) -> float:
+    with torch.inference_mode():
+        rebuilt = [to_pixels(model.decode(model.encode(part))) for part in _batches(judge.held_out.images)]
+    return _short((answers(judge.classifier, np.concatenate(rebuilt)) == judge.held_out.attributes).mean())
+
+
+def _arithmetic(model: Dcgan, judge: Judge, draws: int = 100, averaged: int = 16) -> Quality:
+    """How often man with glasses - man + woman gives a woman with glasses (Radford et al. 2016, figure 7)."""
+    terms = [(1, ["glasses"], ["woman"]), (-1, [], ["woman", "glasses"]), (1, ["woman"], ["glasses"])]
+    z = attribute_arithmetic(model, judge.classifier, terms, draws=draws, averaged=averaged, seed=0)
+    with torch.inference_mode():
+        made = to_pixels(model.decode(z))
+    names = [answer for _, answer in judge.classifier.questions]
+    found = answers(judge.classifier, made)
+    woman, glasses = found[:, names.index("woman")] == 1, found[:, names.index("glasses")] == 1
+    return {"draws": draws, "averaged": averaged, "woman_with_glasses": _short((woman & glasses).mean())}
+
+
+def _translation(model: CycleGan, judge: Judge) -> Quality:
+    """The share of held-out pictures in which the attribute came or went, and of the others' answers that held."""
+    attribute = model.kinds[1]
+    names = judge.held_out.attribute_names
+    place = names.index(attribute)
+    # What cannot hold: only men have mustaches, so a mustache says what the picture shows, not how well it was kept.
+    others = [i for i, name in enumerate(names) if name not in (attribute, "mustache" if attribute == "woman" else "")]
+    quality: Quality = {}
+    for direction, wanted in (("a-to-b", True), ("b-to-a", False)):
+        source = judge.held_out.where(judge.held_out.attribute(attribute) != wanted)
+        with torch.inference_mode():
+            parts = [to_pixels(model.translate(part, direction)) for part in _batches(source.images)]  # type: ignore[arg-type]
+        before, after = answers(judge.classifier, source.images), answers(judge.classifier, np.concatenate(parts))
+        held = (before == after)[:, others]
+        quality[direction] = {
+            "pictures": len(source),
+            "translated": _short((after[:, place] == wanted).mean()),
+            "held": _short(held.mean()),
+            "worst_held": {names[others[int(held.mean(0).argmin())]]: _short(held.mean(0).min())},
+        }
+    return quality
+
+
+def _batches(images: Pixels) -> list[torch.Tensor]:
+    return [to_tensor(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+
+
+def _short(value: Any) -> float:
+    return float(f"{float(value):.4g}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m models.evaluate", description="Measure trained models.")
+    trained = [card.id for card in cards().values() if card.source["kind"] == "trained"]
+    parser.add_argument("ids", nargs="*", metavar="id", help=f"any of {', '.join(trained)}; all if absent")
+    parser.add_argument("--pictures", type=int, default=2000, help="a side (default: %(default)s)")
+    parser.add_argument("--write", action="store_true", help="put the figures on the cards")
+    args = parser.parse_args(argv)
+    judges: dict[str, Judge] = {}
+    for model_id in args.ids or trained:
+        card = cards()[model_id]
+        data = card.source["data"]
+        if data not in judges:
+            judges[data] = judge_of(data, args.pictures)
+        quality = evaluate(card, judges[data])
+        print(f"{model_id}: {json.dumps(quality)}", flush=True)
+        if args.write:
+            path = folder_of(card) / "card.json"
+            written = json.loads(path.read_text(encoding="utf-8")) | {"quality": quality}
+            path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,142 @@
+"""Ways through latent space, as pure functions over vectors z (n, dim) with a standard normal prior."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from models.generative.classifier import Classifier
+from models.generative.gan import Generator
+from models.generative.vae import Vae
+
+BATCH, MOST = 256, 16_384  # prior samples judged at a time, and before a search is given up
+Wanted = tuple[Sequence[str], Sequence[str]]  # the attributes a picture must have, and those it must not
+
+
+class AttributesNotFoundError(Exception):
+    """Too few of `MOST` generated pictures have what the `place`-th term wants: `found` of them."""
+
+    def __init__(self, place: int, found: int) -> None:
+        super().__init__(f"{found} of {MOST:,} generated pictures have the attributes of term {place}")
+        self.place = place
+        self.found = found
+
+
+def prior(seeds: Sequence[int], dim: int) -> Tensor:
+    """The z of each seed, (n, dim), the same alone and among others."""
+    return torch.stack([torch.randn(dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Between vectors a and b (dim,) along the great circle, at each of t (n,) in [0, 1], (n, dim).
+
+    Shoemake 1985, "Animating rotation with quaternion curves", section 3.3, with the angle between the directions;
+    the lengths go from one to the other. Vectors on one line have no great circle: there the way is straight.
+    """
+    cosine = torch.dot(a, b) / (a.norm() * b.norm())
+    angle = torch.arccos(cosine.clamp(-1, 1))
+    t = t[:, None]
+    if not angle.sin() > 1e-4:  # also where a length is 0 and the angle is NaN
+        return (1 - t) * a + t * b
+    return (torch.sin((1 - t) * angle) * a + torch.sin(t * angle) * b) / angle.sin()
+
+
+def path(points: Tensor, steps: int) -> Tensor:
+    """From each of the points (k, dim) to the next by slerp, (k - 1, steps, dim), ends included."""
+    t = torch.linspace(0, 1, steps)
+    return torch.stack([slerp(a, b, t) for a, b in pairwise(points)])
+
+
+def traversal(start: Tensor, dimensions: Sequence[int], values: Tensor) -> Tensor:
+    """`start` (dim,) with one dimension at a time set to each of the values, (dimensions, values, dim).
+
+    Higgins et al. 2017, "beta-VAE: learning basic visual concepts with a constrained variational framework", figure 1.
+    """
+    z = start.repeat(len(dimensions), len(values), 1)
+    for row, dimension in enumerate(dimensions):
+        z[row, :, dimension] = values
+    return z
+
+
+def manifold_values(steps: int, extent: float) -> Tensor:
+    """Coordinates (steps,) from -extent to extent between which the standard normal law has equal shares."""
+    ends = torch.special.ndtr(torch.tensor([-extent, extent], dtype=torch.float64))
+    shares = torch.linspace(float(ends[0]), float(ends[1]), steps, dtype=torch.float64)
+    values: Tensor = torch.special.ndtri(shares).float()
+    return values
+
+
+def manifold(values: Tensor) -> Tensor:
+    """The plane of a two-dimensional z, (rows, columns, 2): z0 rises to the right and z1 upwards.
+
+    Kingma and Welling 2014, figure 4, with `manifold_values`.
+    """
+    z1, z0 = torch.meshgrid(values.flip(0), values, indexing="ij")
+    return torch.stack([z0, z1], dim=2)
+
+
+def combined(signs: Sequence[int], vectors: Tensor) -> Tensor:
+    """The sum of vectors (..., terms, dim), each with its sign, (..., dim)."""
+    return (torch.tensor(signs, dtype=vectors.dtype)[:, None] * vectors).sum(-2)
+
+
+def meets(classifier: Classifier, images: Tensor, wanted: Sequence[Wanted]) -> Tensor:
+    """Whether the classifier sees in each picture all that is wanted and nothing that is not, bool (n, wanted)."""
+    answers = classifier.answers(images)
+    places = {name: (q, k) for q, names in enumerate(classifier.questions) for k, name in enumerate(names)}
+
+    def has(name: str) -> Tensor:
+        question, answer = places[name]
+        return answers[:, question] == answer
+
+    everything = torch.ones(len(images), dtype=torch.bool, device=answers.device)
+    columns = []
+    for with_, without in wanted:
+        columns.append(everything.clone())
+        for name in with_:
+            columns[-1] &= has(name)
+        for name in without:
+            columns[-1] &= ~has(name)
+    return torch.stack(columns, dim=1)
+
+
+def matching_means(judge: Callable[[Tensor], Tensor], terms: int, dim: int, averaged: int, seed: int) -> Tensor:
+    """For each term the mean of the first `averaged` prior samples that meet it, (terms, dim).
+
+    judge: z (n, dim) to bool (n, terms). Raises AttributesNotFoundError after `MOST` samples.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = [torch.zeros(0, dim)] * terms
+    for _ in range(MOST // BATCH):
+        z = torch.randn(BATCH, dim, generator=generator)
+        meeting = judge(z)
+        found = [torch.cat([kept, z[meeting[:, i]]])[:averaged] for i, kept in enumerate(found)]
+        if all(len(kept) == averaged for kept in found):
+            return torch.stack([kept.mean(0) for kept in found])
+    place = min(range(terms), key=lambda i: len(found[i]))
+    raise AttributesNotFoundError(place, len(found[place]))
+
+
+@torch.inference_mode()
+def attribute_arithmetic(
+    model: Vae | Generator,
+    classifier: Classifier,
+    terms: Sequence[tuple[int, Sequence[str], Sequence[str]]],
+    *,
+    draws: int,
+    averaged: int,
+    seed: int,
+) -> Tensor:
+    """Sums of averaged z (draws, dim), such as man with glasses - man + woman; each draw averages other samples.
+
+    Radford et al. 2016, section 6.3.2, but for the samples, which a classifier picks there where they picked by eye.
+    terms: each a sign, attributes wanted and attributes unwanted. Raises AttributesNotFoundError.
+    """
+    signs, wanted = [sign for sign, _, _ in terms], [(with_, without) for _, with_, without in terms]
+
+    def judge(z: Tensor) -> Tensor:
+        return meets(classifier, model.decode(z), wanted)
+
+    means = [matching_means(judge, len(terms), model.latent_dim, averaged, seed + draw) for draw in range(draws)]
+    return combined(signs, torch.stack(means))

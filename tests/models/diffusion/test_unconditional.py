@@ -1,0 +1,80 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMPipeline
+from torch import Tensor
+
+from models.diffusion.unconditional import Ddpm, SchedulerName, make_scheduler, sample
+
+SCHEDULERS: tuple[SchedulerName, ...] = ("ddpm", "ddim", "dpm-solver++")
+
+
+def tiny(image_size: int = 16, patch_size: int = 1, channels: int = 1) -> Ddpm:
+    torch.manual_seed(0)
+    return Ddpm(image_size, channels, (8, 16), layers_per_block=1, patch_size=patch_size).eval()
+
+
+@pytest.mark.parametrize(("image_size", "patch_size", "channels"), [(16, 1, 1), (28, 2, 1), (32, 4, 3)])
+def test_shapes(image_size: int, patch_size: int, channels: int) -> None:
+    model = tiny(image_size, patch_size, channels)
+    noise = model.noise([0, 1])
+    assert model(noise, torch.tensor([3, 900])).shape == noise.shape == (2, channels, image_size, image_size)
+    assert model.latent_dim == channels * image_size**2
+
+
+class Oracle(Ddpm):
+    """Knows the clean picture, and answers with the v that leads there."""
+
+    def __init__(self, clean: Tensor) -> None:
+        super().__init__(4, 1, (8,), 1, 1)
+        self.clean = clean
+        self.alphas_cumprod = make_scheduler("ddpm").alphas_cumprod
+
+    def forward(self, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        alpha_bar: Tensor = self.alphas_cumprod[int(timesteps)]
+        noise = (noisy - alpha_bar.sqrt() * self.clean) / (1 - alpha_bar).sqrt()
+        return alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * self.clean
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("steps", [1, 2, 7, 50])
+def test_a_perfect_prediction_gives_the_clean_picture_at_any_step_count(scheduler: SchedulerName, steps: int) -> None:
+    clean = torch.linspace(-0.9, 0.9, 16).reshape(1, 1, 4, 4)
+    model, foreseen = Oracle(clean), []
+    made = sample(
+        model,
+        model.noise([5]),
+        scheduler=scheduler,
+        num_inference_steps=steps,
+        generators=[torch.Generator().manual_seed(5)],
+        on_step=lambda step: foreseen.append((step.step, step.foreseen)),
+    )
+    wanted = (clean + 1) / 2
+    assert torch.allclose(made, wanted, atol=0.02)
+    assert [step for step, _ in foreseen] == list(range(1, steps + 1))
+    assert all(torch.allclose(picture, wanted, atol=1e-3) for _, picture in foreseen)
+
+
+def test_the_same_as_the_pipeline_of_diffusers() -> None:
+    model, stepper = tiny(), make_scheduler("ddim")
+    pipeline: Any = DDIMPipeline(model.unet, stepper)
+    pipeline.scheduler = stepper  # the pipeline's own copy loses the spacing of the timesteps
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(7)
+    wanted = pipeline(generator=generator, num_inference_steps=5, output_type="np").images
+    ours = sample(model, model.noise([7]), num_inference_steps=5).permute(0, 2, 3, 1).numpy()
+    assert np.allclose(ours, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_picture_is_the_same_alone_and_in_a_batch(scheduler: SchedulerName) -> None:
+    model = tiny()
+
+    def made(seeds: list[int]) -> Tensor:
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return sample(model, model.noise(seeds), scheduler=scheduler, num_inference_steps=4, generators=generators)
+
+    assert torch.allclose(made([3, 4, 5])[1], made([4])[0], atol=1e-4)
+    assert not torch.allclose(made([3]), made([4]), atol=1e-2)

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from models.tensors import WeightsMismatchError, load_weights, save_weights, to_pixels, to_tensor
+
+
+def test_pictures_survive_the_way_there_and_back() -> None:
+    images = np.arange(2 * 3 * 5 * 3, dtype=np.uint8).reshape(2, 3, 5, 3)
+    tensor = to_tensor(images)
+    assert tensor.shape == (2, 3, 3, 5) and tensor.max() <= 1
+    assert np.array_equal(to_pixels(tensor), images)
+
+
+def test_what_lies_outside_the_range_is_cut() -> None:
+    assert to_pixels(torch.tensor([-1.0, 0.5, 2.0]).reshape(3, 1, 1, 1)).ravel().tolist() == [0, 128, 255]
+
+
+def test_weights_are_kept_in_half_precision_and_counts_as_they_are(tmp_path: Path) -> None:
+    norm = nn.BatchNorm1d(2)
+    norm(torch.randn(8, 2))
+    save_weights(norm.state_dict(), tmp_path / "a.safetensors")
+    other = nn.BatchNorm1d(2)
+    load_weights(other, tmp_path / "a.safetensors")
+    assert torch.allclose(other.running_mean, norm.running_mean, atol=1e-3)  # type: ignore[arg-type]
+    assert other.num_batches_tracked == 1 and other.weight.dtype == torch.float32
+
+
+def test_one_state_gives_the_same_bytes(tmp_path: Path) -> None:
+    state = nn.Linear(3, 2).state_dict()
+    save_weights(state, tmp_path / "a.safetensors")
+    save_weights(dict(reversed(state.items())), tmp_path / "b.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+
+
+GOOD = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        ({"weight": GOOD["weight"]}, "bias is missing"),
+        ({**GOOD, "extra": torch.zeros(1)}, "extra is not of this architecture"),
+        ({**GOOD, "weight": torch.zeros(3, 3)}, "weight has another shape"),
+        ({**GOOD, "bias": torch.tensor([0.0, float("nan")])}, "bias holds NaN"),
+        ({}, "bias is missing, and 1 more"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_refused_by_name(state: dict[str, Tensor], fault: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file(state, path)
+    module = nn.Linear(3, 2)
+    before = module.weight.clone()
+    with pytest.raises(WeightsMismatchError, match=f"model.safetensors: {fault}"):
+        load_weights(module, path)
+    assert torch.equal(module.weight, before)
+
+
+def test_a_pickle_by_another_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    torch.save(GOOD, path)
+    with pytest.raises(WeightsMismatchError, match="no safetensors file"):
+        load_weights(nn.Linear(3, 2), path)

@@ -1,0 +1,150 @@
+"""Tiny runs of every recipe: a killed run ends where an unbroken one does."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from torch import nn
+
+from models.build import WEIGHTS
+from models.data.dataset import Dataset
+from models.data.named import named_dataset
+from models.training import classifier, cyclegan, dcgan, ddpm, gan, vae
+from models.training.recipe import Recipe, train_model
+from models.training.run import CHECKPOINT, FLUSH_EVERY, DivergedError, Progress, ResumeError, Run, Schedule, averaged
+
+SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
+    "vae of digits": (vae.RECIPE, "digits", {}),
+    "vae of smileys": (vae.RECIPE, "smileys", {"latent_dim": 4}),
+    "gan": (gan.RECIPE, "digits", {}),
+    "dcgan": (dcgan.RECIPE, "smileys", {"base_channels": 8, "encoder_channels": 8, "encoder_share": 0.5}),
+    "cyclegan": (cyclegan.RECIPE, "avatars", {"base_channels": 8, "n_blocks": 1, "pool_size": 6}),
+    "ddpm": (ddpm.RECIPE, "digits", {"block_out_channels": (8, 16)}),
+    "classifier": (classifier.RECIPE, "avatars", {"base_channels": 8}),
+}
+SCHEDULE = Schedule(num_steps=12, batch_size=4, seed=3, sample_every=6, checkpoint_every=4)
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[str, Dataset]:
+    return {name: named_dataset(name, limit=24) for name in ("digits", "smileys", "avatars")}
+
+
+def train(name: str, data: dict[str, Dataset], folder: Path, schedule: Schedule = SCHEDULE, **callbacks: Any) -> Any:
+    recipe, set_name, chosen = SETTINGS[name]
+    settings = recipe.settings(**chosen)
+    return train_model(recipe, data[set_name], settings, schedule, folder, model_id="m", data=set_name, **callbacks)
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_after(n_checkpoints: int) -> Callable[[Path], None]:
+    left = [n_checkpoints]
+
+    def on_checkpoint(path: Path) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+
+    return on_checkpoint
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_killed_run_goes_on_to_the_same_weights(name: str, data: dict[str, Dataset], tmp_path: Path) -> None:
+    whole = train(name, data, tmp_path / "whole")
+    for n in (1, 1):  # killed twice, at steps 4 and 8
+        with pytest.raises(Killed):
+            train(name, data, tmp_path / "killed", on_checkpoint=killed_after(n))
+    resumed = train(name, data, tmp_path / "killed")
+    assert resumed["files"] == whole["files"]
+    assert resumed["training"]["last_losses"] == whole["training"]["last_losses"]
+    assert not list((tmp_path / "killed").glob("*.partial"))
+
+
+def test_another_seed_gives_other_weights(data: dict[str, Dataset], tmp_path: Path) -> None:
+    first = train("vae of digits", data, tmp_path / "a")
+    other = train("vae of digits", data, tmp_path / "b", replace(SCHEDULE, seed=4))
+    assert first["files"] != other["files"]
+
+
+def test_a_run_leaves_weights_card_curve_and_samples(data: dict[str, Dataset], tmp_path: Path) -> None:
+    told: list[Progress] = []
+    card = train("ddpm", data, tmp_path, on_progress=told.append)
+    with safe_open(tmp_path / WEIGHTS, "pt") as file:
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
+    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["000006.png", "000012.png"]
+    with Image.open(tmp_path / "losses.png") as plot:
+        assert plot.width > 300
+    assert (told[-1].step, told[-1].total) == (12, 12) and told[-1].losses.keys() == {"v_loss"}
+    assert card["training"]["pictures"] == 24 and card["training"]["num_steps"] == 12
+    assert card["training"]["seconds"] > 0 and card["architecture"]["name"] == "ddpm"
+
+
+def test_a_checkpoint_of_other_settings_is_refused(data: dict[str, Dataset], tmp_path: Path) -> None:
+    train("gan", data, tmp_path)
+    with pytest.raises(ResumeError, match="another num_steps"):
+        train("gan", data, tmp_path, replace(SCHEDULE, num_steps=20))
+
+
+def test_a_diverged_run_keeps_its_last_good_checkpoint_and_its_curve(tmp_path: Path) -> None:
+    run = Run(tmp_path, Schedule(num_steps=60, batch_size=1, checkpoint_every=FLUSH_EVERY), {})
+    model = nn.Linear(1, 1)
+
+    def loop() -> None:
+        for step in run.steps(lambda: torch.zeros(1, 1, 8, 8), model=model):
+            run.log(loss=torch.tensor(float("nan") if step >= 30 else 1.0))
+
+    with pytest.raises(DivergedError, match="by step 50 of 60"):
+        loop()
+    with safe_open(tmp_path / CHECKPOINT, "pt") as file:
+        assert file.metadata()["step"] == "25"
+    assert (tmp_path / "losses.png").is_file()
+    assert len(run.curve["loss"]) == 50
+
+
+def test_every_row_comes_once_in_an_epoch_and_columns_stay_together(tmp_path: Path) -> None:
+    run = Run(tmp_path, Schedule(num_steps=6, batch_size=4), {})
+    rows = torch.arange(12)
+    seen = []
+    for _ in run.steps(lambda: torch.zeros(1, 1, 8, 8)):
+        first, second = run.batch(rows, rows * 10)
+        assert torch.equal(first * 10, second)
+        seen.append(first)
+    epochs = torch.cat(seen).reshape(2, 12)
+    assert all(sorted(epoch.tolist()) == list(range(12)) for epoch in epochs)
+    assert not torch.equal(epochs[0], epochs[1])
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing(tmp_path: Path) -> None:
+    run = Run(tmp_path, Schedule(num_steps=100, batch_size=1), {})
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
+    rates = []
+    for step in range(101):
+        run.step = step
+        run.set_learning_rate(optimizer, 2.0)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates[0] < 0.01 and rates[50] == pytest.approx(1.0) and rates[100] == pytest.approx(0)
+    assert max(rates) > 1.9 and np.all(np.diff(rates[3:]) < 0)
+
+
+def test_the_average_is_exponential() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    average, kept = averaged(module, 0.9)
+    for value in (1.0, 2.0, 3.0):
+        nn.init.constant_(module.weight, value)
+        average.update_parameters(module)
+    assert kept.weight.item() == pytest.approx(0.9 * (0.9 * 1 + 0.1 * 2) + 0.1 * 3)
+
+
+@pytest.mark.parametrize("name", ["num_steps", "batch_size", "sample_every", "checkpoint_every"])
+def test_a_schedule_counts_from_one(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be at least 1"):
+        replace(SCHEDULE, **{name: 0})
