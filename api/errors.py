@@ -12,8 +12,10 @@ from redis import RedisError
 from starlette.exceptions import HTTPException
 
 from jobs.errors import AtelierError, BadInput, NotFound, TooLarge, Unavailable
+from jobs.generation import MODEL_ID
 from jobs.schemas import HTTPS_URL, IMAGE_ID, IMAGE_REF, JOB_ID, ErrorAnswer
 from jobs.style_transfer import BUILTIN_STYLE
+from jobs.training import DATA, SETS
 
 log = logging.getLogger("atelier.api")
 
@@ -62,6 +64,8 @@ PATTERNS = {  # what a person reads instead
     JOB_ID: "job_ and 24 of the digits 0-9 and a-f",
     HTTPS_URL: WEBHOOK_URL,
     BUILTIN_STYLE: "builtin:0 to builtin:25",
+    DATA: f"{', '.join(SETS)} or the zip_… id of an uploaded archive",
+    MODEL_ID: "the id of a model: 2 to 80 of the characters a-z, 0-9, . and -",
     EVENT_ID: "the id of an event, such as 1767225600000-0",
     VISIBLE_ASCII: "visible ASCII characters without spaces",
 }
@@ -146,7 +150,7 @@ def _message(problem: dict[str, Any]) -> str:
         case "missing" if problem["loc"] == ("body",):
             return "A JSON object is required"
         case "extra_forbidden":
-            return "There is no such field here, or the method does not use it"
+            return "There is no such field here, or the method or mode does not use it"
         case "model_type" | "model_attributes_type":
             return "Input should be a JSON object"
         case "value_error" if problem["loc"][-1] == "file":

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -77,7 +78,10 @@ def cancel_job(job_id: JobId, service: ServiceDep) -> Job:
     responses=error_responses(404, 409, 422, 429, 503, also=JOB_RESPONSES),
 )
 async def retry_job(job_id: JobId, submission: SubmissionDep) -> Response:
-    """A new job with the same parameters and seed, and so the same result; `retry_of` names the old one."""
+    """A new job with the same parameters and seed, and so the same result; `retry_of` names the old one.
+
+    A training goes on from the checkpoint that the old job kept.
+    """
     service = submission.service
 
     def again() -> str:
@@ -117,6 +121,28 @@ def get_output(
         raise NotFound("output_not_found", message, job=job_id, index=index)
     output = record.outputs[index]
     return serve(service.objects, output["sha256"], output["content_type"], if_none_match, range_)
+
+
+CHECKPOINT: Responses = {
+    200: {
+        "description": "A safetensors file.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.get(
+    "/v1/jobs/{job_id}/checkpoint",
+    summary="The newest checkpoint of a training",
+    response_class=StreamingResponse,
+    responses=error_responses(404, 422, 503, also=CHECKPOINT),
+)
+def get_checkpoint(job_id: JobId, service: ServiceDep) -> Response:
+    """Where a training that has not succeeded stands: weights, optimisers and losses."""
+    checkpoint = service.jobs.get(job_id).checkpoint
+    if checkpoint is None:
+        raise NotFound("checkpoint_not_found", "The job keeps no checkpoint.", job=job_id)
+    return StreamingResponse(service.objects.read(checkpoint["sha256"]), media_type="application/octet-stream")
 
 
 PREVIEW: Responses = {200: {**PICTURE[200], "content": {"image/jpeg": PICTURE[200]["content"]["image/jpeg"]}}}

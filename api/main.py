@@ -1,7 +1,7 @@
 """The FastAPI application: `uvicorn api.main:app`."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.middleware import Middleware
 from fastapi_offline import FastAPIOffline
 
-from api import health, images, jobs, models, style_transfers
+from api import archives, generations, health, images, jobs, models, style_transfers, trainings
 from api.errors import install_error_handlers
 from api.middleware import RequestIdFilter, bound_body, watch
 from api.openapi import document
@@ -17,8 +17,9 @@ from api.service import make_service
 from jobs.settings import Settings, get_settings
 
 DESCRIPTION = """
-Pictures by REST: send a photo and a style, get a picture. Requests become **jobs**: a submit answers `202` with the
-job at once (or waits for it: `Prefer: wait=20`), workers run it, and its pictures lie in object storage.
+Pictures by REST: send a photo and a style, or the name of a model, get a picture. Requests become **jobs**: a submit
+answers `202` with the job at once (or waits for it: `Prefer: wait=20`), workers run it, and its pictures lie in object
+storage.
 
 * **An image** in a request is one string: the `img_…` id of an upload, a `data:` URL, or an `https:` URL.
 * **Follow a job** by asking `GET /v1/jobs/{id}` or by Server-Sent Events at `/v1/jobs/{id}/events`.
@@ -29,6 +30,8 @@ job at once (or waits for it: `Prefer: wait=20`), workers run it, and its pictur
 """
 TAGS = [
     {"name": "style transfer", "description": "Paint a picture in the style of another."},
+    {"name": "generation", "description": "Make pictures with the models trained here."},
+    {"name": "trainings", "description": "Train models of your own on your pictures, or on sets that are at hand."},
     {"name": "images", "description": "Upload the pictures that requests name."},
     {"name": "jobs", "description": "Look at jobs, follow, cancel and repeat them, and fetch what they made."},
     {"name": "models", "description": "What is installed, from where, under which licence."},
@@ -54,14 +57,18 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        middleware=[Middleware(watch), Middleware(bound_body, max_bytes=settings.max_upload_bytes)],
+        middleware=[Middleware(watch), Middleware(bound_body, bound=_body_bound(settings))],
     )
     app.state.service = service
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     install_error_handlers(app)
-    for module in (style_transfers, images, jobs, models, health):
+    for module in (style_transfers, generations, trainings, archives, images, jobs, models, health):
         app.include_router(module.router)
     return app
+
+
+def _body_bound(settings: Settings) -> Callable[[str], int]:
+    return lambda path: settings.max_archive_bytes if path == "/v1/archives" else settings.max_upload_bytes
 
 
 def _configure_logging() -> None:

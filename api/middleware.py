@@ -4,6 +4,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from prometheus_client import Counter, Histogram
@@ -61,13 +62,14 @@ def watch(app: ASGIApp) -> ASGIApp:
     return watched
 
 
-def bound_body(app: ASGIApp, max_bytes: int) -> ASGIApp:
-    """Refuse a body over `max_bytes` with 413: by its Content-Length at once, and by counting what really arrives."""
-    message = f"The body is larger than {max_bytes} bytes."
+def bound_body(app: ASGIApp, bound: Callable[[str], int]) -> ASGIApp:
+    """Refuse a body over its path's bound with 413: by Content-Length at once, and by counting what really arrives."""
 
     async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await app(scope, receive, send)
+        max_bytes = bound(scope["path"])
+        message = f"The body is larger than {max_bytes} bytes."
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if declared.isdigit() and int(declared) > max_bytes:
             return await answer(413, "body_too_large", message, max_bytes=max_bytes)(scope, receive, send)

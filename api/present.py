@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.service import Service
-from jobs.schemas import ErrorBody, Job, JobUrls, Output, Progress
+from jobs.schemas import Checkpoint, ErrorBody, Job, JobUrls, Output, Progress
 from jobs.store import Event, Record
 
 
@@ -28,6 +28,7 @@ def present(service: Service, record: Record) -> Job:
         metrics=record.metrics,
         error=ErrorBody(**record.error) if record.error else None,
         retry_of=record.retry_of,
+        checkpoint=_checkpoint(service, record),
         urls=JobUrls(self=path, events=f"{path}/events", cancel=f"{path}/cancel"),
     )
 
@@ -52,6 +53,13 @@ def _output(service: Service, job_id: str, output: dict[str, Any]) -> Output:
     link = service.objects.link(output["sha256"])
     until = datetime.now(UTC) + timedelta(seconds=service.settings.link_ttl_s) if link else None
     return Output(**output, url=link or f"/v1/jobs/{job_id}/outputs/{output['index']}", url_expires_at=until)
+
+
+def _checkpoint(service: Service, record: Record) -> Checkpoint | None:
+    if record.checkpoint is None:
+        return None
+    link = service.objects.link(record.checkpoint["sha256"])
+    return Checkpoint(**record.checkpoint, url=link or f"/v1/jobs/{record.id}/checkpoint")
 
 
 def _time(ms: int | None) -> datetime | None:

@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -23,6 +23,7 @@ from jobs.outbound import check_url
 from jobs.queue import nudge
 from jobs.schemas import Job
 from jobs.store import follow
+from jobs.training import MODEL_ID
 
 log = logging.getLogger("atelier.api")
 MAX_WAIT_S = 60
@@ -84,11 +85,14 @@ async def submit(
     submission: Submission,
     *,
     kind: str,
-    queue: str,
+    queue: str | Callable[[jobs.schemas.Request], str],
     params: jobs.schemas.Request,
     resolve: Callable[[Service], jobs.schemas.Request],
 ) -> Response:
-    """Queue a job and answer with it; `resolve` stores the images of `params` and returns them as ids."""
+    """Queue a job and answer with it; `resolve` stores the images of `params` and returns them as ids.
+
+    queue: its name, or a function of the resolved parameters.
+    """
     service = submission.service
     idempotency = (submission.key, await _request_hash(submission.request)) if submission.key else None
 
@@ -105,7 +109,7 @@ async def submit(
         return enqueue(
             service,
             kind=kind,
-            queue=queue,
+            queue=queue if isinstance(queue, str) else queue(resolved),
             params=stored,
             priority=params.priority,
             expires_in=params.expires_in,
@@ -130,7 +134,15 @@ def enqueue(service: Service, *, kind: str, queue: str, params: dict[str, Any], 
 
     A nudge that cannot be sent is no error: upkeep sends it again, and the record is safe.
     """
-    job_id, is_new = service.jobs.create(kind=kind, queue=queue, params=params, images=image_shas(params), **extra)
+    job_id, is_new = service.jobs.create(
+        kind=kind,
+        queue=queue,
+        params=params,
+        images=upload_shas("img", params),
+        archives=upload_shas("zip", params),
+        models=trained_models(params),
+        **extra,
+    )
     if is_new:
         try:
             nudge(service.celery, queue, job_id)
@@ -149,12 +161,18 @@ async def answer_with_job(service: Service, job_id: str, wait_s: int) -> Respons
     return JSONResponse(job.model_dump(mode="json"), status_code=200 if ended else 202, headers=headers)
 
 
-def image_shas(params: Any) -> Sequence[str]:
-    """The sha256 of every `img_…` id anywhere in resolved parameters."""
+def upload_shas(sort: Literal["img", "zip"], params: Any) -> Sequence[str]:
+    """The sha256 of every `img_…` or `zip_…` id anywhere in resolved parameters."""
     if isinstance(params, str):
-        return [params[4:]] if re.fullmatch(r"img_[0-9a-f]{64}", params) else []
+        return [params[4:]] if re.fullmatch(rf"{sort}_[0-9a-f]{{64}}", params) else []
     nested = params.values() if isinstance(params, dict) else params if isinstance(params, list) else ()
-    return [sha for value in nested for sha in image_shas(value)]
+    return [sha for value in nested for sha in upload_shas(sort, value)]
+
+
+def trained_models(params: dict[str, Any]) -> Sequence[str]:
+    """The ids of the trained models that resolved parameters name: none can be deleted until the job has ended."""
+    named = [params.get(field) for field in ("model", "classifier")]
+    return [model for model in named if model and re.fullmatch(MODEL_ID, model)]
 
 
 async def _wait(service: Service, job_id: str, seconds: int) -> None:

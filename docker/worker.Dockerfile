@@ -28,10 +28,12 @@ RUN apt-get update && apt-get install --yes --no-install-recommends tini && rm -
 RUN useradd --uid 10001 --create-home atelier
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/weights /opt/weights
+# Where trained models are brought to; a volume here takes its owner from this folder.
+RUN install --directory --owner 10001 --group 10001 /opt/weights/trained
 COPY docker/health.py /opt/atelier/health.py
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ATELIER_WEIGHTS_DIR=/opt/weights
 WORKDIR /home/atelier
 USER 10001:10001
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["python", "/opt/atelier/health.py", "worker"]
 ENTRYPOINT ["tini", "-g", "--"]
-CMD ["celery", "-A", "worker.app", "worker", "-Q", "fast,gpu", "-c", "1", "-n", "worker@%h", "--without-gossip", "--without-mingle"]
+CMD ["celery", "-A", "worker.app", "worker", "-Q", "fast,gpu,train", "-c", "1", "-n", "worker@%h", "--without-gossip", "--without-mingle"]

@@ -1,18 +1,21 @@
-"""Object storage: pictures named by the sha256 of their bytes, in a folder, S3, GCS or Azure."""
+"""Object storage: pictures and files named by the sha256 of their bytes, in a folder, S3, GCS or Azure."""
 
 import hashlib
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from jobs.errors import NotFound, Unavailable
+from jobs.errors import AtelierError, NotFound, Unavailable
 from jobs.settings import Settings
 from jobs.store import JobStore
+
+CHUNK = 8 << 20  # bytes of one request for a part of a file: each must end within the client's timeout
 
 
 class Objects:
@@ -31,23 +34,60 @@ class Objects:
         The object is announced first, so that clean-up cannot take it before a record names it.
         """
         sha = hashlib.sha256(data).hexdigest()
-        while not self._jobs.hold(sha):
+        self._put(sha, data, content_type, "hold", use_multipart=False)
+        return sha
+
+    def put_file(self, file: IO[bytes], content_type: str, *, holder: str = "hold") -> str:
+        """Store a file of any size under its sha256, as `put` does; `holder` is the job whose checkpoint it is."""
+        sha = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # reads any file from its start
+        file.seek(0)
+        self._put(sha, file, content_type, holder)
+        return sha
+
+    def _put(self, sha: str, data: bytes | IO[bytes], content_type: str, holder: str, **options: Any) -> None:
+        while not self._jobs.hold(sha, holder):
             time.sleep(0.05)  # clean-up is removing the same bytes right now
         attributes: Any = None if isinstance(self._store, LocalStore) else {"Content-Type": content_type}
         try:
-            obstore.put(self._store, sha, data, attributes=attributes, use_multipart=False)
+            obstore.put(self._store, sha, data, attributes=attributes, **options)
         except (BaseError, OSError) as error:
             raise _away() from error
-        return sha
 
     def get(self, sha: str) -> bytes:
         """The bytes of an object; raises `NotFound` and `Unavailable`."""
         try:
             return bytes(obstore.get(self._store, sha).bytes())
         except FileNotFoundError as error:
-            raise NotFound("object_not_found", "The stored bytes are gone.", sha256=sha) from error
+            raise _gone(sha) from error
         except (BaseError, OSError) as error:
             raise _away() from error
+
+    def read(self, sha: str) -> Iterator[bytes]:
+        """The bytes of an object part by part; raises `NotFound` before the first, and `Unavailable`."""
+        try:
+            size = obstore.head(self._store, sha)["size"]
+        except FileNotFoundError as error:
+            raise _gone(sha) from error
+        except (BaseError, OSError) as error:
+            raise _away() from error
+        return self._parts(sha, size)
+
+    def _parts(self, sha: str, size: int) -> Iterator[bytes]:
+        for start in range(0, size, CHUNK):
+            try:
+                yield bytes(obstore.get_range(self._store, sha, start=start, end=min(start + CHUNK, size)))
+            except (BaseError, OSError) as error:
+                raise _away() from error
+
+    def get_file(self, sha: str, path: Path) -> None:
+        """Write an object's bytes to a file; raises `NotFound`, `Unavailable` and, for other bytes, `AtelierError`."""
+        digest = hashlib.sha256()
+        with path.open("wb") as file:
+            for part in self.read(sha):
+                digest.update(part)
+                file.write(part)
+        if digest.hexdigest() != sha:
+            raise AtelierError("object_damaged", "The stored bytes are not those they were stored as.", sha256=sha)
 
     def delete(self, sha: str) -> None:
         """Remove an object; one that is gone already is no error. Raises `Unavailable`."""
@@ -86,6 +126,10 @@ def _open(settings: Settings, endpoint: str | None, retry_s: float) -> ObjectSto
             "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=3), "base": 2},
         },
     )
+
+
+def _gone(sha: str) -> NotFound:
+    return NotFound("object_not_found", "The stored bytes are gone.", sha256=sha)
 
 
 def _away() -> Unavailable:

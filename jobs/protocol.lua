@@ -10,7 +10,9 @@
 --   leases            zset, running ids by end of lease         expiry        zset, queued ids by expires_at
 --   jobs, jobs:kind:<k>, jobs:status:<s>   zsets, ids in order  done          zset, finished ids by end of life
 --   refs:<sha>        zset, who names an object, until when     objects       zset, objects by time of next check
---   deleting:<sha>    an object being removed right now         image:<sha>   an uploaded image's facts
+--   deleting:<sha>    an object being removed right now         image:<sha>, archive:<sha>   an upload's facts
+--   model:<id>        hash, the card of a trained model         models        zset, the ids of trained models
+--   uses:<id>         set, the unfinished jobs that name a trained model
 --   idem:<key>        the request and job of a used key         stats         hash, counters for /metrics
 --   webhooks          zset, finished ids by time of next call
 
@@ -56,6 +58,7 @@ end
 local function close(id, status, error)
   redis.call('HSET', job(id), 'finished_at', now, 'error', error or '')
   redis.call('ZREM', P .. 'leases', id)
+  for model in (get(id, 'models') or ''):gmatch('%S+') do redis.call('SREM', P .. 'uses:' .. model, id) end
   redis.call('ZADD', P .. 'done', now + tonumber(get(id, 'ttl_ms')), id)
   redis.call('HINCRBY', P .. 'stats', 'jobs:' .. get(id, 'kind') .. ':' .. status, 1)
   if get(id, 'webhook_url') ~= '' then redis.call('ZADD', P .. 'webhooks', now, id) end
@@ -81,15 +84,40 @@ local function reference(id, sha)
   redis.call('HSET', job(id), 'objects', (get(id, 'objects') or '') .. sha .. ' ')
 end
 
+-- `who` (a job, or model:<id>) names an object no longer; the next clean-up looks at it.
+local function unreference(who, sha)
+  redis.call('ZREM', P .. 'refs:' .. sha, who)
+  redis.call('ZADD', P .. 'objects', now, sha)
+end
+
+-- Of a job's checkpoints only the newest is kept; nil keeps none.
+local function keep_checkpoint(id, checkpoint)
+  local old = get(id, 'checkpoint')
+  if old then
+    unreference(id, cjson.decode(old).sha256)
+    redis.call('HDEL', job(id), 'checkpoint')
+  end
+  if checkpoint then
+    redis.call('ZADD', P .. 'refs:' .. cjson.decode(checkpoint).sha256, FOREVER, id)
+    redis.call('HSET', job(id), 'checkpoint', checkpoint)
+  end
+end
+
+-- A trained model comes into being with the success of its job, in the same step.
+local function add_model(id, model)
+  redis.call('HSET', P .. 'model:' .. model.id, 'card', model.card, 'trained_by', id, 'created_at', now,
+    'objects', table.concat(model.objects, ' '))
+  redis.call('ZADD', P .. 'models', 0, model.id)
+  for _, sha in ipairs(model.objects) do redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, 'model:' .. model.id) end
+end
+
 local function live(sha)
   return redis.call('ZCOUNT', P .. 'refs:' .. sha, '(' .. now, FOREVER) > 0 and redis.call('EXISTS', P .. 'deleting:' .. sha) == 0
 end
 
 local function forget(id)
-  for sha in (get(id, 'objects') or ''):gmatch('%x+') do
-    redis.call('ZREM', P .. 'refs:' .. sha, id)
-    redis.call('ZADD', P .. 'objects', now, sha)
-  end
+  for sha in (get(id, 'objects') or ''):gmatch('%x+') do unreference(id, sha) end
+  keep_checkpoint(id, nil)
   redis.call('ZREM', P .. 'jobs', id)
   redis.call('ZREM', P .. 'jobs:kind:' .. get(id, 'kind'), id)
   redis.call('ZREM', P .. 'jobs:status:' .. get(id, 'status'), id)
@@ -98,17 +126,18 @@ local function forget(id)
   redis.call('DEL', job(id), P .. 'events:' .. id)
 end
 
--- An uploaded image lives on for ttl_ms after its last use.
-local function keep_image(sha, ttl)
-  if redis.call('PEXPIRE', P .. 'image:' .. sha, ttl) == 1 then
-    redis.call('ZADD', P .. 'refs:' .. sha, now + ttl, 'image')
+-- An upload, an image or an archive, lives on for ttl_ms after its last use.
+local function keep_upload(sort, sha, ttl)
+  if redis.call('PEXPIRE', P .. sort .. ':' .. sha, ttl) == 1 then
+    redis.call('ZADD', P .. 'refs:' .. sha, now + ttl, sort)
     redis.call('ZADD', P .. 'objects', now + ttl, sha)
   end
 end
 
 local commands = {}
 
--- Idempotency check, bound of the queue, inputs still stored, record and indexes: all in one step.
+-- Idempotency check, bound of the queue, inputs and models still there, record and indexes: all in one step. A retry
+-- goes on from the checkpoint of the job it repeats.
 function commands.create(a)
   if redis.call('EXISTS', job(a.id)) == 1 then return {'created', a.id} end -- the caller asks again after a lost answer
   local known = a.idem_key and redis.call('GET', P .. 'idem:' .. a.idem_key)
@@ -117,16 +146,24 @@ function commands.create(a)
     if redis.call('EXISTS', job(id)) == 1 then return {hash == a.idem_hash and 'exists' or 'reused', id} end
   end
   if redis.call('ZCARD', P .. 'queue:' .. a.queue) >= a.max_queue then return {'full', ''} end
-  for _, sha in ipairs(a.images) do
+  for _, sha in ipairs(a.inputs) do
     if not live(sha) then return {'missing', sha} end
+  end
+  for _, model in ipairs(a.models) do
+    if redis.call('EXISTS', P .. 'model:' .. model) == 0 then return {'no_model', model} end
   end
   redis.call('HSET', job(a.id), 'id', a.id, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
     'compat', a.compat, 'created_at', now, 'attempt', 0, 'fence', 0, 'ttl_ms', a.ttl_ms, 'retry_of', a.retry_of,
     'webhook_url', a.webhook_url)
-  for _, sha in ipairs(a.images) do
+  for _, sha in ipairs(a.inputs) do
     reference(a.id, sha)
-    keep_image(sha, a.image_ttl_ms)
+    keep_upload('image', sha, a.upload_ttl_ms)
+    keep_upload('archive', sha, a.upload_ttl_ms)
   end
+  redis.call('HSET', job(a.id), 'models', table.concat(a.models, ' '))
+  for _, model in ipairs(a.models) do redis.call('SADD', P .. 'uses:' .. model, a.id) end
+  local checkpoint = get(a.retry_of, 'checkpoint')
+  if checkpoint then keep_checkpoint(a.id, checkpoint) end
   if a.expires_ms > 0 then
     redis.call('HSET', job(a.id), 'expires_at', now + a.expires_ms)
     redis.call('ZADD', P .. 'expiry', now + a.expires_ms, a.id)
@@ -177,6 +214,15 @@ function commands.report(a)
   return status
 end
 
+-- The newest checkpoint of a running job. An attempt that left one is none of those that end in worker_lost.
+function commands.checkpoint(a)
+  local status = held(a)
+  if not status then return 'lost' end
+  keep_checkpoint(a.id, a.checkpoint)
+  redis.call('HSET', job(a.id), 'fruitful', get(a.id, 'attempt'))
+  return status
+end
+
 -- Only the holder of the current lease finishes a job. A cancel that came first wins, and its outputs are dropped.
 function commands.finish(a)
   local status = held(a)
@@ -193,13 +239,15 @@ function commands.finish(a)
       reference(a.id, output.sha256)
       event(a.id, 'output', cjson.encode(output))
     end
+    if a.model then add_model(a.id, a.model) end
+    keep_checkpoint(a.id, nil)
   end
   redis.call('HINCRBYFLOAT', P .. 'stats', 'run_ms:' .. get(a.id, 'kind'), a.run_ms)
   close(a.id, final, final == 'failed' and a.error or nil)
   return final
 end
 
--- A worker that is told to stop gives the job back; the attempt does not count.
+-- A worker that is told to stop gives the job back; the attempt does not count, as one with a checkpoint never does.
 function commands.release(a)
   local status = held(a)
   if not status then return 'lost' end
@@ -207,7 +255,7 @@ function commands.release(a)
     close(a.id, 'canceled')
     return 'canceled'
   end
-  redis.call('HINCRBY', job(a.id), 'attempt', -1)
+  if get(a.id, 'fruitful') ~= get(a.id, 'attempt') then redis.call('HINCRBY', job(a.id), 'attempt', -1) end
   requeue(a.id, 0)
   return 'queued'
 end
@@ -234,14 +282,14 @@ end
 function commands.sweep(a)
   expire_due()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, 100)) do
-    local attempt = tonumber(get(id, 'attempt'))
+    local fruitless = tonumber(get(id, 'attempt')) - (tonumber(get(id, 'fruitful')) or 0)
     if get(id, 'status') == 'canceling' then
       close(id, 'canceled')
-    elseif attempt >= a.max_attempts then
-      close(id, 'failed', cjson.encode({code = 'worker_lost', details = {attempts = attempt},
-        message = 'The worker died or was cut off in each of ' .. attempt .. ' attempts.'}))
+    elseif fruitless >= a.max_attempts then
+      close(id, 'failed', cjson.encode({code = 'worker_lost', details = {attempts = fruitless},
+        message = 'The worker died or was cut off in each of ' .. fruitless .. ' attempts.'}))
     else
-      requeue(id, a.retry_delay_ms * 2 ^ (attempt - 1))
+      requeue(id, a.retry_delay_ms * 2 ^ (fruitless - 1))
     end
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'delayed', '-inf', now, 'LIMIT', 0, 100)) do
@@ -270,18 +318,29 @@ end
 
 function commands.called(a) return redis.call('ZREM', P .. 'webhooks', a.id) end
 
--- Announces an object before its bytes are stored, so that clean-up leaves it alone until then + ttl_ms.
+-- Announces an object before its bytes are stored, so that clean-up leaves it alone until then + ttl_ms. Held in the
+-- name of the job that will name it, it is let go with that job's reference and not later.
 function commands.hold(a)
   if redis.call('EXISTS', P .. 'deleting:' .. a.sha) == 1 then return 'deleting' end
-  redis.call('ZADD', P .. 'refs:' .. a.sha, 'GT', now + a.ttl_ms, 'hold')
+  redis.call('ZADD', P .. 'refs:' .. a.sha, 'GT', now + a.ttl_ms, a.holder)
   redis.call('ZADD', P .. 'objects', 'GT', now + a.ttl_ms, a.sha)
   return 'held'
 end
 
-function commands.put_image(a)
-  redis.call('SET', P .. 'image:' .. a.sha, a.facts)
-  keep_image(a.sha, a.ttl_ms)
+function commands.put_upload(a)
+  redis.call('SET', P .. a.sort .. ':' .. a.sha, a.facts)
+  keep_upload(a.sort, a.sha, a.ttl_ms)
   return 'kept'
+end
+
+function commands.delete_model(a)
+  if redis.call('EXISTS', P .. 'model:' .. a.id) == 0 then return {'missing', {}} end
+  local users = redis.call('SMEMBERS', P .. 'uses:' .. a.id)
+  if #users > 0 then return {'in_use', users} end
+  for sha in redis.call('HGET', P .. 'model:' .. a.id, 'objects'):gmatch('%x+') do unreference('model:' .. a.id, sha) end
+  redis.call('DEL', P .. 'model:' .. a.id)
+  redis.call('ZREM', P .. 'models', a.id)
+  return {'deleted', {}}
 end
 
 -- Objects nothing names any more; each is the caller's to delete within a minute, and nobody stores it meanwhile.

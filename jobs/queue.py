@@ -16,7 +16,7 @@ def make_celery(settings: Settings) -> Celery:
         task_serializer="json",
         task_ignore_result=True,
         task_default_queue=QUEUES[0],
-        task_time_limit=settings.job_timeout_s + 60,
+        atelier_time_limits={queue: settings.timeout_s(queue) + 60 for queue in QUEUES},
         worker_prefetch_multiplier=1,
         worker_proc_alive_timeout=60,
         worker_send_task_events=False,
@@ -30,5 +30,9 @@ def make_celery(settings: Settings) -> Celery:
 
 
 def nudge(app: Celery, queue: str, job_id: str) -> None:
-    """Tell the workers of a queue that a job waits; raises kombu's `OperationalError` when the broker is away."""
-    app.send_task(TASK, args=[job_id], queue=queue, ignore_result=True, retry=False)
+    """Tell the workers of a queue that a job waits; raises kombu's `OperationalError` when the broker is away.
+
+    A job that takes no steps is ended with its process a minute after its time.
+    """
+    limit = app.conf.atelier_time_limits[queue]
+    app.send_task(TASK, args=[job_id], queue=queue, time_limit=limit, ignore_result=True, retry=False)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Kind = Literal["style-transfer"]
+Kind = Literal["style-transfer", "generation", "training"]
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled", "expired"})
 Role = Literal["picture", "grid", "plot"]
@@ -15,6 +15,7 @@ CONTENT_TYPES: dict[str, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp
 JOB_ID = r"^job_[0-9a-f]{24}$"
 HTTPS_URL = r"^https://([A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*(:(443|[2-9][0-9]{3}|[1-5][0-9]{4}))?(/[!-\[\]-~]*)?$"
 IMAGE_ID = r"^img_[0-9a-f]{64}$"
+ARCHIVE_ID = r"^zip_[0-9a-f]{64}$"
 IMAGE_REF = r"^(img_[0-9a-f]{64}|data:image/[^,]+,.+|https://.+)$"
 
 ImageRef = Annotated[
@@ -40,6 +41,11 @@ WebhookUrl = Annotated[
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
+def whole(value: Any) -> Any:
+    """In JSON 64.0 is an integer; "64" and true are not."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class Request(BaseModel):
     """The fields every job request shares; unknown fields and wrong types (`"512"` for 512) are refused."""
 
@@ -59,11 +65,7 @@ class Request(BaseModel):
         Field(description="A public https URL that gets a POST with the job's end; tried again for two hours."),
     ] = None
 
-    @field_validator("*", mode="before")
-    @classmethod
-    def _whole(cls, value: Any) -> Any:
-        """In JSON 64.0 is an integer; "64" and true are not."""
-        return int(value) if isinstance(value, float) and value.is_integer() else value
+    _whole = field_validator("*", mode="before")(whole)
 
 
 class Progress(BaseModel):
@@ -91,6 +93,15 @@ class Output(BaseModel):
     url_expires_at: Annotated[
         datetime | None, Field(description="Until when a presigned `url` works; null for one that lasts.")
     ]
+
+
+class Checkpoint(BaseModel):
+    """Where a training that was broken off stands: a retry goes on from there."""
+
+    step: Annotated[int, Field(description="The steps it holds.")]
+    sha256: Annotated[str, Field(description="Of its bytes, a safetensors file.")]
+    size_bytes: int
+    url: Annotated[str, Field(description="Where its bytes are.")]
 
 
 class ErrorBody(BaseModel):
@@ -138,6 +149,9 @@ class Job(BaseModel):
     ]
     error: Annotated[ErrorBody | None, Field(description="Why it failed.")]
     retry_of: Annotated[str | None, Field(description="The job this one repeats.")]
+    checkpoint: Annotated[
+        Checkpoint | None, Field(description="The newest checkpoint of a training that has not succeeded.")
+    ]
     urls: JobUrls
 
 
@@ -158,3 +172,12 @@ class Image(BaseModel):
     source_format: str
     expires_at: datetime
     url: str
+
+
+class Archive(BaseModel):
+    """An uploaded zip file, stored as it came."""
+
+    id: Annotated[str, Field(pattern=ARCHIVE_ID)]
+    size_bytes: int
+    n_files: Annotated[int, Field(description="Files in it, of any sort.")]
+    expires_at: datetime

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest request body and fetched image, in bytes")] = (
         25_000_000
     )
+    max_archive_bytes: Annotated[int, Field(ge=1024, description="Largest upload of a zip archive, in bytes")] = (
+        512 << 20
+    )
     max_pixels: Annotated[int, Field(ge=4096, description="Most pixels an uploaded image may declare")] = 25_000_000
     fetch_timeout_s: Annotated[float, Field(gt=0, description="Time to fetch one https image, in seconds")] = 10
 
@@ -52,13 +55,18 @@ class Settings(BaseSettings):
     max_attempts: Annotated[int, Field(ge=1, description="Claims of one job before it fails with worker_lost")] = 3
     retry_delay_s: Annotated[float, Field(ge=0, description="Wait before the second attempt; doubles after each")] = 2
     job_timeout_s: Annotated[float, Field(gt=0, description="Longest run of one job, in seconds")] = 3600
+    training_timeout_s: Annotated[float, Field(gt=0, description="Longest run of one training, in seconds")] = 86400
     sweep_s: Annotated[float, Field(gt=0, description="Interval of the upkeep process, in seconds")] = 5
     job_ttl_s: Annotated[int, Field(ge=1, description="How long a finished job is kept, in seconds")] = 7 * 86400
     image_ttl_s: Annotated[
-        int, Field(ge=1, description="How long an uploaded image is kept after its last use, in seconds")
+        int, Field(ge=1, description="How long an uploaded image or archive is kept after its last use, in seconds")
     ] = 7 * 86400
     hold_s: Annotated[int, Field(ge=1, description="How long an object no record names yet is kept, in seconds")] = 3600
     link_ttl_s: Annotated[int, Field(ge=1, le=900, description="Life of a presigned link, in seconds")] = 900
+
+    def timeout_s(self, queue: str) -> float:
+        """Longest run of a job of this queue, in seconds."""
+        return self.training_timeout_s if queue == "train" else self.job_timeout_s
 
     @field_validator("redis_url")
     @classmethod

@@ -17,7 +17,7 @@ from jobs.errors import BadInput, Conflict, NotFound, QueueFull
 from jobs.schemas import TERMINAL, Status
 from jobs.settings import Settings
 
-QUEUES = ("fast", "gpu")
+QUEUES = ("fast", "gpu", "train")
 PREFIX = "atelier:"
 PROTOCOL = Path(__file__).with_name("protocol.lua").read_text()
 WEBHOOK_TRIES, WEBHOOK_DELAY_MS = 10, 15_000  # the last try comes some two hours after the first
@@ -46,11 +46,20 @@ class Record:
     error: dict[str, Any] | None
     retry_of: str | None
     webhook_url: str | None
+    checkpoint: dict[str, Any] | None
 
     @property
     def finished(self) -> bool:
         """Whether the job has reached a state it will not leave."""
         return self.status in TERMINAL
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that a job trained: its card, and the job."""
+
+    card: dict[str, Any]
+    trained_by: str
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,8 @@ class JobStore:
         queue: str,
         params: dict[str, Any],
         images: Sequence[str] = (),
+        archives: Sequence[str] = (),
+        models: Sequence[str] = (),
         compat: str = "",
         priority: int = 0,
         expires_in: int | None = None,
@@ -132,9 +143,9 @@ class JobStore:
     ) -> tuple[str, bool]:
         """Write a queued job; returns its id and whether it is new.
 
-        `images` are the sha256 of the inputs, `compat` what jobs must share to run in one batch, `idempotency` the
-        client's key and the sha256 of its request. Raises `QueueFull`, `NotFound` (an input is gone) and `BadInput`
-        (`idempotency_key_reuse`).
+        `images` and `archives` are the sha256 of the inputs, `models` the ids of the trained models the job uses,
+        `compat` what jobs must share to run in one batch, `idempotency` the client's key and the sha256 of its request.
+        Raises `QueueFull`, `NotFound` (an input or a model is gone) and `BadInput` (`idempotency_key_reuse`).
         """
         key, request_hash = idempotency or (None, None)
         outcome, value = self._call(
@@ -143,23 +154,24 @@ class JobStore:
             kind=kind,
             queue=queue,
             params=json.dumps(params),
-            images=list(dict.fromkeys(images)),
+            inputs=list(dict.fromkeys([*images, *archives])),
             compat=compat,
             priority=priority,
             expires_ms=(expires_in or 0) * 1000,
             ttl_ms=self.settings.job_ttl_s * 1000,
-            image_ttl_ms=self.settings.image_ttl_s * 1000,
+            upload_ttl_ms=self.settings.image_ttl_s * 1000,
             max_queue=self.settings.max_queue,
             retry_of=retry_of,
             webhook_url=webhook_url or "",
+            models=list(dict.fromkeys(models)),
             **({"idem_key": key, "idem_hash": request_hash} if key else {}),
         )
         if outcome == "full":
             raise QueueFull("queue_full", f"The queue {queue!r} is full; try again shortly.", queue=queue)
         if outcome == "missing":
-            raise NotFound(
-                "image_not_found", f"No image img_{value} is stored here; upload it first.", image=f"img_{value}"
-            )
+            raise _no_archive(value) if value in archives else _no_image(value)
+        if outcome == "no_model":
+            raise _no_model(value)
         if outcome == "reused":
             raise _key_reuse()
         return value, outcome == "created"
@@ -272,8 +284,12 @@ class JobStore:
         outputs: Sequence[dict[str, Any]] = (),
         metrics: dict[str, Any],
         error: dict[str, Any] | None = None,
+        model: dict[str, Any] | None = None,
     ) -> str:
-        """End a job; returns the state it ended in (`canceled` when a cancel came first) or `lost`."""
+        """End a job; returns the state it ended in (`canceled` when a cancel came first) or `lost`.
+
+        `model` is the card of the model it trained, whose files are stored: it is there once the job has succeeded.
+        """
         return cast(
             str,
             self._call(
@@ -285,8 +301,13 @@ class JobStore:
                 metrics=json.dumps(metrics),
                 run_ms=metrics.get("run_ms", 0),
                 **({"error": json.dumps(error)} if error else {}),
+                **({"model": _model_arguments(model)} if model else {}),
             ),
         )
+
+    def keep_checkpoint(self, job_id: str, fence: int, checkpoint: dict[str, Any]) -> str:
+        """Note a stored checkpoint (`step`, `sha256`, `size_bytes`) in place of the last one; answers like `renew`."""
+        return cast(str, self._call("checkpoint", id=job_id, fence=fence, checkpoint=json.dumps(checkpoint)))
 
     def release(self, job_id: str, fence: int) -> str:
         """Hand a job back unharmed, so that another worker takes it at once."""
@@ -324,9 +345,12 @@ class JobStore:
         """The webhook of a job has been taken; it is not called again."""
         self._call("called", id=job_id)
 
-    def hold(self, sha: str) -> bool:
-        """Keep clean-up away from an object about to be stored; False while clean-up is removing it."""
-        return bool(self._call("hold", sha=sha, ttl_ms=self.settings.hold_s * 1000) == "held")
+    def hold(self, sha: str, holder: str = "hold") -> bool:
+        """Keep clean-up away from an object about to be stored; False while clean-up is removing it.
+
+        `holder` is the job whose checkpoint it will be.
+        """
+        return bool(self._call("hold", sha=sha, holder=holder, ttl_ms=self.settings.hold_s * 1000) == "held")
 
     def condemn(self, limit: int = 100) -> list[str]:
         """Objects nothing names any more, marked so that nobody stores them until `deleted` is called."""
@@ -336,23 +360,63 @@ class JobStore:
         """An object that was condemned is gone."""
         self._call("deleted", sha=sha)
 
-    # Images and workers.
+    # Uploads, trained models and workers.
 
     def put_image(self, sha: str, facts: dict[str, Any]) -> None:
         """Write down an uploaded image's facts; it is kept for `image_ttl_s` after its last use."""
-        self._call("put_image", sha=sha, facts=json.dumps(facts), ttl_ms=self.settings.image_ttl_s * 1000)
+        self._put_upload("image", sha, facts)
 
     def get_image(self, sha: str) -> tuple[dict[str, Any], int]:
         """An uploaded image's facts and the time (Unix ms) it is kept until; raises `NotFound`."""
-        pipe = self.client.pipeline()
-        pipe.get(f"{PREFIX}image:{sha}")
-        pipe.pexpiretime(f"{PREFIX}image:{sha}")
-        facts, until = pipe.execute()
+        facts, until = self._get_upload("image", sha)
         if facts is None:
-            raise NotFound(
-                "image_not_found", f"No image img_{sha} is stored here; upload it first.", image=f"img_{sha}"
-            )
+            raise _no_image(sha)
         return json.loads(facts), until
+
+    def put_archive(self, sha: str, facts: dict[str, Any]) -> None:
+        """Write down an uploaded archive's facts; it is kept for `image_ttl_s` after its last use."""
+        self._put_upload("archive", sha, facts)
+
+    def get_archive(self, sha: str) -> tuple[dict[str, Any], int]:
+        """An uploaded archive's facts and the time (Unix ms) it is kept until; raises `NotFound`."""
+        facts, until = self._get_upload("archive", sha)
+        if facts is None:
+            raise _no_archive(sha)
+        return json.loads(facts), until
+
+    def _put_upload(self, sort: str, sha: str, facts: dict[str, Any]) -> None:
+        self._call("put_upload", sort=sort, sha=sha, facts=json.dumps(facts), ttl_ms=self.settings.image_ttl_s * 1000)
+
+    def _get_upload(self, sort: str, sha: str) -> tuple[str | None, int]:
+        pipe = self.client.pipeline()
+        pipe.get(f"{PREFIX}{sort}:{sha}")
+        pipe.pexpiretime(f"{PREFIX}{sort}:{sha}")
+        facts, until = pipe.execute()
+        return facts, until
+
+    def models(self) -> list[TrainedModel]:
+        """Every trained model, in the order of their ids."""
+        pipe = self.client.pipeline()
+        for model_id in cast(list[str], self.client.zrange(f"{PREFIX}models", 0, -1)):
+            pipe.hgetall(f"{PREFIX}model:{model_id}")
+        return [_model(fields) for fields in pipe.execute() if fields]
+
+    def model(self, model_id: str) -> TrainedModel:
+        """One trained model; raises `NotFound`."""
+        fields = cast(dict[str, str], self.client.hgetall(f"{PREFIX}model:{model_id}"))
+        if not fields:
+            raise _no_model(model_id)
+        return _model(fields)
+
+    def delete_model(self, model_id: str) -> None:
+        """Forget a trained model; its files go with it. Raises `NotFound`, and `Conflict` while it is in use."""
+        outcome, users = self._call("delete_model", id=model_id)
+        if outcome == "missing":
+            raise _no_model(model_id)
+        if outcome == "in_use":
+            named = sorted(users)[:10]
+            message = f"{len(users)} unfinished jobs use the model: {', '.join(named)}; wait for them or cancel them."
+            raise Conflict("model_in_use", message, model=model_id, jobs=named)
 
     def beat(self, worker: str, facts: dict[str, Any]) -> None:
         """A worker says that it lives, what it serves and which models it has."""
@@ -375,6 +439,22 @@ def _no_job(job_id: str) -> NotFound:
 
 def _no_image(sha: str) -> NotFound:
     return NotFound("image_not_found", f"No image img_{sha} is stored here; upload it first.", image=f"img_{sha}")
+
+
+def _no_archive(sha: str) -> NotFound:
+    return NotFound("archive_not_found", f"No archive zip_{sha} is stored here; upload it first.", archive=f"zip_{sha}")
+
+
+def _no_model(model_id: str) -> NotFound:
+    return NotFound("model_not_found", f"No model is called {model_id!r}; it may have been deleted.", model=model_id)
+
+
+def _model(fields: dict[str, str]) -> TrainedModel:
+    return TrainedModel(json.loads(fields["card"]), fields["trained_by"])
+
+
+def _model_arguments(card: dict[str, Any]) -> dict[str, Any]:
+    return {"id": card["id"], "card": json.dumps(card), "objects": list(card["files"].values())}
 
 
 def _key_reuse() -> BadInput:
@@ -408,6 +488,7 @@ def _record(fields: dict[str, str]) -> Record:
         error=parsed("error"),
         retry_of=fields.get("retry_of") or None,
         webhook_url=fields.get("webhook_url") or None,
+        checkpoint=parsed("checkpoint"),
     )
 
 

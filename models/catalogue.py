@@ -68,9 +68,15 @@ def card(model_id: str) -> Card:
 
 
 def folder_of(card: Card, weights_dir: Path = WEIGHTS_DIR) -> Path:
-    """Where a model's files are: with the code where they are shipped with it, else `weights_dir/<id>/`."""
+    """Where a model's files are: with the code where they are shipped with it, else in `weights_dir`.
+
+    Fetched ones in a folder of their own there, trained ones below `trained`: a container's fetched weights are its
+    image's, and what it trains needs a volume.
+    """
     shipped = _SHIPPED_DIR / card.id
-    return shipped if card.id in cards() and shipped.is_dir() else weights_dir / card.id
+    if card.id in cards() and shipped.is_dir():
+        return shipped
+    return weights_dir / "trained" / card.id if card.source["kind"] == "trained" else weights_dir / card.id
 
 
 def installed(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:

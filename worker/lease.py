@@ -41,7 +41,8 @@ class Lease:
         self._preview = preview
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"lease-{record.id}", daemon=True)
-        self._deadline = time.monotonic() + jobs.settings.job_timeout_s
+        self._limit_s = jobs.settings.timeout_s(record.queue)
+        self._deadline = time.monotonic() + self._limit_s
         self._next_progress = self._next_preview = 0.0
         self._preview_sha: str | None = None
 
@@ -63,7 +64,7 @@ class Lease:
     def step(self, step: int, total: int, message: str, picture: Callable[[], Any] | None = None) -> None:
         """Say how far the job is, at most four times a second, with a preview at most once a second.
 
-        Raises `CanceledError`, `LeaseLostError`, `StoppingError` and, past `job_timeout_s`, `AtelierError` (`timeout`).
+        Raises `CanceledError`, `LeaseLostError`, `StoppingError` and, past its time, `AtelierError` (`timeout`).
         """
         if stopping.is_set() and step < total:
             raise StoppingError
@@ -75,21 +76,22 @@ class Lease:
             self._next_progress = now + PROGRESS_EVERY_S
             progress = {"step": step, "total": total, "fraction": round(step / total, 4), "message": message}
             kept = {**progress, "preview": self._preview_sha}
-            self._check(self._jobs.report(self._record.id, self._record.fence, "progress", progress, kept))
+            check(self._jobs.report(self._record.id, self._record.fence, "progress", progress, kept))
         else:
-            self._check(self._jobs.renew(self._record.id, self._record.fence))
+            check(self._jobs.renew(self._record.id, self._record.fence))
         if now > self._deadline:
-            limit = self._jobs.settings.job_timeout_s
-            raise AtelierError("timeout", f"The job ran longer than {limit:g} seconds.", limit_s=limit)
+            raise AtelierError("timeout", f"The job ran longer than {self._limit_s:g} seconds.", limit_s=self._limit_s)
 
     def _show(self, picture: Any) -> None:
         sha = self._preview(picture)
         if sha and sha != self._preview_sha:
             self._preview_sha = sha
-            self._check(self._jobs.report(self._record.id, self._record.fence, "preview", {"sha256": sha}))
+            check(self._jobs.report(self._record.id, self._record.fence, "preview", {"sha256": sha}))
 
-    def _check(self, status: str) -> None:
-        if status == "lost":
-            raise LeaseLostError
-        if status == "canceling":
-            raise CanceledError
+
+def check(status: str) -> None:
+    """Raise what a command's answer to the holder of a lease means: `LeaseLostError`, `CanceledError`, or nothing."""
+    if status == "lost":
+        raise LeaseLostError
+    if status == "canceling":
+        raise CanceledError

@@ -18,7 +18,8 @@ from jobs.images import encode_image
 from jobs.objects import Objects
 from jobs.schemas import CONTENT_TYPES, Role
 from jobs.store import JobStore, Record
-from models.catalogue import Card, card
+from models.catalogue import Card
+from worker.files import Files, find_model
 from worker.lease import CanceledError, Lease, LeaseLostError, StoppingError
 
 log = logging.getLogger("atelier.worker")
@@ -34,6 +35,7 @@ class Task:
     step: Callable[..., None]
     read_image: Callable[[str], Pixels]
     find_model: Callable[[str], Card]
+    files: Files | None = None
     load_ms: float = 0
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -62,6 +64,7 @@ class Made:
     models: dict[str, str]
     versions: dict[str, str]
     metrics: dict[str, Any]
+    trained: dict[str, Any] | None = None  # the card of a new model, whose files are stored
 
 
 Runner = Callable[[Task], Made]
@@ -86,11 +89,17 @@ def run_job(jobs: JobStore, objects: Objects, previews: Objects, record: Record,
 
     started = time.perf_counter()
     with Lease(jobs, record, show) as lease:
-        task = Task(record.params, lease.step, lambda image_id: _pixels(objects, image_id), card)
+        task = Task(
+            record.params,
+            lease.step,
+            read_image=lambda image_id: _pixels(objects, image_id),
+            find_model=lambda model_id: find_model(jobs, objects, model_id),
+            files=Files(jobs, objects, record),
+        )
         try:
             made = runner(task)
             outputs = [_store(objects, record, made, index) for index in range(len(made.pictures))]
-            finish("succeeded", outputs=outputs, metrics=made.metrics)
+            finish("succeeded", outputs=outputs, metrics=made.metrics, model=made.trained)
         except CanceledError:
             finish("canceled")
         except LeaseLostError:

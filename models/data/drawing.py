@@ -1,5 +1,6 @@
 """What the drawn sets share: shapes, and a set drawn picture by picture in as many processes as there are cores."""
 
+import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
@@ -39,8 +40,12 @@ def drawn_set(
 
     `draw` takes the seed and an index, and must be a function of a module, since other processes call it.
     """
-    with ProcessPoolExecutor(processes) as pool:
-        drawn = list(pool.map(draw, repeat(seed), range(start, start + n), chunksize=64))
+    indices = range(start, start + n)
+    if multiprocessing.current_process().daemon:  # a child of a worker, which may have no children of its own
+        drawn = [draw(seed, index) for index in indices]
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            drawn = list(pool.map(draw, repeat(seed), indices, chunksize=64))
     known = [facts for _, facts in drawn]
     dataset = Dataset(
         images=np.stack([image for image, _ in drawn]),

@@ -23,8 +23,8 @@ class CycleganSettings:
     base_channels: int = field(default=24, metadata={"help": "of the generators' first layer"})
     n_blocks: int = field(default=4, metadata={"help": "residual blocks of each generator"})
     learning_rate: float = field(default=4e-4, metadata={"help": "of both Adams, falling to 0 over the second half"})
-    lambda_cycle: float = field(default=10.0, metadata={"help": "weight of the cycle-consistency loss"})
-    lambda_identity: float = field(default=5.0, metadata={"help": "weight of the identity loss"})
+    lambda_cycle: float = field(default=5.0, metadata={"help": "weight of the cycle-consistency loss"})
+    lambda_identity: float = field(default=1.0, metadata={"help": "weight of the identity loss"})
     pool_size: int = field(default=50, metadata={"help": "older fakes the discriminators are shown again"})
     ema_decay: float = field(default=0.995, metadata={"help": "of the generators' average, which is what is kept"})
 
@@ -51,7 +51,8 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
     optimizer_g = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
     optimizer_d = torch.optim.Adam(critics.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999))
     pool: dict[str, Tensor] = {}
-    shown_a, shown_b = images_a[:16].float() / 255, images_b[:16].float() / 255
+    n_shown = min(16, len(images_a), len(images_b))
+    shown_a, shown_b = images_a[:n_shown].float() / 255, images_b[:n_shown].float() / 255
 
     def sample() -> Tensor:
         with torch.inference_mode():
@@ -69,9 +70,9 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
 
         # 1. The generators.
         with autocast(run.device):
-            fake_b, fake_a = model.a_to_b(real_a), model.b_to_a(real_b)
+            fake_b, same_b = model.a_to_b(torch.cat([real_a, real_b])).chunk(2)
+            fake_a, same_a = model.b_to_a(torch.cat([real_b, real_a])).chunk(2)
             rec_a, rec_b = model.b_to_a(fake_b), model.a_to_b(fake_a)
-            same_a, same_b = model.b_to_a(real_a), model.a_to_b(real_b)
             seen_a, seen_b = critic_a(fake_a), critic_b(fake_b)
         adversarial = (seen_a.float() - 1).square().mean() + (seen_b.float() - 1).square().mean()
         cycle = (rec_a - real_a).abs().mean() + (rec_b - real_b).abs().mean()
@@ -86,9 +87,9 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
         old_a = pooled(pool, "a", fake_a.detach(), settings.pool_size)
         old_b = pooled(pool, "b", fake_b.detach(), settings.pool_size)
         with autocast(run.device):
-            scores = [critic_a(real_a), critic_a(old_a), critic_b(real_b), critic_b(old_b)]
-        real_scores, fake_scores = torch.cat(scores[::2]).float(), torch.cat(scores[1::2]).float()
-        loss_d = (real_scores - 1).square().mean() + fake_scores.square().mean()
+            scores_a, scores_b = critic_a(torch.cat([real_a, old_a])), critic_b(torch.cat([real_b, old_b]))
+        of_real, of_fake = torch.cat([scores_a, scores_b], dim=1).float().chunk(2)
+        loss_d = (of_real - 1).square().mean() + of_fake.square().mean()
         optimizer_d.zero_grad()
         loss_d.backward()
         optimizer_d.step()

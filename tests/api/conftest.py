@@ -12,7 +12,7 @@ from api.style_transfers import CAT
 from jobs.store import PREFIX, QUEUES
 from tests.stack import Stack
 
-MAX_BYTES = 2_000_000
+MAX_BYTES, MAX_ARCHIVE_BYTES = 2_000_000, 3_000_000
 FAST: dict[str, Any] = {"content": CAT, "style": "builtin:1", "size": 64}
 GATYS: dict[str, Any] = {"method": "gatys", "content": CAT, "style": CAT, "size": 64, "num_steps": 1}
 
@@ -20,7 +20,11 @@ GATYS: dict[str, Any] = {"method": "gatys", "content": CAT, "style": CAT, "size"
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One installation for the tests that do no harm to it."""
-    made = Stack(tmp_path_factory.mktemp("api"), ATELIER_MAX_UPLOAD_BYTES=str(MAX_BYTES))
+    made = Stack(
+        tmp_path_factory.mktemp("api"),
+        ATELIER_MAX_UPLOAD_BYTES=str(MAX_BYTES),
+        ATELIER_MAX_ARCHIVE_BYTES=str(MAX_ARCHIVE_BYTES),
+    )
     yield made.start_all()
     made.stop()
 

@@ -1,21 +1,26 @@
 """What Schemathesis cannot know from the schema: pictures, ids of things that are really there, what is installed.
 
-`ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images` and finished `jobs`, `ATELIER_TEST_PICTURES` a
-folder of image files.
+`ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images` and `archives` and of finished `jobs`,
+`ATELIER_TEST_PICTURES` a folder of image files.
 """
 
 import hashlib
+import io
 import json
 import os
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import schemathesis
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from api.style_transfers import CAT, COFFEE
 from jobs.style_transfer import LAYERS
+from jobs.training import TrainingParams
+from models.catalogue import cards
 
 known = json.loads(Path(os.environ["ATELIER_TEST_IDS"]).read_text())
 pictures = [path.read_bytes() for path in sorted(Path(os.environ["ATELIER_TEST_PICTURES"]).iterdir())]
@@ -32,14 +37,75 @@ for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff"):
     schemathesis.openapi.media_type(f"image/{kind}", st.sampled_from(pictures))
 
 
+def zipped() -> bytes:
+    """An archive of one picture."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("picture", pictures[0])
+    return file.getvalue()
+
+
+schemathesis.openapi.media_type("application/zip", st.just(zipped()))
+schemathesis.openapi.format("training-data", st.sampled_from(["digits", "avatars", "smileys", *known["archives"]]))
+schemathesis.openapi.format("attribute", st.sampled_from(["glasses", "smiling"]))
+ARCHITECTURES = {name: card.architecture for name, card in cards().items()}
+
+
+@schemathesis.hook
+def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
+    """What each mode can do is up to the models that are there: one of them for each."""
+    nothing = {"type": "null"}
+    fitting: dict[str, dict[str, Any]] = {
+        "Sample": {"model": {"enum": ["ddpm-digits"]}},
+        "Reconstruction": {"model": {"enum": ["vae-smileys"]}},
+        "Interpolation": {"model": {"enum": ["vae-smileys"]}, "num_inference_steps": nothing, "scheduler": nothing},
+        "Traversal": {"model": {"enum": ["vae-fashion-mnist-2"]}},
+        "Arithmetic": {"model": {"enum": ["dcgan-avatars"]}, "classifier": nothing},
+        "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
+        "DenoisingSteps": {"model": {"enum": ["ddpm-digits"]}},
+    }
+    schemas = raw_schema["components"]["schemas"]
+    for name, properties in fitting.items():
+        schemas[name]["properties"] |= properties
+    dimensions = ARCHITECTURES["vae-fashion-mnist-2"]["latent_dim"]
+    schemas["Traversal"]["properties"]["dimensions"]["anyOf"][0]["items"]["maximum"] = dimensions - 1
+    length = ARCHITECTURES["dcgan-avatars"]["latent_dim"]
+    schemas["VectorTerm"]["properties"]["z"] |= {"minItems": length, "maxItems": length}
+    attributes = schemas["AttributeTerm"]["properties"]
+    attributes["with"]["items"] = {"enum": ["woman", "glasses"]}
+    attributes["without"]["items"] = {"enum": ["hat", "smiling"]}
+
+
 @schemathesis.hook
 def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bool:
-    """Without what needs VGG-19: the schema allows it, and the answer is 422 where it is not installed."""
+    """Without what the schema allows and a 422 refuses: VGG-19 where it is not installed, and what does not fit."""
     body = case.body if isinstance(case.body, dict) else {}
+    if unfit(case):
+        return False
     layers = [body.get(name) for name in ("content_layers", "style_layers")]
     named = [layer for names in layers if isinstance(names, list) for layer in names]
+    terms = body.get("terms")
+    if isinstance(terms, list) and (body.get("n") or body.get("averaged")):
+        return any(isinstance(term, dict) and {"with", "without"} & term.keys() for term in terms)
     only_vgg19 = set(LAYERS["vgg19"]) - set(LAYERS["vgg16"])
     return body.get("model") != "vgg19" and not any(layer == name for layer in named for name in only_vgg19)
+
+
+@schemathesis.hook
+def before_add_examples(context: schemathesis.HookContext, examples: list[schemathesis.Case[Any]]) -> None:
+    """Schemathesis completes examples by itself, and does not filter what comes of it."""
+    examples[:] = [case for case in examples if not unfit(case)]
+
+
+def unfit(case: schemathesis.Case[Any]) -> bool:
+    """Whether each field of a training is right by itself, and they do not go together."""
+    if case.operation.path != "/v1/trainings":
+        return False
+    try:
+        TypeAdapter(TrainingParams).validate_python(case.body)
+    except ValidationError as error:
+        return {problem["type"] for problem in error.errors()} == {"training"}
+    return False
 
 
 @schemathesis.hook

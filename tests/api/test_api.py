@@ -313,7 +313,13 @@ class TestService:
         answer = stack.client.get("/readyz")
         assert (answer.status_code, answer.json()) == (
             200,
-            {"ready": True, "redis": True, "storage": True, "queues": {"fast": 1, "gpu": 1}, "workers": ["w1@test"]},
+            {
+                "ready": True,
+                "redis": True,
+                "storage": True,
+                "queues": {"fast": 1, "gpu": 1, "train": 1},
+                "workers": ["w1@test"],
+            },
         )
 
     def test_models(self, stack: Stack) -> None:
@@ -334,7 +340,13 @@ def test_while_things_are_away(tmp_path: Path) -> None:
         stack.start_valkey()
         stack.start_api()
         answer = stack.client.get("/readyz")
-        state = {"ready": False, "redis": True, "storage": False, "queues": {"fast": 0, "gpu": 0}, "workers": []}
+        state = {
+            "ready": False,
+            "redis": True,
+            "storage": False,
+            "queues": {"fast": 0, "gpu": 0, "train": 0},
+            "workers": [],
+        }
         assert (answer.status_code, answer.json(), answer.headers["retry-after"]) == (503, state, "2")
         assert stack.client.get("/v1/models").json() == {"models": []}
         refuse(stack.client.post("/v1/images", files={"file": ("a", picture())}), "storage_unavailable")

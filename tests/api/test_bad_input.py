@@ -20,7 +20,7 @@ from tests.stack import Stack
 UNKNOWN = "img_" + "0" * 64
 IMAGE = "Input should be an img_… id of an upload, a data:image/…;base64,… URL or an https: URL."
 REFUSED_URL = "The URL could not be fetched: it must be a public https address that answers with an image in time."
-NO_FIELD = "There is no such field here, or the method does not use it."
+NO_FIELD = "There is no such field here, or the method or mode does not use it."
 NOT_JSON = "The body is not valid JSON: it is not UTF-8, is nested too deeply or has a number with too many digits."
 NOT_AN_IMAGE = f"The file is not an image in one of: {', '.join(FORMATS).lower()}."
 BUILTIN = "Input should be builtin:0 to builtin:25."

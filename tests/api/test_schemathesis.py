@@ -4,13 +4,16 @@ import json
 import os
 import re
 import subprocess
+import zipfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from api.style_transfers import EXAMPLES
 from tests.api.conftest import picture
+from tests.shipped import needs_shipped
 from tests.stack import BIN, ROOT, Stack, wait_until
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -28,6 +31,19 @@ def quick_stack(tmp_path: Path) -> Iterator[Stack]:
     made.stop()
 
 
+def labelled_zip() -> bytes:
+    """An archive to train on, with two attributes."""
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        names = [f"{index}.png" for index in range(20)]
+        for index, name in enumerate(names):
+            archive.writestr(name, picture(seed=index))
+        rows = [f"{name},{index % 2},{index // 2 % 2}" for index, name in enumerate(names)]
+        archive.writestr("labels.csv", "\n".join(["file,glasses,smiling", *rows]))
+    return file.getvalue()
+
+
+@needs_shipped
 def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     stack, pictures = quick_stack, tmp_path / "pictures"
     pictures.mkdir()
@@ -36,6 +52,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     files = [("file", path.read_bytes()) for path in sorted(pictures.iterdir())]
     known = {
         "images": [stack.client.post("/v1/images", files=[file]).json()["id"] for file in files],
+        "archives": [stack.client.post("/v1/archives", files={"file": labelled_zip()}).json()["id"]],
         "jobs": [stack.client.post("/v1/style-transfers", json=e["value"]).json()["id"] for e in EXAMPLES.values()],
     }
     (tmp_path / "ids.json").write_text(json.dumps(known))
@@ -48,7 +65,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
         "ATELIER_TEST_IDS": str(tmp_path / "ids.json"),
         "ATELIER_TEST_PICTURES": str(pictures),
     }
-    run = subprocess.run([BIN / "schemathesis", *command], cwd=ROOT, env=env, capture_output=True, timeout=150)
+    run = subprocess.run([BIN / "schemathesis", *command], cwd=ROOT, env=env, capture_output=True, timeout=300)
     report = (run.stdout + run.stderr).decode()
     print(report[-3000:])
     assert run.returncode == 0, report[-10_000:]
@@ -59,7 +76,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     assert int(passed[1]) > 500
 
     # What was accepted is also run: nothing valid fails in the worker.
-    wait_until(lambda: not any(stack.jobs.depths().values()), 60, "the queues to empty")
+    wait_until(lambda: not any(stack.jobs.depths().values()), 180, "the queues to empty")
     failed = stack.client.get("/v1/jobs", params={"status": "failed", "limit": 100}).json()["jobs"]
     assert [(job["params"], job["error"]) for job in failed] == []
     assert stack.client.get("/readyz").status_code == 200

@@ -1,19 +1,20 @@
 """Random walks over the whole job protocol on a real Valkey, each step compared with a model of plain Python."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from jobs.errors import Conflict
+from jobs.errors import Conflict, NotFound
 from jobs.schemas import TERMINAL
 from jobs.store import PREFIX, JobStore
 from tests.jobs.conftest import with_settings
 
 MAX_ATTEMPTS = 3
 PLACES = ("queue:fast", "delayed", "leases", "done")
+OUTPUT = "c" * 64
 picks = st.integers(0, 10**6)
 
 
@@ -33,6 +34,9 @@ class Model:
     due: bool = False  # its time in `place` is over
     past: bool = False  # its time to be queued is over
     finished_by: int | None = None
+    fruitful: int = 0  # the last attempt that left a checkpoint
+    checkpoint: str | None = None  # its sha256
+    models: list[str] = field(default_factory=list)  # those it uses
 
     def move(self, status: str, place: str) -> None:
         """Enter a state."""
@@ -41,6 +45,7 @@ class Model:
     def close(self, status: str) -> None:
         """Enter a state it will not leave."""
         self.move(status, "done")
+        self.checkpoint = None if status == "succeeded" else self.checkpoint
 
 
 class Walk(RuleBasedStateMachine):
@@ -53,6 +58,13 @@ class Walk(RuleBasedStateMachine):
         self.store.client.flushdb()
         self.jobs: dict[str, Model] = {}
         self.ended: dict[str, str] = {}
+        self.trained: dict[str, str] = {}  # the sha256 of each trained model's file
+        self.made = 0
+
+    def new_sha(self) -> str:
+        """A sha256 nobody has had yet."""
+        self.made += 1
+        return f"{self.made:064x}"
 
     def pick(self, number: int) -> Model:
         """Some job."""
@@ -64,20 +76,58 @@ class Walk(RuleBasedStateMachine):
             if job.past and job.status == "queued":
                 job.close("expired")
 
-    @rule(priority=st.integers(-1, 1), compat=st.sampled_from(["", "a", "b"]), expires=st.booleans())
-    def create(self, priority: int, compat: str, expires: bool) -> None:
+    @rule(priority=st.integers(-1, 1), compat=st.sampled_from(["", "a", "b"]), expires=st.booleans(), number=picks)
+    def create(self, priority: int, compat: str, expires: bool, number: int) -> None:
         kind = f"kind-{len(self.jobs) % 2}"
+        models = [model for i, model in enumerate(self.trained) if number >> i & 1]
+        again = self.pick(number) if self.jobs and number % 3 == 0 else None
         job_id, is_new = self.store.create(
             kind=kind,
             queue="fast",
             params={},
+            models=models,
             compat=compat,
             priority=priority,
             expires_in=600 if expires else None,
+            retry_of=again.id if again else "",
         )
         assert is_new
         urgency = (-priority, self.store.get(job_id).created_at, job_id)
-        self.jobs[job_id] = Model(job_id, kind, compat, urgency, expires=expires)
+        made = Model(job_id, kind, compat, urgency, expires=expires, models=models)
+        made.checkpoint = again.checkpoint if again else None
+        self.jobs[job_id] = made
+
+    @rule()
+    def create_with_a_model_that_is_gone(self) -> None:
+        try:
+            self.store.create(kind="kind-0", queue="fast", params={}, models=[*self.trained, "vae-gone"])
+            raise AssertionError("a job was taken though its model is gone")
+        except NotFound as error:
+            assert error.details == {"model": "vae-gone"}
+
+    @precondition(lambda self: self.trained)
+    @rule(number=picks)
+    def delete_model(self, number: int) -> None:
+        model = list(self.trained)[number % len(self.trained)]
+        try:
+            self.store.delete_model(model)
+            assert self.users(model) == set()
+            del self.trained[model]
+        except Conflict as error:
+            assert self.users(model) >= set(error.details["jobs"]) > set()
+
+    def users(self, model: str) -> set[str]:
+        """The unfinished jobs that use a model."""
+        return {job.id for job in self.jobs.values() if model in job.models and job.place != "done"}
+
+    @precondition(lambda self: self.jobs)
+    @rule(number=picks, late=st.booleans())
+    def checkpoint(self, number: int, late: bool) -> None:
+        job, sha = self.pick(number), self.new_sha()
+        expected = "lost"
+        if not late and job.place == "leases":
+            expected, job.checkpoint, job.fruitful = job.status, sha, job.attempt
+        assert self.store.keep_checkpoint(job.id, job.fence - late, {"step": 1, "sha256": sha}) == expected
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
@@ -107,7 +157,7 @@ class Walk(RuleBasedStateMachine):
                 job.close("canceled")
             else:
                 job.move("queued", "queue:fast")
-                job.attempt -= 1
+                job.attempt -= job.fruitful != job.attempt
         elif what == "renew" and held:
             job.due = False
         arguments: Any = ("progress", {"step": 1}) if what == "report" else ()
@@ -118,14 +168,17 @@ class Walk(RuleBasedStateMachine):
     def finish(self, number: int, late: bool, status: str) -> None:
         job = self.pick(number)
         fence = job.fence - late
+        sha, model = self.new_sha(), f"vae-{self.made:012x}"
         if not late and job.place == "leases":
+            self.trained |= {model: sha} if (job.status, status) == ("running", "succeeded") else {}
             job.close("canceled" if job.status == "canceling" else status)
             job.finished_by = fence
             expected = job.status
         else:
             expected = job.status if job.finished_by == fence else "lost"
-        outputs = [{"index": 0, "sha256": "c" * 64}]
-        assert self.store.finish(job.id, fence, status, outputs=outputs, metrics={"run_ms": 1}) == expected
+        outputs, card = [{"index": 0, "sha256": OUTPUT}], {"id": model, "files": {"model.safetensors": sha}}
+        ended = self.store.finish(job.id, fence, status, outputs=outputs, metrics={"run_ms": 1}, model=card)
+        assert ended == expected
 
     @precondition(lambda self: self.jobs)
     @rule(number=picks)
@@ -178,7 +231,7 @@ class Walk(RuleBasedStateMachine):
         for job in [job for job in self.jobs.values() if job.place == "leases" and job.due]:
             if job.status == "canceling":
                 job.close("canceled")
-            elif job.attempt >= MAX_ATTEMPTS:
+            elif job.attempt - job.fruitful >= MAX_ATTEMPTS:
                 job.close("failed")
             else:
                 job.move("queued", "delayed")
@@ -207,11 +260,28 @@ class Walk(RuleBasedStateMachine):
                 assert ids == {job.id for job in jobs if job.kind == index.removeprefix("jobs:kind:")}
 
     @invariant()
+    def every_object_is_named_by_those_who_use_it_and_every_model_by_its_jobs(self) -> None:
+        client = self.store.client
+        expected: dict[str, set[str]] = {sha: {f"model:{model}"} for model, sha in self.trained.items()}
+        for job in self.jobs.values():
+            for sha in [
+                *([job.checkpoint] if job.checkpoint else []),
+                *([OUTPUT] if job.status == "succeeded" else []),
+            ]:
+                expected.setdefault(sha, set()).add(job.id)
+        refs = {key: set(client.zrange(key, 0, -1)) for key in client.keys(f"{PREFIX}refs:*")}  # type: ignore[arg-type,union-attr]
+        assert refs == {f"{PREFIX}refs:{sha}": who for sha, who in expected.items()}
+        uses = {key: client.smembers(key) for key in client.keys(f"{PREFIX}uses:*")}  # type: ignore[union-attr]
+        assert uses == {f"{PREFIX}uses:{model}": self.users(model) for model in self.trained if self.users(model)}
+        assert {model.card["id"] for model in self.store.models()} == set(self.trained)
+
+    @invariant()
     def every_record_is_as_the_model_says_and_the_end_is_the_end(self) -> None:
         for job in self.jobs.values():
             record = self.store.get(job.id)
             assert (record.status, record.attempt, record.fence) == (job.status, job.attempt, job.fence)
             assert bool(record.outputs) == (job.status == "succeeded")
+            assert (record.checkpoint or {}).get("sha256") == job.checkpoint
             assert (record.finished_at is not None) == record.finished
             if record.status in TERMINAL:
                 assert self.ended.setdefault(job.id, record.status) == record.status

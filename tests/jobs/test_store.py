@@ -22,7 +22,9 @@ from tests.stack import Stack
 
 PNG = "a" * 64
 OTHER_PNG = "b" * 64
+ZIP = "d" * 64
 OUTPUT = {"index": 0, "sha256": "c" * 64}
+CARD: dict[str, Any] = {"id": "vae-0123456789ab", "files": {"model.safetensors": PNG}}
 
 
 def make(store: JobStore, **given: Any) -> str:
@@ -669,3 +671,144 @@ def test_output_shared_by_two_jobs_goes_with_the_last(store: JobStore) -> None:
     assert store.condemn() == []
     store.delete(second)
     assert store.condemn() == [OUTPUT["sha256"]]
+
+
+def test_archive_is_kept_like_an_image_and_is_none(store: JobStore) -> None:
+    brief = with_settings(store, hold_s=0, image_ttl_s=0.2)
+    brief.hold(ZIP)
+    brief.put_archive(ZIP, {"n_files": 3})
+    assert brief.get_archive(ZIP)[0] == {"n_files": 3}
+    refused(NotFound, "image_not_found", brief.get_image, ZIP)
+    job_id = make(brief, archives=[ZIP])
+    time.sleep(0.22)
+    error = refused(NotFound, "archive_not_found", brief.get_archive, ZIP)
+    assert error.details == {"archive": f"zip_{ZIP}"}
+    assert brief.condemn() == []
+    brief.cancel(job_id)
+    brief.delete(job_id)
+    assert brief.condemn() == [ZIP]
+    refused(NotFound, "archive_not_found", make, store, archives=[ZIP])
+
+
+# Checkpoints and trained models.
+
+
+def keep(store: JobStore, job: Record, sha: str) -> str:
+    """Store a checkpoint in the job's name and note it."""
+    assert store.hold(sha, job.id)
+    return store.keep_checkpoint(job.id, job.fence, {"step": 5, "sha256": sha, "size_bytes": 7})
+
+
+def test_only_the_newest_checkpoint_is_kept_and_the_one_before_goes_at_once(store: JobStore) -> None:
+    make(store)
+    job = take(store)
+    assert keep(store, job, PNG) == "running"
+    assert keep(store, job, PNG) == "running", "asked again after a lost answer"
+    assert store.condemn() == []
+    assert keep(store, job, OTHER_PNG) == "running"
+    assert store.condemn() == [PNG], "its hold was the job's own, and not of an hour"
+    assert store.get(job.id).checkpoint == {"step": 5, "sha256": OTHER_PNG, "size_bytes": 7}
+
+
+def test_checkpoint_of_an_old_lease_is_refused_and_its_object_let_go(store: JobStore) -> None:
+    make(store)
+    stale = take(store)
+    pass_by(store, "leases", stale.id)
+    store.sweep()
+    assert keep(with_settings(store, hold_s=0), stale, PNG) == "lost"
+    assert store.get(stale.id).checkpoint is None
+    assert store.condemn() == [PNG]
+
+
+@pytest.mark.parametrize("status", ["failed", "canceled"])
+def test_retry_goes_on_from_the_checkpoint_which_outlives_the_first_job(store: JobStore, status: str) -> None:
+    first = make(store)
+    job = take(store)
+    keep(store, job, PNG)
+    end(store, job, status)
+    again = make(store, retry_of=first)
+    assert store.get(again).checkpoint == store.get(first).checkpoint
+    store.delete(first)
+    assert store.condemn() == []
+    assert take(store).checkpoint is not None
+    store.cancel(again)
+    pass_by(store, "leases", again)
+    store.sweep()
+    store.delete(again)
+    assert store.condemn() == [PNG]
+
+
+def test_checkpoint_goes_with_success_and_a_retry_begins_anew(store: JobStore) -> None:
+    first = make(store)
+    job = take(store)
+    keep(store, job, PNG)
+    end(store, job)
+    assert store.get(first).checkpoint is None
+    assert store.condemn() == [PNG]
+    assert store.get(make(store, retry_of=first)).checkpoint is None
+
+
+def test_attempts_that_leave_a_checkpoint_are_not_among_those_that_end_a_job(store: JobStore) -> None:
+    quick = with_settings(store, retry_delay_s=0, max_attempts=2)
+    job_id = make(store)
+    for sha in ("1", "2", "3", "4", "5"):
+        job = take(store)
+        keep(store, job, sha * 64)
+        pass_by(store, "leases", job_id)
+        quick.sweep()
+        assert quick.get(job_id).status == "queued"
+    for expected in ("queued", "failed"):
+        take(store)
+        pass_by(store, "leases", job_id)
+        quick.sweep()
+        assert quick.get(job_id).status == expected
+    error = quick.get(job_id).error
+    assert error is not None and error["details"] == {"attempts": 2}
+    assert quick.get(job_id).attempt == 7
+
+
+def test_model_comes_with_the_success_of_its_job_and_from_its_own_lease_only(store: JobStore) -> None:
+    make(store)
+    stale = take(store)
+    pass_by(store, "leases", stale.id)
+    with_settings(store, retry_delay_s=0).sweep()
+    job = take(store)
+    assert end(store, stale, model=CARD) == "lost"
+    assert end(store, job, "failed", model=CARD) == "failed"
+    assert store.models() == []
+    canceled = make(store)
+    job = take(store)
+    store.cancel(canceled)
+    assert end(store, job, model=CARD) == "canceled"
+    assert store.models() == []
+    refused(NotFound, "model_not_found", store.model, CARD["id"])
+
+    done = make(store)
+    job = take(store)
+    assert end(store, job, model=CARD) == "succeeded"
+    store.delete_model(CARD["id"])
+    assert end(store, job, model=CARD) == "succeeded", "asked again: nothing comes back to life"
+    assert store.models() == []
+    assert done != canceled
+
+
+def test_model_keeps_its_files_and_is_kept_by_the_jobs_that_use_it(store: JobStore) -> None:
+    gone = with_settings(store, hold_s=0)
+    trained_by = make(store)
+    gone.hold(PNG)
+    end(store, take(store), model=CARD)
+    assert store.condemn() == []
+    model = store.model(CARD["id"])
+    assert (model.card, model.trained_by) == (CARD, trained_by)
+
+    queued, running = make(store, models=[CARD["id"]], priority=-1), make(store, models=[CARD["id"]])
+    job = take(store)
+    error = refused(Conflict, "model_in_use", store.delete_model, CARD["id"])
+    assert error.details == {"model": CARD["id"], "jobs": sorted([queued, running])}
+    end(store, job, "failed")
+    store.cancel(queued)
+    store.delete(trained_by)
+    store.delete_model(CARD["id"])
+    assert store.condemn() == [PNG]
+    refused(NotFound, "model_not_found", store.delete_model, CARD["id"])
+    refused(NotFound, "model_not_found", make, store, models=[CARD["id"]])

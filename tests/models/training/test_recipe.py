@@ -41,9 +41,7 @@ def test_files_that_do_not_fit_the_card_are_refused(tmp_path: Path) -> None:
     command(gan.RECIPE, [*TINY, "--id", "tiny", "--out", str(tmp_path)])
     written = json.loads((tmp_path / "tiny/card.json").read_text())
     other = Card(**{**written, "architecture": {**written["architecture"], "latent_dim": 9}})
-    with pytest.raises(
-        WeightsError, match=r"Model tiny cannot be loaded: .*layers\.0\.weight has an"
-    ):
+    with pytest.raises(WeightsError, match=r"Model tiny cannot be loaded: .*layers\.0\.weight has an"):
         load_model(other, tmp_path)
     (tmp_path / "tiny" / WEIGHTS).write_bytes(b"{}")
     with pytest.raises(WeightsError, match="sha256 differs"):

@@ -1,0 +1,165 @@
+"""POST /v1/generations."""
+
+from base64 import b64encode
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Response
+
+import jobs.schemas
+from api.images import resolve_images
+from api.service import Service
+from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
+from jobs.errors import BadInput, Unavailable
+from jobs.generation import (
+    KIND,
+    MODES,
+    Arithmetic,
+    Generation,
+    GenerationParams,
+    fitted,
+    images_of,
+    with_images,
+)
+from jobs.schemas import Job
+
+router = APIRouter(tags=["generation"])
+Card = dict[str, Any]
+
+
+def _picture(name: str) -> str:
+    return "data:image/webp;base64," + b64encode((Path(__file__).parent / "examples" / name).read_bytes()).decode()
+
+
+# Drawn by models/data, of no training set: the examples run as they stand on a fresh installation.
+AVATAR, SMILEY, WINK = _picture("avatar.webp"), _picture("smiley.webp"), _picture("wink.webp")
+EXAMPLES: dict[str, Any] = {
+    "sample": {
+        "summary": "Four faces",
+        "value": {"model": "dcgan-avatars", "n": 4, "seed": 7},
+    },
+    "sample by diffusion": {
+        "summary": "Digits out of noise, by seeds",
+        "value": {
+            "model": "ddpm-digits",
+            "seeds": [1, 2, 3],
+            "num_inference_steps": 20,
+            "scheduler": "dpm-solver++",
+        },
+    },
+    "reconstruct": {
+        "summary": "A picture through an encoder and back",
+        "value": {"mode": "reconstruct", "model": "vae-smileys", "images": [SMILEY, WINK]},
+    },
+    "interpolate": {
+        "summary": "From one picture to another, and on to a seed",
+        "value": {"mode": "interpolate", "model": "vae-smileys", "between": [SMILEY, WINK, 3], "steps": 6},
+    },
+    "manifold": {
+        "summary": "All that a model of two dimensions knows, on one page",
+        "value": {"mode": "traverse", "model": "vae-fashion-mnist-2", "steps": 15},
+    },
+    "traverse": {
+        "summary": "One latent dimension at a time",
+        "value": {"mode": "traverse", "model": "gan-digits-8", "start": 5, "dimensions": [0, 3, 7], "extent": 2},
+    },
+    "arithmetic": {
+        "summary": "Man with glasses - man + woman = ?",
+        "value": {
+            "mode": "arithmetic",
+            "model": "dcgan-avatars",
+            "terms": [
+                {"sign": "+", "with": ["glasses"], "without": ["woman"]},
+                {"sign": "-", "without": ["woman", "glasses"]},
+                {"sign": "+", "with": ["woman"], "without": ["glasses"]},
+            ],
+            "n": 3,
+        },
+    },
+    "translate": {
+        "summary": "Put glasses on",
+        "value": {"mode": "translate", "model": "cyclegan-avatars-glasses", "images": [AVATAR]},
+    },
+    "denoise-steps": {
+        "summary": "How a picture comes out of noise",
+        "value": {"mode": "denoise-steps", "model": "ddpm-digits", "num_inference_steps": 20, "shown": 6, "seed": 2},
+    },
+}
+
+
+@router.post(
+    "/v1/generations",
+    status_code=202,
+    response_model=Job,
+    summary="Make pictures with a trained model",
+    responses=SUBMIT_RESPONSES,
+)
+async def create_generation(
+    params: Annotated[GenerationParams, Body(openapi_examples=EXAMPLES)], submission: SubmissionDep
+) -> Response:
+    """What a model can do depends on its architecture.
+
+    VAE and DCGAN: `sample`, `reconstruct`, `interpolate`, `traverse`, `arithmetic`; the GAN of perceptrons the same
+    without pictures, having no encoder; diffusion models: `sample`, `interpolate`, `denoise-steps`; CycleGAN:
+    `translate`.
+    """
+    return await submit(
+        submission,
+        kind=KIND,
+        # Only what a diffusion model makes has a scheduler once it is resolved.
+        queue=lambda resolved: "gpu" if getattr(resolved, "scheduler", None) else "fast",
+        params=params,
+        resolve=lambda service: _resolve(service, params),
+    )
+
+
+def _resolve(service: Service, params: Generation) -> jobs.schemas.Request:
+    """The parameters with the model's defaults filled in, the classifier chosen and every image stored."""
+    cards = _cards(service)
+    model = _model(cards, params)
+    questions: list[list[str]] = []
+    if isinstance(params, Arithmetic):
+        classifier = _classifier(cards, params, model)
+        params = params.model_copy(update={"classifier": classifier["id"] if classifier else None})
+        questions = classifier["architecture"]["questions"] if classifier else []
+    params = fitted(params, model["architecture"], questions)
+    return with_images(params, resolve_images(service, images_of(params), check=lambda sizes: None))
+
+
+def _cards(service: Service) -> dict[str, Card]:
+    """The cards of all models the workers know and of all trained here, by id."""
+    # Workers that are away for the moment count: the job waits for them.
+    workers = service.jobs.workers(silence_s=86400)
+    if not workers:
+        raise Unavailable("no_worker", "No worker that could generate has ever reported; try again shortly.")
+    shipped = [card for facts in workers.values() for card in facts["cards"]]
+    return {card["id"]: card for card in (*shipped, *(model.card for model in service.jobs.models()))}
+
+
+def _model(cards: dict[str, Card], params: Generation) -> Card:
+    """The card of the model asked for, which can do the mode."""
+    modes = {name: MODES.get(card["architecture"].get("name"), ()) for name, card in sorted(cards.items())}
+    usable = [name for name, known in modes.items() if known]
+    if params.model not in usable:
+        message = f"model: No model that generates is called {params.model!r}; there are {', '.join(usable) or 'none'}."
+        raise BadInput("unknown_model", message, field="model", allowed=usable)
+    if params.mode not in modes[params.model]:
+        able = [name for name in usable if params.mode in modes[name]]
+        message = f"mode: Model {params.model} cannot do {params.mode!r}; {', '.join(able) or 'none here'} can."
+        raise BadInput("mode_not_supported", message, field="mode", models=able, allowed=modes[params.model])
+    return cards[params.model]
+
+
+def _classifier(cards: dict[str, Card], params: Arithmetic, model: Card) -> Card | None:
+    """The classifier asked for, or the one of the model's own pictures; None where there is none."""
+    fitting = {
+        name: card
+        for name, card in sorted(cards.items())
+        if card["task"] == "classification" and card["source"]["data"] == model["source"]["data"]
+    }
+    if params.classifier and params.classifier not in fitting:
+        allowed = list(fitting)
+        message = f"classifier: For {params.model} there are {', '.join(allowed) or 'none'}."
+        raise BadInput("unknown_model", message, field="classifier", allowed=allowed)
+    name = params.classifier or next(iter(fitting), None)
+    return fitting[name] if name else None

@@ -1,0 +1,77 @@
+"""Writes the table and the sheet of docs/techniques.md: `python examples/techniques.py`.
+
+The figures are those on the cards, which `python -m models.evaluate --write` measures.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.build import load_model
+from models.catalogue import Card, cards, folder_of
+from models.data.named import named_dataset
+from models.diffusion.unconditional import Ddpm, sample
+from models.generative.gan import Generator
+from models.generative.vae import Vae
+from models.grids import labelled_grid
+from models.tensors import autocast, to_pixels
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+DATA, SHOWN = "fashion-mnist", 12
+MODELS = {
+    "VAE, 2": "vae-fashion-mnist-2",
+    "VAE, 4": "vae-fashion-mnist-4",
+    "VAE, 8": "vae-fashion-mnist-8",
+    "GAN, 2": "gan-fashion-mnist-2",
+    "GAN, 4": "gan-fashion-mnist-4",
+    "GAN, 8": "gan-fashion-mnist-8",
+    "DDPM": "ddpm-fashion-mnist",
+}
+
+
+def main() -> None:
+    """One row of pictures and one line of the table for each model of the set."""
+    known = {title: cards()[model_id] for title, model_id in MODELS.items() if model_id in cards()}
+    rows = {"real": named_dataset(DATA, "test", SHOWN).images}
+    rows |= {title: drawn(card) for title, card in known.items()}
+    grid = labelled_grid(np.stack(list(rows.values())).repeat(3, axis=-1), list(rows), [""] * SHOWN)
+    Image.fromarray(grid).save(IMAGES / "techniques.jpg", quality=85)
+    print("| model | Frechet distance | density | coverage | training | parameters' size | pictures a second |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for title, card in known.items():
+        print(line(title, card))
+
+
+def drawn(card: Card) -> NDArray[np.uint8]:
+    """Pictures of seeds 0 to SHOWN, (n, h, w, channels), none chosen."""
+    model = load_model(card)
+    if isinstance(model, Ddpm):
+        with autocast(torch.device("cpu")):
+            return to_pixels(sample(model, model.noise(range(SHOWN))))
+    assert isinstance(model, Vae | Generator)
+    z = torch.randn(SHOWN, model.latent_dim, generator=torch.Generator().manual_seed(0))
+    return to_pixels(model.decode(z))
+
+
+def line(title: str, card: Card) -> str:
+    """A model's line of the table; a diffusion model's figures are those of DDIM at 50 steps."""
+    figures: dict[str, Any] = card.quality.get("ddim-50") or card.quality["sample"]
+    size = sum((folder_of(card) / name).stat().st_size for name in card.files) / 1e6
+    columns = [
+        f"{title} (`{card.id}`)",
+        f"{figures['frechet']:.1f} (real: {card.quality['frechet_real']:.1f})",
+        f"{figures['density']:.2f}",
+        f"{figures['coverage']:.2f} (real: {card.quality['coverage_real']:.2f})",
+        f"{card.training['seconds'] / 60:.0f} min",
+        f"{size:.1f} MB",
+        f"{figures['pictures_per_second']:,.0f}",
+    ]
+    return "| " + " | ".join(columns) + " |"
+
+
+if __name__ == "__main__":
+    main()

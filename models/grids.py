@@ -1,0 +1,53 @@
+"""Pictures side by side with titles, as figures are shown."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from models.data.dataset import contact_sheet
+
+Pixels = NDArray[np.uint8]
+READABLE, GAP, FONT_SIZE = 96, 4, 12  # pixels
+_FONT = ImageFont.load_default(FONT_SIZE)
+
+
+def readable_scale(side: int) -> int:
+    """How many times a picture is enlarged to have at least `READABLE` pixels a side."""
+    return max(1, math.ceil(READABLE / side))
+
+
+def sheet(pictures: Pixels, captions: Sequence[str] = ()) -> Pixels:
+    """Pictures (n, h, w, 3) in a near square, enlarged, each with its caption below; (height, width, 3)."""
+    columns = math.ceil(len(pictures) ** 0.5)
+    return np.asarray(contact_sheet(pictures, columns, captions, readable_scale(pictures.shape[2])))
+
+
+def labelled_grid(pictures: Pixels, row_titles: Sequence[str], column_titles: Sequence[str]) -> Pixels:
+    """Pictures (rows, columns, h, w, 3), enlarged, with titles on the left and on top; (height, width, 3)."""
+    rows, columns, height, width, _ = pictures.shape
+    scale = readable_scale(width)
+    left, top = _extent(row_titles)[0] + 2 * GAP, _extent(column_titles)[1] + 2 * GAP
+    across = max(width * scale, _extent(column_titles)[0]) + GAP
+    down = max(height * scale, _extent(row_titles)[1]) + GAP
+    canvas = Image.new("RGB", (left + columns * across, top + rows * down), "white")
+    pen = ImageDraw.Draw(canvas)
+    for row, title in enumerate(row_titles):
+        middle = top + row * down + height * scale // 2
+        pen.multiline_text((GAP, middle), title, "black", _FONT, anchor="lm")
+    for column, title in enumerate(column_titles):
+        middle = left + column * across + width * scale // 2
+        pen.multiline_text((middle, top - GAP), title, "black", _FONT, anchor="md", align="center")
+    for row, column in np.ndindex(rows, columns):
+        large = pictures[row, column].repeat(scale, axis=0).repeat(scale, axis=1)
+        canvas.paste(Image.fromarray(large), (left + column * across, top + row * down))
+    return np.asarray(canvas)
+
+
+def _extent(titles: Sequence[str]) -> tuple[int, int]:
+    """The width of the widest title and the height of the highest; titles may have several lines."""
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    boxes = [pen.multiline_textbbox((0, 0), title, _FONT) for title in titles]
+    return max(math.ceil(box[2]) for box in boxes), max(math.ceil(box[3]) for box in boxes)

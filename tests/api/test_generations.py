@@ -1,0 +1,285 @@
+"""What the API makes of a generation, with the cards of workers in Redis and no worker at all."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from api.generations import EXAMPLES, SMILEY, WINK
+from tests.api.conftest import data_url, picture, stored
+from tests.stack import Stack
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "vae-2": {"name": "mlp-vae", "image_size": 28, "channels": 1, "latent_dim": 2},
+    "vae-faces": {"name": "conv-vae", "image_size": 64, "channels": 3, "latent_dim": 32},
+    "gan-8": {"name": "mlp-gan", "image_size": 16, "channels": 1, "latent_dim": 8},
+    "dcgan-faces": {"name": "dcgan", "image_size": 64, "channels": 3, "latent_dim": 64},
+    "ddpm-small": {"name": "ddpm", "image_size": 16, "channels": 1},
+    "cyclegan-hats": {"name": "cyclegan", "image_size": 64, "channels": 3, "kinds": ["no hat", "hat"]},
+    "classifier-faces": {"name": "classifier", "channels": 3, "questions": [["no hat", "hat"], ["no red", "red"]]},
+    "classifier-other": {"name": "classifier", "channels": 3, "questions": [["no cat", "cat"]]},
+    "vgg16": {},
+}
+USABLE = ["cyclegan-hats", "dcgan-faces", "ddpm-small", "gan-8", "vae-2", "vae-faces"]
+HAT = {"sign": "+", "with": ["hat"]}
+
+
+def card(model_id: str) -> dict[str, Any]:
+    is_classifier = model_id.startswith("classifier")
+    return {
+        "id": model_id,
+        "task": "classification" if is_classifier else "generation",
+        "title": model_id,
+        "description": "",
+        "licence": "MIT",
+        "source": {"kind": "trained", "data": model_id.partition("-")[2]},
+        "files": {"model.safetensors": "0" * 64},
+        "fetch_command": None,
+        "architecture": ARCHITECTURES[model_id],
+    }
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Valkey and the API."""
+    made = Stack(tmp_path_factory.mktemp("generations"))
+    made.start_valkey()
+    made.start_api("api.main:app")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def known(stack: Stack) -> Stack:
+    """A worker has told what it knows."""
+    facts = {"queues": ["fast", "gpu"], "cards": [card(name) for name in ARCHITECTURES], "installed": []}
+    stack.jobs.beat("away@test", facts)
+    return stack
+
+
+def post(stack: Stack, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+    return stack.client.post("/v1/generations", json=body, headers=headers)
+
+
+def accepted(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 202, answer.text
+    return dict(answer.json()["params"])
+
+
+def test_before_any_worker_has_reported(stack: Stack) -> None:
+    answer = post(stack, model="vae-2")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_worker")
+    assert answer.headers["retry-after"]
+
+
+@pytest.mark.parametrize(
+    ("body", "filled", "queue"),
+    [
+        ({"model": "vae-2"}, {"mode": "sample", "n": 4, "seeds": None, "scheduler": None}, "fast"),
+        ({"model": "gan-8", "seeds": [3, 1]}, {"n": None, "seeds": [3, 1]}, "fast"),
+        (
+            {"model": "ddpm-small", "n": 2},
+            {"n": 2, "num_inference_steps": 50, "scheduler": "ddim"},
+            "gpu",
+        ),
+        ({"model": "ddpm-small", "scheduler": "ddpm"}, {"num_inference_steps": 50, "scheduler": "ddpm"}, "gpu"),
+        (
+            {"model": "ddpm-small", "mode": "interpolate", "between": [1, 2]},
+            {"num_inference_steps": 50, "scheduler": "ddim", "steps": 8},
+            "gpu",
+        ),
+        ({"model": "ddpm-small", "mode": "denoise-steps"}, {"num_inference_steps": 50, "shown": 8}, "gpu"),
+        ({"model": "vae-2", "mode": "traverse"}, {"start": "mean", "dimensions": None, "extent": 2.5}, "fast"),
+        (
+            {"model": "dcgan-faces", "mode": "arithmetic", "terms": [HAT]},
+            {"terms": [{**HAT, "without": []}], "n": 8, "averaged": 16, "classifier": "classifier-faces"},
+            "fast",
+        ),
+        (
+            {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "-", "z": [1, 2]}]},
+            {"terms": [{"sign": "-", "z": [1.0, 2.0]}], "n": None, "classifier": None},
+            "fast",
+        ),
+    ],
+)
+def test_what_is_resolved_and_where_it_is_queued(
+    known: Stack, body: dict[str, Any], filled: dict[str, Any], queue: str
+) -> None:
+    answer = post(known, **body)
+    params = accepted(answer)
+    assert {name: params[name] for name in filled} == filled
+    assert isinstance(params["seed"], int)
+    assert known.jobs.get(answer.json()["id"]).queue == queue
+
+
+@pytest.mark.parametrize(
+    ("body", "ids"),
+    [
+        ({"model": "vae-faces", "mode": "reconstruct", "images": [SMILEY, WINK]}, lambda p: p["images"]),
+        ({"model": "cyclegan-hats", "mode": "translate", "images": [SMILEY]}, lambda p: p["images"]),
+        ({"model": "vae-faces", "mode": "interpolate", "between": [SMILEY, 3]}, lambda p: p["between"][:1]),
+        ({"model": "dcgan-faces", "mode": "traverse", "start": WINK}, lambda p: [p["start"]]),
+        (
+            {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+", "image": WINK}]},
+            lambda p: [p["terms"][0]["image"]],
+        ),
+    ],
+)
+def test_images_become_uploads(known: Stack, body: dict[str, Any], ids: Any) -> None:
+    found = ids(accepted(post(known, **body)))
+    assert found and all(known.client.get(f"/v1/images/{image}").status_code == 200 for image in found)
+
+
+SEEDS = {"model": "gan-8", "mode": "interpolate"}
+REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "unknown model": (
+        {"model": "vae-99"},
+        "unknown_model",
+        f"model: No model that generates is called 'vae-99'; there are {', '.join(USABLE)}.",
+    ),
+    "model that generates nothing": (
+        {"model": "vgg16"},
+        "unknown_model",
+        f"model: No model that generates is called 'vgg16'; there are {', '.join(USABLE)}.",
+    ),
+    "mode of another architecture": (
+        {"model": "vae-2", "mode": "translate", "images": [SMILEY]},
+        "mode_not_supported",
+        "mode: Model vae-2 cannot do 'translate'; cyclegan-hats can.",
+    ),
+    "mode a GAN of perceptrons lacks": (
+        {"model": "gan-8", "mode": "reconstruct", "images": [SMILEY]},
+        "mode_not_supported",
+        "mode: Model gan-8 cannot do 'reconstruct'; dcgan-faces, vae-2, vae-faces can.",
+    ),
+    "picture without an encoder": (
+        SEEDS | {"between": [1, SMILEY]},
+        "model_mismatch",
+        "between.1: Model gan-8 has no encoder: it takes seeds, no pictures.",
+    ),
+    "steps of no diffusion": (
+        {"model": "vae-2", "num_inference_steps": 5},
+        "model_mismatch",
+        "num_inference_steps: Model vae-2 is no diffusion model and does not use it.",
+    ),
+    "dimension past the last": (
+        {"model": "vae-2", "mode": "traverse", "dimensions": [2]},
+        "model_mismatch",
+        "dimensions.0: Model vae-2 has 2 dimensions, 0 to 1.",
+    ),
+    "short z": (
+        {"model": "gan-8", "mode": "arithmetic", "terms": [{"sign": "+", "z": [1]}]},
+        "model_mismatch",
+        "terms.0.z: Model gan-8 has a z of 8 values, not 1.",
+    ),
+    "unknown attribute": (
+        {"model": "dcgan-faces", "mode": "arithmetic", "terms": [HAT, {"sign": "-", "without": ["cat"]}]},
+        "unknown_attribute",
+        "terms.1.without: There is no attribute 'cat'; there are hat, red.",
+    ),
+    "no classifier": (
+        {"model": "gan-8", "mode": "arithmetic", "terms": [HAT]},
+        "model_mismatch",
+        "terms.0: Model gan-8 has no classifier of its pictures, so that none can tell attributes.",
+    ),
+    "classifier of other pictures": (
+        {"model": "dcgan-faces", "mode": "arithmetic", "terms": [HAT], "classifier": "classifier-other"},
+        "unknown_model",
+        "classifier: For dcgan-faces there are classifier-faces.",
+    ),
+    "damaged picture among good ones": (
+        {"model": "vae-faces", "mode": "reconstruct", "images": [SMILEY, data_url(picture()[:-1000])]},
+        "image_truncated",
+        "images.1: The PNG file's image data is damaged or cut off.",
+    ),
+    "unknown mode": (
+        {"model": "vae-2", "mode": "dream"},
+        "invalid_request",
+        "mode: Input should be 'sample', 'reconstruct', 'interpolate', 'traverse', 'arithmetic', 'translate' "
+        "or 'denoise-steps'.",
+    ),
+    "no model": ({}, "invalid_request", "model: Field required."),
+    "model like a path": (
+        {"model": "../vae"},
+        "invalid_request",
+        "model: Input should be the id of a model: 2 to 80 of the characters a-z, 0-9, . and -.",
+    ),
+    "field of another mode": (
+        {"model": "vae-2", "images": [SMILEY]},
+        "invalid_request",
+        "images: There is no such field here, or the method or mode does not use it.",
+    ),
+    "n and seeds": (
+        {"model": "vae-2", "n": 2, "seeds": [1, 2]},
+        "invalid_request",
+        "seeds: Give `n` or `seeds`, not both.",
+    ),
+    "65 pictures": ({"model": "vae-2", "n": 65}, "invalid_request", "n: Input should be less than or equal to 64."),
+    "stochastic interpolation": (
+        {"model": "ddpm-small", "mode": "interpolate", "between": [1, 2], "scheduler": "ddpm"},
+        "invalid_request",
+        "scheduler: Input should be 'ddim' or 'dpm-solver++'.",
+    ),
+    "end of no sort": (
+        SEEDS | {"between": [1, {"seed": 2}]},
+        "invalid_request",
+        "between.1: Input should be an image or an integer seed.",
+    ),
+    "start of no sort": (
+        {"model": "vae-2", "mode": "traverse", "start": "middle"},
+        "invalid_request",
+        "start: Input should be 'mean', an image or an integer seed.",
+    ),
+    "empty term": (
+        {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+"}]},
+        "invalid_request",
+        "terms.0: Input should be an object with a `sign` and one of `image`, `seed`, `z`, or `with` and `without`.",
+    ),
+    "term of two sorts": (
+        {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+", "seed": 1, "with": ["hat"]}]},
+        "invalid_request",
+        "terms.0.with: There is no such field here, or the method or mode does not use it.",
+    ),
+    "draws that would be alike": (
+        {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+", "seed": 1}], "n": 4},
+        "invalid_request",
+        "n: Draws differ by the samples of attribute terms, and there is no such term.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_a_word_on_what_is_allowed(known: Stack, name: str) -> None:
+    body, code, message = REFUSED[name]
+    before = stored(known)
+    answer = post(known, **body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["message"]) == (422, code, message)
+    assert error["details"]["field"] == message.partition(": ")[0]
+    assert stored(known) == before
+
+
+def test_a_model_that_was_trained_here(known: Stack) -> None:
+    jobs, trained = known.jobs, card("vae-2") | {"id": "vae-0123456789ab"}
+    jobs.create(kind="training", queue="train", params={})
+    [record] = jobs.claim("train", worker="away@test")
+    jobs.finish(record.id, record.fence, "succeeded", metrics={}, model=trained)
+    assert accepted(post(known, model=trained["id"], mode="traverse"))["model"] == trained["id"]
+
+
+def test_the_same_key_gives_the_same_job(known: Stack) -> None:
+    headers = {"Idempotency-Key": "twice"}
+    first, second = (post(known, headers, model="vae-2") for _ in range(2))
+    assert first.json()["id"] == second.json()["id"]
+
+
+def test_jobs_are_listed_by_their_kind(known: Stack) -> None:
+    job = post(known, model="vae-2").json()
+    found = known.client.get("/v1/jobs", params={"kind": "generation", "limit": 1}).json()["jobs"]
+    assert [one["id"] for one in found] == [job["id"]]
+
+
+def test_an_example_for_every_mode() -> None:
+    modes = {example["value"].get("mode", "sample") for example in EXAMPLES.values()}
+    assert modes == {"sample", "reconstruct", "interpolate", "traverse", "arithmetic", "translate", "denoise-steps"}

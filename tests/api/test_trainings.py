@@ -1,0 +1,108 @@
+"""POST /v1/trainings and /v1/archives at the door, and the models that cannot be deleted."""
+
+import io
+import zipfile
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.conftest import picture, stored
+from tests.stack import Stack
+
+VAE: dict[str, Any] = {"recipe": "vae", "data": "digits"}
+NO_ARCHIVE = "zip_" + "0" * 64
+
+
+def zipped(n: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for index in range(n):
+            archive.writestr(f"cats/{index}.png", picture(seed=index))
+    return file.getvalue()
+
+
+def upload(stack: Stack, data: bytes) -> httpx.Response:
+    return stack.client.post("/v1/archives", files={"file": ("pictures.zip", data, "application/zip")})
+
+
+def error(answer: httpx.Response) -> tuple[int, str, str]:
+    found = answer.json()["error"]
+    return answer.status_code, found["code"], found["message"]
+
+
+def test_an_archive_is_stored_under_its_sha256_and_trained_on(stack: Stack) -> None:
+    data = zipped(20)
+    answer = upload(stack, data)
+    archive = answer.json()
+    assert answer.status_code == 201, answer.text
+    assert (archive["size_bytes"], archive["n_files"]) == (len(data), 20)
+    assert upload(stack, data).json()["id"] == archive["id"]
+    assert (stack.folder / "objects" / archive["id"].removeprefix("zip_")).read_bytes() == data
+    body = {"recipe": "gan", "data": archive["id"], "num_steps": 2, "batch_size": 4, "title": "Cats"}
+    job = stack.finished(stack.client.post("/v1/trainings", json=body).json()["id"])
+    assert (job["status"], job["params"]["image_size"]) == ("succeeded", 28), job["error"]
+    assert stack.client.get(f"/v1/models/{job['metrics']['model']}").json()["title"] == "Cats"
+    assert stack.client.get(f"/v1/images/img_{archive['id'][4:]}").status_code == 404, "it is no image"
+
+
+@pytest.mark.parametrize("data", [b"", b"no zip file", picture(), zipped(2)[:-8], zipped(0)])
+def test_what_is_no_zip_file_is_refused_and_leaves_nothing(stack: Stack, data: bytes) -> None:
+    before = stored(stack)
+    status, code, message = error(upload(stack, data))
+    assert (status, code) == (422, "archive_unreadable")
+    assert message.startswith("file: ")
+    assert stored(stack) == before
+
+
+def test_an_archive_may_be_larger_than_another_body_but_not_beyond_its_own_bound(stack: Stack) -> None:
+    """The bounds are 2 and 3 MB here."""
+    large = zipped(500)
+    assert 2_000_000 < len(large) < 3_000_000
+    assert upload(stack, large).status_code == 201
+    assert error(upload(stack, large + large))[:2] == (413, "body_too_large")
+    assert error(stack.client.post("/v1/images", files={"file": large}))[:2] == (413, "body_too_large")
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "code", "message"),
+    [
+        ({"data": NO_ARCHIVE}, 404, "archive_not_found", "data: No archive"),
+        ({"data": "cats"}, 422, "invalid_request", "data: Input should be digits, mnist, fashion-mnist, avatars"),
+        ({"recipe": "gan", "data": "flowers"}, 422, "invalid_request", "data: flowers is in colour"),
+        ({"recipe": "dcgan"}, 422, "invalid_request", "data: Recipe dcgan takes 64 x 64"),
+        ({"recipe": "cyclegan", "data": "avatars"}, 422, "invalid_request", "attribute: Field required"),
+        (
+            {"recipe": "cyclegan", "data": "smileys", "attribute": "glasses"},
+            *(422, "invalid_request", "attribute: smileys has these attributes: smiling, neutral"),
+        ),
+        ({"recipe": "clip"}, 422, "invalid_request", "recipe: Input should be 'vae', 'gan'"),
+        ({"limit": 20}, 422, "invalid_request", "limit: Input should be at least batch_size, which is 128"),
+        ({"num_steps": 0}, 422, "invalid_request", "num_steps: Input should be greater than or equal to 1"),
+        ({"base_channels": 8}, 422, "invalid_request", "base_channels: There is no such field here"),
+        ({"title": ""}, 422, "invalid_request", "title: String should have at least 1 character"),
+    ],
+)
+def test_bad_requests_name_the_field_and_what_is_allowed(
+    stack: Stack, changed: dict[str, Any], status: int, code: str, message: str
+) -> None:
+    before = stored(stack)
+    found = error(stack.client.post("/v1/trainings", json=VAE | changed))
+    assert found[:2] == (status, code)
+    assert found[2].startswith(message), found[2]
+    assert stored(stack) == before
+
+
+def test_recipe_is_required(stack: Stack) -> None:
+    assert error(stack.client.post("/v1/trainings", json={"data": "digits"}))[2].startswith("recipe: Input should be")
+
+
+def test_a_job_without_a_checkpoint_says_so(stack: Stack) -> None:
+    job = stack.finished(stack.submit()["id"])
+    assert job["checkpoint"] is None
+    assert error(stack.client.get(f"/v1/jobs/{job['id']}/checkpoint"))[:2] == (404, "checkpoint_not_found")
+
+
+def test_shipped_models_cannot_be_deleted(stack: Stack) -> None:
+    assert error(stack.client.delete("/v1/models/vgg16"))[:2] == (409, "model_not_deletable")
+    assert error(stack.client.delete("/v1/models/nothing"))[:2] == (404, "model_not_found")

@@ -1,0 +1,166 @@
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from jobs.errors import BadInput
+from jobs.generation import MODES, Generation, GenerationParams, attribute_names, fitted, images_of, with_images
+
+PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
+A, B = "img_" + "a" * 64, "img_" + "b" * 64
+QUESTIONS = [["no woman", "woman"], ["no glasses", "glasses"]]
+VAE = {"name": "conv-vae", "latent_dim": 4}
+GAN = {"name": "mlp-gan", "latent_dim": 4}
+DDPM = {"name": "ddpm"}
+CYCLEGAN = {"name": "cyclegan"}
+
+
+def parsed(**body: Any) -> Generation:
+    return PARAMS.validate_python({"model": "any", **body})
+
+
+def arithmetic(*terms: dict[str, Any], **more: Any) -> Generation:
+    return parsed(mode="arithmetic", terms=[{"sign": "+", **term} for term in terms], **more)
+
+
+WITH_IMAGES: dict[str, tuple[Generation, dict[str, str]]] = {
+    "reconstruct": (parsed(mode="reconstruct", images=[A, B]), {"images.0": A, "images.1": B}),
+    "translate": (parsed(mode="translate", images=[A]), {"images.0": A}),
+    "interpolate": (parsed(mode="interpolate", between=[3, A, 4]), {"between.1": A}),
+    "traverse": (parsed(mode="traverse", start=A), {"start": A}),
+    "arithmetic": (arithmetic({"seed": 1}, {"image": B}), {"terms.1.image": B}),
+    "no image": (parsed(mode="traverse"), {}),
+    "seeds": (parsed(mode="interpolate", between=[1, 2]), {}),
+}
+
+
+@pytest.mark.parametrize("name", WITH_IMAGES)
+def test_images_are_found_and_changed_in_their_places(name: str) -> None:
+    params, images = WITH_IMAGES[name]
+    assert images_of(params) == images
+    others = {field: "img_" + f"{i}" * 64 for i, field in enumerate(images)}
+    changed = with_images(params, others)
+    assert images_of(changed) == others
+    assert with_images(changed, images) == params
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"n": 2, "seeds": [1]}, "seeds"),
+        ({"seeds": [1, 1]}, "seeds"),
+        ({"mode": "traverse", "dimensions": [1, 1]}, "dimensions"),
+        ({"mode": "interpolate", "between": [1, True]}, "between"),
+        ({"mode": "interpolate", "between": [1]}, "between"),
+        ({"mode": "traverse", "start": "middle"}, "start"),
+        ({"mode": "arithmetic", "terms": [{"sign": "+"}]}, "terms"),
+        ({"mode": "arithmetic", "terms": [{"sign": "+", "seed": 1, "image": A}]}, "terms"),
+        ({"mode": "arithmetic", "terms": [{"sign": "+", "z": [float("nan")]}]}, "terms"),
+        ({"mode": "arithmetic", "terms": [{"sign": "+", "with": []}]}, "terms"),
+        ({"mode": "arithmetic", "terms": [{"sign": "+", "with": ["hat"], "without": ["hat"]}]}, "terms"),
+        ({"mode": "arithmetic", "terms": [{"sign": "+", "seed": 1}], "n": 2}, "n"),
+        ({"mode": "denoise-steps", "n": 2}, "n"),
+        ({"model": "../etc"}, "model"),
+    ],
+)
+def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        parsed(**body)
+    assert error.value.errors()[0]["loc"][1] == field
+
+
+@pytest.mark.parametrize(
+    ("params", "architecture", "message"),
+    [
+        (
+            parsed(num_inference_steps=5),
+            VAE,
+            "num_inference_steps: Model any is no diffusion model and does not use it.",
+        ),
+        (parsed(scheduler="ddim"), GAN, "scheduler: Model any is no diffusion model and does not use it."),
+        (parsed(mode="traverse", dimensions=[0, 4]), VAE, "dimensions.1: Model any has 4 dimensions, 0 to 3."),
+        (
+            parsed(mode="interpolate", between=[1, A]),
+            GAN,
+            "between.1: Model any has no encoder: it takes seeds, no pictures.",
+        ),
+        (
+            parsed(mode="interpolate", between=[A, 1]),
+            DDPM,
+            "between.0: Model any has no encoder: it takes seeds, no pictures.",
+        ),
+        (parsed(mode="traverse", start=A), GAN, "start: Model any has no encoder: it takes seeds, no pictures."),
+        (
+            arithmetic({"image": A}),
+            GAN,
+            "terms.0.image: Model any has no encoder: it takes seeds, no pictures.",
+        ),
+        (arithmetic({"z": [1, 2]}), VAE, "terms.0.z: Model any has a z of 4 values, not 2."),
+        (
+            arithmetic({"seed": 1}, {"with": ["hat"]}),
+            VAE,
+            "terms.1.with: There is no attribute 'hat'; there are woman, glasses.",
+        ),
+        (
+            arithmetic({"without": ["no woman"]}),
+            VAE,
+            "terms.0.without: There is no attribute 'no woman'; there are woman, glasses.",
+        ),
+    ],
+)
+def test_what_this_model_cannot_use_is_refused(params: Generation, architecture: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as error:
+        fitted(params, architecture, QUESTIONS)
+    assert error.value.message == message
+    assert error.value.details["field"] == message.partition(": ")[0]
+
+
+def test_attributes_need_a_classifier() -> None:
+    with pytest.raises(BadInput, match="no classifier"):
+        fitted(arithmetic({"with": ["woman"]}), VAE)
+
+
+@pytest.mark.parametrize(
+    ("params", "architecture", "filled"),
+    [
+        (parsed(), VAE, {"n": 4, "scheduler": None}),
+        (parsed(seeds=[5]), VAE, {"n": None, "seeds": [5]}),
+        (parsed(n=2), DDPM, {"n": 2, "num_inference_steps": 50, "scheduler": "ddim"}),
+        (parsed(mode="interpolate", between=[1, 2], num_inference_steps=9), DDPM, {"num_inference_steps": 9}),
+        (arithmetic({"with": ["woman"]}), VAE, {"n": 8, "averaged": 16}),
+        (arithmetic({"with": ["woman"]}, n=2), VAE, {"n": 2, "averaged": 16}),
+        (arithmetic({"seed": 2}), VAE, {"n": None, "averaged": None}),
+        (parsed(mode="translate", images=[A]), CYCLEGAN, {"direction": "a-to-b"}),
+    ],
+)
+def test_defaults_that_depend_on_the_model(
+    params: Generation, architecture: dict[str, Any], filled: dict[str, Any]
+) -> None:
+    resolved = fitted(params, architecture, QUESTIONS)
+    assert {name: getattr(resolved, name) for name in filled} == filled
+    stored = resolved.model_dump(mode="json")
+    assert PARAMS.validate_python(stored) == resolved, "what is stored is what a worker reads"
+    assert fitted(resolved, architecture, QUESTIONS) == resolved
+
+
+def test_names_of_attributes_and_of_labels() -> None:
+    assert attribute_names(QUESTIONS) == ["woman", "glasses"]
+    assert attribute_names([["Trouser", "Coat", "Bag"]]) == ["Trouser", "Coat", "Bag"]
+    assert attribute_names([["cat", "dog"]]) == ["cat", "dog"]
+    assert attribute_names([]) == []
+
+
+def test_every_mode_is_some_architectures() -> None:
+    modes = {mode for known in MODES.values() for mode in known}
+    assert {parsed(**body).mode for body in BODIES} == modes
+
+
+BODIES: list[dict[str, Any]] = [
+    {},
+    {"mode": "reconstruct", "images": [A]},
+    {"mode": "interpolate", "between": [1, 2]},
+    {"mode": "traverse"},
+    {"mode": "arithmetic", "terms": [{"sign": "-", "seed": 1}]},
+    {"mode": "translate", "images": [A]},
+    {"mode": "denoise-steps"},
+]

@@ -1,0 +1,146 @@
+"""Held to what can be worked out on paper."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.generative.classifier import Classifier
+from models.generative.gan import mlp_generator
+from models.generative.latents import (
+    BATCH,
+    MOST,
+    AttributesNotFoundError,
+    attribute_arithmetic,
+    combined,
+    manifold,
+    manifold_values,
+    matching_means,
+    meets,
+    path,
+    prior,
+    slerp,
+    traversal,
+)
+
+
+def test_a_seed_is_the_same_vector_alone_and_among_others() -> None:
+    assert torch.equal(prior([1, 2, 3], 5)[1], prior([2], 5)[0])
+    drawn = prior(range(4000), 2)
+    assert torch.allclose(drawn.mean(0), torch.zeros(2), atol=0.05)
+    assert torch.allclose(drawn.std(0), torch.ones(2), atol=0.05)
+
+
+def test_slerp_goes_along_the_circle_in_equal_angles() -> None:
+    found = slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), torch.linspace(0, 1, 4))
+    angles = [0, 30, 60, 90]
+    wanted = [[math.cos(math.radians(a)), math.sin(math.radians(a))] for a in angles]
+    assert torch.allclose(found, torch.tensor(wanted), atol=1e-6)
+
+
+def test_slerp_has_the_given_ends_whatever_their_lengths() -> None:
+    a, b = torch.tensor([3.0, 0.0, 1.0]), torch.tensor([0.0, -0.5, 0.2])
+    found = slerp(a, b, torch.tensor([0.0, 1.0]))
+    assert torch.allclose(found, torch.stack([a, b]), atol=1e-6)
+
+
+@pytest.mark.parametrize("b", [[2.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 0.0]])
+def test_slerp_of_vectors_on_one_line_is_straight(b: list[float]) -> None:
+    a = torch.tensor([1.0, 0.0])
+    middle = slerp(a, torch.tensor(b), torch.tensor([0.5]))[0]
+    assert torch.allclose(middle, (a + torch.tensor(b)) / 2, atol=1e-6)
+
+
+def test_slerp_keeps_the_norm_of_noise() -> None:
+    a, b = prior([1, 2], 4096)
+    norms = slerp(a, b, torch.linspace(0, 1, 9)).norm(dim=1)
+    assert norms.min() > 0.97 * a.norm() and norms.max() < 1.03 * a.norm()
+
+
+def test_path_visits_every_point() -> None:
+    points = prior([1, 2, 3], 6)
+    found = path(points, 5)
+    assert found.shape == (2, 5, 6)
+    assert torch.allclose(found[:, 0], points[:2], atol=1e-5)
+    assert torch.allclose(found[:, -1], points[1:], atol=1e-5)
+
+
+def test_traversal_changes_one_dimension_a_row() -> None:
+    found = traversal(torch.tensor([1.0, 2.0, 3.0]), [2, 0], torch.tensor([-1.0, 0.0, 1.0]))
+    assert found.tolist() == [
+        [[1, 2, -1], [1, 2, 0], [1, 2, 1]],
+        [[-1, 2, 3], [0, 2, 3], [1, 2, 3]],
+    ]
+
+
+def test_manifold_values_have_equal_shares_of_the_normal_law_between_them() -> None:
+    values = manifold_values(7, 2.5).double()
+    shares = torch.special.ndtr(values).diff()
+    assert torch.allclose(values[[0, 3, 6]], torch.tensor([-2.5, 0, 2.5], dtype=torch.float64), atol=1e-5)
+    assert torch.allclose(shares, shares[0].expand(6), atol=1e-6)
+
+
+def test_manifold_is_a_plane_with_z1_upwards() -> None:
+    found = manifold(torch.tensor([-1.0, 0.0, 1.0]))
+    assert found[0, 0].tolist() == [-1, 1]
+    assert found[2, 2].tolist() == [1, -1]
+    assert found[1].tolist() == [[-1, 0], [0, 0], [1, 0]]
+
+
+def test_combined_adds_and_takes_away() -> None:
+    vectors = torch.tensor([[[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]])
+    assert combined([1, -1, 1], vectors).tolist() == [[91, 182]]
+
+
+class Known(Classifier):
+    """Its answers stand in the first two pixels."""
+
+    def __init__(self) -> None:
+        super().__init__(1, [["no hat", "hat"], ["red", "green", "blue"]], base_channels=1)
+
+    def answers(self, images: Tensor) -> Tensor:
+        return images.flatten(1)[:, :2].round().long()
+
+
+def test_meets_all_that_is_wanted_and_nothing_that_is_not() -> None:
+    images = torch.tensor([[0, 0], [1, 0], [1, 2]]).reshape(3, 1, 1, 2)  # red; hat, red; hat, blue
+    wanted = [(["hat"], []), (["hat"], ["red"]), ([], ["blue"]), (["red", "blue"], [])]
+    assert meets(Known(), images, wanted).T.int().tolist() == [[0, 1, 1], [0, 0, 1], [1, 1, 0], [0, 0, 0]]
+
+
+def test_means_are_of_the_first_samples_that_meet_a_term() -> None:
+    drawn: list[Tensor] = []
+
+    def judge(z: Tensor) -> Tensor:
+        drawn.append(z)
+        return torch.stack([z[:, 0] > 0, z[:, 1] > 2], dim=1)
+
+    found = matching_means(judge, 2, 3, averaged=20, seed=4)
+    every = torch.cat(drawn)
+    assert torch.allclose(found[0], every[every[:, 0] > 0][:20].mean(0))
+    assert torch.allclose(found[1], every[every[:, 1] > 2][:20].mean(0))
+    assert len(drawn) > 1 and all(len(z) == BATCH for z in drawn)
+    assert torch.equal(found, matching_means(judge, 2, 3, averaged=20, seed=4))
+    assert not torch.equal(found, matching_means(judge, 2, 3, averaged=20, seed=5))
+
+
+def test_a_search_that_finds_too_few_ends_and_says_where() -> None:
+    def judge(z: Tensor) -> Tensor:
+        judged.append(len(z))
+        return torch.stack([z[:, 0] > 0, z[:, 0] > 100], dim=1)
+
+    judged: list[int] = []
+    with pytest.raises(AttributesNotFoundError) as error:
+        matching_means(judge, 2, 1, averaged=3, seed=0)
+    assert (error.value.place, error.value.found, sum(judged)) == (1, 0, MOST)
+
+
+def test_attribute_arithmetic_of_a_model() -> None:
+    torch.manual_seed(0)
+    model = mlp_generator(4, 1, 3, hidden=8).eval()
+    terms = [(1, ["hat"], []), (-1, [], ["hat"])]
+    found = attribute_arithmetic(model, Known().eval(), terms, draws=2, averaged=4, seed=1)
+    assert found.shape == (2, 3)
+    assert not torch.equal(found[0], found[1])
+    assert torch.equal(found[1], attribute_arithmetic(model, Known(), terms, draws=1, averaged=4, seed=2)[0])

@@ -1,0 +1,41 @@
+"""The shipped models do what their cards say, on pictures neither they nor their judge were trained on."""
+
+import pytest
+
+from models.catalogue import Card, cards
+from models.evaluate import Judge, evaluate, judge_of
+
+SHIPPED = {card.id: card for card in cards().values() if card.source["kind"] == "trained"}
+
+
+@pytest.fixture(scope="module")
+def judges() -> dict[str, Judge]:
+    return {data: judge_of(data, 300) for data in ("avatars", "digits", "smileys") if f"classifier-{data}" in SHIPPED}
+
+
+@pytest.mark.parametrize("card", SHIPPED.values(), ids=SHIPPED)
+def test_every_shipped_card_tells_data_training_and_quality(card: Card) -> None:
+    assert card.licence == "MIT" and card.architecture["name"]
+    assert card.training["pictures"] > 0 and card.training["seconds"] > 0 and card.training["hardware"]
+    assert card.quality
+
+
+def test_the_judge_of_avatars_is_reliable(judges: dict[str, Judge]) -> None:
+    quality = evaluate(SHIPPED["classifier-avatars"], judges["avatars"])
+    print(quality)
+    assert quality["accuracy"] > 0.99
+
+
+def test_small_vaes_and_gans_lie_between_noise_and_the_real_thing(judges: dict[str, Judge]) -> None:
+    for name in ("vae-digits-8", "gan-digits-8"):
+        quality = evaluate(SHIPPED[name], judges["digits"])
+        print(name, quality)
+        assert quality["frechet_real"] < quality["sample"]["frechet"] < 40 * quality["frechet_real"]
+        assert quality["sample"]["coverage"] > 0.2
+
+
+def test_more_latent_values_rebuild_more(judges: dict[str, Judge]) -> None:
+    found = [evaluate(SHIPPED[f"vae-digits-{dim}"], judges["digits"]) for dim in (2, 4, 8)]
+    errors, bounds = ([quality[name] for quality in found] for name in ("reconstruction_mse", "elbo"))
+    print(errors, bounds)
+    assert errors == sorted(errors, reverse=True) and bounds == sorted(bounds)

@@ -1,0 +1,451 @@
+"""The runner with models of the real architectures: tiny ones for how it works, the shipped ones for what is seen."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from jobs.errors import AtelierError
+from jobs.settings import get_settings
+from models.build import WEIGHTS, build, load_model
+from models.catalogue import Card, card, file_sha256, folder_of
+from models.data.avatars import avatar
+from models.data.smileys import smiley
+from models.generative.classifier import Classifier
+from models.generative.dcgan import Dcgan
+from models.generative.gan import Generator
+from models.generative.vae import Vae
+from models.tensors import save_weights, to_tensor
+from tests.shipped import needs_shipped
+from worker.lease import CanceledError
+from worker.run import Made, Picture, Pixels, Task
+from worker.runners import RUNNERS, network
+
+TINY: dict[str, dict[str, Any]] = {
+    "vae": {"name": "mlp-vae", "image_size": 16, "channels": 1, "latent_dim": 2, "hidden": 16},
+    "conv": {"name": "conv-vae", "image_size": 16, "channels": 3, "latent_dim": 5, "base_channels": 8},
+    "gan": {"name": "mlp-gan", "image_size": 16, "channels": 1, "latent_dim": 3, "hidden": 16},
+    "dcgan": {
+        "name": "dcgan",
+        "image_size": 64,
+        "channels": 3,
+        "latent_dim": 6,
+        "base_channels": 4,
+        "encoder_channels": 4,
+    },
+    "ddpm": {
+        "name": "ddpm",
+        "image_size": 16,
+        "channels": 1,
+        "block_out_channels": [8, 16],
+        "layers_per_block": 1,
+        "patch_size": 1,
+    },
+    "cyclegan": {
+        "name": "cyclegan",
+        "image_size": 16,
+        "channels": 3,
+        "base_channels": 4,
+        "n_blocks": 1,
+        "kinds": ["plain", "striped"],
+    },
+    "judge": {
+        "name": "classifier",
+        "channels": 1,
+        "questions": [["no bright", "bright"], ["no red", "red"]],
+        "base_channels": 2,
+    },
+}
+IMAGES = {f"img_{digit * 64}": smiley(77, i)[0] for i, digit in enumerate("0123")}
+IMAGES |= {"img_" + "f" * 64: avatar(77, 0, glasses=False)[0][:40, :60]}
+A, B, C, D, WIDE = IMAGES
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Card]]:
+    """The cards of tiny models, whose files lie where trained ones do."""
+    weights_dir = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    made = {}
+    for model_id, architecture in TINY.items():
+        module = build(architecture)
+        if isinstance(module, Generator) and model_id == "gan":
+            make_brightness(module)
+        elif isinstance(module, Vae | Dcgan):
+            enliven(module)
+        if isinstance(module, Classifier):
+            teach_brightness(module)
+        made[model_id] = saved(model_id, architecture, module, weights_dir)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATELIER_WEIGHTS_DIR", str(weights_dir))
+        forget()
+        yield made
+    forget()
+
+
+def saved(model_id: str, architecture: dict[str, Any], module: nn.Module, weights_dir: Path) -> Card:
+    source = {"kind": "trained", "data": "tests"}
+    found = Card(model_id, "generation", "", "", "MIT", source, {WEIGHTS: None}, architecture)
+    folder = folder_of(found, weights_dir)
+    folder.mkdir(parents=True)
+    save_weights(module.state_dict(), folder / WEIGHTS)
+    found.files[WEIGHTS] = file_sha256(folder / WEIGHTS)
+    return found
+
+
+def make_brightness(generator: Generator) -> None:
+    """Set the weights so that the pictures are plain, the brighter the larger z0 is."""
+    first, second, last = [layer for layer in generator.layers.children() if isinstance(layer, nn.Linear)]
+    for layer in (first, second, last):
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+    with torch.no_grad():
+        first.weight[0, 0] = second.weight[0, 0] = 1
+        last.weight[:, 0] = 1
+
+
+def enliven(module: Vae | Dcgan) -> None:
+    """Untrained networks make one grey of everything: larger last weights, and statistics of their own, change that."""
+    for layer in module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None  # the statistics of all batches seen
+    with torch.no_grad():
+        module.decode(torch.randn(64, module.latent_dim))
+        for half in (module.decoder if isinstance(module, Vae) else module.layers, module.encoder):
+            weights = [parameter for name, parameter in half.named_parameters() if name.endswith("weight")]
+            weights[-1].mul_(20)
+
+
+def teach_brightness(classifier: Classifier) -> None:
+    """Train it to tell bright pictures from dark ones, and that none is red."""
+    optimizer = torch.optim.Adam(classifier.parameters(), lr=0.01)
+    for _ in range(60):
+        levels = torch.rand(32, 1, 1, 1)
+        bright, red = classifier.logits(levels.expand(32, 1, 16, 16))
+        loss = F.cross_entropy(bright, (levels.flatten() > 0.5).long()) + F.cross_entropy(red, torch.zeros(32).long())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def forget() -> None:
+    get_settings.cache_clear()
+    network._loaded.cache_clear()
+
+
+def run(known: dict[str, Card], model: str, **params: Any) -> tuple[Made, list[tuple[int, int, str]]]:
+    steps: list[tuple[int, int, str]] = []
+
+    def step(step: int, total: int, message: str, picture: Callable[[], Pixels] | None = None) -> None:
+        steps.append((step, total, message))
+        if picture:
+            assert picture().dtype == np.uint8
+
+    return RUNNERS["generation"](task(known, step, model=model, **params)), steps
+
+
+def task(known: dict[str, Card], step: Callable[..., None], **params: Any) -> Task:
+    return Task({"seed": 1, "format": "png", **params}, step, IMAGES.__getitem__, known.__getitem__, cast(Any, None))
+
+
+def pictures(made: Made) -> list[Picture]:
+    return [picture for picture in made.pictures if picture.role == "picture"]
+
+
+def grid(made: Made) -> Pixels:
+    [found] = [picture.pixels for picture in made.pictures if picture.role == "grid"]
+    return found
+
+
+def apart(a: Picture, b: Picture) -> int:
+    """The largest difference of two pictures, of 255."""
+    return int(np.abs(a.pixels.astype(int) - b.pixels).max())
+
+
+# A sum in another order rounds otherwise, in bfloat16 by more; a difference of a seed is a hundred levels.
+TOLERANCE = 3
+STOCHASTIC = {"num_inference_steps": 4, "scheduler": "ddpm"}
+
+
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [("vae", {}), ("conv", {}), ("gan", {}), ("dcgan", {}), ("ddpm", {"num_inference_steps": 4}), ("ddpm", STOCHASTIC)],
+)
+def test_picture_of_a_batch_is_the_one_its_seed_gives_alone(
+    known: dict[str, Card], model: str, more: dict[str, Any]
+) -> None:
+    made, steps = run(known, model, n=3, seed=2**32 - 1, **more)
+    assert [picture.role for picture in made.pictures] == ["picture"] * 3 + ["grid"]
+    assert [picture.seed for picture in made.pictures] == [2**32 - 1, 0, 1, None]
+    for picture in pictures(made):
+        alone, _ = run(known, model, seeds=[picture.seed], **more)
+        assert len(alone.pictures) == 1, "no grid of one picture"
+        assert alone.pictures[0].seed == picture.seed
+        assert apart(alone.pictures[0], picture) <= TOLERANCE
+    assert apart(*pictures(made)[:2]) > 2 * TOLERANCE
+    assert steps[-1][0] == steps[-1][1]
+    assert list(made.models) == [model] and made.models[model] == str(known[model].files[WEIGHTS])[:16]
+
+
+def test_reconstructions_and_their_errors(known: dict[str, Card]) -> None:
+    made, _ = run(known, "vae", mode="reconstruct", images=[A, WIDE])
+    assert [picture.pixels.shape for picture in pictures(made)] == [(16, 16, 3)] * 2
+    errors = made.metrics["mean_absolute_error"]
+    assert len(errors) == 2 and all(0 < error < 1 for error in errors)
+    assert grid(made).shape[1] > 2 * 96
+
+
+def test_the_model_sees_the_centre_square(known: dict[str, Card]) -> None:
+    found = network.Network(known["conv"], nn.Identity()).read(task(known, print), [WIDE])[0]
+    square = IMAGES[WIDE][:, 10:50]
+    assert found.shape == (16, 16, 3)
+    assert np.abs(found.mean((0, 1)) - square.mean((0, 1))).max() < 4
+    grey = network.Network(known["vae"], nn.Identity()).read(task(known, print), [WIDE])[0]
+    assert (grey[..., 0] == grey[..., 2]).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "ends"), [("vae", [A, 3, B]), ("conv", [A, B, 3]), ("gan", [1, 2, 3]), ("dcgan", [A, 2, 3])]
+)
+def test_frames_go_from_end_to_end_through_every_joint(known: dict[str, Card], model: str, ends: list[Any]) -> None:
+    made, _ = run(known, model, mode="interpolate", between=ends, steps=4)
+    frames = pictures(made)
+    assert len(frames) == 7
+    assert apart(frames[0], frames[3]) > 2 * TOLERANCE
+    for frame, end in zip(frames[::3], ends, strict=True):
+        [alone] = pictures(run(known, model, seeds=[end])[0]) if isinstance(end, int) else rebuilt(known, model, end)
+        assert apart(frame, alone) <= TOLERANCE
+
+
+def rebuilt(known: dict[str, Card], model: str, image: str) -> list[Picture]:
+    return pictures(run(known, model, mode="reconstruct", images=[image])[0])
+
+
+@pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])
+def test_a_diffusion_model_goes_from_noise_to_noise(known: dict[str, Card], scheduler: str) -> None:
+    more = {"num_inference_steps": 3, "scheduler": scheduler}
+    made, steps = run(known, "ddpm", mode="interpolate", between=[4, 9], steps=5, **more)
+    frames = pictures(made)
+    first, last = pictures(run(known, "ddpm", seeds=[4, 9], **more)[0])
+    assert apart(frames[0], first) <= TOLERANCE and apart(frames[-1], last) <= TOLERANCE
+    assert steps == [(1, 3, "denoising"), (2, 3, "denoising"), (3, 3, "denoising")]
+
+
+def test_steps_are_counted_over_batches(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "BATCH", 2)
+    made, steps = run(known, "ddpm", n=5, num_inference_steps=2)
+    assert len(pictures(made)) == 5
+    assert [step for step, _, _ in steps] == [1, 2, 3, 4, 5, 6] and steps[0][1] == 6
+
+
+def test_two_dimensions_from_the_mean_are_a_manifold(known: dict[str, Card]) -> None:
+    made, _ = run(known, "vae", mode="traverse", steps=5)
+    assert [picture.role for picture in made.pictures] == ["grid"] + ["picture"] * 25
+    middle = made.pictures[1 + 12]
+    [mean] = pictures(run(known, "vae", mode="arithmetic", terms=[{"sign": "+", "z": [0, 0]}])[0])
+    assert apart(middle, mean) <= 1
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "rows"),
+    [
+        ("vae", {"start": 3}, 2),
+        ("vae", {"dimensions": [1]}, 1),
+        ("gan", {}, 3),
+        ("conv", {"start": A, "dimensions": [4, 0]}, 2),
+    ],
+)
+def test_a_row_for_each_dimension(known: dict[str, Card], model: str, more: dict[str, Any], rows: int) -> None:
+    made, _ = run(known, model, mode="traverse", steps=3, **more)
+    assert [picture.role for picture in made.pictures] == ["grid"] + ["picture"] * 3 * rows
+
+
+def test_only_the_dimension_that_matters_changes_the_picture(known: dict[str, Card]) -> None:
+    made, _ = run(known, "gan", mode="traverse", steps=3, start=5, extent=3)
+    dark, _, bright, *others = [float(picture.pixels.mean()) for picture in pictures(made)]
+    assert dark < 120 < 200 < bright
+    assert len(set(others)) == 1
+
+
+PLUS = {"sign": "+", "with": ["bright"]}
+
+
+def test_attributes_are_averaged_added_and_seen(known: dict[str, Card]) -> None:
+    minus = {"sign": "-", "without": ["bright"]}
+    more = {"mode": "arithmetic", "terms": [PLUS, minus], "averaged": 4, "classifier": "judge"}
+    made, _ = run(known, "gan", n=3, seed=8, **more)
+    assert all(picture.pixels.mean() > 180 for picture in pictures(made))
+    assert made.metrics["attributes"] == [["bright"]] * 3
+    assert len({picture.pixels.tobytes() for picture in pictures(made)}) == 3, "each draw takes other samples"
+    assert list(made.models) == ["gan", "judge"]
+    second, _ = run(known, "gan", n=1, seed=9, **more)
+    assert apart(pictures(second)[0], pictures(made)[1]) == 0
+    assert pictures(made)[1].seed == 9
+
+
+def test_terms_of_every_sort(known: dict[str, Card]) -> None:
+    terms = [{"sign": "+", "seed": 3}, {"sign": "-", "z": [1, 0, 0]}, {"sign": "+", "z": [1, 0, 0]}]
+    made, _ = run(known, "gan", mode="arithmetic", terms=terms)
+    [alone] = pictures(run(known, "gan", seeds=[3])[0])
+    assert apart(pictures(made)[0], alone) <= 1
+    assert made.metrics == {}
+    made, _ = run(known, "conv", mode="arithmetic", terms=[{"sign": "+", "image": A}])
+    assert apart(pictures(made)[0], rebuilt(known, "conv", A)[0]) <= TOLERANCE
+
+
+def test_attributes_that_no_picture_has_fail_the_job(known: dict[str, Card]) -> None:
+    red = {"sign": "-", "with": ["red"]}
+    with pytest.raises(AtelierError, match=r"^terms\.1: 0 of 16,384 generated pictures meet it; 4 are needed") as error:
+        run(known, "gan", mode="arithmetic", terms=[PLUS, red], averaged=4, n=1, classifier="judge")
+    assert (error.value.code, error.value.details) == ("attributes_not_found", {"field": "terms.1", "found": 0})
+
+
+@pytest.mark.parametrize("direction", ["a-to-b", "b-to-a"])
+def test_translations(known: dict[str, Card], direction: str) -> None:
+    made, _ = run(known, "cyclegan", mode="translate", images=[A, B], direction=direction)
+    assert [picture.role for picture in made.pictures] == ["picture", "picture", "grid"]
+    module: Any = load_model(known["cyclegan"], get_settings().weights_dir)
+    seen = network.Network(known["cyclegan"], module).read(task(known, print), [A])
+    wanted = module.translate(to_tensor(seen), direction)[0].permute(1, 2, 0).numpy() * 255
+    assert np.abs(pictures(made)[0].pixels - wanted).max() <= TOLERANCE + 1
+
+
+@pytest.mark.parametrize(("steps", "shown", "count"), [(6, 3, 3), (3, 16, 3), (50, 8, 8)])
+def test_denoising_is_shown_in_even_steps_to_its_end(
+    known: dict[str, Card], steps: int, shown: int, count: int
+) -> None:
+    made, _ = run(known, "ddpm", mode="denoise-steps", num_inference_steps=steps, shown=shown, seed=4)
+    assert [picture.role for picture in made.pictures] == ["picture"] * count + ["grid"]
+    [alone] = pictures(run(known, "ddpm", seeds=[4], num_inference_steps=steps)[0])
+    assert apart(pictures(made)[-1], alone) <= TOLERANCE
+
+
+def test_the_same_job_gives_the_same_pictures(known: dict[str, Card]) -> None:
+    first, second = (run(known, "ddpm", n=2, **STOCHASTIC)[0] for _ in range(2))
+    assert all(apart(a, b) == 0 for a, b in zip(first.pictures, second.pictures, strict=True))
+
+
+def test_a_cancelled_job_stops_at_its_next_step(known: dict[str, Card]) -> None:
+    taken: list[int] = []
+
+    def step(step: int, total: int, message: str, picture: Any = None) -> None:
+        taken.append(step)
+        if step == 2:
+            raise CanceledError
+
+    with pytest.raises(CanceledError):
+        RUNNERS["generation"](task(known, step, model="ddpm", num_inference_steps=9))
+    assert taken == [1, 2]
+
+
+def test_a_model_is_loaded_once_and_again_when_its_file_is_another(known: dict[str, Card]) -> None:
+    network._loaded.cache_clear()
+    run(known, "gan", n=1)
+    run(known, "gan", n=1)
+    assert (network._loaded.cache_info().misses, network._loaded.cache_info().hits) == (1, 1)
+    other = {**known, "gan": saved("gan2", TINY["gan"], build(TINY["gan"]), get_settings().weights_dir)}
+    made, _ = run(other, "gan", n=1)
+    assert network._loaded.cache_info().misses == 2
+    assert made.models != run(known, "gan", n=1)[0].models
+
+
+def test_a_damaged_file_is_named(known: dict[str, Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(tmp_path))
+    get_settings.cache_clear()
+    network._loaded.cache_clear()
+    with pytest.raises(AtelierError, match="vae is not on this machine") as error:
+        run(known, "vae", n=1)
+    monkeypatch.undo()
+    forget()
+    assert (error.value.code, error.value.details) == ("weights_unavailable", {"model": "vae"})
+
+
+# What is seen, by the shipped models
+
+
+def shipped(model: str, **params: Any) -> Made:
+    return RUNNERS["generation"](
+        Task({"seed": 1, "format": "png", "model": model, **params}, print, IMAGES.__getitem__, card, cast(Any, None))
+    )
+
+
+@pytest.fixture
+def real_weights() -> Iterator[None]:
+    forget()
+    yield
+    forget()
+
+
+@needs_shipped
+@pytest.mark.usefixtures("real_weights")
+@pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++", "ddpm"])
+def test_diffusion_pictures_are_the_same_alone_and_in_a_batch(scheduler: str) -> None:
+    more = {"num_inference_steps": 50, "scheduler": scheduler}
+    many = pictures(shipped("ddpm-digits", seeds=list(range(16)), **more))
+    for seed in (0, 9):
+        [alone] = pictures(shipped("ddpm-digits", seeds=[seed], **more))
+        mean = np.abs(alone.pixels.astype(int) - many[seed].pixels).mean()
+        print(f"{scheduler}, seed {seed}: {apart(alone, many[seed])} of 255 apart at most, {mean:.2f} in the mean")
+        assert mean < 2
+
+
+@needs_shipped
+@pytest.mark.usefixtures("real_weights")
+def test_reconstructions_are_nearer_to_their_own_picture_than_to_any_other() -> None:
+    faces = [A, B, C, D]
+    made = shipped("vae-smileys", mode="reconstruct", images=faces)
+    assert max(made.metrics["mean_absolute_error"]) < 0.08
+    originals = [IMAGES[face].astype(float) for face in faces]
+    for place, picture in enumerate(pictures(made)):
+        errors = [float(np.abs(picture.pixels - original).mean()) for original in originals]
+        assert int(np.argmin(errors)) == place
+
+
+@needs_shipped
+@pytest.mark.usefixtures("real_weights")
+def test_the_manifold_holds_most_sorts_of_clothes() -> None:
+    made = shipped("vae-fashion-mnist-2", mode="traverse", steps=15)
+    judge = network.load_network(Task({}, print, IMAGES.__getitem__, card, cast(Any, None)), "classifier-fashion-mnist")
+    seen = {answer for [answer] in judge.answers(np.stack([picture.pixels for picture in pictures(made)]))}
+    assert len(seen) >= 7
+
+
+@needs_shipped
+@pytest.mark.usefixtures("real_weights")
+def test_woman_with_glasses_by_arithmetic() -> None:
+    """Radford et al. 2016, figure 7; chance would give one in five."""
+    terms = [
+        {"sign": "+", "with": ["glasses"], "without": ["woman"]},
+        {"sign": "-", "without": ["woman", "glasses"]},
+        {"sign": "+", "with": ["woman"], "without": ["glasses"]},
+    ]
+    made = shipped("dcgan-avatars", mode="arithmetic", terms=terms, n=16, averaged=16, classifier="classifier-avatars")
+    hits = sum({"woman", "glasses"} <= set(seen) for seen in made.metrics["attributes"])
+    print(f"{hits} of 16 draws are women with glasses")
+    assert hits >= 8
+
+
+@needs_shipped
+@pytest.mark.usefixtures("real_weights")
+def test_glasses_are_put_on() -> None:
+    plain = {f"img_{i:064}": avatar(99, i, glasses=False)[0] for i in range(16)}
+    task = Task(
+        {"seed": 1, "mode": "translate", "model": "cyclegan-avatars-glasses", "images": list(plain)},
+        print,
+        plain.__getitem__,
+        card,
+        cast(Any, None),
+    )
+    made = RUNNERS["generation"](task)
+    judge = network.load_network(task, "classifier-avatars")
+    before, after = (
+        sum("glasses" in seen for seen in judge.answers(np.stack(shown)))
+        for shown in (list(plain.values()), [picture.pixels for picture in pictures(made)])
+    )
+    print(f"glasses on {before} of 16 before and on {after} of 16 after")
+    assert before <= 1 and after >= 12

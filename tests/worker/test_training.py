@@ -1,0 +1,282 @@
+"""Trainings by the real runner, in this process, on a real Valkey; tests/integration kills and cancels real workers."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import TypeAdapter
+
+from jobs.errors import AtelierError
+from jobs.images import read_recipe
+from jobs.objects import Objects
+from jobs.store import JobStore, Record
+from jobs.training import Training, TrainingParams
+from models.build import load_model
+from models.catalogue import folder_of
+from models.generative.vae import Vae
+from worker.files import find_model
+from worker.lease import Lease, StoppingError
+from worker.run import run_job
+from worker.runners import RUNNERS
+
+PARAMS: TypeAdapter[Training] = TypeAdapter(TrainingParams)
+VAE: dict[str, Any] = {
+    "recipe": "vae",
+    "data": "digits",
+    "limit": 64,
+    "batch_size": 16,
+    "num_steps": 40,
+    "checkpoint_every": 10,
+}
+DIVERGING: dict[str, Any] = {
+    **{"recipe": "ddpm", "data": "digits", "limit": 64, "batch_size": 8, "num_steps": 3000},
+    **{"block_out_channels": [32], "learning_rate": 1000},
+}
+Act = Callable[[JobStore, str], None]
+
+
+@pytest.fixture
+def jobs(jobs: JobStore, tmp_path: Path) -> JobStore:
+    """The job store of a machine without trained models."""
+    return JobStore(jobs.client, jobs.settings.model_copy(update={"weights_dir": tmp_path / "weights"}))
+
+
+def queue(jobs: JobStore, retry_of: str = "", **params: Any) -> str:
+    """A training as the API stores it; returns its id."""
+    parsed = PARAMS.validate_python({"seed": 3, **params})
+    stored = parsed.model_dump(mode="json", exclude={"priority", "expires_in", "webhook_url"})
+    archives = [parsed.archive] if parsed.archive else []
+    return jobs.create(kind="training", queue="train", params=stored, archives=archives, retry_of=retry_of)[0]
+
+
+def work(jobs: JobStore, objects: Objects) -> Record:
+    """Claim one training and run it to where it ends."""
+    [record] = jobs.claim("train", worker="test")
+    run_job(jobs, objects, objects, record, RUNNERS["training"])
+    return jobs.get(record.id)
+
+
+def train(jobs: JobStore, objects: Objects, **params: Any) -> Record:
+    queue(jobs, **params)
+    return work(jobs, objects)
+
+
+def weights(jobs: JobStore, record: Record) -> str:
+    """The sha256 of what a training made."""
+    assert record.status == "succeeded", record.error
+    return str(jobs.model(record.metrics["model"]).card["files"]["model.safetensors"])
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, number: int, act: Act) -> list[int]:
+    """Do something before a step is told, once; returns the list that the steps told from now on are put into."""
+    told: list[int] = []
+    real = Lease.step
+
+    def step(self: Lease, step: int, total: int, message: str, picture: Any = None) -> None:
+        if step == number and number not in told:
+            told.append(step)
+            act(self._jobs, self._record.id)
+        told.append(step)
+        real(self, step, total, message, picture)
+
+    monkeypatch.setattr(Lease, "step", step)
+    return told
+
+
+def failure(record: Record) -> dict[str, Any]:
+    assert record.status == "failed" and record.error is not None
+    json.dumps(record.error, allow_nan=False)
+    return record.error
+
+
+def archive(jobs: JobStore, objects: Objects, files: dict[str, bytes]) -> str:
+    """A stored zip file; returns its id."""
+    data = BytesIO()
+    with zipfile.ZipFile(data, "w") as target:
+        for name, content in files.items():
+            target.writestr(name, content)
+    sha = objects.put_file(BytesIO(data.getvalue()), "application/zip")
+    jobs.put_archive(sha, {"n_files": len(files)})
+    return f"zip_{sha}"
+
+
+def pictures(n: int) -> dict[str, bytes]:
+    """So many small PNG files of noise."""
+    found = {}
+    for index in range(n):
+        file = BytesIO()
+        noise = np.random.default_rng(index).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(file, "PNG")
+        found[f"{index}.png"] = file.getvalue()
+    return found
+
+
+def test_a_training_ends_in_a_model_that_any_worker_can_load(jobs: JobStore, objects: Objects) -> None:
+    record = train(jobs, objects, **VAE, title="My digits", latent_dim=3, sample_every=20)
+    model_id = f"vae-{record.id[-12:]}"
+    assert record.status == "succeeded", record.error
+    assert [output["role"] for output in record.outputs] == ["grid", "plot"]
+    assert record.metrics["model"] == model_id and record.metrics["steps"] == 40
+    assert set(record.metrics["losses"]) == {"reconstruction_loss", "kl_divergence"}
+    assert record.checkpoint is None
+    progress = record.progress or {}
+    assert progress["message"].startswith("reconstruction loss ")
+    assert progress["preview"]
+    recipe = read_recipe(objects.get(record.outputs[0]["sha256"])) or {}
+    assert recipe["models"] == {model_id: weights(jobs, record)[:16]}
+
+    card = find_model(jobs, objects, model_id)
+    module = load_model(card, jobs.settings.weights_dir)
+    assert isinstance(module, Vae) and module.latent_dim == 3
+    assert (card.title, card.source["data"], card.training["seed"]) == ("My digits", "digits", 3)
+
+
+def test_files_of_a_model_are_fetched_once_and_again_when_they_are_others(jobs: JobStore, objects: Objects) -> None:
+    record = train(jobs, objects, **VAE)
+    sha = weights(jobs, record)
+    card = find_model(jobs, objects, record.metrics["model"])
+    path = folder_of(card, jobs.settings.weights_dir) / "model.safetensors"
+    before = path.stat()
+    find_model(jobs, objects, card.id)
+    assert path.stat().st_ino == before.st_ino
+    path.write_bytes(b"tampered")
+    find_model(jobs, objects, card.id)
+    load_model(card, jobs.settings.weights_dir)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+    path.unlink()
+    stored = Path(jobs.settings.storage_url) / sha
+    stored.write_bytes(b"damaged")
+    with pytest.raises(AtelierError, match="not those they were stored as") as error:
+        find_model(jobs, objects, card.id)
+    assert error.value.code == "object_damaged"
+    assert not path.exists()
+
+
+def test_unknown_model_is_not_found(jobs: JobStore, objects: Objects) -> None:
+    with pytest.raises(AtelierError, match="No model is called 'vae-0123456789ab'") as error:
+        find_model(jobs, objects, "vae-0123456789ab")
+    assert error.value.code == "model_not_found"
+    assert find_model(jobs, objects, "vgg16").id == "vgg16"
+
+
+def test_two_trainings_of_one_recipe_are_two_models(jobs: JobStore, objects: Objects) -> None:
+    first, second = (train(jobs, objects, **VAE) for _ in range(2))
+    assert first.metrics["model"] != second.metrics["model"]
+    assert weights(jobs, first) == weights(jobs, second), "the same request and seed give the same bytes"
+    jobs.delete_model(first.metrics["model"])
+    jobs.client.zrem(f"atelier:refs:{weights(jobs, second)}", "hold")
+    assert weights(jobs, second) not in jobs.condemn()
+    assert find_model(jobs, objects, second.metrics["model"])
+
+
+def test_a_training_handed_back_goes_on_to_the_very_weights(
+    jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = weights(jobs, train(jobs, objects, **VAE))
+
+    def stop(jobs: JobStore, job_id: str) -> None:
+        raise StoppingError
+
+    told = at_step(monkeypatch, 27, stop)
+    job_id = queue(jobs, **VAE)
+    handed_back = work(jobs, objects)
+    assert (handed_back.status, handed_back.attempt) == ("queued", 1)
+    assert (handed_back.checkpoint or {})["step"] == 20
+    told.clear()
+    told.append(27)
+    ended = work(jobs, objects)
+    assert ended.id == job_id and told[1:3] == [0, 21]
+    assert weights(jobs, ended) == whole
+
+
+def test_a_canceled_training_keeps_its_checkpoint_and_a_retry_goes_on_from_it(
+    jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = weights(jobs, train(jobs, objects, **VAE))
+    told = at_step(monkeypatch, 27, lambda jobs, job_id: jobs.cancel(job_id))
+    canceled = train(jobs, objects, **VAE)
+    assert (canceled.status, canceled.outputs, told[-1]) == ("canceled", [], 27)
+    assert canceled.checkpoint is not None and canceled.checkpoint["step"] == 20
+    assert len(b"".join(objects.read(canceled.checkpoint["sha256"]))) == canceled.checkpoint["size_bytes"]
+    queue(jobs, retry_of=canceled.id, **VAE)
+    jobs.delete(canceled.id)
+    told.clear()
+    told.append(27)
+    again = work(jobs, objects)
+    assert told[1:3] == [0, 21]
+    assert weights(jobs, again) == whole
+    assert again.metrics["model"] != f"vae-{canceled.id[-12:]}"
+
+
+def test_a_checkpoint_of_another_run_is_left_and_training_begins_anew(
+    jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = weights(jobs, train(jobs, objects, **VAE, latent_dim=4))
+    at_step(monkeypatch, 27, lambda jobs, job_id: jobs.cancel(job_id))
+    canceled = train(jobs, objects, **VAE)
+    queue(jobs, retry_of=canceled.id, **VAE, latent_dim=4)
+    assert weights(jobs, work(jobs, objects)) == whole
+
+
+def test_a_run_that_diverges_keeps_its_curve_and_its_last_good_checkpoint(jobs: JobStore, objects: Objects) -> None:
+    record = train(jobs, objects, **DIVERGING, checkpoint_every=5)
+    error = failure(record)
+    assert error["code"] == "diverged" and "learning rate" in error["message"]
+    [losses] = error["details"]["curve"].values()
+    assert 2 <= len(losses) <= 200
+    assert losses[0] > 0 and losses[-1] is None
+    assert record.checkpoint is not None and record.checkpoint["step"] < error["details"]["every"] * len(losses)
+    assert jobs.models() == []
+
+
+def test_pictures_of_an_archive_are_trained_on(jobs: JobStore, objects: Objects) -> None:
+    zip_id = archive(jobs, objects, pictures(20))
+    brief = {"recipe": "vae", "data": zip_id, "image_size": 16, "batch_size": 8, "num_steps": 3, "limit": 18}
+    record = train(jobs, objects, **brief)
+    card = jobs.model(record.metrics["model"]).card
+    assert card["architecture"]["name"] == "conv-vae"
+    assert (card["training"]["pictures"], card["source"]["data"]) == (18, zip_id)
+
+
+@pytest.mark.parametrize(
+    ("files", "params", "why"),
+    [
+        (pictures(5), {}, "holds 5 pictures; at least 16 are needed"),
+        (pictures(20), {"batch_size": 32}, "holds 20 pictures; at least 32 are needed"),
+        (pictures(20) | {"3.png": b"no picture"}, {}, "'3.png'"),
+        (pictures(20), {"recipe": "classifier"}, "needs labels or attributes"),
+        (pictures(20), {"recipe": "cyclegan", "attribute": "wings"}, "there is no attribute 'wings'"),
+    ],
+)
+def test_pictures_that_cannot_be_used_are_named(
+    jobs: JobStore, objects: Objects, files: dict[str, bytes], params: dict[str, Any], why: str
+) -> None:
+    zip_id = archive(jobs, objects, files)
+    record = train(jobs, objects, **{"recipe": "vae", "data": zip_id, "image_size": 16, "batch_size": 8, **params})
+    error = failure(record)
+    assert error["code"] == "bad_data"
+    assert why in error["message"]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"recipe": "gan", "data": "digits"},
+        {"recipe": "dcgan", "data": "smileys", "base_channels": 8, "encoder_channels": 8, "latent_dim": 4},
+        {"recipe": "cyclegan", "data": "avatars", "attribute": "woman", "base_channels": 8, "n_blocks": 1},
+        {"recipe": "ddpm", "data": "digits", "block_out_channels": [32, 40]},
+        {"recipe": "classifier", "data": "smileys", "base_channels": 8},
+    ],
+    ids=lambda params: params["recipe"],
+)
+def test_every_recipe_can_be_asked_for(jobs: JobStore, objects: Objects, params: dict[str, Any]) -> None:
+    record = train(jobs, objects, **params, limit=32, batch_size=8, num_steps=4)
+    load_model(find_model(jobs, objects, record.metrics["model"]), jobs.settings.weights_dir)
+    assert weights(jobs, record)

@@ -1,0 +1,57 @@
+"""Files between object storage and a worker: what a job keeps beside its pictures, and weights of trained models."""
+
+import os
+from pathlib import Path
+
+from jobs.objects import Objects
+from jobs.store import JobStore, Record
+from models.catalogue import Card, cards, file_sha256, folder_of
+from worker.lease import check
+
+
+class Files:
+    """What a runner may fetch and store in the name of its job."""
+
+    def __init__(self, jobs: JobStore, objects: Objects, record: Record) -> None:
+        self.job_id = record.id
+        self._jobs = jobs
+        self._objects = objects
+        self._record = record
+
+    def fetch(self, sha: str, path: Path) -> None:
+        """Write an object to a file; raises `AtelierError`."""
+        self._objects.get_file(sha, path)
+
+    def store(self, path: Path) -> str:
+        """Store a file; returns its sha256. Raises `Unavailable`."""
+        with path.open("rb") as file:
+            return self._objects.put_file(file, "application/octet-stream")
+
+    def fetch_checkpoint(self, path: Path) -> None:
+        """Write to a file what the job's last attempt, or the job it repeats, left; nothing where there was none."""
+        if self._record.checkpoint:
+            self.fetch(self._record.checkpoint["sha256"], path)
+
+    def keep_checkpoint(self, path: Path, step: int) -> None:
+        """Store a checkpoint in place of the last one; raises `LeaseLostError` and `CanceledError`."""
+        with path.open("rb") as file:
+            sha = self._objects.put_file(file, "application/octet-stream", holder=self.job_id)
+        checkpoint = {"step": step, "sha256": sha, "size_bytes": path.stat().st_size}
+        check(self._jobs.keep_checkpoint(self.job_id, self._record.fence, checkpoint))
+
+
+def find_model(jobs: JobStore, objects: Objects, model_id: str) -> Card:
+    """The card of a shipped model, or of a trained one, its files brought to this machine; raises `AtelierError`."""
+    if model_id in cards():
+        return cards()[model_id]
+    trained = jobs.model(model_id).card
+    card = Card(**trained)
+    folder = folder_of(card, jobs.settings.weights_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, sha in trained["files"].items():
+        path = folder / name
+        if not path.is_file() or file_sha256(path) != sha:
+            partial = path.with_name(f".{name}.{os.getpid()}")
+            objects.get_file(sha, partial)
+            partial.replace(path)  # another process may load it at any moment
+    return card

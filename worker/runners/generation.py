@@ -1,0 +1,258 @@
+"""Runs generations, a function for each mode."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from jobs.errors import AtelierError
+from jobs.generation import (
+    Arithmetic,
+    AttributeTerm,
+    DenoisingSteps,
+    Generation,
+    GenerationParams,
+    ImageTerm,
+    Interpolation,
+    Reconstruction,
+    Sample,
+    SeedTerm,
+    Term,
+    Translation,
+    Traversal,
+    VectorTerm,
+    attribute_names,
+    fitted,
+)
+from models.catalogue import WeightsError
+from models.diffusion.unconditional import Ddpm, Step
+from models.generative.classifier import Classifier
+from models.generative.cyclegan import CycleGan
+from models.generative.latents import (
+    MOST,
+    AttributesNotFoundError,
+    combined,
+    manifold,
+    manifold_values,
+    matching_means,
+    meets,
+    path,
+    prior,
+    traversal,
+)
+from models.grids import labelled_grid, sheet
+from worker.run import Made, Picture, Pixels, Task
+from worker.runners.network import BATCH, Network, load_network, pixels
+
+Result = tuple[list[Picture], dict[str, Any]]  # pictures and figures
+_PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
+
+
+def run_generation(task: Task) -> Made:
+    """The pictures of a mode; raises `AtelierError` when weights are missing or attributes are not found."""
+    asked = _PARAMS.validate_python(task.params)
+    try:
+        network = load_network(task, asked.model)
+        judge = load_network(task, asked.classifier) if isinstance(asked, Arithmetic) and asked.classifier else None
+    except WeightsError as error:
+        raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
+    task.notes["device"] = str(network.device)
+    questions = judge.card.architecture["questions"] if judge else ()
+    pictures, metrics = _run(task, network, judge, fitted(asked, network.card.architecture, questions))
+    models = {used.card.id: used.revision for used in (network, judge) if used}
+    libraries = ("torch", "diffusers") if isinstance(network.module, Ddpm) else ("torch",)
+    return Made(pictures, models, {name: version(name) for name in libraries}, metrics)
+
+
+def _run(task: Task, network: Network, judge: Network | None, params: Generation) -> Result:
+    match params:
+        case Sample():
+            return _sample(task, network, params), {}
+        case Reconstruction():
+            return _reconstruct(task, network, params)
+        case Interpolation():
+            return _interpolate(task, network, params), {}
+        case Traversal():
+            return _traverse(task, network, params), {}
+        case Arithmetic():
+            return _arithmetic(task, network, judge, params)
+        case Translation():
+            return _translate(task, network, params), {}
+        case DenoisingSteps():
+            return _denoising_steps(task, network, params), {}
+
+
+def _sample(task: Task, network: Network, params: Sample) -> list[Picture]:
+    seeds = params.seeds or _seeds(task, params.n or 1)
+    if isinstance(network.module, Ddpm):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        noise = network.module.draw_noise(generators)
+        made = network.denoise(task, noise, params.num_inference_steps, params.scheduler, generators)
+    else:
+        made = network.decode(task, prior(seeds, network.latent_dim))
+    pictures = [Picture(picture, seed=seed) for picture, seed in zip(made, seeds, strict=True)]
+    grid = [Picture(sheet(made, [f"seed {seed}" for seed in seeds]), "grid")] if len(seeds) > 1 else []
+    return pictures + grid
+
+
+def _reconstruct(task: Task, network: Network, params: Reconstruction) -> Result:
+    originals = network.read(task, params.images)
+    made = network.decode(task, network.encode(originals))
+    errors = np.abs(originals / 255 - made / 255).mean(axis=(1, 2, 3))
+    grid = labelled_grid(np.stack([originals, made]), ["original", "reconstruction"], _numbered("image", len(made)))
+    return _with_grid(made, grid), {"mean_absolute_error": [round(float(error), 5) for error in errors]}
+
+
+def _interpolate(task: Task, network: Network, params: Interpolation) -> list[Picture]:
+    ends, steps = params.between, params.steps
+    if isinstance(network.module, Ddpm):
+        noise = network.module.noise([end for end in ends if isinstance(end, int)])
+        between = path(noise.flatten(1), steps).reshape(-1, *noise.shape[1:])
+        made = network.denoise(task, between, params.num_inference_steps, params.scheduler)
+    else:
+        between = path(torch.stack([_place(task, network, end) for end in ends]), steps).flatten(0, 1)
+        made = network.decode(task, between)
+    names = [f"seed {end}" if isinstance(end, int) else f"image {i}" for i, end in enumerate(ends, 1)]
+    titles = [f"{a}\nto {b}" for a, b in pairwise(names)]
+    grid = labelled_grid(_rows(made, len(titles)), titles, [f"{t:.2f}" for t in np.linspace(0, 1, steps)])
+    # The end of one segment is the start of the next.
+    return _with_grid([frame for i, frame in enumerate(made) if i == 0 or i % steps], grid)
+
+
+def _traverse(task: Task, network: Network, params: Traversal) -> list[Picture]:
+    if network.latent_dim == 2 and params.start == "mean" and params.dimensions is None:
+        values = manifold_values(params.steps, params.extent)
+        z = manifold(values)
+        rows, columns = [f"z1 = {value:.2f}" for value in values.flip(0)], [f"z0 = {value:.2f}" for value in values]
+    else:
+        values = torch.linspace(-params.extent, params.extent, params.steps)
+        dimensions = params.dimensions or list(range(min(8, network.latent_dim)))
+        z = traversal(_place(task, network, params.start), dimensions, values)
+        rows, columns = [f"z{dimension}" for dimension in dimensions], [f"{value:.2f}" for value in values]
+    made = network.decode(task, z.flatten(0, 1))
+    return [Picture(labelled_grid(_rows(made, len(rows)), rows, columns), "grid"), *map(Picture, made)]
+
+
+def _arithmetic(task: Task, network: Network, judge: Network | None, params: Arithmetic) -> Result:
+    seeds, wanted = _seeds(task, params.n or 1), params.attribute_terms
+    known = {
+        i: _term(task, network, term) for i, term in enumerate(params.terms) if not isinstance(term, AttributeTerm)
+    }
+    draws = []
+    for draw in range(len(seeds)):
+        means = _attribute_means(task, network, judge, params, draw) if judge and wanted else ()
+        found = known | dict(zip(wanted, means, strict=True))
+        draws.append(torch.stack([found[i] for i in range(len(params.terms))]))
+    terms = torch.stack(draws)  # (draws, terms, latent_dim)
+    results = combined([1 if term.sign == "+" else -1 for term in params.terms], terms)
+    made = _rows(network.decode(task, torch.cat([terms, results[:, None]], dim=1).flatten(0, 1)), len(seeds))
+    titles = [*(_term_title(i, term) for i, term in enumerate(params.terms, 1)), "result"]
+    grid = labelled_grid(made, _numbered("draw", len(seeds)), titles)
+    pictures = [Picture(picture, seed=seed) for picture, seed in zip(made[:, -1], seeds, strict=True)]
+    return [*pictures, Picture(grid, "grid")], {"attributes": _seen(judge, made[:, -1])} if judge else {}
+
+
+def _translate(task: Task, network: Network, params: Translation) -> list[Picture]:
+    module = network.module
+    assert isinstance(module, CycleGan)
+    originals = network.read(task, params.images)
+    with network.inference():
+        made = pixels(module.translate(network.tensor(originals), params.direction))
+    task.step(1, 1, "translated")
+    kinds = module.kinds if params.direction == "a-to-b" else module.kinds[::-1]
+    return _with_grid(made, labelled_grid(np.stack([originals, made]), kinds, _numbered("image", len(made))))
+
+
+def _denoising_steps(task: Task, network: Network, params: DenoisingSteps) -> list[Picture]:
+    assert isinstance(network.module, Ddpm)
+    total = params.num_inference_steps
+    shown = set(np.linspace(1, total, min(params.shown, total)).round())
+    taken: list[Step] = []
+
+    def keep(step: Step) -> None:
+        if step.step in shown:
+            taken.append(step)
+
+    generators = [torch.Generator().manual_seed(seed) for seed in _seeds(task, 1)]
+    network.denoise(task, network.module.draw_noise(generators), total, params.scheduler, generators, keep)
+    noisy = pixels(torch.cat([step.noisy for step in taken]))
+    foreseen = pixels(torch.cat([step.foreseen for step in taken]))
+    titles = [f"step {step.step}\nt = {step.timestep}" for step in taken]
+    return _with_grid(foreseen, labelled_grid(np.stack([noisy, foreseen]), ["noisy", "foreseen"], titles))
+
+
+def _seeds(task: Task, n: int) -> list[int]:
+    """The seed of each of n pictures."""
+    return [(int(task.params["seed"]) + k) % 2**32 for k in range(n)]
+
+
+def _numbered(name: str, n: int) -> list[str]:
+    return [f"{name} {i}" for i in range(1, n + 1)]
+
+
+def _rows(pictures: Pixels, rows: int) -> Pixels:
+    """Pictures (rows * columns, h, w, 3) as (rows, columns, h, w, 3)."""
+    return pictures.reshape(rows, -1, *pictures.shape[1:])
+
+
+def _with_grid(pictures: Sequence[Pixels] | Pixels, grid: Pixels) -> list[Picture]:
+    return [*map(Picture, pictures), Picture(grid, "grid")]
+
+
+def _place(task: Task, network: Network, place: str | int) -> Tensor:
+    """The z of an image, of a seed or of the mean, (latent_dim,)."""
+    if place == "mean":
+        return torch.zeros(network.latent_dim)
+    if isinstance(place, int):
+        return prior([place], network.latent_dim)[0]
+    return network.encode(network.read(task, [place]))[0]
+
+
+def _term(task: Task, network: Network, term: ImageTerm | SeedTerm | VectorTerm) -> Tensor:
+    match term:
+        case ImageTerm():
+            return _place(task, network, term.image)
+        case SeedTerm():
+            return _place(task, network, term.seed)
+        case VectorTerm():
+            return torch.tensor(term.z)
+
+
+def _term_title(number: int, term: Term) -> str:
+    match term:
+        case AttributeTerm():
+            return "\n".join([term.sign, *term.with_, *(f"not {name}" for name in term.without)])
+        case SeedTerm():
+            return f"{term.sign}\nseed {term.seed}"
+    return f"{term.sign}\nterm {number}"
+
+
+def _attribute_means(task: Task, network: Network, judge: Network, params: Arithmetic, draw: int) -> Tensor:
+    """The z of each attribute term for one draw, (terms, latent_dim)."""
+    classifier, draws, averaged = judge.module, params.n or 1, params.averaged or 1
+    assert isinstance(classifier, Classifier)
+    wanted = [(term.with_, term.without) for term in params.attribute_terms.values()]
+
+    def meeting(z: Tensor) -> Tensor:
+        task.step(draw, draws, "looking for attributes")
+        with judge.inference():
+            return torch.cat([meets(classifier, network.images(part), wanted).cpu() for part in z.split(BATCH)])
+
+    seed = _seeds(task, draws)[draw]
+    try:
+        return matching_means(meeting, len(wanted), network.latent_dim, averaged, seed)
+    except AttributesNotFoundError as error:
+        field = f"terms.{list(params.attribute_terms)[error.place]}"
+        message = f"{field}: {error.found} of {MOST:,} generated pictures meet it; {averaged} are needed."
+        raise AtelierError("attributes_not_found", message, field=field, found=error.found) from error
+
+
+def _seen(judge: Network, pictures: Pixels) -> list[list[str]]:
+    """The names of what the classifier sees in each picture."""
+    names = attribute_names(judge.card.architecture["questions"])
+    return [[name for name in row if name in names] for row in judge.answers(pictures)]

@@ -1,0 +1,159 @@
+"""A model of `models.build` in the hands of a runner: pictures in, pictures out, in batches and with progress."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+
+from jobs.settings import get_settings
+from models.build import WEIGHTS, load_model
+from models.catalogue import Card
+from models.diffusion.unconditional import Ddpm, SchedulerName, Step, sample
+from models.generative.classifier import Classifier
+from models.generative.dcgan import Dcgan
+from models.generative.gan import Generator
+from models.generative.vae import Vae
+from models.grids import sheet
+from models.tensors import autocast, best_device, to_pixels, to_tensor
+from worker.run import Pixels, Task
+
+BATCH = 64
+KEPT = 8  # loaded models of a process; the largest takes some ten megabytes
+
+
+@dataclass(frozen=True)
+class Network:
+    """A loaded model and its card. Pictures are (n, h, w, 3) of 0 to 255 throughout."""
+
+    card: Card
+    module: nn.Module
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return next(self.module.parameters()).device
+
+    @property
+    def revision(self) -> str:
+        """What exactly was run: the first digits of its file's sha256."""
+        return str(self.card.files[WEIGHTS])[:16]
+
+    @property
+    def latent_dim(self) -> int:
+        """The length of its z."""
+        return int(self.card.architecture["latent_dim"])
+
+    def inference(self) -> AbstractContextManager[Any]:
+        """No gradients, and mixed precision where there are convolutions."""
+        stack = ExitStack()
+        stack.enter_context(torch.inference_mode())
+        if not self.card.architecture["name"].startswith("mlp-"):
+            stack.enter_context(autocast(self.device))
+        return stack
+
+    def read(self, task: Task, images: Sequence[str]) -> Pixels:
+        """The centre squares of a job's images as the model sees them."""
+        size, channels = self.card.architecture["image_size"], self.card.architecture["channels"]
+        squares = [
+            ImageOps.fit(Image.fromarray(task.read_image(image)), (size, size), Image.Resampling.LANCZOS)
+            for image in images
+        ]
+        return np.stack(
+            [np.asarray(square.convert("L" if channels == 1 else "RGB").convert("RGB")) for square in squares]
+        )
+
+    def tensor(self, pictures: Pixels) -> Tensor:
+        """Pictures as this model takes them: (n, channels, h, w) in [0, 1]."""
+        return to_tensor(pictures, self.device)[:, : self.card.architecture["channels"]]
+
+    def encode(self, pictures: Pixels) -> Tensor:
+        """The z of each picture, (n, latent_dim)."""
+        assert isinstance(self.module, Vae | Dcgan)
+        with self.inference():
+            return self.module.encode(self.tensor(pictures)).cpu()
+
+    def decode(self, task: Task, z: Tensor) -> Pixels:
+        """The picture of each z (n, latent_dim)."""
+        made: list[Pixels] = []
+        for part in z.split(BATCH):
+            made.append(pixels(self.images(part)))
+            task.step(sum(map(len, made)), len(z), "decoding")
+        return np.concatenate(made)
+
+    def images(self, z: Tensor) -> Tensor:
+        """The pictures of a batch of z as (n, channels, h, w) in [0, 1]."""
+        assert isinstance(self.module, Vae | Generator)
+        with self.inference():
+            return self.module.decode(z.to(self.device))
+
+    def denoise(
+        self,
+        task: Task,
+        noise: Tensor,
+        num_inference_steps: int | None,
+        scheduler: SchedulerName | None,
+        generators: Sequence[torch.Generator] | None = None,
+        on_step: Callable[[Step], None] = lambda step: None,
+    ) -> Pixels:
+        """The picture of each starting noise (n, channels, h, w)."""
+        assert isinstance(self.module, Ddpm) and num_inference_steps and scheduler
+        starts = range(0, len(noise), BATCH)
+        made = []
+        for start in starts:
+
+            def show(step: Step, done: int = start // BATCH * num_inference_steps) -> None:
+                on_step(step)
+                total = len(starts) * num_inference_steps
+                task.step(done + step.step, total, "denoising", lambda: sheet(pixels(step.foreseen)))
+
+            with self.inference():
+                finished = sample(
+                    self.module,
+                    noise[start : start + BATCH].to(self.device),
+                    scheduler=scheduler,
+                    num_inference_steps=num_inference_steps,
+                    generators=generators[start : start + BATCH] if generators else None,
+                    on_step=show,
+                )
+            made.append(pixels(finished))
+        return np.concatenate(made)
+
+    def answers(self, pictures: Pixels) -> list[list[str]]:
+        """A classifier's answer to each of its questions about each picture."""
+        assert isinstance(self.module, Classifier)
+        with self.inference():
+            found = self.module.answers(self.tensor(pictures)).tolist()
+        return [[names[k] for names, k in zip(self.module.questions, row, strict=True)] for row in found]
+
+
+def pixels(images: Tensor) -> Pixels:
+    """Pictures (n, 1 or 3, h, w) in [0, 1] as (n, h, w, 3) of 0 to 255."""
+    found = to_pixels(images)
+    return found.repeat(3, axis=3) if found.shape[3] == 1 else found
+
+
+def load_network(task: Task, model_id: str) -> Network:
+    """A model by its id, loaded by the first job that asks for it; raises WeightsError."""
+    card = task.find_model(model_id)
+    with task.loading():
+        return _loaded(_Wanted(card.id, card.files[WEIGHTS], card))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A card as a key: told apart by its id and its file."""
+
+    model_id: str
+    sha256: str | None
+    card: Card = field(compare=False)
+
+
+@lru_cache(maxsize=KEPT)
+def _loaded(wanted: _Wanted) -> Network:
+    return Network(wanted.card, load_model(wanted.card, get_settings().weights_dir, best_device()))

@@ -1,0 +1,160 @@
+"""Runs trainings: any recipe of models.training, going on from the checkpoint that the last attempt left."""
+
+import math
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from pydantic import TypeAdapter
+
+from jobs.errors import AtelierError
+from jobs.training import Training, TrainingParams
+from worker.files import Files
+from worker.run import Made, Picture, Pixels, Task
+
+if TYPE_CHECKING:  # they load torch, which the worker's parent process does without
+    from models.data.dataset import Dataset
+    from models.training.recipe import Recipe
+    from models.training.run import Progress
+
+_PARAMS: TypeAdapter[Training] = TypeAdapter(TrainingParams)
+MAX_POINTS = 200  # of each loss in the details of a failed job
+
+
+def run_training(task: Task) -> Made:
+    """A trained model, with its last samples and its losses.
+
+    Raises `AtelierError`: `bad_data` for pictures that cannot be used, `diverged` with the losses in its details.
+    """
+    from models.data.dataset import DataError
+    from models.training.run import DivergedError
+
+    assert task.files is not None
+    params = _PARAMS.validate_python(task.params)
+    with TemporaryDirectory(prefix="atelier-training-") as name:
+        try:
+            return _trained(task, task.files, params, Path(name))
+        except DataError as error:
+            raise AtelierError("bad_data", f"The pictures cannot be used: {error}.") from error
+        except DivergedError as error:
+            raise AtelierError("diverged", str(error), **_thinned(error.curve)) from error
+
+
+def _trained(task: Task, files: Files, params: Training, folder: Path) -> Made:
+    from models.build import WEIGHTS
+    from models.tensors import best_device
+    from models.training.run import CHECKPOINT
+
+    task.notes["device"] = str(best_device())
+    task.step(0, params.num_steps, "reading the pictures")
+    with task.loading():
+        recipe: Recipe = import_module(f"models.training.{params.recipe}").RECIPE
+        dataset = _dataset(files, params, folder)
+        files.fetch_checkpoint(folder / CHECKPOINT)
+    card = _train(task, _Told(task, files, params.num_steps), recipe, dataset, folder)
+    card |= {"title": params.title} if params.title else {}
+    training = card["training"]
+    metrics = {
+        "model": card["id"],
+        "losses": training["last_losses"],
+        "seconds": training["seconds"],
+        "steps": params.num_steps,
+    }
+    pictures = [
+        Picture(_pixels(folder / "samples" / f"{params.num_steps:06}.png"), "grid"),
+        Picture(_pixels(folder / "losses.png"), "plot"),
+    ]
+    revision = files.store(folder / WEIGHTS)[:16]
+    return Made(pictures, {card["id"]: revision}, training["versions"], metrics, card)
+
+
+def _dataset(files: Files, params: Training, folder: Path) -> "Dataset":
+    from models.data.folder import image_folder
+    from models.data.named import named_dataset
+
+    if params.archive is None:
+        return named_dataset(params.data, limit=params.limit)
+    path = folder / "archive.zip"
+    files.fetch(params.archive, path)
+    dataset = image_folder(path, params.size, channels=params.channels, minimum=params.needed)
+    path.unlink()
+    return dataset.where(slice(0, params.limit))
+
+
+def _train(task: Task, told: "_Told", recipe: "Recipe", dataset: "Dataset", folder: Path) -> dict[str, Any]:
+    """Train to the end; returns the model's card."""
+    from models.training.recipe import train_model
+    from models.training.run import CHECKPOINT, ResumeError, Schedule
+
+    chosen = {field.name: task.params[field.name] for field in fields(recipe.settings)}
+    settings = recipe.settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})
+    schedule = Schedule(**{field.name: task.params[field.name] for field in fields(Schedule)})
+
+    def train() -> dict[str, Any]:
+        return train_model(
+            recipe,
+            dataset,
+            settings,
+            schedule,
+            folder,
+            model_id=f"{recipe.name}-{told.files.job_id[-12:]}",
+            data=task.params["data"],
+            on_progress=told.on_progress,
+            on_step=told.on_step,
+            on_checkpoint=told.on_checkpoint,
+        )
+
+    try:
+        return train()
+    except ResumeError:  # the set has changed since, or the recipe has
+        (folder / CHECKPOINT).unlink()
+        return train()
+
+
+class _Told:
+    """Passes on to the job what its run says: at every step, so that a cancel is noticed, and each grid once."""
+
+    def __init__(self, task: Task, files: Files, total: int) -> None:
+        self.files = files
+        self._task = task
+        self._total = total
+        self._step = 0
+        self._message = "training"
+        self._newest: Pixels | None = None
+        self._unseen: Pixels | None = None
+
+    def on_progress(self, progress: "Progress") -> None:
+        self._message = ", ".join(f"{name.replace('_', ' ')} {loss:.4g}" for name, loss in progress.losses.items())
+        if progress.grid is not self._newest:
+            self._newest = self._unseen = progress.grid
+
+    def on_step(self, step: int) -> None:
+        self._step = step
+        self._task.step(step, self._total, self._message, None if self._unseen is None else self._show)
+
+    def on_checkpoint(self, path: Path) -> None:
+        # After the last step comes the model itself; from here nothing would be left to do, and nothing to show.
+        if self._step < self._total:
+            self.files.keep_checkpoint(path, self._step)
+
+    def _show(self) -> Pixels | None:
+        shown, self._unseen = self._unseen, None
+        return shown
+
+
+def _thinned(curve: dict[str, list[float]]) -> dict[str, Any]:
+    """At most MAX_POINTS of each loss, `every` so many steps; null where it was not finite."""
+    every = math.ceil(max(len(losses) for losses in curve.values()) / MAX_POINTS)
+    thinned = {
+        name: [loss if math.isfinite(loss) else None for loss in losses[::every]] for name, losses in curve.items()
+    }
+    return {"every": every, "curve": thinned}
+
+
+def _pixels(path: Path) -> Pixels:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
