@@ -232,7 +232,7 @@ class Arithmetic(_Generation):
         Field(ge=1, le=16, description="Draws; each takes other samples for its attribute terms. 8 with such terms."),
     ] = None
     averaged: Annotated[
-        int | None, Field(ge=1, le=64, description="Samples averaged for each attribute term, 16 when absent.")
+        int | None, Field(ge=1, le=64, description="Samples averaged for each attribute term, 64 when absent.")
     ] = None
     classifier: Annotated[
         ModelId | None,
@@ -364,7 +364,7 @@ def fitted(params: Generation, architecture: Mapping[str, Any], questions: Quest
             _check_dimensions(params, architecture["latent_dim"])
         case Arithmetic():
             _check_terms(params, architecture["latent_dim"], questions)
-            return _with_defaults(params, n=8, averaged=16) if params.attribute_terms else params
+            return _with_defaults(params, n=8, averaged=64) if params.attribute_terms else params
     return params
 
 

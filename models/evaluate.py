@@ -149,7 +149,7 @@ def _attributes_kept(model: Dcgan, judge: Judge) -> float:
     return _short((answers(judge.classifier, np.concatenate(rebuilt)) == judge.held_out.attributes).mean())
 
 
-def _arithmetic(model: Dcgan, judge: Judge, draws: int = 100, averaged: int = 16) -> Quality:
+def _arithmetic(model: Dcgan, judge: Judge, draws: int = 50, averaged: int = 64) -> Quality:
     """How often man with glasses - man + woman gives a woman with glasses (Radford et al. 2016, figure 7)."""
     terms = [(1, ["glasses"], ["woman"]), (-1, [], ["woman", "glasses"]), (1, ["woman"], ["glasses"])]
     z = attribute_arithmetic(model, judge.classifier, terms, draws=draws, averaged=averaged, seed=0)

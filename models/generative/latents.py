@@ -81,6 +81,15 @@ def combined(signs: Sequence[int], vectors: Tensor) -> Tensor:
     return (torch.tensor(signs, dtype=vectors.dtype)[:, None] * vectors).sum(-2)
 
 
+def on_sphere(z: Tensor) -> Tensor:
+    """Vectors (..., dim) at the length sqrt(dim), where the prior's samples lie.
+
+    White 2016, "Sampling generative networks", section 2: a mean of many samples is shorter than any of them, and a
+    generator has seen nothing so near to the origin.
+    """
+    return z * (z.shape[-1] ** 0.5 / z.norm(dim=-1, keepdim=True))
+
+
 def meets(classifier: Classifier, images: Tensor, wanted: Sequence[Wanted]) -> Tensor:
     """Whether the classifier sees in each picture all that is wanted and nothing that is not, bool (n, wanted)."""
     answers = classifier.answers(images)
@@ -101,8 +110,8 @@ def meets(classifier: Classifier, images: Tensor, wanted: Sequence[Wanted]) -> T
     return torch.stack(columns, dim=1)
 
 
-def matching_means(judge: Callable[[Tensor], Tensor], terms: int, dim: int, averaged: int, seed: int) -> Tensor:
-    """For each term the mean of the first `averaged` prior samples that meet it, (terms, dim).
+def matching(judge: Callable[[Tensor], Tensor], terms: int, dim: int, n: int, seed: int) -> Tensor:
+    """For each term the first `n` prior samples that meet it, (terms, n, dim).
 
     judge: z (n, dim) to bool (n, terms). Raises AttributesNotFoundError after `MOST` samples.
     """
@@ -111,9 +120,9 @@ def matching_means(judge: Callable[[Tensor], Tensor], terms: int, dim: int, aver
     for _ in range(MOST // BATCH):
         z = torch.randn(BATCH, dim, generator=generator)
         meeting = judge(z)
-        found = [torch.cat([kept, z[meeting[:, i]]])[:averaged] for i, kept in enumerate(found)]
-        if all(len(kept) == averaged for kept in found):
-            return torch.stack([kept.mean(0) for kept in found])
+        found = [torch.cat([kept, z[meeting[:, i]]])[:n] for i, kept in enumerate(found)]
+        if all(len(kept) == n for kept in found):
+            return torch.stack(found)
     place = min(range(terms), key=lambda i: len(found[i]))
     raise AttributesNotFoundError(place, len(found[place]))
 
@@ -130,7 +139,8 @@ def attribute_arithmetic(
 ) -> Tensor:
     """Sums of averaged z (draws, dim), such as man with glasses - man + woman; each draw averages other samples.
 
-    Radford et al. 2016, section 6.3.2, but for the samples, which a classifier picks there where they picked by eye.
+    Radford et al. 2016, section 6.3.2, but for two things: a classifier picks the samples, where they picked by eye,
+    and the sums are brought to the length that samples have.
     terms: each a sign, attributes wanted and attributes unwanted. Raises AttributesNotFoundError.
     """
     signs, wanted = [sign for sign, _, _ in terms], [(with_, without) for _, with_, without in terms]
@@ -138,5 +148,6 @@ def attribute_arithmetic(
     def judge(z: Tensor) -> Tensor:
         return meets(classifier, model.decode(z), wanted)
 
-    means = [matching_means(judge, len(terms), model.latent_dim, averaged, seed + draw) for draw in range(draws)]
-    return combined(signs, torch.stack(means))
+    found = matching(judge, len(terms), model.latent_dim, draws * averaged, seed)
+    means = found.unflatten(1, (draws, averaged)).mean(2)  # (terms, draws, dim)
+    return on_sphere(combined(signs, means.transpose(0, 1)))

@@ -93,7 +93,7 @@ def test_before_any_worker_has_reported(stack: Stack) -> None:
         ({"model": "vae-2", "mode": "traverse"}, {"start": "mean", "dimensions": None, "extent": 2.5}, "fast"),
         (
             {"model": "dcgan-faces", "mode": "arithmetic", "terms": [HAT]},
-            {"terms": [{**HAT, "without": []}], "n": 8, "averaged": 16, "classifier": "classifier-faces"},
+            {"terms": [{**HAT, "without": []}], "n": 8, "averaged": 64, "classifier": "classifier-faces"},
             "fast",
         ),
         (

@@ -39,8 +39,9 @@ from models.generative.latents import (
     combined,
     manifold,
     manifold_values,
-    matching_means,
+    matching,
     meets,
+    on_sphere,
     path,
     prior,
     traversal,
@@ -150,6 +151,8 @@ def _arithmetic(task: Task, network: Network, judge: Network | None, params: Ari
         draws.append(torch.stack([found[i] for i in range(len(params.terms))]))
     terms = torch.stack(draws)  # (draws, terms, latent_dim)
     results = combined([1 if term.sign == "+" else -1 for term in params.terms], terms)
+    if wanted:
+        results = on_sphere(results)
     made = _rows(network.decode(task, torch.cat([terms, results[:, None]], dim=1).flatten(0, 1)), len(seeds))
     titles = [*(_term_title(i, term) for i, term in enumerate(params.terms, 1)), "result"]
     grid = labelled_grid(made, _numbered("draw", len(seeds)), titles)
@@ -245,7 +248,7 @@ def _attribute_means(task: Task, network: Network, judge: Network, params: Arith
 
     seed = _seeds(task, draws)[draw]
     try:
-        return matching_means(meeting, len(wanted), network.latent_dim, averaged, seed)
+        return matching(meeting, len(wanted), network.latent_dim, averaged, seed).mean(1)
     except AttributesNotFoundError as error:
         field = f"terms.{list(params.attribute_terms)[error.place]}"
         message = f"{field}: {error.found} of {MOST:,} generated pictures meet it; {averaged} are needed."

@@ -16,8 +16,9 @@ from models.generative.latents import (
     combined,
     manifold,
     manifold_values,
-    matching_means,
+    matching,
     meets,
+    on_sphere,
     path,
     prior,
     slerp,
@@ -109,20 +110,20 @@ def test_meets_all_that_is_wanted_and_nothing_that_is_not() -> None:
     assert meets(Known(), images, wanted).T.int().tolist() == [[0, 1, 1], [0, 0, 1], [1, 1, 0], [0, 0, 0]]
 
 
-def test_means_are_of_the_first_samples_that_meet_a_term() -> None:
+def test_matching_finds_the_first_samples_that_meet_a_term() -> None:
     drawn: list[Tensor] = []
 
     def judge(z: Tensor) -> Tensor:
         drawn.append(z)
         return torch.stack([z[:, 0] > 0, z[:, 1] > 2], dim=1)
 
-    found = matching_means(judge, 2, 3, averaged=20, seed=4)
+    found = matching(judge, 2, 3, n=20, seed=4)
     every = torch.cat(drawn)
-    assert torch.allclose(found[0], every[every[:, 0] > 0][:20].mean(0))
-    assert torch.allclose(found[1], every[every[:, 1] > 2][:20].mean(0))
+    assert torch.allclose(found[0], every[every[:, 0] > 0][:20])
+    assert torch.allclose(found[1], every[every[:, 1] > 2][:20])
     assert len(drawn) > 1 and all(len(z) == BATCH for z in drawn)
-    assert torch.equal(found, matching_means(judge, 2, 3, averaged=20, seed=4))
-    assert not torch.equal(found, matching_means(judge, 2, 3, averaged=20, seed=5))
+    assert torch.equal(found, matching(judge, 2, 3, n=20, seed=4))
+    assert not torch.equal(found, matching(judge, 2, 3, n=20, seed=5))
 
 
 def test_a_search_that_finds_too_few_ends_and_says_where() -> None:
@@ -132,7 +133,7 @@ def test_a_search_that_finds_too_few_ends_and_says_where() -> None:
 
     judged: list[int] = []
     with pytest.raises(AttributesNotFoundError) as error:
-        matching_means(judge, 2, 1, averaged=3, seed=0)
+        matching(judge, 2, 1, n=3, seed=0)
     assert (error.value.place, error.value.found, sum(judged)) == (1, 0, MOST)
 
 
@@ -143,4 +144,10 @@ def test_attribute_arithmetic_of_a_model() -> None:
     found = attribute_arithmetic(model, Known().eval(), terms, draws=2, averaged=4, seed=1)
     assert found.shape == (2, 3)
     assert not torch.equal(found[0], found[1])
-    assert torch.equal(found[1], attribute_arithmetic(model, Known(), terms, draws=1, averaged=4, seed=2)[0])
+    assert torch.allclose(found.norm(dim=1), torch.tensor(3**0.5))
+    assert torch.equal(found, attribute_arithmetic(model, Known(), terms, draws=2, averaged=4, seed=1))
+
+
+def test_on_sphere_keeps_the_direction() -> None:
+    z = on_sphere(torch.tensor([[3.0, 4.0, 0.0, 0.0]]))
+    assert torch.allclose(z, torch.tensor([[1.2, 1.6, 0.0, 0.0]]))
