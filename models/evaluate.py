@@ -50,8 +50,9 @@ def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
     classifier = load_model(cards()[f"classifier-{data}"], weights_dir)
     assert isinstance(classifier, Classifier)
     test = named_dataset(data, "test", 2 * n)
-    # Every other one: the pictures of one writer follow each other.
-    return Judge(classifier, test.where(slice(0, None, 2)), test.where(slice(1, None, 2)))
+    # Shuffled: the digits come in the order 0 to 9, writer after writer.
+    order = np.random.default_rng(0).permutation(len(test))
+    return Judge(classifier, test.where(order[: len(test) // 2]), test.where(order[len(test) // 2 :]))
 
 
 def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quality:

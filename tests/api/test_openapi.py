@@ -8,7 +8,6 @@ import jsonschema
 import pytest
 
 from api.main import app
-from tests.shipped import needs_shipped
 from tests.stack import ROOT, Stack
 
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "openapi.json").read_text())
@@ -86,10 +85,7 @@ def test_every_json_request_has_examples() -> None:
                 assert any(map(validator.is_valid, bodies)), branch
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[needs_shipped] if "/generations" in name else []) for name in EXAMPLES],
-)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(stack: Stack, name: str) -> None:
     path, body = EXAMPLES[name]
     answer = stack.client.post(path, json=body, headers={"Prefer": "wait=25"})

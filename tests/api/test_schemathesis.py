@@ -13,7 +13,6 @@ import pytest
 
 from api.style_transfers import EXAMPLES
 from tests.api.conftest import picture
-from tests.shipped import needs_shipped
 from tests.stack import BIN, ROOT, Stack, wait_until
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -43,7 +42,6 @@ def labelled_zip() -> bytes:
     return file.getvalue()
 
 
-@needs_shipped
 def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     stack, pictures = quick_stack, tmp_path / "pictures"
     pictures.mkdir()

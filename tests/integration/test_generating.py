@@ -8,10 +8,7 @@ from PIL import Image
 
 from api.generations import EXAMPLES
 from jobs.images import read_recipe
-from tests.shipped import needs_shipped
 from tests.stack import Stack, wait_until
-
-pytestmark = needs_shipped
 
 
 def pixels(stack: Stack, url: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -26,12 +26,14 @@ def test_the_judge_of_avatars_is_reliable(judges: dict[str, Judge]) -> None:
     assert quality["accuracy"] > 0.99
 
 
-def test_small_vaes_and_gans_lie_between_noise_and_the_real_thing(judges: dict[str, Judge]) -> None:
-    for name in ("vae-digits-8", "gan-digits-8"):
-        quality = evaluate(SHIPPED[name], judges["digits"])
-        print(name, quality)
-        assert quality["frechet_real"] < quality["sample"]["frechet"] < 40 * quality["frechet_real"]
-        assert quality["sample"]["coverage"] > 0.2
+def test_diffusion_comes_nearer_to_the_real_thing_than_the_other_two(judges: dict[str, Judge]) -> None:
+    found = {name: evaluate(SHIPPED[name], judges["digits"]) for name in ("vae-digits-8", "gan-digits-2")}
+    print(found)
+    # The shipped card has the slower figure of the diffusion model.
+    diffusion = SHIPPED["ddpm-digits"].quality["ddim-50"]
+    for quality in found.values():
+        assert quality["frechet_real"] < quality["sample"]["frechet"]
+        assert diffusion["frechet"] < quality["sample"]["frechet"]
 
 
 def test_more_latent_values_rebuild_more(judges: dict[str, Judge]) -> None:

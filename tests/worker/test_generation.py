@@ -21,7 +21,6 @@ from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
 from models.generative.vae import Vae
 from models.tensors import save_weights, to_tensor
-from tests.shipped import needs_shipped
 from worker.lease import CanceledError
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners import RUNNERS, network
@@ -381,7 +380,6 @@ def real_weights() -> Iterator[None]:
     forget()
 
 
-@needs_shipped
 @pytest.mark.usefixtures("real_weights")
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++", "ddpm"])
 def test_diffusion_pictures_are_the_same_alone_and_in_a_batch(scheduler: str) -> None:
@@ -394,7 +392,6 @@ def test_diffusion_pictures_are_the_same_alone_and_in_a_batch(scheduler: str) ->
         assert mean < 2
 
 
-@needs_shipped
 @pytest.mark.usefixtures("real_weights")
 def test_reconstructions_are_nearer_to_their_own_picture_than_to_any_other() -> None:
     faces = [A, B, C, D]
@@ -406,7 +403,6 @@ def test_reconstructions_are_nearer_to_their_own_picture_than_to_any_other() -> 
         assert int(np.argmin(errors)) == place
 
 
-@needs_shipped
 @pytest.mark.usefixtures("real_weights")
 def test_the_manifold_holds_most_sorts_of_clothes() -> None:
     made = shipped("vae-fashion-mnist-2", mode="traverse", steps=15)
@@ -415,7 +411,6 @@ def test_the_manifold_holds_most_sorts_of_clothes() -> None:
     assert len(seen) >= 7
 
 
-@needs_shipped
 @pytest.mark.usefixtures("real_weights")
 def test_woman_with_glasses_by_arithmetic() -> None:
     """Radford et al. 2016, figure 7; chance would give one in five."""
@@ -430,7 +425,6 @@ def test_woman_with_glasses_by_arithmetic() -> None:
     assert hits >= 13
 
 
-@needs_shipped
 @pytest.mark.usefixtures("real_weights")
 def test_glasses_are_put_on() -> None:
     plain = {f"img_{i:064}": avatar(99, i, glasses=False)[0] for i in range(16)}
