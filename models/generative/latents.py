@@ -1,5 +1,6 @@
 """Ways through latent space, as pure functions over vectors z (n, dim) with a standard normal prior."""
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -87,7 +88,7 @@ def on_sphere(z: Tensor) -> Tensor:
     White 2016, "Sampling generative networks", section 2: a mean of many samples is shorter than any of them, and a
     generator has seen nothing so near to the origin.
     """
-    return z * (z.shape[-1] ** 0.5 / z.norm(dim=-1, keepdim=True))
+    return z * (math.sqrt(z.shape[-1]) / z.norm(dim=-1, keepdim=True))
 
 
 def meets(classifier: Classifier, images: Tensor, wanted: Sequence[Wanted]) -> Tensor:
