@@ -88,7 +88,8 @@ def on_sphere(z: Tensor) -> Tensor:
     White 2016, "Sampling generative networks", section 2: a mean of many samples is shorter than any of them, and a
     generator has seen nothing so near to the origin.
     """
-    return z * (math.sqrt(z.shape[-1]) / z.norm(dim=-1, keepdim=True))
+    length: Tensor = z.norm(dim=-1, keepdim=True)
+    return z * (math.sqrt(z.shape[-1]) / length)
 
 
 def meets(classifier: Classifier, images: Tensor, wanted: Sequence[Wanted]) -> Tensor:
