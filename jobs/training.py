@@ -72,7 +72,7 @@ Rate = Annotated[float, Field(gt=0, le=1000, description="The optimiser's learni
 Decay = Annotated[float, Field(ge=0, le=0.99999, description="Of the weights' average, which is what is kept.")]
 Dim = Annotated[int, Field(ge=1, le=512, description="Values of z.")]
 Channels = Annotated[int, Field(ge=8, le=256, multiple_of=8, description="Channels of the first layer.")]
-LevelChannels = Annotated[int, BeforeValidator(whole), Field(ge=32, le=256, multiple_of=8)]  # attention's heads have 32
+LevelChannels = Annotated[int, Field(ge=32, le=256, multiple_of=8), BeforeValidator(whole)]  # attention's heads have 32
 Weight = Annotated[float, Field(ge=0, le=1000, description="Weight of a loss.")]
 Attribute = Annotated[
     str,

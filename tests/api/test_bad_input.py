@@ -14,6 +14,7 @@ import pytest
 from api.style_transfers import CAT
 from jobs.images import FORMATS
 from jobs.style_transfer import LAYERS
+from models.catalogue import cards
 from tests.api.conftest import FAST, GATYS, MAX_BYTES, data_url, elsewhere, picture, stored
 from tests.stack import Stack
 
@@ -421,7 +422,10 @@ NO_JOB = "There is no such job; it may have been deleted or have expired."
 PATHS: dict[str, tuple[str, str, int, str, str]] = {
     "cursor": ("GET", "/v1/jobs?cursor=abc", 422, "invalid_request", f"cursor: {JOB_ID}"),
     "status": ("GET", "/v1/jobs?status=done", 422, "invalid_request", f"status: Input should be {STATES}."),
-    "kind": ("GET", "/v1/jobs?kind=dance", 422, "invalid_request", "kind: Input should be 'style-transfer'."),
+    "kind": (
+        *("GET", "/v1/jobs?kind=dance", 422, "invalid_request"),
+        "kind: Input should be 'style-transfer', 'generation' or 'training'.",
+    ),
     "limit": ("GET", "/v1/jobs?limit=101", 422, "invalid_request", "limit: Input should be less than or equal to 100."),
     "parameter": ("GET", "/v1/jobs?state=failed", 422, "invalid_request", f"state: {NO_FIELD}"),
     "malformed job": ("GET", "/v1/jobs/job_1", 422, "invalid_request", f"job_id: {JOB_ID}"),
@@ -458,7 +462,7 @@ PATHS: dict[str, tuple[str, str, int, str, str]] = {
         "/v1/models/vgg99",
         404,
         "model_not_found",
-        "No model is called that; there are fast-arbitrary, fast-multistyle, vgg16, vgg19.",
+        f"No model is called that; there are {', '.join(cards())}.",
     ),
     "unknown path": ("GET", "/v2/jobs", 404, "not_found", NO_PATH),
     "slash at the end": ("GET", "/v1/jobs/", 404, "not_found", NO_PATH),
