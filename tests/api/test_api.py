@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.catalogue import cards
 from tests.api.conftest import FAST, picture
 from tests.stack import Stack, wait_until
 
@@ -324,9 +325,10 @@ class TestService:
 
     def test_models(self, stack: Stack) -> None:
         models = {model["id"]: model for model in stack.client.get("/v1/models").json()["models"]}
-        assert set(models) == {"fast-arbitrary", "fast-multistyle", "vgg16", "vgg19"}
-        assert models["vgg16"]["installed_on"] == ["w1@test"]
+        assert set(models) == set(cards())
+        assert models["vgg16"]["installed_on"] == models["vae-smileys"]["installed_on"] == ["w1@test"]
         assert models["vgg16"]["fetch_command"] == "python -m models.fetch vgg16"
+        assert models["vae-smileys"]["fetch_command"] is None
         assert stack.client.get("/v1/models/vgg16").json() == models["vgg16"]
 
 
