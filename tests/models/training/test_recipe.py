@@ -27,23 +27,23 @@ def test_help_names_every_setting_and_its_default(module: ModuleType, capsys: py
 
 
 def test_the_command_leaves_a_model_that_loads(tmp_path: Path) -> None:
-    argv = [*TINY, "--id", "tiny", "--out", str(tmp_path), "--block-out-channels", "8", "16", "--seed", "5"]
+    argv = [*TINY, "--id", "tiny", "--out", str(tmp_path / "trained"), "--block-out-channels", "8", "16", "--seed", "5"]
     assert command(ddpm.RECIPE, argv) == 0
-    card = Card(**json.loads((tmp_path / "tiny/card.json").read_text()))
+    card = Card(**json.loads((tmp_path / "trained/tiny/card.json").read_text()))
     assert card.id == "tiny" and card.training["seed"] == 5 and card.training["data"] == "digits"
     assert card.architecture["block_out_channels"] == [8, 16]
-    assert card.files == {WEIGHTS: file_sha256(tmp_path / "tiny" / WEIGHTS)}
+    assert card.files == {WEIGHTS: file_sha256(tmp_path / "trained/tiny" / WEIGHTS)}
     model = load_model(card, tmp_path)
     assert not model.training and not any(p.requires_grad for p in model.parameters())
 
 
 def test_files_that_do_not_fit_the_card_are_refused(tmp_path: Path) -> None:
-    command(gan.RECIPE, [*TINY, "--id", "tiny", "--out", str(tmp_path)])
-    written = json.loads((tmp_path / "tiny/card.json").read_text())
+    command(gan.RECIPE, [*TINY, "--id", "tiny", "--out", str(tmp_path / "trained")])
+    written = json.loads((tmp_path / "trained/tiny/card.json").read_text())
     other = Card(**{**written, "architecture": {**written["architecture"], "latent_dim": 9}})
     with pytest.raises(WeightsError, match=r"Model tiny cannot be loaded: .*layers\.0\.weight has an"):
         load_model(other, tmp_path)
-    (tmp_path / "tiny" / WEIGHTS).write_bytes(b"{}")
+    (tmp_path / "trained/tiny" / WEIGHTS).write_bytes(b"{}")
     with pytest.raises(WeightsError, match="sha256 differs"):
         load_model(Card(**written), tmp_path)
 
