@@ -1,13 +1,12 @@
 """POST /v1/generations."""
 
-from base64 import b64encode
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
 import jobs.schemas
 from api.images import resolve_images
+from api.openapi import example_picture
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.errors import BadInput, Unavailable
@@ -27,12 +26,8 @@ router = APIRouter(tags=["generation"])
 Card = dict[str, Any]
 
 
-def _picture(name: str) -> str:
-    return "data:image/webp;base64," + b64encode((Path(__file__).parent / "examples" / name).read_bytes()).decode()
-
-
 # Drawn by models/data, of no training set: the examples run as they stand on a fresh installation.
-AVATAR, SMILEY, WINK = _picture("avatar.webp"), _picture("smiley.webp"), _picture("wink.webp")
+AVATAR, SMILEY, WINK = example_picture("avatar.webp"), example_picture("smiley.webp"), example_picture("wink.webp")
 EXAMPLES: dict[str, Any] = {
     "sample": {
         "summary": "Four faces",

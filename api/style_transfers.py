@@ -1,14 +1,13 @@
 """POST /v1/style-transfers."""
 
-from base64 import b64encode
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
 import jobs.schemas
 from api.images import resolve_images
+from api.openapi import example_picture
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.errors import BadInput, Unavailable
@@ -27,12 +26,8 @@ from jobs.style_transfer import (
 router = APIRouter(tags=["style transfer"])
 
 
-def _picture(name: str) -> str:
-    return "data:image/webp;base64," + b64encode((Path(__file__).parent / "examples" / name).read_bytes()).decode()
-
-
 # Two CC0 photos of scikit-image at 64 x 43 pixels, so that the examples run as they stand on a fresh installation.
-CAT, COFFEE = _picture("chelsea.webp"), _picture("coffee.webp")
+CAT, COFFEE = example_picture("chelsea.webp"), example_picture("coffee.webp")
 EXAMPLES: dict[str, Any] = {
     "fast": {
         "summary": "A built-in style, in a fraction of a second",
