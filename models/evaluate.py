@@ -26,9 +26,9 @@ from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
-from models.generative.latents import attribute_arithmetic
+from models.generative.latents import attribute_arithmetic, meets
 from models.generative.vae import Vae
-from models.metrics import BATCH, answers, density_and_coverage, elbo, features, frechet_distance
+from models.metrics import BATCH, Features, answers, density_and_coverage, elbo, features, frechet_distance
 from models.tensors import autocast, to_pixels, to_tensor
 
 Pixels = NDArray[np.uint8]  # (n, h, w, channels)
@@ -38,11 +38,12 @@ SAMPLERS: tuple[tuple[SchedulerName, int], ...] = (("ddim", 50), ("dpm-solver++"
 
 @dataclass(frozen=True)
 class Judge:
-    """A set's classifier, held-out pictures of it, and as many others for real against real."""
+    """A set's classifier, held-out pictures of it, and the features of these and of as many others."""
 
     classifier: Classifier
     held_out: Dataset
-    others: Dataset
+    real: Features
+    others: Features
 
 
 def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
@@ -52,7 +53,8 @@ def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
     test = named_dataset(data, "test", 2 * n)
     # Shuffled: the digits come in the order 0 to 9, writer after writer.
     order = np.random.default_rng(0).permutation(len(test))
-    return Judge(classifier, test.where(order[: len(test) // 2]), test.where(order[len(test) // 2 :]))
+    held_out, others = test.where(order[: len(test) // 2]), test.where(order[len(test) // 2 :])
+    return Judge(classifier, held_out, features(classifier, held_out.images), features(classifier, others.images))
 
 
 def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quality:
@@ -81,28 +83,26 @@ def _classification(model: Classifier, test: Dataset) -> Quality:
 
 def _generation(model: nn.Module, judge: Judge) -> Quality:
     """Frechet distance, density and coverage, beside those of real pictures; a diffusion model's by sampler."""
-    real = features(judge.classifier, judge.held_out.images)
-    others = features(judge.classifier, judge.others.images)
-    density, coverage = density_and_coverage(real, others)
-    quality: Quality = {
-        "pictures": len(real),
-        "frechet_real": _short(frechet_distance(real, others)),
-        "density_real": _short(density),
-        "coverage_real": _short(coverage),
-    }
+    real = _likeness(judge.real, judge.others)
+    quality: Quality = {"pictures": len(judge.real), **{f"{name}_real": figure for name, figure in real.items()}}
     for name, draw in _samplers(model):
         started = time.perf_counter()
-        fakes = draw(len(real))
+        fakes = draw(len(judge.real))
         seconds = time.perf_counter() - started
-        made = features(judge.classifier, fakes)
-        density, coverage = density_and_coverage(real, made)
         quality[name] = {
-            "frechet": _short(frechet_distance(real, made)),
-            "density": _short(density),
-            "coverage": _short(coverage),
+            **_likeness(judge.real, features(judge.classifier, fakes)),
             "pictures_per_second": _short(len(fakes) / seconds),
         }
     return quality
+
+
+def _likeness(real: Features, made: Features) -> dict[str, float]:
+    density, coverage = density_and_coverage(real, made)
+    return {
+        "frechet": _short(frechet_distance(real, made)),
+        "density": _short(density),
+        "coverage": _short(coverage),
+    }
 
 
 def _samplers(model: nn.Module) -> list[tuple[str, Callable[[int], Pixels]]]:
@@ -156,10 +156,8 @@ def _arithmetic(model: Dcgan, judge: Judge, draws: int = 50, averaged: int = 64)
     z = attribute_arithmetic(model, judge.classifier, terms, draws=draws, averaged=averaged, seed=0)
     with torch.inference_mode():
         made = to_pixels(model.decode(z))
-    names = [answer for _, answer in judge.classifier.questions]
-    found = answers(judge.classifier, made)
-    woman, glasses = found[:, names.index("woman")] == 1, found[:, names.index("glasses")] == 1
-    return {"draws": draws, "averaged": averaged, "woman_with_glasses": _short((woman & glasses).mean())}
+        both = meets(judge.classifier, to_tensor(made), [(["woman", "glasses"], [])])
+    return {"draws": draws, "averaged": averaged, "woman_with_glasses": _short(both.float().mean())}
 
 
 def _translation(model: CycleGan, judge: Judge) -> Quality:

@@ -5,7 +5,7 @@ import json
 import platform
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -123,7 +123,7 @@ def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
 def _add_options(parser: argparse.ArgumentParser, kind: type[Any], defaults: Any = None) -> None:
     hints = get_type_hints(kind)
     for field in fields(kind):
-        default = getattr(defaults, field.name) if defaults else _default(field)
+        default = getattr(defaults, field.name) if defaults else field.default
         many = get_origin(hints[field.name]) is tuple
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
@@ -133,10 +133,6 @@ def _add_options(parser: argparse.ArgumentParser, kind: type[Any], defaults: Any
             required=default is MISSING,
             help=field.metadata.get("help", "of the schedule" if defaults else "a setting"),
         )
-
-
-def _default(field: "Field[Any]") -> Any:
-    return field.default
 
 
 def _element(hint: Any) -> Any:
