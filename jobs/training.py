@@ -227,7 +227,10 @@ class CycleganTraining(_Training):
     base_channels: Channels = 24
     n_blocks: Annotated[int, Field(ge=1, le=16, description="Residual blocks of each generator.")] = 4
     learning_rate: Rate = 4e-4
-    lambda_cycle: Weight = 5.0
+    lambda_cycle: Weight = 2.0
+    cycle_noise: Annotated[
+        float, Field(ge=0, le=1, description="Noise on a translation before it is taken back; of pictures in [-1, 1].")
+    ] = 0.1
     lambda_identity: Weight = 1.0
     pool_size: Annotated[
         int, Field(ge=1, le=1024, description="Older fakes the discriminators are shown again; at least a batch.")

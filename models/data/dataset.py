@@ -50,6 +50,17 @@ class Dataset:
         )
 
 
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """Data sets of one kind, one after the other."""
+    return replace(
+        parts[0],
+        images=np.concatenate([part.images for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        attributes=np.concatenate([part.attributes for part in parts]),
+        captions=tuple(caption for part in parts for caption in part.captions),
+    )
+
+
 def contact_sheet(images: NDArray[np.uint8], columns: int, captions: Sequence[str] = (), scale: int = 1) -> Image.Image:
     """The pictures (n, h, w, channels) in rows, each with its caption below it where there are captions."""
     n, height, width, _ = images.shape

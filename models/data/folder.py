@@ -40,15 +40,24 @@ class Limits:
 LIMITS = Limits()
 
 
-def image_folder(path: Path, size: int, *, channels: int = 3, minimum: int = 1, limits: Limits = LIMITS) -> Dataset:
+def image_folder(
+    path: Path,
+    size: int,
+    *,
+    channels: int = 3,
+    minimum: int = 1,
+    limits: Limits = LIMITS,
+    on_read: Callable[[int], None] = lambda n: None,
+) -> Dataset:
     """The pictures in a folder or zip file, in the order of their names: (n, size, size, channels), channels 1 or 3.
 
     Each is turned upright, laid over white, cropped to its centre square and resized. With a `labels.csv` or
     `metadata.csv` at the top, its first column names the files; `caption` gives captions, columns of 0/1/true/false
     attributes, and one column of text (or any called `label`) the labels. Without, each top sub-folder is a label.
 
-    Raises DataError, naming the files, for fewer pictures than `minimum`, unreadable ones, anything past `limits`,
-    pictures without a row and rows without a picture.
+    `on_read` is told now and then how many pictures were read by now, and may raise to stop. Raises DataError, naming
+    the files, for fewer pictures than `minimum`, unreadable ones, anything past `limits`, pictures without a row and
+    rows without a picture.
     """
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, got {channels}")
@@ -58,7 +67,7 @@ def image_folder(path: Path, size: int, *, channels: int = 3, minimum: int = 1, 
         if len(names) < minimum or not names:
             raise DataError(f"{path.name} holds {len(names)} pictures; at least {max(minimum, 1)} are needed")
         known = _known(names, files, budget)
-        images = _read_pictures(names, files, (size, size, channels), budget)
+        images = _read_pictures(names, files, (size, size, channels), budget, on_read)
     return replace(known, images=images)
 
 
@@ -201,11 +210,17 @@ class BudgetSpent(DataError):
 
 
 def _read_pictures(
-    names: list[str], files: Mapping[str, Opener], shape: tuple[int, int, int], budget: _Budget
+    names: list[str],
+    files: Mapping[str, Opener],
+    shape: tuple[int, int, int],
+    budget: _Budget,
+    on_read: Callable[[int], None],
 ) -> NDArray[np.uint8]:
     images = np.empty((len(names), *shape), np.uint8)
     refused = {}
     for row, name in enumerate(names):
+        if row % 50 == 0:
+            on_read(row)
         try:
             images[row] = read_picture(budget.read(files[name]), shape[0], shape[2], budget.limits.pixels)
         except BudgetSpent:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from models.data.avatars import avatars
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import DataError, Dataset, joined
 from models.data.digits import digits
 from models.data.flowers import flowers
 from models.data.folder import image_folder
@@ -14,18 +14,26 @@ from models.data.smileys import smileys
 
 Split = Literal["train", "test"]
 TRAIN_SEED, TEST_SEED = 0, 1  # of the drawn sets: the two share no picture
-DRAWN: dict[str, Callable[[int, int], Dataset]] = {"avatars": avatars, "flowers": flowers, "smileys": smileys}
+DRAWN: dict[str, Callable[..., Dataset]] = {"avatars": avatars, "flowers": flowers, "smileys": smileys}
+DRAWN_AT_ONCE = 1000
 DIGITS_TEST = 397  # of scikit-learn's 1,797, which come in no split: the last ones
 NAMED = ("digits", "mnist", "fashion-mnist", *DRAWN)
 
 
-def named_dataset(name: str, split: Split = "train", limit: int | None = None) -> Dataset:
+def named_dataset(
+    name: str, split: Split = "train", limit: int | None = None, on_read: Callable[[int], None] = lambda n: None
+) -> Dataset:
     """A named set, at most `limit` pictures of it; a drawn one has as many as are asked for, 20,000 if none are.
 
-    Raises DataError for an unknown name and for IDX files that are not on this machine.
+    `on_read` is told now and then how many pictures there are by now, and may raise to stop. Raises DataError for an
+    unknown name and for IDX files that are not on this machine.
     """
     if name in DRAWN:
-        return DRAWN[name](limit or 20_000, TRAIN_SEED if split == "train" else TEST_SEED)
+        n, seed, parts = limit or 20_000, TRAIN_SEED if split == "train" else TEST_SEED, []
+        for start in range(0, n, DRAWN_AT_ONCE):
+            on_read(start)
+            parts.append(DRAWN[name](min(DRAWN_AT_ONCE, n - start), seed, start=start))
+        return joined(parts)
     if name == "digits":
         whole = digits()
         found = whole.where(slice(0, -DIGITS_TEST) if split == "train" else slice(-DIGITS_TEST, None))

@@ -23,7 +23,10 @@ class CycleganSettings:
     base_channels: int = field(default=24, metadata={"help": "of the generators' first layer"})
     n_blocks: int = field(default=4, metadata={"help": "residual blocks of each generator"})
     learning_rate: float = field(default=4e-4, metadata={"help": "of both Adams, falling to 0 over the second half"})
-    lambda_cycle: float = field(default=5.0, metadata={"help": "weight of the cycle-consistency loss"})
+    lambda_cycle: float = field(default=2.0, metadata={"help": "weight of the cycle-consistency loss"})
+    cycle_noise: float = field(
+        default=0.1, metadata={"help": "standard deviation of the noise on a translation before it is taken back"}
+    )
     lambda_identity: float = field(default=1.0, metadata={"help": "weight of the identity loss"})
     pool_size: int = field(default=50, metadata={"help": "older fakes the discriminators are shown again"})
     ema_decay: float = field(default=0.995, metadata={"help": "of the generators' average, which is what is kept"})
@@ -72,7 +75,10 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
         with autocast(run.device):
             fake_b, same_b = model.a_to_b(torch.cat([real_a, real_b])).chunk(2)
             fake_a, same_a = model.b_to_a(torch.cat([real_b, real_a])).chunk(2)
-            rec_a, rec_b = model.b_to_a(fake_b), model.a_to_b(fake_a)
+            # Noise drowns the faint code in which a generator hides what it took away (Chu et al. 2017; the remedy
+            # is that of Bashkirova et al. 2019).
+            noisy_a, noisy_b = (fake + settings.cycle_noise * torch.randn_like(fake) for fake in (fake_a, fake_b))
+            rec_a, rec_b = model.b_to_a(noisy_b), model.a_to_b(noisy_a)
             seen_a, seen_b = critic_a(fake_a), critic_b(fake_b)
         adversarial = (seen_a.float() - 1).square().mean() + (seen_b.float() - 1).square().mean()
         cycle = (rec_a - real_a).abs().mean() + (rec_b - real_b).abs().mean()

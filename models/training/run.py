@@ -75,7 +75,8 @@ class Run:
     """One training run in a folder; `facts` says what it trains on what, and a checkpoint of other facts is refused.
 
     `on_progress` hears of the run every FLUSH_EVERY steps and at checkpoints, `on_step` the number of each step taken;
-    what they raise ends the run. `on_checkpoint` gets the path of each checkpoint once it is whole.
+    what they raise ends the run, what `on_step` raises after a last checkpoint. `on_checkpoint` gets the path of each
+    checkpoint once it is whole.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class Run:
             self.seconds = time.perf_counter() - started
             bar.update()
             if self._on_step:
-                self._on_step(self.step)
+                self._tell(self._on_step, bar, state)
             checkpoint_due = self._due(self.schedule.checkpoint_every)
             if checkpoint_due or self._due(FLUSH_EVERY):
                 self._flush(bar)  # before the checkpoint: what diverged must not become the last good one
@@ -145,6 +146,14 @@ class Run:
     def log(self, **losses: Tensor) -> None:
         """Note the losses of this step."""
         self._pending.append({name: value.detach().float() for name, value in losses.items()})
+
+    def _tell(self, on_step: Callable[[int], None], bar: "tqdm[Any]", state: Mapping[str, State]) -> None:
+        try:
+            on_step(self.step)
+        except Exception:  # whatever it is, it ends the run here: what is reached so far is kept
+            self._flush(bar)
+            self._save(state)
+            raise
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.schedule.num_steps

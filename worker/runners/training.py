@@ -4,7 +4,8 @@ import math
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,10 @@ def run_training(task: Task) -> Made:
 
     assert task.files is not None
     params = _PARAMS.validate_python(task.params)
-    with TemporaryDirectory(prefix="atelier-training-") as name:
+    prefix = f"atelier-{task.files.job_id}-"
+    for left in Path(gettempdir()).glob(f"{prefix}*"):  # by an attempt whose worker was killed
+        rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=prefix) as name:
         try:
             return _trained(task, task.files, params, Path(name))
         except DataError as error:
@@ -50,10 +54,9 @@ def _trained(task: Task, files: Files, params: Training, folder: Path) -> Made:
     from models.training.run import CHECKPOINT
 
     task.notes["device"] = str(best_device())
-    task.step(0, params.num_steps, "reading the pictures")
     with task.loading():
         recipe: Recipe = import_module(f"models.training.{params.recipe}").RECIPE
-        dataset = _dataset(files, params, folder)
+        dataset = _dataset(task, files, params, folder)
         files.fetch_checkpoint(folder / CHECKPOINT)
     card = _train(task, _Told(task, files, params.num_steps), recipe, dataset, folder)
     card |= {"title": params.title} if params.title else {}
@@ -72,15 +75,19 @@ def _trained(task: Task, files: Files, params: Training, folder: Path) -> Made:
     return Made(pictures, {card["id"]: revision}, training["versions"], metrics, card)
 
 
-def _dataset(files: Files, params: Training, folder: Path) -> "Dataset":
+def _dataset(task: Task, files: Files, params: Training, folder: Path) -> "Dataset":
     from models.data.folder import image_folder
     from models.data.named import named_dataset
 
+    def on_read(n: int) -> None:
+        task.step(0, params.num_steps, f"{n:,} pictures read")
+
+    on_read(0)
     if params.archive is None:
-        return named_dataset(params.data, limit=params.limit)
+        return named_dataset(params.data, limit=params.limit, on_read=on_read)
     path = folder / "archive.zip"
     files.fetch(params.archive, path)
-    dataset = image_folder(path, params.size, channels=params.channels, minimum=params.needed)
+    dataset = image_folder(path, params.size, channels=params.channels, minimum=params.needed, on_read=on_read)
     path.unlink()
     return dataset.where(slice(0, params.limit))
 

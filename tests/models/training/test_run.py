@@ -69,6 +69,19 @@ def test_a_killed_run_goes_on_to_the_same_weights(name: str, data: dict[str, Dat
     assert not list((tmp_path / "killed").glob("*.partial"))
 
 
+def test_a_run_told_to_stop_keeps_the_step_it_reached(data: dict[str, Dataset], tmp_path: Path) -> None:
+    def stop(step: int) -> None:
+        if step == 7:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train("vae of digits", data, tmp_path / "stopped", on_step=stop)
+    steps: list[int] = []
+    resumed = train("vae of digits", data, tmp_path / "stopped", on_step=steps.append)
+    assert steps == [8, 9, 10, 11, 12]
+    assert resumed["files"] == train("vae of digits", data, tmp_path / "whole")["files"]
+
+
 def test_another_seed_gives_other_weights(data: dict[str, Dataset], tmp_path: Path) -> None:
     first = train("vae of digits", data, tmp_path / "a")
     other = train("vae of digits", data, tmp_path / "b", replace(SCHEDULE, seed=4))
