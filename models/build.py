@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from models.catalogue import WEIGHTS_DIR, Card, WeightsError, checked_file
+from models.clip import clip
+from models.diffusion.embedding import embedding_decoder, movq
 from models.diffusion.unconditional import Ddpm
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
@@ -25,6 +27,9 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "cyclegan": CycleGan,
     "ddpm": Ddpm,
     "classifier": Classifier,
+    "clip": clip,
+    "movq": movq,
+    "embedding-decoder": embedding_decoder,
 }
 
 

@@ -1,6 +1,6 @@
 """Tiny runs of every recipe: a killed run ends where an unbroken one does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import nn
 from models.build import WEIGHTS
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
-from models.training import classifier, cyclegan, dcgan, ddpm, gan, vae
+from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, decoder, gan, vae
 from models.training.recipe import Recipe, train_model
 from models.training.run import CHECKPOINT, FLUSH_EVERY, DivergedError, Progress, ResumeError, Run, Schedule, averaged
 
@@ -27,13 +27,32 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
     "cyclegan": (cyclegan.RECIPE, "avatars", {"base_channels": 8, "n_blocks": 1, "pool_size": 6}),
     "ddpm": (ddpm.RECIPE, "digits", {"block_out_channels": (8, 16)}),
     "classifier": (classifier.RECIPE, "avatars", {"base_channels": 8}),
+    "clip": (clip.RECIPE, "tiny avatars", {"hidden_size": 32, "vision_layers": 1, "text_layers": 1}),
+    "autoencoder": (autoencoder.RECIPE, "tiny avatars", {"block_out_channels": (32, 32, 32), "num_vq_embeddings": 16}),
+    "decoder": (
+        decoder.RECIPE,
+        "tiny avatars",
+        {"clip": "clip", "autoencoder": "movq", "block_out_channels": (32, 32)},
+    ),
 }
 SCHEDULE = Schedule(num_steps=12, batch_size=4, seed=3, sample_every=6, checkpoint_every=4)
 
 
 @pytest.fixture(scope="module")
 def data() -> dict[str, Dataset]:
-    return {name: named_dataset(name, limit=24) for name in ("digits", "smileys", "avatars")}
+    sets = {name: named_dataset(name, limit=24) for name in ("digits", "smileys", "avatars")}
+    faces = sets["avatars"]
+    return sets | {"tiny avatars": replace(faces, images=faces.images[:, ::4, ::4])}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen(data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The two models a decoder is trained with, in folders of the working directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("frozen"))
+        train("clip", data, Path("clip"), replace(SCHEDULE, num_steps=1))
+        train("autoencoder", data, Path("movq"), replace(SCHEDULE, num_steps=1))
+        yield
 
 
 def train(name: str, data: dict[str, Dataset], folder: Path, schedule: Schedule = SCHEDULE, **callbacks: Any) -> Any:

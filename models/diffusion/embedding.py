@@ -1,0 +1,143 @@
+"""Pictures from image embeddings, in the shape of Kandinsky 2.2: a UNet over the latents of a MoVQ.
+
+Razzhigaev et al. 2023, "Kandinsky: an improved text-to-image synthesis with image prior and latent diffusion"; Zheng et
+al. 2022, "MoVQ: modulating quantized vectors for high-fidelity image generation".
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from diffusers import DDPMScheduler, KandinskyV22Pipeline, UNet2DConditionModel, VQModel
+from torch import Tensor, nn
+
+HEAD_DIM = 32
+# Kandinsky 2.2's own, but for the spacing: few steps that start at the last one, where there is next to no picture.
+NOISE = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "clip_sample": False,
+    "timestep_spacing": "trailing",
+}
+
+
+class EmbeddingDecoder(nn.Module):
+    """From image_embeds (n, dim) to pictures; small ones come from `embedding_decoder`, full-size parts from files."""
+
+    def __init__(self, unet: nn.Module, movq: nn.Module) -> None:
+        super().__init__()
+        self.unet: Any = unet
+        self.movq: Any = movq
+
+    @property
+    def dim(self) -> int:
+        """How many values an embedding has."""
+        return int(self.unet.config.encoder_hid_dim)
+
+    @property
+    def image_size(self) -> int:
+        """The side of the pictures it makes."""
+        return int(self.unet.config.sample_size * 2 ** (len(self.movq.config.block_out_channels) - 1))
+
+    def pipeline(self) -> Any:
+        """The pipeline of diffusers over these parts."""
+        pipeline: Any = KandinskyV22Pipeline(self.unet, DDPMScheduler(**NOISE), self.movq)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def decode(
+        self,
+        image_embeds: Tensor,
+        *,
+        seeds: Sequence[int],
+        num_inference_steps: int = 25,
+        guidance_scale: float = 2.0,
+        on_step: Callable[[int], None] = lambda step: None,
+    ) -> Tensor:
+        """Pictures (n, 3, image_size, image_size) in [0, 1], each the same alone and in any batch, up to rounding.
+
+        `on_step` is told the number of each step taken, from 1, and may raise to stop.
+        """
+
+        def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+            on_step(step + 1)
+            return tensors
+
+        images: Tensor = self.pipeline()(
+            image_embeds,
+            torch.zeros_like(image_embeds),  # what the UNet was trained on where an embedding was left out
+            height=self.image_size,
+            width=self.image_size,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            output_type="pt",
+            callback_on_step_end=on_step_end,
+        ).images
+        return ((images.float() + 1) / 2).clamp(0, 1)  # the pipeline leaves tensors in [-1, 1]
+
+
+def embedding_decoder(
+    image_size: int, dim: int, block_out_channels: Sequence[int], layers_per_block: int, autoencoder: Mapping[str, Any]
+) -> EmbeddingDecoder:
+    """An untrained one; widths are multiples of 32, `autoencoder` holds the arguments of `movq`."""
+    depth, latent_channels = len(block_out_channels), autoencoder["latent_channels"]
+    unet: Any = UNet2DConditionModel(
+        sample_size=image_size // 2 ** (len(autoencoder["block_out_channels"]) - 1),
+        in_channels=latent_channels,
+        # Half of them say the noise. The pipeline splits the others off, a variance its scheduler here does not use.
+        out_channels=2 * latent_channels,
+        block_out_channels=tuple(block_out_channels),
+        layers_per_block=layers_per_block,
+        down_block_types=("ResnetDownsampleBlock2D",) + ("SimpleCrossAttnDownBlock2D",) * (depth - 1),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        up_block_types=("SimpleCrossAttnUpBlock2D",) * (depth - 1) + ("ResnetUpsampleBlock2D",),
+        resnet_time_scale_shift="scale_shift",
+        attention_head_dim=HEAD_DIM,
+        addition_embed_type="image",
+        encoder_hid_dim_type="image_proj",
+        encoder_hid_dim=dim,
+        cross_attention_dim=2 * HEAD_DIM,
+    )
+    return EmbeddingDecoder(unet, movq(**autoencoder))
+
+
+def movq(
+    block_out_channels: Sequence[int], layers_per_block: int, latent_channels: int, num_vq_embeddings: int
+) -> nn.Module:
+    """An untrained autoencoder of RGB pictures that halves them between its levels; widths are multiples of 32.
+
+    `encode` gives latents (n, latent_channels, h, w), and a pipeline's `decode` takes them without quantising.
+    """
+    depth = len(block_out_channels)
+    autoencoder: Any = VQModel(
+        block_out_channels=tuple(block_out_channels),
+        down_block_types=("DownEncoderBlock2D",) * depth,
+        up_block_types=("UpDecoderBlock2D",) * depth,
+        layers_per_block=layers_per_block,
+        latent_channels=latent_channels,
+        vq_embed_dim=latent_channels,
+        num_vq_embeddings=num_vq_embeddings,
+        norm_type="spatial",
+        mid_block_add_attention=False,
+    )
+    return cast(nn.Module, autoencoder)
+
+
+@torch.no_grad()
+def standardise(autoencoder: nn.Module, mean: Tensor, std: Tensor) -> None:
+    """Change the weights so that latents z become (z - mean) / std, both (latent_channels,), and decode as before.
+
+    A diffusion model wants latents of mean 0 and variance 1, and the pipeline has no place for a scale.
+    """
+    parts: Any = autoencoder
+    parts.quant_conv.weight.div_(std[:, None, None, None])
+    parts.quant_conv.bias.sub_(mean).div_(std)
+    parts.quantize.embedding.weight.sub_(mean).div_(std)
+    for name, layer in parts.named_modules():
+        # What reads latents: the way into the decoder, and its norms.
+        if name == "post_quant_conv" or name.endswith(("conv_y", "conv_b")):
+            layer.bias.add_(layer.weight[:, :, 0, 0] @ mean)
+            layer.weight.mul_(std[None, :, None, None])

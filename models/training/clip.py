@@ -1,0 +1,110 @@
+"""Trains a CLIP on captioned pictures: `python -m models.training.clip --data avatars --id clip-avatars`."""
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from models.build import build
+from models.clip import Clip, learn_merges
+from models.data.dataset import DataError, Dataset
+from models.tensors import autocast, on_device
+from models.training.recipe import Recipe, Trained, command
+from models.training.run import Run, Schedule
+
+MOST_SCALE = 100.0  # Radford et al. 2021, section 2.5: a larger one makes training unstable
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """What a CLIP is trained with."""
+
+    patch_size: int = field(default=8, metadata={"help": "side of the squares a picture is cut into"})
+    hidden_size: int = field(default=128, metadata={"help": "width of both towers, a multiple of 32"})
+    vision_layers: int = field(default=5, metadata={"help": "of the tower for pictures"})
+    text_layers: int = field(default=2, metadata={"help": "of the tower for texts"})
+    projection_dim: int = field(default=128, metadata={"help": "values of an embedding"})
+    context_length: int = field(default=32, metadata={"help": "tokens of a text that are read"})
+    n_merges: int = field(default=80, metadata={"help": "tokens learned from the captions, beside the bytes"})
+    learning_rate: float = field(default=1e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
+    weight_decay: float = field(default=0.1, metadata={"help": "of AdamW"})
+    noise: float = field(default=0.03, metadata={"help": "standard deviation of the noise put on pictures"})
+
+
+def contrastive_loss(image_embeds: Tensor, text_embeds: Tensor, scale: Tensor, kinds: Tensor) -> Tensor:
+    """The symmetric cross-entropy of each row's pair among all, (Radford et al. 2021, figure 3), a scalar.
+
+    Here every row of the same kind (n,) is right, in equal shares: a caption names few attributes, so that a batch has
+    it several times, and to push a picture away from its own words would be wrong.
+    """
+    logits = scale * F.normalize(image_embeds) @ F.normalize(text_embeds).T  # (pictures, texts)
+    same = (kinds[:, None] == kinds[None]).float()
+    shares = same / same.sum(1)
+    return (F.cross_entropy(logits, shares) + F.cross_entropy(logits.T, shares)) / 2
+
+
+def augmented(images: Tensor, noise: float) -> Tensor:
+    """Pictures (n, 3, h, w), each mirrored or not, all shifted by up to two pixels, and a little noisy."""
+    mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
+    shift = torch.randint(-2, 3, (2,)).tolist()
+    images = torch.where(mirrored, images.flip(3), images).roll(shift, dims=(2, 3))
+    return images + noise * torch.randn_like(images)
+
+
+def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
+    """Bring pictures and their captions together by AdamW; raises DataError where there are no captions."""
+    if not dataset.captions:
+        raise DataError("a CLIP needs captions")
+    images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
+    architecture = {
+        "name": "clip",
+        "image_size": images.shape[-1],
+        "patch_size": settings.patch_size,
+        "hidden_size": settings.hidden_size,
+        "vision_layers": settings.vision_layers,
+        "text_layers": settings.text_layers,
+        "projection_dim": settings.projection_dim,
+        "context_length": settings.context_length,
+        "merges": learn_merges(dataset.captions, settings.n_merges),
+    }
+    torch.manual_seed(run.schedule.seed)
+    model = on_device(build(architecture), run.device)
+    assert isinstance(model, Clip)
+    captions, kinds_of = np.unique(dataset.captions, return_inverse=True)
+    token_ids, kinds = model.tokenize(captions.tolist()).to(run.device), torch.from_numpy(kinds_of).to(run.device)
+    log_scale = model.model.logit_scale
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+    )
+    for _ in run.steps(lambda: images[:64].float() / 255, model=model, optimizer=optimizer):
+        run.set_learning_rate(optimizer, settings.learning_rate)
+        real, kind = run.batch(images, kinds)
+        with autocast(run.device):
+            image_embeds = model.encode_images(augmented(real.float() / 255, settings.noise))
+            text_embeds = model.encode_texts(token_ids[kind])
+        loss = contrastive_loss(image_embeds, text_embeds, log_scale.exp(), kind)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            log_scale.clamp_(max=math.log(MOST_SCALE))
+            nearest = (F.normalize(image_embeds) @ F.normalize(text_embeds).T).argmax(1)
+        run.log(contrastive_loss=loss, error_rate=(kind[nearest] != kind).float().mean())
+    return Trained(architecture, model.state_dict())
+
+
+RECIPE = Recipe(
+    name="clip",
+    task="embedding",
+    title="CLIP",
+    settings=ClipSettings,
+    schedule=Schedule(num_steps=1400, batch_size=128, sample_every=1000),
+    train=train_clip,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(command(RECIPE))

@@ -1,0 +1,112 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from models.clip import ALPHABET, Clip, clip, learn_merges, make_tokenizer
+from models.data.avatars import Face
+from models.training.clip import contrastive_loss
+
+WORDS = ["a man with a red hat", "a woman with a red hat", "a man with a blue hat"]
+
+
+def tiny(context_length: int = 12) -> Clip:
+    torch.manual_seed(0)
+    return clip(16, 8, 32, 1, 1, 8, context_length, learn_merges(WORDS, 40)).eval()
+
+
+def test_the_pair_most_often_side_by_side_is_joined_first() -> None:
+    # a a stands three times, a b twice; then aa b twice, aa c once.
+    assert learn_merges(["aab aab aac"], 2) == ["a a", "aa b</w>"]
+
+
+def test_words_of_the_captions_become_one_token_each_and_come_back() -> None:
+    tokenizer = make_tokenizer(learn_merges(WORDS, 40))
+    ids = tokenizer(WORDS[0]).input_ids
+    assert len(ids) == 2 + len(WORDS[0].split())
+    assert tokenizer.decode(ids, skip_special_tokens=True) == WORDS[0]
+
+
+@pytest.mark.parametrize("text", ["a zebra", "naïve", "漢字 🙂", "don't; x=1", ""])
+def test_words_never_seen_come_back_as_they_were(text: str) -> None:
+    tokenizer = make_tokenizer(learn_merges(WORDS, 40))
+    ids = tokenizer(text).input_ids
+    assert ids.count(tokenizer.eos_token_id) == 1, "an unknown token would be the end of the text"
+    shown = str(tokenizer.decode(ids, skip_special_tokens=True))
+    assert shown.replace(" ", "") == text.replace(" ", "")
+
+
+def test_merges_that_make_the_same_token_leave_no_hole_in_the_ids() -> None:
+    tokenizer = make_tokenizer(["a b", "b c</w>", "ab c</w>", "a bc</w>"])
+    assert sorted(tokenizer.get_vocab().values()) == list(range(len(ALPHABET) + 3 + 2))
+
+
+def test_a_text_is_padded_and_a_long_one_is_cut() -> None:
+    model = tiny(context_length=5)
+    end = model.tokenizer.eos_token_id
+    short, long = model.tokenize(["red", "a man with a red hat"])
+    assert short.tolist()[2:] == [end, end, end]
+    assert long.tolist() == [*model.tokenizer("a man with").input_ids[:4], end]
+    assert [model.n_cut(text) for text in ("red", "a man with", "a man with a red hat")] == [0, 0, 3]
+
+
+def test_the_padding_does_not_change_what_a_text_means() -> None:
+    short, long = tiny(context_length=8), tiny(context_length=12)
+    long.load_state_dict(
+        {
+            name: F.pad(value, (0, 0, 0, 4))
+            if name.endswith("text_model.embeddings.position_embedding.weight")
+            else value
+            for name, value in short.state_dict().items()
+        }
+    )
+    texts = ["a red hat", "a woman"]
+    assert torch.allclose(short.encode_texts(short.tokenize(texts)), long.encode_texts(long.tokenize(texts)), atol=1e-5)
+
+
+def test_embeddings_are_those_of_transformers_and_not_normalised() -> None:
+    model = tiny()
+    images, ids = torch.rand(3, 3, 16, 16), model.tokenize(WORDS)
+    mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
+    pixel_values = (images - mean[:, None, None]) / std[:, None, None]
+    out = model.model(input_ids=ids, pixel_values=pixel_values)
+    image_embeds, text_embeds = model.encode_images(images), model.encode_texts(ids)
+    assert image_embeds.shape == text_embeds.shape == (3, model.dim)
+    assert torch.allclose(F.normalize(image_embeds), out.image_embeds, atol=1e-5)
+    assert torch.allclose(F.normalize(text_embeds), out.text_embeds, atol=1e-5)
+    assert not torch.allclose(image_embeds.norm(dim=1), torch.ones(3), atol=0.05)
+    assert (model.image_size, model.context_length) == (16, 12)
+
+
+def test_the_vocabulary_of_the_avatars_is_small() -> None:
+    hats, hairs = ("red", "blue", "green", "yellow", "purple"), ("black", "brown", "blond", "red", "grey")
+    faces = [
+        Face(False, True, True, hat, expression, length, hair, "pale", "white")
+        for hat, hair in zip(hats, hairs, strict=True)
+        for expression, length in (
+            ("neutral", "long"),
+            ("smiling", "short"),
+            ("frowning", "long"),
+            ("surprised", "long"),
+        )
+    ]
+    tokenizer = make_tokenizer(learn_merges([face.caption for face in faces], 80))
+    assert len(tokenizer) <= 600
+    assert max(len(tokenizer(face.caption).input_ids) for face in faces) <= 24
+
+
+def test_the_loss_of_different_captions_is_that_of_the_paper() -> None:
+    images, texts, scale = torch.randn(4, 6), torch.randn(4, 6), torch.tensor(5.0)
+    logits = 5 * F.cosine_similarity(images[:, None], texts[None], dim=2).double()
+    diagonal = [logits[i, i] - logits[i].logsumexp(0) / 2 - logits[:, i].logsumexp(0) / 2 for i in range(4)]
+    loss = contrastive_loss(images, texts, scale, torch.arange(4))
+    assert loss.item() == pytest.approx(-float(sum(diagonal)) / 4, rel=1e-5)
+
+
+def test_equal_captions_are_all_right_by_hand() -> None:
+    # Cosines 1 and 0 in each row, with answers 1/2 and 1/2: log(e + 1) - 1/2. Where captions differ, log(e + 1) - 1.
+    embeds, scale = torch.eye(2), torch.tensor(1.0)
+    both = math.log(math.e + 1)
+    assert contrastive_loss(embeds, embeds, scale, torch.tensor([7, 7])).item() == pytest.approx(both - 0.5)
+    assert contrastive_loss(embeds, embeds, scale, torch.tensor([7, 9])).item() == pytest.approx(both - 1)
