@@ -226,6 +226,9 @@ class CycleganTraining(_Training):
     checkpoint_every: Every = 250
     base_channels: Channels = 24
     n_blocks: Annotated[int, Field(ge=1, le=16, description="Residual blocks of each generator.")] = 4
+    discriminator_layers: Annotated[
+        Literal[2, 3], Field(description="That halve: with 2 a patch has 26 pixels, with 3 54.")
+    ] = 2
     learning_rate: Rate = 4e-4
     lambda_cycle: Weight = 2.0
     cycle_noise: Annotated[

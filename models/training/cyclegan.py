@@ -22,6 +22,9 @@ class CycleganSettings:
     matched: tuple[str, ...] = field(default=(), metadata={"help": "attributes made equally frequent on both sides"})
     base_channels: int = field(default=24, metadata={"help": "of the generators' first layer"})
     n_blocks: int = field(default=4, metadata={"help": "residual blocks of each generator"})
+    discriminator_layers: int = field(
+        default=2, metadata={"help": "that halve: with 2 a patch has 26 pixels, with 3 54"}
+    )
     learning_rate: float = field(default=4e-4, metadata={"help": "of both Adams, falling to 0 over the second half"})
     lambda_cycle: float = field(default=2.0, metadata={"help": "weight of the cycle-consistency loss"})
     cycle_noise: float = field(
@@ -47,7 +50,9 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
     torch.manual_seed(run.schedule.seed)
     model = on_device(build(architecture), run.device)
     assert isinstance(model, CycleGan)
-    critics = torch.nn.ModuleList(patch_discriminator(images_a.shape[1], 2 * settings.base_channels) for _ in "ab")
+    critics = torch.nn.ModuleList(
+        patch_discriminator(images_a.shape[1], 2 * settings.base_channels, settings.discriminator_layers) for _ in "ab"
+    )
     critics = on_device(critics, run.device)
     critic_a, critic_b = critics
     average, kept = averaged(model, settings.ema_decay)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -11,6 +12,17 @@ def test_shapes_and_range() -> None:
         translated = model.translate(images, direction)
         assert translated.shape == images.shape and translated.min() >= 0 and translated.max() <= 1
     assert patch_discriminator(3, 8)(images).shape == (2, 1, 16, 16)
+    assert patch_discriminator(3, 8, n_layers=3)(images).shape == (2, 1, 8, 8)
+
+
+@pytest.mark.parametrize(("n_layers", "width"), [(2, 26), (3, 54)])
+def test_a_score_is_of_a_patch(n_layers: int, width: int) -> None:
+    layers = [layer for layer in patch_discriminator(1, 8, n_layers) if not isinstance(layer, nn.InstanceNorm2d)]
+    images = torch.rand(1, 1, 128, 128, requires_grad=True)
+    nn.Sequential(*layers)(images)[0, 0, 7, 7].backward()
+    assert images.grad is not None
+    seen = images.grad[0, 0].abs().sum(0).nonzero()
+    assert int(seen.max() - seen.min()) + 1 == width
 
 
 def test_the_two_directions_are_two_networks() -> None:
