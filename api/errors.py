@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from redis import RedisError
 from starlette.exceptions import HTTPException
 
+from jobs.collection import COLLECTION_ID
 from jobs.errors import AtelierError, BadInput, NotFound, TooLarge, Unavailable
 from jobs.generation import MODEL_ID
 from jobs.schemas import HTTPS_URL, IMAGE_ID, IMAGE_REF, JOB_ID, ErrorAnswer
@@ -61,6 +62,7 @@ WEBHOOK_URL = "a public https URL, such as https://example.com/hooks/atelier"
 PATTERNS = {  # what a person reads instead
     IMAGE_REF: "an img_… id of an upload, a data:image/…;base64,… URL or an https: URL",
     IMAGE_ID: "img_ and 64 of the digits 0-9 and a-f",
+    COLLECTION_ID: "col_ and 24 of the digits 0-9 and a-f",
     JOB_ID: "job_ and 24 of the digits 0-9 and a-f",
     HTTPS_URL: WEBHOOK_URL,
     BUILTIN_STYLE: "builtin:0 to builtin:25",

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Response
 
 import jobs.schemas
+from api.cards import Card, known_cards
 from api.images import resolve_images
 from api.openapi import example_picture
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
-from jobs.errors import BadInput, Unavailable
+from jobs.errors import BadInput
 from jobs.generation import (
     KIND,
     MODES,
@@ -23,7 +24,6 @@ from jobs.generation import (
 from jobs.schemas import Job
 
 router = APIRouter(tags=["generation"])
-Card = dict[str, Any]
 
 
 # Drawn by models/data, of no training set: the examples run as they stand on a fresh installation.
@@ -110,7 +110,7 @@ async def create_generation(
 
 def _resolve(service: Service, params: Generation) -> jobs.schemas.Request:
     """The parameters with the model's defaults filled in, the classifier chosen and every image stored."""
-    cards = _cards(service)
+    cards = known_cards(service)
     model = _model(cards, params)
     questions: list[list[str]] = []
     if isinstance(params, Arithmetic):
@@ -119,16 +119,6 @@ def _resolve(service: Service, params: Generation) -> jobs.schemas.Request:
         questions = classifier["architecture"]["questions"] if classifier else []
     params = fitted(params, model["architecture"], questions)
     return with_images(params, resolve_images(service, images_of(params), check=lambda sizes: None))
-
-
-def _cards(service: Service) -> dict[str, Card]:
-    """The cards of all models the workers know and of all trained here, by id."""
-    # Workers that are away for the moment count: the job waits for them.
-    workers = service.jobs.workers(silence_s=86400)
-    if not workers:
-        raise Unavailable("no_worker", "No worker that could generate has ever reported; try again shortly.")
-    shipped = [card for facts in workers.values() for card in facts["cards"]]
-    return {card["id"]: card for card in (*shipped, *(model.card for model in service.jobs.models()))}
 
 
 def _model(cards: dict[str, Card], params: Generation) -> Card:

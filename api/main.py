@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from fastapi.middleware import Middleware
 from fastapi_offline import FastAPIOffline
 
-from api import archives, generations, health, images, jobs, models, style_transfers, trainings
+from api import archives, collections, generations, health, images, jobs, models, steerings, style_transfers, trainings
 from api.errors import install_error_handlers
 from api.middleware import RequestIdFilter, bound_body, watch
 from api.openapi import document
@@ -31,6 +31,7 @@ storage.
 TAGS = [
     {"name": "style transfer", "description": "Paint a picture in the style of another."},
     {"name": "generation", "description": "Make pictures with the models trained here."},
+    {"name": "collections", "description": "Pictures as vectors of a space, with their components and clusters."},
     {"name": "trainings", "description": "Train models of your own on your pictures, or on sets that are at hand."},
     {"name": "images", "description": "Upload the pictures that requests name."},
     {"name": "jobs", "description": "Look at jobs, follow, cancel and repeat them, and fetch what they made."},
@@ -62,7 +63,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     install_error_handlers(app)
-    for module in (style_transfers, generations, trainings, archives, images, jobs, models, health):
+    for module in (
+        style_transfers,
+        generations,
+        collections,
+        steerings,
+        trainings,
+        archives,
+        images,
+        jobs,
+        models,
+        health,
+    ):
         app.include_router(module.router)
     return app
 

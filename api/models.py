@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from api.errors import error_responses
 from api.service import Service, ServiceDep
 from jobs.errors import Conflict, NotFound
-from jobs.store import TrainedModel
+from jobs.registry import TrainedModel
 
 router = APIRouter(tags=["models"])
 ModelId = Annotated[str, Path(max_length=100, description="A model's id.", examples=["vgg16"])]
@@ -63,7 +63,7 @@ def get_model(model_id: ModelId, service: ServiceDep) -> Model:
     responses=error_responses(404, 409, 422, 503),
 )
 def delete_model(model_id: ModelId, service: ServiceDep) -> None:
-    """Remove a model that was trained here, and its files. One that unfinished jobs use answers 409 and names them."""
+    """Remove a trained model and its files. One that unfinished jobs or collections use answers 409 and names them."""
     model = get_model(model_id, service)
     if model.trained_by is None:
         raise Conflict("model_not_deletable", "The model came with the service; only trained ones can be deleted.")

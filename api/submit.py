@@ -18,9 +18,11 @@ import jobs.schemas
 from api.errors import VISIBLE_ASCII, WEBHOOK_URL, Responses, error_responses
 from api.present import present
 from api.service import Service, ServiceDep
+from jobs.collection import KIND as COLLECTION
 from jobs.errors import BadInput
 from jobs.outbound import check_url
 from jobs.queue import nudge
+from jobs.registry import NEW
 from jobs.schemas import Job
 from jobs.store import follow
 from jobs.training import MODEL_ID
@@ -141,6 +143,7 @@ def enqueue(service: Service, *, kind: str, queue: str, params: dict[str, Any], 
         images=upload_shas("img", params),
         archives=upload_shas("zip", params),
         models=trained_models(params),
+        **_collections(kind, params),
         **extra,
     )
     if is_new:
@@ -171,8 +174,16 @@ def upload_shas(sort: Literal["img", "zip"], params: Any) -> Sequence[str]:
 
 def trained_models(params: dict[str, Any]) -> Sequence[str]:
     """The ids of the trained models that resolved parameters name: none can be deleted until the job has ended."""
-    named = [params.get(field) for field in ("model", "classifier")]
+    named = [params.get(field) for field in ("model", "classifier", "space")]
     return [model for model in named if model and re.fullmatch(MODEL_ID, model)]
+
+
+def _collections(kind: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Which collection a job of these parameters founds or goes on with, or which it uses."""
+    named = params.get("collection")
+    if kind == COLLECTION:
+        return {"collection": named or NEW}
+    return {"collections": [named] if named else []}
 
 
 async def _wait(service: Service, job_id: str, seconds: int) -> None:

@@ -12,7 +12,8 @@
 --   refs:<sha>        zset, who names an object, until when     objects       zset, objects by time of next check
 --   deleting:<sha>    an object being removed right now         image:<sha>, archive:<sha>   an upload's facts
 --   model:<id>        hash, the card of a trained model         models        zset, the ids of trained models
---   uses:<id>         set, the unfinished jobs that name a trained model
+--   collection:<id>   hash, a collection and its versions   collections   zset, the ids of collections
+--   uses:<id>         set, the unfinished jobs that name a trained model or a collection; the collections of a model
 --   idem:<key>        the request and job of a used key         stats         hash, counters for /metrics
 --   webhooks          zset, finished ids by time of next call
 
@@ -55,10 +56,55 @@ local function requeue(id, delay)
   move(id, 'queued')
 end
 
+-- `who` (a job, model:<id> or collection:<id>) names an object no longer; the next clean-up looks at it.
+local function unreference(who, sha)
+  redis.call('ZREM', P .. 'refs:' .. sha, who)
+  redis.call('ZADD', P .. 'objects', now, sha)
+end
+
+-- `who` (a job or a collection) uses models and collections, their ids parted by spaces: none of them can be deleted.
+local function use(who, ids)
+  for used in ids:gmatch('%S+') do redis.call('SADD', P .. 'uses:' .. used, who) end
+end
+
+local function unuse(who, ids)
+  for used in ids:gmatch('%S+') do redis.call('SREM', P .. 'uses:' .. used, who) end
+end
+
+-- A model or a collection goes, and with it its hold on its objects.
+local function unregister(sort, id)
+  local who = sort .. ':' .. id
+  for sha in (redis.call('HGET', P .. who, 'objects') or ''):gmatch('%x+') do unreference(who, sha) end
+  unuse(id, redis.call('HGET', P .. who, 'uses') or '')
+  redis.call('DEL', P .. who)
+  redis.call('ZREM', P .. sort .. 's', id)
+end
+
+-- A job takes up the making of a collection's next version; of a new collection the first.
+local function build(id, collection, params, uses)
+  local key = P .. 'collection:' .. collection
+  if redis.call('HSETNX', key, 'created_at', now) == 1 then
+    redis.call('HSET', key, 'params', params, 'uses', uses)
+    redis.call('ZADD', P .. 'collections', 0, collection)
+    use(collection, uses)
+  end
+  redis.call('HSET', key, 'building', id)
+  redis.call('HSET', job(id), 'collection', collection)
+end
+
+-- However it ends, the job builds no longer; a collection that never had a version goes.
+local function stop_building(id)
+  local collection = get(id, 'collection')
+  if not collection then return end
+  redis.call('HDEL', P .. 'collection:' .. collection, 'building')
+  if redis.call('HEXISTS', P .. 'collection:' .. collection, 'latest') == 0 then unregister('collection', collection) end
+end
+
 local function close(id, status, error)
   redis.call('HSET', job(id), 'finished_at', now, 'error', error or '')
   redis.call('ZREM', P .. 'leases', id)
-  for model in (get(id, 'models') or ''):gmatch('%S+') do redis.call('SREM', P .. 'uses:' .. model, id) end
+  unuse(id, get(id, 'uses') or '')
+  stop_building(id)
   redis.call('ZADD', P .. 'done', now + tonumber(get(id, 'ttl_ms')), id)
   redis.call('HINCRBY', P .. 'stats', 'jobs:' .. get(id, 'kind') .. ':' .. status, 1)
   if get(id, 'webhook_url') ~= '' then redis.call('ZADD', P .. 'webhooks', now, id) end
@@ -84,12 +130,6 @@ local function reference(id, sha)
   redis.call('HSET', job(id), 'objects', (get(id, 'objects') or '') .. sha .. ' ')
 end
 
--- `who` (a job, or model:<id>) names an object no longer; the next clean-up looks at it.
-local function unreference(who, sha)
-  redis.call('ZREM', P .. 'refs:' .. sha, who)
-  redis.call('ZADD', P .. 'objects', now, sha)
-end
-
 -- Of a job's checkpoints only the newest is kept; nil keeps none.
 local function keep_checkpoint(id, checkpoint)
   local old = get(id, 'checkpoint')
@@ -109,6 +149,17 @@ local function add_model(id, model)
     'objects', table.concat(model.objects, ' '))
   redis.call('ZADD', P .. 'models', 0, model.id)
   for _, sha in ipairs(model.objects) do redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, 'model:' .. model.id) end
+end
+
+-- So does a version of a collection. The newest one's parameters are those that the next one goes on with.
+local function add_version(id, made)
+  local who = 'collection:' .. get(id, 'collection')
+  local version = redis.call('HINCRBY', P .. who, 'latest', 1)
+  redis.call('HSET', P .. who, 'params', get(id, 'params'), 'version:' .. version,
+    cjson.encode({created_at = now, built_by = id, file = made.file, figures = made.figures}),
+    'objects', (redis.call('HGET', P .. who, 'objects') or '') .. made.file .. ' ')
+  redis.call('ZADD', P .. 'refs:' .. made.file, FOREVER, who)
+  redis.call('HSET', job(id), 'version', version)
 end
 
 local function live(sha)
@@ -136,8 +187,8 @@ end
 
 local commands = {}
 
--- Idempotency check, bound of the queue, inputs and models still there, record and indexes: all in one step. A retry
--- goes on from the checkpoint of the job it repeats.
+-- Idempotency check, bound of the queue, inputs, models and collections still there, record and indexes: all in one
+-- step. A retry goes on from the checkpoint of the job it repeats.
 function commands.create(a)
   if redis.call('EXISTS', job(a.id)) == 1 then return {'created', a.id} end -- the caller asks again after a lost answer
   local known = a.idem_key and redis.call('GET', P .. 'idem:' .. a.idem_key)
@@ -149,19 +200,27 @@ function commands.create(a)
   for _, sha in ipairs(a.inputs) do
     if not live(sha) then return {'missing', sha} end
   end
-  for _, model in ipairs(a.models) do
-    if redis.call('EXISTS', P .. 'model:' .. model) == 0 then return {'no_model', model} end
+  for used in a.uses:gmatch('%S+') do
+    local ready = redis.call('HEXISTS', P .. 'collection:' .. used, 'latest') == 1
+    if not ready and redis.call('EXISTS', P .. 'model:' .. used) == 0 then return {'unknown', used} end
+  end
+  local collection = a.collection == 'new' and 'col_' .. a.id:sub(5) or a.collection
+  if collection and collection == a.collection then
+    local key = P .. 'collection:' .. collection
+    if redis.call('EXISTS', key) == 0 then return {'unknown', collection} end
+    local building = redis.call('HGET', key, 'building')
+    if building then return {'building', building} end
   end
   redis.call('HSET', job(a.id), 'id', a.id, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
     'compat', a.compat, 'created_at', now, 'attempt', 0, 'fence', 0, 'ttl_ms', a.ttl_ms, 'retry_of', a.retry_of,
-    'webhook_url', a.webhook_url)
+    'webhook_url', a.webhook_url, 'uses', a.uses)
   for _, sha in ipairs(a.inputs) do
     reference(a.id, sha)
     keep_upload('image', sha, a.upload_ttl_ms)
     keep_upload('archive', sha, a.upload_ttl_ms)
   end
-  redis.call('HSET', job(a.id), 'models', table.concat(a.models, ' '))
-  for _, model in ipairs(a.models) do redis.call('SADD', P .. 'uses:' .. model, a.id) end
+  use(a.id, a.uses)
+  if collection then build(a.id, collection, a.params, a.uses) end
   local checkpoint = get(a.retry_of, 'checkpoint')
   if checkpoint then keep_checkpoint(a.id, checkpoint) end
   if a.expires_ms > 0 then
@@ -240,6 +299,7 @@ function commands.finish(a)
       event(a.id, 'output', cjson.encode(output))
     end
     if a.model then add_model(a.id, a.model) end
+    if a.collection then add_version(a.id, a.collection) end
     keep_checkpoint(a.id, nil)
   end
   redis.call('HINCRBYFLOAT', P .. 'stats', 'run_ms:' .. get(a.id, 'kind'), a.run_ms)
@@ -333,13 +393,15 @@ function commands.put_upload(a)
   return 'kept'
 end
 
-function commands.delete_model(a)
-  if redis.call('EXISTS', P .. 'model:' .. a.id) == 0 then return {'missing', {}} end
+-- Deletes a model or a collection that nothing uses and no job builds.
+function commands.unregister(a)
+  local key = P .. a.sort .. ':' .. a.id
+  if redis.call('EXISTS', key) == 0 then return {'missing', {}} end
+  local building = redis.call('HGET', key, 'building')
+  if building then return {'building', {building}} end
   local users = redis.call('SMEMBERS', P .. 'uses:' .. a.id)
   if #users > 0 then return {'in_use', users} end
-  for sha in redis.call('HGET', P .. 'model:' .. a.id, 'objects'):gmatch('%x+') do unreference('model:' .. a.id, sha) end
-  redis.call('DEL', P .. 'model:' .. a.id)
-  redis.call('ZREM', P .. 'models', a.id)
+  unregister(a.sort, a.id)
   return {'deleted', {}}
 end
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Kind = Literal["style-transfer", "generation", "training"]
+Kind = Literal["style-transfer", "generation", "training", "collection", "pc-steering", "cluster-sampling"]
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled", "expired"})
 Role = Literal["picture", "grid", "plot"]

@@ -14,6 +14,17 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from jobs.errors import BadInput, Conflict, NotFound, QueueFull
+from jobs.registry import (
+    Collection,
+    TrainedModel,
+    being_built,
+    in_use,
+    model_arguments,
+    not_registered,
+    parse_collection,
+    parse_model,
+    version_arguments,
+)
 from jobs.schemas import TERMINAL, Status
 from jobs.settings import Settings
 
@@ -52,14 +63,6 @@ class Record:
     def finished(self) -> bool:
         """Whether the job has reached a state it will not leave."""
         return self.status in TERMINAL
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """A model that a job trained: its card, and the job."""
-
-    card: dict[str, Any]
-    trained_by: str
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,8 @@ class JobStore:
         images: Sequence[str] = (),
         archives: Sequence[str] = (),
         models: Sequence[str] = (),
+        collections: Sequence[str] = (),
+        collection: str | None = None,
         compat: str = "",
         priority: int = 0,
         expires_in: int | None = None,
@@ -143,9 +148,11 @@ class JobStore:
     ) -> tuple[str, bool]:
         """Write a queued job; returns its id and whether it is new.
 
-        `images` and `archives` are the sha256 of the inputs, `models` the ids of the trained models the job uses,
-        `compat` what jobs must share to run in one batch, `idempotency` the client's key and the sha256 of its request.
-        Raises `QueueFull`, `NotFound` (an input or a model is gone) and `BadInput` (`idempotency_key_reuse`).
+        `images` and `archives` are the sha256 of the inputs, `models` and `collections` the ids of those the job uses,
+        `collection` the one whose next version it makes (`registry.NEW` founds one), `compat` what jobs must share to
+        run in one batch, `idempotency` the client's key and the sha256 of its request. Raises `QueueFull`, `NotFound`
+        (an input, model or collection is gone), `Conflict` (`collection_building`) and `BadInput`
+        (`idempotency_key_reuse`).
         """
         key, request_hash = idempotency or (None, None)
         outcome, value = self._call(
@@ -163,15 +170,18 @@ class JobStore:
             max_queue=self.settings.max_queue,
             retry_of=retry_of,
             webhook_url=webhook_url or "",
-            models=list(dict.fromkeys(models)),
+            uses=" ".join(dict.fromkeys([*models, *collections])),
+            **({"collection": collection} if collection else {}),
             **({"idem_key": key, "idem_hash": request_hash} if key else {}),
         )
         if outcome == "full":
             raise QueueFull("queue_full", f"The queue {queue!r} is full; try again shortly.", queue=queue)
         if outcome == "missing":
             raise _no_archive(value) if value in archives else _no_image(value)
-        if outcome == "no_model":
-            raise _no_model(value)
+        if outcome == "unknown":
+            raise not_registered(value)
+        if outcome == "building":
+            raise being_built(str(collection), value)
         if outcome == "reused":
             raise _key_reuse()
         return value, outcome == "created"
@@ -192,9 +202,7 @@ class JobStore:
         """The record of a job; raises `NotFound`."""
         fields = cast(dict[str, str], self.client.hgetall(f"{PREFIX}job:{job_id}"))
         if not fields:
-            raise NotFound(
-                "job_not_found", "There is no such job; it may have been deleted or have expired.", job=job_id
-            )
+            raise _no_job(job_id)
         return _record(fields)
 
     def snapshot(self, job_id: str) -> tuple[Record, Event, str]:
@@ -242,17 +250,13 @@ class JobStore:
     def cancel(self, job_id: str) -> None:
         """Cancel a queued job, ask a running one to stop, leave a finished one as it is; raises `NotFound`."""
         if self._call("cancel", id=job_id) is None:
-            raise NotFound(
-                "job_not_found", "There is no such job; it may have been deleted or have expired.", job=job_id
-            )
+            raise _no_job(job_id)
 
     def delete(self, job_id: str) -> None:
         """Forget a finished job; its pictures go once nothing else names them. Raises `NotFound` and `Conflict`."""
         outcome = self._call("delete", id=job_id)
         if outcome == "missing":
-            raise NotFound(
-                "job_not_found", "There is no such job; it may have been deleted or have expired.", job=job_id
-            )
+            raise _no_job(job_id)
         if outcome == "unfinished":
             raise Conflict("job_not_finished", "The job has not finished; cancel it first.", job=job_id)
 
@@ -285,10 +289,12 @@ class JobStore:
         metrics: dict[str, Any],
         error: dict[str, Any] | None = None,
         model: dict[str, Any] | None = None,
+        collection: dict[str, Any] | None = None,
     ) -> str:
         """End a job; returns the state it ended in (`canceled` when a cancel came first) or `lost`.
 
         `model` is the card of the model it trained, whose files are stored: it is there once the job has succeeded.
+        So is the version it made of its `collection`: the sha256 of the stored `file`, and `figures`.
         """
         return cast(
             str,
@@ -301,7 +307,8 @@ class JobStore:
                 metrics=json.dumps(metrics),
                 run_ms=metrics.get("run_ms", 0),
                 **({"error": json.dumps(error)} if error else {}),
-                **({"model": _model_arguments(model)} if model else {}),
+                **({"model": model_arguments(model)} if model else {}),
+                **({"collection": version_arguments(collection)} if collection else {}),
             ),
         )
 
@@ -396,27 +403,49 @@ class JobStore:
 
     def models(self) -> list[TrainedModel]:
         """Every trained model, in the order of their ids."""
-        pipe = self.client.pipeline()
-        for model_id in cast(list[str], self.client.zrange(f"{PREFIX}models", 0, -1)):
-            pipe.hgetall(f"{PREFIX}model:{model_id}")
-        return [_model(fields) for fields in pipe.execute() if fields]
+        return [parse_model(fields) for _, fields in self._registered("model")]
 
     def model(self, model_id: str) -> TrainedModel:
         """One trained model; raises `NotFound`."""
-        fields = cast(dict[str, str], self.client.hgetall(f"{PREFIX}model:{model_id}"))
-        if not fields:
-            raise _no_model(model_id)
-        return _model(fields)
+        return parse_model(self._register("model", model_id))
 
     def delete_model(self, model_id: str) -> None:
         """Forget a trained model; its files go with it. Raises `NotFound`, and `Conflict` while it is in use."""
-        outcome, users = self._call("delete_model", id=model_id)
+        self._unregister("model", model_id)
+
+    def collections(self) -> list[Collection]:
+        """Every collection, newest first."""
+        return [parse_collection(*entry) for entry in reversed(self._registered("collection"))]
+
+    def collection(self, collection_id: str) -> Collection:
+        """One collection; raises `NotFound`."""
+        return parse_collection(collection_id, self._register("collection", collection_id))
+
+    def delete_collection(self, collection_id: str) -> None:
+        """Forget a collection; its files go with it. Raises `NotFound`, and `Conflict` while it is built or in use."""
+        self._unregister("collection", collection_id)
+
+    def _registered(self, sort: str) -> list[tuple[str, dict[str, str]]]:
+        names = cast(list[str], self.client.zrange(f"{PREFIX}{sort}s", 0, -1))
+        pipe = self.client.pipeline()
+        for name in names:
+            pipe.hgetall(f"{PREFIX}{sort}:{name}")
+        return [(name, fields) for name, fields in zip(names, pipe.execute(), strict=True) if fields]
+
+    def _register(self, sort: str, name: str) -> dict[str, str]:
+        fields = cast(dict[str, str], self.client.hgetall(f"{PREFIX}{sort}:{name}"))
+        if not fields:
+            raise not_registered(name)
+        return fields
+
+    def _unregister(self, sort: str, name: str) -> None:
+        outcome, users = self._call("unregister", sort=sort, id=name)
         if outcome == "missing":
-            raise _no_model(model_id)
+            raise not_registered(name)
+        if outcome == "building":
+            raise being_built(name, users[0])
         if outcome == "in_use":
-            named = sorted(users)[:10]
-            message = f"{len(users)} unfinished jobs use the model: {', '.join(named)}; wait for them or cancel them."
-            raise Conflict("model_in_use", message, model=model_id, jobs=named)
+            raise in_use(name, users)
 
     def beat(self, worker: str, facts: dict[str, Any]) -> None:
         """A worker says that it lives, what it serves and which models it has."""
@@ -443,18 +472,6 @@ def _no_image(sha: str) -> NotFound:
 
 def _no_archive(sha: str) -> NotFound:
     return NotFound("archive_not_found", f"No archive zip_{sha} is stored here; upload it first.", archive=f"zip_{sha}")
-
-
-def _no_model(model_id: str) -> NotFound:
-    return NotFound("model_not_found", f"No model is called {model_id!r}; it may have been deleted.", model=model_id)
-
-
-def _model(fields: dict[str, str]) -> TrainedModel:
-    return TrainedModel(json.loads(fields["card"]), fields["trained_by"])
-
-
-def _model_arguments(card: dict[str, Any]) -> dict[str, Any]:
-    return {"id": card["id"], "card": json.dumps(card), "objects": list(card["files"].values())}
 
 
 def _key_reuse() -> BadInput:
@@ -484,12 +501,17 @@ def _record(fields: dict[str, str]) -> Record:
         expires_at=number("expires_at"),
         progress=parsed("progress"),
         outputs=parsed("outputs") or [],
-        metrics=parsed("metrics") or {},
+        metrics=(parsed("metrics") or {}) | _built(fields),
         error=parsed("error"),
         retry_of=fields.get("retry_of") or None,
         webhook_url=fields.get("webhook_url") or None,
         checkpoint=parsed("checkpoint"),
     )
+
+
+def _built(fields: dict[str, str]) -> dict[str, Any]:
+    """The version of a collection that a job made, of the protocol's own knowledge."""
+    return {"collection": fields["collection"], "version": int(fields["version"])} if "version" in fields else {}
 
 
 def _event(event_id: str, fields: dict[str, str]) -> Event:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from jobs.objects import Objects
+from jobs.registry import Collection
 from jobs.store import JobStore, Record
 from models.catalogue import Card, cards, file_sha256, folder_of
 from worker.lease import check
@@ -26,6 +27,10 @@ class Files:
         """Store a file; returns its sha256. Raises `Unavailable`."""
         with path.open("rb") as file:
             return self._objects.put_file(file, "application/octet-stream")
+
+    def collection(self, collection_id: str) -> Collection:
+        """A collection and its versions; raises `NotFound`."""
+        return self._jobs.collection(collection_id)
 
     def fetch_checkpoint(self, path: Path) -> None:
         """Write to a file what the job's last attempt, or the job it repeats, left; nothing where there was none."""

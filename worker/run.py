@@ -65,6 +65,7 @@ class Made:
     versions: dict[str, str]
     metrics: dict[str, Any]
     trained: dict[str, Any] | None = None  # the card of a new model, whose files are stored
+    collection: dict[str, Any] | None = None  # a new version: the sha256 of its stored `file`, and `figures`
 
 
 Runner = Callable[[Task], Made]
@@ -99,7 +100,7 @@ def run_job(jobs: JobStore, objects: Objects, previews: Objects, record: Record,
         try:
             made = runner(task)
             outputs = [_store(objects, record, made, index) for index in range(len(made.pictures))]
-            finish("succeeded", outputs=outputs, metrics=made.metrics, model=made.trained)
+            finish("succeeded", outputs=outputs, metrics=made.metrics, model=made.trained, collection=made.collection)
         except CanceledError:
             finish("canceled")
         except LeaseLostError:

@@ -4,7 +4,7 @@ from PIL import Image
 
 from worker import app as worker_app
 from worker.run import Made, Task
-from worker.runners import RUNNERS, run_generation
+from worker.runners import RUNNERS, run_collection, run_generation
 from worker.runners.style_transfer import run_style_transfer
 from worker.runners.training import run_training
 
@@ -43,6 +43,15 @@ def train_quickly(task: Task) -> Made:
     return run_training(task)
 
 
+def collect_quickly(task: Task) -> Made:
+    """A collection of few pictures, grouped in the simplest way."""
+    few = {"limit": 6} if task.params["data"] else {}
+    one = {"clusterings": [{"method": "kmeans", "n_clusters": 2}], "n_components": 2, "explained_variance": None}
+    task.params = {**task.params, **few, **one}
+    return run_collection(task)
+
+
 RUNNERS["style-transfer"] = run_quickly
 RUNNERS["generation"] = generate_quickly
 RUNNERS["training"] = train_quickly
+RUNNERS["collection"] = collect_quickly

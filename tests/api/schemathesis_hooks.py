@@ -1,7 +1,7 @@
 """What Schemathesis cannot know from the schema: pictures, ids of things that are really there, what is installed.
 
-`ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images` and `archives` and of finished `jobs`,
-`ATELIER_TEST_PICTURES` a folder of image files.
+`ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images` and `archives`, of finished `jobs` and of
+`collections`; `ATELIER_TEST_PICTURES` is a folder of image files.
 """
 
 import hashlib
@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from api.style_transfers import CAT, COFFEE
+from jobs.collection import AdditionParams, CollectionParams
+from jobs.steering import ClusterSampling, Steering
 from jobs.style_transfer import LAYERS
 from jobs.training import TrainingParams
 from models.catalogue import cards
@@ -47,7 +49,16 @@ def zipped() -> bytes:
 
 schemathesis.openapi.media_type("application/zip", st.just(zipped()))
 schemathesis.openapi.format("training-data", st.sampled_from(["digits", "avatars", "smileys", *known["archives"]]))
+schemathesis.openapi.format("collection-id", st.sampled_from(known["collections"]))
+schemathesis.openapi.format("space", st.sampled_from(["pixels", "vae-smileys"]))
 schemathesis.openapi.format("attribute", st.sampled_from(["glasses", "smiling"]))
+CHECKED: dict[str, TypeAdapter[Any]] = {
+    "/v1/trainings": TypeAdapter(TrainingParams),
+    "/v1/collections": TypeAdapter(CollectionParams),
+    "/v1/collections/{collection_id}/images": TypeAdapter(AdditionParams),
+    "/v1/pc-steerings": TypeAdapter(Steering),
+    "/v1/cluster-samplings": TypeAdapter(ClusterSampling),
+}
 ARCHITECTURES = {name: card.architecture for name, card in cards().items()}
 
 
@@ -62,7 +73,16 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         "Traversal": {"model": {"enum": ["vae-fashion-mnist-2"]}},
         "Arithmetic": {"model": {"enum": ["dcgan-avatars"]}, "classifier": nothing},
         "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
+        "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}},
         "DenoisingSteps": {"model": {"enum": ["ddpm-digits"]}},
+        # What the collection there has: two components, two clusters, the attributes of smileys.
+        "Component": {"component": {"enum": [0, 1]}},
+        "AttributeDirection": {"attribute": {"enum": ["large"]}},
+        "ClusterStart": {"cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans"]}},
+        "ClusterSampling": {
+            **{"version": {"enum": [1]}, "cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans"]}},
+        },
+        "Steering": {"version": {"enum": [1]}, "style_components": {"enum": [1, 2, None]}},
     }
     schemas = raw_schema["components"]["schemas"]
     for name, properties in fitting.items():
@@ -98,13 +118,13 @@ def before_add_examples(context: schemathesis.HookContext, examples: list[schema
 
 
 def unfit(case: schemathesis.Case[Any]) -> bool:
-    """Whether each field of a training is right by itself, and they do not go together."""
-    if case.operation.path != "/v1/trainings":
+    """Whether each field of a training or a collection is right by itself, and they do not go together."""
+    if case.operation.path not in CHECKED:
         return False
     try:
-        TypeAdapter(TrainingParams).validate_python(case.body)
+        CHECKED[case.operation.path].validate_python(case.body)
     except ValidationError as error:
-        return {problem["type"] for problem in error.errors()} == {"training"}
+        return {problem["type"] for problem in error.errors()} <= {"training", "collection"}
     return False
 
 

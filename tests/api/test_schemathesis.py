@@ -42,6 +42,13 @@ def labelled_zip() -> bytes:
     return file.getvalue()
 
 
+def collection(stack: Stack) -> str:
+    """A collection whose pictures have attributes."""
+    body = {"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 20}
+    job = stack.finished(stack.client.post("/v1/collections", json=body).json()["id"])
+    return str(job["metrics"]["collection"])
+
+
 def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     stack, pictures = quick_stack, tmp_path / "pictures"
     pictures.mkdir()
@@ -51,6 +58,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     known = {
         "images": [stack.client.post("/v1/images", files=[file]).json()["id"] for file in files],
         "archives": [stack.client.post("/v1/archives", files={"file": labelled_zip()}).json()["id"]],
+        "collections": [collection(stack)],
         "jobs": [stack.client.post("/v1/style-transfers", json=e["value"]).json()["id"] for e in EXAMPLES.values()],
     }
     (tmp_path / "ids.json").write_text(json.dumps(known))

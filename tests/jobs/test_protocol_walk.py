@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from jobs.errors import Conflict, NotFound
+from jobs.registry import NEW
 from jobs.schemas import TERMINAL
 from jobs.store import PREFIX, JobStore
 from tests.jobs.conftest import with_settings
@@ -36,7 +37,8 @@ class Model:
     finished_by: int | None = None
     fruitful: int = 0  # the last attempt that left a checkpoint
     checkpoint: str | None = None  # its sha256
-    models: list[str] = field(default_factory=list)  # those it uses
+    uses: list[str] = field(default_factory=list)  # models and collections
+    builds: str | None = None  # a collection
 
     def move(self, status: str, place: str) -> None:
         """Enter a state."""
@@ -46,6 +48,15 @@ class Model:
         """Enter a state it will not leave."""
         self.move(status, "done")
         self.checkpoint = None if status == "succeeded" else self.checkpoint
+
+
+@dataclass
+class Shelf:
+    """What a collection should be."""
+
+    uses: list[str]  # models
+    files: list[str] = field(default_factory=list)  # the sha256 of each version's
+    building: str | None = None
 
 
 class Walk(RuleBasedStateMachine):
@@ -59,6 +70,7 @@ class Walk(RuleBasedStateMachine):
         self.jobs: dict[str, Model] = {}
         self.ended: dict[str, str] = {}
         self.trained: dict[str, str] = {}  # the sha256 of each trained model's file
+        self.shelves: dict[str, Shelf] = {}
         self.made = 0
 
     def new_sha(self) -> str:
@@ -66,26 +78,49 @@ class Walk(RuleBasedStateMachine):
         self.made += 1
         return f"{self.made:064x}"
 
-    def pick(self, number: int) -> Model:
-        """Some job."""
-        return list(self.jobs.values())[number % len(self.jobs)]
+    def pick(self, number: int, late: bool = True) -> Model:
+        """Some job; one that runs, if any does, where its worker is not late."""
+        running = [job for job in self.jobs.values() if job.place == "leases" and not late]
+        jobs = running or list(self.jobs.values())
+        return jobs[number % len(jobs)]
+
+    def close(self, job: Model, status: str) -> None:
+        """A job ends; a collection it was to give its first version goes, unless it did."""
+        job.close(status)
+        if job.builds:
+            self.shelves[job.builds].building = None
+            if not self.shelves[job.builds].files:
+                del self.shelves[job.builds]
 
     def expire(self) -> None:
         """Claim and sweep begin with this."""
         for job in self.jobs.values():
             if job.past and job.status == "queued":
-                job.close("expired")
+                self.close(job, "expired")
 
-    @rule(priority=st.integers(-1, 1), compat=st.sampled_from(["", "a", "b"]), expires=st.booleans(), number=picks)
-    def create(self, priority: int, compat: str, expires: bool, number: int) -> None:
+    @rule(
+        priority=st.integers(-1, 1),
+        compat=st.sampled_from(["", "a", "b"]),
+        expires=st.booleans(),
+        number=picks,
+        builds=st.sampled_from(["nothing", "new", "next"]),
+        uses=st.sampled_from([True, True, False]),
+    )
+    def create(self, priority: int, compat: str, expires: bool, number: int, builds: str, uses: bool) -> None:
         kind = f"kind-{len(self.jobs) % 2}"
-        models = [model for i, model in enumerate(self.trained) if number >> i & 1]
+        models = [model for i, model in enumerate(self.trained) if uses and (number + i) % 2]
+        ready = [shelf for shelf, found in self.shelves.items() if found.files]
+        collections = [shelf for i, shelf in enumerate(ready) if uses and (number + i) % 3]
+        free = [shelf for shelf in ready if not self.shelves[shelf].building]
+        collection = {"nothing": None, "new": NEW, "next": (free or [NEW])[-1]}[builds]
         again = self.pick(number) if self.jobs and number % 3 == 0 else None
         job_id, is_new = self.store.create(
             kind=kind,
             queue="fast",
             params={},
             models=models,
+            collections=collections,
+            collection=collection,
             compat=compat,
             priority=priority,
             expires_in=600 if expires else None,
@@ -93,9 +128,12 @@ class Walk(RuleBasedStateMachine):
         )
         assert is_new
         urgency = (-priority, self.store.get(job_id).created_at, job_id)
-        made = Model(job_id, kind, compat, urgency, expires=expires, models=models)
+        made = Model(job_id, kind, compat, urgency, expires=expires, uses=[*models, *collections])
         made.checkpoint = again.checkpoint if again else None
         self.jobs[job_id] = made
+        if collection:
+            made.builds = job_id.replace("job_", "col_") if collection == NEW else collection
+            self.shelves.setdefault(made.builds, Shelf(made.uses)).building = job_id
 
     @rule()
     def create_with_a_model_that_is_gone(self) -> None:
@@ -114,16 +152,53 @@ class Walk(RuleBasedStateMachine):
             assert self.users(model) == set()
             del self.trained[model]
         except Conflict as error:
-            assert self.users(model) >= set(error.details["jobs"]) > set()
+            assert self.users(model) >= self.named(error) > set()
 
-    def users(self, model: str) -> set[str]:
-        """The unfinished jobs that use a model."""
-        return {job.id for job in self.jobs.values() if model in job.models and job.place != "done"}
+    def users(self, name: str) -> set[str]:
+        """The unfinished jobs that use a model or a collection, and the collections that use a model."""
+        jobs = {job.id for job in self.jobs.values() if name in job.uses and job.place != "done"}
+        return jobs | {shelf for shelf, found in self.shelves.items() if name in found.uses}
+
+    @staticmethod
+    def named(error: Conflict) -> set[str]:
+        """The jobs and collections that an error says stand in the way."""
+        return {*error.details["jobs"], *error.details.get("collections", [])}
+
+    @precondition(lambda self: self.shelves)
+    @rule(number=picks)
+    def delete_collection(self, number: int) -> None:
+        ready = [name for name, found in self.shelves.items() if not found.building]
+        names = ready if ready and number % 4 else list(self.shelves)
+        name = names[number % len(names)]
+        try:
+            self.store.delete_collection(name)
+            assert self.users(name) == set() and self.shelves[name].building is None
+            del self.shelves[name]
+        except Conflict as error:
+            assert error.details.get("job") == self.shelves[name].building
+            assert "job" in error.details or self.users(name) >= self.named(error) > set()
+
+    @precondition(lambda self: any(found.files for found in self.shelves.values()))
+    @rule(number=picks)
+    def delete_as_soon_as_a_job_uses_it(self, number: int) -> None:
+        self.create(0, "", False, number, builds="nothing", uses=True)
+        self.delete_collection(number)
+
+    @precondition(lambda self: any(found.building for found in self.shelves.values()))
+    @rule(number=picks)
+    def build_what_another_builds(self, number: int) -> None:
+        built = {name: found.building for name, found in self.shelves.items() if found.building}
+        name = list(built)[number % len(built)]
+        try:
+            self.store.create(kind="kind-0", queue="fast", params={}, collection=name)
+            raise AssertionError("two jobs build one collection")
+        except Conflict as error:
+            assert error.details == {"collection": name, "job": built[name]}
 
     @precondition(lambda self: self.jobs)
     @rule(number=picks, late=st.booleans())
     def checkpoint(self, number: int, late: bool) -> None:
-        job, sha = self.pick(number), self.new_sha()
+        job, sha = self.pick(number, late), self.new_sha()
         expected = "lost"
         if not late and job.place == "leases":
             expected, job.checkpoint, job.fruitful = job.status, sha, job.attempt
@@ -147,14 +222,14 @@ class Walk(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule(number=picks, late=st.booleans(), what=st.sampled_from(["renew", "report", "release"]))
     def hold(self, number: int, late: bool, what: str) -> None:
-        job = self.pick(number)
+        job = self.pick(number, late)
         fence = job.fence - late
         held = not late and job.place == "leases"
         expected = job.status if held else "lost"
         if what == "release" and held:
             expected = "canceled" if job.status == "canceling" else "queued"
             if expected == "canceled":
-                job.close("canceled")
+                self.close(job, "canceled")
             else:
                 job.move("queued", "queue:fast")
                 job.attempt -= job.fruitful != job.attempt
@@ -166,19 +241,33 @@ class Walk(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule(number=picks, late=st.booleans(), status=st.sampled_from(["succeeded", "failed", "canceled"]))
     def finish(self, number: int, late: bool, status: str) -> None:
-        job = self.pick(number)
+        job = self.pick(number, late)
         fence = job.fence - late
-        sha, model = self.new_sha(), f"vae-{self.made:012x}"
+        sha, model, version = self.new_sha(), f"vae-{self.made:012x}", self.new_sha()
+        built = {"file": version, "figures": {}} if job.builds else None
         if not late and job.place == "leases":
-            self.trained |= {model: sha} if (job.status, status) == ("running", "succeeded") else {}
-            job.close("canceled" if job.status == "canceling" else status)
+            if (job.status, status) == ("running", "succeeded"):
+                self.trained[model] = sha
+                if job.builds:
+                    self.shelves[job.builds].files.append(version)
+            self.close(job, "canceled" if job.status == "canceling" else status)
             job.finished_by = fence
             expected = job.status
         else:
             expected = job.status if job.finished_by == fence else "lost"
         outputs, card = [{"index": 0, "sha256": OUTPUT}], {"id": model, "files": {"model.safetensors": sha}}
-        ended = self.store.finish(job.id, fence, status, outputs=outputs, metrics={"run_ms": 1}, model=card)
+        ended = self.store.finish(
+            job.id, fence, status, outputs=outputs, metrics={"run_ms": 1}, model=card, collection=built
+        )
         assert ended == expected
+
+    @precondition(lambda self: self.jobs)
+    @rule(number=picks)
+    def claim_and_succeed(self, number: int) -> None:
+        """The way most jobs go, and few random walks."""
+        for _ in range(3):
+            self.claim(limit=1)
+            self.finish(number, late=False, status="succeeded")
 
     @precondition(lambda self: self.jobs)
     @rule(number=picks)
@@ -186,7 +275,7 @@ class Walk(RuleBasedStateMachine):
         job = self.pick(number)
         self.store.cancel(job.id)
         if job.status == "queued":
-            job.close("canceled")
+            self.close(job, "canceled")
         elif job.status == "running":
             job.status = "canceling"
 
@@ -230,9 +319,9 @@ class Walk(RuleBasedStateMachine):
         delayed = [job for job in self.jobs.values() if job.place == "delayed" and job.due]
         for job in [job for job in self.jobs.values() if job.place == "leases" and job.due]:
             if job.status == "canceling":
-                job.close("canceled")
+                self.close(job, "canceled")
             elif job.attempt - job.fruitful >= MAX_ATTEMPTS:
-                job.close("failed")
+                self.close(job, "failed")
             else:
                 job.move("queued", "delayed")
         for job in delayed:
@@ -260,9 +349,11 @@ class Walk(RuleBasedStateMachine):
                 assert ids == {job.id for job in jobs if job.kind == index.removeprefix("jobs:kind:")}
 
     @invariant()
-    def every_object_is_named_by_those_who_use_it_and_every_model_by_its_jobs(self) -> None:
+    def every_object_model_and_collection_is_named_by_those_who_use_it(self) -> None:
         client = self.store.client
         expected: dict[str, set[str]] = {sha: {f"model:{model}"} for model, sha in self.trained.items()}
+        for name, found in self.shelves.items():
+            expected |= {sha: {f"collection:{name}"} for sha in found.files}
         for job in self.jobs.values():
             for sha in [
                 *([job.checkpoint] if job.checkpoint else []),
@@ -272,8 +363,15 @@ class Walk(RuleBasedStateMachine):
         refs = {key: set(client.zrange(key, 0, -1)) for key in client.keys(f"{PREFIX}refs:*")}  # type: ignore[arg-type,union-attr]
         assert refs == {f"{PREFIX}refs:{sha}": who for sha, who in expected.items()}
         uses = {key: client.smembers(key) for key in client.keys(f"{PREFIX}uses:*")}  # type: ignore[union-attr]
-        assert uses == {f"{PREFIX}uses:{model}": self.users(model) for model in self.trained if self.users(model)}
+        used = [name for name in (*self.trained, *self.shelves) if self.users(name)]
+        assert uses == {f"{PREFIX}uses:{name}": self.users(name) for name in used}
         assert {model.card["id"] for model in self.store.models()} == set(self.trained)
+        kept = {found.id: found for found in self.store.collections()}
+        assert {name: found.building for name, found in kept.items()} == {
+            name: found.building for name, found in self.shelves.items()
+        }
+        for name, found in self.shelves.items():
+            assert [version.file for version in kept[name].versions] == found.files
 
     @invariant()
     def every_record_is_as_the_model_says_and_the_end_is_the_end(self) -> None:

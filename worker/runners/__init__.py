@@ -12,8 +12,32 @@ def run_generation(task: Task) -> Made:
     return run_generation(task)
 
 
+def run_collection(task: Task) -> Made:
+    """See `worker.runners.collection`; likewise."""
+    from worker.runners.collection import run_collection
+
+    return run_collection(task)
+
+
+def run_steering(task: Task) -> Made:
+    """See `worker.runners.steering`; likewise."""
+    from worker.runners.steering import run_steering
+
+    return run_steering(task)
+
+
+def run_sampling(task: Task) -> Made:
+    """See `worker.runners.steering`; likewise."""
+    from worker.runners.steering import run_sampling
+
+    return run_sampling(task)
+
+
 RUNNERS: dict[str, Runner] = {
     "style-transfer": run_style_transfer,
     "generation": run_generation,
     "training": run_training,
+    "collection": run_collection,
+    "pc-steering": run_steering,
+    "cluster-sampling": run_sampling,
 }

@@ -1,0 +1,243 @@
+"""Collections: pictures as vectors of a space, with their components and clusters; made by jobs, kept until deleted."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Path, Response
+from pydantic import BaseModel, Field
+
+import jobs.registry
+from api.cards import known_cards
+from api.errors import error_responses, naming
+from api.generations import AVATAR, SMILEY, WINK
+from api.images import resolve_images
+from api.service import Service, ServiceDep
+from api.style_transfers import CAT, COFFEE
+from api.submit import JOB_RESPONSES, SUBMIT_RESPONSES, SubmissionDep, submit
+from jobs.collection import (
+    COLLECTION_ID,
+    KIND,
+    PIXELS,
+    SPACES,
+    AdditionParams,
+    CollectionParams,
+    fitted,
+    images_of,
+    next_version,
+    with_images,
+)
+from jobs.errors import BadInput
+from jobs.schemas import JOB_ID, Job
+
+router = APIRouter(tags=["collections"])
+CollectionId = Annotated[
+    str,
+    Path(
+        pattern=COLLECTION_ID,
+        description="A collection's id.",
+        examples=["col_" + "0" * 24],
+        json_schema_extra={"format": "collection-id"},
+    ),
+]
+
+
+class Collection(BaseModel):
+    """A collection as it now is."""
+
+    id: Annotated[str, Field(pattern=COLLECTION_ID)]
+    name: str
+    space: Annotated[str, Field(description="`pixels`, or the model whose codes the vectors are.")]
+    status: Annotated[
+        Literal["building", "ready"], Field(description="`ready` once it has a version, also while the next is built.")
+    ]
+    version: Annotated[int | None, Field(description="The newest.")]
+    building: Annotated[str | None, Field(pattern=JOB_ID, description="The job that makes the next version.")]
+    created_at: datetime
+
+
+class CollectionVersion(BaseModel):
+    """The pictures at one time and what was fitted to them; it never changes."""
+
+    version: int
+    created_at: datetime
+    built_by: Annotated[str, Field(pattern=JOB_ID, description="The job that made it, whose outputs are its plots.")]
+    n_images: int
+    figures: Annotated[dict[str, Any], Field(description="Components, explained variance and each clustering.")]
+
+
+class CollectionDetails(Collection):
+    """A collection with all its versions, the oldest first."""
+
+    versions: list[CollectionVersion]
+
+
+class CollectionList(BaseModel):
+    """Every collection, newest first."""
+
+    collections: list[Collection]
+
+
+EXAMPLES: dict[str, Any] = {
+    "named set": {
+        "summary": "Grey pixels of handwritten digits, grouped in two ways",
+        "value": {
+            **{"name": "Digits", "space": "pixels", "image_size": 16, "channels": 1},
+            **{"data": "digits", "limit": 200, "seed": 1},
+            "clusterings": [{"method": "kmeans"}, {"method": "hdbscan", "min_cluster_size": 5}],
+        },
+    },
+    "your own pictures": {
+        "summary": "Five pictures",
+        "value": {
+            **{"name": "A few", "space": "pixels", "images": [AVATAR, SMILEY, WINK, CAT, COFFEE]},
+            **{"n_components": 3, "clusterings": [{"method": "agglomerative", "n_clusters": 2}]},
+        },
+    },
+    "codes of a model": {
+        "summary": "What a VAE makes of drawn faces, as a mixture of Gaussians",
+        "value": {
+            **{"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 120, "explained_variance": 0.9},
+            "clusterings": [
+                {"method": "mixture", "max_components": 8, "covariance_type": "diag", "criterion": "bic"},
+                {"method": "kmeans", "max_clusters": 8},
+            ],
+        },
+    },
+}
+ADDITIONS: dict[str, Any] = {
+    "named set": {"summary": "More of a set", "value": {"data": "digits", "limit": 50}},
+    "your own pictures": {
+        "summary": "Four pictures, and another clustering",
+        "value": {"images": [AVATAR, SMILEY, WINK, CAT], "clusterings": [{"method": "kmeans", "n_clusters": 3}]},
+    },
+}
+ADDITION_RESPONSES = error_responses(400, 404, 409, 413, 415, 422, 429, 503, also=JOB_RESPONSES)
+
+
+@router.post(
+    "/v1/collections",
+    status_code=202,
+    response_model=Job,
+    summary="Make a collection of pictures",
+    responses=SUBMIT_RESPONSES,
+)
+async def create_collection(
+    params: Annotated[CollectionParams, Body(openapi_examples=EXAMPLES)], submission: SubmissionDep
+) -> Response:
+    """A job that brings pictures into a space and fits principal components and clusters to their vectors.
+
+    The collection is there at once, `building`; its id is the job's with `col_` for `job_`. With the job's success it
+    has its first version. Should the job end otherwise, the collection is gone.
+    """
+    return await submit(
+        submission, kind=KIND, queue="gpu", params=params, resolve=lambda service: _resolve(service, params)
+    )
+
+
+@router.post(
+    "/v1/collections/{collection_id}/images",
+    status_code=202,
+    response_model=Job,
+    summary="Add pictures to a collection",
+    responses=ADDITION_RESPONSES,
+)
+async def add_images(
+    collection_id: CollectionId,
+    params: Annotated[AdditionParams, Body(openapi_examples=ADDITIONS)],
+    submission: SubmissionDep,
+) -> Response:
+    """A job that makes the next version: the pictures of the newest one and these, fitted anew.
+
+    Older versions stay as they are. One job at a time builds a collection; while one does, the answer is 409.
+    """
+    return await submit(
+        submission,
+        kind=KIND,
+        queue="gpu",
+        params=params,
+        resolve=lambda service: _resolve_addition(service, collection_id, params),
+    )
+
+
+@router.get("/v1/collections", summary="List collections, newest first", responses=error_responses(503))
+def list_collections(service: ServiceDep) -> CollectionList:
+    """All collections, those that are being built among them."""
+    return CollectionList(collections=[Collection(**_facts(found)) for found in service.jobs.collections()])
+
+
+@router.get(
+    "/v1/collections/{collection_id}", summary="A collection as it now is", responses=error_responses(404, 422, 503)
+)
+def get_collection(collection_id: CollectionId, service: ServiceDep) -> CollectionDetails:
+    """Its versions, with the figures of each."""
+    found = service.jobs.collection(collection_id)
+    return CollectionDetails(**_facts(found), versions=[_version(version) for version in found.versions])
+
+
+@router.delete(
+    "/v1/collections/{collection_id}",
+    status_code=204,
+    summary="Delete a collection",
+    responses=error_responses(404, 409, 422, 503),
+)
+def delete_collection(collection_id: CollectionId, service: ServiceDep) -> None:
+    """Remove it with all its versions. While a job builds it, or unfinished jobs use it, the answer is 409."""
+    service.jobs.delete_collection(collection_id)
+
+
+def _resolve(service: Service, params: CollectionParams) -> CollectionParams:
+    """The parameters with defaults filled in, and every image stored."""
+    if params.space != PIXELS:
+        _check_space(service, params.space)
+    params = fitted(params)
+    return with_images(params, _stored_images(service, params))
+
+
+def _resolve_addition(service: Service, collection_id: str, params: AdditionParams) -> CollectionParams:
+    """All that the next version is made of, and every image stored."""
+    collection = service.jobs.collection(collection_id)
+    if collection.building:
+        raise jobs.registry.being_built(collection_id, collection.building)
+    params = with_images(params, _stored_images(service, params))
+    return next_version(params, collection.params, collection_id)
+
+
+def _stored_images(service: Service, params: CollectionParams | AdditionParams) -> dict[str, str]:
+    if params.archive:
+        with naming("data"):
+            service.jobs.get_archive(params.archive)
+    return resolve_images(service, images_of(params), check=lambda sizes: None)
+
+
+def _check_space(service: Service, space: str) -> None:
+    cards = sorted(known_cards(service).items())
+    allowed = [PIXELS, *(name for name, card in cards if card["architecture"].get("name") in SPACES)]
+    if space not in allowed:
+        message = f"space: No model with an encoder is called {space!r}; there are {', '.join(allowed)}."
+        raise BadInput("unknown_model", message, field="space", allowed=allowed)
+
+
+def _facts(found: jobs.registry.Collection) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "name": found.params["name"],
+        "space": found.params["space"],
+        "status": "ready" if found.versions else "building",
+        "version": len(found.versions) or None,
+        "building": found.building,
+        "created_at": _time(found.created_at),
+    }
+
+
+def _version(found: jobs.registry.Version) -> CollectionVersion:
+    return CollectionVersion(
+        version=found.number,
+        created_at=_time(found.created_at),
+        built_by=found.built_by,
+        n_images=found.figures["n_images"],
+        figures=found.figures,
+    )
+
+
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,1 @@
+"""Vector spaces of pictures: components, clusters, steering and sampling."""

@@ -1,0 +1,264 @@
+"""Plots of a collection: its components, its clusters and where its members lie, each as pixels (height, width, 3)."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.metrics import silhouette_samples
+
+from models.grids import Pixels, labelled_grid
+from models.space.clusters import SAMPLE, Labels, Scores
+from models.space.collection import MARKS
+from models.space.pca import components_for
+
+Places = NDArray[np.floating]  # (n, 2)
+Shares = NDArray[np.floating]  # (k,), of the variance
+
+DPI = 100
+BARS = 30  # components that are shown one by one
+THUMBNAIL, FRAME = 46, 3  # pixels of a side with its frame, and of the frame
+NOISE = "#b8b8b8"
+# Matplotlib's own cycle without its grey, then each next colour the farthest from those before it and from grey among
+# those that are neither dark nor pale: no two are nearer to each other than 16 by CIEDE2000, where tab20 has 12.
+COLOURS = (
+    *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf", "#005a3c"),
+    *("#695a00", "#0000ff", "#960069", "#b4b4ff", "#00e1a5", "#ffb4a5", "#4b4b69", "#a5874b", "#ffb400", "#5ae100"),
+)
+# Of a clustering, what is compared: its title and how it is written.
+COMPARED = {
+    "n_clusters": ("clusters", "{:.0f}"),
+    "silhouette": ("silhouette\n(more is better)", "{:.2f}"),
+    "davies_bouldin": ("Davies-Bouldin\n(less is better)", "{:.2f}"),
+    "noise_share": ("noise", "{:.0%}"),
+}
+
+
+def colour(label: int) -> str:
+    """The colour of a cluster; they repeat after `COLOURS`, and noise is grey."""
+    return NOISE if label < 0 else COLOURS[label % len(COLOURS)]
+
+
+# --- components ------------------------------------------------------------------------------------------------------
+
+
+def marks(ratio: Shares) -> dict[float, int]:
+    """How many of the components each of `MARKS` needs, where it is reached."""
+    needed = {mark: components_for(ratio, mark) for mark in MARKS}
+    return {mark: n for mark, n in needed.items() if n is not None}
+
+
+def plot_explained_variance(ratio: Shares) -> Pixels:
+    """The share of the variance of each of the first components, and of all up to each with `marks`."""
+    figure, (each, total) = _panels(10, 4.2, 2)
+    shown = ratio[:BARS]
+    each.bar(np.arange(len(shown)), 100 * shown, color=COLOURS[0])
+    each.set(title=f"Explained variance, first {len(shown)} of {len(ratio)}", xlabel="component")
+    total.plot(np.arange(len(ratio) + 1), 100 * np.cumsum([0, *ratio]), ".-", color=COLOURS[0], markersize=4)
+    for row, (mark, n) in enumerate(marks(ratio).items()):
+        total.plot([0, n, n], [100 * mark, 100 * mark, 0], "--", color="0.4", linewidth=1)
+        # One above the other, for the same number of components may do for several marks.
+        total.text(n, 4 + 22 * row, f"{mark:.0%}: {n} ", rotation=90, ha="right")
+    total.set(title="Explained variance, all up to each", xlabel="components", ylim=(0, 103))
+    for axes in (each, total):
+        axes.set_ylabel("% of variance")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return _drawn(figure)
+
+
+def component_mosaic(pictures: Pixels, ratio: Shares, strengths: Sequence[float]) -> Pixels:
+    """Pictures (components, strengths, h, w, 3) along components from the first, with their shares of the variance."""
+    rows = [f"PC {k}\n{100 * share:.1f} %" for k, share in enumerate(ratio)]
+    return labelled_grid(pictures, rows, [f"{strength:g} sd" for strength in strengths])
+
+
+# --- clusters --------------------------------------------------------------------------------------------------------
+
+
+def silhouettes(scores: Scores, labels: Labels, seed: int) -> tuple[Scores, Labels]:
+    """The silhouettes (m,) of members that are no noise, and their clusters (m,).
+
+    Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis". Of `SAMPLE`
+    members and one more of each cluster, as in `Clustering`; empty where there are not two clusters to compare.
+    """
+    members = np.flatnonzero(labels >= 0)
+    if len(members) > SAMPLE:
+        drawn = np.random.default_rng(seed).choice(members, SAMPLE, replace=False)
+        members = np.union1d(drawn, members[np.unique(labels[members], return_index=True)[1]])
+    clusters = labels[members]
+    if not 2 <= len(np.unique(clusters)) < len(clusters):
+        return np.zeros(0), np.zeros(0, np.int64)
+    return silhouette_samples(scores[members], clusters), clusters
+
+
+def plot_silhouette(scores: Scores, labels: Labels, sweep: Sequence[Mapping[str, float]] = (), seed: int = 0) -> Pixels:
+    """The silhouette of each member by cluster and, where there is one, what a sweep over `n_clusters` found."""
+    figure, panels = _panels(11 if sweep else 6.5, 5.5, 2 if sweep else 1)
+    values, clusters = silhouettes(scores, labels, seed)
+    if len(values):
+        _silhouette_bars(panels[0], values, clusters)
+    else:
+        panels[0].set(title="No silhouettes: there are not two clusters to compare", xticks=[], yticks=[])
+    if sweep:
+        _sweep(panels[1], sweep, len(np.unique(labels[labels >= 0])))
+    return _drawn(figure)
+
+
+def _silhouette_bars(axes: Axes, values: Scores, clusters: Labels) -> None:
+    start, gap, named = 0.0, len(values) / 100, {}
+    for cluster in np.unique(clusters):
+        bars = np.sort(values[clusters == cluster])
+        axes.fill_betweenx(start + np.arange(len(bars) + 1), 0, [*bars, bars[-1]], color=colour(cluster), step="post")
+        if len(bars) > 2 * gap:  # so high that its number has room
+            named[start + len(bars) / 2] = str(cluster)
+        start += len(bars) + gap
+    axes.axvline(values.mean(), color="black", linestyle="--", linewidth=1)
+    axes.set(title=f"Silhouettes, mean {values.mean():.2f}", xlabel="silhouette", ylabel="members by cluster")
+    axes.set_yticks(list(named), list(named.values()))
+    axes.invert_yaxis()
+
+
+def _sweep(axes: Axes, sweep: Sequence[Mapping[str, float]], chosen: int) -> None:
+    n = [row["n_clusters"] for row in sweep]
+    axes.plot(n, [row["silhouette"] for row in sweep], "o-", color=COLOURS[0])
+    axes.axvline(chosen, color="0.4", linestyle="--", linewidth=1)
+    axes.set(title=f"Numbers of clusters tried, {chosen} chosen", xlabel="clusters")
+    axes.set_ylabel("mean silhouette, more is better", color=COLOURS[0])
+    inertia = axes.twinx()
+    inertia.plot(n, [row["inertia"] for row in sweep], "s--", color=COLOURS[1], markersize=4)
+    inertia.set_ylabel("inertia", color=COLOURS[1])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def plot_information_criteria(sweep: Sequence[Mapping[str, float]], chosen: int, criterion: str) -> Pixels:
+    """AIC and BIC of mixtures by their `n_components`, and the one chosen by the criterion, "aic" or "bic"."""
+    figure, (axes,) = _panels(7.5, 4.5, 1)
+    rows = {int(row["n_components"]): row for row in sorted(sweep, key=lambda row: row["n_components"])}
+    for place, name in enumerate(("aic", "bic")):
+        values = [row[name] for row in rows.values()]
+        axes.plot(list(rows), values, "o-", color=COLOURS[place], markersize=3, label=name.upper())
+    name = f"{chosen} components, by {criterion.upper()}"
+    axes.plot(chosen, rows[chosen][criterion], "*", color="black", markersize=14, label=name)
+    axes.set(title="Gaussian mixtures", xlabel="components", ylabel="criterion, less is better")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+    return _drawn(figure)
+
+
+def plot_methods(rows: Sequence[Mapping[str, Any]]) -> Pixels:
+    """Clustering methods beside each other, each a row: its number of clusters, figures of merit, noise and sizes.
+
+    rows: method, n_clusters, silhouette and davies_bouldin (a number or None), noise_share, sizes (of each cluster).
+    """
+    figure, panels = _panels(12, 1.2 + 0.8 * len(rows), len(COMPARED) + 1, sharey=True)
+    for axes, (name, (title, form)) in zip(panels, COMPARED.items(), strict=False):
+        values = [row[name] for row in rows]
+        lengths = [value or 0 for value in values]
+        bars = axes.barh(range(len(rows)), lengths, height=0.5, color=COLOURS[0])
+        axes.bar_label(bars, ["none" if value is None else form.format(value) for value in values], padding=3)
+        low, high = min(0, *lengths), max(0, *lengths) or 1
+        axes.set(title=title, xlim=(low, low + 1.4 * (high - low)))  # room for the values
+    panels[-1].set(title="members of each cluster")
+    for place, row in enumerate(rows):
+        _sizes(panels[-1], place, row["sizes"])
+    panels[0].set_yticks(range(len(rows)), [row["method"] for row in rows])
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
+    for axes in panels:
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0, labelbottom=False)
+    return _drawn(figure)
+
+
+def _sizes(axes: Axes, place: int, sizes: Sequence[int]) -> None:
+    """In row `place` a small bar for each cluster, in its colour."""
+    left = np.arange(len(sizes)) / len(sizes)
+    tints = [colour(cluster) for cluster in range(len(sizes))]
+    heights = 0.7 * np.array(sizes) / max(sizes)
+    axes.bar(left, -heights, 0.85 / len(sizes), place + 0.35, align="edge", color=tints)
+    axes.text(1.03, place, f"{min(sizes)} to {max(sizes)}", va="center")
+
+
+# --- maps ------------------------------------------------------------------------------------------------------------
+
+
+def spread(points: Places, n: int, side: float, uncovered: Places) -> list[int]:
+    """Up to n of the points (m, 2), evenly over them all, around which squares of this side do not overlap.
+
+    Nor do they cover any of the places `uncovered` (t, 2). Each next point is the farthest from those before it
+    (Gonzalez 1985, "Clustering to minimize the maximum intercluster distance").
+    """
+    room = np.full(len(points), np.inf)
+    for place in uncovered:
+        room = np.minimum(room, 2 * np.abs(points - place).max(1))
+    chosen: list[int] = []
+    while len(chosen) < n and room.max() >= side:
+        chosen.append(int(room.argmax()))
+        room = np.minimum(room, np.abs(points - points[chosen[-1]]).max(1))
+    return chosen
+
+
+def plot_scatter(
+    points: Places,
+    labels: Labels,
+    thumbnails: Pixels,
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    n_thumbnails: int = 60,
+) -> Pixels:
+    """Members at points (n, 2) in the colours of their clusters, numbered, and thumbnails (n, h, w, 3) of some."""
+    figure, (axes,) = _panels(10, 8, 1)
+    size = np.clip(8_000 / len(points), 3, 30)
+    axes.scatter(points[:, 0], points[:, 1], s=size, c=[colour(label) for label in labels], alpha=0.8, linewidths=0)
+    noise = f", noise {(labels < 0).mean():.0%}, grey" if (labels < 0).any() else ""
+    axes.set(title=title + noise, xlabel=x_label, ylabel=y_label)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # from here on each point has its place on the page
+    places = axes.transData.transform(points)
+    numbers = _numbers(places, labels)
+    for member in spread(places, n_thumbnails, THUMBNAIL, np.array(list(numbers.values())).reshape(-1, 2)):
+        _thumbnail(axes, places[member], thumbnails[member], colour(labels[member]))
+    for cluster, place in numbers.items():
+        box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour(cluster), "linewidth": 2}
+        number = axes.annotate(str(cluster), tuple(place), xycoords="figure pixels", bbox=box, weight="bold", zorder=5)
+        number.set(ha="center", va="center")
+    return _drawn(figure)
+
+
+def _numbers(places: Places, labels: Labels) -> dict[int, Places]:
+    """Where the number of each cluster stands: at its median, but a corner of a thumbnail there is all it hides."""
+    corner = np.array([-1, 1]) * (THUMBNAIL / 2 + 1)
+    clusters = np.unique(labels[labels >= 0]).tolist()
+    return {cluster: np.median(places[labels == cluster], axis=0) + corner for cluster in clusters}
+
+
+def _thumbnail(axes: Axes, place: Places, picture: Pixels, frame: str) -> None:
+    """A picture (h, w, 3) in a frame, `THUMBNAIL` pixels wide, its middle at a place on the page."""
+    points = 72 / DPI
+    image = OffsetImage(picture, zoom=points * (THUMBNAIL - 2 * FRAME) / max(picture.shape))
+    box = {"edgecolor": frame, "linewidth": 2 * points * FRAME}  # the inner half of the line is under the picture
+    axes.add_artist(AnnotationBbox(image, tuple(place), xycoords="figure pixels", pad=0, bboxprops=box, zorder=4))
+
+
+# --- the page --------------------------------------------------------------------------------------------------------
+
+
+def _panels(width: float, height: float, n: int, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of so many inches with n panels side by side."""
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
+    return figure, list(figure.subplots(1, n, squeeze=False, **options)[0])
+
+
+def _drawn(figure: Figure) -> Pixels:
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return np.asarray(Image.open(file).convert("RGB"))

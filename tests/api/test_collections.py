@@ -1,0 +1,297 @@
+"""Collections at the door: what is resolved, stored and shown. Their jobs are ended by hand, without a worker."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from api.collections import ADDITIONS, EXAMPLES
+from api.generations import SMILEY, WINK
+from api.style_transfers import CAT, COFFEE
+from jobs.errors import Conflict
+from tests.api.conftest import stored
+from tests.api.test_generations import card
+from tests.stack import Stack
+
+DIGITS: dict[str, Any] = {"name": "Digits", "space": "pixels", "image_size": 16, "channels": 1, "data": "digits"}
+PICTURES = [SMILEY, WINK, CAT, COFFEE]
+FILE, OTHER_FILE = "a" * 64, "b" * 64
+NO_COLLECTION = "col_" + "0" * 24
+TRAINED = "vae-0123456789ab"
+FIGURES: dict[str, Any] = {"n_images": 200, "n_components": 5, "clusterings": {"kmeans": {"n_clusters": 3}}}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Valkey and the API, and what a worker told before it left."""
+    made = Stack(tmp_path_factory.mktemp("collections"))
+    made.start_valkey()
+    made.start_api("api.main:app")
+    cards = [card(name) for name in ("vae-2", "vae-faces", "gan-8", "dcgan-faces", "ddpm-small", "vgg16")]
+    made.jobs.beat("away@test", {"queues": ["fast", "gpu"], "cards": cards, "installed": []})
+    yield made
+    made.stop()
+
+
+def post(stack: Stack, path: str = "", headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
+    return stack.client.post(f"/v1/collections{path}", json=body, headers=headers)
+
+
+def accepted(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 202, answer.text
+    return dict(answer.json())
+
+
+def error(answer: httpx.Response) -> tuple[int, str, str]:
+    found = answer.json()["error"]
+    return answer.status_code, found["code"], found["message"]
+
+
+def end(stack: Stack, status: str = "succeeded", file: str = FILE) -> str:
+    """End the job that waits; returns its id."""
+    [record] = stack.jobs.claim("gpu", worker="test")
+    collection = {"file": file, "figures": FIGURES}
+    given: dict[str, Any] = (
+        {"collection": collection} if status == "succeeded" else {"error": {"code": "bad_data", "message": "x"}}
+    )
+    stack.jobs.finish(record.id, record.fence, status, metrics={"figures": FIGURES}, **given)
+    return record.id
+
+
+def ready(stack: Stack, **changed: Any) -> str:
+    """A collection with one version; returns its id."""
+    accepted(post(stack, **DIGITS | changed))
+    return end(stack).replace("job_", "col_")
+
+
+def shown(stack: Stack, collection_id: str) -> dict[str, Any]:
+    answer = stack.client.get(f"/v1/collections/{collection_id}")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def test_a_collection_from_its_job_to_its_end(stack: Stack) -> None:
+    job = accepted(post(stack, **DIGITS))
+    collection_id = job["id"].replace("job_", "col_")
+    new = shown(stack, collection_id)
+    assert new == {
+        **{"id": collection_id, "name": "Digits", "space": "pixels", "status": "building", "version": None},
+        **{"building": job["id"], "created_at": job["created_at"], "versions": []},
+    }
+    end(stack)
+    built, ended = shown(stack, collection_id), stack.job(job["id"])
+    [version] = built.pop("versions")
+    assert (built["status"], built["version"], built["building"]) == ("ready", 1, None)
+    assert version == {
+        **{"version": 1, "created_at": ended["finished_at"], "built_by": job["id"], "n_images": 200},
+        "figures": FIGURES,
+    }
+    assert ended["metrics"] == {"figures": FIGURES, "collection": collection_id, "version": 1}
+    listed = stack.client.get("/v1/collections").json()["collections"]
+    assert listed[0] == built
+    assert stack.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    assert shown(stack, collection_id)["version"] == 1, "it outlives the record of its job"
+    assert stack.client.delete(f"/v1/collections/{collection_id}").status_code == 204
+    assert error(stack.client.get(f"/v1/collections/{collection_id}"))[:2] == (404, "collection_not_found")
+
+
+def test_what_is_resolved(stack: Stack) -> None:
+    job = accepted(post(stack, name="Few", space="pixels", images=PICTURES, n_components=2))
+    params = job["params"]
+    assert all(image.startswith("img_") for image in params["images"]) and len(set(params["images"])) == 4
+    assert (params["image_size"], params["channels"], params["standardise"]) == (64, 3, False)
+    assert (params["n_components"], params["explained_variance"], params["limit"]) == (2, None, None)
+    assert isinstance(params["seed"], int)
+    assert stack.jobs.get(job["id"]).queue == "gpu"
+    end(stack)
+    job = accepted(post(stack, name="Faces", space="vae-faces", data="smileys"))
+    params = job["params"]
+    assert (params["image_size"], params["standardise"], params["limit"]) == (None, True, 1000)
+    end(stack)
+
+
+def test_what_was_resolved_can_be_sent_again(stack: Stack) -> None:
+    first = accepted(post(stack, **DIGITS))["params"]
+    end(stack)
+    again = accepted(post(stack, **first))["params"]
+    end(stack)
+    assert again == first
+
+
+def test_pictures_join_as_the_next_version(stack: Stack) -> None:
+    collection_id = ready(stack, n_components=5)
+    job = accepted(post(stack, f"/{collection_id}/images", images=PICTURES, seed=4))
+    params = job["params"]
+    assert params["collection"] == collection_id
+    kept = ("name", "space", "image_size", "channels", "n_components", "standardise")
+    assert [params[name] for name in kept] == ["Digits", "pixels", 16, 1, 5, False]
+    assert (params["data"], params["limit"], params["seed"], len(params["images"])) == (None, None, 4, 4)
+    building = shown(stack, collection_id)
+    assert (building["status"], building["version"], building["building"]) == ("ready", 1, job["id"])
+    end(stack, file=OTHER_FILE)
+    assert [version["version"] for version in shown(stack, collection_id)["versions"]] == [1, 2]
+    assert stack.job(job["id"])["metrics"]["version"] == 2
+
+    clusterings = [{"method": "agglomerative", "n_clusters": 3, "max_clusters": None}]
+    params = accepted(post(stack, f"/{collection_id}/images", data="digits", limit=9, clusterings=clusterings))[
+        "params"
+    ]
+    assert (params["limit"], params["clusterings"]) == (9, clusterings)
+    end(stack, "failed")
+    assert shown(stack, collection_id)["version"] == 2
+    params = accepted(post(stack, f"/{collection_id}/images", data="digits"))["params"]
+    assert params["clusterings"][0]["method"] == "kmeans", "as of the newest version, not of a job that failed"
+    end(stack)
+
+
+def test_one_job_at_a_time_builds_and_what_is_built_is_not_deleted(stack: Stack) -> None:
+    job = accepted(post(stack, **DIGITS))
+    path = f"/{job['id'].replace('job_', 'col_')}"
+    before = stored(stack)
+    for answer in (post(stack, f"{path}/images", images=PICTURES), stack.client.delete(f"/v1/collections{path}")):
+        status, code, message = error(answer)
+        assert (status, code) == (409, "collection_building") and job["id"] in message
+        assert answer.json()["error"]["details"]["job"] == job["id"]
+    assert stored(stack) == before
+    end(stack)
+
+
+def test_collection_of_a_job_that_failed_is_gone_and_a_retry_founds_another(stack: Stack) -> None:
+    accepted(post(stack, **DIGITS))
+    failed = end(stack, "failed")
+    assert error(stack.client.get(f"/v1/collections/{failed.replace('job_', 'col_')}"))[0] == 404
+    again = accepted(stack.client.post(f"/v1/jobs/{failed}/retry"))
+    assert shown(stack, again["id"].replace("job_", "col_"))["building"] == again["id"]
+    end(stack)
+
+
+def test_retry_of_an_addition_makes_the_next_version_of_the_same_collection(stack: Stack) -> None:
+    collection_id = ready(stack)
+    accepted(post(stack, f"/{collection_id}/images", images=PICTURES))
+    failed = end(stack, "failed")
+    accepted(post(stack, f"/{collection_id}/images", data="digits"))
+    end(stack, file=OTHER_FILE)
+    again = accepted(stack.client.post(f"/v1/jobs/{failed}/retry"))
+    assert again["params"] == stack.job(failed)["params"]
+    assert error(stack.client.post(f"/v1/jobs/{failed}/retry"))[:2] == (409, "collection_building")
+    end(stack)
+    assert shown(stack, collection_id)["version"] == 3
+    assert stack.client.delete(f"/v1/collections/{collection_id}").status_code == 204
+    assert error(stack.client.post(f"/v1/jobs/{failed}/retry"))[:2] == (404, "collection_not_found")
+
+
+def test_canceled_at_the_door_leaves_nothing(stack: Stack) -> None:
+    before = stack.client.get("/v1/collections").json()
+    job = accepted(post(stack, **DIGITS))
+    assert stack.client.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "canceled"
+    assert stack.client.get("/v1/collections").json() == before
+
+
+def test_trained_model_is_kept_for_the_collections_of_its_codes(stack: Stack) -> None:
+    jobs = stack.jobs
+    jobs.create(kind="training", queue="train", params={})
+    [record] = jobs.claim("train", worker="test")
+    trained = {name: value for name, value in card("vae-2").items() if name != "fetch_command"} | {"id": TRAINED}
+    jobs.finish(record.id, record.fence, "succeeded", metrics={}, model=trained)
+    collection_id = ready(stack, space=TRAINED, image_size=None, channels=None)
+    answer = stack.client.delete(f"/v1/models/{TRAINED}")
+    assert error(answer)[:2] == (409, "model_in_use")
+    assert answer.json()["error"]["details"]["collections"] == [collection_id]
+    stack.client.delete(f"/v1/collections/{collection_id}")
+    assert stack.client.delete(f"/v1/models/{TRAINED}").status_code == 204
+
+
+def test_collection_is_not_deleted_while_jobs_use_it(stack: Stack) -> None:
+    collection_id = ready(stack)
+    job_id, _ = stack.jobs.create(kind="generation", queue="fast", params={}, collections=[collection_id])
+    status, code, message = error(stack.client.delete(f"/v1/collections/{collection_id}"))
+    assert (status, code) == (409, "collection_in_use") and job_id in message
+    stack.jobs.cancel(job_id)
+    assert stack.client.delete(f"/v1/collections/{collection_id}").status_code == 204
+
+
+SPACES = "pixels, dcgan-faces, vae-2, vae-faces"
+REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
+    "no pictures": ({"data": None}, 422, "invalid_request", "images: Give `images` or `data`."),
+    "two sources": ({"images": PICTURES}, 422, "invalid_request", "data: Give `images` or `data`, not both."),
+    "no archive": ({"data": "zip_" + "0" * 64}, 404, "archive_not_found", "data: No archive zip_0"),
+    "no image": (
+        {"data": None, "images": [*PICTURES, "img_" + "0" * 64]},
+        *(404, "image_not_found", "images.4: No image img_0"),
+    ),
+    "no name": ({"name": None}, 422, "invalid_request", "name: Input should be a valid string."),
+    "no model": (
+        {"space": "vae-9", "image_size": None, "channels": None},
+        *(422, "unknown_model", f"space: No model with an encoder is called 'vae-9'; there are {SPACES}."),
+    ),
+    "no encoder": (
+        {"space": "gan-8", "image_size": None, "channels": None},
+        *(422, "unknown_model", f"space: No model with an encoder is called 'gan-8'; there are {SPACES}."),
+    ),
+    "a size for a model": (
+        {"space": "vae-2"},
+        *(422, "invalid_request", "image_size: vae-2 has its own; only space pixels takes it."),
+    ),
+    "two numbers": (
+        {"clusterings": [{"n_clusters": 3, "max_clusters": 4}]},
+        *(422, "invalid_request", "clusterings.0.max_clusters: The number is given by `n_clusters`: none is chosen."),
+    ),
+    "no method": (
+        {"clusterings": [{"method": "dbscan"}]},
+        *(422, "invalid_request", "clusterings.0: Input should have a `method`: 'kmeans', 'mixture', 'agglomerative'"),
+    ),
+    "other method's field": (
+        {"clusterings": [{"method": "hdbscan", "n_clusters": 3}]},
+        *(422, "invalid_request", "clusterings.0.n_clusters: There is no such field here"),
+    ),
+    "method twice": (
+        {"clusterings": [{}, {"n_clusters": 3}]},
+        *(422, "invalid_request", "clusterings: Each method may be named once."),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_with_the_field_and_what_is_allowed(stack: Stack, name: str) -> None:
+    changed, status, code, message = REFUSED[name]
+    before = stored(stack), stack.client.get("/v1/collections").json()
+    answer = post(stack, **DIGITS | changed)
+    found = error(answer)
+    assert found[:2] == (status, code) and found[2].startswith(message), found[2]
+    assert answer.json()["error"]["details"]["field"] == message.partition(": ")[0]
+    assert (stored(stack), stack.client.get("/v1/collections").json()) == before
+
+
+def test_pictures_join_only_what_is_there(stack: Stack) -> None:
+    before = stored(stack)
+    assert error(post(stack, f"/{NO_COLLECTION}/images", images=PICTURES))[:2] == (404, "collection_not_found")
+    assert error(post(stack, "/col_1/images", images=PICTURES))[:2] == (422, "invalid_request")
+    for call in (stack.client.get, stack.client.delete):
+        assert error(call(f"/v1/collections/{NO_COLLECTION}"))[:2] == (404, "collection_not_found")
+    assert stored(stack) == before
+
+
+def test_the_same_key_founds_one_collection(stack: Stack) -> None:
+    headers = {"Idempotency-Key": "once"}
+    first, second = (accepted(post(stack, headers=headers, **DIGITS))["id"] for _ in range(2))
+    assert first == second
+    assert stack.jobs.collections()[0].building == first
+    assert end(stack) == first
+
+
+def test_two_that_ask_at_once_to_add_pictures(stack: Stack) -> None:
+    """The second passed the API's own look before the first was queued."""
+    collection_id = ready(stack)
+    job = accepted(post(stack, f"/{collection_id}/images", images=PICTURES))
+    with pytest.raises(Conflict, match=job["id"]):
+        stack.jobs.create(kind="collection", queue="gpu", params={}, collection=collection_id)
+    end(stack)
+
+
+def test_examples_name_every_method_and_both_sources() -> None:
+    values = [example["value"] for example in EXAMPLES.values()]
+    methods = {each["method"] for value in values for each in value.get("clusterings", [])}
+    assert methods == {"kmeans", "mixture", "agglomerative", "hdbscan"}
+    for bodies in (values, [example["value"] for example in ADDITIONS.values()]):
+        assert {source for body in bodies for source in ("images", "data") if source in body} == {"images", "data"}

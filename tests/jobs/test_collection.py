@@ -1,0 +1,155 @@
+"""What a collection may ask for, and what is filled in."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from jobs.collection import AdditionParams, CollectionParams, NextVersion, fitted, images_of, next_version, with_images
+
+IMAGES = [f"img_{k:064x}" for k in range(4)]
+ZIP = "zip_" + "0" * 64
+PIXELS: dict[str, Any] = {"name": "Cats", "space": "pixels", "data": "digits"}
+CODES: dict[str, Any] = {"name": "Cats", "space": "vae-smileys", "data": "smileys"}
+
+KMEANS = {"method": "kmeans", "n_clusters": None, "max_clusters": 20}
+MIXTURE = {
+    **{"method": "mixture", "covariance_type": "diag", "criterion": "aic"},
+    **{"n_components": None, "max_components": 200},
+}
+
+
+def filled(**changed: Any) -> dict[str, Any]:
+    return fitted(CollectionParams(**PIXELS | changed)).model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, {"image_size": 64, "channels": 3, "limit": 1000, "standardise": False, "explained_variance": 0.99}),
+        ({"image_size": 16, "channels": 1, "limit": 4}, {"image_size": 16, "channels": 1, "limit": 4}),
+        ({"data": ZIP}, {"data": ZIP, "limit": None}),
+        ({"data": None, "images": IMAGES}, {"images": IMAGES, "limit": None}),
+        ({"space": "vae-2"}, {"image_size": None, "channels": None, "standardise": True}),
+        ({"space": "vae-2", "standardise": False}, {"standardise": False}),
+        ({"standardise": True}, {"standardise": True}),
+        ({"n_components": 5}, {"n_components": 5, "explained_variance": None}),
+        ({"explained_variance": 0.5}, {"n_components": None, "explained_variance": 0.5}),
+        ({}, {"clusterings": [KMEANS]}),
+        ({"clusterings": [{"n_clusters": 7}]}, {"clusterings": [KMEANS | {"n_clusters": 7, "max_clusters": None}]}),
+        (
+            {"clusterings": [{"method": "mixture", "max_components": 9}, {"method": "hdbscan"}]},
+            {
+                "clusterings": [
+                    MIXTURE | {"max_components": 9},
+                    {"method": "hdbscan", "min_cluster_size": None},
+                ]
+            },
+        ),
+    ],
+)
+def test_what_depends_on_other_fields_is_filled_in(changed: dict[str, Any], expected: dict[str, Any]) -> None:
+    found = filled(**changed)
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_a_mixture_may_have_more_components_than_others_have_clusters() -> None:
+    methods = ["mixture", "agglomerative", "kmeans"]
+    found = filled(clusterings=[{"method": method} for method in methods])
+    assert found["clusterings"] == [MIXTURE, KMEANS | {"method": "agglomerative"}, KMEANS]
+
+
+@pytest.mark.parametrize("changed", [{}, {"space": "vae-2"}, {"n_components": 3}, {"data": None, "images": IMAGES}])
+def test_what_was_resolved_can_be_asked_for_again(changed: dict[str, Any]) -> None:
+    once = filled(**changed, clusterings=[{"method": "mixture"}, {"method": "hdbscan"}, {"n_clusters": 3}])
+    assert fitted(CollectionParams(**once)).model_dump(mode="json") == once
+
+
+def refusals(model: type[CollectionParams] | type[AdditionParams], **body: Any) -> set[str]:
+    """The fields that are refused."""
+    with pytest.raises(ValidationError) as error:
+        model(**body)
+    places = [
+        (*problem["loc"], *filter(None, [problem.get("ctx", {}).get("field")])) for problem in error.value.errors()
+    ]
+    return {".".join(str(part) for part in place if not str(part).startswith("<")) for place in places}
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"data": None}, "images"),
+        ({"images": IMAGES}, "data"),
+        ({"images": IMAGES[:3], "data": None}, "images"),
+        ({"images": IMAGES * 65, "data": None}, "images"),
+        ({"images": ["cat.png", *IMAGES], "data": None}, "images.0"),
+        ({"images": IMAGES, "data": None, "limit": 4}, "limit"),
+        ({"limit": 3}, "limit"),
+        ({"limit": 20_001}, "limit"),
+        ({"data": "cats"}, "data"),
+        ({"name": ""}, "name"),
+        ({"name": "n" * 101}, "name"),
+        ({"space": "VAE"}, "space"),
+        ({"space": "vae-2", "image_size": 64}, "image_size"),
+        ({"space": "vae-2", "channels": 3}, "channels"),
+        ({"image_size": 12}, "image_size"),
+        ({"image_size": 18}, "image_size"),
+        ({"image_size": 260}, "image_size"),
+        ({"channels": 2}, "channels"),
+        ({"n_components": 0}, "n_components"),
+        ({"n_components": 5, "explained_variance": 0.9}, "explained_variance"),
+        ({"explained_variance": 1.0}, "explained_variance"),
+        ({"standardise": 1}, "standardise"),
+        ({"clusterings": []}, "clusterings"),
+        ({"clusterings": [{"method": "dbscan"}]}, "clusterings.0"),
+        ({"clusterings": [{}, {"method": "kmeans"}]}, "clusterings"),
+        ({"clusterings": [{"n_clusters": 1}]}, "clusterings.0.n_clusters"),
+        ({"clusterings": [{"max_clusters": 501}]}, "clusterings.0.max_clusters"),
+        ({"clusterings": [{"n_clusters": 3, "max_clusters": 5}]}, "clusterings.0.max_clusters"),
+        (
+            {"clusterings": [{"method": "mixture", "n_components": 3, "max_components": 5}]},
+            "clusterings.0.max_components",
+        ),
+        ({"clusterings": [{"method": "mixture", "n_clusters": 3}]}, "clusterings.0.n_clusters"),
+        ({"clusterings": [{"method": "hdbscan", "n_clusters": 3}]}, "clusterings.0.n_clusters"),
+        ({"clusterings": [{"method": "agglomerative", "criterion": "aic"}]}, "clusterings.0.criterion"),
+        ({"clusterings": [{"covariance_type": "full"}]}, "clusterings.0.covariance_type"),
+        ({"clusterings": [{"min_cluster_size": 5}]}, "clusterings.0.min_cluster_size"),
+        ({"collection": "col_" + "0" * 24}, "collection"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_by_its_field(changed: dict[str, Any], field: str) -> None:
+    assert refusals(CollectionParams, **PIXELS | changed) == {field}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "images"),
+        ({"images": IMAGES, "data": "digits"}, "data"),
+        ({"data": "digits", "name": "Cats"}, "name"),
+        ({"data": "digits", "space": "pixels"}, "space"),
+        ({"data": "digits", "clusterings": [{}, {}]}, "clusterings"),
+    ],
+)
+def test_pictures_that_join_bring_nothing_but_themselves_and_a_clustering(body: dict[str, Any], field: str) -> None:
+    assert refusals(AdditionParams, **body) == {field}
+
+
+def test_the_next_version_is_made_as_the_one_before() -> None:
+    before = filled(n_components=5, image_size=32, seed=1, clusterings=[{"method": "hdbscan"}], format="webp", limit=9)
+    added = next_version(AdditionParams(images=IMAGES, seed=2), before, "col_1")
+    assert isinstance(added, NextVersion) and added.collection == "col_1"
+    assert added.model_dump(mode="json", exclude={"collection"}) == before | {
+        **{"images": IMAGES, "data": None, "limit": None, "seed": 2, "format": "png"},
+    }
+    changed = next_version(AdditionParams(data="digits", clusterings=[{"method": "kmeans"}]), before, "col_1")
+    assert (changed.limit, changed.images) == (1000, None)
+    assert changed.model_dump()["clusterings"] == [KMEANS]
+
+
+def test_images_are_found_and_changed_in_their_places() -> None:
+    params = CollectionParams(**PIXELS | {"data": None, "images": IMAGES})
+    assert images_of(params) == {f"images.{k}": image for k, image in enumerate(IMAGES)}
+    assert with_images(params, {f"images.{k}": IMAGES[0] for k in range(4)}).images == [IMAGES[0]] * 4
+    assert with_images(CollectionParams(**PIXELS), {}).images is None

@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.cluster import AgglomerativeClustering, KMeans
+from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
+
+from models.space import clusters as module
+from models.space.clusters import agglomerative, assigned, from_labels, hdbscan, kmeans
+from models.space.pca import SpaceError
+
+LINE = np.array([[0.0], [1.0], [3.0], [10.0], [12.0]], np.float32)
+SPLIT = np.array([0, 0, 0, 1, 1])
+
+
+def blobs(n: int = 40, c: int = 5, noise: float = 0.5) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """c clusters of n members each, 10 from the origin in directions of their own, in 6 dimensions."""
+    labels = np.repeat(np.arange(c), n)
+    scores = 10 * np.eye(c, 6)[labels] + noise * np.random.default_rng(0).normal(size=(n * c, 6))
+    return scores.astype(np.float32), labels
+
+
+def test_labels_make_centres_medoids_sizes_and_figures_by_hand() -> None:
+    found = from_labels("kmeans", LINE, SPLIT, 0)
+    np.testing.assert_allclose(found.cluster_centers_, np.array([[4 / 3], [11]]), rtol=1e-6)
+    assert found.medoids_.tolist() == [1, 3], "the first of two equally near"
+    assert found.sizes.tolist() == [3, 2] and found.n_clusters == 2 and found.noise_share == 0
+    assert found.silhouette == pytest.approx(silhouette_score(LINE, SPLIT))
+    assert found.davies_bouldin == pytest.approx(((4 / 3 + 1 / 3 + 5 / 3) / 3 + 1) / (11 - 4 / 3))
+
+
+def test_noise_belongs_to_no_cluster_and_to_no_figure() -> None:
+    scores = np.concatenate([LINE, [[1000]]]).astype(np.float32)
+    found = from_labels("hdbscan", scores, np.array([*SPLIT, -1]), 0)
+    without = from_labels("hdbscan", LINE, SPLIT, 0)
+    assert found.noise_share == pytest.approx(1 / 6) and found.sizes.tolist() == [3, 2]
+    assert (found.silhouette, found.davies_bouldin) == (without.silhouette, without.davies_bouldin)
+    np.testing.assert_array_equal(found.cluster_centers_, without.cluster_centers_)
+
+
+@pytest.mark.parametrize("labels", [np.zeros(5, np.int64), np.arange(5)])
+def test_one_cluster_and_clusters_of_one_have_no_silhouette(labels: NDArray[np.int64]) -> None:
+    found = from_labels("kmeans", LINE, labels, 0)
+    assert found.silhouette is None and found.davies_bouldin is None
+
+
+def test_kmeans_finds_the_clusters_and_their_number_and_stops_when_none_is_better() -> None:
+    scores, labels = blobs()
+    tried: list[int] = []
+    found = kmeans(scores, seed=0, on_step=tried.append)
+    assert found.n_clusters == 5 and adjusted_rand_score(found.labels_, labels) == 1
+    assert tried == [2, 3, 4, 5, 6, 7, 8, 9], "four more after the best"
+    assert [row["n_clusters"] for row in found.sweep] == tried
+    assert max(found.sweep, key=lambda row: row["silhouette"])["n_clusters"] == 5
+    inertia = [row["inertia"] for row in found.sweep]
+    assert inertia == sorted(inertia, reverse=True)
+
+
+def test_kmeans_of_a_given_number_is_as_good_as_scikit_learn_s() -> None:
+    scores, _ = blobs(noise=4)
+    found, theirs = kmeans(scores, n_clusters=7, seed=0), KMeans(7, n_init=10, random_state=0).fit(scores)
+    inertia = ((scores - found.cluster_centers_[found.labels_]) ** 2).sum()
+    assert found.sweep == () and found.n_clusters == 7
+    assert inertia < 1.03 * theirs.inertia_
+
+
+def test_a_seed_gives_one_clustering() -> None:
+    scores, _ = blobs(noise=4)
+    first, again = (kmeans(scores, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.labels_, again.labels_)
+    assert first.sweep == again.sweep
+
+
+def test_many_members_are_clustered_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, labels = blobs(200)
+    monkeypatch.setattr(module, "MINI_BATCH", 500)
+    monkeypatch.delattr(module, "KMeans")
+    assert adjusted_rand_score(kmeans(scores, n_clusters=5, seed=0).labels_, labels) == 1
+
+
+def test_a_sampled_silhouette_is_near_the_whole_and_misses_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, labels = blobs(200, noise=3)
+    labels[0] = 5
+    monkeypatch.setattr(module, "SAMPLE", 400)
+    found = from_labels("kmeans", scores, labels, 0)
+    assert found.silhouette == pytest.approx(silhouette_score(scores, labels), abs=0.03)
+    monkeypatch.setattr(module, "SAMPLE", 1)
+    assert from_labels("kmeans", scores, labels, 0).silhouette is not None
+
+
+def test_every_cut_of_the_tree_is_scikit_learn_s_ward() -> None:
+    scores, _ = blobs(12, noise=4)
+    for size in (2, 3, 7):
+        theirs = AgglomerativeClustering(size).fit_predict(scores)
+        assert adjusted_rand_score(agglomerative(scores, n_clusters=size, seed=0).labels_, theirs) == 1
+
+
+def test_agglomerative_chooses_its_number_and_gives_no_fewer_where_distances_tie() -> None:
+    scores, labels = blobs()
+    found = agglomerative(scores, seed=0)
+    assert adjusted_rand_score(found.labels_, labels) == 1 and len(found.sweep) == 8
+    corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    assert agglomerative(corners, n_clusters=3, seed=0).n_clusters == 3
+
+
+def test_hdbscan_finds_the_clusters_and_leaves_noise_out() -> None:
+    scores, labels = blobs()
+    far = 30 * np.eye(3, 6, k=3, dtype=np.float32)
+    found = hdbscan(np.concatenate([scores, far]), seed=0)
+    assert found.n_clusters == 5 and found.labels_[-3:].tolist() == [-1, -1, -1]
+    inside = found.labels_[:200] >= 0
+    assert inside.mean() > 0.9 and adjusted_rand_score(found.labels_[:200][inside], labels[inside]) == 1
+    assert found.davies_bouldin == pytest.approx(davies_bouldin_score(scores[inside], found.labels_[:200][inside]))
+
+
+def test_points_are_assigned_to_the_nearest_centre() -> None:
+    found = from_labels("kmeans", LINE, SPLIT, 0)
+    assert assigned(found, np.array([[-5], [6.1], [6.2], [99]], np.float32)).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("method", [kmeans, agglomerative])
+def test_what_cannot_be_clustered_says_why(method: type) -> None:
+    with pytest.raises(SpaceError, match="at least 3 pictures; there are 2"):
+        method(LINE[:2], seed=0)
+    with pytest.raises(SpaceError, match="4 clusters need as many different pictures; there are 2"):
+        method(LINE[[0, 0, 0, 1, 1]], n_clusters=4, seed=0)
+    with pytest.raises(SpaceError, match="all pictures are the same"):
+        method(LINE[[0, 0, 0]], seed=0)
+
+
+def test_only_so_many_pictures_make_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TREE", 4)
+    with pytest.raises(SpaceError, match="at most 4 pictures; there are 5"):
+        agglomerative(LINE, seed=0)
+
+
+def test_hdbscan_that_finds_nothing_says_what_to_do() -> None:
+    with pytest.raises(SpaceError, match="no clusters of 5 pictures or more were found; allow smaller ones"):
+        hdbscan(np.random.default_rng(0).normal(size=(30, 20)), seed=0)
+    with pytest.raises(SpaceError, match="no cluster can have 6 pictures: there are 5"):
+        hdbscan(LINE, min_cluster_size=6, seed=0)
+    with pytest.raises(SpaceError, match="at least 3 pictures"):
+        hdbscan(LINE[:2], seed=0)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_three_pictures_are_enough(n: int) -> None:
+    assert kmeans(LINE[:n], seed=0).n_clusters == 2
+    assert agglomerative(LINE[:n], seed=0).n_clusters == 2

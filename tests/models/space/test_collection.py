@@ -1,0 +1,95 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.space.collection import (
+    Collection,
+    Members,
+    Method,
+    figures,
+    fit_collection,
+    load_collection,
+    save_collection,
+)
+
+PCA = {"n_components": 3}
+FINDING: tuple[Method, ...] = ("kmeans", "agglomerative", "hdbscan")
+METHODS: list[dict[str, Any]] = [
+    {"method": "kmeans", "n_clusters": 3},
+    {"method": "mixture", "n_components": 2, "covariance_type": "full"},
+    {"method": "agglomerative", "max_clusters": 5},
+    {"method": "hdbscan"},
+]
+
+
+def members(n: int = 60, seed: int = 0, names: tuple[str, ...] = ("round", "red")) -> Members:
+    """Vectors around three corners; the first attribute is the first corner."""
+    rng = np.random.default_rng(seed)
+    corner = np.arange(n) % 3
+    vectors = (10 * np.eye(6)[corner] + rng.normal(size=(n, 6))).astype(np.float32)
+    attributes = np.stack([corner == 0, rng.random(n) < 0.5], axis=1).astype(np.int8)
+    pictures = rng.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
+    return Members(vectors, pictures, np.array([f"set/{k}" for k in range(n)]), attributes, names)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Collection:
+    return fit_collection(members(), pca=PCA, clusterings=METHODS, seed=0)
+
+
+def test_every_method_finds_the_corners(fitted: Collection) -> None:
+    corner = np.arange(60) % 3
+    for method in FINDING:
+        labels = fitted.clusterings[method].labels_
+        inside = labels >= 0  # HDBSCAN leaves a few out
+        assert inside.mean() > 0.9
+        assert len(set(zip(labels[inside].tolist(), corner[inside].tolist(), strict=True))) == 3, method
+    assert fitted.mixture is not None and len(fitted.mixture.weights_) == 2
+    np.testing.assert_array_equal(fitted.clusterings["mixture"].labels_, fitted.mixture.labels(fitted.scores))
+
+
+def test_what_is_saved_is_what_is_loaded(fitted: Collection, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_collection(fitted, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    loaded = load_collection(tmp_path / "a")
+    np.testing.assert_array_equal(loaded.scores, fitted.scores)
+    assert loaded.members.names.tolist() == fitted.members.names.tolist()
+    assert figures(loaded) == figures(fitted)
+    assert loaded.mixture is not None and fitted.mixture is not None
+    np.testing.assert_array_equal(loaded.mixture.covariances_, fitted.mixture.covariances_)
+    assert loaded.mixture.covariance_type == "full"
+
+
+def test_a_pickle_in_a_file_is_not_opened(tmp_path: Path) -> None:
+    with (tmp_path / "evil").open("wb") as file:
+        np.savez(file, facts=np.array([{"members": {}}], object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        load_collection(tmp_path / "evil")
+
+
+def test_figures_are_those_of_the_fit(fitted: Collection) -> None:
+    found = figures(fitted)
+    assert (found["n_images"], found["dim"], found["n_components"]) == (60, 6, 3)
+    assert found["clusterings"]["kmeans"]["sizes"] == [20, 20, 20]
+    assert found["components_for"]["0.99"] is None, "three components of six explain less"
+    assert found["attribute_names"] == ["round", "red"]
+
+
+def test_what_is_not_known_of_some_members_stays_known_of_the_others() -> None:
+    both = members(3) + members(2, names=("red", "large"))
+    assert both.attribute_names == ("round", "red", "large")
+    first, second = members(3).attributes, members(2).attributes
+    assert both.attributes[:3].tolist() == [[*row, -1] for row in first.tolist()]
+    assert both.attributes[3:].tolist() == [[-1, *row] for row in second.tolist()]
+    assert len(both) == 5 and both.names.tolist() == ["set/0", "set/1", "set/2", "set/0", "set/1"]
+
+
+def test_each_stage_is_told_and_may_stop() -> None:
+    told: list[str] = []
+    fit_collection(members(), pca=PCA, clusterings=METHODS, seed=0, on_step=told.append)
+    assert list(dict.fromkeys(each.split(" of ")[0] for each in told)) == [
+        *("principal components", "k-means", "mixture", "agglomerative clustering", "HDBSCAN"),
+    ]

@@ -1,0 +1,244 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from skimage.color import deltaE_ciede2000, rgb2lab
+from sklearn.metrics import silhouette_samples
+
+from models.grids import Pixels, labelled_grid
+from models.space.clusters import SAMPLE, from_labels
+from models.space.plots import (
+    COLOURS,
+    NOISE,
+    THUMBNAIL,
+    colour,
+    component_mosaic,
+    marks,
+    plot_explained_variance,
+    plot_information_criteria,
+    plot_methods,
+    plot_scatter,
+    plot_silhouette,
+    silhouettes,
+    spread,
+)
+
+RNG = np.random.default_rng(0)
+Mask = NDArray[np.bool_]
+
+
+def where(plot: Pixels, name: str, opacity: float = 1) -> Mask:
+    """Which pixels have a colour, laid on white with an opacity."""
+    rgb = 255 * (opacity * np.array(to_rgb(name)) + 1 - opacity)
+    return np.asarray((np.abs(plot - rgb) <= 1).all(2))
+
+
+def runs(line: Mask) -> int:
+    """How many stretches of True there are."""
+    return sum(after and not before for before, after in pairwise([False, *line.tolist()]))
+
+
+# --- colours ---------------------------------------------------------------------------------------------------------
+
+
+def test_twenty_clusters_can_be_told_apart_from_each_other_and_from_noise() -> None:
+    lab = rgb2lab(np.array([to_rgb(name) for name in (*COLOURS, NOISE)])[None])[0]
+    apart = deltaE_ciede2000(lab[:, None], lab[None])[np.triu_indices(21, k=1)]
+    assert len(COLOURS) == 20 and apart.min() > 16
+
+
+def test_colours_come_again_after_twenty_and_noise_is_grey() -> None:
+    assert [colour(label) for label in (0, 19, 20, 41, -1)] == [COLOURS[0], COLOURS[19], COLOURS[0], COLOURS[1], NOISE]
+
+
+# --- components ------------------------------------------------------------------------------------------------------
+
+
+def test_marks_by_hand() -> None:
+    assert marks(np.array([0.5, 0.25, 0.1875, 0.03125])) == {0.9: 3, 0.95: 4}, "together they explain 0.96875"
+    assert marks(np.array([0.995])) == {0.9: 1, 0.95: 1, 0.99: 1}
+
+
+@pytest.mark.parametrize(("k", "bars"), [(1, 1), (7, 7), (30, 30), (200, 30)])
+def test_the_first_thirty_components_have_a_bar_each(k: int, bars: int) -> None:
+    plot = plot_explained_variance(np.full(k, 1 / k))
+    middle_of_the_bars = where(plot, COLOURS[0])[len(plot) // 2, : plot.shape[1] // 2]
+    assert runs(middle_of_the_bars) == bars
+
+
+@pytest.mark.parametrize(("explained", "drawn"), [(0.5, 0), (0.92, 1), (0.96, 2), (1, 3)])
+def test_a_mark_is_drawn_where_it_is_reached(explained: float, drawn: int) -> None:
+    plot = plot_explained_variance(np.full(100, explained / 100))
+    dashes = where(plot, "0.4")[:, plot.shape[1] // 2 :]
+    assert runs(dashes.mean(1) > 0.3) == drawn, "lines across"
+    assert runs(dashes.mean(0) > 0.3) == drawn, "lines down to the number of components"
+
+
+def test_mosaic_names_components_from_0_and_strengths() -> None:
+    pictures = RNG.integers(0, 256, (2, 3, 96, 96, 3), np.uint8)
+    wanted = labelled_grid(pictures, ["PC 0\n50.0 %", "PC 1\n12.3 %"], ["-3 sd", "0 sd", "1.5 sd"])
+    np.testing.assert_array_equal(component_mosaic(pictures, np.array([0.5, 0.123]), [-3, 0, 1.5]), wanted)
+
+
+# --- clusters --------------------------------------------------------------------------------------------------------
+
+
+def blobs(*sizes: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Clusters of these sizes, far from each other."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    return np.stack([100 * labels, 0 * labels], axis=1) + RNG.normal(size=(sum(sizes), 2)), labels
+
+
+def test_silhouettes_by_hand_leave_noise_out() -> None:
+    scores, labels = np.array([[0.0], [1], [5], [10], [11]]), np.array([0, 0, -1, 1, 1])
+    values, clusters = silhouettes(scores, labels, seed=0)
+    np.testing.assert_allclose(values, [1 - 1 / 10.5, 1 - 1 / 9.5, 1 - 1 / 9.5, 1 - 1 / 10.5])
+    assert clusters.tolist() == [0, 0, 1, 1]
+
+
+def test_silhouettes_are_those_of_scikit_learn() -> None:
+    scores, labels = RNG.normal(size=(120, 4)), np.arange(120) % 3
+    values, clusters = silhouettes(scores, labels, seed=0)
+    np.testing.assert_array_equal(values, silhouette_samples(scores, labels))
+    np.testing.assert_array_equal(clusters, labels)
+
+
+def test_a_sample_has_every_cluster_and_the_mean_that_the_clustering_has() -> None:
+    scores, labels = RNG.normal(size=(SAMPLE + 500, 2)), np.arange(SAMPLE + 500) % 3
+    labels[7], labels[8] = 3, -1
+    values, clusters = silhouettes(scores, labels, seed=5)
+    assert SAMPLE <= len(values) <= SAMPLE + 4
+    assert np.unique(clusters).tolist() == [0, 1, 2, 3]
+    assert values.mean() == pytest.approx(from_labels("hdbscan", scores, labels, 5).silhouette)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0], [0, 1, 2], [-1, -1, -1], [-1, 0, 0]])
+def test_without_two_clusters_to_compare_there_are_no_silhouettes(labels: list[int]) -> None:
+    values, clusters = silhouettes(np.eye(3), np.array(labels), seed=0)
+    assert len(values) == len(clusters) == 0
+    plot = plot_silhouette(np.eye(3), np.array(labels))
+    assert not any(where(plot, name).any() for name in COLOURS)
+
+
+def test_the_bars_of_a_cluster_are_as_high_as_it_has_members() -> None:
+    plot = plot_silhouette(*blobs(90, 30))
+    areas = [where(plot, name).sum() for name in COLOURS]
+    assert areas[0] == pytest.approx(3 * areas[1], rel=0.05)
+    assert areas[2:] == [0] * 18
+
+
+def test_a_sweep_is_shown_beside_the_silhouettes_with_the_number_chosen() -> None:
+    sweep = [{"n_clusters": k, "inertia": 10 - k, "silhouette": 1 / k} for k in (2, 3, 4)]
+    alone = plot_silhouette(*blobs(9, 9))
+    lines = []
+    for k in (2, 3, 4):
+        plot = plot_silhouette(*blobs(*[9] * k), sweep)
+        assert plot.shape[1] > 1.5 * alone.shape[1]
+        lines += np.nonzero(where(plot, "0.4").mean(0) > 0.3)[0].tolist()
+    assert len(lines) == 3 and lines[2] > lines[0] + 200
+    assert lines[1] == pytest.approx((lines[0] + lines[2]) / 2, abs=2)
+
+
+@pytest.mark.parametrize("chosen", [3, 6, 8])
+def test_the_chosen_mixture_is_marked_on_the_curve_of_its_criterion(chosen: int) -> None:
+    sweep = [{"n_components": k, "aic": abs(k - chosen), "bic": 20 + k} for k in (11, 1, 2, 3, 6, 8)]
+    plot = plot_information_criteria(sweep, chosen, "aic")
+    aic = np.nonzero(where(plot, COLOURS[0])[len(plot) // 2 :].any(0))[0]  # below the legend
+    wanted = aic.min() + (chosen - 1) / 10 * np.ptp(aic)
+    stars = np.nonzero(sliding_window_view((plot == 0).all(2), (5, 5)).all((2, 3)))[1] + 2
+    assert np.abs(stars - wanted).min() < 5
+    np.testing.assert_array_equal(plot_information_criteria(sweep[::-1], chosen, "aic"), plot)
+
+
+def row(sizes: list[int], silhouette: float | None = 0.5) -> dict[str, object]:
+    figures = {"silhouette": silhouette, "davies_bouldin": silhouette, "noise_share": 0.1}
+    return {"method": "kmeans", "n_clusters": len(sizes), "sizes": sizes, **figures}
+
+
+def test_each_method_has_a_row_in_which_clusters_are_as_high_as_they_are_large() -> None:
+    one, two = plot_methods([row([9, 20, 60])]), plot_methods([row([9, 20, 60]), row([5, 5, 5, 5])])
+    assert len(two) > len(one)
+    assert where(one, COLOURS[2]).sum() == pytest.approx(3 * where(one, COLOURS[1]).sum(), rel=0.1)
+    assert not where(one, COLOURS[3]).any() and where(two, COLOURS[3]).any()
+
+
+def test_a_figure_that_is_undefined_has_no_bar() -> None:
+    figures = slice(0, 900)  # left of the sizes
+    known, unknown = plot_methods([row([9], 0.5)]), plot_methods([row([9], None)])
+    bars = [where(plot[:, figures], COLOURS[0])[len(plot) // 2] for plot in (known, unknown)]
+    assert [runs(line) for line in bars] == [4, 2], "number of clusters and noise are left"
+
+
+# --- maps ------------------------------------------------------------------------------------------------------------
+
+
+def apart(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each two are from each other in the direction in which they are farther, (n, n)."""
+    found: NDArray[np.float64] = np.abs(points[:, None] - points[None]).max(2)
+    return found
+
+
+NOWHERE = np.zeros((0, 2))
+
+
+def test_spread_by_hand() -> None:
+    line = np.array([[x, 0] for x in range(11)])
+    assert spread(line, 3, 1, NOWHERE) == [0, 10, 5], "an end, the other end, the middle"
+    assert spread(line, 9, 4, NOWHERE) == [0, 10, 5]
+    assert spread(line, 9, 4, np.array([[1, 0]])) == [10, 4], "a square around 0 would cover the place"
+
+
+@pytest.mark.parametrize("side", [5, 10, 20])
+def test_no_two_thumbnails_overlap_and_there_is_room_for_no_other(side: int) -> None:
+    points, numbers = RNG.normal(50, 20, (500, 2)), RNG.normal(50, 20, (5, 2))
+    chosen = spread(points, 500, side, numbers)
+    between = apart(points)
+    assert (between[np.ix_(chosen, chosen)] + 1e9 * np.eye(len(chosen)) >= side).all()
+    to_numbers = np.abs(points[:, None] - numbers).max(2).min(1)
+    assert (to_numbers[chosen] >= side / 2).all(), "numbers can be read"
+    others = (between[:, chosen].min(1) >= side) & (to_numbers >= side / 2)
+    assert not others.any()
+    assert spread(points, 7, side, numbers) == chosen[:7]
+
+
+def scatter(labels: NDArray[np.int64], n_thumbnails: int = 60) -> tuple[Pixels, list[Mask]]:
+    """Members at chance, each with a thumbnail of a colour of its own, and where in the plot each is."""
+    n = len(labels)
+    points = np.random.default_rng(1).normal(size=(n, 2))
+    thumbnails = np.full((n, 20, 20, 3), 250, np.uint8)
+    thumbnails[..., 1] = np.arange(n)[:, None, None]
+    plot = plot_scatter(points, labels, thumbnails, title="t", x_label="x", y_label="y", n_thumbnails=n_thumbnails)
+    green = np.where((plot[..., 0] == 250) & (plot[..., 2] == 250), plot[..., 1].astype(int), -1)
+    shown = [green == member for member in range(n)]
+    return plot, [mask for mask in shown if mask.sum() > 100]
+
+
+def test_points_have_the_colours_of_their_clusters_and_noise_is_grey() -> None:
+    plot, shown = scatter(np.arange(200) % 4 - 1, n_thumbnails=0)
+    assert not shown
+    assert [where(plot, colour(label), 0.8).sum() > 500 for label in range(-1, 4)] == [True] * 4 + [False]
+
+
+def test_thumbnails_are_whole_and_framed_in_the_colour_of_their_cluster() -> None:
+    plot, shown = scatter(np.repeat([0, 1, -1], 60))
+    assert plot.shape == (800, 1000, 3) and plot.dtype == np.uint8
+    assert 25 < len(shown) <= 60
+    inside = THUMBNAIL - 6
+    for mask in shown:
+        rows, columns = np.nonzero(mask)
+        assert abs(np.ptp(rows) + 1 - inside) <= 2 and abs(np.ptp(columns) + 1 - inside) <= 2
+        assert mask.sum() > 0.85 * inside**2, "a number hides a corner at most"
+    frames = [where(plot, colour(label)).sum() for label in (0, 1, -1)]
+    assert min(frames) > 1000
+
+
+def test_as_many_thumbnails_as_are_asked_for() -> None:
+    assert len(scatter(np.zeros(200, np.int64), n_thumbnails=5)[1]) == 5
+
+
+def test_the_only_member_of_a_cluster_is_seen_beside_its_number() -> None:
+    _, shown = scatter(np.arange(3))
+    assert len(shown) == 3

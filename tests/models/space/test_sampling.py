@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from models.space.clusters import Clustering, from_labels
+from models.space.pca import SpaceError
+from models.space.sampling import density, distances, nearest_members, sample_cluster, spread
+
+LINE = np.array([[0.0], [1.0], [2.0], [3.0], [10.0]], np.float32)
+
+
+def two_clusters(n: int = 500) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float32]], Clustering]:
+    """Around (0, 0), long in the direction (1, 1), and around (6, 0)."""
+    rng = np.random.default_rng(0)
+    along = rng.normal(size=(n, 1)) * [[1, 1]] + 0.1 * rng.normal(size=(n, 2))
+    around = [6, 0] + 0.3 * rng.normal(size=(n, 2))
+    scores = np.concatenate([along, around]).astype(np.float32)
+    return scores, from_labels("kmeans", scores, np.repeat([0, 1], n), 0)
+
+
+def test_samples_have_the_mean_and_the_covariance_of_their_cluster() -> None:
+    scores, clustering = two_clusters()
+    drawn = sample_cluster(scores, clustering, 0, 4000, 1.0, np.random.default_rng(1))
+    np.testing.assert_allclose(drawn.mean(0), scores[:500].mean(0), atol=0.1)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(scores[:500].T), atol=0.15)
+
+
+def test_temperature_is_the_width() -> None:
+    scores, clustering = two_clusters()
+    wide, narrow = (
+        sample_cluster(scores, clustering, 1, 2000, temperature, np.random.default_rng(1)) for temperature in (1.0, 0.5)
+    )
+    np.testing.assert_allclose(narrow.std(0), wide.std(0) / 2, rtol=0.01)
+    centre = sample_cluster(scores, clustering, 1, 3, 0, np.random.default_rng(1))
+    np.testing.assert_allclose(centre, np.tile(scores[500:].mean(0), (3, 1)), atol=1e-4)
+
+
+def test_every_sample_lies_in_its_cell_even_at_a_high_temperature() -> None:
+    scores, clustering = two_clusters()
+    for cluster in (0, 1):
+        drawn = sample_cluster(scores, clustering, cluster, 300, 3.0, np.random.default_rng(2))
+        to_centres = np.linalg.norm(drawn[:, None] - clustering.cluster_centers_, axis=2)
+        assert (to_centres.argmin(1) == cluster).all()
+
+
+def test_a_cluster_may_have_fewer_members_than_there_are_components() -> None:
+    scores = np.random.default_rng(0).normal(size=(30, 40)).astype(np.float32)
+    clustering = from_labels("kmeans", scores, np.arange(30) % 2, 0)
+    assert np.isfinite(sample_cluster(scores, clustering, 0, 5, 0.5, np.random.default_rng(0))).all()
+
+
+def test_a_cluster_of_one_is_not_sampled_from() -> None:
+    clustering = from_labels("kmeans", LINE, np.array([0, 0, 0, 0, 1]), 0)
+    with pytest.raises(SpaceError, match="cluster 1 has 1 members"):
+        sample_cluster(LINE, clustering, 1, 2, 1.0, np.random.default_rng(0))
+
+
+def test_the_nearest_members_come_nearest_first() -> None:
+    assert nearest_members(LINE, np.array([[2.2], [9.0]], np.float32), 2).tolist() == [[2, 3], [4, 3]]
+    assert nearest_members(LINE, LINE[:1], 99).shape == (1, 5)
+
+
+def test_density_is_the_share_of_members_in_sparser_places() -> None:
+    # To their second neighbours the members reach 2, 1, 1, 2 and 8, the points 0.5, 1 and 15.
+    points = np.array([[1.5], [2.0], [18.0]], np.float32)
+    assert density(LINE, points, neighbours=2).tolist() == [1.0, 0.6, 0.0]
+
+
+def test_spread_is_the_root_mean_square_distance_of_two_members() -> None:
+    apart = np.array([abs(a - b) ** 2 for a in LINE[:, 0] for b in LINE[:, 0]])
+    assert spread(LINE) == pytest.approx(np.sqrt(apart.mean()))
+    assert distances(LINE[:2], LINE[2:4]).tolist() == [2, 2]

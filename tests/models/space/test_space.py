@@ -1,0 +1,30 @@
+import pytest
+import torch
+
+from models.build import build
+from models.space.space import Pixels, space_of
+
+MODELS = [
+    {"name": "conv-vae", "image_size": 16, "channels": 3, "latent_dim": 5, "base_channels": 8},
+    {"name": "mlp-vae", "image_size": 8, "channels": 1, "latent_dim": 3, "hidden": 8},
+    {"name": "dcgan", "image_size": 64, "channels": 3, "latent_dim": 4, "base_channels": 8, "encoder_channels": 8},
+]
+
+
+def test_pixels_come_back_as_they_were() -> None:
+    space, images = Pixels(4, 3), torch.rand(2, 3, 4, 4)
+    assert (space.dim, space.encode(images).shape) == (48, (2, 48))
+    assert torch.equal(space.decode(space.encode(images), seeds=[0, 0]), images)
+    assert space.decode(torch.full((1, 48), 2.0), seeds=[0]).max() == 1, "cut to what can be shown"
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("architecture", MODELS, ids=lambda architecture: str(architecture["name"]))
+def test_every_model_with_an_encoder_is_a_space(architecture: dict[str, object]) -> None:
+    space = space_of(build(architecture).eval())
+    size, channels = architecture["image_size"], architecture["channels"]
+    images = torch.rand(5, channels, size, size)  # type: ignore[call-overload]
+    vectors = space.encode(images)
+    assert vectors.shape == (5, space.dim) and space.dim == architecture["latent_dim"]
+    assert vectors.dtype == torch.float32
+    assert space.decode(vectors, seeds=range(5)).shape == images.shape

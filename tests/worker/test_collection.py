@@ -1,0 +1,273 @@
+"""Collections, pc-steerings and cluster-samplings by the real runners, on a real Valkey, with shipped weights."""
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jobs.collection import AdditionParams, CollectionParams, fitted, next_version
+from jobs.images import read_recipe
+from jobs.objects import Objects
+from jobs.registry import NEW, Collection
+from jobs.steering import ClusterSampling, Steering, fitted_sampling, fitted_steering
+from jobs.store import JobStore, Record
+from models.data.smileys import smiley
+from models.space.collection import Collection as Fit
+from models.space.collection import load_collection
+from worker.lease import Lease
+from worker.run import run_job
+from worker.runners import RUNNERS
+
+SMILEYS: dict[str, Any] = {
+    **{"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 80, "n_components": 8, "seed": 3},
+    "clusterings": [
+        {"method": "kmeans", "n_clusters": 3},
+        {"method": "mixture", "n_components": 2},
+        {"method": "agglomerative", "n_clusters": 4},
+        {"method": "hdbscan", "min_cluster_size": 3},
+    ],
+}
+DIGITS: dict[str, Any] = {
+    **{"name": "Digits", "space": "pixels", "image_size": 16, "channels": 1, "data": "digits", "limit": 60, "seed": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def installation(valkey: Any) -> tuple[JobStore, Objects]:
+    """One job store for the tests of this module, which build on each other's collection."""
+    valkey.redis.flushall()
+    settings = valkey.settings.model_copy(update={"job_timeout_s": 600})
+    jobs = JobStore(valkey.jobs.client, settings)
+    return jobs, Objects(settings, jobs, retry_s=1)
+
+
+@pytest.fixture(scope="module")
+def smileys(installation: tuple[JobStore, Objects]) -> Record:
+    """The job that founded a collection of smileys, whose id is in its metrics."""
+    return found(installation, SMILEYS)
+
+
+def found(installation: tuple[JobStore, Objects], params: dict[str, Any]) -> Record:
+    stored = fitted(CollectionParams(**params)).model_dump(mode="json")
+    return work(installation, kind="collection", params=stored, collection=NEW)
+
+
+def add(installation: tuple[JobStore, Objects], collection: Collection, **params: Any) -> Record:
+    stored = next_version(AdditionParams(**{"seed": 3, **params}), collection.params, collection.id)
+    return work(installation, kind="collection", params=stored.model_dump(mode="json"), collection=collection.id)
+
+
+def steer(installation: tuple[JobStore, Objects], smileys: Record, **params: Any) -> Record:
+    version = collection_of(installation, smileys).versions[0]
+    asked = Steering(collection=smileys.metrics["collection"], version=1, seed=5, **params)
+    stored = fitted_steering(asked, version.figures).model_dump(mode="json")
+    return work(installation, kind="pc-steering", params=stored)
+
+
+def sample(installation: tuple[JobStore, Objects], smileys: Record, **params: Any) -> Record:
+    version = collection_of(installation, smileys).versions[0]
+    asked = ClusterSampling(collection=smileys.metrics["collection"], version=1, seed=5, **params)
+    stored = fitted_sampling(asked, version.figures).model_dump(mode="json")
+    return work(installation, kind="cluster-sampling", params=stored)
+
+
+def work(installation: tuple[JobStore, Objects], **job: Any) -> Record:
+    """Queue a job and run it to where it ends."""
+    jobs, objects = installation
+    jobs.create(queue="gpu", **job)
+    [record] = jobs.claim("gpu", worker="test")
+    run_job(jobs, objects, objects, record, RUNNERS[record.kind])
+    return jobs.get(record.id)
+
+
+def collection_of(installation: tuple[JobStore, Objects], record: Record) -> Collection:
+    assert record.status == "succeeded", record.error
+    return installation[0].collection(record.metrics["collection"])
+
+
+def fit_of(installation: tuple[JobStore, Objects], record: Record, folder: Path) -> Fit:
+    path = folder / "collection.npz"
+    installation[1].get_file(collection_of(installation, record).versions[record.metrics["version"] - 1].file, path)
+    return load_collection(path)
+
+
+def shown(installation: tuple[JobStore, Objects], record: Record, role: str = "picture") -> list[np.ndarray[Any, Any]]:
+    """The pictures of a role."""
+    assert record.status == "succeeded", record.error
+    files = [installation[1].get(output["sha256"]) for output in record.outputs if output["role"] == role]
+    return [np.asarray(Image.open(BytesIO(data)).convert("RGB")) for data in files]
+
+
+def uploaded(installation: tuple[JobStore, Objects], pixels: np.ndarray[Any, Any]) -> str:
+    jobs, objects = installation
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    sha = objects.put(file.getvalue(), "image/png")
+    jobs.put_image(sha, {})
+    return f"img_{sha}"
+
+
+Installation = tuple[JobStore, Objects]
+
+
+def test_a_collection_has_its_fit_figures_and_plots(
+    installation: Installation, smileys: Record, tmp_path: Path
+) -> None:
+    collection = collection_of(installation, smileys)
+    [version] = collection.versions
+    figures = version.figures
+    assert (figures["n_images"], figures["dim"], figures["n_components"]) == (80, 16, 8)
+    assert list(figures["clusterings"]) == ["kmeans", "mixture", "agglomerative", "hdbscan"]
+    assert sum(figures["clusterings"]["kmeans"]["sizes"]) == 80 and figures["mixture"]["n_components"] == 2
+    assert "winking" in figures["attribute_names"]
+    ratio = figures["explained_variance_ratio"]
+    assert ratio == sorted(ratio, reverse=True) and 0.5 < sum(ratio) <= 1
+
+    roles = [output["role"] for output in smileys.outputs]
+    assert roles == ["plot"] * 6 + ["grid"] * 2
+    assert all(plot.std() > 5 for role in ("plot", "grid") for plot in shown(installation, smileys, role))
+    recipe = read_recipe(installation[1].get(smileys.outputs[0]["sha256"])) or {}
+    assert "vae-smileys" in recipe["models"]
+
+    fit = fit_of(installation, smileys, tmp_path)
+    assert fit.members.names[7] == "smileys/7" and fit.members.thumbnails.shape == (80, 48, 48, 3)
+    again = fit_of(installation, found(installation, SMILEYS), tmp_path)
+    np.testing.assert_array_equal(again.pca.components_, fit.pca.components_)
+
+
+def test_pictures_are_added_and_the_old_version_stays(
+    installation: Installation, smileys: Record, tmp_path: Path
+) -> None:
+    before = fit_of(installation, smileys, tmp_path)
+    images = [uploaded(installation, smiley(9, index)[0]) for index in range(4)]
+    collection = collection_of(installation, smileys)
+    record = add(installation, collection, images=images)
+    after = fit_of(installation, record, tmp_path)
+    assert (record.metrics["version"], len(after.members)) == (2, 84)
+    assert after.members.names[80:].tolist() == images
+    assert set(before.members.attributes.flat) == {0, 1} and (after.members.attributes[80:] == -1).all(), "not known"
+    np.testing.assert_array_equal(after.members.attributes[:80], before.members.attributes)
+    np.testing.assert_array_equal(after.members.vectors[:80], before.members.vectors)
+    np.testing.assert_array_equal(fit_of(installation, smileys, tmp_path).scores, before.scores)
+
+    collection = collection_of(installation, smileys)
+    more = add(installation, collection, data="smileys", limit=10, clusterings=[{"method": "kmeans", "n_clusters": 2}])
+    names = fit_of(installation, more, tmp_path).members.names
+    assert names[84:].tolist() == [f"smileys/{index}" for index in range(80, 90)], "those it does not have yet"
+    assert list(collection_of(installation, more).versions[-1].figures["clusterings"]) == ["kmeans"]
+
+    again = add(installation, collection_of(installation, smileys), images=images)
+    assert (again.error or {})["code"] == "bad_data" and "already" in (again.error or {})["message"]
+    assert len(collection_of(installation, smileys).versions) == 3
+
+
+def test_grey_pixels_are_a_space_too(installation: Installation, tmp_path: Path) -> None:
+    record = found(installation, DIGITS)
+    fit = fit_of(installation, record, tmp_path)
+    assert fit.members.vectors.shape == (60, 256) and (fit.pca.scale_ == 1).all()
+    assert fit.members.attribute_names == tuple("0123456789"), "labels are attributes where there are no others"
+    assert record.metrics["figures"]["components_for"]["0.99"] == len(fit.pca.components_)
+
+
+def test_pictures_that_are_all_the_same_cannot_be_fitted(installation: Installation) -> None:
+    # Of other sizes, so that they are four uploads.
+    white = [uploaded(installation, np.full((8 + k, 8, 3), 255, np.uint8)) for k in range(4)]
+    record = found(installation, {"name": "White", "space": "pixels", "image_size": 16, "images": white, "seed": 1})
+    assert record.status == "failed" and record.error is not None
+    assert record.error["code"] == "cannot_be_fitted" and "same" in record.error["message"]
+
+
+@pytest.mark.parametrize("message", ["pictures read", "encoded", "principal components", "two-dimensional map"])
+def test_a_cancel_is_noticed_wherever_it_is(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    at_message(monkeypatch, message, lambda jobs, job_id: jobs.cancel(job_id))
+    assert found(installation, DIGITS).status == "canceled"
+
+
+def at_message(monkeypatch: pytest.MonkeyPatch, message: str, act: Callable[[JobStore, str], None]) -> None:
+    real = Lease.step
+
+    def step(self: Lease, step: int, total: int, said: str, picture: Any = None) -> None:
+        if message in said:
+            act(self._jobs, self._record.id)
+        real(self, step, total, said, picture)
+
+    monkeypatch.setattr(Lease, "step", step)
+
+
+def test_a_component_is_a_row_and_a_strength_a_column(installation: Installation, smileys: Record) -> None:
+    components = [{"component": 0, "strengths": [-2, 0, 2]}, {"component": 1, "strengths": [-2, 0, 2]}]
+    record = steer(installation, smileys, components=components)
+    pictures = shown(installation, record)
+    assert len(pictures) == 6 and len(shown(installation, record, "grid")) == 1
+    assert (pictures[1] == pictures[4]).all(), "strength 0 is the start, whatever the component"
+    assert np.abs(pictures[0].astype(int) - pictures[2]).mean() > 2
+    told = record.metrics["pictures"]
+    assert [each["strength"] for each in told] == [-2, 0, 2, -2, 0, 2]
+    assert all(each["distance"] >= 0 and 0 <= each["density"] <= 1 and each["cluster"] in range(3) for each in told)
+    assert (
+        smileys.metrics["collection"] in (read_recipe(installation[1].get(record.outputs[0]["sha256"])) or {})["models"]
+    )
+
+
+def test_components_of_other_strengths_have_grids_of_their_own(installation: Installation, smileys: Record) -> None:
+    components = [{"component": 0, "strengths": [-1, 1]}, {"component": 2, "strengths": [-2, 0, 2]}]
+    record = steer(installation, smileys, components=components)
+    assert len(shown(installation, record)) == 5 and len(shown(installation, record, "grid")) == 2
+
+
+def test_combined_components_move_together(installation: Installation, smileys: Record) -> None:
+    one, two = ({"component": k, "strengths": [1.5]} for k in (0, 1))
+    [combined] = shown(installation, steer(installation, smileys, components=[one, two], combine=True))
+    apart = shown(installation, steer(installation, smileys, components=[one, two]))
+    assert len(apart) == 2 and not any((combined == picture).all() for picture in apart)
+
+
+def test_an_image_moves_along_a_named_direction(installation: Installation, smileys: Record) -> None:
+    start = uploaded(installation, smiley(9, 3)[0])
+    for fitting in ("difference", "linear"):
+        direction = {"attribute": "winking", "fitting": fitting, "strengths": [0, 2]}
+        same, moved = shown(installation, steer(installation, smileys, start=start, components=[direction]))
+        assert np.abs(same.astype(int) - smiley(9, 3)[0]).mean() < 25, "strength 0 is what the VAE makes of the picture"
+        assert np.abs(same.astype(int) - moved).mean() > 0.5
+
+
+def test_all_components_of_a_style_are_the_style(installation: Installation, smileys: Record) -> None:
+    start, style = (uploaded(installation, smiley(9, index)[0]) for index in (3, 4))
+    strengths = {"style_components": 8, "style_strengths": [0, 1]}
+    at_start, at_style = shown(installation, steer(installation, smileys, start=start, style_from=style, **strengths))
+    [only_style] = shown(
+        installation, steer(installation, smileys, start=style, components=[{"component": 0, "strengths": [0]}])
+    )
+    to_style = np.abs(at_style.astype(int) - only_style).mean()
+    assert to_style < np.abs(at_start.astype(int) - only_style).mean() / 2
+
+
+def test_samples_of_a_cluster_are_the_same_alone_and_among_all(installation: Installation, smileys: Record) -> None:
+    for method in ("kmeans", "mixture", "agglomerative"):
+        everything = sample(installation, smileys, clustering=method, n=3)
+        alone = sample(installation, smileys, clustering=method, cluster=1, n=3)
+        of_one = [k for k, each in enumerate(everything.metrics["pictures"]) if each["from_cluster"] == 1]
+        for picture, place in zip(shown(installation, alone), of_one, strict=True):
+            difference = picture.astype(int) - shown(installation, everything)[place]
+            assert np.abs(difference).max() <= 3
+        assert len(shown(installation, everything, "grid")) == 1
+
+
+def test_most_samples_are_found_in_their_cluster_again(installation: Installation, smileys: Record) -> None:
+    record = sample(installation, smileys, n=16, temperature=0.7, neighbours=2)
+    told = record.metrics["pictures"]
+    again = np.mean([each["cluster"] == each["from_cluster"] for each in told])
+    print(f"{again:.0%} of samples re-encode to their cluster")
+    assert again > 0.7
+    assert all(len(each["nearest"]) == 2 and each["nearest"][0].startswith("smileys/") for each in told)
+
+
+def test_at_temperature_0_there_is_only_the_centre(installation: Installation, smileys: Record) -> None:
+    pictures = shown(installation, sample(installation, smileys, cluster=0, n=3, temperature=0))
+    assert all((picture == pictures[0]).all() for picture in pictures)

@@ -1,0 +1,120 @@
+"""A collection and its space in the hands of a runner: pictures to vectors and back, in batches and with progress."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from jobs.errors import AtelierError
+from models.catalogue import WeightsError
+from models.space.collection import Collection, load_collection
+from models.space.space import Pixels as PixelSpace
+from models.space.space import Space, space_of
+from models.tensors import to_tensor
+from worker.files import Files
+from worker.run import Pixels, Task
+from worker.runners.network import BATCH, Network, load_network, pixels
+
+Vectors = NDArray[np.float32]  # (n, dim)
+OnDone = Callable[[int], None]
+KEPT = 4  # loaded collections of a process
+
+
+@dataclass(frozen=True)
+class LoadedSpace:
+    """A space, the size and channels of its pictures, and the model behind it, if one is. Pictures are (n, h, w, 3)."""
+
+    space: Space
+    image_size: int
+    channels: int
+    network: Network | None
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Id and revision of the model."""
+        return {self.network.card.id: self.network.revision} if self.network else {}
+
+    def squares(self, pictures: Sequence[Pixels] | Pixels) -> Pixels:
+        """Their centre squares at this space's size, grey where it knows no colour."""
+        size = (self.image_size, self.image_size)
+        mode = "L" if self.channels == 1 else "RGB"
+        fitted = [ImageOps.fit(Image.fromarray(each), size, Image.Resampling.LANCZOS) for each in pictures]
+        return np.stack([np.asarray(each.convert(mode).convert("RGB")) for each in fitted])
+
+    def encode(self, squares: Pixels, on_done: OnDone = lambda n: None) -> Vectors:
+        """The vector of each picture; `on_done` is told after each batch how many are done."""
+        parts = []
+        for start in range(0, len(squares), BATCH):
+            images = to_tensor(squares[start : start + BATCH], self._device)[:, : self.channels]
+            with self._inference():
+                parts.append(self.space.encode(images).float().cpu().numpy())
+            on_done(min(start + BATCH, len(squares)))
+        return np.concatenate(parts)
+
+    def decode(self, vectors: Vectors, seeds: Sequence[int], on_done: OnDone = lambda n: None) -> Pixels:
+        """The picture of each vector; `on_done` is told after each batch how many are done."""
+        parts = []
+        for start in range(0, len(vectors), BATCH):
+            batch = torch.from_numpy(vectors[start : start + BATCH]).to(self._device)
+            with self._inference():
+                parts.append(pixels(self.space.decode(batch, seeds=seeds[start : start + BATCH])))
+            on_done(min(start + BATCH, len(vectors)))
+        return np.concatenate(parts)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.network.device if self.network else torch.device("cpu")
+
+    def _inference(self) -> Any:
+        return self.network.inference() if self.network else torch.inference_mode()
+
+
+def load_space(task: Task, params: dict[str, Any]) -> LoadedSpace:
+    """The space that a collection's parameters name; raises `AtelierError` when its weights are missing."""
+    if params["space"] == "pixels":
+        size, channels = params["image_size"], params["channels"]
+        return LoadedSpace(PixelSpace(size, channels), size, channels, None)
+    try:
+        network = load_network(task, params["space"])
+    except WeightsError as error:
+        raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
+    task.notes["device"] = str(network.device)
+    architecture = network.card.architecture
+    return LoadedSpace(space_of(network.module), architecture["image_size"], architecture["channels"], network)
+
+
+def open_collection(task: Task) -> tuple[Collection, LoadedSpace, dict[str, str]]:
+    """The collection a job is about, its space, and what they are: the models' and the collection's revisions."""
+    assert task.files is not None
+    found = task.files.collection(task.params["collection"])
+    file = found.versions[task.params["version"] - 1].file
+    space = load_space(task, found.params)
+    return read_collection(task, file), space, space.models | {found.id: file[:16]}
+
+
+def read_collection(task: Task, sha: str) -> Collection:
+    """A version of a collection by the sha256 of its file, read by the first job that asks for it."""
+    assert task.files is not None
+    with task.loading():
+        return _loaded(_Wanted(sha, task.files))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    sha: str
+    files: Files = field(compare=False)
+
+
+@lru_cache(maxsize=KEPT)
+def _loaded(wanted: _Wanted) -> Collection:
+    with TemporaryDirectory(prefix="atelier-collection-") as folder:
+        path = Path(folder) / "collection.npz"
+        wanted.files.fetch(wanted.sha, path)
+        return load_collection(path)

@@ -1,0 +1,166 @@
+"""Runs pc-steerings and cluster-samplings: new vectors of a collection, decoded, and looked at again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jobs.collection import Method
+from jobs.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering
+from models.grids import labelled_grid
+from models.space.clusters import Clustering, assigned
+from models.space.collection import Collection
+from models.space.sampling import density, distances, nearest_members, sample_cluster, spread
+from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
+from worker.run import Made, Picture, Pixels, Task
+from worker.runners.space import LoadedSpace, Vectors, open_collection
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of a grid: its title, the strength of each of its pictures, and the change of scores of each."""
+
+    title: str
+    strengths: Sequence[float]
+    changes: Vectors
+
+
+def run_steering(task: Task) -> Made:
+    """The moved pictures and their grid."""
+    params = Steering.model_validate(task.params)
+    collection, space, models = open_collection(task)
+    start = _start(task, params, collection, space)
+    rows = _rows(task, params, collection, space, start)
+    vectors = moved(collection.pca, start, np.concatenate([row.changes for row in rows]))
+    made = _decode(task, space, vectors, [task.params["seed"]] * len(vectors))
+    clustering = next(iter(collection.clusterings.values()))
+    strengths = [strength for row in rows for strength in row.strengths]
+    told = _told(collection, space, clustering, collection.pca.transform(vectors), made)
+    figures = [{"strength": strength, **facts} for strength, facts in zip(strengths, told, strict=True)]
+    return _made(models, [*map(Picture, made), *_grids(rows, made)], figures)
+
+
+def run_sampling(task: Task) -> Made:
+    """New pictures of one cluster or of each, and the nearest members below them."""
+    params = ClusterSampling.model_validate(task.params)
+    collection, space, models = open_collection(task)
+    clustering, n, seed = collection.clusterings[_method(params)], params.n, int(task.params["seed"])
+    clusters = range(clustering.n_clusters) if params.cluster == "all" else [params.cluster]
+    scores = np.concatenate([_draw(collection, params, cluster, seed) for cluster in clusters])
+    seeds = [(seed + k) % 2**32 for k in range(n)] * len(clusters)
+    made = _decode(task, space, collection.pca.inverse_transform(scores), seeds)
+    near = nearest_members(collection.scores, scores, params.neighbours)
+    told = _told(collection, space, clustering, scores, made)
+    names = collection.members.names
+    figures = [
+        {"from_cluster": clusters[k // n], **facts, "nearest": names[near[k]].tolist()} for k, facts in enumerate(told)
+    ]
+    pictures = [Picture(each, seed=of) for each, of in zip(made, seeds, strict=True)]
+    sheet = _contact_sheet(made, collection.members.thumbnails[near], list(clusters), n)
+    return _made(models, [*pictures, Picture(sheet, "grid")], figures)
+
+
+def _start(task: Task, params: Steering, collection: Collection, space: LoadedSpace) -> Vectors:
+    """The vector (1, dim) to move."""
+    match params.start:
+        case ClusterStart(cluster=cluster, clustering=method):
+            assert method is not None
+            return collection.pca.inverse_transform(collection.clusterings[method].cluster_centers_[[cluster]])
+        case "mean":
+            return collection.pca.mean_[None]
+        case str(image):
+            return space.encode(space.squares([task.read_image(image)]))
+    raise AssertionError(f"no start {params.start!r}")  # texts are refused when the job is made
+
+
+def _rows(task: Task, params: Steering, collection: Collection, space: LoadedSpace, start: Vectors) -> list[_Row]:
+    if params.style_from:
+        assert params.style_components and params.style_strengths
+        pca = collection.pca
+        style = pca.transform(space.encode(space.squares([task.read_image(params.style_from)])))[0]
+        to = pca.transform(start)[0]
+        changes = [towards_style(to, style, params.style_components, by) for by in params.style_strengths]
+        return [_Row(f"first {params.style_components}\ncomponents", params.style_strengths, np.stack(changes))]
+    rows = [_row(collection, direction) for direction in params.components or ()]
+    if params.combine:
+        titles = "\n".join(row.title for row in rows)
+        return [_Row(titles, rows[0].strengths, np.sum([row.changes for row in rows], axis=0))]
+    return rows
+
+
+def _row(collection: Collection, wanted: Component | AttributeDirection) -> _Row:
+    if isinstance(wanted, Component):
+        direction = component_direction(collection.pca, wanted.component)
+        return _Row(f"PC {wanted.component}", wanted.strengths, along(direction, wanted.strengths))
+    column = collection.members.attributes[:, collection.members.attribute_names.index(wanted.attribute)]
+    known = column >= 0
+    direction = attribute_direction(collection.scores[known], column[known] == 1, wanted.fitting)
+    return _Row(wanted.attribute, wanted.strengths, along(direction, wanted.strengths))
+
+
+def _method(params: ClusterSampling) -> Method:
+    assert params.clustering is not None  # filled in when the job was made
+    return params.clustering
+
+
+def _draw(collection: Collection, params: ClusterSampling, cluster: int, seed: int) -> Vectors:
+    """New scores of a cluster, the same alone and among all."""
+    rng = np.random.default_rng([seed, cluster])
+    if _method(params) == "mixture":
+        assert collection.mixture
+        return collection.mixture.sample(cluster, params.n, params.temperature, rng)
+    clustering = collection.clusterings[_method(params)]
+    return sample_cluster(collection.scores, clustering, cluster, params.n, params.temperature, rng)
+
+
+def _decode(task: Task, space: LoadedSpace, vectors: Vectors, seeds: Sequence[int]) -> Pixels:
+    return space.decode(vectors, seeds, lambda done: task.step(done, len(vectors) + 1, "decoding"))
+
+
+def _told(
+    collection: Collection, space: LoadedSpace, clustering: Clustering, scores: Vectors, made: Pixels
+) -> list[dict[str, Any]]:
+    """How far each picture, encoded again, is from what was aimed at, and where it lies among the members.
+
+    distance: in units of that of two members. density: the share of members in sparser places.
+    """
+    members = collection.scores
+    again = collection.pca.transform(space.encode(made))
+    columns = {
+        "distance": (distances(scores, again) / spread(members)).round(4).tolist(),
+        "cluster": assigned(clustering, again).tolist(),
+        "density": density(members, again).round(4).tolist(),
+    }
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _grids(rows: Sequence[_Row], made: Pixels) -> list[Picture]:
+    """One grid where all rows have the same strengths, else one for each row."""
+    starts = np.cumsum([0, *(len(row.strengths) for row in rows)])
+    parts = [made[a:b] for a, b in pairwise(starts)]
+    if all(list(row.strengths) == list(rows[0].strengths) for row in rows):
+        columns = [f"{strength:+g} sd" for strength in rows[0].strengths]
+        return [Picture(labelled_grid(np.stack(parts), [row.title for row in rows], columns), "grid")]
+    return [grid for row, part in zip(rows, parts, strict=True) for grid in _grids([row], part)]
+
+
+def _contact_sheet(made: Pixels, near: Pixels, clusters: Sequence[int], n: int) -> Pixels:
+    """The new pictures (clusters * n, h, w, 3), a row for each cluster, and below each its nearest members.
+
+    near: (clusters * n, neighbours, t, t, 3).
+    """
+    size = made.shape[2], made.shape[1]
+    real = np.stack([[np.asarray(Image.fromarray(each).resize(size)) for each in row] for row in near])
+    columns = np.concatenate([made[:, None], real], axis=1)  # (pictures, 1 + neighbours, h, w, 3)
+    rows = columns.reshape(len(clusters), n, *columns.shape[1:]).swapaxes(1, 2)
+    titles = [f"cluster {cluster}\n{sort}" for cluster in clusters for sort in ("new", *["nearest"] * near.shape[1])]
+    return labelled_grid(rows.reshape(-1, n, *made.shape[1:]), titles, [str(k) for k in range(1, n + 1)])
+
+
+def _made(models: dict[str, str], pictures: list[Picture], figures: list[dict[str, Any]]) -> Made:
+    versions = {name: version(name) for name in ("scikit-learn", "torch")}
+    return Made(pictures, models, versions, {"pictures": figures})
