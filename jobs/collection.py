@@ -126,7 +126,13 @@ class _Pictures(Request):
     )
 
     images: Annotated[
-        list[ImageRef] | None, Field(min_length=MIN_PICTURES, max_length=256, description="The pictures; or `data`.")
+        list[ImageRef] | None,
+        Field(
+            min_length=MIN_PICTURES,
+            max_length=256,
+            description="The pictures, each once; or `data`.",
+            json_schema_extra={"uniqueItems": True},
+        ),
     ] = None
     data: Annotated[Data | None, Field(description="A named set, or the `zip_…` id of an uploaded archive.")] = None
     limit: Limit = None
@@ -138,6 +144,8 @@ class _Pictures(Request):
 
     @model_validator(mode="after")
     def _one_source(self) -> "_Pictures":
+        if self.images and len(set(self.images)) < len(self.images):
+            _refuse("images", "Each may be named once")
         if self.images and self.data:
             _refuse("data", "Give `images` or `data`, not both")
         if not self.images and not self.data:

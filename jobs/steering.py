@@ -41,30 +41,22 @@ class ClusterStart(BaseModel):
     clustering: Annotated[Method | None, Field(description="The collection's first when absent.")] = None
 
 
-class TextStart(BaseModel):
-    """What a text means in a CLIP space."""
-
-    model_config = STRICT
-    text: Annotated[str, Field(min_length=1, max_length=500)]
-
-
 def _start(value: Any) -> str | None:
     """Which sort of start this is meant to be; its tag looks like <mean>."""
     if isinstance(value, str):
         return "<mean>" if value == "mean" else "<image>"
     has = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else {}
-    return next((f"<{name}>" for name in ("cluster", "text") if name in has), None)
+    return "<cluster>" if "cluster" in has else None
 
 
 Start = Annotated[
     Annotated[Literal["mean"], Tag("<mean>")]
     | Annotated[ImageRef, Tag("<image>")]
-    | Annotated[ClusterStart, Tag("<cluster>")]
-    | Annotated[TextStart, Tag("<text>")],
+    | Annotated[ClusterStart, Tag("<cluster>")],
     Discriminator(
         _start,
         custom_error_type="start",
-        custom_error_message="Input should be 'mean', an image, an object with `cluster` or one with `text`",
+        custom_error_message="Input should be 'mean', an image or an object with `cluster`",
     ),
 ]
 
@@ -186,10 +178,6 @@ def fitted_steering(params: Steering, figures: dict[str, Any]) -> Steering:
         else:
             _check_attribute(f"components.{i}.attribute", direction.attribute, figures["attribute_names"])
     changed: dict[str, Any] = {}
-    if isinstance(params.start, TextStart):
-        raise BadInput(
-            "no_text", "start.text: The collection's space knows no texts; CLIP spaces do.", field="start.text"
-        )
     if isinstance(params.start, ClusterStart):
         method = _clustering("start.clustering", params.start.clustering, figures)
         _check_cluster("start.cluster", params.start.cluster, figures["clusterings"][method]["n_clusters"])

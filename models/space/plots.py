@@ -25,6 +25,8 @@ Shares = NDArray[np.floating]  # (k,), of the variance
 DPI = 100
 BARS = 30  # components that are shown one by one
 THUMBNAIL, FRAME = 46, 3  # pixels of a side with its frame, and of the frame
+NUMBER = 28  # pixels from one cluster's number to the next, if both are to be read
+NOWHERE = np.zeros((0, 2))
 NOISE = "#b8b8b8"
 # Matplotlib's own cycle without its grey, then each next colour the farthest from those before it and from grey among
 # those that are neither dark nor pale: no two are nearer to each other than 16 by CIEDE2000, where tab20 has 12.
@@ -204,6 +206,17 @@ def spread(points: Places, n: int, side: float, uncovered: Places) -> list[int]:
     return chosen
 
 
+def numbered(places: Places, labels: Labels) -> dict[int, Places]:
+    """Where numbers of clusters stand: at the medians, but a corner of a thumbnail there is all that they hide.
+
+    Of hundreds of clusters those are left out that would hide each other.
+    """
+    corner = np.array([-1, 1]) * (THUMBNAIL / 2 + 1)
+    clusters = np.unique(labels[labels >= 0]).tolist()
+    medians = np.array([np.median(places[labels == cluster], axis=0) for cluster in clusters]).reshape(-1, 2)
+    return {clusters[k]: medians[k] + corner for k in spread(medians, len(clusters), NUMBER, NOWHERE)}
+
+
 def plot_scatter(
     points: Places,
     labels: Labels,
@@ -223,21 +236,14 @@ def plot_scatter(
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # from here on each point has its place on the page
     places = axes.transData.transform(points)
-    numbers = _numbers(places, labels)
-    for member in spread(places, n_thumbnails, THUMBNAIL, np.array(list(numbers.values())).reshape(-1, 2)):
+    numbers = numbered(places, labels)
+    for member in spread(places, n_thumbnails, THUMBNAIL, np.array([*NOWHERE, *numbers.values()])):
         _thumbnail(axes, places[member], thumbnails[member], colour(labels[member]))
     for cluster, place in numbers.items():
         box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour(cluster), "linewidth": 2}
         number = axes.annotate(str(cluster), tuple(place), xycoords="figure pixels", bbox=box, weight="bold", zorder=5)
         number.set(ha="center", va="center")
     return _drawn(figure)
-
-
-def _numbers(places: Places, labels: Labels) -> dict[int, Places]:
-    """Where the number of each cluster stands: at its median, but a corner of a thumbnail there is all it hides."""
-    corner = np.array([-1, 1]) * (THUMBNAIL / 2 + 1)
-    clusters = np.unique(labels[labels >= 0]).tolist()
-    return {cluster: np.median(places[labels == cluster], axis=0) + corner for cluster in clusters}
 
 
 def _thumbnail(axes: Axes, place: Places, picture: Pixels, frame: str) -> None:

@@ -78,11 +78,11 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         # What the collection there has: two components, two clusters, the attributes of smileys.
         "Component": {"component": {"enum": [0, 1]}},
         "AttributeDirection": {"attribute": {"enum": ["large"]}},
-        "ClusterStart": {"cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans"]}},
+        "ClusterStart": {"cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans", None]}},
         "ClusterSampling": {
-            **{"version": {"enum": [1]}, "cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans"]}},
+            **{"version": {"enum": [1, None]}, "cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans", None]}},
         },
-        "Steering": {"version": {"enum": [1]}, "style_components": {"enum": [1, 2, None]}},
+        "Steering": {"version": {"enum": [1, None]}, "style_components": {"enum": [1, 2, None]}},
     }
     schemas = raw_schema["components"]["schemas"]
     for name, properties in fitting.items():

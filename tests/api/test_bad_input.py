@@ -424,7 +424,8 @@ PATHS: dict[str, tuple[str, str, int, str, str]] = {
     "status": ("GET", "/v1/jobs?status=done", 422, "invalid_request", f"status: Input should be {STATES}."),
     "kind": (
         *("GET", "/v1/jobs?kind=dance", 422, "invalid_request"),
-        "kind: Input should be 'style-transfer', 'generation', 'training' or 'collection'.",
+        "kind: Input should be 'style-transfer', 'generation', 'training', 'collection', 'pc-steering' or "
+        "'cluster-sampling'.",
     ),
     "limit": ("GET", "/v1/jobs?limit=101", 422, "invalid_request", "limit: Input should be less than or equal to 100."),
     "parameter": ("GET", "/v1/jobs?state=failed", 422, "invalid_request", f"state: {NO_FIELD}"),

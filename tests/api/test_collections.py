@@ -215,6 +215,10 @@ SPACES = "pixels, dcgan-faces, vae-2, vae-faces"
 REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "no pictures": ({"data": None}, 422, "invalid_request", "images: Give `images` or `data`."),
     "two sources": ({"images": PICTURES}, 422, "invalid_request", "data: Give `images` or `data`, not both."),
+    "an image twice": (
+        {"data": None, "images": [*PICTURES, CAT]},
+        *(422, "invalid_request", "images: Each may be named once."),
+    ),
     "no archive": ({"data": "zip_" + "0" * 64}, 404, "archive_not_found", "data: No archive zip_0"),
     "no image": (
         {"data": None, "images": [*PICTURES, "img_" + "0" * 64]},

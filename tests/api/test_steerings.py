@@ -106,13 +106,9 @@ STEERINGS: dict[str, tuple[dict[str, Any], str, str]] = {
             "start.clustering: The collection has no clustering 'hdbscan'; it has kmeans, mixture.",
         ),
     ),
-    "text in pixels": (
-        {"components": PC, "start": {"text": "a cat"}},
-        *("no_text", "start.text: The collection's space knows no texts; CLIP spaces do."),
-    ),
     "a start of no sort": (
         {"components": PC, "start": 3},
-        *("invalid_request", "start: Input should be 'mean', an image, an object with `cluster` or one with `text`."),
+        *("invalid_request", "start: Input should be 'mean', an image or an object with `cluster`."),
     ),
     "strengths that do not pair": (
         {"components": [{"component": 0, "strengths": [1]}, {"component": 1}], "combine": True},

@@ -13,10 +13,12 @@ from models.space.clusters import SAMPLE, from_labels
 from models.space.plots import (
     COLOURS,
     NOISE,
+    NOWHERE,
     THUMBNAIL,
     colour,
     component_mosaic,
     marks,
+    numbered,
     plot_explained_variance,
     plot_information_criteria,
     plot_methods,
@@ -108,10 +110,10 @@ def test_silhouettes_are_those_of_scikit_learn() -> None:
 
 def test_a_sample_has_every_cluster_and_the_mean_that_the_clustering_has() -> None:
     scores, labels = RNG.normal(size=(SAMPLE + 500, 2)), np.arange(SAMPLE + 500) % 3
-    labels[7], labels[8] = 3, -1
+    labels[:50], labels[50] = np.arange(3, 53), -1  # clusters of one member, which are hardly all drawn, and noise
     values, clusters = silhouettes(scores, labels, seed=5)
-    assert SAMPLE <= len(values) <= SAMPLE + 4
-    assert np.unique(clusters).tolist() == [0, 1, 2, 3]
+    assert SAMPLE < len(values) <= SAMPLE + 53
+    assert np.unique(clusters).tolist() == list(range(53))
     assert values.mean() == pytest.approx(from_labels("hdbscan", scores, labels, 5).silhouette)
 
 
@@ -146,9 +148,10 @@ def test_a_sweep_is_shown_beside_the_silhouettes_with_the_number_chosen() -> Non
 def test_the_chosen_mixture_is_marked_on_the_curve_of_its_criterion(chosen: int) -> None:
     sweep = [{"n_components": k, "aic": abs(k - chosen), "bic": 20 + k} for k in (11, 1, 2, 3, 6, 8)]
     plot = plot_information_criteria(sweep, chosen, "aic")
-    aic = np.nonzero(where(plot, COLOURS[0])[len(plot) // 2 :].any(0))[0]  # below the legend
+    below = plot[len(plot) // 2 :]  # where AIC is, but neither BIC nor the legend
+    aic = np.nonzero(where(below, COLOURS[0]).any(0))[0]
     wanted = aic.min() + (chosen - 1) / 10 * np.ptp(aic)
-    stars = np.nonzero(sliding_window_view((plot == 0).all(2), (5, 5)).all((2, 3)))[1] + 2
+    stars = np.nonzero(sliding_window_view((below == 0).all(2), (5, 5)).all((2, 3)))[1] + 2
     assert np.abs(stars - wanted).min() < 5
     np.testing.assert_array_equal(plot_information_criteria(sweep[::-1], chosen, "aic"), plot)
 
@@ -181,9 +184,6 @@ def apart(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-NOWHERE = np.zeros((0, 2))
-
-
 def test_spread_by_hand() -> None:
     line = np.array([[x, 0] for x in range(11)])
     assert spread(line, 3, 1, NOWHERE) == [0, 10, 5], "an end, the other end, the middle"
@@ -202,6 +202,15 @@ def test_no_two_thumbnails_overlap_and_there_is_room_for_no_other(side: int) -> 
     others = (between[:, chosen].min(1) >= side) & (to_numbers >= side / 2)
     assert not others.any()
     assert spread(points, 7, side, numbers) == chosen[:7]
+
+
+def test_a_cluster_has_its_number_by_its_median_unless_it_would_hide_another() -> None:
+    places = np.array([[0, 0], [10, 50], [90, 90], [300, 300], [12, 52], [200, 200]])
+    found = numbered(places, np.array([0, 0, 0, 1, 2, -1]))
+    assert list(found) == [0, 1], "2 would hide 0, and noise has none"
+    above_to_the_left = np.array([-1, 1]) * (THUMBNAIL / 2 + 1)
+    np.testing.assert_array_equal(found[0] - above_to_the_left, [10, 50])
+    np.testing.assert_array_equal(found[1] - above_to_the_left, [300, 300])
 
 
 def scatter(labels: NDArray[np.int64], n_thumbnails: int = 60) -> tuple[Pixels, list[Mask]]:
@@ -242,3 +251,8 @@ def test_as_many_thumbnails_as_are_asked_for() -> None:
 def test_the_only_member_of_a_cluster_is_seen_beside_its_number() -> None:
     _, shown = scatter(np.arange(3))
     assert len(shown) == 3
+
+
+def test_where_all_is_noise_there_is_no_number() -> None:
+    plot, shown = scatter(np.full(50, -1))
+    assert shown and not (plot[50:720, 80:980] == 0).all(2).any()
