@@ -131,7 +131,6 @@ class _Pictures(Request):
             min_length=MIN_PICTURES,
             max_length=256,
             description="The pictures, each once; or `data`.",
-            json_schema_extra={"uniqueItems": True},
         ),
     ] = None
     data: Annotated[Data | None, Field(description="A named set, or the `zip_…` id of an uploaded archive.")] = None
