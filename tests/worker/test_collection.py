@@ -268,6 +268,15 @@ def test_most_samples_are_found_in_their_cluster_again(installation: Installatio
     assert all(len(each["nearest"]) == 2 and each["nearest"][0].startswith("smileys/") for each in told)
 
 
+def test_a_cluster_of_one_picture_is_not_sampled_from(installation: Installation) -> None:
+    images = [uploaded(installation, smiley(9, index)[0]) for index in range(5)]
+    few = {"name": "Few", "space": "pixels", "image_size": 16, "images": images, "seed": 1}
+    record = found(installation, few | {"clusterings": [{"method": "kmeans", "n_clusters": 4}]})
+    job = sample(installation, record, n=1)
+    assert job.status == "failed" and job.error is not None
+    assert job.error["code"] == "too_few_members" and "1 members" in job.error["message"]
+
+
 def test_at_temperature_0_there_is_only_the_centre(installation: Installation, smileys: Record) -> None:
     pictures = shown(installation, sample(installation, smileys, cluster=0, n=3, temperature=0))
     assert all((picture == pictures[0]).all() for picture in pictures)

@@ -1,6 +1,7 @@
 """Runs pc-steerings and cluster-samplings: new vectors of a collection, decoded, and looked at again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import pairwise
@@ -10,10 +11,12 @@ import numpy as np
 from PIL import Image
 
 from jobs.collection import Method
+from jobs.errors import AtelierError
 from jobs.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering
 from models.grids import labelled_grid
 from models.space.clusters import Clustering, assigned
 from models.space.collection import Collection
+from models.space.pca import SpaceError
 from models.space.sampling import density, distances, nearest_members, sample_cluster, spread
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
 from worker.run import Made, Picture, Pixels, Task
@@ -29,6 +32,17 @@ class _Row:
     changes: Vectors
 
 
+@contextmanager
+def _told_as_failure() -> Iterator[None]:
+    """A cluster or an attribute that too few members have is the request's fault, and the job says so."""
+    try:
+        yield
+    except SpaceError as error:
+        message = str(error)
+        raise AtelierError("too_few_members", f"{message[0].upper()}{message[1:]}.") from error
+
+
+@_told_as_failure()
 def run_steering(task: Task) -> Made:
     """The moved pictures and their grid."""
     params = Steering.model_validate(task.params)
@@ -44,6 +58,7 @@ def run_steering(task: Task) -> Made:
     return _made(models, [*map(Picture, made), *_grids(rows, made)], figures)
 
 
+@_told_as_failure()
 def run_sampling(task: Task) -> Made:
     """New pictures of one cluster or of each, and the nearest members below them."""
     params = ClusterSampling.model_validate(task.params)
