@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,7 +65,7 @@ class Collection:
     clusterings: dict[Method, Clustering]
     mixture: Mixture | None = None
 
-    @property
+    @cached_property
     def scores(self) -> Array:
         """The members' principal components, (n, k)."""
         return self.pca.transform(self.members.vectors)
