@@ -5,14 +5,25 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Response
 
 import jobs.steering
+from api.cards import known_cards
 from api.generations import SMILEY
 from api.images import resolve_images
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
+from jobs.collection import PIXELS, TEXT_SPACES
 from jobs.errors import BadInput, Conflict
-from jobs.registry import Version
+from jobs.registry import Collection, Version
 from jobs.schemas import Job
-from jobs.steering import SAMPLING, STEERING, ClusterSampling, Steering, fitted_sampling, fitted_steering, images_of
+from jobs.steering import (
+    SAMPLING,
+    STEERING,
+    ClusterSampling,
+    Steering,
+    TextStart,
+    fitted_sampling,
+    fitted_steering,
+    images_of,
+)
 
 router = APIRouter(tags=["collections"])
 COLLECTION = "col_" + "0" * 24  # in the examples: put the id of one of yours in its place
@@ -85,20 +96,29 @@ async def create_sampling(
 
 def _steering(service: Service, params: Steering) -> Steering:
     """The parameters with the version chosen, its defaults filled in and every image stored."""
-    version = _version(service, params)
+    collection = service.jobs.collection(params.collection)
+    version = _version(collection, params)
+    if isinstance(params.start, TextStart):
+        _check_reads_texts(service, collection.params["space"])
     params = fitted_steering(params, version.figures)
     images = resolve_images(service, images_of(params), check=lambda sizes: None)
     return params.model_copy(update={"version": version.number, **images})
 
 
+def _check_reads_texts(service: Service, space: str) -> None:
+    card = None if space == PIXELS else known_cards(service).get(space)
+    if not card or card["architecture"].get("name") not in TEXT_SPACES:
+        message = f"start.text: The space {space} reads no texts; start from an image, 'mean' or a cluster."
+        raise BadInput("no_texts", message, field="start.text")
+
+
 def _sampling(service: Service, params: ClusterSampling) -> ClusterSampling:
-    version = _version(service, params)
+    version = _version(service.jobs.collection(params.collection), params)
     return fitted_sampling(params, version.figures).model_copy(update={"version": version.number})
 
 
-def _version(service: Service, params: jobs.steering.OfCollection) -> Version:
-    """The version asked for; raises `NotFound`, `BadInput`, and `Conflict` while there is none yet."""
-    collection = service.jobs.collection(params.collection)
+def _version(collection: Collection, params: jobs.steering.OfCollection) -> Version:
+    """The version asked for; raises `BadInput`, and `Conflict` while there is none yet."""
     n = len(collection.versions)
     if not n:
         message = f"The collection has no version yet; job {collection.building} is building it."

@@ -12,7 +12,8 @@ from jobs.training import SETS, Data
 
 KIND = "collection"
 COLLECTION_ID = r"^col_[0-9a-f]{24}$"  # the digits of the job that founded it
-SPACES = ("mlp-vae", "conv-vae", "dcgan")  # architectures with an encoder
+TEXT_SPACES = ("kandinsky", "kandinsky-2.2")  # architectures that turn texts into vectors too
+SPACES = ("mlp-vae", "conv-vae", "dcgan", *TEXT_SPACES, "stable-unclip", "ip-adapter")  # those with an encoder
 PIXELS = "pixels"
 MIN_PICTURES = 4
 NAMED_LIMIT = 1000  # pictures of a named set, which may have 70,000
@@ -162,7 +163,7 @@ class CollectionParams(_Pictures):
         str,
         Field(
             pattern=MODEL_ID,
-            description="What the vectors are: `pixels`, or the codes of a model with an encoder, by its id.",
+            description="What the vectors are: `pixels`, or what a model with an encoder makes, by its id.",
             json_schema_extra={"format": "space"},
         ),
     ]

@@ -41,22 +41,30 @@ class ClusterStart(BaseModel):
     clustering: Annotated[Method | None, Field(description="The collection's first when absent.")] = None
 
 
+class TextStart(BaseModel):
+    """What pictures of a text have on the average, in a space that reads texts."""
+
+    model_config = STRICT
+    text: Annotated[str, Field(min_length=1, max_length=500, description="Such as a caption.")]
+
+
 def _start(value: Any) -> str | None:
     """Which sort of start this is meant to be; its tag looks like <mean>."""
     if isinstance(value, str):
         return "<mean>" if value == "mean" else "<image>"
     has = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else {}
-    return "<cluster>" if "cluster" in has else None
+    return next((f"<{name}>" for name in ("cluster", "text") if name in has), None)
 
 
 Start = Annotated[
     Annotated[Literal["mean"], Tag("<mean>")]
     | Annotated[ImageRef, Tag("<image>")]
-    | Annotated[ClusterStart, Tag("<cluster>")],
+    | Annotated[ClusterStart, Tag("<cluster>")]
+    | Annotated[TextStart, Tag("<text>")],
     Discriminator(
         _start,
         custom_error_type="start",
-        custom_error_message="Input should be 'mean', an image or an object with `cluster`",
+        custom_error_message="Input should be 'mean', an image or an object with `cluster` or `text`",
     ),
 ]
 

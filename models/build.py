@@ -9,7 +9,7 @@ from torch import nn
 
 from models.catalogue import WEIGHTS_DIR, Card, WeightsError, checked_file
 from models.clip import clip
-from models.diffusion.embedding import embedding_decoder, movq
+from models.diffusion.embedding import kandinsky, movq
 from models.diffusion.unconditional import Ddpm
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
@@ -29,7 +29,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "classifier": Classifier,
     "clip": clip,
     "movq": movq,
-    "embedding-decoder": embedding_decoder,
+    "kandinsky": kandinsky,
 }
 
 

@@ -40,9 +40,13 @@ BACKGROUNDS = {
 }
 
 
+# What a caption may leave out, and how often it does not. What a face wears is always told.
+TELLABLE = {"expression": 0.85, "skin": 0.6, "hair": 0.8, "background": 0.6}
+
+
 @dataclass(frozen=True)
 class Face:
-    """The attributes of one face; `hat` is a colour or None."""
+    """The attributes of one face, `hat` a colour or None, and what of `TELLABLE` its caption tells."""
 
     woman: bool
     glasses: bool
@@ -53,15 +57,19 @@ class Face:
     hair: str
     skin: str
     background: str
+    told: frozenset[str] = frozenset(TELLABLE)
 
     @property
     def caption(self) -> str:
-        """A sentence part such as "a smiling woman with long brown hair, glasses and a red hat"."""
-        worn = [f"{self.hair_length} {self.hair} hair"]
-        worn += ["glasses"] * self.glasses + ["a mustache"] * self.mustache
-        worn += [f"a {self.hat} hat"] if self.hat else []
-        listed = worn[0] if len(worn) == 1 else f"{', '.join(worn[:-1])} and {worn[-1]}"
-        return f"a {self.expression} {'woman' if self.woman else 'man'} with {listed}"
+        """A sentence part such as "a smiling woman with pale skin, glasses and a red hat on a blue background"."""
+        has = [f"{self.skin} skin"] * ("skin" in self.told)
+        has += [f"{self.hair_length} {self.hair} hair"] * ("hair" in self.told)
+        has += ["glasses"] * self.glasses + ["a mustache"] * self.mustache
+        has += [f"a {self.hat} hat"] if self.hat else []
+        words = ["a", *[self.expression] * ("expression" in self.told), "woman" if self.woman else "man"]
+        words += ["with", ", ".join(has[:-1]) + " and " * (len(has) > 1) + has[-1]] if has else []
+        words += [f"on a {self.background} background"] * ("background" in self.told)
+        return " ".join(words)
 
 
 def random_face(rng: np.random.Generator) -> Face:
@@ -114,7 +122,8 @@ def avatar(seed: int, index: int, **fixed: object) -> tuple[NDArray[np.uint8], F
     """The picture (64, 64, 3) and attributes of one avatar; `fixed` sets attributes and leaves the rest as it was."""
     rng = np.random.default_rng([seed, index])
     face = replace(random_face(rng), **fixed)  # type: ignore[arg-type]
-    return draw(face, rng), face
+    picture = draw(face, rng)
+    return picture, replace(face, told=frozenset(part for part, share in TELLABLE.items() if rng.random() < share))
 
 
 def draw(face: Face, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Pictures from image embeddings, in the shape of Kandinsky 2.2: a UNet over the latents of a MoVQ.
+"""Pictures to image embeddings and back, in the shape of Kandinsky 2.2: a CLIP, and a UNet over the latents of a MoVQ.
 
 Razzhigaev et al. 2023, "Kandinsky: an improved text-to-image synthesis with image prior and latent diffusion"; Zheng et
 al. 2022, "MoVQ: modulating quantized vectors for high-fidelity image generation".
@@ -8,8 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from diffusers import DDPMScheduler, KandinskyV22Pipeline, UNet2DConditionModel, VQModel
 from torch import Tensor, nn
+
+from models.clip import Clip
+from models.clip import clip as small_clip
 
 HEAD_DIM = 32
 # Kandinsky 2.2's own, but for the spacing: few steps that start at the last one, where there is next to no picture.
@@ -23,23 +27,39 @@ NOISE = {
 }
 
 
-class EmbeddingDecoder(nn.Module):
-    """From image_embeds (n, dim) to pictures; small ones come from `embedding_decoder`, full-size parts from files."""
+class Kandinsky(nn.Module):
+    """Its parts: `clip` and `prior` give image_embeds (n, dim) of pictures and of texts, `unet` and `movq` decode them.
 
-    def __init__(self, unet: nn.Module, movq: nn.Module) -> None:
+    The prior of a text is linear: the embeddings its pictures have on the average (Ramesh et al. 2022, "Hierarchical
+    text-conditional image generation with CLIP latents", section 2.2, have a network draw one).
+    """
+
+    def __init__(self, clip: Clip, prior: nn.Linear, unet: nn.Module, movq: nn.Module) -> None:
         super().__init__()
+        self.clip = clip
+        self.prior = prior
         self.unet: Any = unet
         self.movq: Any = movq
 
     @property
     def dim(self) -> int:
         """How many values an embedding has."""
-        return int(self.unet.config.encoder_hid_dim)
+        return self.clip.dim
 
     @property
     def image_size(self) -> int:
-        """The side of the pictures it makes."""
-        return int(self.unet.config.sample_size * 2 ** (len(self.movq.config.block_out_channels) - 1))
+        """The side of the pictures it makes, and of those it sees."""
+        return self.clip.image_size
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Pictures (n, 3, image_size, image_size) in [0, 1] as image_embeds (n, dim)."""
+        return self.clip.encode_images(images)
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """The image_embeds (n, dim) that pictures of these texts have on the average."""
+        token_ids = self.clip.tokenize(texts).to(self.prior.weight.device)
+        embeds: Tensor = self.prior(F.normalize(self.clip.encode_texts(token_ids)))
+        return embeds.float()
 
     def pipeline(self) -> Any:
         """The pipeline of diffusers over these parts."""
@@ -54,15 +74,15 @@ class EmbeddingDecoder(nn.Module):
         seeds: Sequence[int],
         num_inference_steps: int = 25,
         guidance_scale: float = 2.0,
-        on_step: Callable[[int], None] = lambda step: None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> Tensor:
         """Pictures (n, 3, image_size, image_size) in [0, 1], each the same alone and in any batch, up to rounding.
 
-        `on_step` is told the number of each step taken, from 1, and may raise to stop.
+        `on_step` is called after each step and may raise to stop.
         """
 
         def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            on_step(step + 1)
+            on_step()
             return tensors
 
         images: Tensor = self.pipeline()(
@@ -79,13 +99,14 @@ class EmbeddingDecoder(nn.Module):
         return ((images.float() + 1) / 2).clamp(0, 1)  # the pipeline leaves tensors in [-1, 1]
 
 
-def embedding_decoder(
-    image_size: int, dim: int, block_out_channels: Sequence[int], layers_per_block: int, autoencoder: Mapping[str, Any]
-) -> EmbeddingDecoder:
-    """An untrained one; widths are multiples of 32, `autoencoder` holds the arguments of `movq`."""
+def kandinsky(
+    block_out_channels: Sequence[int], layers_per_block: int, clip: Mapping[str, Any], autoencoder: Mapping[str, Any]
+) -> Kandinsky:
+    """An untrained one; widths are multiples of 32, the others hold the arguments of `models.clip.clip` and `movq`."""
+    embedder = small_clip(**clip)
     depth, latent_channels = len(block_out_channels), autoencoder["latent_channels"]
     unet: Any = UNet2DConditionModel(
-        sample_size=image_size // 2 ** (len(autoencoder["block_out_channels"]) - 1),
+        sample_size=embedder.image_size // 2 ** (len(autoencoder["block_out_channels"]) - 1),
         in_channels=latent_channels,
         # Half of them say the noise. The pipeline splits the others off, a variance its scheduler here does not use.
         out_channels=2 * latent_channels,
@@ -98,10 +119,11 @@ def embedding_decoder(
         attention_head_dim=HEAD_DIM,
         addition_embed_type="image",
         encoder_hid_dim_type="image_proj",
-        encoder_hid_dim=dim,
+        encoder_hid_dim=embedder.dim,
         cross_attention_dim=2 * HEAD_DIM,
     )
-    return EmbeddingDecoder(unet, movq(**autoencoder))
+    prior = nn.Linear(embedder.dim, embedder.dim)
+    return Kandinsky(embedder, prior, unet, movq(**autoencoder))
 
 
 def movq(

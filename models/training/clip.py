@@ -28,7 +28,7 @@ class ClipSettings:
     text_layers: int = field(default=2, metadata={"help": "of the tower for texts"})
     projection_dim: int = field(default=128, metadata={"help": "values of an embedding"})
     context_length: int = field(default=32, metadata={"help": "tokens of a text that are read"})
-    n_merges: int = field(default=80, metadata={"help": "tokens learned from the captions, beside the bytes"})
+    n_merges: int = field(default=110, metadata={"help": "tokens learned from the captions, beside the bytes"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     weight_decay: float = field(default=0.1, metadata={"help": "of AdamW"})
     noise: float = field(default=0.03, metadata={"help": "standard deviation of the noise put on pictures"})
@@ -102,7 +102,7 @@ RECIPE = Recipe(
     task="embedding",
     title="CLIP",
     settings=ClipSettings,
-    schedule=Schedule(num_steps=1400, batch_size=128, sample_every=1000),
+    schedule=Schedule(num_steps=1500, batch_size=128, sample_every=1000),
     train=train_clip,
 )
 

@@ -1,5 +1,6 @@
 """Trains a CycleGAN: `python -m models.training.cyclegan --data avatars --id cyclegan-glasses --attribute glasses`."""
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -35,8 +36,21 @@ class CycleganSettings:
     ema_decay: float = field(default=0.995, metadata={"help": "of the generators' average, which is what is kept"})
 
 
+def tone(images: Tensor) -> Tensor:
+    """Pictures in [-1, 1] on a logarithmic scale, from -1 to 1 again, and a straight line below.
+
+    As to an eye, a dark frame on dark skin then differs as much as one on pale skin, where the same difference of
+    values is a far smaller share.
+    """
+    light = 5 * (images + 1)
+    return 2 * torch.where(light > 0, torch.log1p(light.clamp(min=0)), light) / math.log(11) - 1
+
+
 def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Trained:
-    """Least-squares adversarial, cycle-consistency and identity losses (Zhu et al. 2017, eqs. 1 to 3, section 5.2)."""
+    """Least-squares adversarial, cycle-consistency and identity losses (Zhu et al. 2017, eqs. 1 to 3, section 5.2).
+
+    The first two are of the pictures' `tone`.
+    """
     without, with_ = split_by(dataset, settings.attribute, settings.matched)
     images_a, images_b = (torch.from_numpy(side.images).permute(0, 3, 1, 2).to(run.device) for side in (without, with_))
     architecture = {
@@ -84,9 +98,9 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
             # is that of Bashkirova et al. 2019).
             noisy_a, noisy_b = (fake + settings.cycle_noise * torch.randn_like(fake) for fake in (fake_a, fake_b))
             rec_a, rec_b = model.b_to_a(noisy_b), model.a_to_b(noisy_a)
-            seen_a, seen_b = critic_a(fake_a), critic_b(fake_b)
+            seen_a, seen_b = critic_a(tone(fake_a)), critic_b(tone(fake_b))
         adversarial = (seen_a.float() - 1).square().mean() + (seen_b.float() - 1).square().mean()
-        cycle = (rec_a - real_a).abs().mean() + (rec_b - real_b).abs().mean()
+        cycle = (tone(rec_a) - tone(real_a)).abs().mean() + (tone(rec_b) - tone(real_b)).abs().mean()
         identity = (same_a - real_a).abs().mean() + (same_b - real_b).abs().mean()
         total = adversarial + settings.lambda_cycle * cycle + settings.lambda_identity * identity
         optimizer_g.zero_grad()
@@ -98,7 +112,8 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
         old_a = pooled(pool, "a", fake_a.detach(), settings.pool_size)
         old_b = pooled(pool, "b", fake_b.detach(), settings.pool_size)
         with autocast(run.device):
-            scores_a, scores_b = critic_a(torch.cat([real_a, old_a])), critic_b(torch.cat([real_b, old_b]))
+            scores_a = critic_a(tone(torch.cat([real_a, old_a])))
+            scores_b = critic_b(tone(torch.cat([real_b, old_b])))
         of_real, of_fake = torch.cat([scores_a, scores_b], dim=1).float().chunk(2)
         loss_d = (of_real - 1).square().mean() + of_fake.square().mean()
         optimizer_d.zero_grad()

@@ -108,8 +108,13 @@ STEERINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a start of no sort": (
         {"components": PC, "start": 3},
-        *("invalid_request", "start: Input should be 'mean', an image or an object with `cluster`."),
+        *("invalid_request", "start: Input should be 'mean', an image or an object with `cluster` or `text`."),
     ),
+    "a text in a space that reads none": (
+        {"components": PC, "start": {"text": "a face"}},
+        *("no_texts", "start.text: The space pixels reads no texts; start from an image, 'mean' or a cluster."),
+    ),
+    "no text": ({"components": PC, "start": {"text": ""}}, "invalid_request", "start.text: "),
     "strengths that do not pair": (
         {"components": [{"component": 0, "strengths": [1]}, {"component": 1}], "combine": True},
         *("invalid_request", "combine: Each of `components` must have equally many strengths."),

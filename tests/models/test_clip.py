@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from models.clip import ALPHABET, Clip, clip, learn_merges, make_tokenizer
-from models.data.avatars import Face
+from models.data.avatars import avatars
 from models.training.clip import contrastive_loss
 
 WORDS = ["a man with a red hat", "a woman with a red hat", "a man with a blue hat"]
@@ -80,20 +80,10 @@ def test_embeddings_are_those_of_transformers_and_not_normalised() -> None:
 
 
 def test_the_vocabulary_of_the_avatars_is_small() -> None:
-    hats, hairs = ("red", "blue", "green", "yellow", "purple"), ("black", "brown", "blond", "red", "grey")
-    faces = [
-        Face(False, True, True, hat, expression, length, hair, "pale", "white")
-        for hat, hair in zip(hats, hairs, strict=True)
-        for expression, length in (
-            ("neutral", "long"),
-            ("smiling", "short"),
-            ("frowning", "long"),
-            ("surprised", "long"),
-        )
-    ]
-    tokenizer = make_tokenizer(learn_merges([face.caption for face in faces], 80))
-    assert len(tokenizer) <= 600
-    assert max(len(tokenizer(face.caption).input_ids) for face in faces) <= 24
+    captions = avatars(600, processes=1).captions
+    tokenizer = make_tokenizer(learn_merges(captions, 110))
+    assert len(tokenizer) <= 640
+    assert max(len(tokenizer(caption).input_ids) for caption in captions) <= 32
 
 
 def test_the_loss_of_different_captions_is_that_of_the_paper() -> None:

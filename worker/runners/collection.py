@@ -130,7 +130,7 @@ def _dataset(files: Files, params: dict[str, Any], space: LoadedSpace, on_read: 
     with TemporaryDirectory(prefix="atelier-collection-") as folder:
         path = Path(folder) / "archive.zip"
         files.fetch(params["data"].removeprefix("zip_"), path)
-        return image_folder(path, space.image_size, channels=space.channels, on_read=on_read)
+        return image_folder(path, space.space.image_size, channels=space.space.channels, on_read=on_read)
 
 
 def _attributes(known: Dataset | None, n: int) -> tuple[NDArray[np.int8], tuple[str, ...]]:
@@ -172,17 +172,18 @@ def _plots(task: Task, space: LoadedSpace, collection: Collection) -> list[Pictu
         plots.append(plot_information_criteria(collection.mixture.sweep, len(collection.mixture.weights_), criterion))
     compared = figures(collection)["clusterings"]
     plots.append(plot_methods([{"method": method, **row} for method, row in compared.items()]))
-    grids = [_mosaic(space, collection, seed), _medoids(collection)]
+    grids = [_mosaic(task, space, collection), _medoids(collection)]
     return [*(Picture(plot, "plot") for plot in plots), *(Picture(grid, "grid") for grid in grids)]
 
 
-def _mosaic(space: LoadedSpace, collection: Collection, seed: int) -> Pixels:
+def _mosaic(task: Task, space: LoadedSpace, collection: Collection) -> Pixels:
     """Pictures decoded along each of the first components, from the mean."""
     pca = collection.pca
     n = min(SHOWN_COMPONENTS, len(pca.components_))
     changes = np.concatenate([along(component_direction(pca, k), SHOWN_STRENGTHS) for k in range(n)])
     vectors = moved(pca, np.repeat(pca.mean_[None], len(changes), axis=0), changes)
-    made = space.decode(vectors, [seed] * len(vectors))
+    seeds = [task.params["seed"]] * len(vectors)
+    made = space.decode(vectors, seeds, lambda done: task.step(PLOTTING, 100, "pictures along components"))
     rows = made.reshape(n, len(SHOWN_STRENGTHS), *made.shape[1:])
     return component_mosaic(rows, pca.explained_variance_ratio_[:n], SHOWN_STRENGTHS)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,11 +29,9 @@ KEPT = 4  # loaded collections of a process
 
 @dataclass(frozen=True)
 class LoadedSpace:
-    """A space, the size and channels of its pictures, and the model behind it, if one is. Pictures are (n, h, w, 3)."""
+    """A space, and the model behind it, if one is. Pictures are (n, h, w, 3)."""
 
     space: Space
-    image_size: int
-    channels: int
     network: Network | None
 
     @property
@@ -43,8 +41,8 @@ class LoadedSpace:
 
     def squares(self, pictures: Sequence[Pixels] | Pixels) -> Pixels:
         """Their centre squares at this space's size, grey where it knows no colour."""
-        size = (self.image_size, self.image_size)
-        mode = "L" if self.channels == 1 else "RGB"
+        size = (self.space.image_size, self.space.image_size)
+        mode = "L" if self.space.channels == 1 else "RGB"
         fitted = [ImageOps.fit(Image.fromarray(each), size, Image.Resampling.LANCZOS) for each in pictures]
         return np.stack([np.asarray(each.convert(mode).convert("RGB")) for each in fitted])
 
@@ -52,21 +50,30 @@ class LoadedSpace:
         """The vector of each picture; `on_done` is told after each batch how many are done."""
         parts = []
         for start in range(0, len(squares), BATCH):
-            images = to_tensor(squares[start : start + BATCH], self._device)[:, : self.channels]
+            images = to_tensor(squares[start : start + BATCH], self._device)[:, : self.space.channels]
             with self._inference():
                 parts.append(self.space.encode(images).float().cpu().numpy())
             on_done(min(start + BATCH, len(squares)))
         return np.concatenate(parts)
 
     def decode(self, vectors: Vectors, seeds: Sequence[int], on_done: OnDone = lambda n: None) -> Pixels:
-        """The picture of each vector; `on_done` is told after each batch how many are done."""
+        """The picture of each vector; `on_done` is told after each step and each batch how many are done."""
         parts = []
         for start in range(0, len(vectors), BATCH):
-            batch = torch.from_numpy(vectors[start : start + BATCH]).to(self._device)
+            end = min(start + BATCH, len(vectors))
+            batch = torch.from_numpy(vectors[start:end]).to(self._device)
             with self._inference():
-                parts.append(pixels(self.space.decode(batch, seeds=seeds[start : start + BATCH])))
-            on_done(min(start + BATCH, len(vectors)))
+                made = self.space.decode(batch, seeds=seeds[start:end], on_step=partial(on_done, start))
+            parts.append(pixels(made))
+            on_done(end)
         return np.concatenate(parts)
+
+    def encode_text(self, text: str) -> Vectors:
+        """The vector (1, dim) of a text, in a space that reads them."""
+        assert self.network
+        with self._inference():
+            found: Vectors = self.network.module.encode_texts([text]).cpu().numpy()  # type: ignore[operator]
+        return found
 
     @property
     def _device(self) -> torch.device:
@@ -79,15 +86,13 @@ class LoadedSpace:
 def load_space(task: Task, params: dict[str, Any]) -> LoadedSpace:
     """The space that a collection's parameters name; raises `AtelierError` when its weights are missing."""
     if params["space"] == "pixels":
-        size, channels = params["image_size"], params["channels"]
-        return LoadedSpace(PixelSpace(size, channels), size, channels, None)
+        return LoadedSpace(PixelSpace(params["image_size"], params["channels"]), None)
     try:
         network = load_network(task, params["space"])
     except WeightsError as error:
         raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
     task.notes["device"] = str(network.device)
-    architecture = network.card.architecture
-    return LoadedSpace(space_of(network.module), architecture["image_size"], architecture["channels"], network)
+    return LoadedSpace(space_of(network.module, network.card.architecture), network)
 
 
 def open_collection(task: Task) -> tuple[Collection, LoadedSpace, dict[str, str]]:

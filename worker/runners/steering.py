@@ -12,7 +12,7 @@ from PIL import Image
 
 from jobs.collection import Method
 from jobs.errors import AtelierError
-from jobs.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering
+from jobs.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering, TextStart
 from models.grids import labelled_grid
 from models.space.clusters import Clustering, assigned
 from models.space.collection import Collection
@@ -85,6 +85,8 @@ def _start(task: Task, params: Steering, collection: Collection, space: LoadedSp
         case ClusterStart(cluster=cluster, clustering=method):
             assert method is not None
             return collection.pca.inverse_transform(collection.clusterings[method].cluster_centers_[[cluster]])
+        case TextStart(text=text):
+            return space.encode_text(text)
         case "mean":
             return collection.pca.mean_[None]
         case image:

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler, KandinskyV22Pipeline
 from torch import Tensor
 
-from models.diffusion.embedding import NOISE, EmbeddingDecoder, embedding_decoder, movq, standardise
+from models.clip import learn_merges
+from models.diffusion.embedding import NOISE, Kandinsky, kandinsky, movq, standardise
 from models.tensors import load_weights, save_weights
 
 AUTOENCODER: dict[str, Any] = {
@@ -16,27 +17,31 @@ AUTOENCODER: dict[str, Any] = {
     "latent_channels": 4,
     "num_vq_embeddings": 8,
 }
+CLIP: dict[str, Any] = {
+    **{"image_size": 16, "patch_size": 8, "hidden_size": 32, "vision_layers": 1, "text_layers": 1},
+    **{"projection_dim": 6, "context_length": 12, "merges": learn_merges(["a face", "a hat"], 10)},
+}
 STEPS = 2
 
 
-def tiny(seed: int = 0) -> EmbeddingDecoder:
+def tiny(seed: int = 0) -> Kandinsky:
     torch.manual_seed(seed)
-    return embedding_decoder(16, 6, (32, 32), 1, AUTOENCODER).eval().requires_grad_(False)
+    return kandinsky((32, 32), 1, CLIP, AUTOENCODER).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
-def decoder() -> EmbeddingDecoder:
+def decoder() -> Kandinsky:
     return tiny()
 
 
-def test_shapes_and_range(decoder: EmbeddingDecoder) -> None:
+def test_shapes_and_range(decoder: Kandinsky) -> None:
     images = decoder.decode(torch.randn(2, decoder.dim), seeds=[0, 1], num_inference_steps=STEPS)
     assert images.shape == (2, 3, 16, 16) and (decoder.dim, decoder.image_size) == (6, 16)
     assert images.min() >= 0 and images.max() <= 1 and images.std() > 0.01
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
-def test_a_picture_is_the_same_alone_and_in_a_batch(decoder: EmbeddingDecoder, guidance_scale: float) -> None:
+def test_a_picture_is_the_same_alone_and_in_a_batch(decoder: Kandinsky, guidance_scale: float) -> None:
     embeds = torch.randn(3, 6)
 
     def made(rows: list[int]) -> Tensor:
@@ -47,7 +52,7 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(decoder: EmbeddingDecoder, g
     assert not torch.allclose(made([0]), made([1]), atol=1e-2)
 
 
-def test_the_embedding_and_the_guidance_change_the_picture(decoder: EmbeddingDecoder) -> None:
+def test_the_embedding_and_the_guidance_change_the_picture(decoder: Kandinsky) -> None:
     a, b = torch.randn(2, 1, 6)
 
     def made(embeds: Tensor, guidance_scale: float) -> Tensor:
@@ -60,7 +65,7 @@ def test_the_embedding_and_the_guidance_change_the_picture(decoder: EmbeddingDec
     assert torch.allclose(made(nothing, 1.0), made(nothing, 4.0), atol=1e-4)
 
 
-def test_the_same_as_the_pipeline_of_diffusers(decoder: EmbeddingDecoder) -> None:
+def test_the_same_as_the_pipeline_of_diffusers(decoder: Kandinsky) -> None:
     pipeline: Any = KandinskyV22Pipeline(decoder.unet, DDPMScheduler(**NOISE), decoder.movq)
     pipeline.set_progress_bar_config(disable=True)
     embeds = torch.randn(1, 6)
@@ -71,17 +76,27 @@ def test_the_same_as_the_pipeline_of_diffusers(decoder: EmbeddingDecoder) -> Non
     assert torch.allclose(ours, torch.from_numpy(wanted).permute(0, 3, 1, 2), atol=1e-5)
 
 
-def test_steps_are_told_and_can_be_stopped(decoder: EmbeddingDecoder) -> None:
-    told: list[int] = []
+def test_pictures_and_texts_as_embeddings(decoder: Kandinsky) -> None:
+    images = torch.rand(3, 3, 16, 16)
+    assert torch.equal(decoder.encode_images(images), decoder.clip.encode_images(images))
+    texts = ["a face", "a hat"]
+    found = decoder.encode_texts(texts)
+    text_embeds = decoder.clip.encode_texts(decoder.clip.tokenize(texts))
+    by_hand = (text_embeds / text_embeds.norm(dim=1, keepdim=True)) @ decoder.prior.weight.T + decoder.prior.bias
+    assert found.shape == (2, 6) and torch.allclose(found, by_hand, atol=1e-6)
 
-    def on_step(step: int) -> None:
-        told.append(step)
-        if step == 2:
+
+def test_steps_are_told_and_can_be_stopped(decoder: Kandinsky) -> None:
+    told: list[None] = []
+
+    def on_step() -> None:
+        told.append(None)
+        if len(told) == 2:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         decoder.decode(torch.zeros(1, 6), seeds=[0], num_inference_steps=3, on_step=on_step)
-    assert told == [1, 2]
+    assert len(told) == 2
 
 
 def test_the_last_step_starts_from_next_to_nothing_but_noise() -> None:
@@ -91,7 +106,7 @@ def test_the_last_step_starts_from_next_to_nothing_but_noise() -> None:
     assert scheduler.alphas_cumprod[999].sqrt() < 0.07
 
 
-def test_pictures_survive_storage_in_half_precision(decoder: EmbeddingDecoder, tmp_path: Path) -> None:
+def test_pictures_survive_storage_in_half_precision(decoder: Kandinsky, tmp_path: Path) -> None:
     save_weights(decoder.state_dict(), tmp_path / "weights.safetensors")
     stored = tiny(seed=1)
     load_weights(stored, tmp_path / "weights.safetensors")

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from models.build import build
+from models.clip import learn_merges
 from models.space.space import Pixels, space_of
 
 MODELS = [
@@ -9,6 +10,17 @@ MODELS = [
     {"name": "mlp-vae", "image_size": 8, "channels": 1, "latent_dim": 3, "hidden": 8},
     {"name": "dcgan", "image_size": 64, "channels": 3, "latent_dim": 4, "base_channels": 8, "encoder_channels": 8},
 ]
+KANDINSKY = {
+    "name": "kandinsky",
+    **{"block_out_channels": [32, 32], "layers_per_block": 1},
+    "clip": {
+        **{"image_size": 16, "patch_size": 8, "hidden_size": 32, "vision_layers": 1, "text_layers": 1},
+        **{"projection_dim": 6, "context_length": 12, "merges": learn_merges(["a face"], 5)},
+    },
+    "autoencoder": {
+        **{"block_out_channels": [32, 32], "layers_per_block": 1, "latent_channels": 4, "num_vq_embeddings": 8},
+    },
+}
 
 
 def test_pixels_come_back_as_they_were() -> None:
@@ -21,10 +33,25 @@ def test_pixels_come_back_as_they_were() -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("architecture", MODELS, ids=lambda architecture: str(architecture["name"]))
 def test_every_model_with_an_encoder_is_a_space(architecture: dict[str, object]) -> None:
-    space = space_of(build(architecture).eval())
+    space = space_of(build(architecture).eval(), architecture)
     size, channels = architecture["image_size"], architecture["channels"]
     images = torch.rand(5, channels, size, size)  # type: ignore[call-overload]
     vectors = space.encode(images)
     assert vectors.shape == (5, space.dim) and space.dim == architecture["latent_dim"]
-    assert vectors.dtype == torch.float32
+    assert vectors.dtype == torch.float32 and (space.image_size, space.channels) == (size, channels)
     assert space.decode(vectors, seeds=range(5)).shape == images.shape
+
+
+@torch.inference_mode()
+def test_embeddings_are_a_space_whose_steps_are_told() -> None:
+    space = space_of(build(KANDINSKY).eval(), KANDINSKY)
+    assert (space.dim, space.image_size, space.channels) == (6, 16, 3)
+    vectors = space.encode(torch.rand(2, 3, 16, 16))
+    assert vectors.shape == (2, 6)
+
+    def stop() -> None:
+        raise InterruptedError
+
+    assert space.decode(vectors, seeds=[1, 2]).shape == (2, 3, 16, 16)
+    with pytest.raises(InterruptedError):
+        space.decode(vectors, seeds=[1, 2], on_step=stop)

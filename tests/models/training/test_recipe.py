@@ -8,10 +8,10 @@ import torch
 from models.build import ARCHITECTURES, WEIGHTS, build, load_model
 from models.catalogue import Card, WeightsError, file_sha256
 from models.generative.classifier import Classifier
-from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, decoder, gan, vae
+from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, vae
 from models.training.recipe import command
 
-RECIPES = (autoencoder, classifier, clip, cyclegan, dcgan, ddpm, decoder, gan, vae)
+RECIPES = (autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, vae)
 TINY = ["--data", "digits", "--limit", "16", "--num-steps", "3", "--batch-size", "8"]
 
 
@@ -57,6 +57,8 @@ def test_files_that_do_not_fit_the_card_are_refused(tmp_path: Path) -> None:
         (cyclegan, ["--attribute", "beard"], "no attribute 'beard'"),
         (dcgan, [], "image_size must be 64"),
         (ddpm, ["--block-out-channels", "12"], "multiples of 8"),
+        (clip, [], "a CLIP needs captions"),
+        (kandinsky, ["--data", "avatars", "--clip", "nowhere"], "there is no trained model in nowhere"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_one_line(

@@ -15,7 +15,7 @@ from torch import nn
 from models.build import WEIGHTS
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
-from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, decoder, gan, vae
+from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, vae
 from models.training.recipe import Recipe, train_model
 from models.training.run import CHECKPOINT, FLUSH_EVERY, DivergedError, Progress, ResumeError, Run, Schedule, averaged
 
@@ -29,8 +29,8 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
     "classifier": (classifier.RECIPE, "avatars", {"base_channels": 8}),
     "clip": (clip.RECIPE, "tiny avatars", {"hidden_size": 32, "vision_layers": 1, "text_layers": 1}),
     "autoencoder": (autoencoder.RECIPE, "tiny avatars", {"block_out_channels": (32, 32, 32), "num_vq_embeddings": 16}),
-    "decoder": (
-        decoder.RECIPE,
+    "kandinsky": (
+        kandinsky.RECIPE,
         "tiny avatars",
         {"clip": "clip", "autoencoder": "movq", "block_out_channels": (32, 32)},
     ),

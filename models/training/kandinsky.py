@@ -1,6 +1,10 @@
-"""Trains a decoder of CLIP embeddings: `python -m models.training.decoder --data avatars --id decoder-avatars`."""
+"""Trains a decoder of CLIP's embeddings: `python -m models.training.kandinsky --data avatars --id kandinsky-avatars`.
+
+The CLIP and the autoencoder are trained before, by recipes of their own, and become parts of the model.
+"""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +14,11 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from models.build import WEIGHTS, build, load_model
-from models.catalogue import Card, card
+from models.build import WEIGHTS, build
+from models.catalogue import Card
 from models.clip import Clip
-from models.data.dataset import Dataset
-from models.diffusion.embedding import NOISE, EmbeddingDecoder
+from models.data.dataset import DataError, Dataset
+from models.diffusion.embedding import NOISE, Kandinsky
 from models.tensors import autocast, load_weights, on_device
 from models.training.autoencoder import BATCH, encoded
 from models.training.recipe import CARD, Recipe, Trained, command
@@ -22,27 +26,28 @@ from models.training.run import Run, Schedule, averaged
 
 
 @dataclass(frozen=True)
-class DecoderSettings:
+class KandinskySettings:
     """What a decoder is trained with."""
 
-    clip: str = field(default="clip-avatars", metadata={"help": "whose embeddings: a model's id or its folder"})
-    autoencoder: str = field(default="movq-avatars", metadata={"help": "whose latents: a model's id or its folder"})
+    clip: str = field(default="data/training/clip-avatars", metadata={"help": "the folder of the CLIP's training"})
+    autoencoder: str = field(default="data/training/movq-avatars", metadata={"help": "the folder of the autoencoder's"})
     block_out_channels: tuple[int, ...] = field(default=(64, 96, 160), metadata={"help": "widths, multiples of 32"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     learning_rate: float = field(default=5e-4, metadata={"help": "of AdamW, falling to 0 along a cosine"})
+    ridge: float = field(default=1.0, metadata={"help": "what holds the prior's weights small"})
     dropped: float = field(default=0.1, metadata={"help": "share of embeddings left out, for guidance"})
     ema_decay: float = field(default=0.999, metadata={"help": "of the average, which is what is kept"})
 
 
 def frozen_model(name: str) -> tuple[nn.Module, dict[str, Any]]:
-    """The trained model of an id, or of the folder its training left, and its architecture."""
+    """The trained model of the folder its training left, and the arguments it is built with; raises DataError."""
     path = Path(name) / CARD
     if not path.is_file():
-        return load_model(card(name)), card(name).architecture
+        raise DataError(f"there is no trained model in {name}")
     found = Card(**json.loads(path.read_text(encoding="utf-8")))
     model = build(found.architecture)
     load_weights(model, path.with_name(WEIGHTS))
-    return model.eval().requires_grad_(False), found.architecture
+    return model.eval().requires_grad_(False), {k: v for k, v in found.architecture.items() if k != "name"}
 
 
 @torch.inference_mode()
@@ -52,31 +57,55 @@ def embedded(model: Clip, images: Tensor) -> Tensor:
         return torch.cat([model.encode_images(part.float() / 255) for part in images.split(BATCH)])
 
 
-def train_decoder(dataset: Dataset, settings: DecoderSettings, run: Run) -> Trained:
+@torch.no_grad()
+def _texts_embedded(model: Clip, texts: Sequence[str]) -> Tensor:
+    token_ids = model.tokenize(texts).to(model.mean.device)
+    return torch.cat([model.encode_texts(part) for part in token_ids.split(BATCH)])
+
+
+@torch.no_grad()
+def linear_prior(text_embeds: Tensor, image_embeds: Tensor, ridge: float) -> nn.Linear:
+    """The layer from normalised text_embeds to image_embeds, both (n, dim), with the least squared error.
+
+    Ridge regression: `ridge` times the squared weights is added to the sum of squares; the constant is free.
+    """
+    texts, images = F.normalize(text_embeds).double(), image_embeds.double()
+    centred = texts - texts.mean(0)
+    gram = centred.T @ centred + ridge * torch.eye(texts.shape[1], dtype=torch.float64, device=texts.device)
+    weight = torch.linalg.solve(gram, centred.T @ (images - images.mean(0))).T
+    prior = nn.Linear(texts.shape[1], images.shape[1], device=texts.device)
+    prior.weight.copy_(weight)
+    prior.bias.copy_(images.mean(0) - weight @ texts.mean(0))
+    return prior
+
+
+def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> Trained:
     """Predict the noise in latents at a drawn time (Ho et al. 2020, algorithm 1), given the picture's embedding.
 
     Some embeddings are left out (Ho and Salimans 2022, "Classifier-free diffusion guidance", algorithm 1).
     """
+    if not dataset.captions:
+        raise DataError("a prior needs captions")
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
-    clip, _ = frozen_model(settings.clip)
-    movq, autoencoder = frozen_model(settings.autoencoder)
+    clip, clip_arguments = frozen_model(settings.clip)
+    movq, movq_arguments = frozen_model(settings.autoencoder)
     assert isinstance(clip, Clip)
     architecture = {
-        "name": "embedding-decoder",
-        "image_size": images.shape[-1],
-        "dim": clip.dim,
+        "name": "kandinsky",
         "block_out_channels": list(settings.block_out_channels),
         "layers_per_block": settings.layers_per_block,
-        "autoencoder": {key: value for key, value in autoencoder.items() if key != "name"},
+        "clip": clip_arguments,
+        "autoencoder": movq_arguments,
     }
     # Neither network changes, so every picture goes through them once.
     image_embeds = embedded(on_device(clip, run.device), images)
     latents = encoded(on_device(movq, run.device), images)
+    prior = linear_prior(_texts_embedded(clip, dataset.captions), image_embeds, settings.ridge)
     torch.manual_seed(run.schedule.seed)
     model = on_device(build(architecture), run.device)
-    assert isinstance(model, EmbeddingDecoder)
+    assert isinstance(model, Kandinsky)
     average, kept = averaged(model.unet, settings.ema_decay)
-    trained = EmbeddingDecoder(kept, movq)
+    trained = Kandinsky(clip, prior, kept, movq)
     optimizer = torch.optim.AdamW(model.unet.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     scheduler: Any = DDPMScheduler(**NOISE)
 
@@ -108,12 +137,12 @@ def train_decoder(dataset: Dataset, settings: DecoderSettings, run: Run) -> Trai
 
 
 RECIPE = Recipe(
-    name="decoder",
+    name="kandinsky",
     task="embedding-to-image",
-    title="Embedding decoder",
-    settings=DecoderSettings,
+    title="CLIP space in the shape of Kandinsky 2.2",
+    settings=KandinskySettings,
     schedule=Schedule(num_steps=12_000, batch_size=32),
-    train=train_decoder,
+    train=train_kandinsky,
 )
 
 if __name__ == "__main__":
