@@ -6,6 +6,7 @@ two halves of real pictures, of which neither was seen by the judge: no generato
 
 import argparse
 import json
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from models.build import load_model
 from models.catalogue import WEIGHTS_DIR, Card, cards, folder_of
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
+from models.diffusion.embedding import Kandinsky
 from models.diffusion.unconditional import Ddpm, SchedulerName, sample
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
@@ -29,6 +31,9 @@ from models.generative.gan import Generator
 from models.generative.latents import attribute_arithmetic, meets
 from models.generative.vae import Vae
 from models.metrics import BATCH, Features, answers, density_and_coverage, elbo, features, frechet_distance
+from models.space.collection import Members, fit_collection
+from models.space.quality import sampling_precision, steering_precision
+from models.space.space import space_of
 from models.tensors import autocast, to_pixels, to_tensor
 
 Pixels = NDArray[np.uint8]  # (n, h, w, channels)
@@ -64,6 +69,8 @@ def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quali
         return _classification(model, judge.held_out)
     if isinstance(model, CycleGan):
         return _translation(model, judge)
+    if isinstance(model, Kandinsky):
+        return _embedding(model, card, judge)
     quality = _generation(model, judge)
     if isinstance(model, Vae):
         quality |= _reconstruction(model, judge)
@@ -181,6 +188,65 @@ def _translation(model: CycleGan, judge: Judge) -> Quality:
             "worst_held": {names[others[int(held.mean(0).argmin())]]: _short(held.mean(0).min())},
         }
     return quality
+
+
+@torch.inference_mode()
+def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
+    """Retrieval, what pictures keep on the way there and back, what texts and directions bring about."""
+    held_out, names = judge.held_out, judge.held_out.attribute_names
+    with autocast(torch.device("cpu")):
+        embeds = torch.cat([model.encode_images(part).float() for part in _batches(held_out.images)])
+        kept = answers(judge.classifier, _decoded(model, embeds)) == held_out.attributes
+        wanted = np.array([[told(name, caption) for name in names] for caption in held_out.captions])
+        shown = answers(judge.classifier, _decoded(model, model.encode_texts(held_out.captions))) == 1
+        vectors = embeds.numpy()
+        unseen = np.zeros((len(vectors), 1, 1, 3), np.uint8)
+        members = Members(vectors, unseen, np.arange(len(vectors)).astype(str), np.zeros((len(vectors), 0), np.int8))
+        wishes: list[dict[str, Any]] = [{"method": "kmeans", "max_clusters": 20}]
+        collection = fit_collection(
+            members, pca={"explained_variance": 0.99, "standardise": True}, clusterings=wishes, seed=0
+        )
+        space, n_clusters = space_of(model, card.architecture), collection.clusterings["kmeans"].n_clusters
+        sampled = sampling_precision(space, collection, n=max(20, 200 // n_clusters))
+        steered = steering_precision(space, collection, vectors[:20])
+    return {
+        "pictures": len(held_out),
+        "retrieval": _retrieval(model, embeds, held_out.captions),
+        "attributes_kept": _short(kept.mean()),
+        "worst_kept": {names[int(kept.mean(0).argmin())]: _short(kept.mean(0).min())},
+        "attributes_told_and_shown": _short(shown[wanted].mean()),
+        "texts_shown_whole": _short((shown | ~wanted).all(1).mean()),
+        "clusters": n_clusters,
+        "samples_in_their_cluster": _short(sampled),
+        "steering": {name: _short(figure) for name, figure in steered.items()},
+    }
+
+
+def told(attribute: str, caption: str) -> bool:
+    """Whether a caption names an attribute such as `red_hat`, with one word at most between its two."""
+    words = attribute.replace("_", r" (\w+ )?")
+    return bool(re.search(rf"\b{words}\b", caption))
+
+
+def _decoded(model: Kandinsky, embeds: torch.Tensor) -> Pixels:
+    parts, seeds = embeds.split(BATCH), range(len(embeds))
+    return np.concatenate(
+        [to_pixels(model.decode(part, seeds=seeds[BATCH * i : BATCH * i + len(part)])) for i, part in enumerate(parts)]
+    )
+
+
+def _retrieval(model: Kandinsky, embeds: torch.Tensor, captions: Sequence[str]) -> Quality:
+    """How often the nearest picture of a text has this very caption, and the nearest text of a picture is its own."""
+    texts, kinds = np.unique(captions, return_inverse=True)
+    text_embeds = torch.nn.functional.normalize(model.clip.encode_texts(model.clip.tokenize(texts.tolist())))
+    near = torch.nn.functional.normalize(embeds) @ text_embeds.T  # (pictures, texts)
+    found: Quality = {"texts": len(texts)}
+    for k in (1, 5):
+        of_pictures = near.topk(k, dim=1).indices.numpy()
+        of_texts = kinds[near.topk(k, dim=0).indices.numpy()]  # (k, texts)
+        found[f"image_to_text_{k}"] = _short((of_pictures == kinds[:, None]).any(1).mean())
+        found[f"text_to_image_{k}"] = _short((of_texts == np.arange(len(texts))).any(0).mean())
+    return found
 
 
 def _batches(images: Pixels) -> list[torch.Tensor]:

@@ -82,7 +82,13 @@ class Latents:
         return self.model.encode(images)
 
     def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: OnStep = _ignore) -> Tensor:
-        """The decoder's or generator's pictures."""
+        """The decoder's or generator's pictures.
+
+        A DCGAN has hardly seen a z shorter than sqrt(dim) (White 2016, "Sampling generative networks"), and makes mud
+        of means. Shorter ones than sqrt(dim / 2), about the length of its encoder's, are stretched to that.
+        """
+        if isinstance(self.model, Dcgan):
+            vectors = vectors * ((self.dim / 2) ** 0.5 / vectors.norm(dim=1, keepdim=True).clamp(min=1e-6)).clamp(min=1)
         return self.model.decode(vectors)
 
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from models.clip import ALPHABET, Clip, clip, learn_merges, make_tokenizer
 from models.data.avatars import avatars
-from models.training.clip import contrastive_loss
+from models.training.clip import alike_rows, contrastive_loss, most_alike
 
 WORDS = ["a man with a red hat", "a woman with a red hat", "a man with a blue hat"]
 
@@ -84,6 +84,19 @@ def test_the_vocabulary_of_the_avatars_is_small() -> None:
     tokenizer = make_tokenizer(learn_merges(captions, 110))
     assert len(tokenizer) <= 640
     assert max(len(tokenizer(caption).input_ids) for caption in captions) <= 32
+
+
+def test_a_batch_has_pictures_of_alike_colours() -> None:
+    shades = torch.tensor([0, 100, 200, 2, 102, 202, 1, 101, 201], dtype=torch.uint8)
+    neighbours = most_alike(shades[:, None, None, None].expand(-1, 3, 8, 8), 3)
+    assert neighbours[:, 0].tolist() == list(range(9))
+    assert [sorted(row) for row in neighbours[:3].tolist()] == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
+    torch.manual_seed(0)
+    rows = alike_rows(neighbours, batch_size=8, alike=3)
+    groups = [rows[0:3], rows[3:6], rows[6:8]]
+    assert len(rows) == 8 and all(len(set((group % 3).tolist())) == 1 for group in groups)
+    assert all(len(set(group.tolist())) == len(group) for group in groups), "each once"
+    assert len({alike_rows(neighbours, 1, 3).item() for _ in range(100)}) == 9, "every picture comes"
 
 
 def test_the_loss_of_different_captions_is_that_of_the_paper() -> None:

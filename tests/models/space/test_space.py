@@ -43,6 +43,16 @@ def test_every_model_with_an_encoder_is_a_space(architecture: dict[str, object])
 
 
 @torch.inference_mode()
+def test_a_dcgan_is_given_no_shorter_codes_than_it_knows() -> None:
+    model = build(MODELS[2]).eval()
+    space = space_of(model, MODELS[2])
+    towards = torch.tensor([[0.6, 0.0, 0.0, 0.8]])
+    stretched, long = model.decode(towards * 2**0.5), model.decode(towards * 3)  # type: ignore[operator]
+    assert torch.allclose(space.decode(towards * 0.01, seeds=[0]), stretched, atol=1e-5)
+    assert torch.allclose(space.decode(towards * 3, seeds=[0]), long, atol=1e-5)
+
+
+@torch.inference_mode()
 def test_embeddings_are_a_space_whose_steps_are_told() -> None:
     space = space_of(build(KANDINSKY).eval(), KANDINSKY)
     assert (space.dim, space.image_size, space.channels) == (6, 16, 3)
