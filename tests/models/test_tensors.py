@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.tensors import WeightsMismatchError, load_weights, save_weights, to_pixels, to_tensor
+from models.tensors import WeightsMismatchError, load_weights, on_device, save_weights, to_pixels, to_tensor
 
 
 def test_pictures_survive_the_way_there_and_back() -> None:
@@ -65,3 +65,20 @@ def test_a_pickle_by_another_name_is_refused(tmp_path: Path) -> None:
     torch.save(GOOD, path)
     with pytest.raises(WeightsMismatchError, match="no safetensors file"):
         load_weights(nn.Linear(3, 2), path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_group_norms_have_the_gradient_they_had(dtype: torch.dtype) -> None:
+    plain = nn.GroupNorm(4, 8).to(dtype)
+    placed = on_device(nn.Sequential(nn.GroupNorm(4, 8).to(dtype)), "cpu")
+    seen: list[bool] = []
+    placed[0].register_forward_pre_hook(lambda norm, inputs: seen.append(inputs[0].is_contiguous()))
+    images = torch.randn(2, 8, 6, 6, dtype=dtype).to(memory_format=torch.channels_last)
+    ours, theirs = images.clone().requires_grad_(), images.clone().requires_grad_()
+    for norm, tensor in ((placed, ours), (plain, theirs)):
+        norm(tensor).square().sum().backward()
+    assert ours.grad is not None and theirs.grad is not None
+    assert torch.allclose(ours.grad, theirs.grad, atol=1e-2 if dtype == torch.bfloat16 else 1e-5)
+    with torch.no_grad():
+        placed(images)
+    assert seen == [dtype == torch.bfloat16, False], "only where a gradient is wanted, and slow"
