@@ -1,6 +1,5 @@
 """Mixtures of Gaussians, their number chosen by an information criterion, and new vectors of one of them."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -36,7 +35,7 @@ class Mixture:
     """A mixture of c Gaussians, with scikit-learn's names and shapes.
 
     weights_ (c,), means_ (c, k), covariances_ (c, k, k) full, (k, k) tied, (c, k) diag, (c,) spherical; sweep: for each
-    number tried n_components, aic, bic, log_likelihood of all members and seconds.
+    number tried n_components, aic, bic and log_likelihood of all members.
     """
 
     covariance_type: CovarianceType
@@ -103,9 +102,8 @@ def fit_mixture(
 
     def cost(size: int) -> float:
         if size not in fits:
-            began = time.perf_counter()
             found = fitted(size, MAX_ITER if n_components else SWEEP_ITER)
-            fits[size] = found, _row(found, members) | {"seconds": time.perf_counter() - began}
+            fits[size] = found, _row(found, members)
         return fits[size][1][criterion]
 
     chosen = n_components or _least(cost, min(max_components, n, TREE), patience)

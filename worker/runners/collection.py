@@ -1,5 +1,7 @@
 """Builds a version of a collection: pictures to vectors, components, clusterings, a map, and plots of them all."""
 
+import time
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -55,13 +57,16 @@ def _built(task: Task, files: Files) -> Made:
     space = load_space(task, params)
     before = _before(task, files)
     members = _members(task, files, space, before)
+    seconds: dict[str, float] = {}
+    on_step = _timed(seconds, lambda message: task.step(FITTING, 100, message))
     collection = fit_collection(
         members,
         pca={name: params[name] for name in ("n_components", "explained_variance", "standardise")},
         clusterings=[{k: v for k, v in each.items() if v is not None} for each in params["clusterings"]],
         seed=params["seed"],
-        on_step=lambda message: task.step(FITTING, 100, message),
+        on_step=on_step,
     )
+    on_step("plots")
     pictures = _plots(task, space, collection)
     found = figures(collection)
     with TemporaryDirectory(prefix="atelier-collection-") as folder:
@@ -69,7 +74,23 @@ def _built(task: Task, files: Files) -> Made:
         save_collection(collection, path)
         sha = files.store(path)
     versions = {name: version(name) for name in ("scikit-learn", "openTSNE", "torch")}
-    return Made(pictures, space.models, versions, {"figures": found}, collection={"file": sha, "figures": found})
+    metrics = {"figures": found, "seconds": {part: round(taken, 2) for part, taken in seconds.items()}}
+    return Made(pictures, space.models, versions, metrics, collection={"file": sha, "figures": found})
+
+
+def _timed(seconds: dict[str, float], on_step: Callable[[str], None]) -> Callable[[str], None]:
+    """`on_step`, and `seconds` learns how long each part takes; "k-means of 3" and "k-means of 4" are of one part."""
+    began, part = time.perf_counter(), ""
+
+    def step(message: str) -> None:
+        nonlocal began, part
+        now = time.perf_counter()
+        if part:
+            seconds[part] = seconds.get(part, 0.0) + now - began
+        began, part = now, message.partition(" of ")[0]
+        on_step(message)
+
+    return step
 
 
 def _before(task: Task, files: Files) -> Members | None:

@@ -1,0 +1,145 @@
+"""Collections, steerings and samplings of a running service: `scripts/run`, then `python examples/spaces.py`.
+
+Writes the pictures of docs/spaces.md and prints what the jobs say of them.
+"""
+
+import argparse
+import statistics
+import sys
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from models.data.avatars import avatar
+
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
+WIDEST = 1000  # pixels of a picture in the docs
+STRENGTHS = [-3, -2, -1, 0, 1, 2, 3]
+
+
+def main() -> None:
+    """Both systems, the avatars' and the flowers', one after the other."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--out", type=Path, default=IMAGES)
+    parser.add_argument("--only", choices=["avatars", "flowers"])
+    args = parser.parse_args()
+    with httpx.Client(base_url=args.url, timeout=120, trust_env=False) as http:
+        if args.only != "flowers":
+            avatars(http, args.out)
+        if args.only != "avatars":
+            flowers(http, args.out)
+
+
+def avatars(http: httpx.Client, out: Path) -> None:
+    """The embeddings of drawn faces: components, clusters, directions, styles, texts."""
+    made = run(
+        http,
+        "collections",
+        name="Avatars",
+        space="kandinsky-avatars",
+        data="avatars",
+        limit=800,
+        seed=1,
+        clusterings=[{"method": "kmeans"}, {"method": "mixture"}, {"method": "agglomerative"}, {"method": "hdbscan"}],
+    )
+    figures = made["metrics"]["figures"]
+    print("avatars:", {key: figures[key] for key in ("n_images", "n_components", "components_for")})
+    print({name: found["n_clusters"] for name, found in figures["clusterings"].items()}, made["metrics"]["seconds"])
+    plots, grids = outputs(http, made, "plot"), outputs(http, made, "grid")
+    names = ("variance", "silhouette", "tsne", "pca", "criteria", "methods")
+    for name, plot in zip(names, plots, strict=True):
+        save(plot, out / f"space-{name}.jpg")
+    save(grids[0], out / "space-components.jpg")
+    collection = made["metrics"]["collection"]
+    face, style = (upload(http, avatar(77, index)[0]) for index in (3, 8))
+    directions = [{"attribute": name, "strengths": STRENGTHS} for name in ("glasses", "woman", "smiling", "hat")]
+    for name, request in {
+        "attributes": {"start": face, "components": directions},
+        "style": {"start": face, "style_from": style},
+        "text": {
+            "start": {"text": "a smiling man with glasses and a red hat"},
+            "components": [{"component": k, "strengths": STRENGTHS} for k in range(2)],
+        },
+    }.items():
+        steered = run(http, "pc-steerings", collection=collection, seed=4, **request)
+        tell(name, steered)
+        save(outputs(http, steered, "grid")[0], out / f"space-{name}.jpg")
+    sampled = run(http, "cluster-samplings", collection=collection, n=6, seed=2)
+    tell("samples", sampled)
+    save(outputs(http, sampled, "grid")[0], out / "space-samples.jpg")
+
+
+def flowers(http: httpx.Client, out: Path) -> None:
+    """The system of Gaussian mixtures: 800 grey flowers, 16,384 values each."""
+    made = run(
+        http,
+        "collections",
+        **{"name": "Flowers", "space": "pixels", "image_size": 128, "channels": 1, "data": "flowers", "limit": 800},
+        clusterings=[{"method": "mixture", "max_components": 400, "criterion": "aic"}],
+        seed=1,
+    )
+    figures = made["metrics"]["figures"]
+    mixture = figures["mixture"]
+    tried = [int(row["n_components"]) for row in mixture["sweep"]]
+    print(f"flowers: {figures['n_components']} components, {mixture['n_components']} Gaussians of {tried} tried")
+    print(made["metrics"]["seconds"])
+    save(outputs(http, made, "plot")[-2], out / "space-flowers-aic.jpg")
+    save(outputs(http, made, "grid")[0], out / "space-flowers-components.jpg")
+    sampled = run(http, "cluster-samplings", collection=made["metrics"]["collection"], n=6, temperature=0.7, seed=2)
+    tell("flowers", sampled)
+    save(outputs(http, sampled, "grid")[0], out / "space-flowers-samples.jpg")
+
+
+def run(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
+    """Queue a job and wait for its end."""
+    job = answer(http.post(f"/v1/{path}", json=request))
+    while job["finished_at"] is None:
+        job = answer(http.get(job["urls"]["self"], headers={"Prefer": "wait=30"}))
+    if job["status"] != "succeeded":
+        sys.exit(f"{path}: {job['error']}")
+    return job
+
+
+def outputs(http: httpx.Client, job: dict[str, Any], role: str) -> list[Image.Image]:
+    """The pictures of one role."""
+    urls = [output["url"] for output in job["outputs"] if output["role"] == role]
+    return [Image.open(BytesIO(http.get(url).raise_for_status().content)) for url in urls]
+
+
+def upload(http: httpx.Client, pixels: Any) -> str:
+    """Store a picture; returns its id."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return str(answer(http.post("/v1/images", files={"file": file.getvalue()}))["id"])
+
+
+def answer(response: httpx.Response) -> dict[str, Any]:
+    """The body; what went wrong ends the script."""
+    if response.is_error:
+        sys.exit(response.text)
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def tell(name: str, job: dict[str, Any]) -> None:
+    """What the job says of its pictures, in a line."""
+    rows = job["metrics"]["pictures"]
+    line = {key: round(statistics.median(row[key] for row in rows), 3) for key in ("distance", "density")}
+    if "from_cluster" in rows[0]:
+        line["in_its_cluster"] = round(statistics.mean(row["cluster"] == row["from_cluster"] for row in rows), 3)
+    print(f"{name}: {len(rows)} pictures in {job['metrics']['run_ms'] / 1000:.1f} s, median {line}")
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """As a small JPEG."""
+    picture = picture.convert("RGB")
+    picture.thumbnail((WIDEST, 4 * WIDEST), Image.Resampling.LANCZOS)
+    picture.save(path, quality=82, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
