@@ -19,7 +19,7 @@ AUTOENCODER = {
     "num_vq_embeddings": 1024,
 }
 CLIP = {
-    **{"image_size": 64, "patch_size": 8, "hidden_size": 32, "vision_layers": 1, "text_layers": 1},
+    **{"image_size": 64, "base_channels": 8, "hidden_size": 32, "text_layers": 1},
     **{"projection_dim": 128, "context_length": 8, "merges": ()},
 }
 NETWORKS = {

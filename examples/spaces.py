@@ -6,6 +6,7 @@ Writes the pictures of docs/spaces.md and prints what the jobs say of them.
 import argparse
 import statistics
 import sys
+import time
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,15 @@ def avatars(http: httpx.Client, out: Path) -> None:
     collection = made["metrics"]["collection"]
     face, style = (upload(http, avatar(77, index)[0]) for index in (3, 8))
     directions = [{"attribute": name, "strengths": STRENGTHS} for name in ("glasses", "woman", "smiling", "hat")]
-    for name, request in {
+    requests: dict[str, dict[str, Any]] = {
         "attributes": {"start": face, "components": directions},
         "style": {"start": face, "style_from": style},
         "text": {
             "start": {"text": "a smiling man with glasses and a red hat"},
             "components": [{"component": k, "strengths": STRENGTHS} for k in range(2)],
         },
-    }.items():
+    }
+    for name, request in requests.items():
         steered = run(http, "pc-steerings", collection=collection, seed=4, **request)
         tell(name, steered)
         save(outputs(http, steered, "grid")[0], out / f"space-{name}.jpg")
@@ -98,7 +100,8 @@ def run(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
     """Queue a job and wait for its end."""
     job = answer(http.post(f"/v1/{path}", json=request))
     while job["finished_at"] is None:
-        job = answer(http.get(job["urls"]["self"], headers={"Prefer": "wait=30"}))
+        time.sleep(0.5)
+        job = answer(http.get(job["urls"]["self"]))
     if job["status"] != "succeeded":
         sys.exit(f"{path}: {job['error']}")
     return job

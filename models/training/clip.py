@@ -23,16 +23,16 @@ MOST_SCALE = 100.0  # Radford et al. 2021, section 2.5: a larger one makes train
 class ClipSettings:
     """What a CLIP is trained with."""
 
-    patch_size: int = field(default=8, metadata={"help": "side of the squares a picture is cut into"})
-    hidden_size: int = field(default=128, metadata={"help": "width of both towers, a multiple of 32"})
-    vision_layers: int = field(default=5, metadata={"help": "of the tower for pictures"})
-    text_layers: int = field(default=2, metadata={"help": "of the tower for texts"})
+    base_channels: int = field(default=32, metadata={"help": "of the image tower's first layer"})
+    hidden_size: int = field(default=128, metadata={"help": "width of the text tower, a multiple of 32"})
+    text_layers: int = field(default=2, metadata={"help": "of the text tower"})
     projection_dim: int = field(default=128, metadata={"help": "values of an embedding"})
     context_length: int = field(default=32, metadata={"help": "tokens of a text that are read"})
     n_merges: int = field(default=110, metadata={"help": "tokens learned from the captions, beside the bytes"})
-    learning_rate: float = field(default=1e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
+    learning_rate: float = field(default=2e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     weight_decay: float = field(default=0.1, metadata={"help": "of AdamW"})
     alike: int = field(default=16, metadata={"help": "pictures of alike colours that come together"})
+    word_weight: float = field(default=10.0, metadata={"help": "of the loss of telling a caption's words"})
     noise: float = field(default=0.03, metadata={"help": "standard deviation of the noise put on pictures"})
 
 
@@ -74,17 +74,27 @@ def alike_rows(neighbours: Tensor, batch_size: int, alike: int) -> Tensor:
     return neighbours[anchors, drawn].flatten()[:batch_size]
 
 
+def words_of(token_ids: Tensor) -> Tensor:
+    """Which tokens each caption (m, length) has, of those that some have and some lack: 0 or 1, (m, tokens)."""
+    has = torch.zeros(len(token_ids), int(token_ids.max()) + 1).scatter_(1, token_ids, 1.0)
+    return has[:, (has.mean(0) > 0) & (has.mean(0) < 1)]
+
+
 def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
-    """Bring pictures and their captions together by AdamW; raises DataError where there are no captions."""
+    """Bring pictures and their captions together by AdamW; raises DataError where there are no captions.
+
+    Beside the contrastive loss a linear layer tells from image_embeds which words a caption has (Joulin et al. 2016,
+    "Learning visual features from large weakly supervised data"): with 20,000 pictures the contrast alone learns
+    colours in minutes, and glasses in hours.
+    """
     if not dataset.captions:
         raise DataError("a CLIP needs captions")
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
     architecture = {
         "name": "clip",
         "image_size": images.shape[-1],
-        "patch_size": settings.patch_size,
+        "base_channels": settings.base_channels,
         "hidden_size": settings.hidden_size,
-        "vision_layers": settings.vision_layers,
         "text_layers": settings.text_layers,
         "projection_dim": settings.projection_dim,
         "context_length": settings.context_length,
@@ -95,27 +105,34 @@ def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
     assert isinstance(model, Clip)
     captions, kinds_of = np.unique(dataset.captions, return_inverse=True)
     token_ids, kinds = model.tokenize(captions.tolist()).to(run.device), torch.from_numpy(kinds_of).to(run.device)
+    words = words_of(token_ids.cpu()).to(run.device)
+    teller = torch.nn.Linear(settings.projection_dim, words.shape[1]).to(run.device)
     neighbours = most_alike(images, 4 * settings.alike)
     log_scale = model.model.logit_scale
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=settings.weight_decay
+        [*model.parameters(), *teller.parameters()],
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=settings.weight_decay,
     )
-    for _ in run.steps(lambda: images[:64].float() / 255, model=model, optimizer=optimizer):
+    for _ in run.steps(lambda: images[:64].float() / 255, model=model, teller=teller, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
         rows = alike_rows(neighbours, run.schedule.batch_size, settings.alike).to(run.device)
         real, kind = images[rows], kinds[rows]
         with autocast(run.device):
             image_embeds = model.encode_images(augmented(real.float() / 255, settings.noise))
             text_embeds = model.encode_texts(token_ids[kind])
-        loss = contrastive_loss(image_embeds, text_embeds, log_scale.exp(), kind)
+        contrastive = contrastive_loss(image_embeds, text_embeds, log_scale.exp(), kind)
+        told = F.binary_cross_entropy_with_logits(teller(image_embeds), words[kind])
+        loss = contrastive + settings.word_weight * told
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_([*model.parameters(), *teller.parameters()], 1.0)
         optimizer.step()
         with torch.no_grad():
             log_scale.clamp_(max=math.log(MOST_SCALE))
             nearest = (F.normalize(image_embeds) @ F.normalize(text_embeds).T).argmax(1)
-        run.log(contrastive_loss=loss, error_rate=(kind[nearest] != kind).float().mean())
+        run.log(contrastive_loss=contrastive, word_loss=told, error_rate=(kind[nearest] != kind).float().mean())
     return Trained(architecture, model.state_dict())
 
 
@@ -124,7 +141,7 @@ RECIPE = Recipe(
     task="embedding",
     title="CLIP",
     settings=ClipSettings,
-    schedule=Schedule(num_steps=1800, batch_size=128, sample_every=1000),
+    schedule=Schedule(num_steps=800, batch_size=128, sample_every=1000),
     train=train_clip,
 )
 

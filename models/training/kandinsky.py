@@ -39,15 +39,15 @@ class KandinskySettings:
     ema_decay: float = field(default=0.999, metadata={"help": "of the average, which is what is kept"})
 
 
-def frozen_model(name: str) -> tuple[nn.Module, dict[str, Any]]:
-    """The trained model of the folder its training left, and the arguments it is built with; raises DataError."""
+def frozen_model(name: str) -> tuple[nn.Module, Card]:
+    """The trained model of the folder its training left, and its card; raises DataError."""
     path = Path(name) / CARD
     if not path.is_file():
         raise DataError(f"there is no trained model in {name}")
     found = Card(**json.loads(path.read_text(encoding="utf-8")))
     model = build(found.architecture)
     load_weights(model, path.with_name(WEIGHTS))
-    return model.eval().requires_grad_(False), {k: v for k, v in found.architecture.items() if k != "name"}
+    return model.eval().requires_grad_(False), found
 
 
 @torch.inference_mode()
@@ -87,15 +87,15 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
     if not dataset.captions:
         raise DataError("a prior needs captions")
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
-    clip, clip_arguments = frozen_model(settings.clip)
-    movq, movq_arguments = frozen_model(settings.autoencoder)
+    clip, clip_card = frozen_model(settings.clip)
+    movq, movq_card = frozen_model(settings.autoencoder)
     assert isinstance(clip, Clip)
     architecture = {
         "name": "kandinsky",
         "block_out_channels": list(settings.block_out_channels),
         "layers_per_block": settings.layers_per_block,
-        "clip": clip_arguments,
-        "autoencoder": movq_arguments,
+        "clip": _arguments(clip_card),
+        "autoencoder": _arguments(movq_card),
     }
     # Neither network changes, so every picture goes through them once.
     image_embeds = embedded(on_device(clip, run.device), images)
@@ -133,7 +133,12 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
         optimizer.step()
         average.update_parameters(model.unet)
         run.log(noise_loss=loss)
-    return Trained(architecture, trained.state_dict())
+    parts = {"clip": clip_card.training, "autoencoder": movq_card.training}
+    return Trained(architecture, trained.state_dict(), parts)
+
+
+def _arguments(card: Card) -> dict[str, Any]:
+    return {name: value for name, value in card.architecture.items() if name != "name"}
 
 
 RECIPE = Recipe(

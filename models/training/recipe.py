@@ -5,7 +5,7 @@ import json
 import platform
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -25,10 +25,11 @@ CARD = "card.json"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a loop returns: the architecture's name and arguments, and the state dict to keep."""
+    """What a loop returns: architecture with arguments, the state dict to keep, how parts were trained before."""
 
     architecture: dict[str, Any]
     state: Mapping[str, Tensor]
+    parts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def train_model(
             "seconds": round(run.seconds, 1),
             "hardware": _hardware(run.device),
             "versions": {"torch": version("torch"), "diffusers": version("diffusers")},
+            **({"parts": trained.parts} if trained.parts else {}),
             "last_losses": {name: round(values[-1], 5) for name, values in run.curve.items()},
         },
         "quality": {},
@@ -122,16 +124,16 @@ def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
 
 def _add_options(parser: argparse.ArgumentParser, kind: type[Any], defaults: Any = None) -> None:
     hints = get_type_hints(kind)
-    for field in fields(kind):
-        default = getattr(defaults, field.name) if defaults else field.default
-        many = get_origin(hints[field.name]) is tuple
+    for option in fields(kind):
+        default = getattr(defaults, option.name) if defaults else option.default
+        many = get_origin(hints[option.name]) is tuple
         parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=_element(hints[field.name]),
+            f"--{option.name.replace('_', '-')}",
+            type=_element(hints[option.name]),
             nargs="*" if many else None,
             default=default,
             required=default is MISSING,
-            help=field.metadata.get("help", "of the schedule" if defaults else "a setting"),
+            help=option.metadata.get("help", "of the schedule" if defaults else "a setting"),
         )
 
 

@@ -6,14 +6,14 @@ import torch.nn.functional as F
 
 from models.clip import ALPHABET, Clip, clip, learn_merges, make_tokenizer
 from models.data.avatars import avatars
-from models.training.clip import alike_rows, contrastive_loss, most_alike
+from models.training.clip import alike_rows, contrastive_loss, most_alike, words_of
 
 WORDS = ["a man with a red hat", "a woman with a red hat", "a man with a blue hat"]
 
 
 def tiny(context_length: int = 12) -> Clip:
     torch.manual_seed(0)
-    return clip(16, 8, 32, 1, 1, 8, context_length, learn_merges(WORDS, 40)).eval()
+    return clip(16, 8, 32, 1, 8, context_length, learn_merges(WORDS, 40)).eval()
 
 
 def test_the_pair_most_often_side_by_side_is_joined_first() -> None:
@@ -97,6 +97,11 @@ def test_a_batch_has_pictures_of_alike_colours() -> None:
     assert len(rows) == 8 and all(len(set((group % 3).tolist())) == 1 for group in groups)
     assert all(len(set(group.tolist())) == len(group) for group in groups), "each once"
     assert len({alike_rows(neighbours, 1, 3).item() for _ in range(100)}) == 9, "every picture comes"
+
+
+def test_the_words_that_tell_captions_apart() -> None:
+    token_ids = torch.tensor([[5, 1, 3, 0], [5, 3, 2, 0], [5, 3, 3, 0]])  # 5 begins and 0 ends all, 3 is in all
+    assert words_of(token_ids).tolist() == [[1, 0], [0, 1], [0, 0]]
 
 
 def test_the_loss_of_different_captions_is_that_of_the_paper() -> None:

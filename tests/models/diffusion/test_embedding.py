@@ -18,7 +18,7 @@ AUTOENCODER: dict[str, Any] = {
     "num_vq_embeddings": 8,
 }
 CLIP: dict[str, Any] = {
-    **{"image_size": 16, "patch_size": 8, "hidden_size": 32, "vision_layers": 1, "text_layers": 1},
+    **{"image_size": 16, "base_channels": 8, "hidden_size": 32, "text_layers": 1},
     **{"projection_dim": 6, "context_length": 12, "merges": learn_merges(["a face", "a hat"], 10)},
 }
 STEPS = 2

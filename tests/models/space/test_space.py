@@ -14,7 +14,7 @@ KANDINSKY = {
     "name": "kandinsky",
     **{"block_out_channels": [32, 32], "layers_per_block": 1},
     "clip": {
-        **{"image_size": 16, "patch_size": 8, "hidden_size": 32, "vision_layers": 1, "text_layers": 1},
+        **{"image_size": 16, "base_channels": 8, "hidden_size": 32, "text_layers": 1},
         **{"projection_dim": 6, "context_length": 12, "merges": learn_merges(["a face"], 5)},
     },
     "autoencoder": {

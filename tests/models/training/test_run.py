@@ -27,7 +27,7 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
     "cyclegan": (cyclegan.RECIPE, "avatars", {"base_channels": 8, "n_blocks": 1, "pool_size": 6}),
     "ddpm": (ddpm.RECIPE, "digits", {"block_out_channels": (8, 16)}),
     "classifier": (classifier.RECIPE, "avatars", {"base_channels": 8}),
-    "clip": (clip.RECIPE, "tiny avatars", {"hidden_size": 32, "vision_layers": 1, "text_layers": 1}),
+    "clip": (clip.RECIPE, "tiny avatars", {"base_channels": 8, "hidden_size": 32, "text_layers": 1}),
     "autoencoder": (autoencoder.RECIPE, "tiny avatars", {"block_out_channels": (32, 32, 32), "num_vq_embeddings": 16}),
     "kandinsky": (
         kandinsky.RECIPE,

@@ -1,0 +1,40 @@
+"""Full-size models in the hands of a worker: cards without `model.safetensors`, and files that were never fetched."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobs.collection import SPACES, TEXT_SPACES, CollectionParams
+from jobs.errors import AtelierError
+from jobs.settings import get_settings
+from models.catalogue import card, cards
+from worker.runners.space import load_space
+
+NAMES = ("kandinsky-2.2", "stable-unclip", "ip-adapter")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_job_that_needs_one_that_was_not_fetched_names_the_command(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(tmp_path))
+    get_settings.cache_clear()
+    task: Any = SimpleNamespace(find_model=card, loading=nullcontext, notes={})
+    with pytest.raises(AtelierError, match=rf"not on this machine: run `python -m models.fetch {name}`") as caught:
+        load_space(task, {"space": name})
+    assert caught.value.code == "weights_unavailable"
+    get_settings.cache_clear()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_collection_can_name_it(name: str) -> None:
+    assert CollectionParams(name="Faces", space=name, data="digits").space == name
+
+
+def test_the_api_knows_the_spaces_and_which_read_texts_as_the_cards_say() -> None:
+    full_size = {name: found.architecture for name, found in cards().items() if "reads_text" in found.architecture}
+    assert full_size.keys() == set(NAMES) <= set(SPACES)
+    assert {name for name, found in full_size.items() if found["reads_text"]} == set(NAMES) & set(TEXT_SPACES)
