@@ -15,12 +15,7 @@ from jobs.objects import Objects
 from jobs.registry import NEW, Collection
 from jobs.steering import ClusterSampling, Steering, fitted_sampling, fitted_steering
 from jobs.store import JobStore, Record
-from models.build import load_model
-from models.catalogue import cards
-from models.data.avatars import ATTRIBUTES
 from models.data.smileys import smiley
-from models.generative.classifier import Classifier
-from models.metrics import answers
 from models.space.collection import Collection as Fit
 from models.space.collection import load_collection
 from worker.lease import Lease
@@ -288,34 +283,3 @@ def test_a_cluster_of_one_picture_is_not_sampled_from(installation: Installation
 def test_at_temperature_0_there_is_only_the_centre(installation: Installation, smileys: Record) -> None:
     pictures = shown(installation, sample(installation, smileys, cluster=0, n=3, temperature=0))
     assert all((picture == pictures[0]).all() for picture in pictures)
-
-
-# --- a space of CLIP embeddings --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def faces(installation: Installation) -> Record:
-    return found(
-        installation,
-        {"name": "Faces", "space": "kandinsky-avatars", "data": "avatars", "limit": 60, "n_components": 4, "seed": 3}
-        | {"clusterings": [{"method": "kmeans", "n_clusters": 2}]},
-    )
-
-
-def test_a_text_is_a_start_and_its_picture_shows_what_it_says(installation: Installation, faces: Record) -> None:
-    components = [{"component": 0, "strengths": [0]}, {"component": 1, "strengths": [0.5]}]
-    steered = steer(installation, faces, start={"text": "a woman with a blue hat"}, components=components)
-    made = np.stack(shown(installation, steered))
-    judge = load_model(cards()["classifier-avatars"])
-    assert isinstance(judge, Classifier)
-    says = dict(zip(ATTRIBUTES, answers(judge, made).T.tolist(), strict=True))
-    assert made.shape == (2, 64, 64, 3)
-    assert says["woman"] == says["hat"] == says["blue_hat"] == [1, 1] and says["red_hat"] == [0, 0]
-
-
-def test_new_faces_of_a_cluster_fall_into_it(installation: Installation, faces: Record) -> None:
-    sampled = sample(installation, faces, n=4)
-    rows = sampled.metrics["pictures"]
-    assert len(shown(installation, sampled)) == 8
-    assert sum(row["cluster"] == row["from_cluster"] for row in rows) >= 7
-    assert all(row["distance"] < 0.7 for row in rows), "what is seen is near what was aimed at"
