@@ -22,6 +22,10 @@ BYTES = sorted(ByteLevel.alphabet())
 ALPHABET = (*BYTES, *(f"{byte}</w>" for byte in BYTES))
 
 
+class TextTooLongError(ValueError):
+    """A text has more tokens than a model reads; the message says how many of both."""
+
+
 class Clip(nn.Module):
     """Both towers of a CLIP and its tokenizer; full-size ones come from `from_pretrained`, small ones from `clip`."""
 
@@ -64,7 +68,7 @@ class Clip(nn.Module):
         return embeds.float()
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Token ids (n, context_length), padded with the end; what does not fit is cut, see `n_cut`."""
+        """Token ids (n, context_length), padded with the end; what does not fit is cut, see `check_length`."""
         length = self.context_length
         encoded = self.tokenizer(
             list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
@@ -72,9 +76,11 @@ class Clip(nn.Module):
         token_ids: Tensor = encoded.input_ids
         return token_ids
 
-    def n_cut(self, text: str) -> int:
-        """How many tokens at the end of a text are not read."""
-        return max(0, len(self.tokenizer(text, verbose=False).input_ids) - self.context_length)
+    def check_length(self, texts: Sequence[str]) -> None:
+        """Raises TextTooLongError for a text whose end would be cut."""
+        n_tokens = max(len(each) for each in self.tokenizer(list(texts), verbose=False).input_ids)
+        if n_tokens > self.context_length:
+            raise TextTooLongError(f"the text has {n_tokens} tokens and the model reads {self.context_length}")
 
 
 def clip(

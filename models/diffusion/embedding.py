@@ -56,7 +56,8 @@ class Kandinsky(nn.Module):
         return self.clip.encode_images(images)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """The image_embeds (n, dim) that pictures of these texts have on the average."""
+        """The image_embeds (n, dim) that pictures of these texts have on the average; raises TextTooLongError."""
+        self.clip.check_length(texts)
         token_ids = self.clip.tokenize(texts).to(self.prior.weight.device)
         embeds: Tensor = self.prior(F.normalize(self.clip.encode_texts(token_ids)))
         return embeds.float()

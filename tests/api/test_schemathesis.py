@@ -83,7 +83,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
 
     # What was accepted is also run: nothing valid fails in the worker, but for what only its pictures can tell:
     # attributes that none has together, pictures that a collection has already, and fewer of them than it seemed.
-    told_by_pictures = {"attributes_not_found", "bad_data", "cannot_be_fitted", "too_few_members"}
+    told_by_pictures = {"attributes_not_found", "bad_data", "cannot_be_fitted", "too_few_members", "text_too_long"}
     wait_until(lambda: not any(stack.jobs.depths().values()), 180, "the queues to empty")
     failed = stack.client.get("/v1/jobs", params={"status": "failed", "limit": 100}).json()["jobs"]
     errors = [(job["params"], job["error"]) for job in failed if job["error"]["code"] not in told_by_pictures]

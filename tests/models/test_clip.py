@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.clip import ALPHABET, Clip, clip, learn_merges, make_tokenizer
+from models.clip import ALPHABET, Clip, TextTooLongError, clip, learn_merges, make_tokenizer
 from models.data.avatars import avatars
 from models.training.clip import alike_rows, contrastive_loss, most_alike, words_of
 
@@ -48,7 +48,9 @@ def test_a_text_is_padded_and_a_long_one_is_cut() -> None:
     short, long = model.tokenize(["red", "a man with a red hat"])
     assert short.tolist()[2:] == [end, end, end]
     assert long.tolist() == [*model.tokenizer("a man with").input_ids[:4], end]
-    assert [model.n_cut(text) for text in ("red", "a man with", "a man with a red hat")] == [0, 0, 3]
+    model.check_length(["red", "a man with"])
+    with pytest.raises(TextTooLongError, match=r"^the text has 8 tokens and the model reads 5$"):
+        model.check_length(["red", "a man with a red hat"])
 
 
 def test_the_padding_does_not_change_what_a_text_means() -> None:

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from jobs.errors import AtelierError
 from models.catalogue import WeightsError
+from models.clip import TextTooLongError
 from models.space.collection import Collection, load_collection
 from models.space.space import Pixels as PixelSpace
 from models.space.space import Space, space_of
@@ -69,10 +70,13 @@ class LoadedSpace:
         return np.concatenate(parts)
 
     def encode_text(self, text: str) -> Vectors:
-        """The vector (1, dim) of a text, in a space that reads them."""
+        """The vector (1, dim) of a text, in a space that reads them; raises AtelierError for one that is too long."""
         assert self.network
-        with self._inference():
-            found: Vectors = self.network.module.encode_texts([text]).cpu().numpy()  # type: ignore[operator]
+        try:
+            with self._inference():
+                found: Vectors = self.network.module.encode_texts([text]).float().cpu().numpy()  # type: ignore[operator]
+        except TextTooLongError as error:
+            raise AtelierError("text_too_long", f"start.text: {error}: shorten it.", field="start.text") from error
         return found
 
     @property
