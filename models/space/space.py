@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from models.diffusion.embedding import Kandinsky
+from models.diffusion.pretrained import Pretrained
 from models.generative.dcgan import Dcgan
 from models.generative.vae import Vae
 
@@ -143,5 +144,5 @@ def space_of(model: nn.Module, architecture: Mapping[str, Any]) -> Space:
     """The space of a model that has an encoder and a decoder."""
     if isinstance(model, Vae | Dcgan):
         return Latents(model, architecture["image_size"], architecture["channels"])
-    assert isinstance(model, Kandinsky)
+    assert isinstance(model, Kandinsky | Pretrained)
     return Embeddings(model)

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from models.catalogue import RECORD, Card, WeightsError, card, cards, checked_file, installed
+from models.catalogue import RECORD, Card, WeightsError, card, cards, checked_file, installed, revision
+
+PRETRAINED = ("ip-adapter", "kandinsky-2.2", "stable-unclip")
 
 
 def small_card(data: bytes, **changes: object) -> Card:
@@ -37,11 +40,23 @@ def test_the_catalogue_loads_neither_torch_nor_onnxruntime() -> None:
 
 def test_every_card_is_complete() -> None:
     fetched = {name for name, found in cards().items() if found.source["kind"] != "trained"}
-    assert fetched == {"fast-arbitrary", "fast-multistyle", "vgg16", "vgg19"}
+    assert fetched == {"fast-arbitrary", "fast-multistyle", "vgg16", "vgg19", *PRETRAINED}
     for model_id, each in cards().items():
         assert each.id == model_id
         assert each.title and each.description and each.licence and each.files
-        assert each.source["kind"] == "url" or all(len(sha256 or "") == 64 for sha256 in each.files.values())
+        assert each.source["kind"] in ("url", "hub") or all(len(sha256 or "") == 64 for sha256 in each.files.values())
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_card_of_the_hub_says_where_each_file_comes_from_and_only_json_and_safetensors_do(name: str) -> None:
+    found = card(name)
+    parts = found.source["repositories"].values()
+    assert sorted(file for part in parts for file in part["files"]) == sorted(found.files)
+    assert all(re.fullmatch("[0-9a-f]{40}", part["revision"] or "0" * 40) for part in parts)
+    assert all(file.endswith((".json", ".safetensors", "merges.txt")) for file in found.files)
+    assert found.task == "embedding-to-image" and found.architecture["name"] == name
+    assert found.architecture.keys() == {"name", "image_size", "channels", "reads_text"}
+    assert found.fetch_command == f"python -m models.fetch {name}"
 
 
 def test_an_unknown_model_is_named_with_the_known_ones() -> None:
@@ -84,7 +99,7 @@ def test_a_card_without_hash_is_refused(tmp_path: Path) -> None:
         checked_file(without, "a.bin", tmp_path)
 
 
-@pytest.mark.parametrize("kind, accepted", [("url", True), ("wheel", False)])
+@pytest.mark.parametrize("kind, accepted", [("url", True), ("hub", True), ("wheel", False)])
 def test_a_recorded_hash_counts_for_downloads_only(tmp_path: Path, kind: str, accepted: bool) -> None:
     path = put(tmp_path, b"whole")
     made = small_card(b"", source={"kind": kind}, files={"a.bin": None})
@@ -104,3 +119,22 @@ def test_a_hash_recorded_for_another_source_is_refused(tmp_path: Path) -> None:
     (path.parent / RECORD).write_text(json.dumps(record))
     with pytest.raises(WeightsError):
         checked_file(made, "a.bin", tmp_path)
+
+
+def test_a_file_in_a_folder_is_checked_like_any(tmp_path: Path) -> None:
+    path = tmp_path / "small" / "unet" / "a.bin"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"whole")
+    made = small_card(b"", files={"unet/a.bin": hashlib.sha256(b"whole").hexdigest()})
+    assert installed(made, tmp_path) and checked_file(made, "unet/a.bin", tmp_path) == path
+    path.write_bytes(b"whale")
+    with pytest.raises(WeightsError, match="sha256 differs"):
+        checked_file(made, "unet/a.bin", tmp_path)
+
+
+def test_a_revision_is_the_hash_of_one_file_or_of_all_their_hashes(tmp_path: Path) -> None:
+    one = small_card(b"whole")
+    assert revision(one, tmp_path) == str(one.files["a.bin"])[:16]
+    two, other = ({"a.bin": "00", "b.bin": last} for last in ("11", "12"))
+    found = [revision(small_card(b"", files=files), tmp_path) for files in (two, dict(reversed(two.items())), other)]
+    assert found[0] == found[1] != found[2] and len(found[2]) == 16

@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from jobs.settings import get_settings
-from models.build import WEIGHTS, load_model
-from models.catalogue import Card
+from models.build import load_model
+from models.catalogue import Card, revision
 from models.diffusion.unconditional import Ddpm, SchedulerName, Step, sample
 from models.generative.classifier import Classifier
 from models.generative.dcgan import Dcgan
@@ -24,7 +24,7 @@ from models.tensors import autocast, best_device, to_pixels, to_tensor
 from worker.run import Pixels, Task
 
 BATCH = 64
-KEPT = 8  # loaded models of a process; the largest takes some ten megabytes
+KEPT = 8  # loaded models of a process
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Network:
 
     @property
     def revision(self) -> str:
-        """What exactly was run: the first digits of its file's sha256."""
-        return str(self.card.files[WEIGHTS])[:16]
+        """What exactly was run: the first digits of the sha256 of its file, or of its files."""
+        return revision(self.card, get_settings().weights_dir)
 
     @property
     def latent_dim(self) -> int:
@@ -142,15 +142,15 @@ def load_network(task: Task, model_id: str) -> Network:
     """A model by its id, loaded by the first job that asks for it; raises WeightsError."""
     card = task.find_model(model_id)
     with task.loading():
-        return _loaded(_Wanted(card.id, card.files[WEIGHTS], card))
+        return _loaded(_Wanted(card.id, revision(card, get_settings().weights_dir), card))
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A card as a key: told apart by its id and its file."""
+    """A card as a key: told apart by its id and its files."""
 
     model_id: str
-    sha256: str | None
+    revision: str
     card: Card = field(compare=False)
 
 
