@@ -37,6 +37,10 @@ class Settings(BaseSettings):
     host: Annotated[str, Field(description="Address the API binds")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="Port the API binds")] = 8000
 
+    model_memory_bytes: Annotated[
+        int, Field(ge=1, description="Loaded models a worker process keeps, in bytes; the largest is kept alone")
+    ] = 8 << 30
+
     max_queue: Annotated[int, Field(ge=1, description="Queued jobs per queue before the API answers 429")] = 1000
     max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest request body and fetched image, in bytes")] = (
         25_000_000

@@ -16,8 +16,11 @@ from models.clip import Clip
 from models.clip import clip as small_clip
 
 HEAD_DIM = 32
-# Kandinsky 2.2's own, but for the spacing: few steps that start at the last one, where there is next to no picture.
+# Kandinsky 2.2's own, but for the spacing, few steps that start at the last one, where there is next to no picture; and
+# for what is predicted: from pure noise an error of the noise is fourteen times as large in the picture, whose colours
+# then take a training of days to come right (Salimans and Ho 2022, section 4).
 NOISE = {
+    "prediction_type": "v_prediction",
     "num_train_timesteps": 1000,
     "beta_schedule": "linear",
     "beta_start": 0.00085,
@@ -109,7 +112,7 @@ def kandinsky(
     unet: Any = UNet2DConditionModel(
         sample_size=embedder.image_size // 2 ** (len(autoencoder["block_out_channels"]) - 1),
         in_channels=latent_channels,
-        # Half of them say the noise. The pipeline splits the others off, a variance its scheduler here does not use.
+        # Half are what is predicted. The pipeline splits the others off, a variance that its scheduler does not use.
         out_channels=2 * latent_channels,
         block_out_channels=tuple(block_out_channels),
         layers_per_block=layers_per_block,

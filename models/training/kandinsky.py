@@ -80,7 +80,7 @@ def linear_prior(text_embeds: Tensor, image_embeds: Tensor, ridge: float) -> nn.
 
 
 def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> Trained:
-    """Predict the noise in latents at a drawn time (Ho et al. 2020, algorithm 1), given the picture's embedding.
+    """Predict v of noisy latents at a drawn time (Salimans and Ho 2022, section 4), given the picture's embedding.
 
     Some embeddings are left out (Ho and Salimans 2022, "Classifier-free diffusion guidance", algorithm 1).
     """
@@ -126,13 +126,14 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
         condition = {"image_embeds": embeds * left_in}
         with autocast(run.device):
             predicted = model.unet(noisy, timesteps, None, added_cond_kwargs=condition).sample
-        loss = F.mse_loss(predicted[:, : clean.shape[1]].float(), noise)
+        velocity = scheduler.get_velocity(clean, noise, timesteps)
+        loss = F.mse_loss(predicted[:, : clean.shape[1]].float(), velocity)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.unet.parameters(), 1.0)
         optimizer.step()
         average.update_parameters(model.unet)
-        run.log(noise_loss=loss)
+        run.log(v_loss=loss)
     parts = {"clip": clip_card.training, "autoencoder": movq_card.training}
     return Trained(architecture, trained.state_dict(), parts)
 
@@ -146,7 +147,7 @@ RECIPE = Recipe(
     task="embedding-to-image",
     title="CLIP space in the shape of Kandinsky 2.2",
     settings=KandinskySettings,
-    schedule=Schedule(num_steps=12_000, batch_size=32),
+    schedule=Schedule(num_steps=8000, batch_size=32),
     train=train_kandinsky,
 )
 

@@ -134,7 +134,7 @@ def teach_brightness(classifier: Classifier) -> None:
 
 def forget() -> None:
     get_settings.cache_clear()
-    network._loaded.cache_clear()
+    network._kept.clear()
 
 
 def run(known: dict[str, Card], model: str, **params: Any) -> tuple[Made, list[tuple[int, int, str]]]:
@@ -343,20 +343,42 @@ def test_a_cancelled_job_stops_at_its_next_step(known: dict[str, Card]) -> None:
 
 
 def test_a_model_is_loaded_once_and_again_when_its_file_is_another(known: dict[str, Card]) -> None:
-    network._loaded.cache_clear()
+    network._kept.clear()
     run(known, "gan", n=1)
+    [first] = network._kept.values()
     run(known, "gan", n=1)
-    assert (network._loaded.cache_info().misses, network._loaded.cache_info().hits) == (1, 1)
+    assert [*network._kept.values()] == [first] and next(iter(network._kept.values())) is first
     other = {**known, "gan": saved("gan2", TINY["gan"], build(TINY["gan"]), get_settings().weights_dir)}
     made, _ = run(other, "gan", n=1)
-    assert network._loaded.cache_info().misses == 2
+    assert len(network._kept) == 2
     assert made.models != run(known, "gan", n=1)[0].models
+
+
+def test_models_not_used_for_longest_make_room(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
+    def kept() -> list[str]:
+        return [model_id for model_id, _ in network._kept]
+
+    network._kept.clear()
+    for model in ("gan", "vae", "gan"):
+        run(known, model, n=1)
+    assert kept() == ["vae", "gan"], "the one used last at the end"
+    both = sum(each.n_bytes for each in network._kept.values())
+    monkeypatch.setenv("ATELIER_MODEL_MEMORY_BYTES", str(both + 1))
+    get_settings.cache_clear()
+    run(known, "ddpm", n=1, num_inference_steps=1)
+    assert kept()[-1] == "ddpm" and "vae" not in kept()
+    monkeypatch.setenv("ATELIER_MODEL_MEMORY_BYTES", "1")
+    get_settings.cache_clear()
+    run(known, "vae", n=1)
+    assert kept() == ["vae"], "too large, and kept alone"
+    monkeypatch.undo()
+    get_settings.cache_clear()
 
 
 def test_a_damaged_file_is_named(known: dict[str, Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(tmp_path))
     get_settings.cache_clear()
-    network._loaded.cache_clear()
+    network._kept.clear()
     with pytest.raises(AtelierError, match="vae is not on this machine") as error:
         run(known, "vae", n=1)
     monkeypatch.undo()

@@ -1,9 +1,10 @@
 """A model of `models.build` in the hands of a runner: pictures in, pictures out, in batches and with progress."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from jobs.settings import get_settings
 from models.build import load_model
-from models.catalogue import Card, revision
+from models.catalogue import Card, folder_of, revision
 from models.diffusion.unconditional import Ddpm, SchedulerName, Step, sample
 from models.generative.classifier import Classifier
 from models.generative.dcgan import Dcgan
@@ -24,7 +25,6 @@ from models.tensors import autocast, best_device, to_pixels, to_tensor
 from worker.run import Pixels, Task
 
 BATCH = 64
-KEPT = 8  # loaded models of a process
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Network:
     def revision(self) -> str:
         """What exactly was run: the first digits of the sha256 of its file, or of its files."""
         return revision(self.card, get_settings().weights_dir)
+
+    @property
+    def n_bytes(self) -> int:
+        """What its weights take in memory."""
+        return sum(each.numel() * each.element_size() for each in self.module.state_dict().values())
 
     @property
     def latent_dim(self) -> int:
@@ -140,20 +145,26 @@ def pixels(images: Tensor) -> Pixels:
 
 def load_network(task: Task, model_id: str) -> Network:
     """A model by its id, loaded by the first job that asks for it; raises WeightsError."""
-    card = task.find_model(model_id)
+    card, settings = task.find_model(model_id), get_settings()
+    key = card.id, revision(card, settings.weights_dir)
     with task.loading():
-        return _loaded(_Wanted(card.id, revision(card, get_settings().weights_dir), card))
+        if key not in _kept:
+            _make_room(settings.model_memory_bytes - _bytes_on_disk(card, settings.weights_dir))
+            _kept[key] = Network(card, load_model(card, settings.weights_dir, best_device()))
+    _kept.move_to_end(key)
+    return _kept[key]
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """A card as a key: told apart by its id and its files."""
-
-    model_id: str
-    revision: str
-    card: Card = field(compare=False)
+# The loaded models of this process, the one used last at the end, by id and files.
+_kept: OrderedDict[tuple[str, str], Network] = OrderedDict()
 
 
-@lru_cache(maxsize=KEPT)
-def _loaded(wanted: _Wanted) -> Network:
-    return Network(wanted.card, load_model(wanted.card, get_settings().weights_dir, best_device()))
+def _make_room(free: int) -> None:
+    """Forget models, those not used for longest first, until what is kept has `free` bytes at most."""
+    while _kept and sum(network.n_bytes for network in _kept.values()) > free:
+        _kept.popitem(last=False)
+
+
+def _bytes_on_disk(card: Card, weights_dir: Path) -> int:
+    paths = (folder_of(card, weights_dir) / name for name in card.files)
+    return sum(path.stat().st_size for path in paths if path.is_file())
