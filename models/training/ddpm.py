@@ -11,6 +11,7 @@ from models.data.dataset import Dataset
 from models.diffusion.unconditional import Ddpm, make_scheduler
 from models.diffusion.unconditional import sample as denoise
 from models.tensors import autocast, on_device
+from models.training.denoising import noised
 from models.training.recipe import Recipe, Trained, command
 from models.training.run import Run, Schedule, averaged
 
@@ -52,15 +53,10 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     for _ in run.steps(sample, model=model, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
         (real,) = run.batch(images)
-        real = real.float() / 127.5 - 1
-        noise = torch.randn_like(real)
-        # Spread evenly over the batch, which makes the loss less noisy than independent draws.
-        places = (torch.arange(len(real)) + torch.rand(len(real))) / len(real)
-        timesteps = (places * scheduler.config.num_train_timesteps).long().to(run.device)
-        noisy = scheduler.add_noise(real, noise, timesteps)
+        noisy, timesteps, velocity = noised(real.float() / 127.5 - 1, scheduler)
         with autocast(run.device):
             predicted = model(noisy, timesteps)
-        loss = F.mse_loss(predicted, scheduler.get_velocity(real, noise, timesteps))
+        loss = F.mse_loss(predicted, velocity)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

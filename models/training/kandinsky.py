@@ -21,6 +21,7 @@ from models.data.dataset import DataError, Dataset
 from models.diffusion.embedding import NOISE, Kandinsky
 from models.tensors import autocast, load_weights, on_device
 from models.training.autoencoder import BATCH, encoded
+from models.training.denoising import noised
 from models.training.recipe import CARD, Recipe, Trained, command
 from models.training.run import Run, Schedule, averaged
 
@@ -116,17 +117,11 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
     for _ in run.steps(sample, model=model.unet, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
         clean, embeds = run.batch(latents, image_embeds)
-        clean = clean.float()
-        noise = torch.randn_like(clean)
-        # Spread evenly over the batch, which makes the loss less noisy than independent draws.
-        places = (torch.arange(len(clean)) + torch.rand(len(clean))) / len(clean)
-        timesteps = (places * scheduler.config.num_train_timesteps).long().to(run.device)
-        noisy = scheduler.add_noise(clean, noise, timesteps)
+        noisy, timesteps, velocity = noised(clean.float(), scheduler)
         left_in = torch.rand(len(embeds), 1, device=run.device) >= settings.dropped
         condition = {"image_embeds": embeds * left_in}
         with autocast(run.device):
             predicted = model.unet(noisy, timesteps, None, added_cond_kwargs=condition).sample
-        velocity = scheduler.get_velocity(clean, noise, timesteps)
         loss = F.mse_loss(predicted[:, : clean.shape[1]].float(), velocity)
         optimizer.zero_grad()
         loss.backward()

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from models.generative.cyclegan import CycleGan, Translator, patch_discriminator, pooled
+from models.training.cyclegan import tone
 
 
 def test_shapes_and_range() -> None:
@@ -51,3 +52,13 @@ def test_the_pool_first_fills_then_shows_older_fakes() -> None:
     shown = torch.cat([pooled(pool, "a", torch.full((2, 1, 1, 1), 9.0), 5) for _ in range(40)]).flatten()
     assert (shown < 9).float().mean() > 0.2 or 9.0 in pool["a"]  # half are older ones until all of those are gone
     assert len(pool["a"]) == 5 and (pool["a"] == 9).any()
+
+
+def test_tone_keeps_black_and_white_and_widens_the_dark() -> None:
+    black, white = tone(torch.tensor([-1.0, 1.0])).tolist()
+    assert (black, white) == (-1.0, pytest.approx(1.0))
+    dark, bright = tone(torch.tensor([[-0.8, -0.6], [0.6, 0.8]])).diff(dim=1).flatten().tolist()
+    assert dark > 3 * bright > 0
+    below = torch.tensor([-1.2], requires_grad=True)
+    tone(below).sum().backward()
+    assert below.grad is not None and below.grad.item() > 1, "what is too dark is still told so"

@@ -1,0 +1,19 @@
+"""What a diffusion model is shown and asked for at each step of its training."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def noised(clean: Tensor, scheduler: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures or latents (n, c, h, w) with noise in them, the times (n,) they have then, and v, which is to be told.
+
+    v = alpha noise - sigma clean, Salimans and Ho 2022, "Progressive distillation for fast sampling of diffusion
+    models", section 4. The times are spread evenly over the batch, which makes the loss less noisy than independent
+    draws.
+    """
+    noise = torch.randn_like(clean)
+    places = (torch.arange(len(clean)) + torch.rand(len(clean))) / len(clean)
+    timesteps = (places * scheduler.config.num_train_timesteps).long().to(clean.device)
+    return scheduler.add_noise(clean, noise, timesteps), timesteps, scheduler.get_velocity(clean, noise, timesteps)

@@ -1,0 +1,25 @@
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler
+
+from models.training.denoising import noised
+
+
+def test_v_and_what_is_seen_give_the_picture_and_the_noise_back() -> None:
+    scheduler: Any = DDPMScheduler(num_train_timesteps=100)
+    torch.manual_seed(0)
+    clean = torch.rand(20, 1, 3, 3)
+    noisy, timesteps, velocity = noised(clean, scheduler)
+    alpha = scheduler.alphas_cumprod[timesteps].sqrt()[:, None, None, None]
+    sigma = (1 - alpha**2).sqrt()
+    assert torch.allclose(alpha * noisy - sigma * velocity, clean, atol=1e-5)
+    noise = sigma * noisy + alpha * velocity
+    assert torch.allclose(alpha * clean + sigma * noise, noisy, atol=1e-5)
+    assert 0.7 < noise.std() < 1.3
+
+
+def test_times_are_spread_evenly() -> None:
+    scheduler: Any = DDPMScheduler(num_train_timesteps=100)
+    _, timesteps, _ = noised(torch.zeros(20, 1, 2, 2), scheduler)
+    assert (timesteps // 5).tolist() == list(range(20)), "one in each twentieth"
