@@ -93,6 +93,13 @@ EXAMPLES: dict[str, Any] = {
             **{"n_components": 3, "clusterings": [{"method": "agglomerative", "n_clusters": 2}]},
         },
     },
+    "embeddings of a CLIP": {
+        "summary": "What a CLIP sees in drawn faces, which a diffusion model can draw again",
+        "value": {
+            **{"name": "Faces", "space": "kandinsky-avatars", "data": "avatars", "limit": 40, "n_components": 3},
+            "clusterings": [{"method": "kmeans", "n_clusters": 3}],
+        },
+    },
     "codes of a model": {
         "summary": "What a VAE makes of drawn faces, as a mixture of Gaussians",
         "value": {

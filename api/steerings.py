@@ -39,6 +39,13 @@ STEERINGS: dict[str, Any] = {
             "components": [{"attribute": "winking", "fitting": "linear", "strengths": [-2, -1, 0, 1, 2]}],
         },
     },
+    "text": {
+        "summary": "A text along two directions at once, in a space that reads texts",
+        "value": {
+            **{"collection": COLLECTION, "start": {"text": "a smiling woman with glasses"}, "combine": True},
+            "components": [{"component": 0, "strengths": [-1, 0, 1]}, {"component": 1, "strengths": [-1, 0, 1]}],
+        },
+    },
     "style": {
         "summary": "The centre of a cluster towards the style of a picture",
         "value": {"collection": COLLECTION, "start": {"cluster": 0}, "style_from": SMILEY, "style_components": 5},

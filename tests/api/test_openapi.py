@@ -93,13 +93,22 @@ def collection_id(stack: Stack) -> str:
     return str(job["metrics"]["collection"])
 
 
+@pytest.fixture(scope="module")
+def faces_id(stack: Stack) -> str:
+    """A collection whose space reads texts."""
+    _, body = EXAMPLES["/v1/collections embeddings of a CLIP"]
+    job = stack.finished(stack.client.post("/v1/collections", json=body).json()["id"])
+    return str(job["metrics"]["collection"])
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(stack: Stack, name: str, request: pytest.FixtureRequest) -> None:
     path, body = EXAMPLES[name]
     if "{collection_id}" in path:
         path = path.format(collection_id=request.getfixturevalue("collection_id"))
     if "collection" in body:
-        body = body | {"collection": request.getfixturevalue("collection_id")}
+        reads_text = isinstance(body.get("start"), dict) and "text" in body["start"]
+        body = body | {"collection": request.getfixturevalue("faces_id" if reads_text else "collection_id")}
     answer = stack.client.post(path, json=body, headers={"Prefer": "wait=25"})
     assert answer.status_code == 200, answer.text
     job = answer.json()

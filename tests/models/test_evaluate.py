@@ -1,9 +1,12 @@
 """The shipped models do what their cards say, on pictures neither they nor their judge were trained on."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from models.catalogue import Card, cards
-from models.evaluate import Judge, evaluate, judge_of
+from models.evaluate import Judge, evaluate, judge_of, told
 
 SHIPPED = {card.id: card for card in cards().values() if card.source["kind"] == "trained"}
 
@@ -41,3 +44,20 @@ def test_more_latent_values_rebuild_more(judges: dict[str, Judge]) -> None:
     errors, bounds = ([quality[name] for quality in found] for name in ("reconstruction_mse", "elbo"))
     print(errors, bounds)
     assert errors == sorted(errors, reverse=True) and bounds == sorted(bounds)
+
+
+def test_what_a_caption_names() -> None:
+    caption = "a smiling woman with dark skin, long red hair and a blue hat on a white background"
+    named = {"smiling", "woman", "dark_skin", "long_hair", "red_hair", "hat", "blue_hat", "white_background"}
+    wrong = {"frowning", "glasses", "red_hat", "blue_background", "white_hat", "man"}
+    assert {name for name in named | wrong if told(name, caption)} == named
+
+
+def test_the_clip_space_keeps_finds_and_follows(judges: dict[str, Judge]) -> None:
+    judge = judges["avatars"]
+    few = replace(judge, held_out=judge.held_out.where(np.arange(48)))
+    quality = evaluate(SHIPPED["kandinsky-avatars"], few)
+    print(quality)
+    assert quality["retrieval"]["text_to_image_1"] > 0.75 and quality["attributes_kept"] > 0.93
+    assert quality["attributes_told_and_shown"] > 0.85
+    assert quality["samples_in_their_cluster"] > 0.8 and quality["steering"]["right_direction"] > 0.9

@@ -1,6 +1,6 @@
 """Collections, pc-steerings and cluster-samplings by the real runners, on a real Valkey, with shipped weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from jobs.collection import AdditionParams, CollectionParams, fitted, next_version
 from jobs.images import read_recipe
@@ -15,12 +16,21 @@ from jobs.objects import Objects
 from jobs.registry import NEW, Collection
 from jobs.steering import ClusterSampling, Steering, fitted_sampling, fitted_steering
 from jobs.store import JobStore, Record
+from models.build import load_model
+from models.catalogue import cards
+from models.data.avatars import ATTRIBUTES
 from models.data.smileys import smiley
+from models.generative.classifier import Classifier
+from models.metrics import answers
 from models.space.collection import Collection as Fit
 from models.space.collection import load_collection
-from worker.lease import Lease
+from models.space.space import OnStep
+from models.space.space import Pixels as PixelSpace
+from worker.lease import CanceledError, Lease
 from worker.run import run_job
 from worker.runners import RUNNERS
+from worker.runners.network import BATCH
+from worker.runners.space import LoadedSpace
 
 SMILEYS: dict[str, Any] = {
     **{"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 80, "n_components": 8, "seed": 3},
@@ -283,3 +293,60 @@ def test_a_cluster_of_one_picture_is_not_sampled_from(installation: Installation
 def test_at_temperature_0_there_is_only_the_centre(installation: Installation, smileys: Record) -> None:
     pictures = shown(installation, sample(installation, smileys, cluster=0, n=3, temperature=0))
     assert all((picture == pictures[0]).all() for picture in pictures)
+
+
+# --- a space of CLIP embeddings --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def faces(installation: Installation) -> Record:
+    return found(
+        installation,
+        {"name": "Faces", "space": "kandinsky-avatars", "data": "avatars", "limit": 60, "n_components": 4, "seed": 3}
+        | {"clusterings": [{"method": "kmeans", "n_clusters": 2}]},
+    )
+
+
+def test_a_text_is_a_start_and_its_picture_shows_what_it_says(installation: Installation, faces: Record) -> None:
+    components = [{"component": 0, "strengths": [0]}, {"component": 1, "strengths": [0.5]}]
+    steered = steer(installation, faces, start={"text": "a woman with a blue hat"}, components=components)
+    made = np.stack(shown(installation, steered))
+    judge = load_model(cards()["classifier-avatars"])
+    assert isinstance(judge, Classifier)
+    says = dict(zip(ATTRIBUTES, answers(judge, made).T.tolist(), strict=True))
+    assert made.shape == (2, 64, 64, 3)
+    assert says["woman"] == says["hat"] == says["blue_hat"] == [1, 1] and says["red_hat"] == [0, 0]
+
+
+def test_a_text_that_would_be_cut_is_refused(installation: Installation, faces: Record) -> None:
+    job = steer(installation, faces, start={"text": "a hat and " * 20}, components=[{"component": 0}])
+    assert job.error is not None
+    assert job.error["code"] == "text_too_long" and "the model reads 32" in job.error["message"]
+
+
+def test_new_faces_of_a_cluster_fall_into_it(installation: Installation, faces: Record) -> None:
+    sampled = sample(installation, faces, n=4)
+    rows = sampled.metrics["pictures"]
+    assert len(shown(installation, sampled)) == 8
+    assert sum(row["cluster"] == row["from_cluster"] for row in rows) >= 7
+    assert all(row["distance"] < 0.7 for row in rows), "what is seen is near what was aimed at"
+
+
+class InThreeSteps(PixelSpace):
+    def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: OnStep = lambda: None) -> Tensor:
+        for _ in range(3):
+            on_step()
+        return super().decode(vectors, seeds=seeds)
+
+
+def test_each_step_of_a_decoder_is_told_and_may_be_the_last() -> None:
+    told: list[int] = []
+    vectors = np.full((BATCH + 2, 16), 0.5, np.float32)
+    LoadedSpace(InThreeSteps(4, 1), None).decode(vectors, range(len(vectors)), told.append)
+    assert told == [0, 0, 0, BATCH, BATCH, BATCH, BATCH, BATCH + 2]
+
+    def cancel(done: int) -> None:
+        raise CanceledError
+
+    with pytest.raises(CanceledError):
+        LoadedSpace(InThreeSteps(4, 1), None).decode(vectors, range(len(vectors)), cancel)

@@ -25,11 +25,12 @@ from worker.runners.space import LoadedSpace, Vectors, open_collection
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of a grid: its title, the strength of each of its pictures, and the change of scores of each."""
+    """A row of a grid: its title, the strength of each of its pictures in a unit, and the change of scores of each."""
 
     title: str
     strengths: Sequence[float]
     changes: Vectors
+    unit: str = " sd"
 
 
 @contextmanager
@@ -100,7 +101,8 @@ def _rows(task: Task, params: Steering, collection: Collection, space: LoadedSpa
         style = pca.transform(space.encode(space.squares([task.read_image(params.style_from)])))[0]
         to = pca.transform(start)[0]
         changes = [towards_style(to, style, params.style_components, by) for by in params.style_strengths]
-        return [_Row(f"first {params.style_components}\ncomponents", params.style_strengths, np.stack(changes))]
+        title = f"first {params.style_components}\ncomponents"
+        return [_Row(title, params.style_strengths, np.stack(changes), unit="")]
     rows = [_row(collection, direction) for direction in params.components or ()]
     if params.combine:
         titles = "\n".join(row.title for row in rows)
@@ -159,7 +161,7 @@ def _grids(rows: Sequence[_Row], made: Pixels) -> list[Picture]:
     starts = np.cumsum([0, *(len(row.strengths) for row in rows)])
     parts = [made[a:b] for a, b in pairwise(starts)]
     if all(list(row.strengths) == list(rows[0].strengths) for row in rows):
-        columns = [f"{strength:+g} sd" for strength in rows[0].strengths]
+        columns = [f"{strength:+g}{rows[0].unit}" for strength in rows[0].strengths]
         return [Picture(labelled_grid(np.stack(parts), [row.title for row in rows], columns), "grid")]
     return [grid for row, part in zip(rows, parts, strict=True) for grid in _grids([row], part)]
 
