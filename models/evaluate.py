@@ -207,8 +207,8 @@ def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
             members, pca={"explained_variance": 0.99, "standardise": True}, clusterings=wishes, seed=0
         )
         space, n_clusters = space_of(model, card.architecture), collection.clusterings["kmeans"].n_clusters
-        sampled = sampling_precision(space, collection, n=max(20, 200 // n_clusters))
-        steered = steering_precision(space, collection, vectors[:20])
+        sampled = sampling_precision(space, collection, n=2 * len(vectors) // (3 * n_clusters))
+        steered = steering_precision(space, collection, vectors[: len(vectors) // 15])
     return {
         "pictures": len(held_out),
         "retrieval": _retrieval(model, embeds, held_out.captions),
