@@ -84,11 +84,6 @@ class Kandinsky(nn.Module):
 
         `on_step` is called after each step and may raise to stop.
         """
-
-        def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            on_step()
-            return tensors
-
         images: Tensor = self.pipeline()(
             image_embeds,
             torch.zeros_like(image_embeds),  # what the UNet was trained on where an embedding was left out
@@ -98,9 +93,19 @@ class Kandinsky(nn.Module):
             guidance_scale=guidance_scale,
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="pt",
-            callback_on_step_end=on_step_end,
+            callback_on_step_end=telling(on_step),
         ).images
         return ((images.float() + 1) / 2).clamp(0, 1)  # the pipeline leaves tensors in [-1, 1]
+
+
+def telling(on_step: Callable[[], None]) -> Callable[..., dict[str, Tensor]]:
+    """`on_step` in the form in which pipelines of diffusers call back after each step."""
+
+    def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        on_step()
+        return tensors
+
+    return on_step_end
 
 
 def kandinsky(

@@ -30,6 +30,8 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
+from models.diffusion.embedding import telling
+
 AT_ONCE = 4  # pictures of 512 or 768 px: a caller's batches are made for small models
 TEXT_SEED = 0  # a prior draws noise, and a text is to be one vector
 ADAPTER = "ip-adapter_sd15.safetensors"
@@ -145,7 +147,7 @@ def _kandinsky(folder: Path, image_size: int, dtype: torch.dtype) -> Pretrained:
             num_inference_steps=steps,
             generator=generators,
             output_type="pt",
-            callback_on_step_end=_telling(on_step),
+            callback_on_step_end=telling(on_step),
         ).images
         return (images.float() + 1) / 2  # this pipeline leaves tensors in [-1, 1]
 
@@ -229,7 +231,7 @@ def _ip_adapter(folder: Path, image_size: int, dtype: torch.dtype) -> Pretrained
             num_inference_steps=steps,
             generator=generator,
             output_type="pt",
-            callback_on_step_end=_telling(on_step),
+            callback_on_step_end=telling(on_step),
         ).images[0]
         return image
 
@@ -267,14 +269,6 @@ def _config(kind: Any, folder: Path) -> Any:
 def _json(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
-
-
-def _telling(on_step: OnStep) -> Callable[..., dict[str, Any]]:
-    def on_step_end(pipeline: Any, step: int, timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        on_step()
-        return kwargs
-
-    return on_step_end
 
 
 def _quiet(model: Pretrained, *pipelines: Any) -> Pretrained:

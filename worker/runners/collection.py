@@ -67,8 +67,8 @@ def _built(task: Task, files: Files) -> Made:
         on_step=on_step,
     )
     on_step("plots")
-    pictures = _plots(task, space, collection)
     found = figures(collection)
+    pictures = _plots(task, space, collection, found)
     with TemporaryDirectory(prefix="atelier-collection-") as folder:
         path = Path(folder) / "collection.npz"
         save_collection(collection, path)
@@ -173,7 +173,7 @@ def _thumbnails(pictures: Pixels) -> Pixels:
     return np.stack([np.asarray(Image.fromarray(each).resize(size, Image.Resampling.LANCZOS)) for each in pictures])
 
 
-def _plots(task: Task, space: LoadedSpace, collection: Collection) -> list[Picture]:
+def _plots(task: Task, space: LoadedSpace, collection: Collection, found: dict[str, Any]) -> list[Picture]:
     scores, seed = collection.scores, task.params["seed"]
     first, clustering = next(iter(collection.clusterings.items()))
     points = tsne_map(scores, seed=seed, on_step=lambda: task.step(MAPPING, 100, "two-dimensional map"))
@@ -191,8 +191,7 @@ def _plots(task: Task, space: LoadedSpace, collection: Collection) -> list[Pictu
     if collection.mixture:
         criterion = next(each["criterion"] for each in task.params["clusterings"] if each["method"] == "mixture")
         plots.append(plot_information_criteria(collection.mixture.sweep, len(collection.mixture.weights_), criterion))
-    compared = figures(collection)["clusterings"]
-    plots.append(plot_methods([{"method": method, **row} for method, row in compared.items()]))
+    plots.append(plot_methods([{"method": method, **row} for method, row in found["clusterings"].items()]))
     grids = [_mosaic(task, space, collection), _medoids(collection)]
     return [*(Picture(plot, "plot") for plot in plots), *(Picture(grid, "grid") for grid in grids)]
 
