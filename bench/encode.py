@@ -23,10 +23,10 @@ def main() -> None:
     args = parser.parse_args()
     device = best_device()
     print(f"pictures a second on {device}, median of {args.rounds}; {torch.get_num_threads()} threads")
-    print(f"{'space':20}" + "".join(f"{batch:>9}" for batch in BATCHES) + "    best")
+    print(f"{'space':20}" + "".join(f"{batch:>12}" for batch in BATCHES) + "    best")
     for name, space in spaces(device):
         rates = [rate(space, batch, device, args.rounds) for batch in BATCHES]
-        print(f"{name:20}" + "".join(f"{each:9,.0f}" for each in rates) + f"{max(rates) / rates[0]:7.1f}x", flush=True)
+        print(f"{name:20}" + "".join(f"{each:12,.0f}" for each in rates) + f"{max(rates) / rates[0]:7.1f}x", flush=True)
 
 
 def spaces(device: torch.device) -> Iterator[tuple[str, Space]]:

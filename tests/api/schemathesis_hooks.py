@@ -87,6 +87,9 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     schemas = raw_schema["components"]["schemas"]
     for name, properties in fitting.items():
         schemas[name]["properties"] |= properties
+    # The space of the collection there reads no texts.
+    start = schemas["Steering"]["properties"]["start"]
+    start["oneOf"] = [kind for kind in start["oneOf"] if kind.get("$ref") != "#/components/schemas/TextStart"]
     dimensions = ARCHITECTURES["vae-fashion-mnist-2"]["latent_dim"]
     schemas["Traversal"]["properties"]["dimensions"]["anyOf"][0]["items"]["maximum"] = dimensions - 1
     length = ARCHITECTURES["dcgan-avatars"]["latent_dim"]
