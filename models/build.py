@@ -10,8 +10,10 @@ from torch import nn
 
 from models.catalogue import WEIGHTS_DIR, Card, WeightsError, checked_file, folder_of
 from models.clip import clip
-from models.diffusion.embedding import kandinsky, movq
+from models.diffusion.autoencoders import autoencoder_kl, movq
+from models.diffusion.embedding import kandinsky
 from models.diffusion.pretrained import PRETRAINED, load_pretrained
+from models.diffusion.text_to_image import stable_diffusion
 from models.diffusion.unconditional import Ddpm
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
@@ -31,7 +33,9 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "classifier": Classifier,
     "clip": clip,
     "movq": movq,
+    "autoencoder-kl": autoencoder_kl,
     "kandinsky": kandinsky,
+    "stable-diffusion": stable_diffusion,
 }
 
 

@@ -97,6 +97,7 @@ def clip(
     base_channels: of the image tower, hidden_size: width of the text tower.
     """
     tokenizer = make_tokenizer(merges)
+    tokenizer.model_max_length = context_length
     text = {
         "hidden_size": hidden_size,
         "intermediate_size": 4 * hidden_size,

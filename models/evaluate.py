@@ -23,6 +23,7 @@ from models.catalogue import WEIGHTS_DIR, Card, cards, folder_of
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
+from models.diffusion.text_to_image import TextToImage, generate
 from models.diffusion.unconditional import Ddpm, SchedulerName, sample
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
@@ -71,6 +72,8 @@ def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quali
         return _translation(model, judge)
     if isinstance(model, Kandinsky):
         return _embedding(model, card, judge)
+    if isinstance(model, TextToImage):
+        return _prompting(model, judge)
     quality = _generation(model, judge)
     if isinstance(model, Vae):
         quality |= _reconstruction(model, judge)
@@ -219,6 +222,38 @@ def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
         "clusters": n_clusters,
         "samples_in_their_cluster": _short(sampled),
         "steering": {name: _short(figure) for name, figure in steered.items()},
+    }
+
+
+@torch.inference_mode()
+def _prompting(model: TextToImage, judge: Judge) -> Quality:
+    """How often pictures show what the captions of held-out ones name, and how near they come to these."""
+    held_out, names, size = judge.held_out, judge.held_out.attribute_names, judge.held_out.images.shape[1]
+    parts = []
+    started = time.perf_counter()
+    for start in range(0, len(held_out), 64):
+        captions = held_out.captions[start : start + 64]
+        with autocast(torch.device("cpu")):
+            made = generate(model, captions, seeds=range(start, start + len(captions)), width=size, height=size)
+        parts.append(to_pixels(made))
+    seconds, pictures = time.perf_counter() - started, np.concatenate(parts)
+    found = answers(judge.classifier, pictures) == 1
+    wanted = np.array([[told(name, caption) for name in names] for caption in held_out.captions])
+    # Each caption names one of the two, and "man" says that the attribute is absent.
+    woman = names.index("woman")
+    right = found | ~wanted
+    right[:, woman] = found[:, woman] == wanted[:, woman]
+    named = wanted | (np.arange(len(names)) == woman)
+    by_name = {name: right[named[:, i], i].mean() for i, name in enumerate(names)}
+    worst = min(by_name, key=lambda name: by_name[name])
+    return {
+        "pictures": len(held_out),
+        "attributes_told_and_shown": _short(right[named].mean()),
+        "worst_shown": {worst: _short(by_name[worst])},
+        "texts_shown_whole": _short(right.all(1).mean()),
+        **{f"{name}_real": figure for name, figure in _likeness(judge.real, judge.others).items()},
+        **_likeness(judge.real, features(judge.classifier, pictures)),
+        "pictures_per_second": _short(len(pictures) / seconds),
     }
 
 

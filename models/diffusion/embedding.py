@@ -5,15 +5,16 @@ al. 2022, "MoVQ: modulating quantized vectors for high-fidelity image generation
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDPMScheduler, KandinskyV22Pipeline, UNet2DConditionModel, VQModel
+from diffusers import DDPMScheduler, KandinskyV22Pipeline, UNet2DConditionModel
 from torch import Tensor, nn
 
 from models.clip import Clip
 from models.clip import clip as small_clip
+from models.diffusion.autoencoders import movq
 
 HEAD_DIM = 32
 # Kandinsky 2.2's own, but for the spacing, few steps that start at the last one, where there is next to no picture; and
@@ -133,42 +134,3 @@ def kandinsky(
     )
     prior = nn.Linear(embedder.dim, embedder.dim)
     return Kandinsky(embedder, prior, unet, movq(**autoencoder))
-
-
-def movq(
-    block_out_channels: Sequence[int], layers_per_block: int, latent_channels: int, num_vq_embeddings: int
-) -> nn.Module:
-    """An untrained autoencoder of RGB pictures that halves them between its levels; widths are multiples of 32.
-
-    `encode` gives latents (n, latent_channels, h, w), and a pipeline's `decode` takes them without quantising.
-    """
-    depth = len(block_out_channels)
-    autoencoder: Any = VQModel(
-        block_out_channels=tuple(block_out_channels),
-        down_block_types=("DownEncoderBlock2D",) * depth,
-        up_block_types=("UpDecoderBlock2D",) * depth,
-        layers_per_block=layers_per_block,
-        latent_channels=latent_channels,
-        vq_embed_dim=latent_channels,
-        num_vq_embeddings=num_vq_embeddings,
-        norm_type="spatial",
-        mid_block_add_attention=False,
-    )
-    return cast(nn.Module, autoencoder)
-
-
-@torch.no_grad()
-def standardise(autoencoder: nn.Module, mean: Tensor, std: Tensor) -> None:
-    """Change the weights so that latents z become (z - mean) / std, both (latent_channels,), and decode as before.
-
-    A diffusion model wants latents of mean 0 and variance 1, and the pipeline has no place for a scale.
-    """
-    parts: Any = autoencoder
-    parts.quant_conv.weight.div_(std[:, None, None, None])
-    parts.quant_conv.bias.sub_(mean).div_(std)
-    parts.quantize.embedding.weight.sub_(mean).div_(std)
-    for name, layer in parts.named_modules():
-        # What reads latents: the way into the decoder, and its norms.
-        if name == "post_quant_conv" or name.endswith(("conv_y", "conv_b")):
-            layer.bias.add_(layer.weight[:, :, 0, 0] @ mean)
-            layer.weight.mul_(std[None, :, None, None])

@@ -1,69 +1,92 @@
-"""Trains the MoVQ an embedding decoder works in: `python -m models.training.autoencoder --data avatars --id movq`."""
+"""Trains what a diffusion model works in: `python -m models.training.autoencoder --data avatars --id movq-avatars`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor
 
 from models.build import WEIGHTS, build
 from models.data.dataset import Dataset
-from models.diffusion.embedding import standardise
+from models.diffusion.autoencoders import standardise
+from models.perceptual.losses import content_loss
+from models.perceptual.vgg import VGG, load_vgg
 from models.tensors import autocast, load_weights, on_device
 from models.training.recipe import Recipe, Trained, command
 from models.training.run import Run, Schedule
 
 BATCH = 256  # pictures encoded at a time
+UNROUNDED = {"force_not_quantize": True}
+PERCEPTUAL = ("relu1_2", "relu2_2")
 
 
 @dataclass(frozen=True)
 class AutoencoderSettings:
     """What an autoencoder is trained with."""
 
+    architecture: str = field(default="movq", metadata={"help": "movq or autoencoder-kl"})
     block_out_channels: tuple[int, ...] = field(default=(32, 64, 64), metadata={"help": "widths, multiples of 32"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     latent_channels: int = field(default=4, metadata={"help": "values of each place of the latents"})
-    num_vq_embeddings: int = field(default=1024, metadata={"help": "vectors of the codebook"})
+    num_vq_embeddings: int = field(default=1024, metadata={"help": "vectors of a MoVQ's codebook"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of Adam, falling to 0 along a cosine"})
     start: str = field(default="", metadata={"help": "folder of an earlier training to start from"})
-    commitment_weight: float = field(default=0.25, metadata={"help": "of the distance from latents to their codes"})
+    commitment_weight: float = field(default=0.25, metadata={"help": "of the distance from latents to a MoVQ's codes"})
+    kl_weight: float = field(default=1e-4, metadata={"help": "of the KL divergence of an AutoencoderKL"})
+
+    perceptual_weight: float = field(default=0.0, metadata={"help": "of the distance between VGG-16's features"})
+    learned: str = field(default="all", metadata={"help": "all, or decoder: with a start whose latents are in use"})
+
+    def __post_init__(self) -> None:
+        if self.learned not in ("all", "decoder"):
+            raise ValueError(f"learned must be all or decoder, got {self.learned!r}")
+        if self.architecture not in ("movq", "autoencoder-kl"):
+            raise ValueError(f"architecture must be movq or autoencoder-kl, got {self.architecture!r}")
 
 
 @torch.inference_mode()
 def encoded(model: Any, images: Tensor) -> Tensor:
     """The latents of uint8 pictures (n, 3, h, w), as fp16 (n, latent_channels, h, w)."""
     with autocast(images.device):
-        latents = torch.cat([model.encode(part.float() / 127.5 - 1).latents for part in images.split(BATCH)])
-    return latents.half()
+        found = [model.encode(part.float() / 127.5 - 1) for part in images.split(BATCH)]
+    latents = [each.latent_dist.mode() if isinstance(model, AutoencoderKL) else each.latents for each in found]
+    return torch.cat(latents).half()
 
 
 def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run) -> Trained:
-    """Absolute errors and commitment (van den Oord et al. 2017, eq. 3); at the end its latents are standardised.
+    """Absolute errors and what holds the latents in place; at the end its latents are standardised.
 
     Errors are those of pixels and of the differences between neighbours (Mathieu et al. 2016, eq. 6), without which
     lines one pixel wide are the last to come. No adversary as in MoVQ: drawn pictures have no texture to make up.
     """
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
+    is_movq = settings.architecture == "movq"
     architecture = {
-        "name": "movq",
+        "name": settings.architecture,
         "block_out_channels": list(settings.block_out_channels),
         "layers_per_block": settings.layers_per_block,
         "latent_channels": settings.latent_channels,
-        "num_vq_embeddings": settings.num_vq_embeddings,
+        **({"num_vq_embeddings": settings.num_vq_embeddings} if is_movq else {}),
     }
+    through, weight = (_through_movq, settings.commitment_weight) if is_movq else (_through_kl, settings.kl_weight)
     torch.manual_seed(run.schedule.seed)
     model: Any = on_device(build(architecture), run.device)
     if settings.start:
         load_weights(model, Path(settings.start) / WEIGHTS)
-    else:
+    elif is_movq:
         _spread_codes(model, encoded(model, images[:BATCH]))
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    if settings.learned == "decoder":
+        model.encoder.requires_grad_(False)
+        model.quant_conv.requires_grad_(False)
+    vgg = load_vgg("vgg16", device=run.device) if settings.perceptual_weight else None
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
 
     @torch.inference_mode()
     def sample() -> Tensor:
-        latents = encoded(model, images[:16]).float()
-        rebuilt = model.decode(latents, force_not_quantize=True).sample / 2 + 0.5
+        rebuilt = decoded(model, encoded(model, images[:16]).float()) / 2 + 0.5
         return torch.stack([images[:16].float() / 255, rebuilt], dim=1).flatten(0, 1)  # each beside its original
 
     for _ in run.steps(sample, model=model, optimizer=optimizer):
@@ -71,24 +94,57 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
         (real,) = run.batch(images)
         real = real.float() / 127.5 - 1
         with autocast(run.device):
-            latents = model.encode(real).latents.float()
-            # The pipeline decodes latents as they are, which keeps more than their codes say: so do half of them here.
-            as_codes, commitment, _ = model.quantize(latents)
-            exact = (torch.rand(len(latents), 1, 1, 1, device=run.device) < 0.5).float()
-            mixed = exact * latents + (1 - exact) * as_codes
-            decoded = model.decode(mixed, force_not_quantize=True).sample
-        errors = decoded.float() - real
+            rebuilt, held = through(model, real)
+        errors = rebuilt.float() - real
         absolute_error = errors.abs().mean()
         edge_error = errors.diff(dim=2).abs().mean() + errors.diff(dim=3).abs().mean()
-        loss = absolute_error + edge_error + settings.commitment_weight * commitment
+        loss = absolute_error + edge_error + weight * held
+        if vgg:
+            perceptual = _perceptual(vgg, rebuilt.float() / 2 + 0.5, real / 2 + 0.5)
+            loss = loss + settings.perceptual_weight * perceptual
+            run.log(perceptual_loss=perceptual)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        run.log(absolute_error=absolute_error, edge_error=edge_error, commitment=commitment)
-    latents = encoded(model, images).float()
-    standardise(model, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
+        run.log(absolute_error=absolute_error, edge_error=edge_error, **{"commitment" if is_movq else "kl": held})
+    if settings.learned == "all":
+        latents = encoded(model, images).float()
+        standardise(model, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
     return Trained(architecture, model.state_dict())
+
+
+def decoded(model: Any, latents: Tensor) -> Tensor:
+    """The pictures (n, 3, h, w), about in [-1, 1], of latents as a pipeline leaves them, which no codebook rounds."""
+    pictures: Tensor = model.decode(latents, **({} if isinstance(model, AutoencoderKL) else UNROUNDED)).sample
+    return pictures
+
+
+def _perceptual(vgg: VGG, rebuilt: Tensor, real: Tensor) -> Tensor:
+    """The distance of features (Johnson et al. 2016, eq. 2), without which faint lines, such as a mouth's, are lost.
+
+    Of an uncertain thin line the absolute error's best guess is none at all.
+    """
+    with torch.no_grad():
+        target = vgg(real, PERCEPTUAL)
+    features = vgg(rebuilt, PERCEPTUAL)
+    return torch.stack([content_loss(features[layer], target[layer]) for layer in PERCEPTUAL]).mean()
+
+
+def _through_movq(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures there and back, and the commitment (van den Oord et al. 2017, eq. 3)."""
+    latents = model.encode(real).latents.float()
+    # The pipeline decodes latents as they are, which keeps more than their codes say: so do half of them here.
+    as_codes, commitment, _ = model.quantize(latents)
+    exact = (torch.rand(len(latents), 1, 1, 1, device=latents.device) < 0.5).float()
+    return decoded(model, exact * latents + (1 - exact) * as_codes), commitment
+
+
+def _through_kl(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures there and back, and the KL divergence of the latents from a standard normal, for each value."""
+    posterior = model.encode(real).latent_dist
+    latents = posterior.sample()
+    return decoded(model, latents), posterior.kl().sum() / latents.numel()
 
 
 @torch.no_grad()
@@ -102,7 +158,7 @@ def _spread_codes(model: Any, latents: Tensor) -> None:
 RECIPE = Recipe(
     name="autoencoder",
     task="autoencoding",
-    title="MoVQ autoencoder",
+    title="Autoencoder",
     settings=AutoencoderSettings,
     schedule=Schedule(num_steps=1800, batch_size=16),
     train=train_autoencoder,

@@ -3,10 +3,8 @@
 The CLIP and the autoencoder are trained before, by recipes of their own, and become parts of the model.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,15 +12,14 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from models.build import WEIGHTS, build
-from models.catalogue import Card
+from models.build import build
 from models.clip import Clip
 from models.data.dataset import DataError, Dataset
 from models.diffusion.embedding import NOISE, Kandinsky
-from models.tensors import autocast, load_weights, on_device
+from models.tensors import autocast, on_device
 from models.training.autoencoder import BATCH, encoded
 from models.training.denoising import noised
-from models.training.recipe import CARD, Recipe, Trained, command
+from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model
 from models.training.run import Run, Schedule, averaged
 
 
@@ -38,17 +35,6 @@ class KandinskySettings:
     ridge: float = field(default=1.0, metadata={"help": "what holds the prior's weights small"})
     dropped: float = field(default=0.1, metadata={"help": "share of embeddings left out, for guidance"})
     ema_decay: float = field(default=0.999, metadata={"help": "of the average, which is what is kept"})
-
-
-def frozen_model(name: str) -> tuple[nn.Module, Card]:
-    """The trained model of the folder its training left, and its card; raises DataError."""
-    path = Path(name) / CARD
-    if not path.is_file():
-        raise DataError(f"there is no trained model in {name}")
-    found = Card(**json.loads(path.read_text(encoding="utf-8")))
-    model = build(found.architecture)
-    load_weights(model, path.with_name(WEIGHTS))
-    return model.eval().requires_grad_(False), found
 
 
 @torch.inference_mode()
@@ -95,8 +81,8 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
         "name": "kandinsky",
         "block_out_channels": list(settings.block_out_channels),
         "layers_per_block": settings.layers_per_block,
-        "clip": _arguments(clip_card),
-        "autoencoder": _arguments(movq_card),
+        "clip": architecture_of(clip_card),
+        "autoencoder": architecture_of(movq_card),
     }
     # Neither network changes, so every picture goes through them once.
     image_embeds = embedded(on_device(clip, run.device), images)
@@ -131,10 +117,6 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
         run.log(v_loss=loss)
     parts = {"clip": clip_card.training, "autoencoder": movq_card.training}
     return Trained(architecture, trained.state_dict(), parts)
-
-
-def _arguments(card: Card) -> dict[str, Any]:
-    return {name: value for name, value in card.architecture.items() if name != "name"}
 
 
 RECIPE = Recipe(

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from models.build import WEIGHTS
-from models.catalogue import file_sha256
+from models.build import WEIGHTS, build
+from models.catalogue import Card, file_sha256
 from models.data.dataset import DataError, Dataset
 from models.data.named import NAMED, any_dataset
-from models.tensors import fast_dtype, save_weights
+from models.tensors import fast_dtype, load_weights, save_weights
 from models.training.run import Progress, Run, Schedule
 
 CARD = "card.json"
@@ -88,6 +88,22 @@ def train_model(
     }
     (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return card
+
+
+def frozen_model(name: str) -> tuple[nn.Module, Card]:
+    """The trained model of the folder its training left, to be part of another, and its card; raises DataError."""
+    path = Path(name) / CARD
+    if not path.is_file():
+        raise DataError(f"there is no trained model in {name}")
+    found = Card(**json.loads(path.read_text(encoding="utf-8")))
+    model = build(found.architecture)
+    load_weights(model, path.with_name(WEIGHTS))
+    return model.eval().requires_grad_(False), found
+
+
+def architecture_of(card: Card) -> dict[str, Any]:
+    """The arguments a card's model is made with."""
+    return {name: value for name, value in card.architecture.items() if name != "name"}
 
 
 def _hardware(device: torch.device) -> str:

@@ -53,6 +53,15 @@ def test_what_a_caption_names() -> None:
     assert {name for name in named | wrong if told(name, caption)} == named
 
 
+def test_pictures_show_what_their_texts_name(judges: dict[str, Judge]) -> None:
+    judge = judges["avatars"]
+    quality = evaluate(
+        SHIPPED["stable-diffusion-avatars"], replace(judge, held_out=judge.held_out.where(np.arange(30)))
+    )
+    print(quality)
+    assert quality["attributes_told_and_shown"] > 0.85
+
+
 def test_the_clip_space_keeps_finds_and_follows(judges: dict[str, Judge]) -> None:
     judge = judges["avatars"]
     few = replace(judge, held_out=judge.held_out.where(np.arange(30)))

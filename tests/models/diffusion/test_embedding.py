@@ -8,7 +8,8 @@ from diffusers import DDPMScheduler, KandinskyV22Pipeline
 from torch import Tensor
 
 from models.clip import learn_merges
-from models.diffusion.embedding import NOISE, Kandinsky, kandinsky, movq, standardise
+from models.diffusion.autoencoders import movq, standardise
+from models.diffusion.embedding import NOISE, Kandinsky, kandinsky
 from models.tensors import load_weights, save_weights
 
 AUTOENCODER: dict[str, Any] = {

@@ -8,10 +8,10 @@ import torch
 from models.build import ARCHITECTURES, WEIGHTS, build, load_model
 from models.catalogue import Card, WeightsError, file_sha256
 from models.generative.classifier import Classifier
-from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, vae
+from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae
 from models.training.recipe import command
 
-RECIPES = (autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, vae)
+RECIPES = (autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae)
 TINY = ["--data", "digits", "--limit", "16", "--num-steps", "3", "--batch-size", "8"]
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from models.build import WEIGHTS
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
-from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, vae
+from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae
 from models.training.recipe import Recipe, train_model
 from models.training.run import CHECKPOINT, FLUSH_EVERY, DivergedError, Progress, ResumeError, Run, Schedule, averaged
 
@@ -34,6 +34,16 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
         "tiny avatars",
         {"clip": "clip", "autoencoder": "movq", "block_out_channels": (32, 32)},
     ),
+    "autoencoder-kl": (
+        autoencoder.RECIPE,
+        "tiny avatars",
+        {"architecture": "autoencoder-kl", "block_out_channels": (32, 32, 32)},
+    ),
+    "stable_diffusion": (
+        stable_diffusion.RECIPE,
+        "tiny avatars",
+        {"clip": "clip", "autoencoder": "kl", "block_out_channels": (32, 32)},
+    ),
 }
 SCHEDULE = Schedule(num_steps=12, batch_size=4, seed=3, sample_every=6, checkpoint_every=4)
 
@@ -47,11 +57,12 @@ def data() -> dict[str, Dataset]:
 
 @pytest.fixture(scope="module", autouse=True)
 def frozen(data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The two models a decoder is trained with, in folders of the working directory."""
+    """The models a diffusion model is trained with, in folders of the working directory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("frozen"))
         train("clip", data, Path("clip"), replace(SCHEDULE, num_steps=1))
         train("autoencoder", data, Path("movq"), replace(SCHEDULE, num_steps=1))
+        train("autoencoder-kl", data, Path("kl"), replace(SCHEDULE, num_steps=1))
         yield
 
 

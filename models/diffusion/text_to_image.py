@@ -1,0 +1,200 @@
+"""Text to pictures by latent diffusion, with the pipelines of diffusers: small models trained here, and full-size ones.
+
+Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models".
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from diffusers import (
+    AutoPipelineForImage2Image,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+    UniPCMultistepScheduler,
+)
+from torch import Tensor, nn
+
+from models.clip import clip
+from models.diffusion.autoencoders import GROUPS, autoencoder_kl
+from models.diffusion.embedding import HEAD_DIM, NOISE
+
+SchedulerName = Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]
+SCHEDULERS: dict[str, Any] = {
+    "ddim": DDIMScheduler,
+    "euler": EulerDiscreteScheduler,
+    "dpm-solver++": DPMSolverMultistepScheduler,
+    "unipc": UniPCMultistepScheduler,
+    "lcm": LCMScheduler,
+}
+
+
+class TextToImage(nn.Module):
+    """A pipeline of diffusers as a module: its networks are the module's, under the names the pipeline has for them."""
+
+    def __init__(self, pipeline: Any) -> None:
+        super().__init__()
+        pipeline.set_progress_bar_config(disable=True)
+        self.pipeline: Any = pipeline
+        for name, part in pipeline.components.items():
+            if isinstance(part, nn.Module):
+                self.add_module(name, part)
+
+    @cached_property
+    def latent_colours(self) -> Tensor:
+        """The linear map (channels + 1, 3) from a place's latents and a 1 to its colour in [0, 1], for fast previews.
+
+        Of least squares on pictures of soft random colours, which its own encoder turns into latents.
+        """
+        vae, device = self.pipeline.vae, next(self.parameters()).device
+        colours = torch.rand(16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+        pictures = F.interpolate(colours, 128, mode="bicubic").clamp(0, 1).to(device, vae.dtype)
+        with torch.inference_mode():
+            latents = vae.encode(2 * pictures - 1).latent_dist.mode()
+        latents = (latents - (getattr(vae.config, "shift_factor", None) or 0)) * vae.config.scaling_factor
+        small = F.interpolate(pictures, latents.shape[2:], mode="area")
+        rows, targets = (part.movedim(1, 3).flatten(0, 2).float().cpu() for part in (latents, small))
+        found: Tensor = torch.linalg.lstsq(F.pad(rows, (0, 1), value=1.0), targets).solution
+        return found
+
+
+def stable_diffusion(
+    block_out_channels: Sequence[int],
+    layers_per_block: int,
+    image_size: int,
+    text: Mapping[str, Any],
+    autoencoder: Mapping[str, Any],
+) -> TextToImage:
+    """An untrained one; widths are multiples of 32.
+
+    text, autoencoder: the arguments of `models.clip.clip`, of which the text tower is used, and of `autoencoder_kl`.
+    """
+    depth, latent_channels = len(block_out_channels), autoencoder["latent_channels"]
+    unet: Any = UNet2DConditionModel(
+        sample_size=image_size // 2 ** (len(autoencoder["block_out_channels"]) - 1),
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        block_out_channels=tuple(block_out_channels),
+        layers_per_block=layers_per_block,
+        norm_num_groups=GROUPS,
+        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (depth - 1),
+        up_block_types=("CrossAttnUpBlock2D",) * (depth - 1) + ("UpBlock2D",),
+        attention_head_dim=tuple(width // HEAD_DIM for width in block_out_channels),  # diffusers means the heads by it
+        cross_attention_dim=text["hidden_size"],
+    )
+    texts = clip(**text)
+    return assembled(texts.tokenizer, texts.model.text_model, unet, autoencoder_kl(**autoencoder))
+
+
+def assembled(tokenizer: Any, text_encoder: nn.Module, unet: nn.Module, vae: nn.Module) -> TextToImage:
+    """The parts of a small model in the pipeline of Stable Diffusion."""
+    return TextToImage(
+        StableDiffusionPipeline(
+            vae,
+            text_encoder,
+            tokenizer,
+            unet,
+            DDIMScheduler(**NOISE, steps_offset=1),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    )
+
+
+def generate(
+    model: TextToImage,
+    prompts: Sequence[str],
+    *,
+    seeds: Sequence[int],
+    negative_prompts: Sequence[str] | None = None,
+    images: Tensor | None = None,
+    masks: Tensor | None = None,
+    strength: float = 0.8,
+    width: int,
+    height: int,
+    num_inference_steps: int = 25,
+    guidance_scale: float = 4.0,
+    scheduler: SchedulerName | None = None,
+    on_step: Callable[[int, Tensor], None] = lambda step, latents: None,
+) -> Tensor:
+    """Pictures (n, 3, height, width) in [0, 1], one for each prompt and seed, the same alone and in any batch, nearly.
+
+    images: what to start from, (n, 3, height, width) in [0, 1], with the noise of the last `strength` of the steps
+    (Meng et al. 2022, "SDEdit"); without masks the whole changes, with masks (n, 1, height, width) where they are 1.
+    scheduler: by name; the model's own when absent. `on_step` is told the number of each step taken, from 1, and the
+    latents, and may raise to stop.
+    """
+
+    pipeline = model.pipeline
+    given: dict[str, Any] = {"width": width, "height": height}
+    if images is not None:
+        pipeline = AutoPipelineForImage2Image.from_pipe(pipeline)
+        pipeline.set_progress_bar_config(disable=True)
+        given = {"image": images, "strength": strength}
+    if scheduler:
+        pipeline.scheduler = SCHEDULERS[scheduler].from_config(model.pipeline.scheduler.config)
+    keep = _keeper(pipeline.vae, images, masks, seeds) if images is not None and masks is not None else None
+
+    def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        if keep:
+            tensors["latents"] = keep(pipeline.scheduler, timestep, tensors["latents"])
+        on_step(step + 1, tensors["latents"])
+        return tensors
+
+    made: Tensor = pipeline(
+        prompt=list(prompts),
+        **({"negative_prompt": list(negative_prompts)} if negative_prompts else {}),
+        **given,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+        output_type="pt",
+        callback_on_step_end=on_step_end,
+    ).images
+    made = made.float()
+    if images is None or masks is None:
+        return made
+    return torch.where(masks.to(made) > 0.5, made, images.to(made))  # the latents' way there and back changes all
+
+
+def _keeper(vae: Any, images: Tensor, masks: Tensor, seeds: Sequence[int]) -> Callable[[Any, Tensor, Tensor], Tensor]:
+    """What brings latents outside the masks back to the pictures', as noisy as they have to be after a timestep.
+
+    As StableDiffusionInpaintPipeline does (Lugmayr et al. 2022, "RePaint", eq. 8, without its resampling), which takes
+    latents of four channels only.
+    """
+    device = next(vae.parameters()).device
+    clean = vae.encode((2 * images - 1).to(device, vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
+    noise = torch.stack([torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    noise, anew = noise.to(clean), F.interpolate(masks, clean.shape[2:], mode="area").to(clean) > 0
+
+    def keep(scheduler: Any, timestep: Tensor, latents: Tensor) -> Tensor:
+        later = scheduler.timesteps[scheduler.timesteps < timestep][:1]
+        kept = scheduler.add_noise(clean, noise, later) if len(later) else clean
+        return torch.where(anew, latents, kept.to(latents))
+
+    return keep
+
+
+def cut_off(model: TextToImage, prompt: str) -> str:
+    """The end of a prompt that the text encoder does not read; empty where it reads all."""
+    tokenizer = model.pipeline.tokenizer
+    token_ids = tokenizer(prompt, verbose=False).input_ids
+    if len(token_ids) <= tokenizer.model_max_length:
+        return ""
+    # The last one is the end, which is always read.
+    text: str = tokenizer.decode(token_ids[tokenizer.model_max_length - 1 : -1])
+    return text
+
+
+def preview(latents: Tensor, colours: Tensor) -> Tensor:
+    """Small pictures (n, 3, h, w) in [0, 1] of latents (n, channels, h, w), by the map `latent_colours`."""
+    rows = F.pad(latents.movedim(1, 3).float().cpu(), (0, 1), value=1.0)
+    return (rows @ colours).movedim(3, 1).clamp(0, 1)

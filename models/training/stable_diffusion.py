@@ -1,0 +1,106 @@
+"""Trains text to pictures: `python -m models.training.stable_diffusion --data avatars --id stable-diffusion-avatars`.
+
+The CLIP, whose text encoder goes on being trained, and the autoencoder are trained before, by recipes of their own.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler
+from torch import Tensor, nn
+
+from models.build import build
+from models.clip import Clip
+from models.data.dataset import DataError, Dataset
+from models.diffusion.embedding import NOISE
+from models.diffusion.text_to_image import TextToImage, assembled, generate
+from models.tensors import autocast, on_device
+from models.training.autoencoder import encoded
+from models.training.denoising import noised
+from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model
+from models.training.run import Run, Schedule, averaged
+
+
+@dataclass(frozen=True)
+class StableDiffusionSettings:
+    """What it is trained with."""
+
+    clip: str = field(default="data/training/clip-avatars", metadata={"help": "the folder of the CLIP's training"})
+    autoencoder: str = field(default="data/training/kl-avatars", metadata={"help": "the folder of the autoencoder's"})
+    block_out_channels: tuple[int, ...] = field(default=(64, 128, 192), metadata={"help": "widths, multiples of 32"})
+    layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
+    learning_rate: float = field(default=5e-4, metadata={"help": "of AdamW, falling to 0 along a cosine"})
+    dropped: float = field(default=0.1, metadata={"help": "share of captions left out, for guidance"})
+    ema_decay: float = field(default=0.999, metadata={"help": "of the average, which is what is kept"})
+
+
+def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, run: Run) -> Trained:
+    """Predict v of noisy latents at a drawn time (Salimans and Ho 2022, section 4), given the picture's caption.
+
+    Some captions are left out (Ho and Salimans 2022, "Classifier-free diffusion guidance", algorithm 1). The text
+    encoder learns along: a contrast needs a caption's sum, pictures need which word goes with which. Raises DataError.
+    """
+    if not dataset.captions:
+        raise DataError("text to image needs captions")
+    images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
+    clip, clip_card = frozen_model(settings.clip)
+    vae, vae_card = frozen_model(settings.autoencoder)
+    assert isinstance(clip, Clip)
+    architecture = {
+        "name": "stable-diffusion",
+        "block_out_channels": list(settings.block_out_channels),
+        "layers_per_block": settings.layers_per_block,
+        "image_size": images.shape[-1],
+        "text": architecture_of(clip_card),
+        "autoencoder": architecture_of(vae_card),
+    }
+    latents = encoded(on_device(vae, run.device), images)  # which never change
+    token_ids, nothing = clip.tokenize(dataset.captions).to(run.device), clip.tokenize([""]).to(run.device)
+    torch.manual_seed(run.schedule.seed)
+    model = build(architecture)
+    assert isinstance(model, TextToImage)
+    parts = {"unet": model.pipeline.unet, "text_encoder": model.pipeline.text_encoder}
+    learned = on_device(nn.ModuleDict(parts), run.device)
+    learned["text_encoder"].load_state_dict(clip.model.text_model.state_dict())
+    average, kept = averaged(learned, settings.ema_decay)
+    trained = assembled(clip.tokenizer, kept["text_encoder"], kept["unet"], vae)
+    optimizer = torch.optim.AdamW(learned.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+    scheduler: Any = DDIMScheduler(**NOISE)
+    size = images.shape[-1]
+
+    def sample() -> Tensor:
+        with torch.inference_mode(), autocast(run.device):
+            return generate(trained, dataset.captions[:16], seeds=range(16), width=size, height=size)
+
+    for _ in run.steps(sample, model=learned, average=average, optimizer=optimizer):
+        run.set_learning_rate(optimizer, settings.learning_rate)
+        clean, ids = run.batch(latents, token_ids)
+        noisy, timesteps, velocity = noised(clean.float(), scheduler)
+        left_in = torch.rand(len(ids), 1, device=run.device) >= settings.dropped
+        with autocast(run.device):
+            states = learned["text_encoder"](torch.where(left_in, ids, nothing))[0]
+            predicted = learned["unet"](noisy, timesteps, states).sample
+        loss = F.mse_loss(predicted.float(), velocity)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learned.parameters(), 1.0)
+        optimizer.step()
+        average.update_parameters(learned)
+        run.log(v_loss=loss)
+    before = {"clip": clip_card.training, "autoencoder": vae_card.training}
+    return Trained(architecture, trained.state_dict(), before)
+
+
+RECIPE = Recipe(
+    name="stable_diffusion",
+    task="text-to-image",
+    title="Latent text-to-image model in the shape of Stable Diffusion",
+    settings=StableDiffusionSettings,
+    schedule=Schedule(num_steps=6000, batch_size=32),
+    train=train_stable_diffusion,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(command(RECIPE))
