@@ -13,8 +13,7 @@ from starlette.exceptions import HTTPException
 
 from jobs.collection import COLLECTION_ID
 from jobs.errors import AtelierError, BadInput, NotFound, TooLarge, Unavailable
-from jobs.generation import MODEL_ID
-from jobs.schemas import HTTPS_URL, IMAGE_ID, IMAGE_REF, JOB_ID, ErrorAnswer
+from jobs.schemas import HTTPS_URL, IMAGE_ID, IMAGE_REF, JOB_ID, MODEL_ID, ErrorAnswer
 from jobs.style_transfer import BUILTIN_STYLE
 from jobs.training import DATA, SETS
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Response
 
 import jobs.schemas
 from api.cards import Card, known_cards
-from api.images import resolve_images
+from api.images import Size, resolve_images
 from api.openapi import example_picture
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
@@ -28,6 +28,7 @@ router = APIRouter(tags=["generation"])
 
 # Drawn by models/data, of no training set: the examples run as they stand on a fresh installation.
 AVATAR, SMILEY, WINK = example_picture("avatar.webp"), example_picture("smiley.webp"), example_picture("wink.webp")
+UPPER_HALF = example_picture("upper-half.webp")
 EXAMPLES: dict[str, Any] = {
     "sample": {
         "summary": "Four faces",
@@ -79,6 +80,36 @@ EXAMPLES: dict[str, Any] = {
         "summary": "How a picture comes out of noise",
         "value": {"mode": "denoise-steps", "model": "ddpm-digits", "num_inference_steps": 20, "shown": 6, "seed": 2},
     },
+    "text-to-image": {
+        "summary": "Four pictures of a text",
+        "value": {
+            "mode": "text-to-image",
+            "model": "stable-diffusion-avatars",
+            "prompt": "a smiling woman with glasses and a red hat",
+            "num_images_per_prompt": 4,
+            "seed": 1,
+        },
+    },
+    "image-to-image": {
+        "summary": "A picture made more like a text",
+        "value": {
+            "mode": "image-to-image",
+            "model": "stable-diffusion-avatars",
+            "prompt": "a man with glasses and a blue hat",
+            "image": AVATAR,
+            "strength": 0.7,
+        },
+    },
+    "inpaint": {
+        "summary": "The upper half made anew",
+        "value": {
+            "mode": "inpaint",
+            "model": "stable-diffusion-avatars",
+            "prompt": "a woman with a yellow hat",
+            "image": AVATAR,
+            "mask": UPPER_HALF,
+        },
+    },
 }
 
 
@@ -96,13 +127,13 @@ async def create_generation(
 
     VAE and DCGAN: `sample`, `reconstruct`, `interpolate`, `traverse`, `arithmetic`; the GAN of perceptrons the same
     without pictures, having no encoder; diffusion models: `sample`, `interpolate`, `denoise-steps`; CycleGAN:
-    `translate`.
+    `translate`; latent diffusion models: `text-to-image`, `image-to-image`, `inpaint`.
     """
     return await submit(
         submission,
         kind=KIND,
-        # Only what a diffusion model makes has a scheduler once it is resolved.
-        queue=lambda resolved: "gpu" if getattr(resolved, "scheduler", None) else "fast",
+        # Only what a diffusion model makes has a number of steps once it is resolved.
+        queue=lambda resolved: "gpu" if getattr(resolved, "num_inference_steps", None) else "fast",
         params=params,
         resolve=lambda service: _resolve(service, params),
     )
@@ -118,7 +149,14 @@ def _resolve(service: Service, params: Generation) -> jobs.schemas.Request:
         params = params.model_copy(update={"classifier": classifier["id"] if classifier else None})
         questions = classifier["architecture"]["questions"] if classifier else []
     params = fitted(params, model["architecture"], questions)
-    return with_images(params, resolve_images(service, images_of(params), check=lambda sizes: None))
+    return with_images(params, resolve_images(service, images_of(params), check=_check_mask))
+
+
+def _check_mask(sizes: dict[str, Size]) -> None:
+    if "mask" in sizes and sizes["mask"] != sizes["image"]:
+        (width, height), (image_width, image_height) = sizes["mask"], sizes["image"]
+        message = f"mask: It is {width} x {height} and the image {image_width} x {image_height}; they must be the same."
+        raise BadInput("size_mismatch", message, field="mask", allowed=f"{image_width} x {image_height}")
 
 
 def _model(cards: dict[str, Card], params: Generation) -> Card:

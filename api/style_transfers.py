@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Response
 
 import jobs.schemas
+from api.cards import Card, known_cards
 from api.images import resolve_images
 from api.openapi import example_picture
 from api.service import Service
@@ -16,14 +17,18 @@ from jobs.style_transfer import (
     KIND,
     LAYERS,
     MIN_SIDE,
+    DiffusionTransfer,
     FastTransfer,
     GatysTransfer,
     StyleTransferParams,
     WeightedBuiltin,
     WeightedImage,
+    can_be_guided,
+    fitted_diffusion,
 )
 
 router = APIRouter(tags=["style transfer"])
+AnyTransfer = FastTransfer | GatysTransfer | DiffusionTransfer
 
 
 # Two CC0 photos of scikit-image at 64 x 43 pixels, so that the examples run as they stand on a fresh installation.
@@ -54,6 +59,17 @@ EXAMPLES: dict[str, Any] = {
             "style_layers": ["relu1_1", "relu2_1"],
         },
     },
+    "diffusion": {
+        "summary": "New pictures of a text, denoised towards a style",
+        "value": {
+            "method": "diffusion",
+            "model": "stable-diffusion-avatars",
+            "prompt": "a smiling woman with a red hat",
+            "style": COFFEE,
+            "style_guidance_scale": [0, 0.1, 0.3],
+            "num_inference_steps": 20,
+        },
+    },
 }
 
 
@@ -67,7 +83,10 @@ EXAMPLES: dict[str, Any] = {
 async def create_style_transfer(
     params: Annotated[StyleTransferParams, Body(openapi_examples=EXAMPLES)], submission: SubmissionDep
 ) -> Response:
-    """`method: fast` is one pass through a network; `method: gatys` optimises the picture itself, with previews."""
+    """`method: fast` is one pass through a network; `method: gatys` optimises the picture itself, with previews.
+
+    `method: diffusion` lets a diffusion model make new pictures, each denoising step moved towards the style.
+    """
     return await submit(
         submission,
         kind=KIND,
@@ -77,15 +96,18 @@ async def create_style_transfer(
     )
 
 
-def _resolve(service: Service, params: FastTransfer | GatysTransfer) -> jobs.schemas.Request:
+def _resolve(service: Service, params: AnyTransfer) -> jobs.schemas.Request:
     """The parameters with the network chosen and every image stored."""
     changed: dict[str, Any] = {}
     if isinstance(params, GatysTransfer):
         changed["model"] = _network(service, params)
+    if isinstance(params, DiffusionTransfer):
+        params = fitted_diffusion(params, _guided_model(service, params)["architecture"])
+    size = None if isinstance(params, DiffusionTransfer) else params.size
     ids = resolve_images(
-        service, _images(params), check=lambda sizes: _check_shorter_side(sizes["content"], params.size)
+        service, _images(params), check=lambda sizes: _check_shorter_side(sizes["content"], size) if size else None
     )
-    changed["content"] = ids["content"]
+    changed["content"] = ids.get("content")
     if isinstance(params.style, str):
         changed["style"] = ids.get("style", params.style)
     else:
@@ -104,9 +126,19 @@ def _check_shorter_side(content: tuple[int, int], size: int) -> None:
         raise BadInput("content_too_narrow", message, field="size", shorter_side=shorter, min_side=MIN_SIDE)
 
 
-def _images(params: FastTransfer | GatysTransfer) -> dict[str, str]:
+def _guided_model(service: Service, params: DiffusionTransfer) -> Card:
+    """The card of the diffusion model asked for."""
+    guided = {name: card for name, card in sorted(known_cards(service).items()) if can_be_guided(card["architecture"])}
+    if params.model not in guided:
+        known = ", ".join(guided) or "none"
+        message = f"model: No diffusion model that can be guided is called {params.model!r}; there are {known}."
+        raise BadInput("unknown_model", message, field="model", allowed=list(guided))
+    return guided[params.model]
+
+
+def _images(params: AnyTransfer) -> dict[str, str]:
     """Each field that holds an image, and the image."""
-    images = {"content": params.content}
+    images = {"content": params.content} if params.content else {}
     if isinstance(params.style, str):
         images["style"] = params.style
     else:

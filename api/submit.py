@@ -25,6 +25,7 @@ from jobs.queue import nudge
 from jobs.registry import NEW
 from jobs.schemas import Job
 from jobs.store import follow
+from jobs.text_to_image import compat_of
 from jobs.training import MODEL_ID
 
 log = logging.getLogger("atelier.api")
@@ -143,6 +144,7 @@ def enqueue(service: Service, *, kind: str, queue: str, params: dict[str, Any], 
         images=upload_shas("img", params),
         archives=upload_shas("zip", params),
         models=trained_models(params),
+        compat=compat_of(params),
         **_collections(kind, params),
         **extra,
     )

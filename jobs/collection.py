@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from jobs.generation import MODEL_ID
-from jobs.schemas import STRICT, ImageRef, Request, whole
+from jobs.schemas import MODEL_ID, STRICT, ImageRef, Request, whole
 from jobs.training import SETS, Data
 
 KIND = "collection"

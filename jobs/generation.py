@@ -16,10 +16,11 @@ from pydantic import (
 )
 
 from jobs.errors import BadInput
-from jobs.schemas import STRICT, ImageRef, Request, whole
+from jobs.schemas import STRICT, ImageRef, ModelId, ModelRequest, Steps, whole
+from jobs.text_to_image import MODES as TEXT_MODES
+from jobs.text_to_image import ImageToImage, Inpainting, TextToImage, fitted_prompted
 
 KIND = "generation"
-MODEL_ID = r"^[a-z0-9][a-z0-9.-]{1,79}$"
 _LATENT = ("sample", "reconstruct", "interpolate", "traverse", "arithmetic")
 MODES: dict[str, tuple[str, ...]] = {  # by the name of a model's architecture
     "mlp-vae": _LATENT,
@@ -28,15 +29,15 @@ MODES: dict[str, tuple[str, ...]] = {  # by the name of a model's architecture
     "dcgan": _LATENT,
     "ddpm": ("sample", "interpolate", "denoise-steps"),
     "cyclegan": ("translate",),
+    "stable-diffusion": TEXT_MODES,
+    "diffusers": TEXT_MODES,
 }
-ALL_MODES = (*_LATENT, "translate", "denoise-steps")
+ALL_MODES = (*_LATENT, "translate", "denoise-steps", *TEXT_MODES)
 Questions = Sequence[Sequence[str]]  # each question's possible answers
 
 _DISTINCT = {"uniqueItems": True}
-ModelId = Annotated[str, Field(pattern=MODEL_ID, examples=["vae-smileys"], json_schema_extra={"format": "model-id"})]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(whole)]
 Images = Annotated[list[ImageRef], Field(min_length=1, max_length=16, description="The pictures to start from.")]
-Steps = Annotated[int, Field(ge=1, le=1000, description="Denoising steps.")]
 Scheduler = Literal["ddpm", "ddim", "dpm-solver++"]
 DeterministicScheduler = Literal["ddim", "dpm-solver++"]
 AttributeNames = Annotated[
@@ -52,11 +53,7 @@ def _distinct(items: list[Item] | None) -> list[Item] | None:
     return items
 
 
-class _Generation(Request):
-    model: Annotated[ModelId, Field(description="What makes the pictures; `GET /v1/models` lists them.")]
-
-
-class Sample(_Generation):
+class Sample(ModelRequest):
     """New pictures, each from a seed of its own: picture k of n is the one its seed gives alone."""
 
     mode: Annotated[Literal["sample"], Field(description="What to make.")] = "sample"
@@ -85,7 +82,7 @@ class Sample(_Generation):
         return _distinct(seeds)
 
 
-class Reconstruction(_Generation):
+class Reconstruction(ModelRequest):
     """Each picture through the model's encoder and back."""
 
     mode: Literal["reconstruct"]
@@ -119,7 +116,7 @@ Start = Annotated[
 ]
 
 
-class Interpolation(_Generation):
+class Interpolation(ModelRequest):
     """Along the great circle from each picture to the next (Shoemake 1985, slerp)."""
 
     mode: Literal["interpolate"]
@@ -133,7 +130,7 @@ class Interpolation(_Generation):
     ] = None
 
 
-class Traversal(_Generation):
+class Traversal(ModelRequest):
     """One latent dimension at a time from end to end, the others held; of two dimensions the whole manifold."""
 
     mode: Literal["traverse"]
@@ -222,7 +219,7 @@ Term = Annotated[
 ]
 
 
-class Arithmetic(_Generation):
+class Arithmetic(ModelRequest):
     """Sums and differences of latent vectors (Radford et al. 2016, section 6.3.2)."""
 
     mode: Literal["arithmetic"]
@@ -253,7 +250,7 @@ class Arithmetic(_Generation):
         return value
 
 
-class Translation(_Generation):
+class Translation(ModelRequest):
     """Pictures of one kind into the other (Zhu et al. 2017, CycleGAN)."""
 
     mode: Literal["translate"]
@@ -263,7 +260,7 @@ class Translation(_Generation):
     ] = "a-to-b"
 
 
-class DenoisingSteps(_Generation):
+class DenoisingSteps(ModelRequest):
     """How one picture comes out of noise: what the model sees at a step, and the picture it foresees."""
 
     mode: Literal["denoise-steps"]
@@ -274,7 +271,18 @@ class DenoisingSteps(_Generation):
     ] = 8
 
 
-Generation = Sample | Reconstruction | Interpolation | Traversal | Arithmetic | Translation | DenoisingSteps
+Generation = (
+    Sample
+    | Reconstruction
+    | Interpolation
+    | Traversal
+    | Arithmetic
+    | Translation
+    | DenoisingSteps
+    | TextToImage
+    | ImageToImage
+    | Inpainting
+)
 
 
 def _mode(value: Any) -> str:
@@ -289,7 +297,10 @@ GenerationParams = Annotated[
     | Annotated[Traversal, Tag("<traverse>")]
     | Annotated[Arithmetic, Tag("<arithmetic>")]
     | Annotated[Translation, Tag("<translate>")]
-    | Annotated[DenoisingSteps, Tag("<denoise-steps>")],
+    | Annotated[DenoisingSteps, Tag("<denoise-steps>")]
+    | Annotated[TextToImage, Tag("<text-to-image>")]
+    | Annotated[ImageToImage, Tag("<image-to-image>")]
+    | Annotated[Inpainting, Tag("<inpaint>")],
     Discriminator(
         _mode,
         custom_error_type="mode",
@@ -323,6 +334,10 @@ def images_of(params: Generation) -> dict[str, str]:
             return {
                 f"terms.{i}.image": term.image for i, term in enumerate(params.terms) if isinstance(term, ImageTerm)
             }
+        case ImageToImage():
+            return {"image": params.image}
+        case Inpainting():
+            return {"image": params.image, "mask": params.mask}
     return {}
 
 
@@ -342,6 +357,8 @@ def with_images(params: Generation, images: Mapping[str, str]) -> Generation:
                 term.model_copy(update={"image": images[field]}) if field in images else term
                 for field, term in zip(fields, params.terms, strict=True)
             ]
+        case ImageToImage() | Inpainting():
+            changed |= images
     return params.model_copy(update=changed)
 
 
@@ -351,6 +368,8 @@ def fitted(params: Generation, architecture: Mapping[str, Any], questions: Quest
     architecture: of the model. questions: of the classifier of its pictures, none where there is no classifier.
     Raises BadInput, naming the field, for what this model cannot use.
     """
+    if isinstance(params, TextToImage | ImageToImage | Inpainting):
+        return fitted_prompted(params, architecture)
     if "reconstruct" not in MODES[architecture["name"]] and not isinstance(params, Translation):
         for field in images_of(params):
             raise _mismatch(params, field, "has no encoder: it takes seeds, no pictures")
@@ -368,7 +387,7 @@ def fitted(params: Generation, architecture: Mapping[str, Any], questions: Quest
     return params
 
 
-Params = TypeVar("Params", bound=_Generation)
+Params = TypeVar("Params", bound=ModelRequest)
 
 
 def _with_defaults(params: Params, **defaults: Any) -> Params:
@@ -406,5 +425,5 @@ def _check_terms(params: Arithmetic, latent_dim: int, questions: Questions) -> N
                 raise BadInput("unknown_attribute", message, field=f"terms.{i}.{field}", allowed=known)
 
 
-def _mismatch(params: _Generation, field: str, what: str) -> BadInput:
+def _mismatch(params: ModelRequest, field: str, what: str) -> BadInput:
     return BadInput("model_mismatch", f"{field}: Model {params.model} {what}.", field=field, model=params.model)

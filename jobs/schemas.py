@@ -68,6 +68,17 @@ class Request(BaseModel):
     _whole = field_validator("*", mode="before")(whole)
 
 
+MODEL_ID = r"^[a-z0-9][a-z0-9.-]{1,79}$"
+ModelId = Annotated[str, Field(pattern=MODEL_ID, examples=["vae-smileys"], json_schema_extra={"format": "model-id"})]
+Steps = Annotated[int, Field(ge=1, le=1000, description="Denoising steps.")]
+
+
+class ModelRequest(Request):
+    """A request of one model's work."""
+
+    model: Annotated[ModelId, Field(description="What makes the pictures; `GET /v1/models` lists them.")]
+
+
 class Progress(BaseModel):
     """How far a running job is."""
 

@@ -41,6 +41,9 @@ class Settings(BaseSettings):
         int, Field(ge=1, description="Loaded models a worker process keeps, in bytes; the largest is kept alone")
     ] = 8 << 30
 
+    max_batch: Annotated[
+        int, Field(ge=1, description="Jobs alike that a worker takes at once, to run as one batch")
+    ] = 16
     max_queue: Annotated[int, Field(ge=1, description="Queued jobs per queue before the API answers 429")] = 1000
     max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest request body and fetched image, in bytes")] = (
         25_000_000

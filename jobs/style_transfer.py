@@ -1,10 +1,14 @@
 """The parameters of a style transfer, one model per method."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag, field_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from jobs.schemas import STRICT, ImageRef, Request
+from jobs.errors import BadInput
+from jobs.generation import MODES
+from jobs.schemas import STRICT, ImageRef, ModelRequest, Request
+from jobs.text_to_image import Prompt
 
 KIND = "style-transfer"
 BUILTIN_STYLES = 26
@@ -20,12 +24,22 @@ BuiltinStyle = Annotated[
     str, Field(pattern=BUILTIN_STYLE, description="One of the 26 built-in styles.", examples=["builtin:19"])
 ]
 Weight = Annotated[float, Field(ge=0.001, le=1000)]
+GuidanceScale = Annotated[float, Field(ge=0, le=2)]
 Loss = Annotated[float, Field(ge=0, le=1e9)]
 Layer = Literal[
     "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3", "relu3_4",
     "relu4_1", "relu4_2", "relu4_3", "relu4_4", "relu5_1", "relu5_2", "relu5_3", "relu5_4",
 ]  # fmt: skip
 Layers = Annotated[list[Layer], Field(min_length=1, max_length=16, json_schema_extra={"uniqueItems": True})]
+Vgg16Layers = Annotated[
+    list[
+        Literal[
+            "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3",
+            "relu4_1", "relu4_2", "relu4_3", "relu5_1", "relu5_2", "relu5_3",
+        ]
+    ],
+    Field(min_length=1, max_length=13, json_schema_extra={"uniqueItems": True}),
+]  # fmt: skip
 Size = Annotated[
     int, Field(ge=64, le=2048, description="Longer side of the output in pixels; the aspect ratio is kept.")
 ]
@@ -84,6 +98,12 @@ ImageStyle = Annotated[
 ]
 
 
+def _distinct(layers: list[str]) -> list[str]:
+    if len(set(layers)) < len(layers):
+        raise ValueError("Each layer may be named once")
+    return layers
+
+
 class _StyleTransfer(Request):
     mode: Annotated[Literal["transfer"], Field(description="What to make.")] = "transfer"
     content: Annotated[ImageRef, Field(description="The picture that keeps its shapes.")]
@@ -128,16 +148,90 @@ class GatysTransfer(_StyleTransfer):
     content_layers: Layers = ["relu4_2"]
     style_layers: Layers = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
 
-    @field_validator("content_layers", "style_layers")
-    @classmethod
-    def _distinct(cls, layers: list[str]) -> list[str]:
-        if len(set(layers)) < len(layers):
-            raise ValueError("Each layer may be named once")
-        return layers
+    _each_once = field_validator("content_layers", "style_layers")(_distinct)
 
     def layers_missing_in(self, network: str) -> list[str]:
         """The layers this request names that `network` does not have."""
         return [layer for layer in self.content_layers + self.style_layers if layer not in LAYERS[network]]
+
+
+class DiffusionTransfer(ModelRequest):
+    """New pictures of a diffusion model, denoised towards the style (Dhariwal and Nichol 2021, classifier guidance)."""
+
+    mode: Annotated[Literal["transfer"], Field(description="What to make.")] = "transfer"
+    method: Literal["diffusion"]
+    style: Annotated[ImageStyle, Field(description="A style image, or several with weights.")]
+    prompt: Annotated[Prompt | None, Field(description="What to show, for a model that reads texts.")] = None
+    content: Annotated[
+        ImageRef | None, Field(description="A picture to start from; its middle is cut out in the model's shape.")
+    ] = None
+    strength: Annotated[
+        float | None, Field(ge=0.05, le=1, description="Share of the steps that change `content`; 0.6 when absent.")
+    ] = None
+    style_guidance_scale: Annotated[
+        GuidanceScale | Annotated[list[GuidanceScale], Field(min_length=2, max_length=8)],
+        Field(description="How far each step moves towards the style; several make a grid, a column each."),
+    ] = 0.1
+    guided_from: Annotated[float, Field(ge=0, le=1, description="Share of the steps after which it is guided.")] = 0.0
+    guided_to: Annotated[float, Field(ge=0, le=1, description="Share of the steps after which it is no more.")] = 0.95
+    style_layers: Vgg16Layers = ["relu1_1", "relu2_1", "relu3_1"]
+    guidance_scale: Annotated[
+        float | None, Field(ge=0, le=30, description="How far to exaggerate what the prompt changes; 4 when absent.")
+    ] = None
+    num_inference_steps: Annotated[int, Field(ge=2, le=200, description="Denoising steps.")] = 30
+    num_images_per_prompt: Annotated[int, Field(ge=1, le=8, description="Picture k has the seed `seed` + k.")] = 1
+
+    _each_once = field_validator("style_layers")(_distinct)
+
+    @field_validator("strength")
+    @classmethod
+    def _with_content(cls, strength: float | None, info: ValidationInfo) -> float | None:
+        if strength is not None and not info.data.get("content"):
+            raise ValueError("It says how far `content` is changed, and there is none")
+        return strength
+
+    @field_validator("guided_to")
+    @classmethod
+    def _after_its_beginning(cls, guided_to: float, info: ValidationInfo) -> float:
+        if guided_to <= info.data.get("guided_from", 0):
+            raise ValueError("It must be more than `guided_from`")
+        return guided_to
+
+    @property
+    def scales(self) -> list[float]:
+        """Each `style_guidance_scale`."""
+        scales = self.style_guidance_scale
+        return scales if isinstance(scales, list) else [scales]
+
+
+def fitted_diffusion(params: DiffusionTransfer, architecture: Mapping[str, Any]) -> DiffusionTransfer:
+    """The parameters with the model's own values where they have none.
+
+    architecture: of its card. Raises BadInput, naming the field, for what this model cannot use.
+    """
+    reads_texts = "text-to-image" in MODES[architecture["name"]]
+    if reads_texts and params.prompt is None:
+        raise _mismatch(params, "prompt", "needs a text")
+    for field in ("prompt", "guidance_scale"):
+        if not reads_texts and getattr(params, field) is not None:
+            raise _mismatch(params, field, "reads no texts")
+    if params.content and int(params.num_inference_steps * (params.strength or 0.6)) < 1:
+        message = f"strength: {params.strength} leaves none of {params.num_inference_steps} steps."
+        raise BadInput("too_few_steps", message, field="strength")
+    defaults = {"strength": 0.6 if params.content else None, "guidance_scale": 4.0 if reads_texts else None}
+    absent = {name: value for name, value in defaults.items() if getattr(params, name) is None}
+    return params.model_copy(update=absent)
+
+
+def can_be_guided(architecture: Mapping[str, Any]) -> bool:
+    """Whether its denoising can be steered: the steps of DDIM, pictures of one size, and a UNet."""
+    if "text-to-image" in MODES.get(architecture.get("name", ""), ()):
+        return "ddim" in architecture.get("schedulers", ["ddim"])
+    return bool(architecture.get("name") == "ddpm")
+
+
+def _mismatch(params: DiffusionTransfer, field: str, what: str) -> BadInput:
+    return BadInput("model_mismatch", f"{field}: Model {params.model} {what}.", field=field, model=params.model)
 
 
 def _method(value: Any) -> str:
@@ -146,11 +240,13 @@ def _method(value: Any) -> str:
 
 
 StyleTransferParams = Annotated[
-    Annotated[FastTransfer, Tag("<fast>")] | Annotated[GatysTransfer, Tag("<gatys>")],
+    Annotated[FastTransfer, Tag("<fast>")]
+    | Annotated[GatysTransfer, Tag("<gatys>")]
+    | Annotated[DiffusionTransfer, Tag("<diffusion>")],
     Discriminator(
         _method,
         custom_error_type="method",
-        custom_error_message="Input should be 'fast' or 'gatys'",
+        custom_error_message="Input should be 'fast', 'gatys' or 'diffusion'",
         custom_error_context={"field": "method"},
     ),
 ]

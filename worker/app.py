@@ -20,8 +20,8 @@ from jobs.store import JobStore, connect
 from models.catalogue import cards, installed
 from worker.lease import stopping
 from worker.logs import configure_logging
-from worker.run import run_job
-from worker.runners import RUNNERS
+from worker.run import run_job, run_jobs
+from worker.runners import BATCH_RUNNERS, RUNNERS
 
 BEAT_S = 5
 PATIENCE = 120  # attempts of a second each: a worker outlasts a restart of Redis
@@ -46,7 +46,7 @@ def _hands() -> tuple[JobStore, Objects, Objects]:
 
 @app.task(name=TASK, bind=True)
 def run(self: Task, job_id: str) -> None:
-    """Claim the most urgent job of the queue this nudge came by, and run it; nothing is queued, nothing happens.
+    """Claim the most urgent job of the queue this nudge came by and those alike, and run them; none is no error.
 
     `job_id` is for the log: were the nudge's own job claimed, a lost nudge could strand a job behind later ones.
     """
@@ -54,8 +54,11 @@ def run(self: Task, job_id: str) -> None:
     if stopping.is_set():
         return
     queue = self.request.delivery_info["routing_key"]
-    for record in jobs.claim(queue, worker=f"{self.request.hostname}/{os.getpid()}"):
-        run_job(jobs, objects, previews, record, RUNNERS[record.kind])
+    records = jobs.claim(queue, worker=f"{self.request.hostname}/{os.getpid()}", limit=settings.max_batch)
+    if len(records) == 1:
+        run_job(jobs, objects, previews, records[0], RUNNERS[records[0].kind])
+    elif records:
+        run_jobs(jobs, objects, previews, records, BATCH_RUNNERS[records[0].kind])
 
 
 class Heartbeat(bootsteps.StartStopStep):

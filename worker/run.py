@@ -1,9 +1,9 @@
-"""One claimed job from start to end: run it, store what it made, then write the terminal state."""
+"""Claimed jobs from start to end: run it, store what it made, then write the terminal state."""
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
@@ -69,6 +69,7 @@ class Made:
 
 
 Runner = Callable[[Task], Made]
+BatchRunner = Callable[[Sequence[Task]], Sequence[Made | Exception]]  # a result for each, or what ended it
 
 
 def run_job(jobs: JobStore, objects: Objects, previews: Objects, record: Record, runner: Runner) -> None:
@@ -76,6 +77,13 @@ def run_job(jobs: JobStore, objects: Objects, previews: Objects, record: Record,
 
     If its lease is lost on the way it is left to its new holder; if this process is told to stop it is handed back.
     """
+    run_jobs(jobs, objects, previews, [record], lambda tasks: [runner(tasks[0])])
+
+
+def run_jobs(
+    jobs: JobStore, objects: Objects, previews: Objects, records: Sequence[Record], runner: BatchRunner
+) -> None:
+    """Run claimed jobs together, each to an end of its own; what the runner raises ends them all."""
 
     def show(picture: Pixels) -> str | None:
         try:
@@ -83,37 +91,55 @@ def run_job(jobs: JobStore, objects: Objects, previews: Objects, record: Record,
         except Unavailable:
             return None
 
+    started = time.perf_counter()
+    with ExitStack() as stack:
+        tasks = []
+        for record in records:
+            lease = stack.enter_context(Lease(jobs, record, show))
+            task = Task(
+                record.params,
+                lease.step,
+                read_image=lambda image_id: _pixels(objects, image_id),
+                find_model=lambda model_id: find_model(jobs, objects, model_id),
+                files=Files(jobs, objects, record),
+            )
+            tasks.append(task)
+        try:
+            results = list(runner(tasks))
+        except Exception as error:  # told for each job below
+            results = [error] * len(tasks)
+        for record, task, result in zip(records, tasks, results, strict=True):
+            _end(jobs, objects, record, task, result, started)
+
+
+def _end(
+    jobs: JobStore, objects: Objects, record: Record, task: Task, result: Made | Exception, started: float
+) -> None:
+    """Store what was made and write the terminal state, or what an exception means for the job."""
+
     def finish(status: str, **facts: Any) -> None:
         metrics = _metrics(record, task, started) | facts.pop("metrics", {})
         ended = jobs.finish(record.id, record.fence, status, metrics=metrics, **facts)
         log.info("%s attempt %d: %s after %d ms", record.id, record.attempt, ended, metrics["run_ms"])
 
-    started = time.perf_counter()
-    with Lease(jobs, record, show) as lease:
-        task = Task(
-            record.params,
-            lease.step,
-            read_image=lambda image_id: _pixels(objects, image_id),
-            find_model=lambda model_id: find_model(jobs, objects, model_id),
-            files=Files(jobs, objects, record),
-        )
-        try:
-            made = runner(task)
-            outputs = [_store(objects, record, made, index) for index in range(len(made.pictures))]
-            finish("succeeded", outputs=outputs, metrics=made.metrics, model=made.trained, collection=made.collection)
-        except CanceledError:
-            finish("canceled")
-        except LeaseLostError:
-            log.warning("%s attempt %d: lease lost, result dropped", record.id, record.attempt)
-        except StoppingError:
-            log.info("%s attempt %d: handed back, %s", record.id, record.attempt, jobs.release(record.id, record.fence))
-        except AtelierError as error:
-            finish("failed", error=error.as_dict())
-        except RedisError as error:
-            log.warning("%s attempt %d: left to its lease, %s", record.id, record.attempt, type(error).__name__)
-        except Exception:
-            log.exception("%s failed", record.id)
-            finish("failed", error=_INTERNAL)
+    try:
+        if isinstance(result, Exception):
+            raise result
+        outputs = [_store(objects, record, result, index) for index in range(len(result.pictures))]
+        finish("succeeded", outputs=outputs, metrics=result.metrics, model=result.trained, collection=result.collection)
+    except CanceledError:
+        finish("canceled")
+    except LeaseLostError:
+        log.warning("%s attempt %d: lease lost, result dropped", record.id, record.attempt)
+    except StoppingError:
+        log.info("%s attempt %d: handed back, %s", record.id, record.attempt, jobs.release(record.id, record.fence))
+    except AtelierError as error:
+        finish("failed", error=error.as_dict())
+    except RedisError as error:
+        log.warning("%s attempt %d: left to its lease, %s", record.id, record.attempt, type(error).__name__)
+    except Exception:
+        log.exception("%s failed", record.id)
+        finish("failed", error=_INTERNAL)
 
 
 _INTERNAL = {"code": "internal", "message": "The job failed in a way nobody foresaw; the worker's log says how."}

@@ -66,6 +66,12 @@ ARCHITECTURES = {name: card.architecture for name, card in cards().items()}
 def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
     """What each mode can do is up to the models that are there: one of them for each."""
     nothing = {"type": "null"}
+    schemas = raw_schema["components"]["schemas"]
+    prompted = {
+        "model": {"enum": ["stable-diffusion-avatars"]},
+        **{"width": {"enum": [64, 96, None]}, "height": {"enum": [64, 96, None]}},
+        "num_inference_steps": {"enum": [20, None]},  # of which any strength leaves one
+    }
     fitting: dict[str, dict[str, Any]] = {
         "Sample": {"model": {"enum": ["ddpm-digits"]}},
         "Reconstruction": {"model": {"enum": ["vae-smileys"]}},
@@ -73,6 +79,14 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         "Traversal": {"model": {"enum": ["vae-fashion-mnist-2"]}},
         "Arithmetic": {"model": {"enum": ["dcgan-avatars"]}, "classifier": nothing},
         "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
+        "TextToImage": prompted,
+        "ImageToImage": prompted,
+        "Inpainting": prompted | {"image": {"enum": known["images"][:1]}, "mask": {"enum": known["images"][:1]}},
+        "DiffusionTransfer": {
+            "model": {"enum": ["stable-diffusion-avatars"]},
+            "prompt": schemas["TextToImage"]["properties"]["prompt"],
+            **{"strength": nothing, "guided_from": {"enum": [0, 0.25]}, "guided_to": {"enum": [0.5, 1]}},
+        },
         "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}},
         "DenoisingSteps": {"model": {"enum": ["ddpm-digits"]}},
         # What the collection there has: two components, two clusters, the attributes of smileys.
@@ -84,7 +98,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         },
         "Steering": {"version": {"enum": [1, None]}, "style_components": {"enum": [1, 2, None]}},
     }
-    schemas = raw_schema["components"]["schemas"]
+    schemas["DiffusionTransfer"]["required"].append("prompt")
     for name, properties in fitting.items():
         schemas[name]["properties"] |= properties
     # The space of the collection there reads no texts.

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from api.generations import EXAMPLES, SMILEY, WINK
+from jobs.generation import ALL_MODES
 from tests.api.conftest import data_url, picture, stored
 from tests.stack import Stack
 
@@ -16,12 +17,15 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "gan-8": {"name": "mlp-gan", "image_size": 16, "channels": 1, "latent_dim": 8},
     "dcgan-faces": {"name": "dcgan", "image_size": 64, "channels": 3, "latent_dim": 64},
     "ddpm-small": {"name": "ddpm", "image_size": 16, "channels": 1},
+    "sd-faces": {"name": "stable-diffusion", "image_size": 64},
+    "turbo": {"name": "diffusers", "image_size": 512, "num_inference_steps": 1, "guided": False, "schedulers": []},
     "cyclegan-hats": {"name": "cyclegan", "image_size": 64, "channels": 3, "kinds": ["no hat", "hat"]},
     "classifier-faces": {"name": "classifier", "channels": 3, "questions": [["no hat", "hat"], ["no red", "red"]]},
     "classifier-other": {"name": "classifier", "channels": 3, "questions": [["no cat", "cat"]]},
     "vgg16": {},
 }
-USABLE = ["cyclegan-hats", "dcgan-faces", "ddpm-small", "gan-8", "vae-2", "vae-faces"]
+USABLE = ["cyclegan-hats", "dcgan-faces", "ddpm-small", "gan-8", "sd-faces", "turbo", "vae-2", "vae-faces"]
+HATTED: dict[str, Any] = {"mode": "text-to-image", "prompt": "a man with a hat"}
 HAT = {"sign": "+", "with": ["hat"]}
 
 
@@ -101,6 +105,12 @@ def test_before_any_worker_has_reported(stack: Stack) -> None:
             {"terms": [{"sign": "-", "z": [1.0, 2.0]}], "n": None, "classifier": None},
             "fast",
         ),
+        (
+            {"model": "sd-faces", **HATTED},
+            {"width": 64, "height": 64, "num_inference_steps": 25, "guidance_scale": 4.0, "scheduler": "ddim"},
+            "gpu",
+        ),
+        ({"model": "turbo", **HATTED}, {"width": 512, "num_inference_steps": 1, "scheduler": None}, "gpu"),
     ],
 )
 def test_what_is_resolved_and_where_it_is_queued(
@@ -124,11 +134,27 @@ def test_what_is_resolved_and_where_it_is_queued(
             {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+", "image": WINK}]},
             lambda p: [p["terms"][0]["image"]],
         ),
+        (
+            {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": WINK},
+            lambda p: [p["image"], p["mask"]],
+        ),
     ],
 )
 def test_images_become_uploads(known: Stack, body: dict[str, Any], ids: Any) -> None:
     found = ids(accepted(post(known, **body)))
     assert found and all(known.client.get(f"/v1/images/{image}").status_code == 200 for image in found)
+
+
+def test_jobs_alike_share_what_lets_them_run_together(known: Stack) -> None:
+    others: list[dict[str, Any]] = [{}, {"seed": 3}, {"guidance_scale": 2}]
+    answers = [post(known, model="sd-faces", **HATTED, **more) for more in others]
+    answers.append(post(known, model="vae-2"))
+    jobs = [answer.json()["id"] for answer in answers]
+    again = known.client.post(f"/v1/jobs/{jobs[0]}/cancel"), known.client.post(f"/v1/jobs/{jobs[0]}/retry")
+    jobs.append(again[1].json()["id"])
+    compat = [known.jobs.client.hget(f"atelier:job:{job}", "compat") for job in jobs]
+    assert compat[0] == compat[1] == compat[4] != compat[2]
+    assert compat[0] and compat[2] and compat[3] == ""
 
 
 SEEDS = {"model": "gan-8", "mode": "interpolate"}
@@ -196,8 +222,44 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown mode": (
         {"model": "vae-2", "mode": "dream"},
         "invalid_request",
-        "mode: Input should be 'sample', 'reconstruct', 'interpolate', 'traverse', 'arithmetic', 'translate' "
-        "or 'denoise-steps'.",
+        "mode: Input should be 'sample', 'reconstruct', 'interpolate', 'traverse', 'arithmetic', 'translate', "
+        "'denoise-steps', 'text-to-image', 'image-to-image' or 'inpaint'.",
+    ),
+    "no prompt": (
+        {"model": "sd-faces", "mode": "text-to-image"},
+        "invalid_request",
+        "prompt: Field required.",
+    ),
+    "width of no multiple of 8": (
+        {"model": "sd-faces", **HATTED, "width": 60},
+        "invalid_request",
+        "width: Input should be a multiple of 8.",
+    ),
+    "more pixels than the model makes": (
+        {"model": "sd-faces", **HATTED, "height": 512},
+        "model_mismatch",
+        "height: Model sd-faces makes pictures of at most 256 pixels a side.",
+    ),
+    "guidance of a model without": (
+        {"model": "turbo", **HATTED, "guidance_scale": 5},
+        "model_mismatch",
+        "guidance_scale: Model turbo works without guidance and does not use it.",
+    ),
+    "text for a model of none": (
+        {"model": "vae-2", **HATTED},
+        "mode_not_supported",
+        "mode: Model vae-2 cannot do 'text-to-image'; sd-faces, turbo can.",
+    ),
+    "mask of another size": (
+        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(picture())},
+        "size_mismatch",
+        "mask: It is 48 x 32 and the image 64 x 64; they must be the same.",
+    ),
+    "no step left": (
+        {"model": "sd-faces", "mode": "image-to-image", "prompt": "a hat", "image": SMILEY}
+        | {"strength": 0.1, "num_inference_steps": 5},
+        "too_few_steps",
+        "strength: 0.1 leaves none of 5 steps; more steps or a larger strength are needed.",
     ),
     "no model": ({}, "invalid_request", "model: Field required."),
     "model like a path": (
@@ -282,4 +344,4 @@ def test_jobs_are_listed_by_their_kind(known: Stack) -> None:
 
 def test_an_example_for_every_mode() -> None:
     modes = {example["value"].get("mode", "sample") for example in EXAMPLES.values()}
-    assert modes == {"sample", "reconstruct", "interpolate", "traverse", "arithmetic", "translate", "denoise-steps"}
+    assert modes == set(ALL_MODES)

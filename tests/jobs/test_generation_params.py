@@ -157,6 +157,9 @@ def test_every_mode_is_some_architectures() -> None:
 
 BODIES: list[dict[str, Any]] = [
     {},
+    {"mode": "text-to-image", "prompt": "a hat"},
+    {"mode": "image-to-image", "prompt": "a hat", "image": A},
+    {"mode": "inpaint", "prompt": "a hat", "image": A, "mask": B},
     {"mode": "reconstruct", "images": [A]},
     {"mode": "interpolate", "between": [1, 2]},
     {"mode": "traverse"},

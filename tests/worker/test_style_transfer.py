@@ -51,12 +51,12 @@ def likeness(pixels: Pixels, photo: Pixels) -> float:
 
 
 def photo() -> Pixels:
-    return style_transfer._fit(IMAGES[PHOTO], 128)
+    return style_transfer.fit(IMAGES[PHOTO], 128)
 
 
 def test_gatys_moves_the_style_and_keeps_the_content() -> None:
     made, messages = run(method="gatys", style=STYLE, model="vgg16", num_steps=40)
-    picture, content, style = made.pictures[0].pixels, photo(), style_transfer._fit(IMAGES[STYLE], 128)
+    picture, content, style = made.pictures[0].pixels, photo(), style_transfer.fit(IMAGES[STYLE], 128)
     before, after = style_distance(content, style), style_distance(picture, style)
     print(f"gatys: style distance {before:.3f} -> {after:.3f}, content correlation {likeness(picture, content):.2f}")
     assert picture.shape == (128, 100, 3)
@@ -82,7 +82,7 @@ def test_fast_moves_the_picture_and_keeps_the_content(style: str) -> None:
 
 def test_fast_with_an_image_comes_nearer_to_its_style() -> None:
     picture = run(method="fast", style=STYLE)[0].pictures[0].pixels
-    style = style_transfer._fit(IMAGES[STYLE], 128)
+    style = style_transfer.fit(IMAGES[STYLE], 128)
     assert style_distance(picture, style) < style_distance(photo(), style)
 
 
@@ -112,4 +112,4 @@ def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def forget_models() -> None:
     get_settings.cache_clear()
-    style_transfer._once.cache_clear()
+    style_transfer.once.cache_clear()

@@ -1,6 +1,8 @@
-"""Kind of job to the function that runs it."""
+"""Kind of job to the function that runs it, and to the one that runs several at once."""
 
-from worker.run import Made, Runner, Task
+from collections.abc import Sequence
+
+from worker.run import BatchRunner, Made, Runner, Task
 from worker.runners.style_transfer import run_style_transfer
 from worker.runners.training import run_training
 
@@ -10,6 +12,13 @@ def run_generation(task: Task) -> Made:
     from worker.runners.generation import run_generation
 
     return run_generation(task)
+
+
+def run_prompted(tasks: Sequence[Task]) -> Sequence[Made | Exception]:
+    """See `worker.runners.text_to_image`; likewise."""
+    from worker.runners.text_to_image import run_prompted
+
+    return run_prompted(tasks)
 
 
 def run_collection(task: Task) -> Made:
@@ -41,3 +50,5 @@ RUNNERS: dict[str, Runner] = {
     "pc-steering": run_steering,
     "cluster-sampling": run_sampling,
 }
+# Of those whose `compat` says that they may run together.
+BATCH_RUNNERS: dict[str, BatchRunner] = {"generation": run_prompted}

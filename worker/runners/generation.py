@@ -29,6 +29,7 @@ from jobs.generation import (
     attribute_names,
     fitted,
 )
+from jobs.text_to_image import ImageToImage, Inpainting, TextToImage
 from models.catalogue import WeightsError
 from models.diffusion.unconditional import Ddpm, Step
 from models.generative.classifier import Classifier
@@ -49,6 +50,7 @@ from models.generative.latents import (
 from models.grids import labelled_grid, sheet
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.network import BATCH, Network, load_network, pixels
+from worker.runners.text_to_image import run_prompted_alone
 
 Result = tuple[list[Picture], dict[str, Any]]  # pictures and figures
 _PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
@@ -57,6 +59,8 @@ _PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
 def run_generation(task: Task) -> Made:
     """The pictures of a mode; raises `AtelierError` when weights are missing or attributes are not found."""
     asked = _PARAMS.validate_python(task.params)
+    if isinstance(asked, TextToImage | ImageToImage | Inpainting):
+        return run_prompted_alone(task)
     try:
         network = load_network(task, asked.model)
         judge = load_network(task, asked.classifier) if isinstance(asked, Arithmetic) and asked.classifier else None
@@ -86,6 +90,7 @@ def _run(task: Task, network: Network, judge: Network | None, params: Generation
             return _translate(task, network, params), {}
         case DenoisingSteps():
             return _denoising_steps(task, network, params), {}
+    raise AssertionError(f"{params.mode} has a runner of its own")
 
 
 def _sample(task: Task, network: Network, params: Sample) -> list[Picture]:

@@ -11,17 +11,21 @@ from pydantic import TypeAdapter
 
 from jobs.errors import AtelierError
 from jobs.settings import get_settings
-from jobs.style_transfer import BUILTIN_STYLES, FastTransfer, GatysTransfer, StyleTransferParams
+from jobs.style_transfer import BUILTIN_STYLES, DiffusionTransfer, FastTransfer, GatysTransfer, StyleTransferParams
 from models.catalogue import WeightsError, card, file_sha256
 from worker.run import Made, Picture, Pixels, Task
 
-_PARAMS: TypeAdapter[FastTransfer | GatysTransfer] = TypeAdapter(StyleTransferParams)
+_PARAMS: TypeAdapter[FastTransfer | GatysTransfer | DiffusionTransfer] = TypeAdapter(StyleTransferParams)
 
 
 def run_style_transfer(task: Task) -> Made:
     """One stylised picture; raises `AtelierError` when weights are missing or the optimisation diverges."""
     params = _PARAMS.validate_python(task.params)
-    content = _fit(task.read_image(params.content), params.size)
+    if isinstance(params, DiffusionTransfer):
+        from worker.runners.style_diffusion import run_style_diffusion
+
+        return run_style_diffusion(task, params)
+    content = fit(task.read_image(params.content), params.size)
     try:
         return _fast(task, params, content) if isinstance(params, FastTransfer) else _gatys(task, params, content)
     except WeightsError as error:
@@ -32,9 +36,9 @@ def _fast(task: Task, params: FastTransfer, content: Pixels) -> Made:
     from models.stylize.fast import load_fast, stylize_builtin, stylize_images
 
     with task.loading():
-        network = _once(load_fast)
+        network = once(load_fast)
     task.notes["device"] = "cpu"
-    blend = _blend(params.style)
+    blend = blended(params.style)
     if blend[0][0].startswith("builtin:"):
         weights = np.zeros(BUILTIN_STYLES, np.float32)
         for name, weight in blend:
@@ -44,7 +48,7 @@ def _fast(task: Task, params: FastTransfer, content: Pixels) -> Made:
         styles = [(_floats(task.read_image(name)), weight) for name, weight in blend]
         picture, model = stylize_images(network, _floats(content), styles, params.strength), "fast-arbitrary"
     task.step(1, 1, "done")
-    return Made([Picture(_bytes(picture))], {model: _revision(model)}, {"onnxruntime": version("onnxruntime")}, {})
+    return Made([Picture(_bytes(picture))], {model: revision(model)}, {"onnxruntime": version("onnxruntime")}, {})
 
 
 def _gatys(task: Task, params: GatysTransfer, content: Pixels) -> Made:
@@ -64,9 +68,9 @@ def _gatys(task: Task, params: GatysTransfer, content: Pixels) -> Made:
 
     model = params.model or "vgg16"
     with task.loading():
-        vgg = _once(load_vgg, model)
+        vgg = once(load_vgg, model)
     task.notes["device"] = str(next(vgg.parameters()).device)
-    styles = [(tensor(task.read_image(name)), weight) for name, weight in _blend(params.style)]
+    styles = [(tensor(task.read_image(name)), weight) for name, weight in blended(params.style)]
     try:
         result = transfer(
             vgg,
@@ -87,26 +91,27 @@ def _gatys(task: Task, params: GatysTransfer, content: Pixels) -> Made:
         raise AtelierError("diverged", str(error)) from error
     metrics = {name: getattr(result, name) for name in ("loss", "content_loss", "style_loss", "tv_loss")}
     metrics |= {"model": model, "dtype": str(vgg.compute_dtype).removeprefix("torch.")}
-    return Made([Picture(pixels(result.image))], {model: _revision(model)}, {"torch": version("torch")}, metrics)
+    return Made([Picture(pixels(result.image))], {model: revision(model)}, {"torch": version("torch")}, metrics)
 
 
 @cache
-def _once(load: Any, *arguments: str) -> Any:
+def once(load: Any, *arguments: str) -> Any:
     """A model, loaded by the first job that asks for it and kept."""
     return load(*arguments, weights_dir=get_settings().weights_dir)
 
 
-def _revision(model: str) -> str:
+def revision(model: str) -> str:
     """What exactly was run: the first digits of the sha256 of each of the model's files."""
     weights_dir = get_settings().weights_dir
     return "+".join(file_sha256(weights_dir / model / name)[:16] for name in card(model).files)
 
 
-def _blend(style: Any) -> list[tuple[str, float]]:
+def blended(style: Any) -> list[tuple[str, float]]:
+    """Each style of a request and its weight."""
     return [(style, 1.0)] if isinstance(style, str) else [(part.image, part.weight) for part in style]
 
 
-def _fit(pixels: Pixels, size: int) -> Pixels:
+def fit(pixels: Pixels, size: int) -> Pixels:
     """The picture with `size` pixels on its longer side and its aspect ratio kept."""
     h, w = pixels.shape[:2]
     scale = size / max(h, w)

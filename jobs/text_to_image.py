@@ -1,0 +1,113 @@
+"""The parameters of pictures made from a text, and what depends on the model."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from jobs.errors import BadInput
+from jobs.schemas import ImageRef, ModelRequest, Steps
+
+MODES = ("text-to-image", "image-to-image", "inpaint")
+SCHEDULERS = ("ddim", "euler", "dpm-solver++", "unipc", "lcm")
+MOST_SIDES = 4  # times the side a model was trained at: beyond it pictures repeat themselves, and memory ends
+
+_NOT_BLANK = r"\S"
+Prompt = Annotated[str, Field(min_length=1, max_length=2000, pattern=_NOT_BLANK)]
+Side = Annotated[int, Field(ge=32, le=2048, multiple_of=8)]
+Strength = Annotated[float, Field(ge=0.05, le=1, description="Share of the steps that change the picture; 1: all.")]
+
+
+class _Prompted(ModelRequest):
+    prompt: Annotated[Prompt, Field(description="What to show.")]
+    negative_prompt: Annotated[Prompt | None, Field(description="What guidance leads away from.")] = None
+    num_images_per_prompt: Annotated[int, Field(ge=1, le=16, description="Picture k has the seed `seed` + k.")] = 1
+    width: Annotated[Side | None, Field(description="A multiple of 8; the model's own when absent.")] = None
+    height: Annotated[Side | None, Field(description="A multiple of 8; the model's own when absent.")] = None
+    num_inference_steps: Annotated[Steps | None, Field(description="The model's own number when absent.")] = None
+    guidance_scale: Annotated[
+        float | None,
+        Field(
+            ge=0, le=30, description="How far to exaggerate what the prompt changes; none up to 1. Absent: the model's."
+        ),
+    ] = None
+    scheduler: Annotated[
+        Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"] | None,
+        Field(description="How noise is taken away; the model's own way when absent."),
+    ] = None
+
+
+class TextToImage(_Prompted):
+    """Pictures of a text (Rombach et al. 2022)."""
+
+    mode: Literal["text-to-image"]
+
+
+class ImageToImage(_Prompted):
+    """A picture made noisy and denoised to a text (Meng et al. 2022, "SDEdit")."""
+
+    mode: Literal["image-to-image"]
+    image: Annotated[ImageRef, Field(description="Its middle is cut out in the shape of the result.")]
+    strength: Strength = 0.6
+
+
+class Inpainting(_Prompted):
+    """A part of a picture made anew; the rest stays as it is."""
+
+    mode: Literal["inpaint"]
+    image: Annotated[ImageRef, Field(description="Its middle is cut out in the shape of the result.")]
+    mask: Annotated[ImageRef, Field(description="As large as the image: white where it is made anew, else black.")]
+    strength: Strength = 1.0
+
+
+Prompted = TextToImage | ImageToImage | Inpainting
+
+
+def fitted_prompted(params: Prompted, architecture: Mapping[str, Any]) -> Prompted:
+    """The parameters with the model's own values where they have none.
+
+    architecture: of its card. Raises BadInput, naming the field, for what this model cannot use.
+    """
+    own, guided = architecture["image_size"], architecture.get("guided", True)
+    schedulers = architecture.get("schedulers", list(SCHEDULERS))
+    if params.scheduler and params.scheduler not in schedulers:
+        has = f"works with {', '.join(schedulers)}" if schedulers else "has a way of its own to take noise away"
+        raise _mismatch(params, "scheduler", has)
+    for field in ("negative_prompt", "guidance_scale"):
+        if not guided and getattr(params, field):
+            raise _mismatch(params, field, "works without guidance and does not use it")
+    for field in ("width", "height"):
+        if (getattr(params, field) or 0) > MOST_SIDES * own:
+            raise _mismatch(params, field, f"makes pictures of at most {MOST_SIDES * own} pixels a side")
+    given = params.model_dump()
+    defaults = {
+        "width": own,
+        "height": own,
+        "num_inference_steps": architecture.get("num_inference_steps", 25),
+        "guidance_scale": architecture.get("guidance_scale", 4.0) if guided else 0.0,
+        "scheduler": next(iter(schedulers), None),
+    }
+    params = params.model_copy(update={name: value for name, value in defaults.items() if given[name] is None})
+    if steps_of(params) < 1:
+        needed = f"leaves none of {params.num_inference_steps} steps; more steps or a larger strength are needed"
+        raise BadInput("too_few_steps", f"strength: {given['strength']} {needed}.", field="strength")
+    return params
+
+
+def steps_of(params: Prompted) -> int:
+    """How many steps are taken: a picture to start from comes in where `strength` of them are left."""
+    steps = params.num_inference_steps or 0
+    return steps if isinstance(params, TextToImage) else min(int(steps * params.strength), steps)
+
+
+def compat_of(params: Mapping[str, Any]) -> str:
+    """What resolved parameters must have in common to run in one batch; "" where they run alone."""
+    if params.get("mode") not in MODES:
+        return ""
+    shared = ("mode", "model", "width", "height", "num_inference_steps", "guidance_scale", "scheduler", "strength")
+    return json.dumps([params.get(name) for name in shared])
+
+
+def _mismatch(params: Prompted, field: str, what: str) -> BadInput:
+    return BadInput("model_mismatch", f"{field}: Model {params.model} {what}.", field=field, model=params.model)

@@ -1,0 +1,164 @@
+"""Denoising steered by a style: the gradient of a loss of the foreseen picture moves each step.
+
+Dhariwal and Nichol 2021, "Diffusion models beat GANs on image synthesis", section 4 (classifier guidance); the loss is
+that of Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks".
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from torch import Tensor
+
+from models.diffusion.text_to_image import TextToImage
+from models.diffusion.unconditional import Ddpm, make_scheduler
+
+Loss = Callable[[Tensor], Tensor]  # of pictures (n, channels, h, w) in about [0, 1]; a scalar that sums over them
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """What guidance needs of a diffusion model, over pictures or latents x (n, channels, h, w).
+
+    predict: (x, timestep) to what the scheduler calls the model's output. decode: clean x to pictures in about [0, 1];
+    encode: the other way.
+    """
+
+    scheduler: Any
+    predict: Callable[[Tensor, Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+    encode: Callable[[Tensor], Tensor]
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Guided:
+    """A step just taken, from 1: the clean pictures foreseen (n, channels, h, w) in [0, 1], and the loss's value."""
+
+    step: int
+    foreseen: Tensor
+    loss: float | None
+
+
+def pixel_denoiser(model: Ddpm) -> Denoiser:
+    """Of an unconditional model, which works on pixels."""
+    return Denoiser(
+        make_scheduler("ddim"),
+        lambda x, timestep: model(x, timestep),
+        lambda x: (x + 1) / 2,
+        lambda pictures: 2 * pictures - 1,
+        (model.channels, model.image_size, model.image_size),
+    )
+
+
+@torch.no_grad()
+def latent_denoiser(
+    model: TextToImage,
+    prompts: Sequence[str],
+    *,
+    width: int,
+    height: int,
+    negative_prompts: Sequence[str] = (),
+    guidance_scale: float = 4.0,
+) -> Denoiser:
+    """Of a text-to-image model with a UNet over latents, for one prompt a picture, with classifier-free guidance."""
+    pipeline, device = model.pipeline, next(model.parameters()).device
+    vae, scale = pipeline.vae, pipeline.vae.config.scaling_factor
+    told, left_out = pipeline.encode_prompt(
+        list(prompts), device, 1, guidance_scale > 1, negative_prompt=list(negative_prompts) or None
+    )
+
+    def predict(x: Tensor, timestep: Tensor) -> Tensor:
+        if guidance_scale <= 1:
+            found: Tensor = pipeline.unet(x, timestep, told).sample
+            return found
+        both = pipeline.unet(torch.cat([x, x]), timestep, torch.cat([left_out, told])).sample
+        without, with_text = both.float().chunk(2)
+        guided: Tensor = without + guidance_scale * (with_text - without)
+        return guided
+
+    factor = pipeline.vae_scale_factor
+    return Denoiser(
+        DDIMScheduler.from_config(pipeline.scheduler.config),
+        predict,
+        lambda x: vae.decode(x / scale).sample / 2 + 0.5,
+        lambda pictures: vae.encode(2 * pictures - 1).latent_dist.mode() * scale,
+        (pipeline.unet.config.in_channels, height // factor, width // factor),
+    )
+
+
+def style_guided(
+    denoiser: Denoiser,
+    loss: Loss,
+    *,
+    seeds: Sequence[int],
+    scale: Tensor,
+    num_inference_steps: int = 50,
+    guided_from: float = 0.0,
+    guided_to: float = 1.0,
+    start: Tensor | None = None,
+    strength: float = 1.0,
+    on_step: Callable[[Guided], None] = lambda taken: None,
+) -> Tensor:
+    """Pictures (n, channels, h, w) in [0, 1] by DDIM, each foreseen clean picture moved against the loss's gradient.
+
+    At each step x_0 becomes x_0 - scale rms(x_0) g / rms(g), where g is the gradient of the loss of the decoded x_0 by
+    x_t, through the model. Classifier guidance (Dhariwal and Nichol 2021, algorithm 2) moves the noise by
+    sqrt(1 - alpha_bar) g, which is the same direction; its length is here a share of the picture's own, so that one
+    scale does for every loss, step and model.
+
+    scale: (n,) of each picture, 0 for none. guided_from, guided_to: the share of the steps between which it is guided.
+    start: pictures (n, channels, h, w) in [0, 1] to begin from, with noise for the last `strength` of the steps (Meng
+    et al. 2022, "SDEdit"). `on_step` is called after every step and may raise to stop.
+    """
+    scheduler = denoiser.scheduler
+    scheduler.set_timesteps(num_inference_steps)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    x = torch.stack([torch.randn(denoiser.shape, generator=generator) for generator in generators]).to(scale.device)
+    timesteps = scheduler.timesteps
+    if start is not None:
+        timesteps = timesteps[len(timesteps) - min(int(num_inference_steps * strength), num_inference_steps) :]
+        with torch.no_grad():
+            x = scheduler.add_noise(denoiser.encode(start), x, timesteps[:1])
+    for step, timestep in enumerate(timesteps, 1):
+        guided = bool(scale.any()) and guided_from <= (step - 1) / len(timesteps) < guided_to
+        alpha_bar = scheduler.alphas_cumprod[timestep].to(x.device)
+        with torch.set_grad_enabled(guided):
+            x = x.detach().requires_grad_(guided)
+            output = denoiser.predict(x, timestep.to(x.device)).float()
+            clean = _clean(x, output, alpha_bar, scheduler.config.prediction_type)
+            pictures = denoiser.decode(clean).float()
+            value = loss(pictures) if guided else None
+        if value is not None:
+            (gradient,) = torch.autograd.grad(value, x)
+            clean = clean.detach()
+            clean = clean - scale[:, None, None, None] * _rms(clean) * gradient / _rms(gradient).clamp_min(1e-12)
+        noise = (x.detach() - alpha_bar.sqrt() * clean) / (1 - alpha_bar).sqrt()
+        x = _step(scheduler, clean, noise, timestep, x.detach())
+        on_step(Guided(step, pictures.detach().clamp(0, 1), None if value is None else float(value.detach())))
+    with torch.no_grad():
+        made: Tensor = denoiser.decode(x).float().clamp(0, 1)
+    return made
+
+
+def _clean(x: Tensor, output: Tensor, alpha_bar: Tensor, prediction_type: str) -> Tensor:
+    """The clean picture that the model's output for x implies."""
+    if prediction_type == "v_prediction":
+        return alpha_bar.sqrt() * x - (1 - alpha_bar).sqrt() * output
+    return (x - (1 - alpha_bar).sqrt() * output) / alpha_bar.sqrt()
+
+
+def _step(scheduler: Any, clean: Tensor, noise: Tensor, timestep: Tensor, x: Tensor) -> Tensor:
+    """The scheduler's step of a model whose output would be this clean picture and noise."""
+    alpha_bar = scheduler.alphas_cumprod[timestep].to(x.device)
+    is_v = scheduler.config.prediction_type == "v_prediction"
+    output = alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * clean if is_v else noise
+    stepped: Tensor = scheduler.step(output, timestep, x).prev_sample
+    return stepped
+
+
+def _rms(values: Tensor) -> Tensor:
+    """The root mean square of each row, (n, 1, 1, 1)."""
+    return values.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()

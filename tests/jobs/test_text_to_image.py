@@ -1,0 +1,132 @@
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from jobs.errors import BadInput
+from jobs.generation import Generation, GenerationParams, fitted, images_of, with_images
+from jobs.text_to_image import SCHEDULERS, Prompted, compat_of, steps_of
+
+PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
+A, B = "img_" + "a" * 64, "img_" + "b" * 64
+SMALL = {"name": "stable-diffusion", "image_size": 64}
+TURBO = {"name": "diffusers", "image_size": 512, "num_inference_steps": 1, "guided": False, "schedulers": ["euler"]}
+FLOW = {"name": "diffusers", "image_size": 512, "num_inference_steps": 4, "guided": False, "schedulers": []}
+
+
+def parsed(mode: str = "text-to-image", **more: Any) -> Prompted:
+    images = {"text-to-image": {}, "image-to-image": {"image": A}, "inpaint": {"image": A, "mask": B}}[mode]
+    found = PARAMS.validate_python({"mode": mode, "model": "any", "prompt": "a hat", **images, **more})
+    assert isinstance(found, Prompted)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": " \n"}, "prompt"),
+        ({"prompt": "a" * 2001}, "prompt"),
+        ({"negative_prompt": " "}, "negative_prompt"),
+        ({"width": 63}, "width"),
+        ({"height": 24}, "height"),
+        ({"height": 4096}, "height"),
+        ({"num_images_per_prompt": 17}, "num_images_per_prompt"),
+        ({"guidance_scale": -1}, "guidance_scale"),
+        ({"scheduler": "plms"}, "scheduler"),
+        ({"strength": 0.5}, "strength"),
+        ({"image": A}, "image"),
+        ({"mode": "image-to-image", "mask": A}, "mask"),
+        ({"mode": "image-to-image", "strength": 0}, "strength"),
+    ],
+)
+def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        parsed(**body)
+    assert error.value.errors()[0]["loc"][1] == field
+
+
+@pytest.mark.parametrize(
+    ("params", "architecture", "filled"),
+    [
+        (parsed(), SMALL, [64, 64, 25, 4.0, "ddim"]),
+        (parsed(width=96, scheduler="lcm", guidance_scale=0), SMALL, [96, 64, 25, 0.0, "lcm"]),
+        (parsed(), TURBO, [512, 512, 1, 0.0, "euler"]),
+        (parsed(num_inference_steps=2), FLOW, [512, 512, 2, 0.0, None]),
+    ],
+)
+def test_what_is_left_out_is_the_models_own(params: Prompted, architecture: dict[str, Any], filled: list[Any]) -> None:
+    resolved: Any = fitted(params, architecture)
+    names = ("width", "height", "num_inference_steps", "guidance_scale", "scheduler")
+    assert [getattr(resolved, name) for name in names] == filled
+    assert PARAMS.validate_python(resolved.model_dump(mode="json")) == resolved == fitted(resolved, architecture)
+
+
+@pytest.mark.parametrize(
+    ("params", "architecture", "message"),
+    [
+        (
+            parsed(negative_prompt="fog"),
+            TURBO,
+            "negative_prompt: Model any works without guidance and does not use it.",
+        ),
+        (parsed(guidance_scale=3), TURBO, "guidance_scale: Model any works without guidance and does not use it."),
+        (parsed(scheduler="lcm"), TURBO, "scheduler: Model any works with euler."),
+        (parsed(scheduler="lcm"), FLOW, "scheduler: Model any has a way of its own to take noise away."),
+        (parsed(width=264), SMALL, "width: Model any makes pictures of at most 256 pixels a side."),
+        (
+            parsed("image-to-image", strength=0.3, num_inference_steps=3),
+            SMALL,
+            "strength: 0.3 leaves none of 3 steps; more steps or a larger strength are needed.",
+        ),
+    ],
+)
+def test_what_this_model_cannot_use_is_refused_by_field(
+    params: Prompted, architecture: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput) as error:
+        fitted(params, architecture)
+    assert error.value.message == message and error.value.details["field"] == message.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("params", "steps"),
+    [
+        (parsed(num_inference_steps=20), 20),
+        (parsed("image-to-image", num_inference_steps=20, strength=0.5), 10),
+        (parsed("image-to-image", num_inference_steps=20, strength=0.09), 1),
+        (parsed("inpaint", num_inference_steps=20), 20),
+    ],
+)
+def test_a_picture_to_start_from_takes_the_last_steps(params: Prompted, steps: int) -> None:
+    assert steps_of(params) == steps
+
+
+def test_images_are_found_and_changed_in_their_places() -> None:
+    assert images_of(parsed("inpaint")) == {"image": A, "mask": B}
+    assert images_of(with_images(parsed("inpaint"), {"image": B, "mask": A})) == {"image": B, "mask": A}
+    assert images_of(parsed("image-to-image")) == {"image": A}
+    assert images_of(parsed()) == {}
+
+
+def test_only_what_one_batch_can_hold_runs_together() -> None:
+    def compat(**body: Any) -> str:
+        return compat_of(fitted(parsed(**body), SMALL).model_dump(mode="json"))
+
+    own = compat(prompt="a dog", negative_prompt="fog", num_images_per_prompt=3, seed=4, width=64)
+    assert compat() == own != ""
+    others: list[dict[str, Any]] = [
+        {"mode": "inpaint"},
+        {"mode": "image-to-image"},
+        {"mode": "image-to-image", "strength": 0.5},
+        {"model": "another"},
+        {"width": 96},
+        {"height": 96},
+        {"num_inference_steps": 9},
+        {"guidance_scale": 5},
+        *({"scheduler": name} for name in SCHEDULERS[1:]),
+    ]
+    found = [own, *(compat(**body) for body in others)]
+    assert len(set(found)) == len(found)
+    assert compat_of({"mode": "sample", "model": "any"}) == ""
+    assert compat_of({"size": 512}) == ""

@@ -1,0 +1,254 @@
+"""Batches of jobs, with a tiny untrained model of the real architecture."""
+
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from jobs.errors import AtelierError, NotFound
+from jobs.objects import Objects
+from jobs.settings import get_settings
+from jobs.store import JobStore
+from models.build import WEIGHTS, build
+from models.catalogue import WEIGHTS_DIR, Card, file_sha256, folder_of
+from models.tensors import save_weights
+from worker.lease import CanceledError, LeaseLostError, StoppingError
+from worker.run import Made, Pixels, Task, run_jobs
+from worker.runners import BATCH_RUNNERS, RUNNERS, network, style_transfer, text_to_image
+
+ARCHITECTURE: dict[str, Any] = {
+    "name": "stable-diffusion",
+    "block_out_channels": [32, 32],
+    "layers_per_block": 1,
+    "image_size": 32,
+    "text": {
+        **{"image_size": 16, "base_channels": 8, "hidden_size": 32, "text_layers": 1, "projection_dim": 8},
+        **{"context_length": 8, "merges": ["h a", "ha t</w>"]},
+    },
+    "autoencoder": {"block_out_channels": [32, 32], "layers_per_block": 1, "latent_channels": 4},
+}
+IMAGE, MASK, GONE = (f"img_{digit * 64}" for digit in "012")
+TOLERANCE = 3  # of 255: a sum in another order rounds otherwise, in bfloat16 by more
+Step = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Card]:
+    """The card of a tiny model, whose file lies where trained ones do."""
+    weights_dir = tmp_path_factory.mktemp("weights")
+    (weights_dir / "vgg16").symlink_to((WEIGHTS_DIR / "vgg16").resolve())
+    torch.manual_seed(0)
+    card = Card("tiny", "text-to-image", "", "", "MIT", {"kind": "trained"}, {WEIGHTS: None}, ARCHITECTURE)
+    folder = folder_of(card, weights_dir)
+    folder.mkdir(parents=True)
+    save_weights(build(ARCHITECTURE).state_dict(), folder / WEIGHTS)
+    card.files[WEIGHTS] = file_sha256(folder / WEIGHTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATELIER_WEIGHTS_DIR", str(weights_dir))
+        forget()
+        yield card
+    forget()
+
+
+def forget() -> None:
+    get_settings.cache_clear()
+    style_transfer.once.cache_clear()
+    network._kept.clear()
+
+
+def read_image(image_id: str) -> Pixels:
+    if image_id == GONE:
+        raise NotFound("image_not_found", "It is gone.")
+    picture = np.zeros((40, 48, 3), np.uint8)
+    picture[:20] = 255
+    return picture if image_id == MASK else np.full_like(picture, 90)
+
+
+def task(card: Card, step: Step = lambda *told: None, **params: Any) -> Task:
+    asked = {"mode": "text-to-image", "model": "tiny", "prompt": "a hat", "num_inference_steps": 4, "seed": 1}
+    return Task(asked | params, step, read_image, lambda model_id: card, cast(Any, None))
+
+
+def run(tasks: list[Task]) -> list[Made | Exception]:
+    return list(BATCH_RUNNERS["generation"](tasks))
+
+
+def pictures(made: Made | Exception) -> Pixels:
+    assert isinstance(made, Made), made
+    return np.stack([picture.pixels for picture in made.pictures if picture.role == "picture"])
+
+
+def apart(a: Pixels, b: Pixels) -> int:
+    return int(np.abs(a.astype(int) - b).max())
+
+
+def test_each_job_of_a_batch_has_what_it_has_alone(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = [
+        {"prompt": "a hat"},
+        {"prompt": "a man", "seed": 2**32 - 1, "num_images_per_prompt": 3},
+        {"prompt": "a hat", "negative_prompt": "fog"},
+    ]
+    told: list[list[tuple[int, int]]] = [[] for _ in asked]
+
+    def noting(place: int) -> Step:
+        def step(done: int, total: int, message: str, picture: Callable[[], Pixels]) -> None:
+            told[place].append((done, total))
+            assert picture().dtype == np.uint8
+
+        return step
+
+    together = run([task(tiny, noting(i), **params) for i, params in enumerate(asked)])
+    assert told == [[(1, 4), (2, 4), (3, 4), (4, 4)]] * 3
+    assert [len(pictures(made)) for made in together] == [1, 3, 1]
+    for params, made in zip(asked, together, strict=True):
+        alone = RUNNERS["generation"](task(tiny, **params))
+        assert apart(pictures(made), pictures(alone)) <= TOLERANCE
+        assert isinstance(made, Made) and (made.metrics["batch"], alone.metrics["batch"]) == (3, 1)
+    second = together[1]
+    assert isinstance(second, Made)
+    assert [(picture.role, picture.seed) for picture in second.pictures] == [
+        *(("picture", seed) for seed in (2**32 - 1, 0, 1)),
+        ("grid", None),
+    ]
+    assert apart(pictures(together[0]), pictures(together[2])) > 2 * TOLERANCE
+
+    # What does not fit at once comes in parts, and says so in its steps.
+    monkeypatch.setattr(text_to_image, "PIXELS_AT_ONCE", 2 * 32 * 32)
+    for steps in told:
+        steps.clear()
+    in_parts = run([task(tiny, noting(i), **params) for i, params in enumerate(asked)])
+    assert [(len(steps), steps[-1]) for steps in told] == [(4, (4, 4)), (8, (8, 8)), (4, (4, 4))]
+    for a, b in zip(in_parts, together, strict=True):
+        assert apart(pictures(a), pictures(b)) <= TOLERANCE
+
+
+def test_what_ends_one_job_leaves_the_others_as_they_are(tiny: Card) -> None:
+    def raising(error: Exception) -> Step:
+        def step(done: int, *told: Any) -> None:
+            if done == 2:
+                raise error
+
+        return step
+
+    errors = [CanceledError(), LeaseLostError(), AtelierError("timeout", "Too long.")]
+    found = run([*(task(tiny, raising(error), seed=9) for error in errors), task(tiny)])
+    assert found[:3] == errors
+    alone = RUNNERS["generation"](task(tiny))
+    assert apart(pictures(found[3]), pictures(alone)) <= TOLERANCE
+    with pytest.raises(CanceledError):
+        RUNNERS["generation"](task(tiny, raising(errors[0])))
+    with pytest.raises(StoppingError):  # which is told to the worker, not to a job
+        run([task(tiny, raising(StoppingError())), task(tiny)])
+
+
+def test_a_batch_all_of_whose_jobs_ended_stops(tiny: Card) -> None:
+    told = []
+
+    def step(done: int, *rest: Any) -> None:
+        told.append(done)
+        raise CanceledError
+
+    assert all(isinstance(found, CanceledError) for found in run([task(tiny, step), task(tiny, step)]))
+    assert told == [1, 1]
+
+
+def test_an_image_that_is_gone_fails_its_job_alone(tiny: Card) -> None:
+    asked: dict[str, Any] = {"mode": "image-to-image", "strength": 0.5}
+    gone, there = run([task(tiny, image=GONE, **asked), task(tiny, image=IMAGE, **asked)])
+    assert isinstance(gone, AtelierError) and gone.code == "image_not_found"
+    assert pictures(there).shape == (1, 32, 32, 3)
+
+
+def test_inpainting_keeps_what_the_mask_leaves_out(tiny: Card) -> None:
+    made = RUNNERS["generation"](task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0))
+    [found] = pictures(made)
+    assert (found[17:] == 90).all()
+    assert np.abs(found[:15].astype(int) - 90).mean() > 5
+
+
+def test_what_was_cut_off_a_prompt_is_in_the_metrics(tiny: Card) -> None:
+    made = RUNNERS["generation"](task(tiny, prompt="hat " * 7 + "man", negative_prompt="hat " * 8))
+    assert made.metrics["prompt_cut"] == "hat man" and made.metrics["negative_prompt_cut"] == "hat hat"
+    assert "prompt_cut" not in RUNNERS["generation"](task(tiny)).metrics
+
+
+def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> None:
+    made = RUNNERS["style-transfer"](
+        task(
+            tiny,
+            method="diffusion",
+            mode="transfer",
+            style=MASK,
+            style_guidance_scale=[0, 0.3],
+            num_images_per_prompt=2,
+            style_layers=["relu1_1"],
+        )
+    )
+    assert [(picture.role, picture.seed) for picture in made.pictures] == [
+        *(("picture", seed) for seed in (1, 1, 2, 2)),
+        ("grid", None),
+    ]
+    losses = np.array(made.metrics["style_loss"])
+    assert losses.shape == (2, 2) and (losses[:, 1] < losses[:, 0]).all()
+    assert set(made.models) == {"tiny", "vgg16"}
+    alone = RUNNERS["generation"](task(tiny, scheduler="ddim"))
+    unguided, [own] = made.pictures[0].pixels, pictures(alone)
+    assert np.abs(unguided.astype(int) - own).mean() < 2, "no guidance is the model's own picture"
+
+
+def test_a_style_transfer_by_diffusion_can_start_from_a_picture(tiny: Card) -> None:
+    steps: list[tuple[int, int]] = []
+
+    def step(done: int, total: int, message: str, picture: Callable[[], Pixels]) -> None:
+        steps.append((done, total))
+        assert picture().dtype == np.uint8
+
+    asked: dict[str, Any] = {"method": "diffusion", "mode": "transfer", "style": MASK, "style_layers": ["relu1_1"]}
+    made = RUNNERS["style-transfer"](task(tiny, step, content=IMAGE, strength=0.5, **asked))
+    assert steps == [(1, 2), (2, 2)] and len(made.pictures) == 1
+    with pytest.raises(AtelierError, match="gone"):
+        RUNNERS["style-transfer"](task(tiny, content=GONE, **asked))
+
+
+def test_claimed_jobs_come_to_an_end_each_of_its_own(tiny: Card, jobs: JobStore, objects: Objects) -> None:
+    """Through the store: one succeeds, one was cancelled while it ran, one fails."""
+    base: dict[str, Any] = {
+        "mode": "image-to-image",
+        "model": "tiny",
+        "prompt": "a hat",
+        "num_inference_steps": 4,
+        "seed": 1,
+    }
+    base |= {"strength": 1.0, "format": "png"}
+    file = BytesIO()
+    Image.fromarray(read_image(IMAGE)).save(file, "PNG")
+    image = "img_" + objects.put(file.getvalue(), "image/png")
+    asked: list[tuple[dict[str, Any], str]] = [
+        ({"image": image}, "alike"),
+        ({"image": image, "seed": 2}, "alike"),
+        ({"image": GONE}, "alike"),
+    ]
+    asked.append(({"image": image}, "others"))
+    good, canceled, gone, other = [
+        jobs.create(kind="generation", queue="gpu", params=base | params, compat=compat, priority=-place)[0]
+        for place, (params, compat) in enumerate(asked)
+    ]
+    records = jobs.claim("gpu", worker="test", limit=8)
+    assert [record.id for record in records] == [good, canceled, gone]
+    jobs.cancel(canceled)
+
+    def with_the_tiny_model(tasks: Sequence[Task]) -> Sequence[Made | Exception]:
+        for each in tasks:
+            each.find_model = lambda model_id: tiny
+        return BATCH_RUNNERS["generation"](tasks)
+
+    run_jobs(jobs, objects, objects, records, with_the_tiny_model)
+    statuses = [jobs.get(job_id).status for job_id in (good, canceled, gone, other)]
+    assert statuses == ["succeeded", "canceled", "failed", "queued"]
+    assert len(jobs.get(good).outputs) == 1 and jobs.get(good).metrics["batch"] == 3
+    error = jobs.get(gone).error
+    assert error and error["code"] == "object_not_found"

@@ -1,0 +1,131 @@
+"""Runs style transfers by diffusion: new pictures, denoised towards a style."""
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional as F
+
+from jobs.errors import AtelierError
+from jobs.style_transfer import DiffusionTransfer, fitted_diffusion
+from models.catalogue import WeightsError
+from models.diffusion.style_guidance import Denoiser, Guided, latent_denoiser, pixel_denoiser, style_guided
+from models.diffusion.text_to_image import TextToImage
+from models.diffusion.unconditional import Ddpm
+from models.grids import labelled_grid, sheet
+from models.perceptual.losses import gram_matrix, style_loss
+from models.perceptual.vgg import VGG, load_vgg
+from models.tensors import autocast, to_tensor
+from worker.run import Made, Picture, Pixels, Task
+from worker.runners.network import Network, load_network, pixels
+from worker.runners.style_transfer import blended, fit, once, revision
+
+VGG_ID = "vgg16"  # the one that is on every machine; a guided step wants no deeper layers
+LEAST_SIDE = 64  # pixels a side in which the network still sees something; smaller pictures are enlarged for it
+
+
+def run_style_diffusion(task: Task, asked: DiffusionTransfer) -> Made:
+    """The pictures of each scale of guidance, and their style losses; raises `AtelierError` where weights lack."""
+    try:
+        network = load_network(task, asked.model)
+        with task.loading():
+            vgg: VGG = once(load_vgg, VGG_ID)
+    except WeightsError as error:
+        raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
+    vgg = vgg.to(network.device)
+    task.notes["device"] = str(network.device)
+    params = fitted_diffusion(asked, network.card.architecture)
+    side = int(network.card.architecture["image_size"])
+    seeds = [(int(task.params["seed"]) + k) % 2**32 for k in range(params.num_images_per_prompt)]
+    targets = _targets(vgg, [(task.read_image(name), weight) for name, weight in blended(params.style)], side, params)
+
+    def loss(pictures: Tensor) -> Tensor:
+        return style_loss(vgg(_seen(pictures), params.style_layers), targets) * len(pictures)
+
+    start = None
+    if params.content:
+        middle = ImageOps.fit(Image.fromarray(task.read_image(params.content)), (side, side), Image.Resampling.LANCZOS)
+        start = to_tensor(np.asarray(middle)[None], network.device).expand(len(seeds), -1, -1, -1)
+        start = start[:, : network.card.architecture.get("channels", 3)]
+    columns, losses = [], []
+    for place in range(len(params.scales)):
+        made = _made(task, network, params, loss, seeds, place, start)
+        columns.append(pixels(made))
+        with torch.no_grad():
+            losses.append([round(float(loss(picture[None])), 5) for picture in made])
+    rows = np.stack(columns, axis=1)  # (seeds, scales, h, w, 3)
+    pictures = [Picture(row[k], seed=seed) for row, seed in zip(rows, seeds, strict=True) for k in range(len(row))]
+    if len(pictures) > 1:
+        titles = [f"scale {scale:g}" for scale in params.scales]
+        pictures.append(Picture(labelled_grid(rows, [f"seed {seed}" for seed in seeds], titles), "grid"))
+    metrics = {"style_loss": np.transpose(losses).tolist()}  # as the grid: a row each seed, a column each scale
+    used = {network.card.id: network.revision, VGG_ID: revision(VGG_ID)}
+    return Made(pictures, used, {name: version(name) for name in ("torch", "diffusers")}, metrics)
+
+
+def _made(
+    task: Task,
+    network: Network,
+    params: DiffusionTransfer,
+    loss: Callable[[Tensor], Tensor],
+    seeds: Sequence[int],
+    place: int,
+    start: Tensor | None,
+) -> Tensor:
+    """The pictures of the scale at `place`, (n, channels, h, w) in [0, 1]."""
+    n_steps = params.num_inference_steps
+    if start is not None:
+        n_steps = min(int(n_steps * (params.strength or 1)), n_steps)
+
+    def on_step(taken: Guided) -> None:
+        done, total = place * n_steps + taken.step, len(params.scales) * n_steps
+        task.step(done, total, "denoising", lambda: sheet(pixels(taken.foreseen)))
+
+    with autocast(network.device):
+        return style_guided(
+            _denoiser(network, params, len(seeds)),
+            loss,
+            seeds=seeds,
+            scale=torch.full((len(seeds),), params.scales[place], device=network.device),
+            num_inference_steps=params.num_inference_steps,
+            guided_from=params.guided_from,
+            guided_to=params.guided_to,
+            start=start,
+            strength=params.strength or 1.0,
+            on_step=on_step,
+        )
+
+
+def _denoiser(network: Network, params: DiffusionTransfer, n: int) -> Denoiser:
+    side = int(network.card.architecture["image_size"])
+    if isinstance(network.module, Ddpm):
+        return pixel_denoiser(network.module)
+    assert isinstance(network.module, TextToImage)
+    return latent_denoiser(
+        network.module, [params.prompt or ""] * n, width=side, height=side, guidance_scale=params.guidance_scale or 0.0
+    )
+
+
+def _targets(
+    vgg: VGG, styles: Sequence[tuple[Pixels, float]], side: int, params: DiffusionTransfer
+) -> dict[str, Tensor]:
+    """The Gram matrices of the styles, mixed by weight, at the size of the pictures."""
+    total = sum(weight for _, weight in styles)
+    device = next(vgg.parameters()).device
+    mixed: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for picture, weight in styles:
+            features = vgg(to_tensor(fit(picture, max(side, LEAST_SIDE))[None], device), params.style_layers)
+            for layer, found in features.items():
+                mixed[layer] = mixed.get(layer, 0) + weight / total * gram_matrix(found)
+    return mixed
+
+
+def _seen(pictures: Tensor) -> Tensor:
+    """Pictures as the feature network sees them: in colour, and large enough."""
+    colour = pictures.expand(-1, 3, -1, -1)
+    larger = LEAST_SIDE / colour.shape[-1]
+    return F.interpolate(colour, scale_factor=larger, mode="bilinear") if larger > 1 else colour
