@@ -1,7 +1,9 @@
 """Batches of jobs, with a tiny untrained model of the real architecture."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -41,17 +43,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Card]:
     """The card of a tiny model, whose file lies where trained ones do."""
     weights_dir = tmp_path_factory.mktemp("weights")
     (weights_dir / "vgg16").symlink_to((WEIGHTS_DIR / "vgg16").resolve())
-    torch.manual_seed(0)
-    card = Card("tiny", "text-to-image", "", "", "MIT", {"kind": "trained"}, {WEIGHTS: None}, ARCHITECTURE)
-    folder = folder_of(card, weights_dir)
-    folder.mkdir(parents=True)
-    save_weights(build(ARCHITECTURE).state_dict(), folder / WEIGHTS)
-    card.files[WEIGHTS] = file_sha256(folder / WEIGHTS)
+    card = saved("tiny", ARCHITECTURE, weights_dir)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATELIER_WEIGHTS_DIR", str(weights_dir))
         forget()
         yield card
     forget()
+
+
+def saved(model_id: str, architecture: dict[str, Any], weights_dir: Path) -> Card:
+    torch.manual_seed(0)
+    card = Card(model_id, "text-to-image", "", "", "MIT", {"kind": "trained"}, {WEIGHTS: None}, architecture)
+    folder = folder_of(card, weights_dir)
+    folder.mkdir(parents=True)
+    save_weights(build(architecture).state_dict(), folder / WEIGHTS)
+    card.files[WEIGHTS] = file_sha256(folder / WEIGHTS)
+    return card
 
 
 def forget() -> None:
@@ -212,6 +219,37 @@ def test_a_style_transfer_by_diffusion_can_start_from_a_picture(tiny: Card) -> N
     assert steps == [(1, 2), (2, 2)] and len(made.pictures) == 1
     with pytest.raises(AtelierError, match="gone"):
         RUNNERS["style-transfer"](task(tiny, content=GONE, **asked))
+
+
+def test_memory_comes_back_when_models_are_swapped(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights_dir = tmp_path_factory.mktemp("swapped")
+    wide = ARCHITECTURE | {"block_out_channels": [96, 96]}
+    cards = {name: saved(name, wide, weights_dir) for name in ("one", "other")}
+    n_bytes = 2 * (folder_of(cards["one"], weights_dir) / WEIGHTS).stat().st_size  # in fp32
+    monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(weights_dir))
+    monkeypatch.setenv("ATELIER_MODEL_MEMORY_BYTES", "1")  # room for none beside the one in use
+    forget()
+
+    def swap() -> None:
+        for name, card in cards.items():
+            RUNNERS["generation"](task(card, model=name, num_inference_steps=1))
+            assert [key[0] for key in network._kept] == [name]
+
+    swap()
+    before = resident()
+    for _ in range(10):
+        swap()
+    grown = resident() - before
+    forget()
+    assert n_bytes > 10e6
+    assert grown < 5 * n_bytes, "20 models were loaded"
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_claimed_jobs_come_to_an_end_each_of_its_own(tiny: Card, jobs: JobStore, objects: Objects) -> None:
