@@ -224,10 +224,8 @@ def fitted_diffusion(params: DiffusionTransfer, architecture: Mapping[str, Any])
 
 
 def can_be_guided(architecture: Mapping[str, Any]) -> bool:
-    """Whether its denoising can be steered: the steps of DDIM, pictures of one size, and a UNet."""
-    if "text-to-image" in MODES.get(architecture.get("name", ""), ()):
-        return "ddim" in architecture.get("schedulers", ["ddim"])
-    return bool(architecture.get("name") == "ddpm")
+    """Whether its denoising can be steered: it is small, or its card says so."""
+    return architecture.get("name") in ("ddpm", "stable-diffusion") or bool(architecture.get("style_guided"))
 
 
 def _mismatch(params: DiffusionTransfer, field: str, what: str) -> BadInput:

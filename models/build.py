@@ -13,7 +13,7 @@ from models.clip import clip
 from models.diffusion.autoencoders import autoencoder_kl, movq
 from models.diffusion.embedding import kandinsky
 from models.diffusion.pretrained import PRETRAINED, load_pretrained
-from models.diffusion.text_to_image import stable_diffusion
+from models.diffusion.text_to_image import load_text_to_image, stable_diffusion
 from models.diffusion.unconditional import Ddpm
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
@@ -23,6 +23,7 @@ from models.generative.vae import conv_vae, mlp_vae
 from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device
 
 WEIGHTS = "model.safetensors"
+DIFFUSERS = "diffusers"  # the architecture of any pipeline in the layout of its own folder
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "mlp-vae": mlp_vae,
     "conv-vae": conv_vae,
@@ -50,7 +51,7 @@ def load_model(card: Card, weights_dir: Path = WEIGHTS_DIR, device: torch.device
 
     Raises WeightsError when a file is missing, is not the one the card names, or does not fit the architecture.
     """
-    load = _load_parts if card.architecture["name"] in PRETRAINED else _load_file
+    load = _load_parts if card.architecture["name"] in (*PRETRAINED, DIFFUSERS) else _load_file
     return on_device(load(card, weights_dir, torch.device(device)), device).eval().requires_grad_(False)
 
 
@@ -68,8 +69,11 @@ def _load_parts(card: Card, weights_dir: Path, device: torch.device) -> nn.Modul
         checked_file(card, name, weights_dir)
     dtype = fast_dtype(device) if device.type == "cuda" else torch.float32
     architecture = card.architecture
+    folder = folder_of(card, weights_dir)
     try:
-        return load_pretrained(architecture["name"], folder_of(card, weights_dir), architecture["image_size"], dtype)
+        if architecture["name"] == DIFFUSERS:
+            return load_text_to_image(folder, dtype)
+        return load_pretrained(architecture["name"], folder, architecture["image_size"], dtype)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise WeightsError(card.id, f"Model {card.id} cannot be loaded: {reason}.") from error

@@ -3,14 +3,17 @@
 Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models".
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from diffusers import (
     AutoPipelineForImage2Image,
+    AutoPipelineForText2Image,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
@@ -62,6 +65,27 @@ class TextToImage(nn.Module):
         rows, targets = (part.movedim(1, 3).flatten(0, 2).float().cpu() for part in (latents, small))
         found: Tensor = torch.linalg.lstsq(F.pad(rows, (0, 1), value=1.0), targets).solution
         return found
+
+
+def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> TextToImage:
+    """A full-size model from its folder, laid out as diffusers publishes pipelines; safetensors and json only.
+
+    Raises OSError or ValueError where a part is missing or does not fit. No safety checker is loaded.
+    """
+    pipeline: Any = AutoPipelineForText2Image.from_pretrained(
+        folder,
+        torch_dtype=dtype,
+        use_safetensors=True,
+        local_files_only=True,
+        **({"safety_checker": None, "feature_extractor": None} if _has_checker(folder) else {}),
+    )
+    pipeline.vae.enable_slicing()  # one picture of a batch at a time: decoding takes more memory than denoising
+    return TextToImage(pipeline)
+
+
+def _has_checker(folder: Path) -> bool:
+    index: dict[str, Any] = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    return "safety_checker" in index
 
 
 def stable_diffusion(

@@ -70,7 +70,7 @@ def test_what_this_model_cannot_use_is_refused_by_field(
 
 def test_which_models_can_be_guided() -> None:
     assert can_be_guided(TEXT) and can_be_guided(PIXELS)
-    assert can_be_guided({"name": "diffusers", "schedulers": ["euler", "ddim"]})
-    assert not can_be_guided({"name": "diffusers", "schedulers": []})
+    assert can_be_guided({"name": "diffusers", "style_guided": True})
+    assert not can_be_guided({"name": "diffusers"})
     assert not any(can_be_guided({"name": name}) for name in ("dcgan", "kandinsky", "classifier"))
     assert not can_be_guided({})

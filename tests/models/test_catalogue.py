@@ -11,6 +11,7 @@ import pytest
 from models.catalogue import RECORD, Card, WeightsError, card, cards, checked_file, installed, revision
 
 PRETRAINED = ("ip-adapter", "kandinsky-2.2", "stable-unclip")
+OF_TEXTS = ("sd-turbo", "sdxl", "sdxl-turbo", "stable-diffusion-1.5")  # see tests/models/diffusion/test_full_size
 
 
 def small_card(data: bytes, **changes: object) -> Card:
@@ -40,7 +41,7 @@ def test_the_catalogue_loads_neither_torch_nor_onnxruntime() -> None:
 
 def test_every_card_is_complete() -> None:
     fetched = {name for name, found in cards().items() if found.source["kind"] != "trained"}
-    assert fetched == {"fast-arbitrary", "fast-multistyle", "vgg16", "vgg19", *PRETRAINED}
+    assert fetched == {"fast-arbitrary", "fast-multistyle", "vgg16", "vgg19", *PRETRAINED, *OF_TEXTS}
     for model_id, each in cards().items():
         assert each.id == model_id
         assert each.title and each.description and each.licence and each.files
