@@ -164,7 +164,7 @@ def _field(problem: dict[str, Any]) -> str:
     """The path of a field as the user wrote it, without the tags of a union's branches, which look like <fast>."""
     where, *path = (str(part) for part in problem["loc"])
     path += [problem["ctx"]["field"]] if "field" in problem.get("ctx", {}) else []
-    named = ".".join(part for part in path if not part.startswith("<"))[:100]
+    named = ".".join(part for part in path if not part.startswith(("<", "[key]")))[:100]
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in named) or where
 
 

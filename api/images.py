@@ -1,22 +1,26 @@
 """Images in: by upload, `data:` URL or `https:` URL; each is decoded once and stored as an upright 8-bit RGB PNG."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import Annotated, Any
 
+import PIL.Image
 from fastapi import APIRouter, Form, Path, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.content import PICTURE, IfNoneMatch, Range, serve
 from api.errors import Responses, error_responses, naming
 from api.service import Service, ServiceDep
+from jobs.errors import BadInput
 from jobs.images import DecodedImage, decode_data_url, decode_image
 from jobs.outbound import fetch
 from jobs.schemas import IMAGE_ID, Image
 
 router = APIRouter(tags=["images"])
 Size = tuple[int, int]  # width, height
+WHITE = 128  # of 255: what a mask must reach somewhere
 ImageId = Annotated[
     str,
     Path(
@@ -124,11 +128,15 @@ def store_image(service: Service, image: DecodedImage) -> str:
 
 
 def resolve_images(
-    service: Service, references: dict[str, str], check: Callable[[dict[str, Size]], None]
+    service: Service,
+    references: dict[str, str],
+    check: Callable[[dict[str, Size]], None],
+    masks: Collection[str] = (),
 ) -> dict[str, str]:
     """The `img_…` id of each field's image reference.
 
-    `check` is shown the size of each and may raise. Nothing is stored unless every one of them can be used.
+    `check` is shown the size of each and may raise; `masks` are the fields whose picture must be white somewhere.
+    Nothing is stored unless every one of them can be used.
     """
     decoded: dict[str, DecodedImage | None] = {}
     sizes: dict[str, Size] = {}
@@ -136,7 +144,18 @@ def resolve_images(
         with naming(field):
             decoded[field], sizes[field] = _read(service, reference)
     check(sizes)
+    for field in masks:
+        image = decoded[field]
+        _check_mask(field, image.png if image else service.objects.get(references[field].removeprefix("img_")))
     return {field: store_image(service, image) if image else references[field] for field, image in decoded.items()}
+
+
+def _check_mask(field: str, png: bytes) -> None:
+    with PIL.Image.open(BytesIO(png), formats=("PNG",)) as mask:
+        white = sum(mask.convert("L").histogram()[WHITE:])
+    if not white:
+        message = f"{field}: Nothing of it is white; a mask is white on the part that counts."
+        raise BadInput("empty_mask", message, field=field)
 
 
 def _read(service: Service, reference: str) -> tuple[DecodedImage | None, Size]:

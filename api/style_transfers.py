@@ -1,6 +1,6 @@
 """POST /v1/style-transfers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
@@ -19,8 +19,11 @@ from jobs.style_transfer import (
     MIN_SIDE,
     DiffusionTransfer,
     FastTransfer,
+    FeatureInversion,
     GatysTransfer,
+    MaskedImage,
     StyleTransferParams,
+    TextureSynthesis,
     WeightedBuiltin,
     WeightedImage,
     can_be_guided,
@@ -28,11 +31,13 @@ from jobs.style_transfer import (
 )
 
 router = APIRouter(tags=["style transfer"])
-AnyTransfer = FastTransfer | GatysTransfer | DiffusionTransfer
+Optimised = GatysTransfer | TextureSynthesis | FeatureInversion
+AnyTransfer = FastTransfer | Optimised | DiffusionTransfer
 
 
 # Two CC0 photos of scikit-image at 64 x 43 pixels, so that the examples run as they stand on a fresh installation.
 CAT, COFFEE = example_picture("chelsea.webp"), example_picture("coffee.webp")
+LEFT_HALF = example_picture("left-half.webp")  # a mask: white on the left, of the cat's size
 EXAMPLES: dict[str, Any] = {
     "fast": {
         "summary": "A built-in style, in a fraction of a second",
@@ -59,6 +64,42 @@ EXAMPLES: dict[str, Any] = {
             "style_layers": ["relu1_1", "relu2_1"],
         },
     },
+    "masks": {
+        "summary": "A style for one part of the picture, in its own colours",
+        "value": {
+            "method": "gatys",
+            "content": CAT,
+            "style": [{"image": COFFEE, "mask": LEFT_HALF}],
+            "style_losses": {"gram": 1, "histogram": 0.5},
+            "preserve_colour": "luminance",
+            "before_after": True,
+            "loss_curve": True,
+            "size": 64,
+            "num_steps": 10,
+        },
+    },
+    "texture": {
+        "summary": "A texture of any size, to each depth of the network",
+        "value": {
+            "mode": "texture",
+            "style": COFFEE,
+            "width": 96,
+            "height": 64,
+            "ladder": True,
+            "style_layers": ["relu1_1", "relu2_1", "relu3_1"],
+            "num_steps": 20,
+        },
+    },
+    "inversion": {
+        "summary": "What each layer of the network still knows of a picture",
+        "value": {
+            "mode": "inversion",
+            "content": CAT,
+            "size": 64,
+            "layers": ["relu1_1", "relu2_1", "relu3_1"],
+            "num_steps": 20,
+        },
+    },
     "diffusion": {
         "summary": "New pictures of a text, denoised towards a style",
         "value": {
@@ -77,7 +118,7 @@ EXAMPLES: dict[str, Any] = {
     "/v1/style-transfers",
     status_code=202,
     response_model=Job,
-    summary="Paint a picture in the style of another",
+    summary="Paint in the style of a picture, synthesise its texture, or invert its features",
     responses=SUBMIT_RESPONSES,
 )
 async def create_style_transfer(
@@ -86,6 +127,9 @@ async def create_style_transfer(
     """`method: fast` is one pass through a network; `method: gatys` optimises the picture itself, with previews.
 
     `method: diffusion` lets a diffusion model make new pictures, each denoising step moved towards the style.
+
+    `mode: texture` makes a new picture with the textures of the style, and `mode: inversion` one with the features that
+    a picture has at a layer; both also as a ladder over layers with a labelled grid.
     """
     return await submit(
         submission,
@@ -99,24 +143,42 @@ async def create_style_transfer(
 def _resolve(service: Service, params: AnyTransfer) -> jobs.schemas.Request:
     """The parameters with the network chosen and every image stored."""
     changed: dict[str, Any] = {}
-    if isinstance(params, GatysTransfer):
+    if isinstance(params, Optimised):
         changed["model"] = _network(service, params)
     if isinstance(params, DiffusionTransfer):
         params = fitted_diffusion(params, _guided_model(service, params)["architecture"])
-    size = None if isinstance(params, DiffusionTransfer) else params.size
-    ids = resolve_images(
-        service, _images(params), check=lambda sizes: _check_shorter_side(sizes["content"], size) if size else None
-    )
-    changed["content"] = ids.get("content")
-    if isinstance(params.style, str):
-        changed["style"] = ids.get("style", params.style)
-    else:
-        styles: Sequence[WeightedBuiltin | WeightedImage] = params.style
+    images = _images(params)
+    masks = [field for field in images if field.endswith("mask")]
+    ids = resolve_images(service, images, check=lambda sizes: _check_sizes(params, sizes), masks=masks)
+    for field in ("content", "init_image", "style"):
+        if field in ids:
+            changed[field] = ids[field]
+    style = getattr(params, "style", None)
+    if isinstance(style, list):
         changed["style"] = [
-            style.model_copy(update={"image": ids.get(f"style.{i}.image", style.image)})
-            for i, style in enumerate(styles)
+            part.model_copy(
+                update={
+                    name: ids[f"style.{i}.{name}"]
+                    for name in ("image", "mask", "style_mask")
+                    if f"style.{i}.{name}" in ids
+                }
+            )
+            for i, part in enumerate(style)
         ]
     return params.model_copy(update=changed)
+
+
+def _check_sizes(params: AnyTransfer, sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Raises BadInput for a content too narrow, or a mask that is not of the size of its picture."""
+    if isinstance(params, FastTransfer | GatysTransfer | FeatureInversion):
+        _check_shorter_side(sizes["content"], params.size)
+    for field, found in sizes.items():
+        if field.endswith("mask"):
+            of = "content" if field.endswith(".mask") else field.removesuffix("style_mask") + "image"
+            if found != sizes[of]:
+                (width, height), (wide, high) = found, sizes[of]
+                message = f"{field}: It is {width} x {height}; a mask has its picture's size, here {wide} x {high}."
+                raise BadInput("size_mismatch", message, field=field, allowed=f"{wide} x {high}")
 
 
 def _check_shorter_side(content: tuple[int, int], size: int) -> None:
@@ -138,16 +200,18 @@ def _guided_model(service: Service, params: DiffusionTransfer) -> Card:
 
 def _images(params: AnyTransfer) -> dict[str, str]:
     """Each field that holds an image, and the image."""
-    images = {"content": params.content} if params.content else {}
-    if isinstance(params.style, str):
-        images["style"] = params.style
+    images = {name: getattr(params, name, None) for name in ("content", "init_image")}
+    style = getattr(params, "style", None)
+    if isinstance(style, str):
+        images["style"] = style
     else:
-        styles: Sequence[WeightedBuiltin | WeightedImage] = params.style
-        images |= {f"style.{i}.image": style.image for i, style in enumerate(styles)}
-    return {field: image for field, image in images.items() if not image.startswith("builtin:")}
+        parts: Sequence[WeightedBuiltin | WeightedImage | MaskedImage] = style or ()
+        for i, part in enumerate(parts):
+            images |= {f"style.{i}.{name}": getattr(part, name, None) for name in ("image", "mask", "style_mask")}
+    return {field: image for field, image in images.items() if image and not image.startswith("builtin:")}
 
 
-def _network(service: Service, params: GatysTransfer) -> str:
+def _network(service: Service, params: Optimised) -> str:
     """The network asked for, or the deepest one a worker has; the request must fit it."""
     # Workers that are away for the moment count: the job waits for them.
     workers = service.jobs.workers(silence_s=86400)
@@ -158,9 +222,9 @@ def _network(service: Service, params: GatysTransfer) -> str:
     if params.model and installed and params.model not in installed:
         message = f"model: {network} is not installed on any worker; run `python -m models.fetch {network}` there."
         raise BadInput("model_not_installed", message, field="model", installed=sorted(installed))
-    missing = params.layers_missing_in(network)
-    if missing:
-        field = "content_layers" if missing[0] in params.content_layers else "style_layers"
-        message = f"{field}: {missing[0]!r} is no layer of {network}, which has {', '.join(LAYERS[network])}."
-        raise BadInput("unknown_layer", message, field=field, layers=missing, allowed=LAYERS[network])
+    for field, layers in params.layers_by_field().items():
+        missing = [layer for layer in layers if layer not in LAYERS[network]]
+        if missing:
+            message = f"{field}: {missing[0]!r} is no layer of {network}, which has {', '.join(LAYERS[network])}."
+            raise BadInput("unknown_layer", message, field=field, layers=missing, allowed=LAYERS[network])
     return network

@@ -1,9 +1,11 @@
-"""The parameters of a style transfer, one model per method."""
+"""The parameters of a style transfer, one model per method, of a texture synthesis and of a feature inversion."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from typing_extensions import TypeAliasType
 
 from jobs.errors import BadInput
 from jobs.generation import MODES
@@ -40,9 +42,32 @@ Vgg16Layers = Annotated[
     ],
     Field(min_length=1, max_length=13, json_schema_extra={"uniqueItems": True}),
 ]  # fmt: skip
+BLOCK_LAYERS: list[Layer] = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
 Size = Annotated[
     int, Field(ge=64, le=2048, description="Longer side of the output in pixels; the aspect ratio is kept.")
 ]
+Side = Annotated[int, Field(ge=64, le=2048, description="Pixels.")]
+StyleLosses = Annotated[
+    dict[
+        Literal["gram", "mean-std", "covariance", "sliced-wasserstein", "histogram"],
+        Annotated[float, Field(gt=0, le=1000)],
+    ],
+    Field(min_length=1, description="What is compared of the style, and the weight of each."),
+]
+StyleScale = Annotated[float, Field(ge=0.25, le=2, description="Larger strokes, or smaller ones.")]
+Tolerance = Annotated[
+    float, Field(ge=0, le=0.5, description="A level ends when ten steps lower the loss by less than this share of it.")
+]
+PreserveColour = Annotated[
+    Literal["none", "luminance", "histogram"],
+    Field(description="Keep the content's colours: paint its luminance only, or give the style its colours first."),
+]
+LossCurve = Annotated[bool, Field(description="Also return a plot of the loss by step.")]
+BeforeAfter = Annotated[bool, Field(description="Also return a sheet of the content, the styles and the result.")]
+Seen = Annotated[
+    Literal["vgg16", "vgg19"] | None, Field(description="The feature network; the best one installed when absent.")
+]
+NumSteps = Annotated[int, Field(ge=1, le=2000, description="Optimiser iterations, over all levels.")]
 
 
 class WeightedImage(BaseModel):
@@ -61,6 +86,21 @@ class WeightedBuiltin(BaseModel):
     weight: Weight = 1.0
 
 
+class MaskedImage(WeightedImage):
+    """One of several style images, its share, and where it goes."""
+
+    mask: Annotated[
+        ImageRef | None,
+        Field(
+            description="A picture of the content's size, white where this style goes; styles of one mask are mixed."
+        ),
+    ] = None
+    style_mask: Annotated[
+        ImageRef | None, Field(description="A picture of the style's size, white on the part of it that counts.")
+    ] = None
+
+
+MaskedBlend = Annotated[list[MaskedImage], Field(min_length=1, max_length=8)]
 ImageBlend = Annotated[list[WeightedImage], Field(min_length=1, max_length=8)]
 BuiltinBlend = Annotated[list[WeightedBuiltin], Field(min_length=1, max_length=8)]
 
@@ -96,6 +136,15 @@ ImageStyle = Annotated[
         "built-in styles are for method fast",
     ),
 ]
+MaskedStyle = Annotated[
+    Annotated[ImageRef, Tag("<image>")] | Annotated[MaskedBlend, Tag("<images>")],
+    Discriminator(
+        _sort,
+        custom_error_type="style",
+        custom_error_message="Input should be an image, or a list of images with weights and masks; "
+        "built-in styles are for method fast",
+    ),
+]
 
 
 def _distinct(layers: list[str]) -> list[str]:
@@ -124,35 +173,106 @@ class FastTransfer(_StyleTransfer):
     strength: Annotated[float, Field(ge=0, le=1, description="0 leaves the content as it is, 1 is the full style.")] = (
         1.0
     )
+    preserve_colour: PreserveColour = "none"
+    before_after: BeforeAfter = False
 
 
-class GatysTransfer(_StyleTransfer):
+class _Optimised(Request):
+    """What everything has that changes pixels until their VGG features are those asked for."""
+
+    model: Seen = None
+    num_steps: NumSteps = 200
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    tolerance: Tolerance = 0.001
+    loss_curve: LossCurve = False
+
+    def layers_by_field(self) -> dict[str, list[Layer]]:
+        """The layers that each field of this request names."""
+        found = {name: getattr(self, name, []) for name in ("content_layers", "style_layers", "layers")}
+        return {name: layers for name, layers in found.items() if layers}
+
+
+class GatysTransfer(_StyleTransfer, _Optimised):
     """Optimisation-based transfer: the image itself is optimised until its VGG statistics match.
 
     Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks", eq. 7.
     """
 
     method: Literal["gatys"]
-    style: Annotated[ImageStyle, Field(description="A style image, or several with weights.")]
-    model: Annotated[
-        Literal["vgg16", "vgg19"] | None, Field(description="The feature network; the best one installed when absent.")
-    ] = None
-    num_steps: Annotated[int, Field(ge=1, le=2000, description="Optimiser iterations.")] = 200
-    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    style: Annotated[MaskedStyle, Field(description="A style image, or several with weights and masks.")]
     init: Annotated[
-        Literal["content", "style", "noise"], Field(description="The image the optimisation starts from.")
+        Literal["content", "style", "noise", "fast", "image"],
+        Field(description="What it starts from; `fast` is the result of that method, `image` is `init_image`."),
     ] = "content"
+    init_image: Annotated[ImageRef | None, Field(description="What `init: image` starts from.")] = None
     content_weight: Loss = 1.0
     style_weight: Loss = 20.0
     tv_weight: Loss = 10.0
     content_layers: Layers = ["relu4_2"]
-    style_layers: Layers = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
+    style_layers: Layers = BLOCK_LAYERS
+    style_losses: StyleLosses = {"gram": 1.0}
+    style_scale: StyleScale = 1.0
+    preserve_colour: PreserveColour = "none"
+    before_after: BeforeAfter = False
 
     _each_once = field_validator("content_layers", "style_layers")(_distinct)
 
-    def layers_missing_in(self, network: str) -> list[str]:
-        """The layers this request names that `network` does not have."""
-        return [layer for layer in self.content_layers + self.style_layers if layer not in LAYERS[network]]
+    @field_validator("init_image")
+    @classmethod
+    def _where_it_starts(cls, image: str | None, info: ValidationInfo) -> str | None:
+        if image is not None and info.data.get("init") != "image":
+            raise ValueError("It is for `init: image`")
+        return image
+
+    @model_validator(mode="after")
+    def _with_its_start(self) -> "GatysTransfer":
+        if self.init == "image" and self.init_image is None:
+            raise PydanticCustomError("init_image", "`init: image` needs it", {"field": "init_image"})
+        return self
+
+
+class TextureSynthesis(_Optimised):
+    """A new picture, from noise, with the textures of the style, of any size.
+
+    Gatys, Ecker and Bethge 2015, "Texture synthesis using convolutional neural networks", eq. 5.
+    """
+
+    mode: Annotated[Literal["texture"], Field(description="What to make.")]
+    style: Annotated[ImageStyle, Field(description="The texture, or several with weights.")]
+    width: Side = 512
+    height: Side = 512
+    style_layers: Layers = BLOCK_LAYERS
+    ladder: Annotated[
+        bool, Field(description="Also the textures of the first layer alone, of the first two, and so on, and a grid.")
+    ] = False
+    style_losses: StyleLosses = {"gram": 1.0}
+    style_scale: StyleScale = 1.0
+    tv_weight: Loss = 0.0
+
+    _each_once = field_validator("style_layers")(_distinct)
+
+    @property
+    def depths(self) -> list[list[Layer]]:
+        """The layers of each output, from shallow to deep."""
+        layers = sorted(self.style_layers)
+        return [layers[:k] for k in range(1 if self.ladder else len(layers), len(layers) + 1)]
+
+
+class FeatureInversion(_Optimised):
+    """What a layer of the network still knows of a picture: one, from noise, with the same features there.
+
+    Mahendran and Vedaldi 2015, "Understanding deep image representations by inverting them", eq. 1.
+    """
+
+    mode: Annotated[Literal["inversion"], Field(description="What to make.")]
+    content: Annotated[ImageRef, Field(description="The picture whose features are inverted.")]
+    size: Size = 256
+    layers: Annotated[Layers, Field(description="An output each, from shallow to deep; several make a grid.")] = (
+        BLOCK_LAYERS
+    )
+    tv_weight: Loss = 0.1
+
+    _each_once = field_validator("layers")(_distinct)
 
 
 class DiffusionTransfer(ModelRequest):
@@ -175,6 +295,7 @@ class DiffusionTransfer(ModelRequest):
     guided_from: Annotated[float, Field(ge=0, le=1, description="Share of the steps after which it is guided.")] = 0.0
     guided_to: Annotated[float, Field(ge=0, le=1, description="Share of the steps after which it is no more.")] = 0.95
     style_layers: Vgg16Layers = ["relu1_1", "relu2_1", "relu3_1"]
+    style_losses: StyleLosses = {"gram": 1.0}
     guidance_scale: Annotated[
         float | None, Field(ge=0, le=30, description="How far to exaggerate what the prompt changes; 4 when absent.")
     ] = None
@@ -237,14 +358,34 @@ def _method(value: Any) -> str:
     return f"<{method}>"
 
 
+def _mode(value: Any) -> str:
+    mode = value.get("mode", "transfer") if isinstance(value, dict) else getattr(value, "mode", "transfer")
+    return f"<{mode}>"
+
+
+Transfer = TypeAliasType(
+    "Transfer",
+    Annotated[
+        Annotated[FastTransfer, Tag("<fast>")]
+        | Annotated[GatysTransfer, Tag("<gatys>")]
+        | Annotated[DiffusionTransfer, Tag("<diffusion>")],
+        Discriminator(
+            _method,
+            custom_error_type="method",
+            custom_error_message="Input should be 'fast', 'gatys' or 'diffusion'",
+            custom_error_context={"field": "method"},
+        ),
+        Field(description="A style transfer; `method` says which."),
+    ],
+)
 StyleTransferParams = Annotated[
-    Annotated[FastTransfer, Tag("<fast>")]
-    | Annotated[GatysTransfer, Tag("<gatys>")]
-    | Annotated[DiffusionTransfer, Tag("<diffusion>")],
+    Annotated[Transfer, Tag("<transfer>")]
+    | Annotated[TextureSynthesis, Tag("<texture>")]
+    | Annotated[FeatureInversion, Tag("<inversion>")],
     Discriminator(
-        _method,
-        custom_error_type="method",
-        custom_error_message="Input should be 'fast', 'gatys' or 'diffusion'",
-        custom_error_context={"field": "method"},
+        _mode,
+        custom_error_type="mode",
+        custom_error_message="Input should be 'transfer', 'texture' or 'inversion'",
+        custom_error_context={"field": "mode"},
     ),
 ]

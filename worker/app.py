@@ -29,6 +29,8 @@ PATIENCE = 120  # attempts of a second each: a worker outlasts a restart of Redi
 # Read when torch is loaded: OpenMP's threads then sleep while they wait for each other. Spinning, they lose most of
 # their time wherever anything else needs a core, such as the worker of the other queue (bench/contention.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read at torch's first large tensor: it lies in large pages, which cost less to clear (models/memory.py).
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 settings = get_settings()
 app = make_celery(settings)

@@ -3,12 +3,14 @@
 Simonyan and Zisserman 2015, "Very deep convolutional networks for large-scale image recognition", table 1 (D and E).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from models.catalogue import WEIGHTS_DIR, WeightsError, card, checked_file
@@ -55,22 +57,27 @@ class VGG(nn.Module):
         images: (n, 3, h, w) in [0, 1], h and w at least 16 for a layer of block 5. Returns {layer: (n, c, h', w')} in
         the order of depth and in `compute_dtype`. Raises ValueError for an unknown layer.
         """
+        return dict(self.in_turn(images, layers))
+
+    def in_turn(self, images: Tensor, layers: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        """The same, layer by layer as they are computed.
+
+        A gradient goes the other way: that of a loss taken of a layer in its turn is computed when the deeper ones are
+        done and freed, where losses of all layers taken in the end have all their gradients in memory at once.
+        """
         unknown = set(layers) - set(self.layers)
         if unknown or not layers:
             raise ValueError(f"layers must be some of {', '.join(self.layers)}, not {sorted(unknown)}")
         x = (images - self.mean.view(3, 1, 1)) / self.std.view(3, 1, 1)
         x = x.to(self.compute_dtype, memory_format=torch.channels_last)
-        features: dict[str, Tensor] = {}
-        for name, conv in self.named_children():
+        deepest = max(self.layers.index(layer) for layer in layers)
+        for name, conv in list(self.named_children())[: deepest + 1]:
             if name.endswith("_1") and name != "conv1_1":
-                x = F.avg_pool2d(x, 2)
-            x = F.relu(conv(_edge_padded(x)))
+                x = _HalvedFunction.apply(x)  # type: ignore[no-untyped-call]
+            x = _ConvFunction.apply(x, conv.weight, conv.bias)  # type: ignore[no-untyped-call]
             layer = name.replace("conv", "relu")
             if layer in layers:
-                features[layer] = x
-                if len(features) == len(layers):
-                    break
-        return features
+                yield layer, x
 
 
 def conv_names(depth: int) -> tuple[str, ...]:
@@ -78,10 +85,58 @@ def conv_names(depth: int) -> tuple[str, ...]:
     return tuple(f"conv{block}_{i}" for block, count in enumerate(DEPTHS[depth], 1) for i in range(1, count + 1))
 
 
-def _edge_padded(x: Tensor) -> Tensor:
-    """One more pixel on every side. Not F.pad, whose gradient on CUDA differs from run to run."""
-    x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
+class _ConvFunction(torch.autograd.Function):
+    """relu(conv(x)) with 3 x 3 filters that are no variables, x continued by one pixel with its own borders.
+
+    The convolution itself pads with zeros, and what the continued pixels add is added to the four borders of its
+    result: the sum is the same, without a padded copy of x there and a cut one of its gradient back. Nothing is kept
+    but the result, whose zeros are where the gradient stops. Not F.pad, whose gradient on CUDA differs between runs.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        y = F.conv2d(x, weight, bias, padding=1)
+        for edge, row in ((slice(0, 1), slice(0, 1)), (slice(-1, None), slice(2, 3))):
+            y[:, :, edge] += F.conv2d(_wider(x[:, :, edge]), weight[:, :, row])
+            y[..., edge] += F.conv2d(x[..., edge], weight[..., row], padding=(1, 0))
+        y = F.relu_(y)
+        ctx.save_for_backward(y, weight)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        y, weight = ctx.saved_tensors
+        gradient = torch.ops.aten.threshold_backward(gradients[0], y, 0)
+        back: Tensor = F.conv_transpose2d(gradient, weight, padding=1)
+        for edge, row in ((slice(0, 1), slice(0, 1)), (slice(-1, None), slice(2, 3))):
+            line = F.conv_transpose2d(gradient[:, :, edge], weight[:, :, row])
+            back[:, :, edge] += line[..., 1:-1]
+            back[:, :, edge, :1] += line[..., :1]
+            back[:, :, edge, -1:] += line[..., -1:]
+            back[..., edge] += F.conv_transpose2d(gradient[..., edge], weight[..., row], padding=(1, 0))
+        return back, None, None
+
+
+def _wider(x: Tensor) -> Tensor:
+    """One more pixel on the left and on the right."""
     return torch.cat([x[..., :1], x, x[..., -1:]], dim=3)
+
+
+class _HalvedFunction(torch.autograd.Function):
+    """Means of 2 x 2 pixels. F.avg_pool2d's own gradient keeps its input, and is three times slower channels-last."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return F.avg_pool2d(x, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        back: Tensor = F.interpolate(gradients[0] / 4, scale_factor=2, mode="nearest")
+        bottom, right = ctx.shape[2] - back.shape[2], ctx.shape[3] - back.shape[3]  # a line of its own at odd sizes
+        return F.pad(back, (0, right, 0, bottom)) if bottom or right else back
 
 
 def load_vgg(

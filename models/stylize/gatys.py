@@ -1,216 +1,295 @@
-"""Style transfer by optimisation: the pixels are changed until their VGG statistics match those asked for.
+"""Pictures whose VGG features are those asked for: style transfer, texture synthesis and feature inversion.
 
-Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks". Departures: the losses are
-relative to their targets (see `models.perceptual.losses`), and the optimisation runs from coarse to fine (Gatys et al.
-2017, "Controlling perceptual factors in neural style transfer", section 6): a network sees a larger share of a small
-picture at once, so large strokes form there, at a fraction of the cost.
+Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks"; 2015, "Texture synthesis using
+convolutional neural networks"; Mahendran and Vedaldi 2015, "Understanding deep image representations by inverting
+them". All three minimise one objective, with or without a content and a style. Departures: the losses are relative to
+their targets (see `models.perceptual.losses`), and the minimisation runs from coarse to fine (`minimise`).
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim import LBFGS, Adam, Optimizer
 
-from models.perceptual.losses import content_loss, gram_matrix, style_loss, total_variation
+from models.perceptual.losses import content_loss, positions, style_loss, style_targets, total_variation
 from models.perceptual.vgg import VGG
+from models.stylize.minimise import MIN_SIDE, Minimised, Objective, Size, levels, minimise, resized
 
 CONTENT_LAYERS = ("relu4_2",)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-COARSEST = 192  # longer side in pixels below which no coarser level is made: faces would dissolve
-MIN_SIDE = 16  # block 5 sees a sixteenth of the picture, and needs a pixel to see
-LBFGS_HISTORY = 10
-ADAM_LR = 0.02
-
-Style = tuple[Tensor, float]
-Size = tuple[int, int]
-
-
-class DivergedError(ArithmeticError):
-    """The loss became infinite or not a number; the message says at which step and what to change."""
+GRAM = {"gram": 1.0}
+BYTES_A_PIXEL = {2: 1200, 4: 1900, 8: 3800}  # by the size of a feature
+RANGE_WEIGHT = 10.0  # of the squared distance of pixels from [0, 1], to which the result is cut
+COARSEST_NOISE = 64  # longer side at which pictures begin that come from noise: there are no faces to dissolve
 
 
 @dataclass(frozen=True)
-class Losses:
-    """The loss that is minimised, and its three parts before their weights."""
+class Style:
+    """A picture (1, 3, h, w) in [0, 1], its weight, and the part of it that counts: (1, 1, h, w), 1 where it does."""
 
-    loss: float
-    content_loss: float
-    style_loss: float
-    tv_loss: float
-
-
-@dataclass(frozen=True)
-class Step(Losses):
-    """Where an optimisation stands after `step` of `total` iterations; the losses are those it set out from."""
-
-    step: int
-    total: int
-    pixels: Tensor
-
-    def image(self) -> Tensor:
-        """A copy of the picture as it now is: (1, 3, h, w) in [0, 1], smaller than the result at coarse levels.
-
-        The optimiser goes on changing `pixels`, so call this before the callback returns.
-        """
-        return self.pixels.detach().clamp(0, 1)
+    picture: Tensor
+    weight: float = 1.0
+    mask: Tensor | None = None
 
 
 @dataclass(frozen=True)
-class Transfer(Losses):
-    """A finished transfer: the picture, (1, 3, h, w) in [0, 1], and the losses of its last step."""
+class Region:
+    """Styles, mixed by weight, and the part of the picture they are for: (1, 1, h, w), 1 inside, or None for all."""
 
-    image: Tensor
-
-
-@dataclass(frozen=True)
-class _Objective:
-    """Eq. 7 at one level: what a picture is compared with. Called with pixels, it gives the loss and its parts."""
-
-    vgg: VGG
-    content: dict[str, Tensor]
-    grams: dict[str, Tensor]
-    weights: Tensor  # (3,): content, style, total variation
-
-    def __call__(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.vgg(pixels, tuple({**self.content, **self.grams}))
-        content = torch.stack([content_loss(features[layer], target) for layer, target in self.content.items()]).mean()
-        parts = torch.stack([content, style_loss(features, self.grams), total_variation(pixels)])
-        return self.weights @ parts, parts.detach()
+    styles: Sequence[Style]
+    mask: Tensor | None = None
 
 
 def transfer(
     vgg: VGG,
     content: Tensor,
-    styles: Sequence[Style],
+    regions: Sequence[Region],
     *,
     content_weight: float = 1.0,
     style_weight: float = 20.0,
     tv_weight: float = 10.0,
     content_layers: Sequence[str] = CONTENT_LAYERS,
     style_layers: Sequence[str] = STYLE_LAYERS,
+    style_losses: Mapping[str, float] = GRAM,
+    style_scale: float = 1.0,
     num_steps: int = 200,
-    optimizer: Literal["lbfgs", "adam"] = "lbfgs",
-    init: Literal["content", "style", "noise"] = "content",
+    init: Literal["content", "style", "noise"] | Tensor = "content",
     seed: int = 0,
-    on_step: Callable[[Step], None] | None = None,
-) -> Transfer:
-    """Paints `content` in the style of `styles`: Gatys et al. 2016, eq. 7, with a total-variation term.
+    **options: Any,
+) -> Minimised:
+    """Paints `content` in the style of each region: Gatys et al. 2016, eq. 7, with a total-variation term.
 
-    content: (1, 3, h, w) in [0, 1] at the size of the result, h and w at least 16. styles: pictures (1, 3, h', w') of
-    any size, each with its share; every one is scaled until its longer side is the result's, so that strokes keep their
-    proportion at every size, and the targets are the mean of their Gram matrices. `seed` matters for `init="noise"`;
-    "style" starts from the style of the largest share. `num_steps` is the sum over all levels.
+    content: (1, 3, h, w) in [0, 1] at the size of the result, h and w at least 16. A region counts by its area, and
+    what no region covers stays as it is (Gatys et al. 2017, section 4). Every style is scaled until its longer side is
+    `style_scale` times the result's, so that strokes keep their proportion at every size. style_losses: names of
+    `STYLE_LOSSES` and weights. `seed` matters for `init="noise"` and for random directions; "style" starts from the
+    style of the largest weight, a tensor of the content's shape from itself. `num_steps` is the sum over all levels.
 
-    `on_step` is called after every iteration and may raise to stop. Same arguments, same result, on one kind of device
-    with one number of threads. Raises ValueError for a wrong argument and DivergedError when the loss is not finite.
+    options: those of `minimise`. The parts of the loss are content_loss, style_loss, tv_loss and range_loss. Same
+    arguments, same result, on one kind of device with one number of threads. Raises ValueError for a wrong argument,
+    and DivergedError.
     """
-    _check(content, styles, num_steps)
+    _check(content, regions, num_steps)
     device = vgg.mean.device
-    content, styles = content.to(device), [(picture.to(device), share) for picture, share in styles]
-    weights = torch.tensor([content_weight, style_weight, tv_weight], device=device)
-    pixels, step = _start(init, content, styles, seed), 0
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        for size, steps in levels(content.shape[2:], num_steps):
-            content_targets = vgg(_resized(content, size), content_layers)
-            objective = _Objective(vgg, content_targets, _style_targets(vgg, styles, size, style_layers), weights)
-            pixels = _resized(pixels, size).clone(memory_format=torch.contiguous_format).requires_grad_()
-            for losses in _iterate(objective, pixels, optimizer, steps):
-                step += 1
-                if not math.isfinite(losses.loss):
-                    raise DivergedError(f"the loss is {losses.loss} at step {step}; smaller weights or adam may help")
-                if on_step:
-                    on_step(Step(**vars(losses), step=step, total=num_steps, pixels=pixels))
-            pixels = pixels.detach()
-    return Transfer(**vars(losses), image=pixels.clamp(0, 1))
+    content = content.to(device)
+    weights = {
+        "content_loss": content_weight,
+        "style_loss": style_weight,
+        "tv_loss": tv_weight,
+        "range_loss": RANGE_WEIGHT,
+    }
+    masks = [region.mask for region in regions if region.mask is not None]
+    cover = torch.cat(masks).amax(0, keepdim=True).to(device) if len(masks) == len(regions) else None
+
+    def objective_at(size: Size, level: int) -> Objective:
+        still = resized(content, size)
+        covered = None if cover is None else _smaller(cover, size)
+        content_targets = vgg(still, content_layers)
+        scale = _scale(size, style_scale)
+        read = [_read(vgg, region, size, scale, style_layers, style_losses, seed + level) for region in regions]
+        objective = _objective(vgg, weights, content_targets, read)
+        if covered is None:
+            return objective
+        return lambda pixels: objective(torch.lerp(still, pixels, covered))
+
+    schedule = levels(content.shape[2:], num_steps)
+    made = minimise(objective_at, _start(init, content, regions, seed).to(device), schedule, **options)
+    if cover is None:
+        return made
+    return Minimised(torch.lerp(content, made.image, cover), made.loss, made.parts, made.steps)
 
 
-def levels(size: Sequence[int], num_steps: int) -> list[tuple[Size, int]]:
-    """From coarse to fine, ((height, width), steps): each level twice the last one, each with its part of the steps.
+def texture(
+    vgg: VGG,
+    styles: Sequence[Style],
+    size: Size,
+    *,
+    tv_weight: float = 0.0,
+    style_layers: Sequence[str] = STYLE_LAYERS,
+    style_losses: Mapping[str, float] = GRAM,
+    style_scale: float = 1.0,
+    num_steps: int = 200,
+    seed: int = 0,
+    **options: Any,
+) -> Minimised:
+    """A new picture of `size` (height, width) with the textures of `styles`: Gatys et al. 2015, eq. 5, from noise.
 
-    The finest level has `size` and what an even division leaves over. Levels without a step are left out.
+    A style keeps its own size, or is reduced to that of the result if it is larger, and is then scaled by
+    `style_scale`. options: those of `minimise`. Raises ValueError for a wrong argument, and DivergedError.
     """
-    height, width = size
-    count = 1 + max(0, int(math.log2(max(size) / COARSEST)))
-    while count > 1 and (min(size) >> (count - 1) < MIN_SIDE or num_steps < count):
-        count -= 1
-    sizes = [(round(height / 2**k), round(width / 2**k)) for k in reversed(range(count))]
-    part, rest = divmod(num_steps, count)
-    return [(level, part + (rest if level == sizes[-1] else 0)) for level in sizes]
+    noise = _noise(size, seed)
+    _check(noise, [Region(styles)], num_steps)
+    weights = {"style_loss": 1.0, "tv_loss": tv_weight}
+
+    def scale_at(level: Size) -> Callable[[Tensor], float]:
+        return lambda picture: style_scale * min(1.0, max(size) / max(picture.shape[2:])) * max(level) / max(size)
+
+    def objective_at(level: Size, k: int) -> Objective:
+        region = Region(styles)
+        return _objective(
+            vgg, weights, {}, [_read(vgg, region, level, scale_at(level), style_layers, style_losses, seed + k)]
+        )
+
+    schedule = levels(size, num_steps, COARSEST_NOISE)
+    return minimise(objective_at, noise.to(vgg.mean.device), schedule, **options)
 
 
-def _iterate(objective: _Objective, pixels: Tensor, name: str, steps: int) -> Iterator[Losses]:
-    """Changes `pixels` step by step; each step costs one forward and one backward pass."""
-    optimizer = _optimizer(name, pixels)
-    parts = torch.empty(3)
+def invert(
+    vgg: VGG,
+    content: Tensor,
+    layer: str,
+    *,
+    tv_weight: float = 0.1,
+    num_steps: int = 200,
+    seed: int = 0,
+    **options: Any,
+) -> Minimised:
+    """A picture, from noise, with the features that `content` has at `layer`: Mahendran and Vedaldi 2015, eq. 1.
 
-    def closure() -> Tensor:
-        nonlocal parts
-        optimizer.zero_grad()
-        loss, parts = objective(pixels)
-        loss.backward()
-        return loss
+    content: (1, 3, h, w) in [0, 1]. The parts of the loss are content_loss, which is the relative error of the
+    features, tv_loss and range_loss. options: those of `minimise`. Raises ValueError for a wrong argument, and
+    DivergedError.
+    """
+    _check(content, [], num_steps)
+    content = content.to(vgg.mean.device)
+    weights = {"content_loss": 1.0, "tv_loss": tv_weight}
 
-    for _ in range(steps):
-        loss = cast(Tensor, optimizer.step(closure))  # type: ignore[arg-type]
-        yield Losses(loss.item(), *parts.tolist())
+    def objective_at(size: Size, level: int) -> Objective:
+        return _objective(vgg, weights, vgg(resized(content, size), [layer]), [])
 
-
-def _optimizer(name: str, pixels: Tensor) -> Optimizer:
-    if name == "adam":
-        return Adam([pixels], lr=ADAM_LR)
-    if name == "lbfgs":
-        # One evaluation a step, without line search; its history lives on between the steps.
-        return LBFGS([pixels], max_iter=1, history_size=LBFGS_HISTORY, tolerance_grad=0, tolerance_change=0)
-    raise ValueError(f"optimizer must be lbfgs or adam, not {name!r}")
-
-
-def _style_targets(vgg: VGG, styles: Sequence[Style], size: Size, layers: Sequence[str]) -> dict[str, Tensor]:
-    """The mean Gram matrix of each layer, the styles weighted by their shares of the sum."""
-    total = sum(share for _, share in styles)
-    grams: dict[str, Tensor] = {}
-    for picture, share in styles:
-        height, width = picture.shape[2:]
-        scale = max(size) / max(height, width)
-        scaled = _resized(picture, (max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))))
-        for layer, features in vgg(scaled, layers).items():
-            grams[layer] = grams.get(layer, torch.zeros(())) + gram_matrix(features) * (share / total)
-    return grams
+    size = content.shape[2], content.shape[3]
+    noise = _noise(size, seed).to(content.device)
+    return minimise(objective_at, noise, levels(size, num_steps, COARSEST_NOISE), **options)
 
 
-def _start(init: str, content: Tensor, styles: Sequence[Style], seed: int) -> Tensor:
+def memory_needed(vgg: VGG, height: int, width: int, style_scale: float = 1.0) -> int:
+    """Bytes that a picture of this size takes while it is changed, measured (`python -m bench.style`) and rounded up.
+
+    A style costs half as much a pixel, for its features have no gradient; it is as large as the picture by its scale.
+    """
+    pixel = BYTES_A_PIXEL[vgg.compute_dtype.itemsize]
+    return int(pixel * height * width * max(1.0, style_scale**2 / 2))
+
+
+# --- the objective --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A region at one level: what its styles want, which positions of each layer it has, and its share of them all."""
+
+    targets: list[Any]
+    places: dict[str, Tensor] | None
+    area: float
+
+
+def _objective(
+    vgg: VGG, weights: Mapping[str, float], content: Mapping[str, Tensor], regions: Sequence[_Read]
+) -> Objective:
+    """The weighted sum of what a picture is compared with: content and style, where there are any, and its steps."""
+    styled = {target.layer for region in regions for target in region.targets}
+    layers = tuple({*content, *styled})
+
+    def objective(pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        apart: dict[str, list[Tensor]] = {"content_loss": [], "style_loss": []}
+        for layer, features in vgg.in_turn(pixels, layers):
+            if layer in content:
+                apart["content_loss"].append(content_loss(features, content[layer]) / len(content))
+            for region in regions if layer in styled else ():
+                found = positions(features, region.places[layer] if region.places else None)
+                wanted = [target for target in region.targets if target.layer == layer]
+                apart["style_loss"].append(region.area / len(styled) * style_loss({layer: found}, wanted))
+        parts = {name: torch.stack(values).sum() for name, values in apart.items() if values}
+        parts["tv_loss"] = total_variation(pixels)
+        parts["range_loss"] = (pixels - pixels.clamp(0, 1)).square().mean()
+        all_weights = {"range_loss": RANGE_WEIGHT, **weights}
+        loss = torch.stack([all_weights[name] * part for name, part in parts.items()]).sum()
+        return loss, {name: part.detach() for name, part in parts.items()}
+
+    return objective
+
+
+def _read(
+    vgg: VGG,
+    region: Region,
+    size: Size,
+    scale_of: Callable[[Tensor], float],
+    layers: Sequence[str],
+    losses: Mapping[str, float],
+    seed: int,
+) -> _Read:
+    """What a region wants of a picture of `size`, its styles scaled by `scale_of`."""
+    device, found = vgg.mean.device, []
+    for style in region.styles:
+        scale, (height, width) = scale_of(style.picture), style.picture.shape[2:]
+        scaled = max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
+        with torch.no_grad():
+            features = vgg(resized(style.picture.to(device), scaled), layers)
+        places = None if style.mask is None else _places(style.mask, features)
+        found.append(
+            ({layer: positions(x, places[layer] if places else None) for layer, x in features.items()}, style.weight)
+        )
+    targets = style_targets(found, losses, seed)
+    if region.mask is None:
+        return _Read(targets, None, 1.0)
+    mask = _smaller(region.mask.to(device), size)
+    with torch.no_grad():
+        features = vgg(mask.expand(-1, 3, -1, -1), layers)  # for their sizes
+    return _Read(targets, _places(mask, features), float(region.mask.mean()))
+
+
+def _places(mask: Tensor, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The positions of each layer that lie mostly inside the mask, or the one that does most."""
+    shares = {layer: _smaller(mask.to(value.device), value.shape[2:]).flatten() for layer, value in features.items()}
+    return {layer: (share >= min(0.5, float(share.max()))).nonzero()[:, 0] for layer, share in shares.items()}
+
+
+def _smaller(mask: Tensor, size: Sequence[int]) -> Tensor:
+    return F.adaptive_avg_pool2d(mask, (size[0], size[1]))
+
+
+def _scale(size: Size, style_scale: float) -> Callable[[Tensor], float]:
+    return lambda picture: style_scale * max(size) / max(picture.shape[2:])
+
+
+def _start(init: str | Tensor, content: Tensor, regions: Sequence[Region], seed: int) -> Tensor:
+    if isinstance(init, Tensor):
+        return init
     if init == "content":
         return content
     if init == "noise":
-        return torch.rand(content.shape, generator=torch.Generator().manual_seed(seed)).to(content.device)
+        return _noise(content.shape[2:], seed)
     if init == "style":
-        return _covering(max(styles, key=lambda style: style[1])[0], content.shape[2:])
-    raise ValueError(f"init must be content, style or noise, not {init!r}")
+        styles = [style for region in regions for style in region.styles]
+        return _covering(max(styles, key=lambda style: style.weight).picture, content.shape[2:])
+    raise ValueError(f"init must be content, style, noise or a picture, not {init!r}")
+
+
+def _noise(size: Sequence[int], seed: int) -> Tensor:
+    """Grey with a tenth of white noise: more of it is never quite lost where a network does not see it."""
+    return 0.45 + 0.1 * torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(seed))
 
 
 def _covering(picture: Tensor, size: Sequence[int]) -> Tensor:
     """The middle of the picture, scaled so that it fills `size` without being stretched."""
     height, width = picture.shape[2:]
     scale = max(size[0] / height, size[1] / width)
-    scaled = _resized(picture, (max(size[0], round(height * scale)), max(size[1], round(width * scale))))
+    scaled = resized(picture, (max(size[0], round(height * scale)), max(size[1], round(width * scale))))
     top, left = (scaled.shape[2] - size[0]) // 2, (scaled.shape[3] - size[1]) // 2
     return scaled[:, :, top : top + size[0], left : left + size[1]]
 
 
-def _resized(image: Tensor, size: Size) -> Tensor:
-    if tuple(image.shape[2:]) == size:
-        return image
-    return F.interpolate(image, size, mode="bicubic", antialias=True)
-
-
-def _check(content: Tensor, styles: Sequence[Style], num_steps: int) -> None:
+def _check(content: Tensor, regions: Sequence[Region], num_steps: int) -> None:
     if content.dim() != 4 or content.shape[:2] != (1, 3) or min(content.shape[2:]) < MIN_SIDE:
         raise ValueError(f"content must be (1, 3, h, w) with sides of at least {MIN_SIDE}, not {tuple(content.shape)}")
-    if not styles or any(picture.shape[:2] != (1, 3) or not share > 0 for picture, share in styles):
-        raise ValueError("styles must be one or more pairs of a picture (1, 3, h, w) and a share above 0")
+    for region in regions:
+        if not region.styles or any(s.picture.shape[:2] != (1, 3) or not s.weight > 0 for s in region.styles):
+            raise ValueError("a region must have one or more styles: pictures (1, 3, h, w) with weights above 0")
+        for mask, of in [(region.mask, content), *((style.mask, style.picture) for style in region.styles)]:
+            if mask is not None and (mask.shape != (1, 1, *of.shape[2:]) or not mask.max() >= 0.5):
+                raise ValueError(f"a mask must be (1, 1, {of.shape[2]}, {of.shape[3]}) with values of at least 0.5")
     if num_steps < 1:
         raise ValueError(f"num_steps must be at least 1, not {num_steps}")

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 
-def plot_losses(curve: Mapping[str, Sequence[float]]) -> Image.Image:
-    """Each loss over the steps, raw and smoothed, in a panel of its own with labelled axes."""
+def plot_losses(curve: Mapping[str, Sequence[float]], log: bool = False) -> Image.Image:
+    """Each loss over the steps, raw and smoothed, in a panel of its own with labelled axes; by its logarithm or not."""
     figure = Figure(figsize=(4.2 * max(1, len(curve)), 3.2), layout="constrained")
     panels = figure.subplots(1, max(1, len(curve)), squeeze=False)[0]
     for axes, (name, values) in zip(panels, curve.items(), strict=False):
@@ -19,7 +19,9 @@ def plot_losses(curve: Mapping[str, Sequence[float]]) -> Image.Image:
         smooth = np.convolve(values, np.full(width, 1 / width), "valid")
         axes.plot(steps[width - 1 :], smooth, color="C0", label=f"mean of {width} steps")
         finite = np.asarray(values)[np.isfinite(values)]
-        if len(finite):
+        if log:
+            axes.set_yscale("log")
+        elif len(finite):
             low, high = np.quantile(finite, (0.0, 0.99))
             axes.set_ylim(low - 0.05 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9)
         axes.set(title=name.replace("_", " "), xlabel="step", ylabel="loss")

@@ -71,6 +71,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         "model": {"enum": ["stable-diffusion-avatars"]},
         **{"width": {"enum": [64, 96, None]}, "height": {"enum": [64, 96, None]}},
         "num_inference_steps": {"enum": [20, None]},  # of which any strength leaves one
+        "loras": {"type": "array", "maxItems": 0},  # none are there
     }
     fitting: dict[str, dict[str, Any]] = {
         "Sample": {"model": {"enum": ["ddpm-digits"]}},
@@ -87,6 +88,8 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
             "prompt": schemas["TextToImage"]["properties"]["prompt"],
             **{"strength": nothing, "guided_from": {"enum": [0, 0.25]}, "guided_to": {"enum": [0.5, 1]}},
         },
+        "MaskedImage": {"mask": nothing, "style_mask": nothing},  # which are of the size of their pictures
+        "GatysTransfer": {"init": {"enum": ["content", "style", "noise", "fast"]}, "init_image": nothing},
         "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}},
         "DenoisingSteps": {"model": {"enum": ["ddpm-digits"]}},
         # What the collection there has: two components, two clusters, the attributes of smileys.
@@ -119,7 +122,7 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any])
     body = case.body if isinstance(case.body, dict) else {}
     if unfit(case):
         return False
-    layers = [body.get(name) for name in ("content_layers", "style_layers")]
+    layers = [body.get(name) for name in ("content_layers", "style_layers", "layers")]
     named = [layer for names in layers if isinstance(names, list) for layer in names]
     terms = body.get("terms")
     if isinstance(terms, list) and (body.get("n") or body.get("averaged")):

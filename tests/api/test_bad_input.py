@@ -6,10 +6,12 @@ import socket
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from api.style_transfers import CAT
 from jobs.images import FORMATS
@@ -195,7 +197,8 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "built-in path": (FAST | {"style": "builtin:../1"}, f"style: {BUILTIN}"),
     "built-in for gatys": (
         GATYS | {"style": [{"image": "builtin:1"}]},
-        "style: Input should be an image, or a list of images with weights; built-in styles are for method fast.",
+        "style: Input should be an image, or a list of images with weights and masks; "
+        "built-in styles are for method fast.",
     ),
     "no styles": (FAST | {"style": []}, "style: List should have at least 1 item after validation, not 0."),
     "nine styles": (
@@ -243,7 +246,28 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown method": (FAST | {"method": "magic"}, "method: Input should be 'fast', 'gatys' or 'diffusion'."),
     "method of another type": (FAST | {"method": {"a": []}}, "method: Input should be 'fast', 'gatys' or 'diffusion'."),
     "method null": (FAST | {"method": None}, "method: Input should be 'fast', 'gatys' or 'diffusion'."),
-    "unknown mode": (FAST | {"mode": "texture"}, "mode: Input should be 'transfer'."),
+    "unknown mode": (FAST | {"mode": "dream"}, "mode: Input should be 'transfer', 'texture' or 'inversion'."),
+    "a field textures do not use": (
+        {"mode": "texture", "style": CAT, "content_weight": 1.0},
+        f"content_weight: {NO_FIELD}",
+    ),
+    "an inversion of nothing": ({"mode": "inversion"}, "content: Field required."),
+    "no steps": (GATYS | {"num_steps": 0}, "num_steps: Input should be greater than or equal to 1."),
+    "unknown style loss": (
+        GATYS | {"style_losses": {"cosine": 1}},
+        "style_losses.cosine: Input should be 'gram', 'mean-std', 'covariance', 'sliced-wasserstein' or 'histogram'.",
+    ),
+    "no style loss": (
+        GATYS | {"style_losses": {}},
+        "style_losses: " + "Dictionary should have at least 1 item after validation, not 0.",
+    ),
+    "a start without its picture": (GATYS | {"init": "image"}, "init_image: `init: image` needs it."),
+    "a picture without its start": (GATYS | {"init_image": CAT}, "init_image: It is for `init: image`."),
+    "a mask for fast": (FAST | {"style": [{"image": CAT, "mask": CAT}]}, f"style.0.mask: {NO_FIELD}"),
+    "a layer twice in a ladder": (
+        {"mode": "inversion", "content": CAT, "layers": ["relu1_1", "relu1_1"]},
+        "layers: Each layer may be named once.",
+    ),
     "unknown format": (FAST | {"format": "gif"}, "format: Input should be 'png', 'jpeg' or 'webp'."),
     "unknown field": (FAST | {"stlye": "builtin:1"}, f"stlye: {NO_FIELD}"),
     "unknown field of a strange name": (FAST | {"\0<../é": 1}, f"\N{REPLACEMENT CHARACTER}<../é: {NO_FIELD}"),
@@ -274,6 +298,8 @@ def test_field(stack: Stack, name: str) -> None:
     assert {"field": details["field"], "message": message.partition(": ")[2].removesuffix(".")} in details["errors"]
 
 
+BLACK = BytesIO()
+Image.new("RGB", (64, 43)).save(BLACK, "PNG")
 MEANINGS: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "unknown id": (
         FAST | {"content": UNKNOWN},
@@ -304,6 +330,30 @@ MEANINGS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         422,
         "unknown_layer",
         f"style_layers: 'relu3_4' is no layer of vgg16, which has {', '.join(LAYERS['vgg16'])}.",
+    ),
+    "a ladder of layers vgg16 lacks": (
+        {"mode": "inversion", "content": data_url(picture()), "model": "vgg16", "layers": ["relu5_4"]},
+        422,
+        "unknown_layer",
+        f"layers: 'relu5_4' is no layer of vgg16, which has {', '.join(LAYERS['vgg16'])}.",
+    ),
+    "a mask of another size": (
+        GATYS | {"style": [{"image": data_url(picture()), "mask": data_url(picture(size=(63, 64)))}]},
+        422,
+        "size_mismatch",
+        "style.0.mask: It is 63 x 64; a mask has its picture's size, here 64 x 43.",
+    ),
+    "a mask of a style of another size": (
+        GATYS | {"style": [{"image": data_url(picture()), "style_mask": data_url(picture(size=(63, 64)))}]},
+        422,
+        "size_mismatch",
+        "style.0.style_mask: It is 63 x 64; a mask has its picture's size, here 48 x 32.",
+    ),
+    "an empty mask": (
+        GATYS | {"style": [{"image": data_url(picture()), "mask": data_url(BLACK.getvalue())}]},
+        422,
+        "empty_mask",
+        "style.0.mask: Nothing of it is white; a mask is white on the part that counts.",
     ),
     "too narrow": (
         FAST | {"content": data_url(picture(size=(640, 20)))},

@@ -12,7 +12,7 @@ from skimage import data
 from jobs.errors import AtelierError
 from jobs.settings import get_settings
 from models.catalogue import card
-from models.perceptual.losses import gram_matrix
+from models.perceptual.losses import gram_matrix, positions
 from models.perceptual.vgg import load_vgg
 from tests.stack import WEIGHTS
 from worker.run import Made, Pixels, Task
@@ -39,7 +39,7 @@ def style_distance(pixels: Pixels, style: Pixels) -> float:
 
     def grams(image: Pixels) -> dict[str, torch.Tensor]:
         tensor = torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None].contiguous()
-        return {layer: gram_matrix(features) for layer, features in vgg(tensor, STYLE_LAYERS).items()}
+        return {layer: gram_matrix(positions(features)) for layer, features in vgg(tensor, STYLE_LAYERS).items()}
 
     ours, theirs = grams(pixels), grams(style)
     return sum(float((ours[k] - theirs[k]).square().sum() / theirs[k].square().sum()) for k in ours)
@@ -113,3 +113,110 @@ def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def forget_models() -> None:
     get_settings.cache_clear()
     style_transfer.once.cache_clear()
+
+
+def optimised(**params: Any) -> tuple[Made, list[str]]:
+    """A request of another mode, which has neither content nor size of its own."""
+    messages: list[str] = []
+    task = Task(
+        {"seed": 1, "format": "png", "model": "vgg16", **params},
+        lambda step, total, message, picture=None: messages.append(message),
+        IMAGES.__getitem__,
+        card,
+    )
+    return RUNNERS["style-transfer"](task), messages
+
+
+def test_a_texture_ladder_has_a_picture_of_each_depth_and_a_grid() -> None:
+    layers = ["relu2_1", "relu1_1"]
+    made, messages = optimised(
+        mode="texture",
+        style=STYLE,
+        width=96,
+        height=64,
+        style_layers=layers,
+        ladder=True,
+        num_steps=30,
+        loss_curve=True,
+    )
+    assert [picture.role for picture in made.pictures] == ["picture", "picture", "grid", "plot"]
+    assert made.pictures[0].pixels.shape == (64, 96, 3)
+    assert list(made.metrics["by_layer"]) == ["relu1_1", "relu2_1"]
+    assert all(figures["style_loss"] < 0.5 for figures in made.metrics["by_layer"].values())
+    assert len(messages) == 60 and messages[-1].startswith("relu2_1: loss ")
+
+
+def test_one_texture_alone_has_its_losses_at_hand() -> None:
+    made, _ = optimised(mode="texture", style=STYLE, width=64, height=64, style_layers=["relu1_1"], num_steps=5)
+    assert [picture.role for picture in made.pictures] == ["picture"]
+    assert made.metrics["steps"] == 5 and made.metrics["style_loss"] > 0
+
+
+def test_an_inversion_ladder_says_how_much_each_layer_knows() -> None:
+    made, _ = optimised(
+        mode="inversion", content=PHOTO, size=96, layers=["relu3_1", "relu1_1"], num_steps=40, tolerance=0.0
+    )
+    assert [picture.role for picture in made.pictures] == ["picture", "picture", "grid"]
+    by_layer = made.metrics["by_layer"]
+    assert list(by_layer) == ["relu1_1", "relu3_1"]
+    assert by_layer["relu1_1"]["psnr"] > 30 > by_layer["relu3_1"]["psnr"]
+    assert by_layer["relu1_1"]["content_loss"] < by_layer["relu3_1"]["content_loss"] < 0.2
+
+
+def test_masks_sheet_and_curve_of_a_transfer() -> None:
+    left = np.zeros_like(IMAGES[PHOTO])
+    left[:, :200] = 255
+    IMAGES["img_" + "c" * 64] = left
+    style = [{"image": STYLE, "mask": "img_" + "c" * 64}]
+    made, _ = run(method="gatys", style=style, num_steps=10, before_after=True, loss_curve=True)
+    picture, sheet, plot = made.pictures
+    assert [sheet.role, plot.role] == ["grid", "plot"]
+    changed = np.abs(picture.pixels.astype(int) - photo()).mean(2)
+    assert changed[:, 55:].max() <= 1 < 5 < changed[:, :45].mean()
+
+
+@pytest.mark.parametrize("preserve_colour", ["luminance", "histogram"])
+@pytest.mark.parametrize("method", ["fast", "gatys"])
+def test_colours_are_preserved(method: str, preserve_colour: str) -> None:
+    def moved(made: Made) -> float:
+        """How far the mean colour went from the content's."""
+        return float(np.abs(made.pictures[0].pixels.mean((0, 1)) - photo().mean((0, 1))).max())
+
+    steps = {} if method == "fast" else {"num_steps": 15}
+    plain, kept = (
+        run(method=method, style=STYLE, preserve_colour=how, **steps)[0] for how in ("none", preserve_colour)
+    )
+    print(f"{method}, {preserve_colour}: mean colour moved {moved(plain):.0f} plain, {moved(kept):.0f} preserved")
+    chroma = [x.pictures[0].pixels.astype(float) - x.pictures[0].pixels.mean(2, keepdims=True) for x in (plain, kept)]
+    own = photo() - photo().mean(2, keepdims=True)
+    apart = [np.abs(c.mean((0, 1)) - own.mean((0, 1))).max() for c in chroma]
+    assert apart[1] < 0.5 * apart[0]
+
+
+def test_from_a_fast_picture_it_takes_fewer_steps() -> None:
+    """It begins at a small part of the loss, and ten steps later is still ahead."""
+
+    def curve(**more: Any) -> list[float]:
+        _, messages = run(method="gatys", style=STYLE, tolerance=0.0, **more)
+        return [float(message.removeprefix("loss ")) for message in messages]
+
+    plain, begun = curve(num_steps=10), curve(num_steps=10, init="fast")
+    print(f"loss from the content {plain[0]:.0f} -> {plain[-1]:.2f}, from fast {begun[0]:.0f} -> {begun[-1]:.2f}")
+    assert begun[0] < plain[0] / 4
+    assert begun[-1] < plain[-1]
+
+
+def test_it_starts_from_a_picture_of_ones_own() -> None:
+    made, _ = run(method="gatys", style=STYLE, num_steps=1, init="image", init_image=STYLE)
+    start = style_transfer.fit(IMAGES[STYLE], 128)
+    assert made.pictures[0].pixels.shape == (128, 100, 3)
+    assert np.abs(made.pictures[0].pixels.mean((0, 1)) - start.mean((0, 1))).max() < 20
+
+
+def test_what_would_not_fit_is_refused_with_the_size_that_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.runners.optimised.available_memory", lambda device: 10_000_000)
+    with pytest.raises(AtelierError) as error:
+        run(method="gatys", style=STYLE, size=512)
+    assert error.value.code == "out_of_memory"
+    fits = error.value.details["size"]
+    assert 32 <= fits < 512 and f"ask for {fits} or less" in str(error.value)

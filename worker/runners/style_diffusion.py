@@ -16,7 +16,7 @@ from models.diffusion.style_guidance import Denoiser, Guided, latent_denoiser, p
 from models.diffusion.text_to_image import TextToImage
 from models.diffusion.unconditional import Ddpm
 from models.grids import labelled_grid, sheet
-from models.perceptual.losses import gram_matrix, style_loss
+from models.perceptual.losses import StyleTarget, positions, style_loss, style_targets
 from models.perceptual.vgg import VGG, load_vgg
 from models.tensors import autocast, to_tensor
 from worker.run import Made, Picture, Pixels, Task
@@ -43,7 +43,8 @@ def run_style_diffusion(task: Task, asked: DiffusionTransfer) -> Made:
     targets = _targets(vgg, [(task.read_image(name), weight) for name, weight in blended(params.style)], side, params)
 
     def loss(pictures: Tensor) -> Tensor:
-        return style_loss(vgg(_seen(pictures), params.style_layers), targets) * len(pictures)
+        features = vgg(_seen(pictures), params.style_layers)
+        return style_loss({layer: positions(found) for layer, found in features.items()}, targets) * len(pictures)
 
     start = None
     if params.content:
@@ -111,17 +112,15 @@ def _denoiser(network: Network, params: DiffusionTransfer, n: int) -> Denoiser:
 
 def _targets(
     vgg: VGG, styles: Sequence[tuple[Pixels, float]], side: int, params: DiffusionTransfer
-) -> dict[str, Tensor]:
-    """The Gram matrices of the styles, mixed by weight, at the size of the pictures."""
-    total = sum(weight for _, weight in styles)
+) -> list[StyleTarget]:
+    """What is wanted of the pictures, at their size."""
     device = next(vgg.parameters()).device
-    mixed: dict[str, Tensor] = {}
+    found = []
     with torch.no_grad():
         for picture, weight in styles:
             features = vgg(to_tensor(fit(picture, max(side, LEAST_SIDE))[None], device), params.style_layers)
-            for layer, found in features.items():
-                mixed[layer] = mixed.get(layer, 0) + weight / total * gram_matrix(found)
-    return mixed
+            found.append(({layer: positions(value) for layer, value in features.items()}, weight))
+    return style_targets(found, dict(params.style_losses.items()))
 
 
 def _seen(pictures: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""Runs style transfers: `fast` on onnxruntime, `gatys` on torch; a library is loaded by the first job that needs it."""
+"""Runs style transfers: `fast` on onnxruntime, the others on torch; a library is loaded by the first job that needs it.
+
+Textures and inversions, which change pixels as `gatys` does, are run in `optimised`, diffusion in `style_diffusion`.
+"""
 
 from functools import cache
 from importlib.metadata import version
@@ -6,92 +9,85 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import TypeAdapter
 
 from jobs.errors import AtelierError
 from jobs.settings import get_settings
-from jobs.style_transfer import BUILTIN_STYLES, DiffusionTransfer, FastTransfer, GatysTransfer, StyleTransferParams
+from jobs.style_transfer import BUILTIN_STYLES, DiffusionTransfer, FastTransfer, StyleTransferParams
 from models.catalogue import WeightsError, card, file_sha256
+from models.grids import sheet
 from worker.run import Made, Picture, Pixels, Task
 
-_PARAMS: TypeAdapter[FastTransfer | GatysTransfer | DiffusionTransfer] = TypeAdapter(StyleTransferParams)
+_PARAMS: TypeAdapter[Any] = TypeAdapter(StyleTransferParams)
 
 
 def run_style_transfer(task: Task) -> Made:
-    """One stylised picture; raises `AtelierError` when weights are missing or the optimisation diverges."""
+    """The pictures asked for; raises `AtelierError` when weights or memory are missing or the optimisation diverges."""
     params = _PARAMS.validate_python(task.params)
-    if isinstance(params, DiffusionTransfer):
-        from worker.runners.style_diffusion import run_style_diffusion
-
-        return run_style_diffusion(task, params)
-    content = fit(task.read_image(params.content), params.size)
     try:
-        return _fast(task, params, content) if isinstance(params, FastTransfer) else _gatys(task, params, content)
+        if isinstance(params, FastTransfer):
+            return _fast(task, params)
+        if isinstance(params, DiffusionTransfer):
+            from worker.runners.style_diffusion import run_style_diffusion
+
+            return run_style_diffusion(task, params)
+        from worker.runners.optimised import run_optimised
+
+        return run_optimised(task, params)
     except WeightsError as error:
         raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
 
 
-def _fast(task: Task, params: FastTransfer, content: Pixels) -> Made:
+def _fast(task: Task, params: FastTransfer) -> Made:
+    content = fit(task.read_image(params.content), params.size)
+    task.notes["device"] = "cpu"
+    picture, model = fast_picture(task, content, params.style, params.strength, params.preserve_colour)
+    task.step(1, 1, "done")
+    pictures = [Picture(picture)]
+    if params.before_after:
+        styles = [task.read_image(name) for name, _ in blended(params.style) if not name.startswith("builtin:")]
+        pictures.append(before_after(content, styles, picture))
+    return Made(pictures, {model: revision(model)}, {"onnxruntime": version("onnxruntime")}, {})
+
+
+def fast_picture(
+    task: Task, content: Pixels, style: Any, strength: float = 1.0, preserve_colour: str = "none"
+) -> tuple[Pixels, str]:
+    """The content painted by one pass in the styles of a request, and the card that did it."""
+    from models.stylize.colour import with_colours, with_luminance
     from models.stylize.fast import load_fast, stylize_builtin, stylize_images
 
     with task.loading():
         network = once(load_fast)
-    task.notes["device"] = "cpu"
-    blend = blended(params.style)
+    blend, photo = blended(style), floats(content)
     if blend[0][0].startswith("builtin:"):
         weights = np.zeros(BUILTIN_STYLES, np.float32)
         for name, weight in blend:
             weights[int(name.removeprefix("builtin:"))] += weight
-        picture, model = stylize_builtin(network, _floats(content), weights, params.strength), "fast-multistyle"
+        picture, model = stylize_builtin(network, photo, weights, strength), "fast-multistyle"
     else:
-        styles = [(_floats(task.read_image(name)), weight) for name, weight in blend]
-        picture, model = stylize_images(network, _floats(content), styles, params.strength), "fast-arbitrary"
-    task.step(1, 1, "done")
-    return Made([Picture(_bytes(picture))], {model: revision(model)}, {"onnxruntime": version("onnxruntime")}, {})
+        styles = [(floats(task.read_image(name)), weight) for name, weight in blend]
+        picture, model = stylize_images(network, photo, styles, strength), "fast-arbitrary"
+    if preserve_colour == "luminance":
+        picture = with_luminance(photo, picture)
+    if preserve_colour == "histogram":  # of the result, for a built-in style has no picture to change
+        picture = with_colours(picture, photo)
+    return to_bytes(picture), model
 
 
-def _gatys(task: Task, params: GatysTransfer, content: Pixels) -> Made:
-    import torch
+def before_after(content: Pixels, styles: list[Pixels], result: Pixels) -> Picture:
+    """A sheet of what went in and what came out, each as large as the result."""
+    height, width = result.shape[:2]
+    shown = [np.asarray(_boxed(picture, width, height)) for picture in (content, *styles, result)]
+    names = ["content", *(f"style {k}" if len(styles) > 1 else "style" for k in range(1, len(styles) + 1)), "result"]
+    return Picture(sheet(np.stack(shown), names), "grid")
 
-    from models.perceptual.vgg import load_vgg
-    from models.stylize.gatys import DivergedError, Step, transfer
 
-    def tensor(pixels: Pixels) -> torch.Tensor:
-        return torch.from_numpy(_floats(pixels)).permute(2, 0, 1)[None].contiguous()
-
-    def pixels(image: torch.Tensor) -> Pixels:
-        return _bytes(image[0].permute(1, 2, 0).numpy(force=True))
-
-    def on_step(step: Step) -> None:
-        task.step(step.step, step.total, f"loss {step.loss:.4g}", lambda: pixels(step.image()))
-
-    model = params.model or "vgg16"
-    with task.loading():
-        vgg = once(load_vgg, model)
-    task.notes["device"] = str(next(vgg.parameters()).device)
-    styles = [(tensor(task.read_image(name)), weight) for name, weight in blended(params.style)]
-    try:
-        result = transfer(
-            vgg,
-            tensor(content),
-            styles,
-            content_weight=params.content_weight,
-            style_weight=params.style_weight,
-            tv_weight=params.tv_weight,
-            content_layers=params.content_layers,
-            style_layers=params.style_layers,
-            num_steps=params.num_steps,
-            optimizer=params.optimizer,
-            init=params.init,
-            seed=task.params["seed"],
-            on_step=on_step,
-        )
-    except DivergedError as error:
-        raise AtelierError("diverged", str(error)) from error
-    metrics = {name: getattr(result, name) for name in ("loss", "content_loss", "style_loss", "tv_loss")}
-    metrics |= {"model": model, "dtype": str(vgg.compute_dtype).removeprefix("torch.")}
-    return Made([Picture(pixels(result.image))], {model: revision(model)}, {"torch": version("torch")}, metrics)
+def _boxed(picture: Pixels, width: int, height: int) -> Image.Image:
+    """The whole picture on white, in a box of this size."""
+    image = Image.fromarray(picture)
+    return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color="white")
 
 
 @cache
@@ -118,9 +114,11 @@ def fit(pixels: Pixels, size: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize((round(w * scale), round(h * scale)), Image.Resampling.LANCZOS))
 
 
-def _floats(pixels: Pixels) -> NDArray[np.float32]:
+def floats(pixels: Pixels) -> NDArray[np.float32]:
+    """Pictures of 0 to 255 in [0, 1]."""
     return pixels.astype(np.float32) / np.float32(255)
 
 
-def _bytes(picture: NDArray[np.float32]) -> Pixels:
+def to_bytes(picture: NDArray[np.float32]) -> Pixels:
+    """Pictures of [0, 1], cut to it, as 0 to 255."""
     return (picture * 255).round().clip(0, 255).astype(np.uint8)

@@ -15,6 +15,7 @@ from models.catalogue import WeightsError, card, file_sha256
 from models.fetch import CAFFE_MEAN_BGR, _wheel_files
 from models.perceptual.vgg import VGG, conv_names, load_vgg
 from models.tensors import fast_dtype
+from tests.stack import WEIGHTS
 
 Photo = Callable[[str, int], Tensor]
 
@@ -61,11 +62,29 @@ def test_names_and_shapes(depth: int, convolutions: int) -> None:
 
 
 def test_stops_at_the_deepest_layer() -> None:
-    vgg, ran = VGG(16), []
-    for name, conv in vgg.named_children():
-        conv.register_forward_hook(lambda *_, name=name: ran.append(name))
-    vgg(torch.rand(1, 3, 16, 16), ("relu2_1", "relu1_1"))
-    assert ran == ["conv1_1", "conv1_2", "conv2_1"]
+    vgg = VGG(16)
+    for name in vgg.layers[3:]:
+        setattr(vgg, name.replace("relu", "conv"), torch.nn.Identity())  # has no weights to compute with
+    assert list(vgg(torch.rand(1, 3, 16, 16), ("relu2_1", "relu1_1"))) == ["relu1_1", "relu2_1"]
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 19), (16, 33)])
+def test_the_gradient_is_that_of_padded_convolutions(vgg16: VGG, size: tuple[int, int]) -> None:
+    """Against autograd through padded copies, at even and odd sizes, in float64."""
+    vgg = load_vgg("vgg16", WEIGHTS, dtype=torch.float64)
+    x = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    found = vgg(x, ("relu1_2", "relu3_3"))
+    y = (x - vgg.mean.view(3, 1, 1)) / vgg.std.view(3, 1, 1)
+    expected = {}
+    for name, conv in list(vgg.named_children())[:7]:
+        if name.endswith("_1") and name != "conv1_1":
+            y = torch.nn.functional.avg_pool2d(y, 2)
+        y = torch.relu(conv(torch.nn.functional.pad(y, (1, 1, 1, 1), mode="replicate")))
+        expected[name.replace("conv", "relu")] = y
+    for layer, value in found.items():
+        torch.testing.assert_close(value, expected[layer])
+    theirs, ours = (torch.autograd.grad([f[k].square().sum() for k in found], x)[0] for f in (expected, found))
+    torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.parametrize("layers", [("relu1_3",), ("conv1_1",), ()])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.catalogue import WeightsError
-from models.perceptual.losses import gram_matrix, style_loss
+from models.perceptual.losses import positions, style_loss, style_targets
 from models.perceptual.vgg import VGG
 from models.stylize.fast import (
     BUILTIN_STYLES,
@@ -44,7 +44,8 @@ def correlation(a: Array, b: Array) -> float:
 
 def style_distance(vgg: VGG, image: Array, style: Array) -> float:
     features = [vgg(torch.from_numpy(x).permute(2, 0, 1)[None], STYLE_LAYERS) for x in (image, style)]
-    return style_loss(features[0], {layer: gram_matrix(target) for layer, target in features[1].items()}).item()
+    found, wanted = ({layer: positions(value) for layer, value in one.items()} for one in features)
+    return style_loss(found, style_targets([(wanted, 1.0)], {"gram": 1.0})).item()
 
 
 def test_every_builtin_style_paints_its_own_picture_of_the_content(photo: Photo, net: FastNet) -> None:

@@ -1,0 +1,76 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.stylize.minimise import Step, levels, minimise
+
+WANTED = torch.linspace(0, 1, 3 * 24 * 20).view(1, 3, 24, 20)
+
+
+def distance(size: tuple[int, int], level: int) -> Any:
+    """A bowl of another steepness in each pixel, with its least value of 1 at `WANTED`."""
+    steep = torch.linspace(0.5, 2, WANTED.numel()).view_as(WANTED)
+
+    def objective(pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = 1 + (steep * (pixels - WANTED)).square().mean()
+        return loss, {"apart": loss.detach() - 1}
+
+    return objective
+
+
+def test_lbfgs_finds_the_bottom() -> None:
+    found = minimise(distance, torch.zeros_like(WANTED), [((24, 20), 80)])
+    torch.testing.assert_close(found.image, WANTED, rtol=0, atol=1e-3)
+    assert found.loss == pytest.approx(1, abs=1e-5)
+    assert found.steps == 80
+
+
+def test_adam_ends_in_the_average_of_its_last_iterates() -> None:
+    pixels: list[Tensor] = []
+    found = minimise(
+        distance,
+        torch.zeros_like(WANTED),
+        [((24, 20), 300)],
+        optimizer="adam",
+        on_step=lambda step: pixels.append(step.image()),
+    )
+    torch.testing.assert_close(found.image, WANTED, rtol=0, atol=0.02)
+    assert torch.equal(found.image, pixels[-1])
+
+
+def test_it_ends_when_the_loss_no_longer_falls() -> None:
+    found = minimise(distance, torch.zeros_like(WANTED), [((24, 20), 300)], tolerance=0.01)
+    assert 20 <= found.steps < 60
+    assert found.loss < 1.01
+
+
+def test_a_step_that_doubles_the_loss_is_taken_back() -> None:
+    """A loss that is a hundred times steeper past a wall: the steps before know nothing of it."""
+
+    def walled(size: tuple[int, int], level: int) -> Any:
+        def objective(pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            beyond = (pixels - 0.5).clamp_min(0)
+            return 1e-3 + (pixels - 0.6).square().mean() + 1e4 * beyond.square().mean(), {}
+
+        return objective
+
+    seen: list[Step] = []
+    minimise(walled, torch.zeros(1, 3, 16, 16), [((16, 16), 60)], on_step=seen.append)
+    assert max(step.loss for step in seen) > 2 * seen[0].loss  # it did run into the wall
+    assert min(step.loss for step in seen) < 0.05 * seen[0].loss  # and found its foot all the same
+
+
+@pytest.mark.parametrize(
+    "size, num_steps, expected",
+    [
+        ((384, 256), 90, [((192, 128), 30), ((272, 181), 30), ((384, 256), 30)]),
+        ((271, 271), 9, [((271, 271), 9)]),
+        ((272, 272), 9, [((192, 192), 4), ((272, 272), 5)]),
+        ((1024, 1024), 1, [((1024, 1024), 1)]),
+        ((1024, 20), 10, [((1024, 20), 10)]),
+    ],
+)
+def test_levels(size: tuple[int, int], num_steps: int, expected: list[tuple[tuple[int, int], int]]) -> None:
+    assert levels(size, num_steps) == expected
