@@ -22,6 +22,7 @@ from jobs.generation import (
     with_images,
 )
 from jobs.schemas import Job
+from jobs.text_to_image import Prompted
 
 router = APIRouter(tags=["generation"])
 
@@ -90,6 +91,15 @@ EXAMPLES: dict[str, Any] = {
             "seed": 1,
         },
     },
+    "weighted": {
+        "summary": "Some words count for more",
+        "value": {
+            "mode": "text-to-image",
+            "model": "stable-diffusion-avatars",
+            "prompt": "a (frowning)1.5 man with a green hat",
+            "seed": 3,
+        },
+    },
     "image-to-image": {
         "summary": "A picture made more like a text",
         "value": {
@@ -148,6 +158,8 @@ def _resolve(service: Service, params: Generation) -> jobs.schemas.Request:
         classifier = _classifier(cards, params, model)
         params = params.model_copy(update={"classifier": classifier["id"] if classifier else None})
         questions = classifier["architecture"]["questions"] if classifier else []
+    if isinstance(params, Prompted):
+        _check_loras(cards, params, model)
     params = fitted(params, model["architecture"], questions)
     return with_images(params, resolve_images(service, images_of(params), check=_check_mask))
 
@@ -171,6 +183,21 @@ def _model(cards: dict[str, Card], params: Generation) -> Card:
         message = f"mode: Model {params.model} cannot do {params.mode!r}; {', '.join(able) or 'none here'} can."
         raise BadInput("mode_not_supported", message, field="mode", models=able, allowed=modes[params.model])
     return cards[params.model]
+
+
+def _check_loras(cards: dict[str, Card], params: Prompted, model: Card) -> None:
+    """Raise BadInput for a LoRA that is unknown, or of another base than the model's."""
+    bases = {name: card["architecture"]["base"] for name, card in sorted(cards.items()) if card["task"] == "lora"}
+    own = model["architecture"].get("base", model["id"])
+    allowed = [name for name, base in bases.items() if base == own]
+    for i, lora in enumerate(params.loras):
+        if lora.model not in allowed:
+            base, field = bases.get(lora.model), f"loras.{i}.model"
+            what = f"{lora.model!r} is a LoRA of {base}" if base else f"No LoRA is called {lora.model!r}"
+            takes = f"{params.model} takes those of {own}: {', '.join(allowed) or 'there are none'}"
+            message = f"{field}: {what}; {takes}."
+            code = "model_mismatch" if base else "unknown_model"
+            raise BadInput(code, message, field=field, model=params.model, allowed=allowed)
 
 
 def _classifier(cards: dict[str, Card], params: Arithmetic, model: Card) -> Card | None:

@@ -43,7 +43,7 @@ class ReachedError(Exception):
 
 
 def main() -> None:
-    """Print all of it; with `--memory SIDE` only the peak of this process, which the rest asks of others."""
+    """Print all of it; with `--memory` or `--step` and a side only a figure of this process, for the one that asks."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384, 512, 768])
     parser.add_argument("--rounds", type=int, default=5)
@@ -51,11 +51,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of the plain side in that race")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"))
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--step", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--plain-memory", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.memory:
         print(_peak(args.memory, getattr(torch, args.dtype)))
         return
-    keep_freed_memory()
+    if not args.plain_memory:
+        keep_freed_memory()
+    if args.step:
+        print(_seconds_a_step(load_vgg("vgg16"), _photo(args.step, PHOTO), _photo(args.step, STYLE), args.rounds))
+        return
     fast, wide = (load_vgg("vgg16", dtype=dtype) for dtype in (None, torch.float32))
     print(f"{torch.get_num_threads()} threads, {fast.compute_dtype} here; medians of {args.rounds}")
     rates = {dtype: _matrix_rate(dtype, args.rounds) for dtype in (torch.bfloat16, torch.float32)}
@@ -74,9 +80,14 @@ def main() -> None:
             f"{side:8}{plain:15.3f}s{ours[0]:14.3f}s{ours[1]:8.3f}s{plain / ours[1]:7.1f}x{rate:10.0f}{share:9.0%}",
             flush=True,
         )
+    kept = float(_of_a_process("--step", args.size))
+    cleared = float(_of_a_process("--step", args.size, "--plain-memory", THP_MEM_ALLOC_ENABLE="0"))
+    print(
+        f"a step at {args.size} px, freed memory kept: {kept:.3f} s; given back: {cleared:.3f} s, {cleared / kept:.2f}x"
+    )
     _race(fast, wide, args.size, args.steps)
     for kind in ("bfloat16", "float32"):
-        peaks = {side: _peak_of_a_process(side, kind) for side in (512, 1024, 2048)}
+        peaks = {side: int(_of_a_process("--memory", side, "--dtype", kind)) for side in (512, 1024, 2048)}
         text = ", ".join(f"{side} px {peak / 1e9:.2f} GB" for side, peak in peaks.items())
         print(f"peak memory of a process, {kind}: {text}", flush=True)
 
@@ -242,9 +253,10 @@ def _peak(side: int, dtype: torch.dtype) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _peak_of_a_process(side: int, dtype: str) -> int:
-    command = [sys.executable, "-m", "bench.style", "--memory", str(side), "--dtype", dtype]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def _of_a_process(*arguments: object, **environment: str) -> str:
+    """What another process of this module prints."""
+    command = [sys.executable, "-m", "bench.style", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment).stdout
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ PreserveColour = Annotated[
     Field(description="Keep the content's colours: paint its luminance only, or give the style its colours first."),
 ]
 LossCurve = Annotated[bool, Field(description="Also return a plot of the loss by step.")]
-BeforeAfter = Annotated[bool, Field(description="Also return a sheet of the content, the styles and the result.")]
+BeforeAfter = Annotated[bool, Field(description="Also return the content, the styles and the result side by side.")]
 Seen = Annotated[
     Literal["vgg16", "vgg19"] | None, Field(description="The feature network; the best one installed when absent.")
 ]

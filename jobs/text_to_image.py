@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field, field_validator
 
 from jobs.errors import BadInput
-from jobs.schemas import ImageRef, ModelRequest, Steps
+from jobs.schemas import STRICT, ImageRef, ModelId, ModelRequest, Steps
 
 MODES = ("text-to-image", "image-to-image", "inpaint")
 SCHEDULERS = ("ddim", "euler", "dpm-solver++", "unipc", "lcm")
@@ -19,8 +19,16 @@ Side = Annotated[int, Field(ge=32, le=2048, multiple_of=8)]
 Strength = Annotated[float, Field(ge=0.05, le=1, description="Share of the steps that change the picture; 1: all.")]
 
 
+class Lora(BaseModel):
+    """A small change of a model's weights (Hu et al. 2022)."""
+
+    model_config = STRICT
+    model: Annotated[ModelId, Field(description="A LoRA of the model's own base; `GET /v1/models` lists them.")]
+    scale: Annotated[float, Field(ge=-2, le=2, description="How much of the change; 1: all.")] = 1.0
+
+
 class _Prompted(ModelRequest):
-    prompt: Annotated[Prompt, Field(description="What to show.")]
+    prompt: Annotated[Prompt, Field(description="What to show; `(words)1.3` count for more where CLIP reads them.")]
     negative_prompt: Annotated[Prompt | None, Field(description="What guidance leads away from.")] = None
     num_images_per_prompt: Annotated[int, Field(ge=1, le=16, description="Picture k has the seed `seed` + k.")] = 1
     width: Annotated[Side | None, Field(description="A multiple of 8; the model's own when absent.")] = None
@@ -36,6 +44,14 @@ class _Prompted(ModelRequest):
         Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"] | None,
         Field(description="How noise is taken away; the model's own way when absent."),
     ] = None
+    loras: Annotated[list[Lora], Field(max_length=4, description="Put on the model for this job; each once.")] = []
+
+    @field_validator("loras")
+    @classmethod
+    def _each_once(cls, loras: list[Lora]) -> list[Lora]:
+        if len({lora.model for lora in loras}) < len(loras):
+            raise ValueError("Each may be named once")
+        return loras
 
 
 class TextToImage(_Prompted):
@@ -106,7 +122,7 @@ def compat_of(params: Mapping[str, Any]) -> str:
     if params.get("mode") not in MODES:
         return ""
     shared = ("mode", "model", "width", "height", "num_inference_steps", "guidance_scale", "scheduler", "strength")
-    return json.dumps([params.get(name) for name in shared])
+    return json.dumps([*(params.get(name) for name in shared), params.get("loras") or []])
 
 
 def _mismatch(params: Prompted, field: str, what: str) -> BadInput:

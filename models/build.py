@@ -12,8 +12,9 @@ from models.catalogue import WEIGHTS_DIR, Card, WeightsError, checked_file, fold
 from models.clip import clip
 from models.diffusion.autoencoders import autoencoder_kl, movq
 from models.diffusion.embedding import kandinsky
+from models.diffusion.memory import offloaded
 from models.diffusion.pretrained import PRETRAINED, load_pretrained
-from models.diffusion.text_to_image import load_text_to_image, stable_diffusion
+from models.diffusion.text_to_image import TextToImage, load_text_to_image, stable_diffusion
 from models.diffusion.unconditional import Ddpm
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
@@ -52,7 +53,11 @@ def load_model(card: Card, weights_dir: Path = WEIGHTS_DIR, device: torch.device
     Raises WeightsError when a file is missing, is not the one the card names, or does not fit the architecture.
     """
     load = _load_parts if card.architecture["name"] in (*PRETRAINED, DIFFUSERS) else _load_file
-    return on_device(load(card, weights_dir, torch.device(device)), device).eval().requires_grad_(False)
+    device = torch.device(device)
+    module = load(card, weights_dir, device)
+    if isinstance(module, TextToImage) and card.architecture["name"] == DIFFUSERS and offloaded(module, device):
+        return module.eval().requires_grad_(False)
+    return on_device(module, device).eval().requires_grad_(False)
 
 
 def _load_file(card: Card, weights_dir: Path, device: torch.device) -> nn.Module:

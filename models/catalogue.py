@@ -1,14 +1,19 @@
 """Which models there are, what their files must be, and whether they are on this machine.
 
-Reads json only and imports neither torch nor onnxruntime, so that a process without them can list the models.
+Reads json and toml only and imports neither torch nor onnxruntime, so that a process without them can list the models.
 """
 
 import hashlib
 import json
+import os
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 WEIGHTS_DIR = Path("data/weights")
 RECORD = "fetched.json"
@@ -24,15 +29,19 @@ class WeightsError(Exception):
         self.model_id = model_id
 
 
+class CardError(ValueError):
+    """A card that an operator wrote cannot be used; the message names its file and the key."""
+
+
 @dataclass(frozen=True)
 class Card:
     """What is known of one model.
 
     `files` maps each file, by its path in the model's folder, to its sha256; or to None where the file is made on this
     machine from the source whose hash `source` names, or comes from a repository: its hash is then written to
-    `fetched.json` beside it when it is fetched. `source` holds `kind` ("wheel", "url", "hub" or "trained"), where the
-    bytes come from, and the sha256 (or its published prefix) of each, or their commit; a commit that is null is taken
-    from the branch main by the first fetch, and kept there.
+    `fetched.json` beside it when it is fetched. `source` holds `kind` ("wheel", "url", "hub", "local" or "trained"),
+    where the bytes come from, and the sha256 (or its published prefix) of each, or their commit; a commit that is null
+    is taken from the branch main by the first fetch, and kept there.
     What was trained here also says its `architecture` (name and arguments), its `training` and its measured `quality`.
     """
 
@@ -55,10 +64,119 @@ class Card:
 
 @cache
 def cards() -> dict[str, Card]:
-    """All cards by id, in the order of their ids."""
+    """All cards by id, in the order of their ids: the shipped ones, and the operator's (ATELIER_CARDS_DIR).
+
+    Raises CardError for one of the operator's that cannot be used.
+    """
     paths = [*_CARDS_DIR.glob("*.json"), *_SHIPPED_DIR.glob("*/card.json")]
-    found = [Card(**json.loads(path.read_text(encoding="utf-8"))) for path in paths]
-    return {card.id: card for card in sorted(found, key=lambda card: card.id)}
+    shipped = {found.id: found for found in (Card(**json.loads(path.read_text(encoding="utf-8"))) for path in paths)}
+    found = shipped | own_cards(Path(os.environ.get("ATELIER_CARDS_DIR") or "data/cards"), shipped)
+    return dict(sorted(found.items()))
+
+
+def _each_to_itself(files: Any) -> Any:
+    return dict(zip(files, files, strict=True)) if isinstance(files, list) else files
+
+
+_OWN = ConfigDict(extra="forbid", strict=True)
+_File = Annotated[str, Field(pattern=r"^([\w-][\w.-]*/)?[\w-][\w.-]*\.(safetensors|json|txt|model)$")]
+
+
+class _Defaults(BaseModel):
+    model_config = _OWN
+    num_inference_steps: Annotated[int, Field(ge=1, le=200)] = 25
+    guided: bool = True
+    guidance_scale: Annotated[float, Field(ge=0, le=30)] = 7.5
+    schedulers: list[Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]] = []
+
+
+class _OwnCard(BaseModel):
+    """What an operator's TOML file may say; `files` is a list, or a table from a name here to one in the repository."""
+
+    model_config = _OWN
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+    title: Annotated[str, Field(min_length=1)]
+    description: str = ""
+    licence: Annotated[str, Field(min_length=1)]
+    task: Literal["text-to-image", "lora"]
+    base: str | None = Field(None, validate_default=True)
+    repository: Annotated[str | None, Field(pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$", validate_default=True)] = None
+    gated: bool = False
+    revision: Annotated[str | None, Field(pattern="^[0-9a-f]{40}$", validate_default=True)] = None
+    image_size: Annotated[int | None, Field(ge=64, le=2048, multiple_of=8, validate_default=True)] = None
+    files: Annotated[dict[_File, _File], BeforeValidator(_each_to_itself), Field(validate_default=True)] = {}
+    defaults: _Defaults | None = None
+
+    @field_validator("base", "repository", "revision", "image_size", "files", "defaults")
+    @classmethod
+    def _fits_the_task(cls, value: Any, info: Any) -> Any:
+        name, told = info.field_name, info.data
+        is_lora = told.get("task") == "lora"
+        if is_lora and name in ("image_size", "defaults") and value is not None:
+            raise ValueError("a LoRA has none: it is its base's")
+        if name in (("base",) if is_lora else ("repository", "image_size")) and value is None:
+            raise ValueError(f"is needed for task {told.get('task')!r}")
+        if name == "revision" and (value is None) != (told.get("repository") is None):
+            raise ValueError("goes with repository: the commit, 40 hex digits")
+        if name == "files" and is_lora and [file.endswith(".safetensors") for file in value] != [True]:
+            raise ValueError("must be one .safetensors file for a LoRA")
+        return value
+
+
+def own_cards(folder: Path, shipped: Mapping[str, Card]) -> dict[str, Card]:
+    """The cards an operator wrote, by id, of each `*.toml` of a folder; raises CardError naming file and key."""
+    told: dict[str, tuple[Path, _OwnCard]] = {}
+    for path in sorted(folder.glob("*.toml")):
+        own = _read(path)
+        if own.id in shipped or own.id in told:
+            raise CardError(f"{path}: id: There is a model {own.id!r} already.")
+        told[own.id] = path, own
+    bases = {name: card for name, card in shipped.items() if card.task == "text-to-image"}
+    families = {base_of(card) for card in bases.values()}
+    families |= {own.base or own.id for _, own in told.values() if own.task == "text-to-image"}
+    return {name: _card_of(path, own, bases, families) for name, (path, own) in told.items()}
+
+
+def base_of(card: Card) -> str:
+    """The family of a text-to-image model, whose LoRAs it takes; a LoRA's own family."""
+    return str(card.architecture.get("base", card.id))
+
+
+def _read(path: Path) -> _OwnCard:
+    try:
+        return _OwnCard(**tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise CardError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CardError(f"{path}: is no TOML: {error}.") from error
+
+
+def _card_of(path: Path, own: _OwnCard, bases: Mapping[str, Card], families: set[str]) -> Card:
+    is_lora, files = own.task == "lora", own.files
+    if is_lora and own.base not in families:
+        raise CardError(f"{path}: base: There is no base {own.base!r}; there are {', '.join(sorted(families))}.")
+    if not files:
+        base = bases.get(own.base or "")
+        if base is None or base.source["kind"] != "hub":
+            raise CardError(f"{path}: files: They are needed, as base names no full-size model that is shipped.")
+        files = {name: name for name in base.files}
+    architecture: dict[str, Any] = {"name": "lora" if is_lora else "diffusers", "base": own.base or own.id}
+    if not is_lora:
+        defaults = (own.defaults or _Defaults()).model_dump()
+        del defaults["guidance_scale" if not defaults["guided"] else "guided"]
+        if own.defaults is None or "schedulers" not in own.defaults.model_fields_set:
+            del defaults["schedulers"]  # any
+        architecture |= {"channels": 3, "image_size": own.image_size, **defaults}
+    source: dict[str, Any] = {"kind": "local"}
+    if own.repository:
+        part = {"revision": own.revision, "files": files}
+        source = {"kind": "hub", "gated": own.gated, "repositories": {own.repository: part}}
+    description = own.description or own.title
+    return Card(
+        own.id, own.task, own.title, description, own.licence, source, dict.fromkeys(sorted(files)), architecture
+    )
 
 
 def card(model_id: str) -> Card:
@@ -135,7 +253,7 @@ def _recorded_hash(card: Card, name: str, weights_dir: Path) -> str | None:
 def read_record(card: Card, weights_dir: Path) -> dict[str, Any] | None:
     """What `fetched.json` says of a download: `files` to sha256; None if it is of another source than the card's."""
     path = weights_dir / card.id / RECORD
-    if card.source["kind"] not in ("url", "hub") or not path.is_file():
+    if card.source["kind"] not in ("url", "hub", "local") or not path.is_file():
         return None
     entry: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return entry if entry["source"] == card.source else None

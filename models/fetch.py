@@ -25,6 +25,7 @@ from models.catalogue import (
     RECORD,
     WEIGHTS_DIR,
     Card,
+    CardError,
     WeightsError,
     card,
     cards,
@@ -45,6 +46,11 @@ COMING = ".fetch"  # the folder of what is not yet whole
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns 0 when every model asked for is whole, else 1 after one sentence per failure."""
+    try:
+        cards()
+    except CardError as error:
+        print(error, file=sys.stderr)
+        return 1
     parser = argparse.ArgumentParser(prog="python -m models.fetch", description="Bring models to this machine.")
     parser.add_argument("ids", nargs="*", metavar="id", help=f"any of {', '.join(cards())}; the offline ones if absent")
     parser.add_argument("--weights-dir", type=Path, default=WEIGHTS_DIR, help="default: %(default)s")
@@ -69,6 +75,9 @@ def fetch(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
         return False
     if card.source["kind"] == "hub":
         _fetch_from_hub(card, weights_dir)
+        return True
+    if card.source["kind"] == "local":
+        _record_local(card, weights_dir)
         return True
     folder = weights_dir / card.id
     folder.mkdir(parents=True, exist_ok=True)
@@ -98,6 +107,16 @@ def _whole(card: Card, name: str, weights_dir: Path) -> bool:
     return True
 
 
+def _record_local(card: Card, weights_dir: Path) -> None:
+    """Record the hashes of files that the operator put there: from then on only these bytes are loaded."""
+    folder = weights_dir / card.id
+    for name in card.files:
+        if not (folder / name).is_file():
+            raise WeightsError(card.id, f"Model {card.id} has no repository: put its {name} into {folder} first.")
+    files = {name: file_sha256(folder / name) for name in card.files}
+    (folder / RECORD).write_text(json.dumps({"source": card.source, "files": files}, indent=2), encoding="utf-8")
+
+
 def _fetch_from_hub(card: Card, weights_dir: Path) -> None:
     """Bring what is lacking, each repository at its card's commit, or at that of the first fetch, and record it."""
     from huggingface_hub import HfApi
@@ -106,7 +125,8 @@ def _fetch_from_hub(card: Card, weights_dir: Path) -> None:
     folder = weights_dir / card.id
     folder.mkdir(parents=True, exist_ok=True)
     before = read_record(card, weights_dir) or {"commits": {}, "files": {}}
-    api = HfApi(token=False)  # public files: nobody's token is needed, nor sent
+    # Public files need nobody's token, and none is sent; gated ones that of an account which agreed to their terms.
+    api = HfApi(token=None if card.source.get("gated") else False)
     try:
         commits = {
             repository: str(part["revision"] or before["commits"].get(repository) or api.model_info(repository).sha)

@@ -30,9 +30,10 @@ def return_freed_memory() -> None:
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that can still be had on a device: of the GPU, or of the machine within the limits of a container."""
+    """Bytes that further tensors can have: on a GPU, or of the machine within the limits of a container."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     found = [_free_of_the_machine()]
     limit = CGROUP / "memory.max"
     if limit.exists() and (text := limit.read_text().strip()) != "max":

@@ -17,7 +17,7 @@ from jobs.objects import Objects
 from jobs.queue import TASK, make_celery
 from jobs.settings import get_settings
 from jobs.store import JobStore, connect
-from models.catalogue import cards, installed
+from models.catalogue import CardError, cards, installed
 from worker.lease import stopping
 from worker.logs import configure_logging
 from worker.run import run_job, run_jobs
@@ -32,6 +32,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Read at torch's first large tensor: it lies in large pages, which cost less to clear (models/memory.py).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
+try:
+    cards()
+except CardError as error:
+    raise SystemExit(str(error)) from error
 settings = get_settings()
 app = make_celery(settings)
 setup_logging.connect(lambda **_: configure_logging(), weak=False)

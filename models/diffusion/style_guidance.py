@@ -64,7 +64,7 @@ def latent_denoiser(
     guidance_scale: float = 4.0,
 ) -> Denoiser:
     """Of a text-to-image model with a UNet over latents, for one prompt a picture, with classifier-free guidance."""
-    pipeline, device = model.pipeline, next(model.parameters()).device
+    pipeline, device = model.pipeline, model.pipeline._execution_device
     vae, scale = pipeline.vae, pipeline.vae.config.scaling_factor
     told, left_out = pipeline.encode_prompt(
         list(prompts), device, 1, guidance_scale > 1, negative_prompt=list(negative_prompts) or None

@@ -12,11 +12,14 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from diffusers import (
+    AutoencoderKL,
     AutoPipelineForImage2Image,
+    AutoPipelineForInpainting,
     AutoPipelineForText2Image,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    FluxPipeline,
     LCMScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
@@ -27,6 +30,7 @@ from torch import Tensor, nn
 from models.clip import clip
 from models.diffusion.autoencoders import GROUPS, autoencoder_kl
 from models.diffusion.embedding import HEAD_DIM, NOISE
+from models.diffusion.prompts import embeddings, is_weighted, reads_weights, unweighted
 
 SchedulerName = Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]
 SCHEDULERS: dict[str, Any] = {
@@ -36,6 +40,7 @@ SCHEDULERS: dict[str, Any] = {
     "unipc": UniPCMultistepScheduler,
     "lcm": LCMScheduler,
 }
+T5_LENGTH = 256  # tokens; FLUX schnell was trained with no more
 
 
 class TextToImage(nn.Module):
@@ -55,7 +60,7 @@ class TextToImage(nn.Module):
 
         Of least squares on pictures of soft random colours, which its own encoder turns into latents.
         """
-        vae, device = self.pipeline.vae, next(self.parameters()).device
+        vae, device = self.pipeline.vae, self.pipeline._execution_device
         colours = torch.rand(16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
         pictures = F.interpolate(colours, 128, mode="bicubic").clamp(0, 1).to(device, vae.dtype)
         with torch.inference_mode():
@@ -79,7 +84,11 @@ def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> Text
         local_files_only=True,
         **({"safety_checker": None, "feature_extractor": None} if _has_checker(folder) else {}),
     )
-    pipeline.vae.enable_slicing()  # one picture of a batch at a time: decoding takes more memory than denoising
+    if not isinstance(getattr(pipeline, "vae", None), AutoencoderKL):
+        raise ValueError(f"{type(pipeline).__name__} has no AutoencoderKL, which previews and tiles need")
+    # One picture of a batch at a time, and of larger ones than it was trained on a tile: decoding takes most memory.
+    pipeline.vae.enable_slicing()
+    pipeline.vae.enable_tiling()
     return TextToImage(pipeline)
 
 
@@ -155,26 +164,35 @@ def generate(
     scheduler: by name; the model's own when absent. `on_step` is told the number of each step taken, from 1, and the
     latents, and may raise to stop.
     """
-
-    pipeline = model.pipeline
+    pipeline, packed = model.pipeline, isinstance(model.pipeline, FluxPipeline)
     given: dict[str, Any] = {"width": width, "height": height}
+    if packed:
+        given |= {"max_sequence_length": T5_LENGTH}
     if images is not None:
-        pipeline = AutoPipelineForImage2Image.from_pipe(pipeline)
+        inpaints = packed and masks is not None
+        pipeline = (AutoPipelineForInpainting if inpaints else AutoPipelineForImage2Image).from_pipe(pipeline)
         pipeline.set_progress_bar_config(disable=True)
-        given = {"image": images, "strength": strength}
+        # FLUX rounds the steps up and needs the size; the others round them down and have the image's.
+        steps = int(num_inference_steps * strength)
+        given = given | {"strength": steps / num_inference_steps} if packed else {"strength": strength}
+        given |= {"image": images} | ({"mask_image": masks} if inpaints else {})
     if scheduler:
         pipeline.scheduler = SCHEDULERS[scheduler].from_config(model.pipeline.scheduler.config)
-    keep = _keeper(pipeline.vae, images, masks, seeds) if images is not None and masks is not None else None
+    keep = None
+    if images is not None and masks is not None and not packed:
+        keep = _keeper(pipeline, images, masks, seeds)
 
     def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if keep:
             tensors["latents"] = keep(pipeline.scheduler, timestep, tensors["latents"])
-        on_step(step + 1, tensors["latents"])
+        latents = tensors["latents"]
+        if packed:  # two by two places to a token
+            latents = FluxPipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor)
+        on_step(step + 1, latents)
         return tensors
 
     made: Tensor = pipeline(
-        prompt=list(prompts),
-        **({"negative_prompt": list(negative_prompts)} if negative_prompts else {}),
+        **_texts(pipeline, prompts, negative_prompts),
         **given,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
@@ -188,13 +206,24 @@ def generate(
     return torch.where(masks.to(made) > 0.5, made, images.to(made))  # the latents' way there and back changes all
 
 
-def _keeper(vae: Any, images: Tensor, masks: Tensor, seeds: Sequence[int]) -> Callable[[Any, Tensor, Tensor], Tensor]:
+def _texts(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str] | None) -> dict[str, Any]:
+    """The prompts as the pipeline takes them: texts, or their embeddings where one of them is weighted."""
+    every = [*prompts, *(negative_prompts or ())]
+    if reads_weights(pipeline) and any(is_weighted(prompt) for prompt in every):
+        negative = embeddings(pipeline, negative_prompts, "negative_") if negative_prompts else {}
+        return embeddings(pipeline, prompts) | negative
+    return {"prompt": list(prompts)} | ({"negative_prompt": list(negative_prompts)} if negative_prompts else {})
+
+
+def _keeper(
+    pipeline: Any, images: Tensor, masks: Tensor, seeds: Sequence[int]
+) -> Callable[[Any, Tensor, Tensor], Tensor]:
     """What brings latents outside the masks back to the pictures', as noisy as they have to be after a timestep.
 
     As StableDiffusionInpaintPipeline does (Lugmayr et al. 2022, "RePaint", eq. 8, without its resampling), which takes
     latents of four channels only.
     """
-    device = next(vae.parameters()).device
+    vae, device = pipeline.vae, pipeline._execution_device
     clean = vae.encode((2 * images - 1).to(device, vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
     noise = torch.stack([torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
     noise, anew = noise.to(clean), F.interpolate(masks, clean.shape[2:], mode="area").to(clean) > 0
@@ -208,13 +237,21 @@ def _keeper(vae: Any, images: Tensor, masks: Tensor, seeds: Sequence[int]) -> Ca
 
 
 def cut_off(model: TextToImage, prompt: str) -> str:
-    """The end of a prompt that the text encoder does not read; empty where it reads all."""
-    tokenizer = model.pipeline.tokenizer
+    """The end of a prompt that the text encoder does not read; empty where it reads all.
+
+    Raises ValueError for a weighted prompt that cannot be read.
+    """
+    pipeline: Any = model.pipeline
+    tokenizer, length = pipeline.tokenizer, pipeline.tokenizer.model_max_length
+    if isinstance(model.pipeline, FluxPipeline):
+        tokenizer, length = pipeline.tokenizer_2, T5_LENGTH
+    if reads_weights(pipeline) and is_weighted(prompt):
+        prompt = unweighted(prompt)
     token_ids = tokenizer(prompt, verbose=False).input_ids
-    if len(token_ids) <= tokenizer.model_max_length:
+    if len(token_ids) <= length:
         return ""
     # The last one is the end, which is always read.
-    text: str = tokenizer.decode(token_ids[tokenizer.model_max_length - 1 : -1])
+    text: str = tokenizer.decode(token_ids[length - 1 : -1])
     return text
 
 

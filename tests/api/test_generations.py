@@ -23,6 +23,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "classifier-faces": {"name": "classifier", "channels": 3, "questions": [["no hat", "hat"], ["no red", "red"]]},
     "classifier-other": {"name": "classifier", "channels": 3, "questions": [["no cat", "cat"]]},
     "vgg16": {},
+    "ink": {"name": "lora", "base": "sd-faces"},
+    "chalk": {"name": "lora", "base": "sd-faces"},
+    "sketch": {"name": "lora", "base": "sdxl"},
 }
 USABLE = ["cyclegan-hats", "dcgan-faces", "ddpm-small", "gan-8", "sd-faces", "turbo", "vae-2", "vae-faces"]
 HATTED: dict[str, Any] = {"mode": "text-to-image", "prompt": "a man with a hat"}
@@ -30,10 +33,10 @@ HAT = {"sign": "+", "with": ["hat"]}
 
 
 def card(model_id: str) -> dict[str, Any]:
-    is_classifier = model_id.startswith("classifier")
+    sorts = {"classifier": "classification", "lora": "lora"}
     return {
         "id": model_id,
-        "task": "classification" if is_classifier else "generation",
+        "task": sorts.get(ARCHITECTURES[model_id].get("name", ""), "generation"),
         "title": model_id,
         "description": "",
         "licence": "MIT",
@@ -303,6 +306,26 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "invalid_request",
         "terms.0.with: There is no such field here, or the method or mode does not use it.",
     ),
+    "a lora that nobody knows": (
+        {"model": "sd-faces", **HATTED, "loras": [{"model": "ink"}, {"model": "inc"}]},
+        "unknown_model",
+        "loras.1.model: No LoRA is called 'inc'; sd-faces takes those of sd-faces: chalk, ink.",
+    ),
+    "a model that is no lora": (
+        {"model": "sd-faces", **HATTED, "loras": [{"model": "turbo"}]},
+        "unknown_model",
+        "loras.0.model: No LoRA is called 'turbo'; sd-faces takes those of sd-faces: chalk, ink.",
+    ),
+    "a lora of another base": (
+        {"model": "turbo", **HATTED, "loras": [{"model": "sketch"}]},
+        "model_mismatch",
+        "loras.0.model: 'sketch' is a LoRA of sdxl; turbo takes those of turbo: there are none.",
+    ),
+    "a lora as a model": (
+        {"model": "ink", **HATTED},
+        "unknown_model",
+        f"model: No model that generates is called 'ink'; there are {', '.join(USABLE)}.",
+    ),
     "draws that would be alike": (
         {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+", "seed": 1}], "n": 4},
         "invalid_request",
@@ -340,6 +363,12 @@ def test_jobs_are_listed_by_their_kind(known: Stack) -> None:
     job = post(known, model="vae-2").json()
     found = known.client.get("/v1/jobs", params={"kind": "generation", "limit": 1}).json()["jobs"]
     assert [one["id"] for one in found] == [job["id"]]
+
+
+def test_loras_of_the_models_base(known: Stack) -> None:
+    loras = [{"model": "ink", "scale": 0.5}, {"model": "chalk"}]
+    params = accepted(post(known, model="sd-faces", **HATTED, loras=loras))
+    assert params["loras"] == [{"model": "ink", "scale": 0.5}, {"model": "chalk", "scale": 1.0}]
 
 
 def test_an_example_for_every_mode() -> None:

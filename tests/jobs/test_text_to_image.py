@@ -34,6 +34,10 @@ def parsed(mode: str = "text-to-image", **more: Any) -> Prompted:
         ({"num_images_per_prompt": 17}, "num_images_per_prompt"),
         ({"guidance_scale": -1}, "guidance_scale"),
         ({"scheduler": "plms"}, "scheduler"),
+        ({"loras": [{"model": "ink"}, {"model": "ink", "scale": 0.5}]}, "loras"),
+        ({"loras": [{"model": f"ink-{i}"} for i in range(5)]}, "loras"),
+        ({"loras": [{"model": "ink", "scale": 3}]}, "loras"),
+        ({"loras": [{"model": "../ink"}]}, "loras"),
         ({"strength": 0.5}, "strength"),
         ({"image": A}, "image"),
         ({"mode": "image-to-image", "mask": A}, "mask"),
@@ -124,6 +128,8 @@ def test_only_what_one_batch_can_hold_runs_together() -> None:
         {"height": 96},
         {"num_inference_steps": 9},
         {"guidance_scale": 5},
+        {"loras": [{"model": "ink"}]},
+        {"loras": [{"model": "ink", "scale": 0.5}]},
         *({"scheduler": name} for name in SCHEDULERS[1:]),
     ]
     found = [own, *(compat(**body) for body in others)]

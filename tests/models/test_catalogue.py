@@ -8,10 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from models.catalogue import RECORD, Card, WeightsError, card, cards, checked_file, installed, revision
+from models.catalogue import (
+    RECORD,
+    Card,
+    CardError,
+    WeightsError,
+    base_of,
+    card,
+    cards,
+    checked_file,
+    installed,
+    own_cards,
+    revision,
+)
 
 PRETRAINED = ("ip-adapter", "kandinsky-2.2", "stable-unclip")
-OF_TEXTS = ("sd-turbo", "sdxl", "sdxl-turbo", "stable-diffusion-1.5")  # see tests/models/diffusion/test_full_size
+# See tests/models/diffusion/test_full_size and test_flux.
+OF_TEXTS = ("flux-schnell", "sd-turbo", "sdxl", "sdxl-turbo", "stable-diffusion-1.5")
 
 
 def small_card(data: bytes, **changes: object) -> Card:
@@ -139,3 +152,95 @@ def test_a_revision_is_the_hash_of_one_file_or_of_all_their_hashes(tmp_path: Pat
     two, other = ({"a.bin": "00", "b.bin": last} for last in ("11", "12"))
     found = [revision(small_card(b"", files=files), tmp_path) for files in (two, dict(reversed(two.items())), other)]
     assert found[0] == found[1] != found[2] and len(found[2]) == 16
+
+
+COMMIT = "0123456789" * 4
+MODEL = {
+    **{"id": "mine", "title": "Mine", "licence": "MIT", "task": "text-to-image", "repository": "me/mine"},
+    **{"revision": COMMIT, "base": "stable-diffusion-1.5", "image_size": 512},
+}
+LORA = {
+    **{"id": "ink", "title": "Ink", "licence": "MIT", "task": "lora", "base": "mine-too"},
+    **{"files": ["ink.safetensors"]},
+}
+
+
+def written(folder: Path, name: str, **told: object) -> Path:
+    """A card as an operator writes it; what is None is left out."""
+    path = folder / f"{name}.toml"
+    path.write_text("".join(f"{key} = {toml(value)}\n" for key, value in told.items() if value is not None))
+    return path
+
+
+def toml(value: object) -> str:
+    inner = value.items() if isinstance(value, dict) else ()
+    return "{" + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in inner) + "}" if inner else json.dumps(value)
+
+
+def test_the_operators_cards_are_models_like_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, "a", **MODEL)
+    turbo = {"guided": False, "num_inference_steps": 1, "schedulers": ["euler"]}
+    files = {"model_index.json": "model_index.json", "unet/a.safetensors": "unet/a.fp16.safetensors"}
+    written(tmp_path, "b", **MODEL | {"id": "mine.too", "base": "mine-too", "files": files, "defaults": turbo})
+    written(tmp_path, "c", **LORA)
+    monkeypatch.setenv("ATELIER_CARDS_DIR", str(tmp_path))
+    found = cards.__wrapped__()
+    assert {"mine", "mine.too", "ink", "vgg16"} <= found.keys() and list(found) == sorted(found)
+    mine, too, ink = found["mine"], found["mine.too"], found["ink"]
+    assert mine.files == card("stable-diffusion-1.5").files
+    assert mine.source["repositories"]["me/mine"] == {"revision": COMMIT, "files": {name: name for name in mine.files}}
+    assert mine.architecture == {
+        **{"name": "diffusers", "base": "stable-diffusion-1.5", "channels": 3, "image_size": 512},
+        **{"num_inference_steps": 25, "guidance_scale": 7.5},
+    }
+    assert too.source["repositories"]["me/mine"]["files"] == files
+    assert too.architecture.items() >= turbo.items() and "guidance_scale" not in too.architecture
+    assert (ink.source, ink.architecture) == ({"kind": "local"}, {"name": "lora", "base": "mine-too"})
+    assert (base_of(mine), base_of(too), base_of(ink)) == ("stable-diffusion-1.5", "mine-too", "mine-too")
+    assert ink.fetch_command == "python -m models.fetch ink"
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (MODEL | {"id": "sdxl"}, "id: There is a model 'sdxl' already"),
+        (MODEL | {"id": "../up"}, "id: String should match pattern"),
+        (MODEL | {"title": None}, "title: Field required"),
+        (MODEL | {"revision": "main"}, "revision: String should match pattern"),
+        (MODEL | {"revision": None}, "revision: goes with repository: the commit, 40 hex digits"),
+        (MODEL | {"repository": None, "revision": None}, "repository: is needed for task 'text-to-image'"),
+        (MODEL | {"repository": "https://x.example/a"}, "repository: String should match pattern"),
+        (MODEL | {"image_size": "512"}, "image_size: Input should be a valid integer"),
+        (MODEL | {"image_size": None}, "image_size: is needed for task 'text-to-image'"),
+        (MODEL | {"task": "style"}, "task: Input should be 'text-to-image' or 'lora'"),
+        (MODEL | {"colour": "red"}, "colour: Extra inputs are not permitted"),
+        (MODEL | {"defaults": {"steps": 3}}, "defaults.steps: Extra inputs are not permitted"),
+        (MODEL | {"defaults": {"schedulers": ["plms"]}}, "defaults.schedulers.0: Input should be 'ddim'"),
+        (MODEL | {"base": None}, "files: They are needed, as base names no full-size model"),
+        (MODEL | {"files": ["model_index.json", "unet/a.bin"]}, "files.unet/a.bin"),
+        (MODEL | {"files": ["../a.json"]}, "files.../a.json"),
+        (LORA, "base: There is no base 'mine-too'; there are flux, sdxl, stable-diffusion-1.5"),
+        (LORA | {"base": None}, "base: is needed for task 'lora'"),
+        (LORA | {"files": ["a.json"]}, "files: must be one .safetensors file for a LoRA"),
+        (LORA | {"files": None}, "files: must be one .safetensors file for a LoRA"),
+        (LORA | {"image_size": 512}, "image_size: a LoRA has none: it is its base's"),
+    ],
+)
+def test_a_card_that_cannot_be_used_names_its_file_and_key(
+    told: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    path = written(tmp_path, "bad", **told)
+    with pytest.raises(CardError) as caught:
+        own_cards(tmp_path, cards())
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_what_is_no_toml_and_an_id_taken_twice(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("id = ")
+    with pytest.raises(CardError, match=r"a\.toml: is no TOML: "):
+        own_cards(tmp_path, cards())
+    written(tmp_path, "a", **MODEL)
+    written(tmp_path, "b", **MODEL)
+    with pytest.raises(CardError, match=r"b\.toml: id: There is a model 'mine' already"):
+        own_cards(tmp_path, cards())
+    assert own_cards(tmp_path / "none", cards()) == {}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.catalogue import WeightsError, card, checked_file, file_sha256, installed
+from models.catalogue import Card, WeightsError, card, cards, checked_file, file_sha256, installed
 from models.fetch import _wheel_files, fetch, main
 from models.perceptual.vgg import DEPTHS, VGG, conv_names
 
@@ -44,6 +44,33 @@ def test_a_source_with_another_hash_is_refused_and_nothing_kept(tmp_path: Path) 
     with pytest.raises(WeightsError, match="another file"):
         fetch(other, tmp_path)
     assert not installed(real, tmp_path)
+
+
+def test_a_file_that_the_operator_put_there_is_recorded_and_held_to_it(tmp_path: Path) -> None:
+    architecture = {"name": "lora", "base": "sdxl"}
+    ink = Card("ink", "lora", "Ink", "", "MIT", {"kind": "local"}, {"ink.safetensors": None}, architecture)
+    with pytest.raises(WeightsError, match=r"put its ink\.safetensors into .*ink first"):
+        fetch(ink, tmp_path)
+    path = tmp_path / "ink" / "ink.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    with pytest.raises(WeightsError, match=r"no known sha256 .* `python -m models\.fetch ink`"):
+        checked_file(ink, path.name, tmp_path)
+    assert fetch(ink, tmp_path) and not fetch(ink, tmp_path)
+    assert checked_file(ink, path.name, tmp_path) == path
+    path.write_bytes(b"others!")
+    with pytest.raises(WeightsError, match="sha256 differs"):
+        checked_file(ink, path.name, tmp_path)
+
+
+def test_a_card_that_cannot_be_used_is_told_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.toml").write_text('id = "bad"')
+    monkeypatch.setenv("ATELIER_CARDS_DIR", str(tmp_path))
+    monkeypatch.setattr("models.fetch.cards", cards.__wrapped__)
+    assert main(["vgg16"]) == 1
+    assert capsys.readouterr().err == f"{tmp_path / 'bad.toml'}: title: Field required.\n"
 
 
 def test_the_wheels_code_is_not_imported() -> None:

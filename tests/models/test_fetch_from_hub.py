@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
@@ -243,3 +244,19 @@ def test_no_token_is_sent(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(http.server.BaseHTTPRequestHandler, "send_response", noted)
     fetch(small(), tmp_path)
     assert sent and not any(sent)
+
+
+def test_a_token_is_sent_for_gated_files_alone(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    asked: list[object] = []
+    here = huggingface_hub.HfApi  # of the test's own server
+
+    def noted(token: bool | None) -> HfApi:
+        asked.append(token)
+        return here(token=False)
+
+    monkeypatch.setattr("huggingface_hub.HfApi", noted)
+    fetch(small(), tmp_path)
+    gated = small()
+    fetch(replace(gated, id="gated", source={**gated.source, "gated": True}), tmp_path)
+    assert asked == [False, None]

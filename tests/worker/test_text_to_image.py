@@ -183,6 +183,68 @@ def test_what_was_cut_off_a_prompt_is_in_the_metrics(tiny: Card) -> None:
     assert "prompt_cut" not in RUNNERS["generation"](task(tiny)).metrics
 
 
+def lora(weights_dir: Path) -> Card:
+    """The card of a LoRA of the tiny model, made by peft with random weights, and its file."""
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    torch.manual_seed(1)
+    pipeline: Any = cast(Any, build(ARCHITECTURE)).pipeline
+    pipeline.unet.add_adapter(LoraConfig(r=4, target_modules=["to_q", "to_v", "to_out.0"], init_lora_weights=False))
+    folder = weights_dir / "ink"
+    layers = get_peft_model_state_dict(pipeline.unet)
+    pipeline.save_lora_weights(folder, unet_lora_layers=layers, weight_name="ink.safetensors")
+    source, architecture = {"kind": "local"}, {"name": "lora", "base": "tiny"}
+    files: dict[str, str | None] = {"ink.safetensors": file_sha256(folder / "ink.safetensors")}
+    return Card("ink", "lora", "", "", "MIT", source, files, architecture)
+
+
+def test_loras_change_the_pictures_of_their_jobs_alone(tiny: Card) -> None:
+    weights_dir = get_settings().weights_dir
+    ink = lora(weights_dir)
+
+    def wearing(*loras: dict[str, Any]) -> Task:
+        made = task(tiny, loras=list(loras))
+        made.find_model = lambda model_id: {"tiny": tiny, "ink": ink}[model_id]
+        return made
+
+    plain = pictures(RUNNERS["generation"](wearing()))
+    first, second = run([wearing({"model": "ink", "scale": 2.0}), wearing({"model": "ink", "scale": 2.0})])
+    assert isinstance(first, Made) and set(first.models) == {"tiny", "ink"}
+    assert first.models["ink"] == str(ink.files["ink.safetensors"])[:16]
+    assert apart(pictures(first), plain) > 2 * TOLERANCE >= apart(pictures(first), pictures(second))
+    assert (pictures(RUNNERS["generation"](wearing())) == plain).all()
+
+    (weights_dir / "ink" / "ink.safetensors").write_bytes(b"other")
+    with pytest.raises(AtelierError, match="sha256 differs") as caught:
+        run([wearing({"model": "ink"})])
+    assert caught.value.code == "weights_unavailable"
+    ink.files["ink.safetensors"] = file_sha256(weights_dir / "ink" / "ink.safetensors")
+    with pytest.raises(AtelierError, match="LoRA ink cannot be put on model tiny") as caught:
+        run([wearing({"model": "ink"})])
+    assert caught.value.code == "weights_unavailable"
+    (weights_dir / "ink" / "ink.safetensors").unlink()
+    with pytest.raises(AtelierError, match=r"python -m models\.fetch ink"):
+        run([wearing({"model": "ink"})])
+    assert (pictures(RUNNERS["generation"](wearing())) == plain).all()
+
+
+def test_a_picture_without_room_names_the_size_that_would_fit(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_to_image, "available_memory", lambda device: 4 * (512 + 8 * 32) * 64 * 32)
+    with pytest.raises(AtelierError, match=r"^width: 128 x 64 pixels need .* free; 64 x 32 would fit\.$") as caught:
+        run([task(tiny, width=128, height=64)])
+    assert caught.value.code == "out_of_memory"
+    assert len(pictures(RUNNERS["generation"](task(tiny)))) == 1
+
+
+def test_weights_in_a_prompt_change_its_own_picture(tiny: Card) -> None:
+    asked = ["a hat", "a (hat)3", "(a hat)9"]
+    plain, weighted, bad = run([task(tiny, prompt=prompt, guidance_scale=8) for prompt in asked])
+    alone = pictures(RUNNERS["generation"](task(tiny, guidance_scale=8)))
+    assert apart(pictures(plain), alone) <= TOLERANCE < apart(pictures(weighted), alone)
+    assert isinstance(bad, AtelierError) and bad.message == "prompt: It cannot be read: weights are 0 to 5."
+
+
 def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> None:
     made = RUNNERS["style-transfer"](
         task(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from jobs.settings import get_settings
 from models.build import load_model
 from models.catalogue import Card, folder_of, revision
+from models.diffusion.text_to_image import TextToImage
 from models.diffusion.unconditional import Ddpm, SchedulerName, Step, sample
 from models.generative.classifier import Classifier
 from models.generative.dcgan import Dcgan
@@ -36,7 +37,9 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Where it runs, its weights beside it or not."""
+        if isinstance(self.module, TextToImage):
+            return torch.device(self.module.pipeline._execution_device)
         return next(self.module.parameters()).device
 
     @property

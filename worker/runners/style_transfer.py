@@ -16,7 +16,7 @@ from jobs.errors import AtelierError
 from jobs.settings import get_settings
 from jobs.style_transfer import BUILTIN_STYLES, DiffusionTransfer, FastTransfer, StyleTransferParams
 from models.catalogue import WeightsError, card, file_sha256
-from models.grids import sheet
+from models.grids import labelled_grid
 from worker.run import Made, Picture, Pixels, Task
 
 _PARAMS: TypeAdapter[Any] = TypeAdapter(StyleTransferParams)
@@ -77,11 +77,11 @@ def fast_picture(
 
 
 def before_after(content: Pixels, styles: list[Pixels], result: Pixels) -> Picture:
-    """A sheet of what went in and what came out, each as large as the result."""
+    """What went in and what came out side by side, each as large as the result."""
     height, width = result.shape[:2]
     shown = [np.asarray(_boxed(picture, width, height)) for picture in (content, *styles, result)]
     names = ["content", *(f"style {k}" if len(styles) > 1 else "style" for k in range(1, len(styles) + 1)), "result"]
-    return Picture(sheet(np.stack(shown), names), "grid")
+    return Picture(labelled_grid(np.stack(shown)[None], [""], names), "grid")
 
 
 def _boxed(picture: Pixels, width: int, height: int) -> Image.Image:

@@ -1,24 +1,29 @@
 """Runs text-to-image, image-to-image and inpainting; jobs alike run as one batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from pydantic import TypeAdapter
+from safetensors import SafetensorError
 from torch import Tensor
 
-from jobs.errors import AtelierError
+from jobs.errors import AtelierError, BadInput
 from jobs.generation import Generation, GenerationParams, fitted
+from jobs.settings import get_settings
 from jobs.text_to_image import ImageToImage, Inpainting, Prompted, TextToImage, steps_of
-from models.catalogue import WeightsError
+from models.catalogue import Card, WeightsError, checked_file, revision
+from models.diffusion.lora import with_loras
+from models.diffusion.memory import fitting_size, needed_bytes
 from models.diffusion.text_to_image import TextToImage as Model
 from models.diffusion.text_to_image import cut_off, generate, preview
 from models.grids import sheet
+from models.memory import available_memory
 from models.tensors import to_tensor
 from worker.lease import CanceledError, LeaseLostError
 from worker.run import Made, Picture, Pixels, Task
@@ -37,6 +42,7 @@ class _Job:
     original: Pixels | None = None
     mask: Pixels | None = None
     made: list[Pixels] = field(default_factory=list)
+    cut: dict[str, str] = field(default_factory=dict)
     steps: int = 0
     steps_done: int = 0
     ended: Exception | None = None
@@ -59,14 +65,50 @@ def run_prompted_alone(task: Task) -> Made:
 
 
 def run_prompted(tasks: Sequence[Task]) -> list[Made | Exception]:
-    """The pictures of each job, or what ended it; all ask for the same model, size, steps, scheduler and guidance."""
+    """The pictures of each job, or what ended it; all ask for the same model, LoRAs, size, steps and so on."""
     first = _PARAMS.validate_python(tasks[0].params)
     assert isinstance(first, Prompted)
+    loras = [tasks[0].find_model(lora.model) for lora in first.loras]
     try:
         network = load_network(tasks[0], first.model)
+        with _with_loras(network, loras, [lora.scale for lora in first.loras], tasks[0]):
+            return _run(network, tasks, loras)
     except WeightsError as error:
         raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
+
+
+def _check_size(network: Network, params: Prompted) -> None:
+    """Raise out_of_memory, with the size that would fit, for a picture that the device has no room for."""
+    assert isinstance(network.module, Model)
+    width, height, free = params.width or 0, params.height or 0, available_memory(network.device)
+    if needed_bytes(network.module, width, height) > free:
+        fitting = fitting_size(network.module, width, height, free)
+        would = "{} x {} would fit".format(*fitting) if all(fitting) else "none would fit now"
+        message = f"width: {width} x {height} pixels need more memory than the device has free; {would}."
+        raise AtelierError("out_of_memory", message, field="width", allowed=list(fitting))
+
+
+@contextmanager
+def _with_loras(network: Network, cards: Sequence[Card], scales: Sequence[float], task: Task) -> Iterator[None]:
+    """The network with LoRAs; raises WeightsError for one whose file is missing or does not fit."""
+    assert isinstance(network.module, Model)
+    weights_dir = get_settings().weights_dir
+    files = [checked_file(card, next(iter(card.files)), weights_dir) for card in cards]
+    with ExitStack() as stack:
+        try:
+            with task.loading():
+                stack.enter_context(with_loras(network.module, list(zip(files, scales, strict=True))))
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            named = ", ".join(card.id for card in cards)
+            message = f"LoRA {named} cannot be put on model {network.card.id}: {str(error).partition(chr(10))[0]}"
+            raise WeightsError(cards[0].id, message) from error
+        yield
+
+
+def _run(network: Network, tasks: Sequence[Task], loras: Sequence[Card]) -> list[Made | Exception]:
     batch = [_job(task, network, tasks[0].load_ms) for task in tasks]
+    first = batch[0].params
+    _check_size(network, first)
     try:
         _denoise(network, batch)
     except _AllEndedError:
@@ -75,16 +117,18 @@ def run_prompted(tasks: Sequence[Task]) -> list[Made | Exception]:
         torch.cuda.empty_cache()
         message = f"{first.width} x {first.height} pixels need more memory than the device has; ask for fewer."
         raise AtelierError("out_of_memory", message, field="width") from error
-    return [job.ended or _made(network, job, len(tasks)) for job in batch]
+    return [job.ended or _made(network, job, len(tasks), loras) for job in batch]
 
 
 def _job(task: Task, network: Network, load_ms: float) -> _Job:
-    """A job with its pictures read; an image that is gone ends this one alone."""
+    """A job with its pictures read; an image that is gone, or a prompt that cannot be read, ends this one alone."""
     params = fitted(_PARAMS.validate_python(task.params), network.card.architecture)
     assert isinstance(params, Prompted)
     job = _Job(task, params)
     task.load_ms, task.notes["device"] = load_ms, str(network.device)
     try:
+        for name in ("prompt", "negative_prompt"):
+            _note_cut(job, network, name)
         if isinstance(params, ImageToImage | Inpainting):
             job.original = _cut_out(task.read_image(params.image), params)
         if isinstance(params, Inpainting):
@@ -92,6 +136,17 @@ def _job(task: Task, network: Network, load_ms: float) -> _Job:
     except AtelierError as error:
         job.ended = error
     return job
+
+
+def _note_cut(job: _Job, network: Network, name: str) -> None:
+    """Keep what the model does not read of a prompt; raises BadInput where its weights cannot be read."""
+    assert isinstance(network.module, Model)
+    try:
+        cut = cut_off(network.module, getattr(job.params, name) or "")
+    except ValueError as error:
+        raise BadInput("invalid_request", f"{name}: It cannot be read: {error}.", field=name) from error
+    if cut:
+        job.cut[f"{name}_cut"] = cut
 
 
 def _cut_out(picture: Pixels, params: Prompted) -> Pixels:
@@ -164,14 +219,10 @@ def _preview(network: Network, latents: Tensor) -> Pixels:
     return sheet(pixels(preview(latents, network.module.latent_colours)))
 
 
-def _made(network: Network, job: _Job, n_jobs: int) -> Made:
-    metrics: dict[str, Any] = {"batch": n_jobs}
-    for name in ("prompt", "negative_prompt"):
-        cut = cut_off(network.module, getattr(job.params, name) or "")  # type: ignore[arg-type]
-        if cut:
-            metrics[f"{name}_cut"] = cut
+def _made(network: Network, job: _Job, n_jobs: int, loras: Sequence[Card]) -> Made:
     pictures = [Picture(picture, seed=seed) for picture, seed in zip(job.made, job.seeds, strict=True)]
     if len(pictures) > 1:
         pictures.append(Picture(sheet(np.stack(job.made), [f"seed {seed}" for seed in job.seeds]), "grid"))
+    models = {card.id: revision(card, get_settings().weights_dir) for card in (network.card, *loras)}
     versions = {name: version(name) for name in ("torch", "diffusers", "transformers")}
-    return Made(pictures, {network.card.id: network.revision}, versions, metrics)
+    return Made(pictures, models, versions, {"batch": n_jobs, **job.cut})

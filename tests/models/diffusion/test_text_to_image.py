@@ -131,7 +131,7 @@ def test_previews_have_the_colours_of_pictures() -> None:
     model: Any = TextToImage.__new__(TextToImage)
     torch.nn.Module.__init__(model)
     model.add_module("vae", vae)
-    object.__setattr__(model, "pipeline", type("Pipeline", (), {"vae": vae}))
+    object.__setattr__(model, "pipeline", type("Pipeline", (), {"vae": vae, "_execution_device": torch.device("cpu")}))
     picture = torch.rand(1, 3, 1, 1).expand(1, 3, 32, 32)
     latents = (vae.encode(2 * picture - 1).latent_dist.mode() - 0.25) * 0.5
     found = preview(latents.detach(), model.latent_colours)

@@ -1,0 +1,83 @@
+"""Prompts with weights, `a man with a (red)1.4 hat`, read by compel; for models all of whose text encoders are CLIP."""
+
+import re
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import torch
+from compel import Compel, ReturnedEmbeddingsType
+from compel.prompt_parser import FlattenedPrompt, Fragment
+from pyparsing import ParseException, ParserElement
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+ParserElement.enable_packrat(None)  # as matplotlib does: without, compel takes minutes for a few nested parentheses
+MOST_WEIGHT = 5.0
+DEEPEST = 4  # parentheses in one another
+# A closing parenthesis with its weight; all other prompts, those with mere parentheses too, are read as they are.
+_WEIGHTED = re.compile(r"(?<!\\)\)(?:\.?\d|[+-])")
+
+
+def reads_weights(pipeline: Any) -> bool:
+    """Whether a pipeline's text encoders are all CLIP, whose embeddings can be weighted."""
+    encoders = [getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2", "text_encoder_3")]
+    return all(isinstance(each, CLIPTextModel | CLIPTextModelWithProjection) for each in encoders if each is not None)
+
+
+def is_weighted(prompt: str) -> bool:
+    """Whether a prompt gives a weight to some of its words."""
+    return bool(_WEIGHTED.search(prompt))
+
+
+def unweighted(prompt: str) -> str:
+    """The words of a weighted prompt without their weights; raises ValueError where it cannot be read."""
+    depths = list(accumulate({"(": 1, ")": -1}[mark] for mark in re.findall(r"(?<!\\)[()]", prompt)))
+    if min(depths, default=0) < 0 or depths[-1:] != [0]:
+        raise ValueError("its parentheses do not match")
+    if max(depths) > DEEPEST:
+        raise ValueError(f"more than {DEEPEST} parentheses are in one another")
+    try:
+        found = Compel.parse_prompt_string(prompt)
+    except (ParseException, ValueError, RecursionError) as error:
+        raise ValueError("its weights cannot be told from its words") from error
+    [first, *more] = found.prompts
+    parts = first.children if isinstance(first, FlattenedPrompt) else []
+    if more or not parts or not all(type(part) is Fragment for part in parts) or getattr(found, "lora_weights", None):
+        raise ValueError("it holds more than weights of words, as in (red)1.4")
+    if any(not 0 <= part.weight <= MOST_WEIGHT for part in parts):
+        raise ValueError(f"weights are 0 to {MOST_WEIGHT:g}")
+    return " ".join(part.text for part in parts)
+
+
+def embeddings(pipeline: Any, prompts: Sequence[str], prefix: str = "") -> dict[str, Tensor]:
+    """What a pipeline takes in the place of prompts, one of which is weighted; the others' are its own, unchanged."""
+    found = {prompt: _row(pipeline, prompt) for prompt in dict.fromkeys(prompts)}
+    rows = [found[prompt] for prompt in prompts]
+    names = [f"{prefix}prompt_embeds", f"{prefix}pooled_prompt_embeds"]
+    return {name: torch.cat(parts) for name, parts in zip(names, zip(*rows, strict=True), strict=False)}
+
+
+def _row(pipeline: Any, prompt: str) -> list[Tensor]:
+    """The embedding of each token (1, tokens, width), and for two encoders the pooled one of the second."""
+    weighted = is_weighted(prompt)
+    words, device = unweighted(prompt) if weighted else prompt, pipeline._execution_device
+    plain = pipeline.encode_prompt(
+        prompt=words, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
+    embeds, pooled = plain[0], list(plain[2:3])
+    if not weighted:
+        return [embeds, *pooled]
+    kind = ReturnedEmbeddingsType
+    returned = kind.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED if pooled else kind.LAST_HIDDEN_STATES_NORMALIZED
+    parts = [
+        Compel(tokenizer, encoder, returned_embeddings_type=returned, device=device)(prompt)
+        for tokenizer, encoder in _encoders(pipeline)
+    ]
+    return [torch.cat(parts, dim=2).to(embeds), *pooled]
+
+
+def _encoders(pipeline: Any) -> list[tuple[Any, Any]]:
+    names = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
+    found = [(getattr(pipeline, tokenizer, None), getattr(pipeline, encoder, None)) for tokenizer, encoder in names]
+    return [pair for pair in found if pair[1] is not None]

@@ -1,0 +1,76 @@
+"""Weights in prompts, on tiny models of the real classes."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.diffusion.prompts import embeddings, is_weighted, reads_weights, unweighted
+from models.diffusion.text_to_image import TextToImage, cut_off, generate
+from tests.models.diffusion.test_lora import STEPS, model  # noqa: F401 (a fixture)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "weighted"),
+    [
+        ("a hat", False),
+        ("a hat (red)", False),
+        (r"a hat (red\)2", False),
+        ("a hat, 1.3", False),
+        ("a (red)1.3 hat", True),
+        ("a (red).5 hat", True),
+        ("a (red)+ hat", True),
+        ("(a)-", True),
+    ],
+)
+def test_a_weight_follows_a_parenthesis(prompt: str, weighted: bool) -> None:
+    assert is_weighted(prompt) is weighted
+
+
+def test_the_words_without_their_weights() -> None:
+    assert unweighted("a (red)1.3 hat").split() == ["a", "red", "hat"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("(a)9", "weights are 0 to 5"),
+        ('("a (b)1.1", "c").blend(1, 1)', "more than weights of words"),
+        ("a.swap(b) (c)1.2", "more than weights of words"),
+        ("((a)1.2", "parentheses do not match"),
+        ("a) ((b)1.2", "parentheses do not match"),
+        ("(((((a)1.1)1.1)1.1)1.1)1.1", "more than 4 parentheses"),
+        ("(" * 500 + "a)1.2", "parentheses do not match"),  # for which compel would need longer than there is time
+    ],
+)
+def test_what_cannot_be_read_is_refused(prompt: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        unweighted(prompt)
+
+
+def made(model: TextToImage, prompts: list[str], **more: Any) -> Tensor:  # noqa: F811
+    with torch.inference_mode():
+        return generate(model, prompts, seeds=range(1, 1 + len(prompts)), **STEPS, **more)
+
+
+def test_weights_change_the_picture_and_leave_plain_prompts_as_they_are(model: TextToImage) -> None:  # noqa: F811
+    plain = made(model, ["a hat", "a man"], negative_prompts=["fog", "fog"])
+    weighted = made(model, ["a hat", "a (man)2"], negative_prompts=["fog", "fog"])
+    assert (plain[0] - weighted[0]).abs().max() < 1e-3 < (plain[1] - weighted[1]).abs().max()
+    less = made(model, ["a hat", "a man"], negative_prompts=["(fog)2", "fog"])
+    assert (plain[1] - less[1]).abs().max() < 1e-3 < (plain[0] - less[0]).abs().max()
+
+
+def test_a_weight_of_one_is_no_weight(model: TextToImage) -> None:  # noqa: F811
+    assert reads_weights(model.pipeline)
+    with torch.inference_mode():
+        one, plain = (embeddings(model.pipeline, [prompt]) for prompt in ("(a hat)1.0", "a hat"))
+    assert one.keys() == plain.keys()
+    for name in plain:
+        torch.testing.assert_close(one[name], plain[name], atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_cut_off_is_told_in_words(model: TextToImage) -> None:  # noqa: F811
+    assert cut_off(model, "(hat hat hat hat)1.5 hat hat hat hat").split() == ["hat", "hat"]
+    assert cut_off(model, "(hat)1.5") == ""
