@@ -160,5 +160,5 @@ def load_vgg(
     vgg.load_state_dict(state)
     vgg.compute_dtype = dtype or fast_dtype(device)
     for conv in vgg.children():  # the mean and std stay float32
-        conv.to(device, vgg.compute_dtype)
+        conv.to(device, vgg.compute_dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return vgg.to(device)
