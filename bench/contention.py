@@ -1,6 +1,6 @@
-"""What OMP_WAIT_POLICY=PASSIVE (worker/app.py) does for a Gatys step while another process keeps a core busy.
+"""What GOMP_SPINCOUNT (worker/app.py) does for a Gatys step, alone and while another process keeps a core busy.
 
-`python -m bench.contention`: the median step of both policies, in turn, three times each.
+`python -m bench.contention`: the median step of three ways for OpenMP's threads to wait, in turn, three times each.
 """
 
 import multiprocessing
@@ -8,38 +8,53 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 STEPS = """
 import time, torch
 from models.perceptual.vgg import load_vgg
-from models.stylize.gatys import transfer
+from models.stylize.gatys import Region, Style, transfer
 image, times = torch.rand(1, 3, 160, 160), []
-transfer(load_vgg("vgg16"), image, [(image, 1.0)], num_steps=25, on_step=lambda _: times.append(time.perf_counter()))
+on_step = lambda _: times.append(time.perf_counter())
+transfer(load_vgg("vgg16"), image, [Region([Style(image)])], num_steps=25, init="noise", on_step=on_step)
 steps = sorted(b - a for a, b in zip(times[4:], times[5:]))
 print(steps[len(steps) // 2] * 1000)
 """
+WAYS: dict[str, dict[str, str]] = {
+    "default": {},
+    "short spin": {"GOMP_SPINCOUNT": "3000"},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
+}
 
 
 def main() -> None:
-    """Keep one core busy, time both policies and print their medians and ratio."""
-    busy = multiprocessing.Process(target=_spin, daemon=True)
-    busy.start()
-    times: dict[str, list[float]] = {"default": [], "PASSIVE": []}
-    for _ in range(3):
-        for policy, found in times.items():
-            found.append(_median_step_ms(policy))
-    busy.terminate()
-    default, passive = (statistics.median(found) for found in times.values())
-    times_faster = default / passive
-    print(f"160 px step beside a busy process: default {default:.0f} ms, passive {passive:.0f} ms: {times_faster:.1f}x")
+    """Time the three ways with both cores free and with one kept busy, and print their medians and ratios."""
+    for busy in (False, True):
+        times: dict[str, list[float]] = {way: [] for way in WAYS}
+        with _busy() if busy else nullcontext():
+            for _ in range(3):
+                for way, found in times.items():
+                    found.append(_median_step_ms(WAYS[way]))
+        medians = {way: statistics.median(found) for way, found in times.items()}
+        ratios = ", ".join(f"{way} {ms:.0f} ms ({medians['default'] / ms:.1f}x)" for way, ms in medians.items())
+        print(f"160 px step {'beside a busy process' if busy else 'alone'}: {ratios}", flush=True)
 
 
-def _median_step_ms(policy: str) -> float:
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    if policy == "PASSIVE":  # otherwise the library's own default, which spins
-        environment["OMP_WAIT_POLICY"] = policy
-    run = subprocess.run([sys.executable, "-c", STEPS], env=environment, capture_output=True, text=True, check=True)
+def _median_step_ms(way: dict[str, str]) -> float:
+    named = {name for each in WAYS.values() for name in each}
+    environment = {name: value for name, value in os.environ.items() if name not in named}
+    command = [sys.executable, "-c", STEPS]
+    run = subprocess.run(command, env=environment | way, capture_output=True, text=True, check=True)
     return float(run.stdout)
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    process = multiprocessing.Process(target=_spin, daemon=True)
+    process.start()
+    yield
+    process.terminate()
 
 
 def _spin() -> None:
