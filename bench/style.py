@@ -26,7 +26,6 @@ from skimage import data
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.memory import keep_freed_memory
 from models.perceptual.losses import content_loss, total_variation
 from models.perceptual.vgg import VGG, load_vgg
 from models.stylize import gatys
@@ -52,13 +51,10 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("bfloat16", "float32"))
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--step", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--plain-memory", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.memory:
         print(_peak(args.memory, getattr(torch, args.dtype)))
         return
-    if not args.plain_memory:
-        keep_freed_memory()
     if args.step:
         print(_seconds_a_step(load_vgg("vgg16"), _photo(args.step, PHOTO), _photo(args.step, STYLE), args.rounds))
         return
@@ -80,11 +76,8 @@ def main() -> None:
             f"{side:8}{plain:15.3f}s{ours[0]:14.3f}s{ours[1]:8.3f}s{plain / ours[1]:7.1f}x{rate:10.0f}{share:9.0%}",
             flush=True,
         )
-    kept = float(_of_a_process("--step", args.size))
-    cleared = float(_of_a_process("--step", args.size, "--plain-memory", THP_MEM_ALLOC_ENABLE="0"))
-    print(
-        f"a step at {args.size} px, freed memory kept: {kept:.3f} s; given back: {cleared:.3f} s, {cleared / kept:.2f}x"
-    )
+    large, small = (float(_of_a_process("--step", args.size, THP_MEM_ALLOC_ENABLE=flag)) for flag in "10")
+    print(f"a step at {args.size} px in large pages: {large:.3f} s; in small ones: {small:.3f} s, {small / large:.2f}x")
     _race(fast, wide, args.size, args.steps)
     for kind in ("bfloat16", "float32"):
         peaks = {side: int(_of_a_process("--memory", side, "--dtype", kind)) for side in (512, 1024, 2048)}
@@ -246,7 +239,6 @@ def _photo(side: int, picture: np.ndarray) -> Tensor:
 
 def _peak(side: int, dtype: torch.dtype) -> int:
     """The most memory that this process had after three steps, in bytes."""
-    keep_freed_memory()
     photo = _photo(side, PHOTO)
     with patch.object(gatys, "levels", _one_level):
         transfer(load_vgg("vgg16", dtype=dtype), photo, [Region([Style(photo)])], num_steps=3)

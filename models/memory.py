@@ -1,32 +1,11 @@
-"""The memory of this process: what the C library keeps for the next tensor, and how much there is."""
+"""How much memory there is."""
 
-import ctypes
 import sys
 from pathlib import Path
 
 import torch
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
-LARGEST = 2**31 - 1
 CGROUP = Path("/sys/fs/cgroup")
-
-
-def keep_freed_memory() -> None:
-    """Let glibc hand freed memory to the next tensor, not back to the system, which would clear each page of it anew.
-
-    The features of a picture are tens of megabytes and live for milliseconds. `python -m bench.style` prints what it
-    saves; with THP_MEM_ALLOC_ENABLE=1, which torch reads when it is loaded, the pages are large ones too.
-    """
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, LARGEST)
-        libc.mallopt(M_TRIM_THRESHOLD, LARGEST)
-
-
-def return_freed_memory() -> None:
-    """Give the system back what `keep_freed_memory` kept: to be called when a job has ended."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def available_memory(device: torch.device) -> int:

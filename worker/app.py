@@ -26,11 +26,11 @@ from worker.runners import BATCH_RUNNERS, RUNNERS
 BEAT_S = 5
 PATIENCE = 120  # attempts of a second each: a worker outlasts a restart of Redis
 
-# Read when torch is loaded: OpenMP's threads wait for each other for some microseconds awake, then asleep. Always awake,
-# they lose most of their time wherever anything else needs a core, such as the worker of the other queue; asleep at
-# once, a good part of it on waking (bench/contention.py).
+# Read when torch is loaded: OpenMP's threads wait for each other awake for some microseconds, then asleep. Always
+# awake, they lose most of their time wherever anything else needs a core, such as the worker of the other queue; asleep
+# at once, a good part of it on waking (bench/contention.py).
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-# Read at torch's first large tensor: it lies in large pages, which cost less to clear (models/memory.py).
+# Read at torch's first large tensor: it lies in large pages, which cost less to clear (bench/style.py).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 try:

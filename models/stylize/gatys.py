@@ -21,7 +21,7 @@ from models.stylize.minimise import MIN_SIDE, Minimised, Objective, Size, levels
 CONTENT_LAYERS = ("relu4_2",)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 GRAM = {"gram": 1.0}
-BYTES_A_PIXEL = {2: 1200, 4: 1900, 8: 3800}  # by the size of a feature
+BYTES_A_PIXEL = {2: 1000, 4: 1600, 8: 3200}  # by the size of a feature
 RANGE_WEIGHT = 10.0  # of the squared distance of pixels from [0, 1], to which the result is cut
 COARSEST_NOISE = 64  # longer side at which pictures begin that come from noise: there are no faces to dissolve
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from jobs.errors import AtelierError
 from jobs.style_transfer import FeatureInversion, GatysTransfer, TextureSynthesis
 from models.grids import labelled_grid
-from models.memory import available_memory, keep_freed_memory, return_freed_memory
+from models.memory import available_memory
 from models.perceptual.vgg import VGG, load_vgg
 from models.stylize.colour import grey, with_colours, with_luminance
 from models.stylize.gatys import Region, Style, invert, memory_needed, texture, transfer
@@ -33,7 +33,7 @@ def run_optimised(task: Task, params: GatysTransfer | TextureSynthesis | Feature
     with task.loading():
         vgg: VGG = once(load_vgg, model)
     task.notes["device"] = str(vgg.mean.device)
-    with _failing(), _memory_kept():
+    with _failing():
         if isinstance(params, GatysTransfer):
             pictures, metrics = _transfer(task, vgg, params)
         elif isinstance(params, TextureSynthesis):
@@ -221,15 +221,6 @@ def _failing() -> Iterator[None]:
         yield
     except DivergedError as error:
         raise AtelierError("diverged", str(error)) from error
-
-
-@contextmanager
-def _memory_kept() -> Iterator[None]:
-    keep_freed_memory()
-    try:
-        yield
-    finally:
-        return_freed_memory()
 
 
 def _resized(picture: Pixels, shape: Sequence[int]) -> Image.Image:
