@@ -109,7 +109,7 @@ def _until(vgg: VGG, photo: Tensor, style: Tensor, wanted: float) -> tuple[float
     def on_step(step: Step) -> None:
         nonlocal taken
         taken = step.step
-        if step.pixels.shape[2:] == photo.shape[2:] and step.parts and _comparable(step) <= wanted:
+        if step.pixels.shape[2:] == photo.shape[2:] and _comparable(step) <= wanted:
             raise ReachedError
 
     started = time.perf_counter()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.perceptual.losses import content_loss, positions, style_loss, style_targets, total_variation
+from models.perceptual.losses import StyleTarget, content_loss, positions, style_loss, style_targets, total_variation
 from models.perceptual.vgg import VGG
 from models.stylize.minimise import MIN_SIDE, Minimised, Objective, Size, levels, minimise, resized
 
@@ -75,12 +75,7 @@ def transfer(
     _check(content, regions, num_steps)
     device = vgg.mean.device
     content = content.to(device)
-    weights = {
-        "content_loss": content_weight,
-        "style_loss": style_weight,
-        "tv_loss": tv_weight,
-        "range_loss": RANGE_WEIGHT,
-    }
+    weights = {"content_loss": content_weight, "style_loss": style_weight, "tv_loss": tv_weight}
     masks = [region.mask for region in regions if region.mask is not None]
     cover = torch.cat(masks).amax(0, keepdim=True).to(device) if len(masks) == len(regions) else None
 
@@ -179,9 +174,9 @@ def memory_needed(vgg: VGG, height: int, width: int, style_scale: float = 1.0) -
 
 @dataclass(frozen=True)
 class _Read:
-    """A region at one level: what its styles want, which positions of each layer it has, and its share of them all."""
+    """A region at one level: what its styles want of each layer, the positions it has there, and its share of all."""
 
-    targets: list[Any]
+    targets: dict[str, list[StyleTarget]]
     places: dict[str, Tensor] | None
     area: float
 
@@ -190,7 +185,8 @@ def _objective(
     vgg: VGG, weights: Mapping[str, float], content: Mapping[str, Tensor], regions: Sequence[_Read]
 ) -> Objective:
     """The weighted sum of what a picture is compared with: content and style, where there are any, and its steps."""
-    styled = {target.layer for region in regions for target in region.targets}
+    weights = {**weights, "range_loss": RANGE_WEIGHT}
+    styled = {layer for region in regions for layer in region.targets}
     layers = tuple({*content, *styled})
 
     def objective(pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -200,13 +196,13 @@ def _objective(
                 apart["content_loss"].append(content_loss(features, content[layer]) / len(content))
             for region in regions if layer in styled else ():
                 found = positions(features, region.places[layer] if region.places else None)
-                wanted = [target for target in region.targets if target.layer == layer]
-                apart["style_loss"].append(region.area / len(styled) * style_loss({layer: found}, wanted))
+                apart["style_loss"].append(
+                    region.area / len(styled) * style_loss({layer: found}, region.targets[layer])
+                )
         parts = {name: torch.stack(values).sum() for name, values in apart.items() if values}
         parts["tv_loss"] = total_variation(pixels)
         parts["range_loss"] = (pixels - pixels.clamp(0, 1)).square().mean()
-        all_weights = {"range_loss": RANGE_WEIGHT, **weights}
-        loss = torch.stack([all_weights[name] * part for name, part in parts.items()]).sum()
+        loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
         return loss, {name: part.detach() for name, part in parts.items()}
 
     return objective
@@ -228,22 +224,23 @@ def _read(
         scaled = max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
         with torch.no_grad():
             features = vgg(resized(style.picture.to(device), scaled), layers)
-        places = None if style.mask is None else _places(style.mask, features)
+        places = None if style.mask is None else _places(style.mask.to(device), scaled, layers)
         found.append(
             ({layer: positions(x, places[layer] if places else None) for layer, x in features.items()}, style.weight)
         )
-    targets = style_targets(found, losses, seed)
+    targets: dict[str, list[StyleTarget]] = {}
+    for target in style_targets(found, losses, seed):
+        targets.setdefault(target.layer, []).append(target)
     if region.mask is None:
         return _Read(targets, None, 1.0)
-    mask = _smaller(region.mask.to(device), size)
-    with torch.no_grad():
-        features = vgg(mask.expand(-1, 3, -1, -1), layers)  # for their sizes
-    return _Read(targets, _places(mask, features), float(region.mask.mean()))
+    places = _places(_smaller(region.mask.to(device), size), size, layers)
+    return _Read(targets, places, float(region.mask.mean()))
 
 
-def _places(mask: Tensor, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The positions of each layer that lie mostly inside the mask, or the one that does most."""
-    shares = {layer: _smaller(mask.to(value.device), value.shape[2:]).flatten() for layer, value in features.items()}
+def _places(mask: Tensor, size: Size, layers: Sequence[str]) -> dict[str, Tensor]:
+    """The positions of each layer of a picture of `size` that lie mostly inside the mask, or the one that does most."""
+    halved = {layer: int(layer.removeprefix("relu")[0]) - 1 for layer in layers}  # once between two blocks
+    shares = {layer: _smaller(mask, (size[0] >> k, size[1] >> k)).flatten() for layer, k in halved.items()}
     return {layer: (share >= min(0.5, float(share.max()))).nonzero()[:, 0] for layer, share in shares.items()}
 
 

@@ -41,10 +41,7 @@ class Step:
     pixels: Tensor
 
     def image(self) -> Tensor:
-        """A copy of the picture as it now is: (1, 3, h, w) in [0, 1], smaller than the result at coarse levels.
-
-        The minimisation goes on changing `pixels`, so call this before the callback returns.
-        """
+        """The picture as it now is: (1, 3, h, w) in [0, 1], smaller than the result at coarse levels."""
         return self.pixels.detach().clamp(0, 1)
 
 
@@ -146,7 +143,7 @@ def _lbfgs(objective: Objective, pixels: Tensor, steps: int) -> Iterator[tuple[f
             pairs.clear()
         elif before:
             step, change = before[3], gradient - before[2]
-            if torch.dot(step.flatten(), change.flatten()) > 1e-10 * change.square().sum():
+            if _dot(step, change) > 1e-10 * change.square().sum():
                 pairs.append((step, change))
         step = _two_loops(gradient, pairs, smoothed)
         if not pairs:
@@ -159,16 +156,16 @@ def _lbfgs(objective: Objective, pixels: Tensor, steps: int) -> Iterator[tuple[f
 def _two_loops(gradient: Tensor, pairs: Sequence[tuple[Tensor, Tensor]], initial: Callable[[Tensor], Tensor]) -> Tensor:
     """Minus the inverse of the approximated Hessian times the gradient: Nocedal and Wright 2006, algorithm 7.4."""
     q = -gradient
-    shares = []
-    for step, change in reversed(pairs):
-        shares.append(_dot(step, q) / _dot(step, change))
+    curvatures, shares = [_dot(step, change) for step, change in pairs], []
+    for (step, change), curvature in zip(reversed(pairs), reversed(curvatures), strict=True):
+        shares.append(_dot(step, q) / curvature)
         q = q - shares[-1] * change
     q = initial(q)
     if pairs:
-        step, change = pairs[-1]
-        q = q * (_dot(step, change) / _dot(change, initial(change)))
-    for (step, change), share in zip(pairs, reversed(shares), strict=True):
-        q = q + (share - _dot(change, q) / _dot(step, change)) * step
+        change = pairs[-1][1]
+        q = q * (curvatures[-1] / _dot(change, initial(change)))
+    for (step, change), curvature, share in zip(pairs, curvatures, reversed(shares), strict=True):
+        q = q + (share - _dot(change, q) / curvature) * step
     return q
 
 

@@ -53,13 +53,12 @@ def _transfer(task: Task, vgg: VGG, params: GatysTransfer) -> tuple[list[Picture
     parts = [] if isinstance(params.style, str) else params.style
     styles = [(task.read_image(name), weight) for name, weight in blended(params.style)]
     masks = [(part.mask, part.style_mask) for part in parts] or [(None, None)]
+    photo, in_grey = floats(content), params.preserve_colour == "luminance"
     regions: dict[str | None, list[Style]] = {}
     for (picture, weight), (mask, style_mask) in zip(styles, masks, strict=True):
         cut = None if style_mask is None else _mask(task.read_image(style_mask), picture.shape)
-        painted_with = _tensor(_in_colours_of(content, floats(picture), params.preserve_colour))
+        painted_with = _tensor(_in_colours_of(photo, floats(picture), params.preserve_colour))
         regions.setdefault(mask, []).append(Style(painted_with, weight, cut))
-    in_grey = params.preserve_colour == "luminance"
-    photo = floats(content)
     starts: dict[str, Callable[[], Pixels]] = {
         "fast": lambda: fast_picture(task, content, params.style)[0],
         "image": lambda: np.asarray(_resized(task.read_image(params.init_image or ""), content.shape)),
@@ -90,12 +89,9 @@ def _transfer(task: Task, vgg: VGG, params: GatysTransfer) -> tuple[list[Picture
         style_layers=params.style_layers,
         style_losses=dict(params.style_losses.items()),
         style_scale=params.style_scale,
-        num_steps=params.num_steps,
         init=init,
-        seed=task.params["seed"],
-        optimizer=params.optimizer,
-        tolerance=params.tolerance,
         on_step=_told(task, curve, finished),
+        **_settings(task, params),
     )
     picture = finished(result.image)
     pictures = [Picture(picture)]
@@ -117,11 +113,8 @@ def _texture(task: Task, vgg: VGG, params: TextureSynthesis) -> tuple[list[Pictu
             style_layers=layers,
             style_losses=dict(params.style_losses.items()),
             style_scale=params.style_scale,
-            num_steps=params.num_steps,
-            seed=task.params["seed"],
-            optimizer=params.optimizer,
-            tolerance=params.tolerance,
             on_step=_told(task, curve, _pixels, k, len(depths), layers[-1]),
+            **_settings(task, params),
         )
         made.append(result)
     titles = [f"to {layers[-1]}" for layers in depths]
@@ -140,11 +133,8 @@ def _inversion(task: Task, vgg: VGG, params: FeatureInversion) -> tuple[list[Pic
             photo,
             layer,
             tv_weight=params.tv_weight,
-            num_steps=params.num_steps,
-            seed=task.params["seed"],
-            optimizer=params.optimizer,
-            tolerance=params.tolerance,
             on_step=_told(task, curve, _pixels, k, len(layers), layer),
+            **_settings(task, params),
         )
         made.append(result)
     errors = [float((result.image.cpu() - photo).square().mean()) for result in made]
@@ -159,6 +149,12 @@ def _inversion(task: Task, vgg: VGG, params: FeatureInversion) -> tuple[list[Pic
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _settings(task: Task, params: GatysTransfer | TextureSynthesis | FeatureInversion) -> dict[str, Any]:
+    """What the three modes hand on alike."""
+    named = {name: getattr(params, name) for name in ("num_steps", "optimizer", "tolerance")}
+    return named | {"seed": task.params["seed"]}
 
 
 def _told(
@@ -197,11 +193,11 @@ def _curve(asked: bool, curve: Curve) -> list[Picture]:
     return [Picture(np.asarray(plot_losses(curve, log=True)), "plot")] if asked else []
 
 
-def _in_colours_of(content: Pixels, style: np.ndarray, preserve_colour: str) -> np.ndarray:
+def _in_colours_of(photo: np.ndarray, style: np.ndarray, preserve_colour: str) -> np.ndarray:
     """The style as it is painted with: grey, or in the content's colours, where those are to be kept."""
     if preserve_colour == "luminance":
-        return grey(style, like=floats(content))
-    return with_colours(style, floats(content)) if preserve_colour == "histogram" else style
+        return grey(style, like=photo)
+    return with_colours(style, photo) if preserve_colour == "histogram" else style
 
 
 def _check_memory(vgg: VGG, height: int, width: int, style_scale: float = 1.0) -> None:
