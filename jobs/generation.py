@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from jobs.errors import BadInput
-from jobs.schemas import STRICT, ImageRef, ModelId, ModelRequest, Steps, whole
+from jobs.schemas import STRICT, ImageRef, ModelId, ModelRequest, Steps, chosen_by, whole
 from jobs.text_to_image import MODES as TEXT_MODES
 from jobs.text_to_image import ImageToImage, Inpainting, TextToImage, fitted_prompted
 
@@ -285,11 +285,6 @@ Generation = (
 )
 
 
-def _mode(value: Any) -> str:
-    mode = value.get("mode", "sample") if isinstance(value, dict) else getattr(value, "mode", "sample")
-    return f"<{mode}>"
-
-
 GenerationParams = Annotated[
     Annotated[Sample, Tag("<sample>")]
     | Annotated[Reconstruction, Tag("<reconstruct>")]
@@ -301,12 +296,7 @@ GenerationParams = Annotated[
     | Annotated[TextToImage, Tag("<text-to-image>")]
     | Annotated[ImageToImage, Tag("<image-to-image>")]
     | Annotated[Inpainting, Tag("<inpaint>")],
-    Discriminator(
-        _mode,
-        custom_error_type="mode",
-        custom_error_message=f"Input should be {', '.join(map(repr, ALL_MODES[:-1]))} or {ALL_MODES[-1]!r}",
-        custom_error_context={"field": "mode"},
-    ),
+    chosen_by("mode", ALL_MODES, "sample"),
 ]
 
 

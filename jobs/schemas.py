@@ -1,9 +1,10 @@
 """The job as every caller sees it, and the fields all requests share."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, field_validator
 
 Kind = Literal["style-transfer", "generation", "training", "collection", "pc-steering", "cluster-sampling"]
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
@@ -39,6 +40,21 @@ WebhookUrl = Annotated[
 
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+
+
+def chosen_by(field: str, names: Sequence[str], default: str | None = None) -> Discriminator:
+    """What a union's branches, whose tags look like <name>, are told apart by: a field that is one of `names`."""
+
+    def tag(value: Any) -> str:
+        name = value.get(field, default) if isinstance(value, dict) else getattr(value, field, default)
+        return f"<{name}>"
+
+    return Discriminator(
+        tag,
+        custom_error_type=field,
+        custom_error_message=f"Input should be {', '.join(map(repr, names[:-1]))} or {names[-1]!r}",
+        custom_error_context={"field": field},
+    )
 
 
 def whole(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing_extensions import TypeAliasType
 
 from jobs.errors import BadInput
 from jobs.generation import MODES
-from jobs.schemas import STRICT, ImageRef, ModelRequest, Request
+from jobs.schemas import STRICT, ImageRef, ModelRequest, Request, chosen_by
 from jobs.text_to_image import Prompt
 
 KIND = "style-transfer"
@@ -353,28 +353,13 @@ def _mismatch(params: DiffusionTransfer, field: str, what: str) -> BadInput:
     return BadInput("model_mismatch", f"{field}: Model {params.model} {what}.", field=field, model=params.model)
 
 
-def _method(value: Any) -> str:
-    method = value.get("method", "fast") if isinstance(value, dict) else getattr(value, "method", "fast")
-    return f"<{method}>"
-
-
-def _mode(value: Any) -> str:
-    mode = value.get("mode", "transfer") if isinstance(value, dict) else getattr(value, "mode", "transfer")
-    return f"<{mode}>"
-
-
 Transfer = TypeAliasType(
     "Transfer",
     Annotated[
         Annotated[FastTransfer, Tag("<fast>")]
         | Annotated[GatysTransfer, Tag("<gatys>")]
         | Annotated[DiffusionTransfer, Tag("<diffusion>")],
-        Discriminator(
-            _method,
-            custom_error_type="method",
-            custom_error_message="Input should be 'fast', 'gatys' or 'diffusion'",
-            custom_error_context={"field": "method"},
-        ),
+        chosen_by("method", ("fast", "gatys", "diffusion"), "fast"),
         Field(description="A style transfer; `method` says which."),
     ],
 )
@@ -382,10 +367,5 @@ StyleTransferParams = Annotated[
     Annotated[Transfer, Tag("<transfer>")]
     | Annotated[TextureSynthesis, Tag("<texture>")]
     | Annotated[FeatureInversion, Tag("<inversion>")],
-    Discriminator(
-        _mode,
-        custom_error_type="mode",
-        custom_error_message="Input should be 'transfer', 'texture' or 'inversion'",
-        custom_error_context={"field": "mode"},
-    ),
+    chosen_by("mode", ("transfer", "texture", "inversion"), "transfer"),
 ]

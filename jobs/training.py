@@ -1,11 +1,11 @@
 """The parameters of a training, one model per recipe; names and defaults are those of models/training."""
 
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from jobs.schemas import Request, whole
+from jobs.schemas import Request, chosen_by, whole
 
 KIND = "training"
 RECIPES = ("vae", "gan", "dcgan", "cyclegan", "ddpm", "classifier")
@@ -294,10 +294,6 @@ def _refuse(field: str, message: str) -> None:
     raise PydanticCustomError("training", message, {"field": field})
 
 
-def _recipe(value: Any) -> str:
-    return f"<{value.get('recipe') if isinstance(value, dict) else getattr(value, 'recipe', None)}>"
-
-
 Training = VaeTraining | GanTraining | DcganTraining | CycleganTraining | DdpmTraining | ClassifierTraining
 TrainingParams = Annotated[
     Annotated[VaeTraining, Tag("<vae>")]
@@ -306,10 +302,5 @@ TrainingParams = Annotated[
     | Annotated[CycleganTraining, Tag("<cyclegan>")]
     | Annotated[DdpmTraining, Tag("<ddpm>")]
     | Annotated[ClassifierTraining, Tag("<classifier>")],
-    Discriminator(
-        _recipe,
-        custom_error_type="recipe",
-        custom_error_message=f"Input should be {', '.join(map(repr, RECIPES[:-1]))} or {RECIPES[-1]!r}",
-        custom_error_context={"field": "recipe"},
-    ),
+    chosen_by("recipe", RECIPES),
 ]
