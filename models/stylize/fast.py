@@ -7,7 +7,7 @@ Images are float32 arrays (h, w, 3) in [0, 1], as are the results, which have th
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,11 @@ PREDICT_SIDE = 256  # the network that reads a style takes this size only
 TILE = 384  # the network that paints with it takes this size only
 OVERLAP = 128  # the least that neighbouring tiles share, over which one fades into the other
 LOWPASS = 32  # details of fewer pixels are the tiles' own; what is larger is decided for the whole picture at once
+BUILTIN_TILE = 1024  # the network of the built-in styles takes any size, and 0.6 kB a pixel
+BUILTIN_LOWPASS = 256  # its tiles differ in tint more than in what they paint, and less would blur its strong colours
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
+Painter = Callable[[Array], Array]  # paints a picture of at most one tile
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,16 @@ def stylize_builtin(net: FastNet, content: Array, weights: Sequence[float] | Arr
     if shares.shape != (BUILTIN_STYLES,) or not (shares >= 0).all() or not 0 < shares.sum() < np.inf:
         raise ValueError(f"weights must be {BUILTIN_STYLES} numbers of at least 0, not all of them 0")
     _check(content, strength)
-    height, width, _ = content.shape
-    # The network halves its input twice, and returns whole multiples of 4.
-    padded = np.pad(content, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="reflect")
-    feed = {"image": padded.transpose(2, 0, 1)[None], "style_weights": shares / shares.sum()}
-    painted = net.multistyle.run(None, feed)[0][0].transpose(1, 2, 0)[:height, :width]
-    return _clipped(content + strength * (painted - content))
+
+    def paint(picture: Array) -> Array:
+        height, width, _ = picture.shape
+        # The network halves its input twice, and returns whole multiples of 4.
+        padded = np.pad(picture, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="reflect")
+        feed = {"image": padded.transpose(2, 0, 1)[None], "style_weights": shares / shares.sum()}
+        painted: Array = net.multistyle.run(None, feed)[0][0].transpose(1, 2, 0)[:height, :width]
+        return painted
+
+    return _clipped(content + strength * (_painted(content, paint, BUILTIN_TILE, BUILTIN_LOWPASS) - content))
 
 
 def stylize_images(net: FastNet, content: Array, styles: Sequence[tuple[Array, float]], strength: float = 1.0) -> Array:
@@ -89,7 +96,16 @@ def stylize_images(net: FastNet, content: Array, styles: Sequence[tuple[Array, f
     for picture, share in styles:
         target = target + np.float32(share / total) * _bottleneck(net, picture)
     own = _bottleneck(net, content) if strength < 1 else target
-    return _paint(net, content, own + np.float32(strength) * (target - own))
+    bottleneck = own + np.float32(strength) * (target - own)
+    content_name, style_name = (node.name for node in net.transform.get_inputs())
+
+    def paint(picture: Array) -> Array:
+        height, width, _ = picture.shape
+        padded = np.pad(picture, ((0, TILE - height), (0, TILE - width), (0, 0)), mode="reflect")
+        painted: Array = net.transform.run(None, {content_name: padded[None], style_name: bottleneck})[0][0]
+        return painted[:height, :width]
+
+    return _painted(content, paint, TILE, LOWPASS)
 
 
 def _bottleneck(net: FastNet, picture: Array) -> Array:
@@ -102,65 +118,57 @@ def _bottleneck(net: FastNet, picture: Array) -> Array:
     return bottleneck
 
 
-def _paint(net: FastNet, content: Array, bottleneck: Array) -> Array:
-    """Paints a picture of any size with a network that takes 384 x 384.
+def _painted(content: Array, paint: Painter, tile: int, lowpass: int) -> Array:
+    """A picture of any size, painted at most `tile` x `tile` at a time.
 
-    The whole picture is painted once at 384 pixels. A larger one is also painted in overlapping tiles at its own size,
-    for their detail. Each tile is normalised by its own mean and spread and so has its own tint; large features and
-    colours are therefore taken from the whole: tiles + lowpass(whole - tiles).
+    The whole picture is painted once within that size. A larger one is also painted in overlapping tiles at its own
+    size, for their detail. Each tile is normalised by its own mean and spread and so has its own tint; large features
+    and colours are therefore taken from the whole: tiles + lowpass(whole - tiles), which leaves to the tiles the
+    details of fewer than `lowpass` pixels.
     """
     height, width, _ = content.shape
     size = height, width
-    scale = min(1.0, TILE / max(size))
+    scale = min(1.0, tile / max(size))
     small = _resized(content, (max(1, round(height * scale)), max(1, round(width * scale))))
-    whole = _clipped(_resized(_paint_tile(net, small, bottleneck), size))
-    if max(size) <= TILE:
+    whole = _clipped(_resized(paint(small), size))
+    if max(size) <= tile:
         return whole
-    tiles = _paint_tiles(net, content, bottleneck)
-    return _clipped(tiles + _lowpass(whole - tiles))
+    tiles = _painted_tiles(content, paint, tile)
+    return _clipped(tiles + _lowpass(whole - tiles, lowpass))
 
 
-def _paint_tiles(net: FastNet, content: Array, bottleneck: Array) -> Array:
+def _painted_tiles(content: Array, paint: Painter, tile: int) -> Array:
     height, width, _ = content.shape
     painted, weight = np.zeros_like(content), np.zeros((height, width, 1), np.float32)
-    fade = _fade()
-    for top in _starts(height):
-        for left in _starts(width):
-            region = np.s_[top : top + TILE, left : left + TILE]
-            tile = _paint_tile(net, content[region], bottleneck)
-            share = fade[: tile.shape[0], : tile.shape[1]]
-            painted[region] += share * tile
+    fade = _fade(tile)
+    for top in _starts(height, tile):
+        for left in _starts(width, tile):
+            region = np.s_[top : top + tile, left : left + tile]
+            part = paint(content[region])
+            share = fade[: part.shape[0], : part.shape[1]]
+            painted[region] += share * part
             weight[region] += share
     return _float32(painted / weight)
 
 
-def _paint_tile(net: FastNet, tile: Array, bottleneck: Array) -> Array:
-    """Paints at most 384 x 384; a smaller picture is continued by its reflection, and the result cut back."""
-    height, width, _ = tile.shape
-    padded = np.pad(tile, ((0, TILE - height), (0, TILE - width), (0, 0)), mode="reflect")
-    content_name, style_name = (node.name for node in net.transform.get_inputs())
-    painted: Array = net.transform.run(None, {content_name: padded[None], style_name: bottleneck})[0][0]
-    return painted[:height, :width]
-
-
-def _starts(side: int) -> list[int]:
+def _starts(side: int, tile: int) -> list[int]:
     """Where tiles begin so that the first and the last touch the borders and all overlap by at least OVERLAP."""
-    if side <= TILE:
+    if side <= tile:
         return [0]
-    count = 1 + -(-(side - TILE) // (TILE - OVERLAP))
-    return [round(i * (side - TILE) / (count - 1)) for i in range(count)]
+    count = 1 + -(-(side - tile) // (tile - OVERLAP))
+    return [round(i * (side - tile) / (count - 1)) for i in range(count)]
 
 
-def _fade() -> Array:
-    """A tile's share in the blend, (384, 384, 1): 1 in its middle, falling to almost 0 at its borders."""
-    ramp = np.minimum(np.arange(TILE) + 0.5, TILE - 0.5 - np.arange(TILE)) / OVERLAP
+def _fade(tile: int) -> Array:
+    """A tile's share in the blend, (tile, tile, 1): 1 in its middle, falling to almost 0 at its borders."""
+    ramp = np.minimum(np.arange(tile) + 0.5, tile - 0.5 - np.arange(tile)) / OVERLAP
     smooth = np.sin(np.minimum(ramp, 1) * np.pi / 2) ** 2
     return _float32((smooth[:, None] * smooth)[..., None])
 
 
-def _lowpass(image: Array) -> Array:
+def _lowpass(image: Array, pixels: int) -> Array:
     height, width, _ = image.shape
-    return _resized(_resized(image, (-(-height // LOWPASS), -(-width // LOWPASS))), (height, width))
+    return _resized(_resized(image, (-(-height // pixels), -(-width // pixels))), (height, width))
 
 
 def _resized(image: Array, size: tuple[int, int]) -> Array:
