@@ -1,20 +1,19 @@
 """Trains what a diffusion model works in: `python -m models.training.autoencoder --data avatars --id movq-avatars`."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from models.build import WEIGHTS, build
+from models.build import build
 from models.data.dataset import Dataset
 from models.diffusion.autoencoders import standardise
 from models.perceptual.losses import content_loss
 from models.perceptual.vgg import VGG, load_vgg
-from models.tensors import autocast, load_weights, on_device
-from models.training.recipe import Recipe, Trained, command
+from models.tensors import autocast, on_device
+from models.training.recipe import Recipe, Trained, command, frozen_model
 from models.training.run import Run, Schedule
 
 BATCH = 256  # pictures encoded at a time
@@ -73,8 +72,11 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
     through, weight = (_through_movq, settings.commitment_weight) if is_movq else (_through_kl, settings.kl_weight)
     torch.manual_seed(run.schedule.seed)
     model: Any = on_device(build(architecture), run.device)
+    before = {}
     if settings.start:
-        load_weights(model, Path(settings.start) / WEIGHTS)
+        started, start_card = frozen_model(settings.start)
+        model.load_state_dict(started.state_dict())
+        before["start"] = start_card.training
     elif is_movq:
         _spread_codes(model, encoded(model, images[:BATCH]))
     if settings.learned == "decoder":
@@ -111,7 +113,7 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
     if settings.learned == "all":
         latents = encoded(model, images).float()
         standardise(model, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
-    return Trained(architecture, model.state_dict())
+    return Trained(architecture, model.state_dict(), before)
 
 
 def decoded(model: Any, latents: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class StableDiffusionSettings:
 
     clip: str = field(default="data/training/clip-avatars", metadata={"help": "the folder of the CLIP's training"})
     autoencoder: str = field(default="data/training/kl-avatars", metadata={"help": "the folder of the autoencoder's"})
+    start: str = field(default="", metadata={"help": "folder of an earlier training to start from"})
     block_out_channels: tuple[int, ...] = field(default=(64, 128, 192), metadata={"help": "widths, multiples of 32"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     learning_rate: float = field(default=5e-4, metadata={"help": "of AdamW, falling to 0 along a cosine"})
@@ -63,7 +64,13 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
     assert isinstance(model, TextToImage)
     parts = {"unet": model.pipeline.unet, "text_encoder": model.pipeline.text_encoder}
     learned = on_device(nn.ModuleDict(parts), run.device)
-    learned["text_encoder"].load_state_dict(clip.model.text_model.state_dict())
+    before = {"clip": clip_card.training, "autoencoder": vae_card.training}
+    if settings.start:
+        started, start_card = frozen_model(settings.start)
+        model.load_state_dict(started.state_dict())
+        before["start"] = start_card.training
+    else:
+        model.pipeline.text_encoder.load_state_dict(clip.model.text_model.state_dict())
     average, kept = averaged(learned, settings.ema_decay)
     trained = assembled(clip.tokenizer, kept["text_encoder"], kept["unet"], vae)
     optimizer = torch.optim.AdamW(learned.parameters(), lr=settings.learning_rate, weight_decay=0.0)
@@ -89,7 +96,6 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
         optimizer.step()
         average.update_parameters(learned)
         run.log(v_loss=loss)
-    before = {"clip": clip_card.training, "autoencoder": vae_card.training}
     return Trained(architecture, trained.state_dict(), before)
 
 

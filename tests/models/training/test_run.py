@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from models.build import WEIGHTS
@@ -110,6 +111,21 @@ def test_a_run_told_to_stop_keeps_the_step_it_reached(data: dict[str, Dataset], 
     resumed = train("vae of digits", data, tmp_path / "stopped", on_step=steps.append)
     assert steps == [8, 9, 10, 11, 12]
     assert resumed["files"] == train("vae of digits", data, tmp_path / "whole")["files"]
+
+
+@pytest.mark.parametrize("name", ["autoencoder-kl", "stable_diffusion"])
+def test_a_training_goes_on_from_an_earlier_one(name: str, data: dict[str, Dataset], tmp_path: Path) -> None:
+    """With a learning rate of 0 nothing moves: neither the diffusion model nor what the autoencoder decodes."""
+    recipe, set_name, chosen = SETTINGS[name]
+    once = replace(SCHEDULE, num_steps=1)
+    first = train(name, data, tmp_path / "first", once)
+    still = recipe.settings(**chosen, start=str(tmp_path / "first"), learning_rate=0.0)
+    card = train_model(recipe, data[set_name], still, once, tmp_path / "then", model_id="m", data=set_name)
+    assert card["training"]["parts"]["start"] == first["training"]
+    before, after = (load_file(tmp_path / folder / WEIGHTS) for folder in ("first", "then"))
+    # The last step of an autoencoder's training standardises its latents, which they are already.
+    moved = max((before[key].float() - after[key].float()).abs().max().item() for key in before)
+    assert moved == 0 if name == "stable_diffusion" else moved < 0.01
 
 
 def test_another_seed_gives_other_weights(data: dict[str, Dataset], tmp_path: Path) -> None:
