@@ -91,8 +91,11 @@ def make_scheduler(name: SchedulerName) -> Any:
     if name == "ddpm":
         return DDPMScheduler(**NOISE, timestep_spacing="trailing")
     if name == "ddim":
-        return DDIMScheduler(**NOISE, timestep_spacing="trailing")
-    return DPMSolverMultistepScheduler(**NOISE, timestep_spacing="trailing", algorithm_type="dpmsolver++")
+        # Clipping the foreseen picture without the noise that belongs to it would leave the path.
+        return DDIMScheduler(**NOISE, timestep_spacing="trailing", clip_sample=False)
+    # The third order is for sampling without guidance (Lu et al. 2022, section 7).
+    options = {"algorithm_type": "dpmsolver++", "solver_order": 3}
+    return DPMSolverMultistepScheduler(**NOISE, timestep_spacing="trailing", **options)
 
 
 @torch.inference_mode()
