@@ -88,18 +88,13 @@ def conv_names(depth: int) -> tuple[str, ...]:
 class _ConvFunction(torch.autograd.Function):
     """relu(conv(x)) with 3 x 3 filters that are no variables, x continued by one pixel with its own borders.
 
-    The convolution itself pads with zeros, and what the continued pixels add is added to the four borders of its
-    result: the sum is the same, without a padded copy of x there and a cut one of its gradient back. Nothing is kept
-    but the result, whose zeros are where the gradient stops. Not F.pad, whose gradient on CUDA differs between runs.
+    Nothing is kept but the result, whose zeros are where the gradient stops. The gradient of the borders is added to
+    their neighbours in place: F.pad's own makes a copy, and on CUDA differs between runs.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        y = F.conv2d(x, weight, bias, padding=1)
-        for edge, row in ((slice(0, 1), slice(0, 1)), (slice(-1, None), slice(2, 3))):
-            y[:, :, edge] += F.conv2d(_wider(x[:, :, edge]), weight[:, :, row])
-            y[..., edge] += F.conv2d(x[..., edge], weight[..., row], padding=(1, 0))
-        y = F.relu_(y)
+        y = F.relu_(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), weight, bias))
         ctx.save_for_backward(y, weight)
         return y
 
@@ -108,19 +103,11 @@ class _ConvFunction(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         y, weight = ctx.saved_tensors
         gradient = torch.ops.aten.threshold_backward(gradients[0], y, 0)
-        back: Tensor = F.conv_transpose2d(gradient, weight, padding=1)
-        for edge, row in ((slice(0, 1), slice(0, 1)), (slice(-1, None), slice(2, 3))):
-            line = F.conv_transpose2d(gradient[:, :, edge], weight[:, :, row])
-            back[:, :, edge] += line[..., 1:-1]
-            back[:, :, edge, :1] += line[..., :1]
-            back[:, :, edge, -1:] += line[..., -1:]
-            back[..., edge] += F.conv_transpose2d(gradient[..., edge], weight[..., row], padding=(1, 0))
-        return back, None, None
-
-
-def _wider(x: Tensor) -> Tensor:
-    """One more pixel on the left and on the right."""
-    return torch.cat([x[..., :1], x, x[..., -1:]], dim=3)
+        padded: Tensor = F.conv_transpose2d(gradient, weight)
+        for border, inner in ((0, 1), (-1, -2)):
+            padded[:, :, inner] += padded[:, :, border]
+            padded[..., inner] += padded[..., border]
+        return padded[:, :, 1:-1, 1:-1], None, None
 
 
 class _HalvedFunction(torch.autograd.Function):
