@@ -1,0 +1,84 @@
+"""What style guidance does to the style and to the content of pictures: `python -m bench.style_guidance`.
+
+Each picture is compared with that of the same seed without guidance, by the request's own style loss and by what the
+classifier of the set sees in both. All through the service.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from models.build import load_model
+from models.catalogue import cards
+from models.data.avatars import avatars
+from models.generative.classifier import Classifier
+from models.metrics import answers
+from tests.stack import ROOT, Stack
+
+SETS = {"stable-diffusion-avatars": "avatars", "ddpm-fashion-mnist": "fashion-mnist", "ddpm-digits": "digits"}
+STYLE = ROOT / "docs" / "images" / "style.jpg"
+Pixels = NDArray[np.uint8]
+
+
+def main() -> None:
+    """Print, by model and scale, the style loss, how often it is halved, and what of the content is still seen."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pictures", type=int, default=24)
+    parser.add_argument("--scales", type=float, nargs="+", default=[0.03, 0.1, 0.3])
+    parser.add_argument("--models", nargs="+", choices=SETS, default=list(SETS))
+    args = parser.parse_args()
+    captions = avatars(args.pictures, seed=1).captions
+    print(f"{args.pictures} pictures, style {STYLE.name}")
+    print(f"{'model':<26}{'scale':>6}{'style loss':>12}{'halved in':>11}{'still seen':>12}")
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Stack(Path(folder), OMP_NUM_THREADS="2")
+        try:
+            stack.start_valkey()
+            stack.start_api("api.main:app")
+            stack.start_upkeep()
+            stack.start_worker("w1")
+            style = stack.client.post("/v1/images", files={"file": STYLE.read_bytes()}).json()["id"]
+            for model in args.models:
+                report(stack, model, style, captions, [0.0, *args.scales])
+        finally:
+            stack.stop()
+
+
+def report(stack: Stack, model: str, style: str, captions: Sequence[str], scales: Sequence[float]) -> None:
+    """Ask for the pictures one by one, and print a line for each scale; the first is 0."""
+    losses, pictures = [], []
+    for seed, caption in enumerate(captions):
+        prompt = {"prompt": caption} if model == "stable-diffusion-avatars" else {}
+        body = {"method": "diffusion", "model": model, "style": style, "style_guidance_scale": scales, "seed": seed}
+        job = stack.finished(stack.client.post("/v1/style-transfers", json=body | prompt).json()["id"], 600)
+        losses.append(job["metrics"]["style_loss"][0])
+        pictures.append([opened(stack, output["url"]) for output in job["outputs"][: len(scales)]])
+    loss = np.array(losses)  # (pictures, scales)
+    for k, scale in enumerate(scales):
+        halved = "" if k == 0 else f"{(loss[:, k] < loss[:, 0] / 2).mean():.0%}"
+        seen = still_seen(model, [row[0] for row in pictures], [row[k] for row in pictures])
+        print(f"{model:<26}{scale:>6g}{loss[:, k].mean():>12.3f}{halved:>11}{seen:>12.0%}", flush=True)
+
+
+def opened(stack: Stack, url: str) -> Pixels:
+    """A picture of the service, (h, w, 3)."""
+    return np.asarray(Image.open(BytesIO(stack.client.get(url).content)).convert("RGB"))
+
+
+def still_seen(model: str, without: Sequence[Pixels], guided: Sequence[Pixels]) -> float:
+    """The share of the attributes, or of the labels, seen in pictures without guidance that guided ones show too."""
+    classifier = load_model(cards()[f"classifier-{SETS[model]}"])
+    assert isinstance(classifier, Classifier)
+    channels = 3 if SETS[model] == "avatars" else 1
+    before, after = (answers(classifier, np.stack(side)[..., :channels]) for side in (without, guided))
+    return float((after == before)[before == 1].mean() if SETS[model] == "avatars" else (after == before).mean())
+
+
+if __name__ == "__main__":
+    main()
