@@ -35,14 +35,15 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def lora(model: TextToImage, tmp_path: Path) -> Callable[..., Path]:
-    """Writes one of random weights that are not zero, for the UNet alone or the text encoder too."""
+    """Writes one of random weights that are not zero, for the parts asked for."""
+    names = {"unet": ["to_q", "to_v"], "text_encoder": ["q_proj", "v_proj"]}
 
-    def make(seed: int, texts: bool = False) -> Path:
+    def make(seed: int, *parts: str) -> Path:
         torch.manual_seed(seed)
         layers = {}
-        for part, names in (("unet", ["to_q", "to_v"]), ("text_encoder", ["q_proj", "v_proj"]))[: 1 + texts]:
+        for part in parts:
             module = getattr(model.pipeline, part)
-            module.add_adapter(LoraConfig(r=2, target_modules=names, init_lora_weights=False), "made")
+            module.add_adapter(LoraConfig(r=2, target_modules=names[part], init_lora_weights=False), "made")
             layers[f"{part}_lora_layers"] = get_peft_model_state_dict(module, adapter_name="made")
         type(model.pipeline).save_lora_weights(tmp_path, weight_name=f"{seed}.safetensors", **layers)
         model.pipeline.unload_lora_weights()
@@ -57,14 +58,14 @@ def made(model: TextToImage) -> Tensor:
 
 
 def test_they_change_the_picture_and_leave_the_base_as_it_was(model: TextToImage, lora: Callable[..., Path]) -> None:
-    first, second = lora(1), lora(2, texts=True)
+    first, second, third = lora(1, "unet"), lora(2, "unet", "text_encoder"), lora(3, "text_encoder")
     before, weights = made(model), {name: value.clone() for name, value in model.state_dict().items()}
 
     def wearing(*loras: tuple[Path, float]) -> Tensor:
         with with_loras(model, loras):
             return made(model)
 
-    found = [before, wearing((first, 1.0)), wearing((first, 0.5)), wearing((second, 1.0))]
+    found = [before, wearing((first, 1.0)), wearing((first, 0.5)), wearing((second, 1.0)), wearing((third, 1.0))]
     found.append(wearing((first, 1.0), (second, 1.0)))
     for i, one in enumerate(found):
         assert all((one - other).abs().max() > 1e-4 for other in found[:i]), i
