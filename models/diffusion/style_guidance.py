@@ -42,19 +42,13 @@ class Guided:
     loss: float | None
 
 
-def pixel_denoiser(model: Ddpm) -> Denoiser:
-    """Of an unconditional model, which works on pixels."""
-    return Denoiser(
-        make_scheduler("ddim"),
-        lambda x, timestep: model(x, timestep),
-        lambda x: (x + 1) / 2,
-        lambda pictures: 2 * pictures - 1,
-        (model.channels, model.image_size, model.image_size),
-    )
+def unconditional_denoiser(model: Ddpm) -> Denoiser:
+    """Of an unconditional model."""
+    return Denoiser(make_scheduler("ddim"), model, model.decode, model.encode, model.shape)
 
 
 @torch.no_grad()
-def latent_denoiser(
+def prompted_denoiser(
     model: TextToImage,
     prompts: Sequence[str],
     *,

@@ -1,10 +1,12 @@
-"""Unconditional denoising diffusion in pixel space, with the UNet and the schedulers of diffusers.
+"""Unconditional denoising diffusion, of pixels or of latents, with the UNet and the schedulers of diffusers.
 
 Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models"; Song, Meng and Ermon 2021, "Denoising diffusion
-implicit models"; Lu et al. 2022, "DPM-Solver++".
+implicit models"; Lu et al. 2022, "DPM-Solver++"; Rombach et al. 2022, "High-resolution image synthesis with latent
+diffusion models".
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,26 +15,39 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from torch import Tensor, nn
 
+from models.diffusion.autoencoders import autoencoder_kl
+
 SchedulerName = Literal["ddpm", "ddim", "dpm-solver++"]
 # Nichol and Dhariwal 2021: the cosine schedule wastes fewer steps on pure noise than the linear one.
 NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 
 
 class Ddpm(nn.Module):
-    """A UNet over blocks of pixels: pictures (n, channels, h, w) in [-1, 1] of one size; widths are multiples of 8.
+    """A UNet over blocks of x (n, *shape): pictures in [-1, 1] of one size, or the latents of an autoencoder.
 
-    The picture is folded into blocks of `patch_size` before the UNet and unfolded after it, which leaves the process
-    what it is (the folding is a permutation) and makes each step `patch_size`^2 times as cheap.
+    x is folded into blocks of `patch_size` before the UNet and unfolded after it, which leaves the process what it is
+    (the folding is a permutation) and makes each step `patch_size`^2 times as cheap. Widths are multiples of 8.
+    autoencoder: arguments of `autoencoder_kl`, of RGB pictures; None for pixels.
     """
 
     def __init__(
-        self, image_size: int, channels: int, block_out_channels: Sequence[int], layers_per_block: int, patch_size: int
+        self,
+        image_size: int,
+        channels: int,
+        block_out_channels: Sequence[int],
+        layers_per_block: int,
+        patch_size: int,
+        autoencoder: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if any(width % 8 for width in block_out_channels):
             raise ValueError(f"block_out_channels must be multiples of 8, got {list(block_out_channels)}")
         depth = len(block_out_channels)
-        self.image_size, self.channels, self.patch_size = image_size, channels, patch_size
+        self.vae: Any = autoencoder_kl(**autoencoder) if autoencoder else None
+        if autoencoder:
+            channels = autoencoder["latent_channels"]
+            image_size //= 2 ** (len(autoencoder["block_out_channels"]) - 1)
+        self.shape, self.patch_size = (channels, image_size, image_size), patch_size
         # The UNet halves its input once per level: pictures of 28 are worked on as 32.
         unit = patch_size * 2 ** (depth - 1)
         self.padding = -image_size % unit
@@ -55,30 +70,36 @@ class Ddpm(nn.Module):
         folded = F.pixel_unshuffle(F.pad(noisy, pad), self.patch_size)
         predicted: Tensor = self.unet(folded, timesteps).sample
         unfolded = F.pixel_shuffle(predicted.float(), self.patch_size)
-        size = self.image_size
+        size = self.shape[-1]
         return unfolded[..., before : before + size, before : before + size]
 
     @property
     def latent_dim(self) -> int:
         """How many values the starting noise has."""
-        return self.channels * self.image_size**2
+        return math.prod(self.shape)
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """The x of pictures (n, channels, h, w) in [0, 1]."""
+        signed = 2 * pictures - 1
+        return self.vae.encode(signed).latent_dist.mode() if self.vae else signed
+
+    def decode(self, x: Tensor) -> Tensor:
+        """The pictures (n, channels, h, w) of clean x, about in [0, 1]."""
+        signed: Tensor = self.vae.decode(x).sample.float() if self.vae else x
+        return (signed + 1) / 2
 
     def noise(self, seeds: Sequence[int]) -> Tensor:
-        """The starting noise of each seed, (n, channels, h, w): a picture is the same alone and in any batch."""
+        """The starting noise of each seed, (n, *shape): a picture is the same alone and in any batch."""
         return self.draw_noise([torch.Generator().manual_seed(seed) for seed in seeds])
 
     def draw_noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """The starting noise of each generator; these can go on to `sample`, which then draws other noise."""
-        shape = (self.channels, self.image_size, self.image_size)
-        return torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        return torch.stack([torch.randn(self.shape, generator=generator) for generator in generators])
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step just taken, from 1: the noisy pictures the model was shown at `timestep`, and the clean ones it foresees.
-
-    Both (n, channels, h, w) in [0, 1].
-    """
+    """A step taken, from 1: the noisy x (n, *shape) shown to the model at `timestep`, and the clean one foreseen."""
 
     step: int
     timestep: int
@@ -108,7 +129,7 @@ def sample(
     generators: Sequence[torch.Generator] | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> Tensor:
-    """Pictures (n, channels, h, w) in [0, 1] from starting noise of that shape.
+    """Pictures (n, channels, h, w) in [0, 1] from starting noise (n, *shape).
 
     generators: one per picture, for the noise that `ddpm` adds. `on_step` is called after every step and may raise to
     stop.
@@ -122,17 +143,14 @@ def sample(
         predicted = model(noisy, timestep.to(noisy.device))
         # 2. x_t -> x_t-1.
         foreseen = _foreseen(stepper, noisy, predicted, int(timestep))
-        taken = Step(step, int(timestep), _to_unit(noisy), foreseen)
+        taken = Step(step, int(timestep), noisy, foreseen)
         noisy = stepper.step(predicted, timestep, noisy, **extra).prev_sample
         on_step(taken)
-    return _to_unit(noisy)
+    return model.decode(noisy).clamp(0, 1)
 
 
 def _foreseen(stepper: Any, noisy: Tensor, predicted: Tensor, timestep: int) -> Tensor:
-    """The clean picture that a v-prediction implies: x_0 = sqrt(alpha_bar) x_t - sqrt(1 - alpha_bar) v, in [0, 1]."""
+    """The clean x that a v-prediction implies: x_0 = sqrt(alpha_bar) x_t - sqrt(1 - alpha_bar) v."""
     alpha_bar = stepper.alphas_cumprod[timestep].to(noisy.device)
-    return _to_unit(alpha_bar.sqrt() * noisy - (1 - alpha_bar).sqrt() * predicted)
-
-
-def _to_unit(images: Tensor) -> Tensor:
-    return ((images + 1) / 2).clamp(0, 1)
+    clean: Tensor = alpha_bar.sqrt() * noisy - (1 - alpha_bar).sqrt() * predicted
+    return clean

@@ -1,6 +1,7 @@
 """Trains an unconditional diffusion model: `python -m models.training.ddpm --data digits --id ddpm-digits`."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,9 @@ from models.data.dataset import Dataset
 from models.diffusion.unconditional import Ddpm, make_scheduler
 from models.diffusion.unconditional import sample as denoise
 from models.tensors import autocast, on_device
+from models.training.autoencoder import encoded
 from models.training.denoising import noised
-from models.training.recipe import Recipe, Trained, command
+from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model
 from models.training.run import Run, Schedule, averaged
 
 
@@ -20,9 +22,10 @@ from models.training.run import Run, Schedule, averaged
 class DdpmSettings:
     """What a diffusion model is trained with."""
 
+    autoencoder: str = field(default="", metadata={"help": "the folder of an autoencoder's training; none: of pixels"})
     block_out_channels: tuple[int, ...] = field(default=(32, 64, 64), metadata={"help": "of the UNet, level by level"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
-    patch_size: int = field(default=2, metadata={"help": "side of the blocks of pixels the UNet works on"})
+    patch_size: int = field(default=2, metadata={"help": "side of the blocks of pixels or latents the UNet works on"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     ema_decay: float = field(default=0.998, metadata={"help": "of the average, which is what is kept"})
 
@@ -30,6 +33,11 @@ class DdpmSettings:
 def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     """Predict v at a drawn time (Ho et al. 2020, algorithm 1, with the target of Salimans and Ho 2022)."""
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
+    vae: Any = None
+    before = {}
+    if settings.autoencoder:
+        vae, vae_card = frozen_model(settings.autoencoder)
+        before["autoencoder"] = vae_card.training
     architecture = {
         "name": "ddpm",
         "image_size": images.shape[-1],
@@ -37,12 +45,18 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
         "block_out_channels": list(settings.block_out_channels),
         "layers_per_block": settings.layers_per_block,
         "patch_size": settings.patch_size,
+        **({"autoencoder": architecture_of(vae_card)} if vae else {}),
     }
     torch.manual_seed(run.schedule.seed)
     model = on_device(build(architecture), run.device)
     assert isinstance(model, Ddpm)
+    clean = images
+    if vae:
+        model.vae.load_state_dict(vae.state_dict())
+        model.vae.requires_grad_(False)
+        clean = encoded(model.vae, images)  # which never change
     average, kept = averaged(model, settings.ema_decay)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.unet.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     scheduler = make_scheduler("ddpm")
     start = model.noise(range(16)).to(run.device)
 
@@ -52,18 +66,18 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
 
     for _ in run.steps(sample, model=model, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
-        (real,) = run.batch(images)
-        noisy, timesteps, velocity = noised(real.float() / 127.5 - 1, scheduler)
+        (real,) = run.batch(clean)
+        noisy, timesteps, velocity = noised(real.float() if vae else real.float() / 127.5 - 1, scheduler)
         with autocast(run.device):
             predicted = model(noisy, timesteps)
         loss = F.mse_loss(predicted, velocity)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.unet.parameters(), 1.0)
         optimizer.step()
         average.update_parameters(model)
         run.log(v_loss=loss)
-    return Trained(architecture, kept.state_dict())
+    return Trained(architecture, kept.state_dict(), before)
 
 
 RECIPE = Recipe(

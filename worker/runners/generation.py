@@ -177,7 +177,8 @@ def _translate(task: Task, network: Network, params: Translation) -> list[Pictur
 
 
 def _denoising_steps(task: Task, network: Network, params: DenoisingSteps) -> list[Picture]:
-    assert isinstance(network.module, Ddpm)
+    model = network.module
+    assert isinstance(model, Ddpm)
     total = params.num_inference_steps
     shown = set(np.linspace(1, total, min(params.shown, total)).round())
     taken: list[Step] = []
@@ -187,9 +188,10 @@ def _denoising_steps(task: Task, network: Network, params: DenoisingSteps) -> li
             taken.append(step)
 
     generators = [torch.Generator().manual_seed(seed) for seed in _seeds(task, 1)]
-    network.denoise(task, network.module.draw_noise(generators), total, params.scheduler, generators, keep)
-    noisy = pixels(torch.cat([step.noisy for step in taken]))
-    foreseen = pixels(torch.cat([step.foreseen for step in taken]))
+    network.denoise(task, model.draw_noise(generators), total, params.scheduler, generators, keep)
+    with network.inference():
+        noisy = pixels(model.decode(torch.cat([step.noisy for step in taken])))
+        foreseen = pixels(model.decode(torch.cat([step.foreseen for step in taken])))
     titles = [f"step {step.step}\nt = {step.timestep}" for step in taken]
     return _with_grid(foreseen, labelled_grid(np.stack([noisy, foreseen]), ["noisy", "foreseen"], titles))
 

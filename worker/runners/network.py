@@ -109,8 +109,9 @@ class Network:
         generators: Sequence[torch.Generator] | None = None,
         on_step: Callable[[Step], None] = lambda step: None,
     ) -> Pixels:
-        """The picture of each starting noise (n, channels, h, w)."""
-        assert isinstance(self.module, Ddpm) and num_inference_steps and scheduler
+        """The picture of each starting noise (n, *shape)."""
+        model = self.module
+        assert isinstance(model, Ddpm) and num_inference_steps and scheduler
         starts = range(0, len(noise), BATCH)
         made = []
         for start in starts:
@@ -118,11 +119,11 @@ class Network:
             def show(step: Step, done: int = start // BATCH * num_inference_steps) -> None:
                 on_step(step)
                 total = len(starts) * num_inference_steps
-                task.step(done + step.step, total, "denoising", lambda: sheet(pixels(step.foreseen)))
+                task.step(done + step.step, total, "denoising", lambda: sheet(pixels(model.decode(step.foreseen))))
 
             with self.inference():
                 finished = sample(
-                    self.module,
+                    model,
                     noise[start : start + BATCH].to(self.device),
                     scheduler=scheduler,
                     num_inference_steps=num_inference_steps,

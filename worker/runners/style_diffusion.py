@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from jobs.errors import AtelierError
 from jobs.style_transfer import DiffusionTransfer, fitted_diffusion
 from models.catalogue import WeightsError
-from models.diffusion.style_guidance import Denoiser, Guided, latent_denoiser, pixel_denoiser, style_guided
+from models.diffusion.style_guidance import Denoiser, Guided, prompted_denoiser, style_guided, unconditional_denoiser
 from models.diffusion.text_to_image import TextToImage
 from models.diffusion.unconditional import Ddpm
 from models.grids import labelled_grid, sheet
@@ -103,9 +103,9 @@ def _made(
 def _denoiser(network: Network, params: DiffusionTransfer, n: int) -> Denoiser:
     side = int(network.card.architecture["image_size"])
     if isinstance(network.module, Ddpm):
-        return pixel_denoiser(network.module)
+        return unconditional_denoiser(network.module)
     assert isinstance(network.module, TextToImage)
-    return latent_denoiser(
+    return prompted_denoiser(
         network.module, [params.prompt or ""] * n, width=side, height=side, guidance_scale=params.guidance_scale or 0.0
     )
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.diffusion.style_guidance import Denoiser, Guided, latent_denoiser, pixel_denoiser, style_guided
+from models.diffusion.style_guidance import Denoiser, Guided, prompted_denoiser, style_guided, unconditional_denoiser
 from models.diffusion.text_to_image import TextToImage, generate, stable_diffusion
 from models.diffusion.unconditional import Ddpm, sample
 
@@ -37,11 +37,11 @@ def guided(denoiser: Denoiser, seeds: list[int], scale: list[float], **more: Any
 
 
 def test_without_guidance_it_is_the_models_own_ddim(pixel_model: Ddpm, latent_model: TextToImage) -> None:
-    found = guided(pixel_denoiser(pixel_model), [1, 2], [0, 0])
+    found = guided(unconditional_denoiser(pixel_model), [1, 2], [0, 0])
     expected = sample(pixel_model, pixel_model.noise([1, 2]), scheduler="ddim", num_inference_steps=6)
     assert torch.allclose(found, expected, atol=1e-4)
     size: Any = {"width": 32, "height": 32}
-    denoiser = latent_denoiser(latent_model, ["a hat"], **size, negative_prompts=["fog"], guidance_scale=3)
+    denoiser = prompted_denoiser(latent_model, ["a hat"], **size, negative_prompts=["fog"], guidance_scale=3)
     own = generate(
         latent_model, ["a hat"], seeds=[1], negative_prompts=["fog"], guidance_scale=3, num_inference_steps=6, **size
     )
@@ -52,9 +52,9 @@ def test_without_guidance_it_is_the_models_own_ddim(pixel_model: Ddpm, latent_mo
 def test_the_stronger_it_is_the_smaller_the_loss(kind: str, pixel_model: Ddpm, latent_model: TextToImage) -> None:
     scales = [0.0, 0.1, 0.3]
     denoiser = (
-        pixel_denoiser(pixel_model)
+        unconditional_denoiser(pixel_model)
         if kind == "pixels"
-        else latent_denoiser(
+        else prompted_denoiser(
             latent_model, ["a hat"] * 3, width=32, height=32, guidance_scale=1 if "without" in kind else 4
         )
     )
@@ -67,7 +67,7 @@ def test_the_stronger_it_is_the_smaller_the_loss(kind: str, pixel_model: Ddpm, l
 
 def test_only_the_steps_of_the_range_are_guided(pixel_model: Ddpm) -> None:
     told: list[Guided] = []
-    guided(pixel_denoiser(pixel_model), [1], [0.2], guided_from=0.3, guided_to=0.7, on_step=told.append)
+    guided(unconditional_denoiser(pixel_model), [1], [0.2], guided_from=0.3, guided_to=0.7, on_step=told.append)
     assert [taken.step for taken in told] == [1, 2, 3, 4, 5, 6]
     assert [taken.loss is not None for taken in told] == [False, False, True, True, True, False]
     assert all(taken.foreseen.min() >= 0 and taken.foreseen.max() <= 1 for taken in told)
@@ -78,7 +78,7 @@ def test_a_picture_to_start_from_is_kept_the_more_the_smaller_the_strength(pixel
     start = torch.rand(1, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
     told: list[Guided] = []
     kept = [
-        guided(pixel_denoiser(pixel_model), [1], [0.0], start=start, strength=strength, on_step=told.append)
+        guided(unconditional_denoiser(pixel_model), [1], [0.0], start=start, strength=strength, on_step=told.append)
         for strength in (0.2, 1.0)
     ]
     assert len(told) == 1 + 6
@@ -88,7 +88,7 @@ def test_a_picture_to_start_from_is_kept_the_more_the_smaller_the_strength(pixel
 
 def test_a_model_that_predicts_noise_is_guided_alike(pixel_model: Ddpm) -> None:
     """The same denoiser told in noise instead of v makes the same pictures."""
-    as_v = pixel_denoiser(pixel_model)
+    as_v = unconditional_denoiser(pixel_model)
     alphas_bar = as_v.scheduler.alphas_cumprod
 
     def predict(x: Tensor, timestep: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from diffusers import DDIMPipeline
 from torch import Tensor
 
-from models.diffusion.unconditional import Ddpm, SchedulerName, make_scheduler, sample
+from models.diffusion.unconditional import Ddpm, SchedulerName, Step, make_scheduler, sample
 
 SCHEDULERS: tuple[SchedulerName, ...] = ("ddpm", "ddim", "dpm-solver++")
 
@@ -22,6 +22,20 @@ def test_shapes(image_size: int, patch_size: int, channels: int) -> None:
     noise = model.noise([0, 1])
     assert model(noise, torch.tensor([3, 900])).shape == noise.shape == (2, channels, image_size, image_size)
     assert model.latent_dim == channels * image_size**2
+
+
+AUTOENCODER: dict[str, Any] = {"block_out_channels": [32, 32, 32], "layers_per_block": 1, "latent_channels": 4}
+
+
+def test_of_latents_noise_has_their_shape_and_what_is_made_has_the_pictures() -> None:
+    model = Ddpm(32, 3, (8, 16), layers_per_block=1, patch_size=1, autoencoder=AUTOENCODER).eval().requires_grad_(False)
+    assert model.shape == (4, 8, 8) and model.latent_dim == 256
+    steps: list[Step] = []
+    made = sample(model, model.noise([3, 4]), num_inference_steps=2, on_step=steps.append)
+    assert made.shape == (2, 3, 32, 32) and 0 <= made.min() <= made.max() <= 1
+    assert all(step.noisy.shape == step.foreseen.shape == (2, 4, 8, 8) for step in steps)
+    assert torch.allclose(model.decode(steps[-1].foreseen).clamp(0, 1), made, atol=0.05)
+    assert torch.equal(model.encode(made), model.vae.encode(2 * made - 1).latent_dist.mode())
 
 
 class Oracle(Ddpm):
@@ -51,10 +65,9 @@ def test_a_perfect_prediction_gives_the_clean_picture_at_any_step_count(schedule
         generators=[torch.Generator().manual_seed(5)],
         on_step=lambda step: foreseen.append((step.step, step.foreseen)),
     )
-    wanted = (clean + 1) / 2
-    assert torch.allclose(made, wanted, atol=0.02)
+    assert torch.allclose(made, (clean + 1) / 2, atol=0.02)
     assert [step for step, _ in foreseen] == list(range(1, steps + 1))
-    assert all(torch.allclose(picture, wanted, atol=1e-3) for _, picture in foreseen)
+    assert all(torch.allclose(x, clean, atol=1e-3) for _, x in foreseen)
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])

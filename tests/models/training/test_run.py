@@ -35,6 +35,11 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
         "tiny avatars",
         {"clip": "clip", "autoencoder": "movq", "block_out_channels": (32, 32)},
     ),
+    "ddpm of latents": (
+        ddpm.RECIPE,
+        "tiny avatars",
+        {"autoencoder": "kl", "block_out_channels": (8, 16), "patch_size": 1},
+    ),
     "autoencoder-kl": (
         autoencoder.RECIPE,
         "tiny avatars",
