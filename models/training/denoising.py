@@ -6,14 +6,17 @@ import torch
 from torch import Tensor
 
 
-def noised(clean: Tensor, scheduler: Any) -> tuple[Tensor, Tensor, Tensor]:
+def noised(clean: Tensor, scheduler: Any, timestep_location: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Pictures or latents (n, c, h, w) with noise in them, the times (n,) they have then, and v, which is to be told.
 
     v = alpha noise - sigma clean, Salimans and Ho 2022, "Progressive distillation for fast sampling of diffusion
     models", section 4. The times are spread evenly over the batch, which makes the loss less noisy than independent
-    draws.
+    draws; with a location m they are logit-normal, sigmoid(N(m, 1)), and more of them in the middle (Esser et al. 2024,
+    "Scaling rectified flow transformers for high-resolution image synthesis", section 3.1).
     """
     noise = torch.randn_like(clean)
     places = (torch.arange(len(clean)) + torch.rand(len(clean))) / len(clean)
+    if timestep_location is not None:
+        places = torch.sigmoid(timestep_location + torch.special.ndtri(places))
     timesteps = (places * scheduler.config.num_train_timesteps).long().to(clean.device)
     return scheduler.add_noise(clean, noise, timesteps), timesteps, scheduler.get_velocity(clean, noise, timesteps)

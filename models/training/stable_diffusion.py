@@ -34,6 +34,9 @@ class StableDiffusionSettings:
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     learning_rate: float = field(default=5e-4, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     dropped: float = field(default=0.1, metadata={"help": "share of captions left out, for guidance"})
+    timestep_location: float | None = field(
+        default=None, metadata={"help": "of logit-normal times; none: uniform ones"}
+    )
     ema_decay: float = field(default=0.999, metadata={"help": "of the average, which is what is kept"})
 
 
@@ -84,7 +87,7 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
     for _ in run.steps(sample, model=learned, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
         clean, ids = run.batch(latents, token_ids)
-        noisy, timesteps, velocity = noised(clean.float(), scheduler)
+        noisy, timesteps, velocity = noised(clean.float(), scheduler, settings.timestep_location)
         left_in = torch.rand(len(ids), 1, device=run.device) >= settings.dropped
         with autocast(run.device):
             states = learned["text_encoder"](torch.where(left_in, ids, nothing))[0]

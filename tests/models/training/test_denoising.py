@@ -23,3 +23,10 @@ def test_times_are_spread_evenly() -> None:
     scheduler: Any = DDPMScheduler(num_train_timesteps=100)
     _, timesteps, _ = noised(torch.zeros(20, 1, 2, 2), scheduler)
     assert (timesteps // 5).tolist() == list(range(20)), "one in each twentieth"
+
+
+def test_logit_normal_times_are_spread_about_their_location() -> None:
+    scheduler: Any = DDPMScheduler(num_train_timesteps=1000)
+    _, timesteps, _ = noised(torch.zeros(1000, 1, 2, 2), scheduler, -0.5)
+    logits = torch.logit((timesteps + 0.5) / 1000)
+    assert abs(logits.mean() + 0.5) < 0.02 and abs(logits.std() - 1) < 0.02
