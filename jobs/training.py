@@ -145,9 +145,6 @@ class VaeTraining(_Training):
     latent_dim: Dim = 2
     learning_rate: Rate = 1e-3
     beta: Annotated[float, Field(ge=0, le=1000, description="Weight of the KL divergence.")] = 1.0
-    covariance_weight: Annotated[
-        float, Field(ge=0, le=1000, description="Weight of what keeps the covariance of z near the prior's.")
-    ] = 0.0
 
     @model_validator(mode="after")
     def _power_of_two(self) -> "VaeTraining":

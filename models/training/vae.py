@@ -19,18 +19,10 @@ class VaeSettings:
     latent_dim: int = field(default=2, metadata={"help": "values of z"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of Adam, falling to 0 along a cosine"})
     beta: float = field(default=1.0, metadata={"help": "weight of the KL divergence; 1 is the ELBO itself"})
-    covariance_weight: float = field(
-        default=0.0, metadata={"help": "of the squared distance of the covariance of a batch's z from the prior's"}
-    )
 
 
 def train_vae(dataset: Dataset, settings: VaeSettings, run: Run) -> Trained:
-    """Maximise the ELBO by Adam; grey pictures get perceptrons and a Bernoulli loss, colour ones convolutions.
-
-    Where reconstructions are sharp the KL divergence leaves correlations between the values of z, and most draws from
-    the prior fall where no picture is: `covariance_weight` is against these (Kumar, Sattigeri and Balakrishnan 2018,
-    "Variational inference of disentangled latent concepts", eq. 6, with one weight for both of its terms).
-    """
+    """Maximise the ELBO by Adam; grey pictures get perceptrons and a Bernoulli loss, colour ones convolutions."""
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)  # (n, channels, h, w)
     size, channels = images.shape[-1], images.shape[1]
     name, loss = ("mlp-vae", bernoulli_loss) if channels == 1 else ("conv-vae", gaussian_loss)
@@ -55,10 +47,6 @@ def train_vae(dataset: Dataset, settings: VaeSettings, run: Run) -> Trained:
             decoded = model.decode(z)
         reconstruction_loss, kl = loss(decoded, real).mean(), kl_divergence(mu, log_var).mean()
         total = reconstruction_loss + settings.beta * kl
-        if settings.covariance_weight:
-            distance = (torch.cov(z.T, correction=0) - torch.eye(settings.latent_dim, device=run.device)).square().sum()
-            total = total + settings.covariance_weight * distance
-            run.log(covariance_distance=distance)
         optimizer.zero_grad()
         total.backward()
         optimizer.step()

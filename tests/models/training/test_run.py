@@ -22,7 +22,7 @@ from models.training.run import CHECKPOINT, FLUSH_EVERY, DivergedError, Progress
 
 SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
     "vae of digits": (vae.RECIPE, "digits", {}),
-    "vae of smileys": (vae.RECIPE, "smileys", {"latent_dim": 4, "covariance_weight": 20.0}),
+    "vae of smileys": (vae.RECIPE, "smileys", {"latent_dim": 4}),
     "gan": (gan.RECIPE, "digits", {}),
     "dcgan": (dcgan.RECIPE, "smileys", {"base_channels": 8, "encoder_channels": 8, "encoder_share": 0.5}),
     "cyclegan": (cyclegan.RECIPE, "avatars", {"base_channels": 8, "n_blocks": 1, "pool_size": 6}),
