@@ -97,7 +97,8 @@ def _train(task: Task, told: "_Told", recipe: "Recipe", dataset: "Dataset", fold
     from models.training.recipe import train_model
     from models.training.run import CHECKPOINT, ResumeError, Schedule
 
-    chosen = {field.name: task.params[field.name] for field in fields(recipe.settings)}
+    # A request has all of them but folders of one machine, such as an autoencoder's.
+    chosen = {field.name: task.params[field.name] for field in fields(recipe.settings) if field.name in task.params}
     settings = recipe.settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})
     schedule = Schedule(**{field.name: task.params[field.name] for field in fields(Schedule)})
 
