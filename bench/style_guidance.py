@@ -60,10 +60,12 @@ def report(stack: Stack, model: str, style: str, captions: Sequence[str], scales
         job = stack.finished(stack.client.post("/v1/style-transfers", json=body | own).json()["id"], 600)
         losses.append(job["metrics"]["style_loss"][0])
         pictures.append([opened(stack, output["url"]) for output in job["outputs"][: len(scales)]])
+    classifier = load_model(cards()[f"classifier-{SETS[model]}"])
+    assert isinstance(classifier, Classifier)
     loss = np.array(losses)  # (pictures, scales)
     for k, scale in enumerate(scales):
         halved = "" if k == 0 else f"{(loss[:, k] < loss[:, 0] / 2).mean():.0%}"
-        seen = still_seen(model, [row[0] for row in pictures], [row[k] for row in pictures])
+        seen = still_seen(classifier, [row[0] for row in pictures], [row[k] for row in pictures])
         print(f"{model:<26}{scale:>6g}{loss[:, k].mean():>12.3f}{halved:>11}{seen:>12.0%}", flush=True)
 
 
@@ -72,13 +74,12 @@ def opened(stack: Stack, url: str) -> Pixels:
     return np.asarray(Image.open(BytesIO(stack.client.get(url).content)).convert("RGB"))
 
 
-def still_seen(model: str, without: Sequence[Pixels], guided: Sequence[Pixels]) -> float:
+def still_seen(classifier: Classifier, without: Sequence[Pixels], guided: Sequence[Pixels]) -> float:
     """The share of the attributes, or of the labels, seen in pictures without guidance that guided ones show too."""
-    classifier = load_model(cards()[f"classifier-{SETS[model]}"])
-    assert isinstance(classifier, Classifier)
-    channels = 3 if SETS[model] == "avatars" else 1
+    attributes = len(classifier.questions) > 1
+    channels = 3 if attributes else 1
     before, after = (answers(classifier, np.stack(side)[..., :channels]) for side in (without, guided))
-    return float((after == before)[before == 1].mean() if SETS[model] == "avatars" else (after == before).mean())
+    return float((after == before)[before == 1].mean() if attributes else (after == before).mean())
 
 
 if __name__ == "__main__":
