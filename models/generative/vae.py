@@ -64,6 +64,42 @@ def conv_vae(image_size: int, channels: int, latent_dim: int, base_channels: int
     return Vae(encoder, decoder, latent_dim)
 
 
+def next_to_z(vae: Vae) -> tuple[nn.Linear, nn.Linear]:
+    """The last layer of the encoder, whose first half of rows are the means, and the first of the decoder."""
+    last = [part for part in vae.encoder.modules() if isinstance(part, nn.Linear)][-1]
+    first = next(part for part in vae.decoder.modules() if isinstance(part, nn.Linear))
+    return last, first
+
+
+@torch.no_grad()
+def whiten(vae: Vae, images: Tensor) -> None:
+    """Change the coordinates of z, in place, so that those of `images` (n, channels, h, w) fit the prior.
+
+    Trained z may be correlated, and most draws from the prior then fall where no picture is. With z = m + L w, where m
+    and L L^T are mean and covariance of the aggregate posterior, draws of w come from its Gaussian (Ghosh et al. 2020,
+    "From variational to deterministic autoencoders", section 4). L also makes the mean posterior covariance diagonal,
+    so that q(w|x) goes on having a variance for each axis: `log_var` is exact where it is the mean one and of first
+    order elsewhere. The first axes of w say most. Both maps are folded into the layers next to z: pictures rebuilt
+    from their means stay the same.
+    """
+    posteriors = [vae.posterior(part.float() / 255) for part in images.split(1000)]
+    mu, log_var = (torch.cat(parts).double() for parts in zip(*posteriors, strict=True))
+    mean, variance = mu.mean(0), log_var.exp().mean(0)
+    factor = torch.linalg.cholesky(torch.cov(mu.T, correction=0) + variance.diag())
+    inverse = torch.linalg.inv(factor)
+    posterior_variance, axes = torch.linalg.eigh(inverse @ variance.diag() @ inverse.T)
+    factor, inverse = factor @ axes, axes.T @ inverse
+    # log var(w_i) = log sum_j inverse_ij^2 var(z_j), linear in log var(z_j) with these weights, which sum to 1.
+    shares = inverse.square() * variance / posterior_variance[:, None]
+    shift = posterior_variance.log() - shares @ variance.log()
+    last, first = next_to_z(vae)
+    weight, bias = last.weight.double(), last.bias.double()
+    last.weight.copy_(torch.cat([inverse @ weight.chunk(2)[0], shares @ weight.chunk(2)[1]]))
+    last.bias.copy_(torch.cat([inverse @ (bias.chunk(2)[0] - mean), shares @ bias.chunk(2)[1] + shift]))
+    first.bias.copy_(first.bias.double() + first.weight.double() @ mean)
+    first.weight.copy_(first.weight.double() @ factor)
+
+
 def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
     """KL(N(mu, exp(log_var)) || N(0, 1)) in nats, (n,): -1/2 sum(1 + log_var - mu^2 - exp(log_var)); appendix B."""
     return -0.5 * (1 + log_var - mu**2 - log_var.exp()).sum(1)

@@ -27,8 +27,8 @@ from models.training.run import Run, Schedule, averaged
 class StableDiffusionSettings:
     """What it is trained with."""
 
-    clip: str = field(default="data/training/clip-avatars", metadata={"help": "the folder of the CLIP's training"})
-    autoencoder: str = field(default="data/training/kl-avatars", metadata={"help": "the folder of the autoencoder's"})
+    clip: str = field(default="data/training/clip-avatars", metadata={"help": "its folder; read without a start"})
+    autoencoder: str = field(default="data/training/kl-avatars", metadata={"help": "its folder; '': the start's"})
     start: str = field(default="", metadata={"help": "folder of an earlier training to start from"})
     block_out_channels: tuple[int, ...] = field(default=(64, 128, 192), metadata={"help": "widths, multiples of 32"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
@@ -49,33 +49,46 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
     if not dataset.captions:
         raise DataError("text to image needs captions")
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
-    clip, clip_card = frozen_model(settings.clip)
-    vae, vae_card = frozen_model(settings.autoencoder)
-    assert isinstance(clip, Clip)
+    before: dict[str, Any] = {}
+    if settings.start:
+        start, card = frozen_model(settings.start)
+        text, before["start"] = card.architecture["text"], card.training
+    else:
+        start, card = frozen_model(settings.clip)
+        text, before["clip"] = architecture_of(card), card.training
+    if settings.autoencoder:
+        vae, card = frozen_model(settings.autoencoder)
+        autoencoder, before["autoencoder"] = architecture_of(card), card.training
+    elif isinstance(start, TextToImage):
+        vae, autoencoder = start.pipeline.vae, card.architecture["autoencoder"]
+    else:
+        raise DataError("text to image needs an autoencoder, its own or the start's")
     architecture = {
         "name": "stable-diffusion",
         "block_out_channels": list(settings.block_out_channels),
         "layers_per_block": settings.layers_per_block,
         "image_size": images.shape[-1],
-        "text": architecture_of(clip_card),
-        "autoencoder": architecture_of(vae_card),
+        "text": text,
+        "autoencoder": autoencoder,
     }
     latents = encoded(on_device(vae, run.device), images)  # which never change
-    token_ids, nothing = clip.tokenize(dataset.captions).to(run.device), clip.tokenize([""]).to(run.device)
     torch.manual_seed(run.schedule.seed)
     model = build(architecture)
     assert isinstance(model, TextToImage)
-    parts = {"unet": model.pipeline.unet, "text_encoder": model.pipeline.text_encoder}
-    learned = on_device(nn.ModuleDict(parts), run.device)
-    before = {"clip": clip_card.training, "autoencoder": vae_card.training}
-    if settings.start:
-        started, start_card = frozen_model(settings.start)
-        model.load_state_dict(started.state_dict())
-        before["start"] = start_card.training
+    unet, text_encoder, tokenizer = (getattr(model.pipeline, name) for name in ("unet", "text_encoder", "tokenizer"))
+    if isinstance(start, TextToImage):
+        unet.load_state_dict(start.pipeline.unet.state_dict())
+        text_encoder.load_state_dict(start.pipeline.text_encoder.state_dict())
     else:
-        model.pipeline.text_encoder.load_state_dict(clip.model.text_model.state_dict())
+        assert isinstance(start, Clip)
+        text_encoder.load_state_dict(start.model.text_model.state_dict())
+    token_ids, nothing = (
+        tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids.to(run.device)
+        for texts in (dataset.captions, [""])
+    )
+    learned = on_device(nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}), run.device)
     average, kept = averaged(learned, settings.ema_decay)
-    trained = assembled(clip.tokenizer, kept["text_encoder"], kept["unet"], vae)
+    trained = assembled(tokenizer, kept["text_encoder"], kept["unet"], vae)
     optimizer = torch.optim.AdamW(learned.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     scheduler: Any = DDIMScheduler(**NOISE)
     size = images.shape[-1]

@@ -6,7 +6,7 @@ import torch
 
 from models.build import build
 from models.data.dataset import Dataset
-from models.generative.vae import Vae, bernoulli_loss, gaussian_loss, kl_divergence
+from models.generative.vae import Vae, bernoulli_loss, gaussian_loss, kl_divergence, whiten
 from models.tensors import autocast, on_device
 from models.training.recipe import Recipe, Trained, command
 from models.training.run import Run, Schedule
@@ -22,7 +22,10 @@ class VaeSettings:
 
 
 def train_vae(dataset: Dataset, settings: VaeSettings, run: Run) -> Trained:
-    """Maximise the ELBO by Adam; grey pictures get perceptrons and a Bernoulli loss, colour ones convolutions."""
+    """Maximise the ELBO by Adam; grey pictures get perceptrons and a Bernoulli loss, colour ones convolutions.
+
+    At the end z is given coordinates in which draws from the prior fall where pictures are, see `whiten`.
+    """
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)  # (n, channels, h, w)
     size, channels = images.shape[-1], images.shape[1]
     name, loss = ("mlp-vae", bernoulli_loss) if channels == 1 else ("conv-vae", gaussian_loss)
@@ -51,6 +54,7 @@ def train_vae(dataset: Dataset, settings: VaeSettings, run: Run) -> Trained:
         total.backward()
         optimizer.step()
         run.log(reconstruction_loss=reconstruction_loss, kl_divergence=kl)
+    whiten(model, images)
     return Trained(architecture, model.state_dict())
 
 

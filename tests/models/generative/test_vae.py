@@ -5,7 +5,16 @@ import torch
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as reference
 
-from models.generative.vae import bernoulli_loss, conv_vae, gaussian_loss, kl_divergence, mlp_vae
+from models.generative.vae import (
+    Vae,
+    bernoulli_loss,
+    conv_vae,
+    gaussian_loss,
+    kl_divergence,
+    mlp_vae,
+    next_to_z,
+    whiten,
+)
 
 
 @pytest.mark.parametrize(("make", "size", "channels"), [(mlp_vae, 28, 1), (conv_vae, 64, 3), (conv_vae, 16, 3)])
@@ -43,3 +52,49 @@ def test_gaussian_loss_is_least_at_the_picture_and_its_slope_does_not_depend_on_
     assert losses[0] < losses[1] < losses[2]
     # With the variance at its optimum, ten times the error costs D ln 10 more, wherever one stands.
     assert (losses[1] - losses[0]).item() == pytest.approx(48 * math.log(10), rel=1e-4)
+
+
+def skewed_vae(spread: float) -> tuple[Vae, torch.Tensor]:
+    """One of perceptrons whose three z are far from 0 and correlated; their variances differ by `spread` or less."""
+    torch.manual_seed(0)
+    vae = mlp_vae(8, 1, 3)
+    with torch.no_grad():
+        mixing = torch.tensor([[6.0, 0.0, 0.0], [4.0, 2.0, 0.0], [-3.0, 1.0, 3.0]])
+        weight, bias = next_to_z(vae)[0].parameters()
+        weight.copy_(torch.cat([mixing @ weight[:3], spread * weight[3:]]))
+        bias.copy_(torch.tensor([2.0, -1.0, 0.5, -4.0, -3.0, -5.0]))
+    return vae, torch.randint(0, 256, (400, 1, 8, 8), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("spread", [0.0, 3.0])
+def test_whitened_z_fit_the_prior_and_pictures_stay_the_same(spread: float) -> None:
+    vae, pictures = skewed_vae(spread)
+    images = pictures.float() / 255
+    with torch.no_grad():
+        rebuilt = vae.decode(vae.encode(images))
+        whiten(vae, pictures)
+        mu, log_var = vae.posterior(images)
+        assert torch.allclose(vae.decode(mu), rebuilt, atol=1e-5)
+    assert torch.allclose(mu.mean(0), torch.zeros(3), atol=1e-4)
+    variance = log_var.exp().mean(0)
+    # The mean posterior covariance is diagonal: what the axes share, they share in the means, and there is nothing.
+    assert torch.allclose(
+        torch.cov(mu.T, correction=0) + variance.diag(), torch.eye(3), atol=1e-3 if not spread else 0.03
+    )
+    assert (variance.diff() > 0).all(), "the axis that says most comes first"
+
+
+def test_a_whitened_posterior_is_the_same_distribution() -> None:
+    """Of one variance for all pictures the means and the covariance are those of z, in other coordinates."""
+    vae, pictures = skewed_vae(0.0)
+    images = pictures[:5].float() / 255
+    with torch.no_grad():
+        mu, log_var = vae.posterior(images)
+        first = next_to_z(vae)[1]
+        before = first(mu), first.weight @ log_var[0].exp().diag() @ first.weight.T
+        whiten(vae, pictures)
+        mu, log_var = vae.posterior(images)
+        first = next_to_z(vae)[1]
+        after = first(mu), first.weight @ log_var[0].exp().diag() @ first.weight.T
+    assert torch.allclose(before[0], after[0], atol=1e-4)
+    assert torch.allclose(before[1], after[1], rtol=1e-3, atol=1e-5)
