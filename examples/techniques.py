@@ -1,4 +1,4 @@
-"""Writes the table and the sheet of docs/techniques.md: `python examples/techniques.py`.
+"""Writes the table and the sheets of docs/techniques.md: `python examples/techniques.py`.
 
 The figures are those on the cards, which `python -m models.evaluate --write` measures.
 """
@@ -16,6 +16,7 @@ from models.catalogue import Card, cards, folder_of
 from models.data.named import named_dataset
 from models.diffusion.unconditional import Ddpm, sample
 from models.generative.gan import Generator
+from models.generative.latents import traversal
 from models.generative.vae import Vae
 from models.grids import labelled_grid
 from models.tensors import autocast, to_pixels
@@ -40,6 +41,7 @@ def main() -> None:
     rows |= {title: drawn(card) for title, card in known.items()}
     grid = labelled_grid(np.stack(list(rows.values())).repeat(3, axis=-1), list(rows), [""] * SHOWN)
     Image.fromarray(grid).save(IMAGES / "techniques.jpg", quality=85)
+    Image.fromarray(traversed("vae-smileys")).save(IMAGES / "traversal.jpg", quality=80)
     print("| model | Frechet distance | density | coverage | training | parameters' size | pictures a second |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for title, card in known.items():
@@ -55,6 +57,16 @@ def drawn(card: Card) -> NDArray[np.uint8]:
     assert isinstance(model, Vae | Generator)
     z = torch.randn(SHOWN, model.latent_dim, generator=torch.Generator().manual_seed(0))
     return to_pixels(model.decode(z))
+
+
+def traversed(model_id: str) -> NDArray[np.uint8]:
+    """The first eight z of a VAE, each from -2 to 2 while the others are 0, with titles; (height, width, 3)."""
+    vae, values = load_model(cards()[model_id]), torch.linspace(-2, 2, 7)
+    assert isinstance(vae, Vae)
+    z = traversal(torch.zeros(vae.latent_dim), range(8), values)
+    pictures = to_pixels(vae.decode(z.flatten(0, 1)))
+    rows, columns = [f"z {k}" for k in range(8)], [f"{value:.1f}" for value in np.linspace(-2, 2, 7)]
+    return labelled_grid(pictures.reshape(8, 7, *pictures.shape[1:]), rows, columns)
 
 
 def line(title: str, card: Card) -> str:
