@@ -65,7 +65,7 @@ def traversed(model_id: str) -> NDArray[np.uint8]:
     assert isinstance(vae, Vae)
     z = traversal(torch.zeros(vae.latent_dim), range(8), values)
     pictures = to_pixels(vae.decode(z.flatten(0, 1)))
-    rows, columns = [f"z {k}" for k in range(8)], [f"{value:.1f}" for value in np.linspace(-2, 2, 7)]
+    rows, columns = [f"z {k}" for k in range(8)], [f"{value:z.1f}" for value in values]
     return labelled_grid(pictures.reshape(8, 7, *pictures.shape[1:]), rows, columns)
 
 

@@ -20,10 +20,11 @@ from models.generative.classifier import Classifier
 from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
 from models.generative.vae import Vae
+from models.grids import labelled_grid
 from models.tensors import save_weights, to_tensor
 from worker.lease import CanceledError
 from worker.run import Made, Picture, Pixels, Task
-from worker.runners import RUNNERS, network
+from worker.runners import RUNNERS, generation, network
 
 TINY: dict[str, dict[str, Any]] = {
     "vae": {"name": "mlp-vae", "image_size": 16, "channels": 1, "latent_dim": 2, "hidden": 16},
@@ -269,6 +270,19 @@ def test_only_the_dimension_that_matters_changes_the_picture(known: dict[str, Ca
     dark, _, bright, *others = [float(picture.pixels.mean()) for picture in pictures(made)]
     assert dark < 120 < 200 < bright
     assert len(set(others)) == 1
+
+
+def test_no_value_is_titled_minus_zero(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of seven values from -2 to 2 the middle one is -6e-8."""
+    titles: list[str] = []
+
+    def draw(pictures: Pixels, row_titles: list[str], column_titles: list[str]) -> Pixels:
+        titles.extend(column_titles)
+        return labelled_grid(pictures, row_titles, column_titles)
+
+    monkeypatch.setattr(generation, "labelled_grid", draw)
+    run(known, "gan", mode="traverse", steps=7, extent=2)
+    assert titles == ["-2.00", "-1.33", "-0.67", "0.00", "0.67", "1.33", "2.00"]
 
 
 PLUS = {"sign": "+", "with": ["bright"]}

@@ -134,12 +134,12 @@ def _traverse(task: Task, network: Network, params: Traversal) -> list[Picture]:
     if network.latent_dim == 2 and params.start == "mean" and params.dimensions is None:
         values = manifold_values(params.steps, params.extent)
         z = manifold(values)
-        rows, columns = [f"z1 = {value:.2f}" for value in values.flip(0)], [f"z0 = {value:.2f}" for value in values]
+        rows, columns = [f"z1 = {value:z.2f}" for value in values.flip(0)], [f"z0 = {value:z.2f}" for value in values]
     else:
         values = torch.linspace(-params.extent, params.extent, params.steps)
         dimensions = params.dimensions or list(range(min(8, network.latent_dim)))
         z = traversal(_place(task, network, params.start), dimensions, values)
-        rows, columns = [f"z{dimension}" for dimension in dimensions], [f"{value:.2f}" for value in values]
+        rows, columns = [f"z{dimension}" for dimension in dimensions], [f"{value:z.2f}" for value in values]
     made = network.decode(task, z.flatten(0, 1))
     return [Picture(labelled_grid(_rows(made, len(rows)), rows, columns), "grid"), *map(Picture, made)]
 
