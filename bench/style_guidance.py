@@ -21,7 +21,12 @@ from models.generative.classifier import Classifier
 from models.metrics import answers
 from tests.stack import ROOT, Stack
 
-SETS = {"stable-diffusion-avatars": "avatars", "ddpm-fashion-mnist": "fashion-mnist", "ddpm-digits": "digits"}
+SETS = {
+    "stable-diffusion-avatars": "avatars",
+    "ddpm-avatars": "avatars",
+    "ddpm-fashion-mnist": "fashion-mnist",
+    "ddpm-digits": "digits",
+}
 STYLE = ROOT / "docs" / "images" / "style.jpg"
 Pixels = NDArray[np.uint8]
 
@@ -32,6 +37,8 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--scales", type=float, nargs="+", default=[0.03, 0.1, 0.3])
     parser.add_argument("--models", nargs="+", choices=SETS, default=list(SETS))
+    # What a model without prompts makes is decided in the first steps: guided then, a shoe becomes a shirt.
+    parser.add_argument("--guided-from", type=float, default=0.4, help="of models without prompts")
     args = parser.parse_args()
     captions = avatars(args.pictures, seed=1).captions
     print(f"{args.pictures} pictures, style {STYLE.name}")
@@ -45,17 +52,18 @@ def main() -> None:
             stack.start_worker("w1")
             style = stack.client.post("/v1/images", files={"file": STYLE.read_bytes()}).json()["id"]
             for model in args.models:
-                report(stack, model, style, captions, [0.0, *args.scales])
+                report(stack, model, style, captions, [0.0, *args.scales], args.guided_from)
         finally:
             stack.stop()
 
 
-def report(stack: Stack, model: str, style: str, captions: Sequence[str], scales: Sequence[float]) -> None:
+def report(
+    stack: Stack, model: str, style: str, captions: Sequence[str], scales: Sequence[float], guided_from: float
+) -> None:
     """Ask for the pictures one by one, and print a line for each scale; the first is 0."""
     losses, pictures = [], []
     for seed, caption in enumerate(captions):
-        # What a model without prompts makes is decided in the first steps: guided then, a shoe becomes a shirt.
-        own = {"prompt": caption} if model == "stable-diffusion-avatars" else {"guided_from": 0.4}
+        own = {"prompt": caption} if model == "stable-diffusion-avatars" else {"guided_from": guided_from}
         body = {"method": "diffusion", "model": model, "style": style, "style_guidance_scale": scales, "seed": seed}
         job = stack.finished(stack.client.post("/v1/style-transfers", json=body | own).json()["id"], 600)
         losses.append(job["metrics"]["style_loss"][0])
