@@ -273,6 +273,14 @@ class DdpmTraining(_Training):
         Literal[1, 2, 4, 8], Field(description="Side of the blocks of pixels that the UNet works on.")
     ] = 2
     learning_rate: Rate = 1e-3
+    timestep_location: Annotated[
+        float | None,
+        Field(
+            ge=-3,
+            le=3,
+            description="Of logit-normal times: at 0 most have middling noise, below less, above more. Uniform if absent.",
+        ),
+    ] = None
     ema_decay: Decay = 0.998
 
 

@@ -27,6 +27,9 @@ class DdpmSettings:
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     patch_size: int = field(default=2, metadata={"help": "side of the blocks of pixels or latents the UNet works on"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
+    timestep_location: float | None = field(
+        default=None, metadata={"help": "of logit-normal times; none: uniform ones"}
+    )
     ema_decay: float = field(default=0.998, metadata={"help": "of the average, which is what is kept"})
 
 
@@ -67,7 +70,8 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     for _ in run.steps(sample, model=model, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
         (real,) = run.batch(clean)
-        noisy, timesteps, velocity = noised(real.float() if vae else real.float() / 127.5 - 1, scheduler)
+        x = real.float() if vae else real.float() / 127.5 - 1
+        noisy, timesteps, velocity = noised(x, scheduler, settings.timestep_location)
         with autocast(run.device):
             predicted = model(noisy, timesteps)
         loss = F.mse_loss(predicted, velocity)
