@@ -278,7 +278,7 @@ class DdpmTraining(_Training):
         Field(
             ge=-3,
             le=3,
-            description="Of logit-normal times: at 0 most have middling noise, below less, above more. Uniform if absent.",
+            description="Of logit-normal times: at 0 most have middling noise, below it less. Uniform if absent.",
         ),
     ] = None
     ema_decay: Decay = 0.998
