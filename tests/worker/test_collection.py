@@ -28,12 +28,12 @@ from models.space.space import OnStep
 from models.space.space import Pixels as PixelSpace
 from worker.lease import CanceledError, Lease
 from worker.run import run_job
-from worker.runners import RUNNERS
+from worker.runners import RUNNERS, network
 from worker.runners.network import BATCH
 from worker.runners.space import LoadedSpace
 
 SMILEYS: dict[str, Any] = {
-    **{"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 80, "n_components": 8, "seed": 3},
+    **{"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 80, "n_components": 14, "seed": 3},
     "clusterings": [
         {"method": "kmeans", "n_clusters": 3},
         {"method": "mixture", "n_components": 2},
@@ -130,7 +130,7 @@ def test_a_collection_has_its_fit_figures_and_plots(
     collection = collection_of(installation, smileys)
     [version] = collection.versions
     figures = version.figures
-    assert (figures["n_images"], figures["dim"], figures["n_components"]) == (80, 16, 8)
+    assert (figures["n_images"], figures["dim"], figures["n_components"]) == (80, 16, 14)
     assert list(figures["clusterings"]) == ["kmeans", "mixture", "agglomerative", "hdbscan"]
     assert sum(figures["clusterings"]["kmeans"]["sizes"]) == 80 and figures["mixture"]["n_components"] == 2
     assert "winking" in figures["attribute_names"]
@@ -252,7 +252,7 @@ def test_an_image_moves_along_a_named_direction(installation: Installation, smil
 
 def test_all_components_of_a_style_are_the_style(installation: Installation, smileys: Record) -> None:
     start, style = (uploaded(installation, smiley(9, index)[0]) for index in (3, 4))
-    strengths = {"style_components": 8, "style_strengths": [0, 1]}
+    strengths = {"style_components": 14, "style_strengths": [0, 1]}
     at_start, at_style = shown(installation, steer(installation, smileys, start=start, style_from=style, **strengths))
     [only_style] = shown(
         installation, steer(installation, smileys, start=style, components=[{"component": 0, "strengths": [0]}])
@@ -293,6 +293,20 @@ def test_a_cluster_of_one_picture_is_not_sampled_from(installation: Installation
 def test_at_temperature_0_there_is_only_the_centre(installation: Installation, smileys: Record) -> None:
     pictures = shown(installation, sample(installation, smileys, cluster=0, n=3, temperature=0))
     assert all((picture == pictures[0]).all() for picture in pictures)
+
+
+def test_vectors_of_other_weights_are_neither_decoded_nor_added_to(
+    installation: Installation, smileys: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a newer Atelier ships a model trained anew under its old name."""
+    collection = collection_of(installation, smileys)
+    monkeypatch.setattr(network, "revision", lambda card, folder: "0" * 16)
+    steered = steer(installation, smileys, start="mean", components=[{"component": 0}])
+    for job in (steered, sample(installation, smileys, n=1), add(installation, collection, data="smileys", limit=5)):
+        assert job.status == "failed" and job.error is not None
+        assert (job.error["code"], job.error["details"]) == ("model_changed", {"model": "vae-smileys"})
+        assert "Make the collection anew" in job.error["message"]
+    assert collection_of(installation, smileys) == collection, "and it is all still there"
 
 
 # --- a space of CLIP embeddings --------------------------------------------------------------------------------------

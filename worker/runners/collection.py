@@ -31,7 +31,7 @@ from models.space.plots import (
 from models.space.steering import along, component_direction, moved
 from worker.files import Files
 from worker.run import Made, Picture, Pixels, Task
-from worker.runners.space import LoadedSpace, load_space, read_collection
+from worker.runners.space import LoadedSpace, check_models, load_space, read_collection
 
 THUMBNAIL = 48  # pixels a side
 SHOWN_STRENGTHS = (-3, -2, -1, 0, 1, 2, 3)
@@ -55,7 +55,7 @@ def run_collection(task: Task) -> Made:
 def _built(task: Task, files: Files) -> Made:
     params = task.params
     space = load_space(task, params)
-    before = _before(task, files)
+    before = _before(task, files, space)
     members = _members(task, files, space, before)
     seconds: dict[str, float] = {}
     on_step = _timed(seconds, lambda message: task.step(FITTING, 100, message))
@@ -67,7 +67,7 @@ def _built(task: Task, files: Files) -> Made:
         on_step=on_step,
     )
     on_step("plots")
-    found = figures(collection)
+    found = figures(collection) | {"models": space.models}
     pictures = _plots(task, space, collection, found)
     with TemporaryDirectory(prefix="atelier-collection-") as folder:
         path = Path(folder) / "collection.npz"
@@ -93,11 +93,13 @@ def _timed(seconds: dict[str, float], on_step: Callable[[str], None]) -> Callabl
     return step
 
 
-def _before(task: Task, files: Files) -> Members | None:
+def _before(task: Task, files: Files, space: LoadedSpace) -> Members | None:
     """The members of the newest version, which stays the newest while this job builds the next."""
     if "collection" not in task.params:
         return None
-    return read_collection(task, files.collection(task.params["collection"]).versions[-1].file).members
+    newest = files.collection(task.params["collection"]).versions[-1]
+    check_models(newest, space)
+    return read_collection(task, newest.file).members
 
 
 def _members(task: Task, files: Files, space: LoadedSpace, before: Members | None) -> Members:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from jobs.errors import AtelierError
+from jobs.registry import Version
 from models.catalogue import WeightsError
 from models.clip import TextTooLongError
 from models.space.collection import Collection, load_collection
@@ -103,9 +104,18 @@ def open_collection(task: Task) -> tuple[Collection, LoadedSpace, dict[str, str]
     """The collection a job is about, its space, and what they are: the models' and the collection's revisions."""
     assert task.files is not None
     found = task.files.collection(task.params["collection"])
-    file = found.versions[task.params["version"] - 1].file
+    version = found.versions[task.params["version"] - 1]
     space = load_space(task, found.params)
-    return read_collection(task, file), space, space.models | {found.id: file[:16]}
+    check_models(version, space)
+    return read_collection(task, version.file), space, space.models | {found.id: version.file[:16]}
+
+
+def check_models(version: Version, space: LoadedSpace) -> None:
+    """Raises `AtelierError` where a model has had other weights since: the same vectors would be other pictures."""
+    made_with = version.figures.get("models", space.models)  # versions from before it was written down do not say
+    if changed := sorted(model for model in space.models if made_with.get(model) != space.models[model]):
+        message = f"{changed[0]} has other weights than when the collection was made. Make the collection anew."
+        raise AtelierError("model_changed", message, model=changed[0])
 
 
 def read_collection(task: Task, sha: str) -> Collection:
