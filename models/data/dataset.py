@@ -1,11 +1,14 @@
 """The one shape of every data set, and what can be done with any of them."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+
+LETTER, LINE = 6, 13  # pixels of a caption's letters, about, and of its lines
 
 
 class DataError(ValueError):
@@ -62,14 +65,16 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
 
 
 def contact_sheet(images: NDArray[np.uint8], columns: int, captions: Sequence[str] = (), scale: int = 1) -> Image.Image:
-    """The pictures (n, h, w, channels) in rows, each with its caption below it where there are captions."""
+    """The pictures (n, h, w, channels) in rows, each with its caption below it, in lines, where there are captions."""
     n, height, width, _ = images.shape
-    tall = height * scale + (16 if captions else 0)
+    texts = [textwrap.fill(caption, max(6, width * scale // LETTER)) for caption in captions]
+    tall = height * scale + (3 + LINE * (1 + max(text.count("\n") for text in texts)) if texts else 0)
     sheet = Image.new("RGB", (columns * (width * scale + 2), -(-n // columns) * (tall + 2)), "white")
     for place, pixels in enumerate(images):
         left, top = place % columns * (width * scale + 2), place // columns * (tall + 2)
         tile = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
         sheet.paste(tile.resize((width * scale, height * scale), Image.Resampling.NEAREST), (left, top))
-        if captions:
-            ImageDraw.Draw(sheet).text((left + 2, top + height * scale + 1), captions[place], "black", font_size=11)
+        if texts:
+            below = (left + 2, top + height * scale + 1)
+            ImageDraw.Draw(sheet).multiline_text(below, texts[place], "black", font_size=11, spacing=2)
     return sheet

@@ -66,3 +66,11 @@ def test_a_contact_sheet_is_scaled_and_written_on() -> None:
     sheet = contact_sheet(images, columns=2, captions=("one", "two"), scale=2)
     assert sheet.size == (2 * 82, 60 + 16 + 2)
     assert np.asarray(sheet)[60:, :80].min() < 255
+
+
+def test_a_long_caption_goes_on_in_the_next_line() -> None:
+    images = np.zeros((2, 30, 90, 3), np.uint8)
+    sheet = contact_sheet(images, columns=2, captions=("a woman with a red hat", "a man"))
+    assert sheet.size == (2 * 92, 30 + 3 + 2 * 13 + 2)
+    first, second = (np.asarray(sheet)[30 + 3 + 13 : -2, left : left + 90] for left in (0, 92))
+    assert first.min() < 100 and second.min() == 255

@@ -1,0 +1,71 @@
+"""Text to image and style guidance of a running service: `scripts/run`, then `python examples/diffusion.py`.
+
+Writes the pictures of docs/diffusion.md.
+"""
+
+import argparse
+import sys
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from PIL import Image
+
+from models.data.dataset import contact_sheet
+from models.data.named import named_dataset
+
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
+MODEL, SHOWN = "stable-diffusion-avatars", 12
+
+
+def main() -> None:
+    """Pictures of held-out captions, none chosen, and five faces at three scales of guidance."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    args = parser.parse_args()
+    with httpx.Client(base_url=args.url, timeout=120, trust_env=False) as http:
+        captions = named_dataset("avatars", "test", SHOWN).captions
+        asked = [
+            queued(http, "generations", mode="text-to-image", model=MODEL, prompt=caption, seed=seed)
+            for seed, caption in enumerate(captions)
+        ]
+        made = np.stack([np.asarray(finished(http, job)[0].convert("RGB")) for job in asked])
+        contact_sheet(made, 4, captions, scale=2).save(IMAGES / "text-to-image.jpg", quality=82)
+        style = answer(http.post("/v1/images", files={"file": (IMAGES / "style.jpg").read_bytes()}))["id"]
+        guided = queued(
+            http,
+            "style-transfers",
+            **{"method": "diffusion", "model": MODEL, "prompt": "a smiling woman with a red hat", "style": style},
+            **{"style_guidance_scale": [0, 0.1, 0.3], "num_images_per_prompt": 5, "seed": 1},
+        )
+        finished(http, guided)[-1].convert("RGB").save(IMAGES / "style-guidance.jpg", quality=82)
+
+
+def queued(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
+    """The new job."""
+    return answer(http.post(f"/v1/{path}", json=request))
+
+
+def finished(http: httpx.Client, job: dict[str, Any]) -> list[Image.Image]:
+    """The pictures of a job, once they are there."""
+    while job["finished_at"] is None:
+        time.sleep(0.3)
+        job = answer(http.get(job["urls"]["self"]))
+    if job["status"] != "succeeded":
+        sys.exit(str(job["error"]))
+    return [Image.open(BytesIO(http.get(each["url"]).raise_for_status().content)) for each in job["outputs"]]
+
+
+def answer(response: httpx.Response) -> dict[str, Any]:
+    """The body; what went wrong ends the script."""
+    if response.is_error:
+        sys.exit(response.text)
+    found: dict[str, Any] = response.json()
+    return found
+
+
+if __name__ == "__main__":
+    main()
