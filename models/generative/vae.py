@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LOG_VAR = 20.0  # the most on either side of 0
+
 
 class Vae(nn.Module):
     """A VAE over pictures (n, channels, h, w) in [0, 1] with a standard normal prior on z (n, latent_dim)."""
@@ -22,7 +24,7 @@ class Vae(nn.Module):
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The mean `mu` and `log_var` of q(z|x), each (n, latent_dim)."""
         mu, log_var = self.encoder(images * 2 - 1).float().chunk(2, dim=1)
-        return mu, log_var.clamp(-20, 20)
+        return mu, log_var.clamp(-LOG_VAR, LOG_VAR)
 
     def encode(self, images: Tensor) -> Tensor:
         """The posterior means (n, latent_dim)."""
@@ -85,9 +87,12 @@ def whiten(vae: Vae, images: Tensor) -> None:
     posteriors = [vae.posterior(part.float() / 255) for part in images.split(1000)]
     mu, log_var = (torch.cat(parts).double() for parts in zip(*posteriors, strict=True))
     mean, variance = mu.mean(0), log_var.exp().mean(0)
-    factor = torch.linalg.cholesky(torch.cov(mu.T, correction=0) + variance.diag())
+    covariance = torch.cov(mu.T, correction=0) + variance.diag()
+    covariance.diagonal().mul_(1 + 1e-9)  # z that are all but the same still have a factor
+    factor = torch.linalg.cholesky(covariance)
     inverse = torch.linalg.inv(factor)
     posterior_variance, axes = torch.linalg.eigh(inverse @ variance.diag() @ inverse.T)
+    posterior_variance.clamp_min_(math.exp(-LOG_VAR))
     factor, inverse = factor @ axes, axes.T @ inverse
     # log var(w_i) = log sum_j inverse_ij^2 var(z_j), linear in log var(z_j) with these weights, which sum to 1.
     shares = inverse.square() * variance / posterior_variance[:, None]

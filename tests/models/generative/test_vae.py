@@ -98,3 +98,15 @@ def test_a_whitened_posterior_is_the_same_distribution() -> None:
         after = first(mu), first.weight @ log_var[0].exp().diag() @ first.weight.T
     assert torch.allclose(before[0], after[0], atol=1e-4)
     assert torch.allclose(before[1], after[1], rtol=1e-3, atol=1e-5)
+
+
+def test_z_that_are_all_but_the_same_are_whitened_too() -> None:
+    """As of a few pictures and many z: covariances of low rank, and variances as far apart as they may be."""
+    vae, pictures = skewed_vae(0.0)
+    with torch.no_grad():
+        weight, bias = next_to_z(vae)[0].parameters()
+        weight[1], bias[1] = weight[0], bias[0]
+        bias[3:] = torch.tensor([-30.0, -30.0, 30.0])
+        whiten(vae, pictures[:2])
+        mu, log_var = vae.posterior(pictures[:2].float() / 255)
+    assert all(value.isfinite().all() for value in (mu, log_var, vae.decode(mu)))
