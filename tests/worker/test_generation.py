@@ -46,6 +46,15 @@ TINY: dict[str, dict[str, Any]] = {
         "layers_per_block": 1,
         "patch_size": 1,
     },
+    "latent-ddpm": {
+        "name": "ddpm",
+        "image_size": 16,
+        "channels": 3,
+        "block_out_channels": [8, 16],
+        "layers_per_block": 1,
+        "patch_size": 1,
+        "autoencoder": {"block_out_channels": [32, 32], "layers_per_block": 1, "latent_channels": 4},
+    },
     "cyclegan": {
         "name": "cyclegan",
         "image_size": 16,
@@ -174,7 +183,15 @@ STOCHASTIC = {"num_inference_steps": 4, "scheduler": "ddpm"}
 
 @pytest.mark.parametrize(
     ("model", "more"),
-    [("vae", {}), ("conv", {}), ("gan", {}), ("dcgan", {}), ("ddpm", {"num_inference_steps": 4}), ("ddpm", STOCHASTIC)],
+    [
+        ("vae", {}),
+        ("conv", {}),
+        ("gan", {}),
+        ("dcgan", {}),
+        ("ddpm", {"num_inference_steps": 4}),
+        ("ddpm", STOCHASTIC),
+        ("latent-ddpm", {"num_inference_steps": 4}),
+    ],
 )
 def test_picture_of_a_batch_is_the_one_its_seed_gives_alone(
     known: dict[str, Card], model: str, more: dict[str, Any]
@@ -328,13 +345,16 @@ def test_translations(known: dict[str, Card], direction: str) -> None:
     assert np.abs(pictures(made)[0].pixels - wanted).max() <= TOLERANCE + 1
 
 
-@pytest.mark.parametrize(("steps", "shown", "count"), [(6, 3, 3), (3, 16, 3), (50, 8, 8)])
+@pytest.mark.parametrize(
+    ("model", "steps", "shown", "count"),
+    [("ddpm", 6, 3, 3), ("ddpm", 3, 16, 3), ("ddpm", 50, 8, 8), ("latent-ddpm", 6, 3, 3)],
+)
 def test_denoising_is_shown_in_even_steps_to_its_end(
-    known: dict[str, Card], steps: int, shown: int, count: int
+    known: dict[str, Card], model: str, steps: int, shown: int, count: int
 ) -> None:
-    made, _ = run(known, "ddpm", mode="denoise-steps", num_inference_steps=steps, shown=shown, seed=4)
+    made, _ = run(known, model, mode="denoise-steps", num_inference_steps=steps, shown=shown, seed=4)
     assert [picture.role for picture in made.pictures] == ["picture"] * count + ["grid"]
-    [alone] = pictures(run(known, "ddpm", seeds=[4], num_inference_steps=steps)[0])
+    [alone] = pictures(run(known, model, seeds=[4], num_inference_steps=steps)[0])
     assert apart(pictures(made)[-1], alone) <= TOLERANCE
 
 
