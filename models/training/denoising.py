@@ -18,5 +18,6 @@ def noised(clean: Tensor, scheduler: Any, timestep_location: float | None = None
     places = (torch.arange(len(clean)) + torch.rand(len(clean))) / len(clean)
     if timestep_location is not None:
         places = torch.sigmoid(timestep_location + torch.special.ndtri(places))
-    timesteps = (places * scheduler.config.num_train_timesteps).long().to(clean.device)
+    n = scheduler.config.num_train_timesteps
+    timesteps = (places * n).long().clamp(max=n - 1).to(clean.device)  # the last place may round to 1
     return scheduler.add_noise(clean, noise, timesteps), timesteps, scheduler.get_velocity(clean, noise, timesteps)

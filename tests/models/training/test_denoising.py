@@ -1,5 +1,6 @@
 from typing import Any
 
+import pytest
 import torch
 from diffusers import DDPMScheduler
 
@@ -30,3 +31,13 @@ def test_logit_normal_times_are_spread_about_their_location() -> None:
     _, timesteps, _ = noised(torch.zeros(1000, 1, 2, 2), scheduler, -0.5)
     logits = torch.logit((timesteps + 0.5) / 1000)
     assert abs(logits.mean() + 0.5) < 0.02 and abs(logits.std() - 1) < 0.02
+
+
+@pytest.mark.parametrize("location", [None, 0.0])
+def test_a_draw_next_to_1_is_of_the_last_time_and_not_beyond(
+    location: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """63 and the largest float below 1 are 64 in float32."""
+    monkeypatch.setattr(torch, "rand", lambda n: torch.full((n,), 1 - 2**-24))
+    scheduler: Any = DDPMScheduler(num_train_timesteps=100)
+    assert noised(torch.zeros(64, 1, 2, 2), scheduler, location)[1].max() == 99
