@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.build import build
-from models.data.dataset import Dataset
+from models.data.dataset import DataError, Dataset
 from models.diffusion.unconditional import Ddpm, make_scheduler
 from models.diffusion.unconditional import sample as denoise
 from models.tensors import autocast, on_device
@@ -23,6 +23,7 @@ class DdpmSettings:
     """What a diffusion model is trained with."""
 
     autoencoder: str = field(default="", metadata={"help": "the folder of an autoencoder's training; none: of pixels"})
+    start: str = field(default="", metadata={"help": "folder of an earlier training, which has its own shape"})
     block_out_channels: tuple[int, ...] = field(default=(32, 64, 64), metadata={"help": "of the UNet, level by level"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     patch_size: int = field(default=2, metadata={"help": "side of the blocks of pixels or latents the UNet works on"})
@@ -36,28 +37,14 @@ class DdpmSettings:
 def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     """Predict v at a drawn time (Ho et al. 2020, algorithm 1, with the target of Salimans and Ho 2022)."""
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
-    vae: Any = None
-    before = {}
-    if settings.autoencoder:
-        vae, vae_card = frozen_model(settings.autoencoder)
-        before["autoencoder"] = vae_card.training
-    architecture = {
-        "name": "ddpm",
-        "image_size": images.shape[-1],
-        "channels": images.shape[1],
-        "block_out_channels": list(settings.block_out_channels),
-        "layers_per_block": settings.layers_per_block,
-        "patch_size": settings.patch_size,
-        **({"autoencoder": architecture_of(vae_card)} if vae else {}),
-    }
     torch.manual_seed(run.schedule.seed)
-    model = on_device(build(architecture), run.device)
-    assert isinstance(model, Ddpm)
-    clean = images
-    if vae:
-        model.vae.load_state_dict(vae.state_dict())
-        model.vae.requires_grad_(False)
-        clean = encoded(model.vae, images)  # which never change
+    model, architecture, before = _started(settings.start) if settings.start else _untrained(settings, images)
+    if images.shape[1:] != (architecture["channels"], architecture["image_size"], architecture["image_size"]):
+        raise DataError(
+            f"the model of {settings.start} has pictures of another size or kind than {tuple(images.shape)}"
+        )
+    model = on_device(model, run.device)
+    clean = encoded(model.vae, images) if model.vae else images  # which never change
     average, kept = averaged(model, settings.ema_decay)
     optimizer = torch.optim.AdamW(model.unet.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     scheduler = make_scheduler("ddpm")
@@ -70,7 +57,7 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     for _ in run.steps(sample, model=model, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
         (real,) = run.batch(clean)
-        x = real.float() if vae else real.float() / 127.5 - 1
+        x = real.float() if model.vae else real.float() / 127.5 - 1
         noisy, timesteps, velocity = noised(x, scheduler, settings.timestep_location)
         with autocast(run.device):
             predicted = model(noisy, timesteps)
@@ -82,6 +69,38 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
         average.update_parameters(model)
         run.log(v_loss=loss)
     return Trained(architecture, kept.state_dict(), before)
+
+
+def _started(folder: str) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
+    """The model of an earlier training, its architecture, and how it was trained before."""
+    model, card = frozen_model(folder)
+    if not isinstance(model, Ddpm):
+        raise DataError(f"{folder} is no unconditional diffusion model")
+    model.unet.requires_grad_(True)
+    return model, card.architecture, {"start": card.training}
+
+
+def _untrained(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
+    """A new model for such pictures, its architecture, and how its autoencoder was trained before."""
+    architecture: dict[str, Any] = {
+        "name": "ddpm",
+        "image_size": images.shape[-1],
+        "channels": images.shape[1],
+        "block_out_channels": list(settings.block_out_channels),
+        "layers_per_block": settings.layers_per_block,
+        "patch_size": settings.patch_size,
+    }
+    if not settings.autoencoder:
+        model = build(architecture)
+        assert isinstance(model, Ddpm)
+        return model, architecture, {}
+    vae, card = frozen_model(settings.autoencoder)
+    architecture |= {"autoencoder": architecture_of(card)}
+    model = build(architecture)
+    assert isinstance(model, Ddpm)
+    model.vae.load_state_dict(vae.state_dict())
+    model.vae.requires_grad_(False)
+    return model, architecture, {"autoencoder": card.training}
 
 
 RECIPE = Recipe(

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from models.build import WEIGHTS
-from models.data.dataset import Dataset
+from models.data.dataset import DataError, Dataset
 from models.data.named import named_dataset
 from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae
 from models.training.recipe import Recipe, train_model
@@ -120,12 +120,18 @@ def test_a_run_told_to_stop_keeps_the_step_it_reached(data: dict[str, Dataset], 
 
 @pytest.mark.parametrize(
     ("name", "left_out"),
-    [("autoencoder-kl", {}), ("stable_diffusion", {}), ("stable_diffusion", {"clip": "", "autoencoder": ""})],
+    [
+        ("autoencoder-kl", {}),
+        ("ddpm", {}),
+        ("ddpm of latents", {"autoencoder": "", "block_out_channels": (32, 64)}),
+        ("stable_diffusion", {}),
+        ("stable_diffusion", {"clip": "", "autoencoder": ""}),
+    ],
 )
 def test_a_training_goes_on_from_an_earlier_one(
-    name: str, left_out: dict[str, str], data: dict[str, Dataset], tmp_path: Path
+    name: str, left_out: dict[str, Any], data: dict[str, Dataset], tmp_path: Path
 ) -> None:
-    """With a learning rate of 0 nothing moves: neither the diffusion model nor what the autoencoder decodes."""
+    """With a learning rate of 0 nothing moves: neither a diffusion model nor what the autoencoder decodes."""
     recipe, set_name, chosen = SETTINGS[name]
     once = replace(SCHEDULE, num_steps=1)
     first = train(name, data, tmp_path / "first", once)
@@ -135,7 +141,19 @@ def test_a_training_goes_on_from_an_earlier_one(
     before, after = (load_file(tmp_path / folder / WEIGHTS) for folder in ("first", "then"))
     # The last step of an autoencoder's training standardises its latents, which they are already.
     moved = max((before[key].float() - after[key].float()).abs().max().item() for key in before)
-    assert moved == 0 if name == "stable_diffusion" else moved < 0.01
+    assert moved < 0.01 if name == "autoencoder-kl" else moved == 0
+
+
+@pytest.mark.parametrize(("start", "says"), [("digits", "another size"), ("kl", "no unconditional diffusion model")])
+def test_a_start_that_does_not_fit_is_refused(start: str, says: str, data: dict[str, Dataset], tmp_path: Path) -> None:
+    once = replace(SCHEDULE, num_steps=1)
+    train("ddpm", data, Path("digits"), once)
+    with pytest.raises(DataError, match=says):
+        train_model(
+            *(ddpm.RECIPE, data["smileys"], ddpm.RECIPE.settings(start=start), once, tmp_path),
+            model_id="m",
+            data="smileys",
+        )
 
 
 def test_another_seed_gives_other_weights(data: dict[str, Dataset], tmp_path: Path) -> None:
