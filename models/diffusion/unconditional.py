@@ -107,10 +107,13 @@ class Step:
     foreseen: Tensor
 
 
-def make_scheduler(name: SchedulerName) -> Any:
-    """DDPM draws noise at every step, DDIM (eta 0) and DPM-Solver++ none; the last needs the fewest steps."""
+def make_scheduler(name: SchedulerName, *, of_latents: bool = False) -> Any:
+    """DDPM draws noise at every step, DDIM (eta 0) and DPM-Solver++ none; the last needs the fewest steps.
+
+    of_latents: which, unlike pictures, are not in [-1, 1]; DDPM clips what it foresees of pictures to that.
+    """
     if name == "ddpm":
-        return DDPMScheduler(**NOISE, timestep_spacing="trailing")
+        return DDPMScheduler(**NOISE, timestep_spacing="trailing", clip_sample=not of_latents)
     if name == "ddim":
         # Clipping the foreseen picture without the noise that belongs to it would leave the path.
         return DDIMScheduler(**NOISE, timestep_spacing="trailing", clip_sample=False)
@@ -134,7 +137,7 @@ def sample(
     generators: one per picture, for the noise that `ddpm` adds. `on_step` is called after every step and may raise to
     stop.
     """
-    stepper = make_scheduler(scheduler)
+    stepper = make_scheduler(scheduler, of_latents=model.vae is not None)
     stepper.set_timesteps(num_inference_steps)
     extra = {"generator": generators} if scheduler == "ddpm" else {}
     noisy = noise

@@ -39,10 +39,10 @@ def test_of_latents_noise_has_their_shape_and_what_is_made_has_the_pictures() ->
 
 
 class Oracle(Ddpm):
-    """Knows the clean picture, and answers with the v that leads there."""
+    """Knows the clean picture, or the clean latents, and answers with the v that leads there."""
 
-    def __init__(self, clean: Tensor) -> None:
-        super().__init__(4, 1, (8,), 1, 1)
+    def __init__(self, clean: Tensor, of_latents: bool = False) -> None:
+        super().__init__(*((16, 3, (8,), 1, 1, AUTOENCODER) if of_latents else (4, 1, (8,), 1, 1)))
         self.clean = clean
         self.alphas_cumprod = make_scheduler("ddpm").alphas_cumprod
 
@@ -68,6 +68,19 @@ def test_a_perfect_prediction_gives_the_clean_picture_at_any_step_count(schedule
     assert torch.allclose(made, (clean + 1) / 2, atol=0.02)
     assert [step for step, _ in foreseen] == list(range(1, steps + 1))
     assert all(torch.allclose(x, clean, atol=1e-3) for _, x in foreseen)
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_latents_beyond_1_are_reached_too(scheduler: SchedulerName) -> None:
+    """Those of ddpm-avatars were cut to [-1, 1] by DDPM's default, and its faces all came out alike."""
+    clean = torch.linspace(-3, 3, 64).reshape(1, 4, 4, 4)
+    model = Oracle(clean, of_latents=True).eval().requires_grad_(False)
+    model.vae.decoder.conv_out.weight.mul_(10)
+    generators = [torch.Generator().manual_seed(5)]
+    made = sample(model, model.noise([5]), scheduler=scheduler, num_inference_steps=7, generators=generators)
+    cut = model.decode(clean.clamp(-1, 1)).clamp(0, 1)
+    wanted = model.decode(clean).clamp(0, 1)
+    assert (made - wanted).abs().max() < 0.1 * (cut - wanted).abs().max()
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])
