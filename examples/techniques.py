@@ -13,6 +13,7 @@ from PIL import Image
 
 from models.build import load_model
 from models.catalogue import Card, cards, folder_of
+from models.data.dataset import contact_sheet
 from models.data.named import named_dataset
 from models.diffusion.unconditional import Ddpm, sample
 from models.generative.gan import Generator
@@ -42,20 +43,22 @@ def main() -> None:
     grid = labelled_grid(np.stack(list(rows.values())).repeat(3, axis=-1), list(rows), [""] * SHOWN)
     Image.fromarray(grid).save(IMAGES / "techniques.jpg", quality=85)
     Image.fromarray(traversed("vae-smileys")).save(IMAGES / "traversal.jpg", quality=80)
+    faces = contact_sheet(drawn(cards()["ddpm-avatars"], 24), 12)
+    faces.save(IMAGES / "ddpm-avatars.jpg", quality=85)
     print("| model | Frechet distance | density | coverage | training | parameters' size | pictures a second |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for title, card in known.items():
         print(line(title, card))
 
 
-def drawn(card: Card) -> NDArray[np.uint8]:
-    """Pictures of seeds 0 to SHOWN, (n, h, w, channels), none chosen."""
+def drawn(card: Card, n: int = SHOWN) -> NDArray[np.uint8]:
+    """Pictures of seeds 0 to n, (n, h, w, channels), none chosen."""
     model = load_model(card)
     if isinstance(model, Ddpm):
         with autocast(torch.device("cpu")):
-            return to_pixels(sample(model, model.noise(range(SHOWN))))
+            return to_pixels(sample(model, model.noise(range(n))))
     assert isinstance(model, Vae | Generator)
-    z = torch.randn(SHOWN, model.latent_dim, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(n, model.latent_dim, generator=torch.Generator().manual_seed(0))
     return to_pixels(model.decode(z))
 
 

@@ -15,12 +15,14 @@ from jobs.settings import get_settings
 from models.build import WEIGHTS, build, load_model
 from models.catalogue import Card, card, file_sha256, folder_of
 from models.data.avatars import avatar
+from models.data.named import named_dataset
 from models.data.smileys import smiley
 from models.generative.classifier import Classifier
 from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
 from models.generative.vae import Vae
 from models.grids import labelled_grid
+from models.metrics import density_and_coverage, features
 from models.tensors import save_weights, to_tensor
 from worker.lease import CanceledError
 from worker.run import Made, Picture, Pixels, Task
@@ -465,6 +467,18 @@ def test_the_manifold_holds_most_sorts_of_clothes() -> None:
     judge = network.load_network(Task({}, print, IMAGES.__getitem__, card, cast(Any, None)), "classifier-fashion-mnist")
     seen = {answer for [answer] in judge.answers(np.stack([picture.pixels for picture in pictures(made)]))}
     assert len(seen) >= 7
+
+
+@pytest.mark.usefixtures("real_weights")
+def test_faces_out_of_noise_lie_among_real_ones() -> None:
+    """By the density of Naeem et al. 2020: 1 for real faces, 0 for what is far from all of them."""
+    made = shipped("ddpm-avatars", n=32, num_inference_steps=20, scheduler="dpm-solver++")
+    judge = load_model(card("classifier-avatars"))
+    assert isinstance(judge, Classifier)
+    real, faces = named_dataset("avatars", "test", 200).images, np.stack([each.pixels for each in pictures(made)])
+    density, _ = density_and_coverage(features(judge, real), features(judge, faces))
+    print(f"density {density:.2f}")
+    assert density > 0.7
 
 
 @pytest.mark.usefixtures("real_weights")
