@@ -24,7 +24,7 @@ def sample_cluster(
     members = scores[clustering.labels_ == cluster]
     if len(members) < 2:
         raise SpaceError(f"cluster {cluster} has {len(members)} members; at least 2 are needed to sample from it")
-    members = members.astype(np.float64)  # in float32 a few members' covariance is often not positive definite
+    members = members.astype(np.float64)  # in float32 the covariance of two is not positive definite
     mean = members.mean(0)
     root = np.linalg.cholesky(LedoitWolf().fit(members).covariance_ + 1e-9 * np.eye(len(mean)))
 

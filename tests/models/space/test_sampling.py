@@ -48,12 +48,12 @@ def test_a_cluster_may_have_fewer_members_than_there_are_components() -> None:
     assert np.isfinite(sample_cluster(scores, clustering, 0, 5, 0.5, np.random.default_rng(0))).all()
 
 
-def test_few_members_spread_widely_are_sampled_from() -> None:
-    """In float32 the shrunk covariance of one such cluster in five has no Cholesky factor."""
+def test_two_members_are_enough_to_sample_from() -> None:
+    """In float32 the covariance of two members has no Cholesky factor."""
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        scores = (rng.standard_normal((3, 30)) * np.geomspace(100, 1, 30)).astype(np.float32)
-        one = from_labels("kmeans", scores, np.zeros(3, np.int64), 0)
+        scores = (rng.standard_normal((2, 30)) * np.geomspace(100, 1, 30)).astype(np.float32)
+        one = from_labels("kmeans", scores, np.zeros(2, np.int64), 0)
         assert np.isfinite(sample_cluster(scores, one, 0, 5, 0.5, rng)).all()
 
 
