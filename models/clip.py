@@ -26,6 +26,13 @@ class TextTooLongError(ValueError):
     """A text has more tokens than a model reads; the message says how many of both."""
 
 
+def tokenized(tokenizer: Any, texts: Sequence[str], length: int) -> Tensor:
+    """Token ids (n, length), padded with the end; what does not fit is cut."""
+    encoded = tokenizer(list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+    token_ids: Tensor = encoded.input_ids
+    return token_ids
+
+
 class Clip(nn.Module):
     """Both towers of a CLIP and its tokenizer; full-size ones come from `from_pretrained`, small ones from `clip`."""
 
@@ -69,12 +76,7 @@ class Clip(nn.Module):
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids (n, context_length), padded with the end; what does not fit is cut, see `check_length`."""
-        length = self.context_length
-        encoded = self.tokenizer(
-            list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-        )
-        token_ids: Tensor = encoded.input_ids
-        return token_ids
+        return tokenized(self.tokenizer, texts, self.context_length)
 
     def check_length(self, texts: Sequence[str]) -> None:
         """Raises TextTooLongError for a text whose end would be cut."""

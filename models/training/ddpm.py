@@ -38,11 +38,8 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     """Predict v at a drawn time (Ho et al. 2020, algorithm 1, with the target of Salimans and Ho 2022)."""
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
     torch.manual_seed(run.schedule.seed)
-    model, architecture, before = _started(settings.start) if settings.start else _untrained(settings, images)
-    if images.shape[1:] != (architecture["channels"], architecture["image_size"], architecture["image_size"]):
-        raise DataError(
-            f"the model of {settings.start} has pictures of another size or kind than {tuple(images.shape)}"
-        )
+    made = _started(settings.start, images) if settings.start else _untrained(settings, images)
+    model, architecture, before = made
     model = on_device(model, run.device)
     clean = encoded(model.vae, images) if model.vae else images  # which never change
     average, kept = averaged(model, settings.ema_decay)
@@ -71,11 +68,13 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     return Trained(architecture, kept.state_dict(), before)
 
 
-def _started(folder: str) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
-    """The model of an earlier training, its architecture, and how it was trained before."""
+def _started(folder: str, images: Tensor) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
+    """The model of an earlier training on such pictures, its architecture, and how it was trained before."""
     model, card = frozen_model(folder)
     if not isinstance(model, Ddpm):
         raise DataError(f"{folder} is no unconditional diffusion model")
+    if images.shape[1:] != (card.architecture["channels"], *[card.architecture["image_size"]] * 2):
+        raise DataError(f"the model of {folder} has pictures of another size or kind than {tuple(images.shape)}")
     model.unet.requires_grad_(True)
     return model, card.architecture, {"start": card.training}
 
@@ -90,17 +89,16 @@ def _untrained(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, 
         "layers_per_block": settings.layers_per_block,
         "patch_size": settings.patch_size,
     }
-    if not settings.autoencoder:
-        model = build(architecture)
-        assert isinstance(model, Ddpm)
-        return model, architecture, {}
-    vae, card = frozen_model(settings.autoencoder)
-    architecture |= {"autoencoder": architecture_of(card)}
+    vae, before = None, {}
+    if settings.autoencoder:
+        vae, card = frozen_model(settings.autoencoder)
+        architecture["autoencoder"], before["autoencoder"] = architecture_of(card), card.training
     model = build(architecture)
     assert isinstance(model, Ddpm)
-    model.vae.load_state_dict(vae.state_dict())
-    model.vae.requires_grad_(False)
-    return model, architecture, {"autoencoder": card.training}
+    if vae:
+        model.vae.load_state_dict(vae.state_dict())
+        model.vae.requires_grad_(False)
+    return model, architecture, before
 
 
 RECIPE = Recipe(

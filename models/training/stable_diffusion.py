@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor, nn
 
 from models.build import build
-from models.clip import Clip
+from models.clip import Clip, tokenized
 from models.data.dataset import DataError, Dataset
 from models.diffusion.embedding import NOISE
 from models.diffusion.text_to_image import TextToImage, assembled, generate
@@ -83,8 +83,7 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
         assert isinstance(start, Clip)
         text_encoder.load_state_dict(start.model.text_model.state_dict())
     token_ids, nothing = (
-        tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt").input_ids.to(run.device)
-        for texts in (dataset.captions, [""])
+        tokenized(tokenizer, texts, tokenizer.model_max_length).to(run.device) for texts in (dataset.captions, [""])
     )
     learned = on_device(nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}), run.device)
     average, kept = averaged(learned, settings.ema_decay)
