@@ -15,7 +15,7 @@ from models.build import load_model
 from models.catalogue import Card, cards, folder_of
 from models.data.dataset import contact_sheet
 from models.data.named import named_dataset
-from models.diffusion.unconditional import Ddpm, sample
+from models.diffusion.unconditional import Ddpm, generators_of, sample
 from models.generative.gan import Generator
 from models.generative.latents import traversal
 from models.generative.vae import Vae
@@ -56,7 +56,7 @@ def drawn(card: Card, n: int = SHOWN) -> NDArray[np.uint8]:
     model = load_model(card)
     if isinstance(model, Ddpm):
         with autocast(torch.device("cpu")):
-            return to_pixels(sample(model, model.noise(range(n))))
+            return to_pixels(sample(model, *model.draw(generators_of(range(n)))))
     assert isinstance(model, Vae | Generator)
     z = torch.randn(n, model.latent_dim, generator=torch.Generator().manual_seed(0))
     return to_pixels(model.decode(z))

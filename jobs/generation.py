@@ -67,6 +67,14 @@ class Sample(ModelRequest):
     ] = None
     num_inference_steps: Annotated[Steps | None, Field(description="Of a diffusion model, 50 when absent.")] = None
     scheduler: Annotated[Scheduler | None, Field(description="Of a diffusion model, `ddim` when absent.")] = None
+    attributes: Annotated[
+        AttributeNames | None,
+        Field(
+            description="What every picture has, of the model's `architecture.attributes`; all else is as in its data."
+        ),
+    ] = None
+
+    _each_once = field_validator("attributes")(_distinct)
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -365,6 +373,7 @@ def fitted(params: Generation, architecture: Mapping[str, Any], questions: Quest
             raise _mismatch(params, field, "has no encoder: it takes seeds, no pictures")
     match params:
         case Sample():
+            _check_told(params, architecture.get("attributes", ()))
             params = _with_defaults(params, n=None if params.seeds else 4)
             return _with_scheduler(params, architecture)
         case Interpolation():
@@ -394,6 +403,13 @@ def _with_scheduler(params: Generation, architecture: Mapping[str, Any]) -> Gene
     return params
 
 
+def _check_told(params: Sample, known: Sequence[str]) -> None:
+    if params.attributes and not known:
+        raise _mismatch(params, "attributes", "is told no attributes")
+    for name in params.attributes or ():
+        _check_attribute("attributes", name, known)
+
+
 def _check_dimensions(params: Traversal, latent_dim: int) -> None:
     for i, dimension in enumerate(params.dimensions or ()):
         if dimension >= latent_dim:
@@ -410,9 +426,14 @@ def _check_terms(params: Arithmetic, latent_dim: int, questions: Questions) -> N
         if not known:
             raise _mismatch(params, f"terms.{i}", "has no classifier of its pictures, so that none can tell attributes")
         for field, names in (("with", attributes.with_), ("without", attributes.without)):
-            for name in (name for name in names if name not in known):
-                message = f"terms.{i}.{field}: There is no attribute {name!r}; there are {', '.join(known)}."
-                raise BadInput("unknown_attribute", message, field=f"terms.{i}.{field}", allowed=known)
+            for name in names:
+                _check_attribute(f"terms.{i}.{field}", name, known)
+
+
+def _check_attribute(field: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        message = f"{field}: There is no attribute {name!r}; there are {', '.join(known)}."
+        raise BadInput("unknown_attribute", message, field=field, allowed=list(known))
 
 
 def _mismatch(params: ModelRequest, field: str, what: str) -> BadInput:

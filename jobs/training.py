@@ -1,5 +1,6 @@
 """The parameters of a training, one model per recipe; names and defaults are those of models/training."""
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, Tag, model_validator
@@ -121,6 +122,12 @@ class _Training(Request):
     def size(self) -> int:
         """The side of its pictures."""
         return SETS[self.data].image_size if self.data in SETS else self.image_size or self.default_size
+
+    def _check_attributes(self, field: str, names: Sequence[str]) -> None:
+        """Refuse what a named set lacks; of an archive, the job will know."""
+        known = SETS[self.data].attributes if self.data in SETS else names
+        if not set(names) <= set(known):
+            _refuse(field, f"{self.data} has these attributes: {', '.join(known) or 'none'}")
 
     @model_validator(mode="after")
     def _fits(self) -> "_Training":
@@ -246,16 +253,13 @@ class CycleganTraining(_Training):
             _refuse("pool_size", f"Input should be at least batch_size, which is {self.batch_size}")
         if self.attribute in self.matched:
             _refuse("matched", f"{self.attribute} is what the two sides differ in: it cannot be matched")
-        if self.data in SETS:
-            known = SETS[self.data].attributes
-            for field, names in (("attribute", [self.attribute]), ("matched", self.matched)):
-                if not set(names) <= set(known):
-                    _refuse(field, f"{self.data} has these attributes: {', '.join(known) or 'none'}")
+        self._check_attributes("attribute", [self.attribute])
+        self._check_attributes("matched", self.matched)
         return self
 
 
 class DdpmTraining(_Training):
-    """An unconditional diffusion model in pixel space.
+    """A diffusion model in pixel space, without prompts.
 
     Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models".
     """
@@ -265,6 +269,14 @@ class DdpmTraining(_Training):
     batch_size: Batch = 64
     sample_every: Every = 500
     checkpoint_every: Every = 500
+    attributes: Annotated[
+        list[Attribute],
+        Field(
+            max_length=64,
+            description="Attributes of the set that the model is told, and that samples can be asked for.",
+            json_schema_extra={"uniqueItems": True},
+        ),
+    ] = []
     block_out_channels: Annotated[
         list[LevelChannels], Field(min_length=1, max_length=5, description="Of the UNet, level by level.")
     ] = [32, 64, 64]
@@ -282,6 +294,13 @@ class DdpmTraining(_Training):
         ),
     ] = None
     ema_decay: Decay = 0.998
+
+    @model_validator(mode="after")
+    def _has_attributes(self) -> "DdpmTraining":
+        if len(set(self.attributes)) < len(self.attributes):
+            _refuse("attributes", "Each may be named once")
+        self._check_attributes("attributes", self.attributes)
+        return self
 
 
 class ClassifierTraining(_Training):

@@ -24,7 +24,7 @@ from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
 from models.diffusion.text_to_image import TextToImage, generate
-from models.diffusion.unconditional import Ddpm, SchedulerName, sample
+from models.diffusion.unconditional import Ddpm, SchedulerName, generators_of, sample
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import Dcgan
@@ -132,15 +132,13 @@ def _denoiser(model: Ddpm, scheduler: SchedulerName, steps: int) -> Callable[[in
     def draw(n: int) -> Pixels:
         made = []
         for start in range(0, n, 64):
-            seeds = range(start, min(start + 64, n))
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+            generators = generators_of(range(start, min(start + 64, n)))
+            noise, told = model.draw(generators)
             with autocast(torch.device("cpu")):
-                noise = model.draw_noise(generators)
-                made.append(
-                    to_pixels(
-                        sample(model, noise, scheduler=scheduler, num_inference_steps=steps, generators=generators)
-                    )
+                pictures = sample(
+                    model, noise, told, scheduler=scheduler, num_inference_steps=steps, generators=generators
                 )
+            made.append(to_pixels(pictures))
         return np.concatenate(made)
 
     return draw

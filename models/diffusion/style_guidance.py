@@ -42,9 +42,15 @@ class Guided:
     loss: float | None
 
 
-def unconditional_denoiser(model: Ddpm) -> Denoiser:
-    """Of an unconditional model."""
-    return Denoiser(make_scheduler("ddim"), model, model.decode, model.encode, model.shape)
+def unconditional_denoiser(model: Ddpm, attributes: Tensor | None = None) -> Denoiser:
+    """Of a model without prompts; attributes (n, k) are what it is told of each picture."""
+    return Denoiser(
+        make_scheduler("ddim"),
+        lambda x, timestep: model(x, timestep, attributes),
+        model.decode,
+        model.encode,
+        model.shape,
+    )
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Unconditional denoising diffusion, of pixels or of latents, with the UNet and the schedulers of diffusers.
+"""Denoising diffusion without prompts, of pixels or of latents, with the UNet and the schedulers of diffusers.
 
 Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models"; Song, Meng and Ermon 2021, "Denoising diffusion
 implicit models"; Lu et al. 2022, "DPM-Solver++"; Rombach et al. 2022, "High-resolution image synthesis with latent
@@ -6,7 +6,7 @@ diffusion models".
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from models.diffusion.autoencoders import autoencoder_kl
 
 SchedulerName = Literal["ddpm", "ddim", "dpm-solver++"]
+ROWS = 1024  # pictures of the training data whose attributes are kept
 # Nichol and Dhariwal 2021: the cosine schedule wastes fewer steps on pure noise than the linear one.
 NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 
@@ -27,7 +28,8 @@ class Ddpm(nn.Module):
 
     x is folded into blocks of `patch_size` before the UNet and unfolded after it, which leaves the process what it is
     (the folding is a permutation) and makes each step `patch_size`^2 times as cheap. Widths are multiples of 8.
-    autoencoder: arguments of `autoencoder_kl`, of RGB pictures; None for pixels.
+    autoencoder: arguments of `autoencoder_kl`, of RGB pictures; None for pixels. attributes: names of what the UNet is
+    told of each picture beside the time; new ones get those of a picture of the training data, by `draw`.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Ddpm(nn.Module):
         layers_per_block: int,
         patch_size: int,
         autoencoder: Mapping[str, Any] | None = None,
+        attributes: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if any(width % 8 for width in block_out_channels):
@@ -51,7 +54,7 @@ class Ddpm(nn.Module):
         # The UNet halves its input once per level: pictures of 28 are worked on as 32.
         unit = patch_size * 2 ** (depth - 1)
         self.padding = -image_size % unit
-        self.unet: Any = UNet2DModel(
+        unet: Any = UNet2DModel(
             sample_size=(image_size + self.padding) // patch_size,
             in_channels=channels * patch_size**2,
             out_channels=channels * patch_size**2,
@@ -61,14 +64,30 @@ class Ddpm(nn.Module):
             up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * (depth - 1),
             norm_num_groups=8,
             attention_head_dim=min(32, block_out_channels[-1]),
+            class_embed_type="identity" if attributes else None,
         )
+        self.attributes = tuple(attributes)
+        if attributes:
+            # A picture has several attributes: what each adds to the embedded time is summed. A new one adds nothing.
+            embedding = nn.Linear(len(attributes), 4 * block_out_channels[0])
+            nn.init.zeros_(embedding.weight)
+            nn.init.zeros_(embedding.bias)
+            unet.class_embedding = embedding
+            self.rows: Tensor
+            self.register_buffer("rows", packed(torch.zeros(ROWS, len(attributes))))
+        self.unet = unet
 
-    def forward(self, noisy: Tensor, timesteps: Tensor) -> Tensor:
-        """The predicted v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0, of the shape of `noisy`."""
+    def forward(self, noisy: Tensor, timesteps: Tensor, attributes: Tensor | None = None) -> Tensor:
+        """The predicted v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0, of the shape of `noisy`.
+
+        attributes: (n, k) of 1 for one a picture has, -1 for one it lacks and 0 for one not told; None tells none.
+        """
+        if attributes is None and self.attributes:
+            attributes = noisy.new_zeros(len(noisy), len(self.attributes))
         before = self.padding // 2
         pad = (before, self.padding - before) * 2
         folded = F.pixel_unshuffle(F.pad(noisy, pad), self.patch_size)
-        predicted: Tensor = self.unet(folded, timesteps).sample
+        predicted: Tensor = self.unet(folded, timesteps, attributes).sample
         unfolded = F.pixel_shuffle(predicted.float(), self.patch_size)
         size = self.shape[-1]
         return unfolded[..., before : before + size, before : before + size]
@@ -88,13 +107,38 @@ class Ddpm(nn.Module):
         signed: Tensor = self.vae.decode(x).sample.float() if self.vae else x
         return (signed + 1) / 2
 
-    def noise(self, seeds: Sequence[int]) -> Tensor:
-        """The starting noise of each seed, (n, *shape): a picture is the same alone and in any batch."""
-        return self.draw_noise([torch.Generator().manual_seed(seed) for seed in seeds])
+    def draw(self, generators: Sequence[torch.Generator], wanted: Sequence[str] = ()) -> tuple[Tensor, Tensor | None]:
+        """What each generator's picture begins with: noise (n, *shape), and attributes (n, k) of -1 and 1.
 
-    def draw_noise(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """The starting noise of each generator; these can go on to `sample`, which then draws other noise."""
-        return torch.stack([torch.randn(self.shape, generator=generator) for generator in generators])
+        A picture is the same alone and in any batch; generators may go on to `sample`. Attributes are those of a
+        picture of the training data that has all that is `wanted`, so that they go together as there, and None for a
+        model that is told none. Raises LookupError where none of `ROWS` has.
+        """
+        noise = torch.stack([torch.randn(self.shape, generator=generator) for generator in generators])
+        if not self.attributes:
+            return noise, None
+        rows = unpacked(self.rows.cpu(), len(self.attributes))
+        rows = rows[(rows[:, [self.attributes.index(name) for name in wanted]] > 0).all(1)]
+        if not len(rows):
+            raise LookupError(f"none of {ROWS:,} pictures of the training data has {', '.join(wanted)} at once")
+        return noise, rows[[int(torch.randint(len(rows), (), generator=generator)) for generator in generators]]
+
+
+def generators_of(seeds: Iterable[int]) -> list[torch.Generator]:
+    """A generator for each seed."""
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def packed(rows: Tensor) -> Tensor:
+    """Attributes (n, k), those above 0 as set bits of uint8 (n, ceil(k / 8)), the first the lowest of its byte."""
+    bits = F.pad(rows > 0, (0, -rows.shape[1] % 8)).unflatten(1, (-1, 8))
+    found: Tensor = (bits << torch.arange(8)).sum(-1).byte()
+    return found
+
+
+def unpacked(bits: Tensor, k: int) -> Tensor:
+    """The k attributes of each row of `packed`, (n, k) of -1 and 1."""
+    return ((bits[..., None] >> torch.arange(8)) & 1).flatten(1)[:, :k].float() * 2 - 1
 
 
 @dataclass(frozen=True)
@@ -126,13 +170,14 @@ def make_scheduler(name: SchedulerName, *, of_latents: bool = False) -> Any:
 def sample(
     model: Ddpm,
     noise: Tensor,
+    attributes: Tensor | None = None,
     *,
     scheduler: SchedulerName = "ddim",
     num_inference_steps: int = 50,
     generators: Sequence[torch.Generator] | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> Tensor:
-    """Pictures (n, channels, h, w) in [0, 1] from starting noise (n, *shape).
+    """Pictures (n, channels, h, w) in [0, 1] from starting noise (n, *shape) and the attributes (n, k) to be told.
 
     generators: one per picture, for the noise that `ddpm` adds. `on_step` is called after every step and may raise to
     stop.
@@ -143,7 +188,7 @@ def sample(
     noisy = noise
     for step, timestep in enumerate(stepper.timesteps, 1):
         # 1. Predict v.
-        predicted = model(noisy, timestep.to(noisy.device))
+        predicted = model(noisy, timestep.to(noisy.device), attributes)
         # 2. x_t -> x_t-1.
         foreseen = _foreseen(stepper, noisy, predicted, int(timestep))
         taken = Step(step, int(timestep), noisy, foreseen)

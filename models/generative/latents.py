@@ -49,6 +49,11 @@ def path(points: Tensor, steps: int) -> Tensor:
     return torch.stack([slerp(a, b, t) for a, b in pairwise(points)])
 
 
+def straight(points: Tensor, steps: int) -> Tensor:
+    """As `path`, along straight lines."""
+    return torch.lerp(points[:-1, None], points[1:, None], torch.linspace(0, 1, steps)[:, None])
+
+
 def traversal(start: Tensor, dimensions: Sequence[int], values: Tensor) -> Tensor:
     """`start` (dim,) with one dimension at a time set to each of the values, (dimensions, values, dim).
 

@@ -8,7 +8,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from models.build import build
-from models.data.dataset import Dataset
+from models.catalogue import Card
+from models.data.dataset import DataError, Dataset
 from models.diffusion.autoencoders import standardise
 from models.perceptual.losses import content_loss
 from models.perceptual.vgg import VGG, load_vgg
@@ -52,6 +53,14 @@ def encoded(model: Any, images: Tensor) -> Tensor:
         found = [model.encode(part.float() / 127.5 - 1) for part in images.split(BATCH)]
     latents = [each.latent_dist.mode() if isinstance(model, AutoencoderKL) else each.latents for each in found]
     return torch.cat(latents).half()
+
+
+def frozen_kl(folder: str) -> tuple[Any, Card]:
+    """The AutoencoderKL of the folder its training left, and its card; raises DataError."""
+    model, card = frozen_model(folder)
+    if not isinstance(model, AutoencoderKL):
+        raise DataError(f"{folder} is no autoencoder-kl")
+    return model, card
 
 
 def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run) -> Trained:

@@ -1,21 +1,25 @@
-"""Trains an unconditional diffusion model: `python -m models.training.ddpm --data digits --id ddpm-digits`."""
+"""Trains a diffusion model without prompts: `python -m models.training.ddpm --data digits --id ddpm-digits`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from models.build import build
 from models.data.dataset import DataError, Dataset
-from models.diffusion.unconditional import Ddpm, make_scheduler
+from models.diffusion.unconditional import ROWS, Ddpm, generators_of, make_scheduler, packed
 from models.diffusion.unconditional import sample as denoise
 from models.tensors import autocast, on_device
-from models.training.autoencoder import encoded
+from models.training.autoencoder import encoded, frozen_kl
 from models.training.denoising import noised
 from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model
 from models.training.run import Run, Schedule, averaged
+
+UNTOLD = 0.1  # of the pictures: the share whose attributes the model is not told
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class DdpmSettings:
 
     autoencoder: str = field(default="", metadata={"help": "the folder of an autoencoder's training; none: of pixels"})
     start: str = field(default="", metadata={"help": "folder of an earlier training, which has its own shape"})
+    attributes: tuple[str, ...] = field(default=(), metadata={"help": "of the set that the model is told"})
     block_out_channels: tuple[int, ...] = field(default=(32, 64, 64), metadata={"help": "of the UNet, level by level"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     patch_size: int = field(default=2, metadata={"help": "side of the blocks of pixels or latents the UNet works on"})
@@ -38,26 +43,28 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     """Predict v at a drawn time (Ho et al. 2020, algorithm 1, with the target of Salimans and Ho 2022)."""
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
     torch.manual_seed(run.schedule.seed)
-    made = _started(settings.start, images) if settings.start else _untrained(settings, images)
-    model, architecture, before = made
+    model, architecture, before = (_started if settings.start else _untrained)(settings, images)
+    attributes = _attributes(dataset, model.attributes).to(run.device)
     model = on_device(model, run.device)
     clean = encoded(model.vae, images) if model.vae else images  # which never change
     average, kept = averaged(model, settings.ema_decay)
     optimizer = torch.optim.AdamW(model.unet.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     scheduler = make_scheduler("ddpm")
-    start = model.noise(range(16)).to(run.device)
+    start = model.draw(generators_of(range(16)))[0].to(run.device)
+    told = attributes[:16] if model.attributes else None
 
     def sample() -> Tensor:
         with autocast(run.device):
-            return denoise(kept, start, num_inference_steps=25)
+            return denoise(kept, start, told, num_inference_steps=25)
 
     for _ in run.steps(sample, model=model, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
-        (real,) = run.batch(clean)
+        real, has = run.batch(clean, attributes)
         x = real.float() if model.vae else real.float() / 127.5 - 1
         noisy, timesteps, velocity = noised(x, scheduler, settings.timestep_location)
+        shown = has * (torch.rand(len(has), 1, device=has.device) >= UNTOLD) if model.attributes else None
         with autocast(run.device):
-            predicted = model(noisy, timesteps)
+            predicted = model(noisy, timesteps, shown)
         loss = F.mse_loss(predicted, velocity)
         optimizer.zero_grad()
         loss.backward()
@@ -65,18 +72,38 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
         optimizer.step()
         average.update_parameters(model)
         run.log(v_loss=loss)
-    return Trained(architecture, kept.state_dict(), before)
+    state = dict(kept.state_dict())
+    if model.attributes:
+        rows = torch.randint(len(attributes), (ROWS,), generator=torch.Generator().manual_seed(run.schedule.seed))
+        state["rows"] = packed(attributes.cpu()[rows])
+    return Trained(architecture, state, before)
 
 
-def _started(folder: str, images: Tensor) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
+def _attributes(dataset: Dataset, names: Sequence[str]) -> Tensor:
+    """Those a model is told of each picture, (n, k) of -1 and 1; raises DataError for one that the set lacks."""
+    has = np.array([dataset.attribute(name) for name in names]).reshape(len(names), len(dataset))
+    return torch.from_numpy(has.T).float() * 2 - 1
+
+
+def _started(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
     """The model of an earlier training on such pictures, its architecture, and how it was trained before."""
-    model, card = frozen_model(folder)
-    if not isinstance(model, Ddpm):
-        raise DataError(f"{folder} is no unconditional diffusion model")
+    earlier, card = frozen_model(settings.start)
+    if not isinstance(earlier, Ddpm):
+        raise DataError(f"{settings.start} is no diffusion model without prompts")
     if images.shape[1:] != (card.architecture["channels"], *[card.architecture["image_size"]] * 2):
-        raise DataError(f"the model of {folder} has pictures of another size or kind than {tuple(images.shape)}")
-    model.unet.requires_grad_(True)
-    return model, card.architecture, {"start": card.training}
+        raise DataError(
+            f"the model of {settings.start} has pictures of another size or kind than {tuple(images.shape)}"
+        )
+    if earlier.attributes and settings.attributes and earlier.attributes != settings.attributes:
+        raise DataError(f"the model of {settings.start} is told other attributes: {', '.join(earlier.attributes)}")
+    told = {"attributes": list(settings.attributes)} if settings.attributes else {}
+    architecture = {**card.architecture, **told}
+    model = build(architecture)
+    assert isinstance(model, Ddpm)
+    model.load_state_dict({**model.state_dict(), **earlier.state_dict()})  # attributes not told before add nothing yet
+    if model.vae:
+        model.vae.requires_grad_(False)
+    return model, architecture, {"start": card.training}
 
 
 def _untrained(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
@@ -89,9 +116,11 @@ def _untrained(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, 
         "layers_per_block": settings.layers_per_block,
         "patch_size": settings.patch_size,
     }
+    if settings.attributes:
+        architecture["attributes"] = list(settings.attributes)
     vae, before = None, {}
     if settings.autoencoder:
-        vae, card = frozen_model(settings.autoencoder)
+        vae, card = frozen_kl(settings.autoencoder)
         architecture["autoencoder"], before["autoencoder"] = architecture_of(card), card.training
     model = build(architecture)
     assert isinstance(model, Ddpm)

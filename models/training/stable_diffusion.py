@@ -17,7 +17,7 @@ from models.data.dataset import DataError, Dataset
 from models.diffusion.embedding import NOISE
 from models.diffusion.text_to_image import TextToImage, assembled, generate
 from models.tensors import autocast, on_device
-from models.training.autoencoder import encoded
+from models.training.autoencoder import encoded, frozen_kl
 from models.training.denoising import noised
 from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model
 from models.training.run import Run, Schedule, averaged
@@ -49,27 +49,13 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
     if not dataset.captions:
         raise DataError("text to image needs captions")
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
-    before: dict[str, Any] = {}
-    if settings.start:
-        start, card = frozen_model(settings.start)
-        text, before["start"] = card.architecture["text"], card.training
-    else:
-        start, card = frozen_model(settings.clip)
-        text, before["clip"] = architecture_of(card), card.training
-    if settings.autoencoder:
-        vae, card = frozen_model(settings.autoencoder)
-        autoencoder, before["autoencoder"] = architecture_of(card), card.training
-    elif isinstance(start, TextToImage):
-        vae, autoencoder = start.pipeline.vae, card.architecture["autoencoder"]
-    else:
-        raise DataError("text to image needs an autoencoder, its own or the start's")
+    start, vae, parts, before = _parts(settings)
     architecture = {
         "name": "stable-diffusion",
         "block_out_channels": list(settings.block_out_channels),
         "layers_per_block": settings.layers_per_block,
         "image_size": images.shape[-1],
-        "text": text,
-        "autoencoder": autoencoder,
+        **parts,
     }
     latents = encoded(on_device(vae, run.device), images)  # which never change
     torch.manual_seed(run.schedule.seed)
@@ -80,7 +66,6 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
         unet.load_state_dict(start.pipeline.unet.state_dict())
         text_encoder.load_state_dict(start.pipeline.text_encoder.state_dict())
     else:
-        assert isinstance(start, Clip)
         text_encoder.load_state_dict(start.model.text_model.state_dict())
     token_ids, nothing = (
         tokenized(tokenizer, texts, tokenizer.model_max_length).to(run.device) for texts in (dataset.captions, [""])
@@ -112,6 +97,26 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
         average.update_parameters(learned)
         run.log(v_loss=loss)
     return Trained(architecture, trained.state_dict(), before)
+
+
+def _parts(settings: StableDiffusionSettings) -> tuple[TextToImage | Clip, Any, dict[str, Any], dict[str, Any]]:
+    """What it starts from, its autoencoder, the architecture of both, and how they were trained; raises DataError."""
+    if settings.start:
+        start, card = frozen_model(settings.start)
+        if not isinstance(start, TextToImage):
+            raise DataError(f"{settings.start} is no text-to-image model")
+        parts, before = {name: card.architecture[name] for name in ("text", "autoencoder")}, {"start": card.training}
+        if not settings.autoencoder:
+            return start, start.pipeline.vae, parts, before
+    else:
+        start, card = frozen_model(settings.clip)
+        if not isinstance(start, Clip):
+            raise DataError(f"{settings.clip} is no CLIP")
+        parts, before = {"text": architecture_of(card)}, {"clip": card.training}
+        if not settings.autoencoder:
+            raise DataError("text to image needs an autoencoder, its own or the start's")
+    vae, card = frozen_kl(settings.autoencoder)
+    return start, vae, parts | {"autoencoder": architecture_of(card)}, before | {"autoencoder": card.training}
 
 
 RECIPE = Recipe(

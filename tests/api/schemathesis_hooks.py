@@ -74,7 +74,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         "loras": {"type": "array", "maxItems": 0},  # none are there
     }
     fitting: dict[str, dict[str, Any]] = {
-        "Sample": {"model": {"enum": ["ddpm-digits"]}},
+        "Sample": {"model": {"enum": ["ddpm-digits"]}, "attributes": nothing},
         "Reconstruction": {"model": {"enum": ["vae-smileys"]}},
         "Interpolation": {"model": {"enum": ["vae-smileys"]}, "num_inference_steps": nothing, "scheduler": nothing},
         "Traversal": {"model": {"enum": ["vae-fashion-mnist-2"]}},
@@ -92,6 +92,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         "GatysTransfer": {"init": {"enum": ["content", "style", "noise", "fast"]}, "init_image": nothing},
         "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}},
         "DenoisingSteps": {"model": {"enum": ["ddpm-digits"]}},
+        "DdpmTraining": {"attributes": {"type": "array", "items": {"enum": ["glasses", "smiling"]}, "maxItems": 1}},
         # What the collection there has: two components, two clusters, the attributes of smileys.
         "Component": {"component": {"enum": [0, 1]}},
         "AttributeDirection": {"attribute": {"enum": ["large"]}},

@@ -12,6 +12,7 @@ QUESTIONS = [["no woman", "woman"], ["no glasses", "glasses"]]
 VAE = {"name": "conv-vae", "latent_dim": 4}
 GAN = {"name": "mlp-gan", "latent_dim": 4}
 DDPM = {"name": "ddpm"}
+TOLD = {**DDPM, "attributes": ["hat", "glasses"]}
 CYCLEGAN = {"name": "cyclegan"}
 
 
@@ -49,6 +50,7 @@ def test_images_are_found_and_changed_in_their_places(name: str) -> None:
     [
         ({"n": 2, "seeds": [1]}, "seeds"),
         ({"seeds": [1, 1]}, "seeds"),
+        ({"attributes": ["hat", "hat"]}, "attributes"),
         ({"mode": "traverse", "dimensions": [1, 1]}, "dimensions"),
         ({"mode": "interpolate", "between": [1, True]}, "between"),
         ({"mode": "interpolate", "between": [1]}, "between"),
@@ -78,6 +80,13 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
             "num_inference_steps: Model any is no diffusion model and does not use it.",
         ),
         (parsed(scheduler="ddim"), GAN, "scheduler: Model any is no diffusion model and does not use it."),
+        (parsed(attributes=["hat"]), DDPM, "attributes: Model any is told no attributes."),
+        (parsed(attributes=["hat"]), VAE, "attributes: Model any is told no attributes."),
+        (
+            parsed(attributes=["hat", "wings"]),
+            TOLD,
+            "attributes: There is no attribute 'wings'; there are hat, glasses.",
+        ),
         (parsed(mode="traverse", dimensions=[0, 4]), VAE, "dimensions.1: Model any has 4 dimensions, 0 to 3."),
         (
             parsed(mode="interpolate", between=[1, A]),

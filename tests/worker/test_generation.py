@@ -17,6 +17,7 @@ from models.catalogue import Card, card, file_sha256, folder_of
 from models.data.avatars import avatar
 from models.data.named import named_dataset
 from models.data.smileys import smiley
+from models.diffusion.unconditional import Ddpm, packed
 from models.generative.classifier import Classifier
 from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
@@ -57,6 +58,15 @@ TINY: dict[str, dict[str, Any]] = {
         "patch_size": 1,
         "autoencoder": {"block_out_channels": [32, 32], "layers_per_block": 1, "latent_channels": 4},
     },
+    "told-ddpm": {
+        "name": "ddpm",
+        "image_size": 16,
+        "channels": 1,
+        "block_out_channels": [8, 16],
+        "layers_per_block": 1,
+        "patch_size": 1,
+        "attributes": ["hat", "glasses", "beard"],
+    },
     "cyclegan": {
         "name": "cyclegan",
         "image_size": 16,
@@ -91,6 +101,9 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Card]]
             enliven(module)
         if isinstance(module, Classifier):
             teach_brightness(module)
+        if isinstance(module, Ddpm) and module.attributes:
+            nn.init.normal_(module.unet.class_embedding.weight, std=3)
+            module.rows.copy_(packed(torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]]).repeat(256, 1)))
         made[model_id] = saved(model_id, architecture, module, weights_dir)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATELIER_WEIGHTS_DIR", str(weights_dir))
@@ -193,6 +206,7 @@ STOCHASTIC = {"num_inference_steps": 4, "scheduler": "ddpm"}
         ("ddpm", {"num_inference_steps": 4}),
         ("ddpm", STOCHASTIC),
         ("latent-ddpm", {"num_inference_steps": 4}),
+        ("told-ddpm", {"num_inference_steps": 4}),
     ],
 )
 def test_picture_of_a_batch_is_the_one_its_seed_gives_alone(
@@ -245,14 +259,32 @@ def rebuilt(known: dict[str, Card], model: str, image: str) -> list[Picture]:
     return pictures(run(known, model, mode="reconstruct", images=[image])[0])
 
 
+@pytest.mark.parametrize("model", ["ddpm", "told-ddpm"])
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])
-def test_a_diffusion_model_goes_from_noise_to_noise(known: dict[str, Card], scheduler: str) -> None:
+def test_a_diffusion_model_goes_from_noise_to_noise(known: dict[str, Card], scheduler: str, model: str) -> None:
     more = {"num_inference_steps": 3, "scheduler": scheduler}
-    made, steps = run(known, "ddpm", mode="interpolate", between=[4, 9], steps=5, **more)
+    made, steps = run(known, model, mode="interpolate", between=[4, 9], steps=5, **more)
     frames = pictures(made)
-    first, last = pictures(run(known, "ddpm", seeds=[4, 9], **more)[0])
+    first, last = pictures(run(known, model, seeds=[4, 9], **more)[0])
     assert apart(frames[0], first) <= TOLERANCE and apart(frames[-1], last) <= TOLERANCE
     assert steps == [(1, 3, "denoising"), (2, 3, "denoising"), (3, 3, "denoising")]
+
+
+def test_pictures_are_made_with_the_attributes_that_are_asked_for(known: dict[str, Card]) -> None:
+    brief: dict[str, Any] = {"num_inference_steps": 2}
+    made, _ = run(known, "told-ddpm", n=12, attributes=["hat"], **brief)
+    assert all("hat" in names and "beard" not in names for names in made.metrics["attributes"])
+    assert {"glasses" in names for names in made.metrics["attributes"]} == {True, False}
+    assert "attributes" not in run(known, "ddpm", n=1, **brief)[0].metrics
+    [free], [bearded] = (
+        run(known, "told-ddpm", seeds=[3], **brief, **more)[0].pictures for more in ({}, {"attributes": ["beard"]})
+    )
+    assert apart(free, bearded) > 2 * TOLERANCE, "seed 3 is not drawn with a beard"
+    with pytest.raises(
+        AtelierError, match="attributes: none of 1,024 pictures of the training data has hat, beard at once"
+    ) as error:
+        run(known, "told-ddpm", n=1, attributes=["hat", "beard"], **brief)
+    assert error.value.code == "attributes_not_found" and error.value.details["field"] == "attributes"
 
 
 def test_steps_are_counted_over_batches(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +381,7 @@ def test_translations(known: dict[str, Card], direction: str) -> None:
 
 @pytest.mark.parametrize(
     ("model", "steps", "shown", "count"),
-    [("ddpm", 6, 3, 3), ("ddpm", 3, 16, 3), ("ddpm", 50, 8, 8), ("latent-ddpm", 6, 3, 3)],
+    [("ddpm", 6, 3, 3), ("ddpm", 3, 16, 3), ("ddpm", 50, 8, 8), ("latent-ddpm", 6, 3, 3), ("told-ddpm", 6, 3, 3)],
 )
 def test_denoising_is_shown_in_even_steps_to_its_end(
     known: dict[str, Card], model: str, steps: int, shown: int, count: int

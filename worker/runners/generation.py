@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from itertools import pairwise
+from itertools import compress, pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from jobs.generation import (
 )
 from jobs.text_to_image import ImageToImage, Inpainting, TextToImage
 from models.catalogue import WeightsError
-from models.diffusion.unconditional import Ddpm, Step
+from models.diffusion.unconditional import Ddpm, Step, generators_of
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
 from models.generative.latents import (
@@ -45,6 +45,7 @@ from models.generative.latents import (
     on_sphere,
     path,
     prior,
+    straight,
     traversal,
 )
 from models.grids import labelled_grid, sheet
@@ -77,7 +78,7 @@ def run_generation(task: Task) -> Made:
 def _run(task: Task, network: Network, judge: Network | None, params: Generation) -> Result:
     match params:
         case Sample():
-            return _sample(task, network, params), {}
+            return _sample(task, network, params)
         case Reconstruction():
             return _reconstruct(task, network, params)
         case Interpolation():
@@ -93,17 +94,22 @@ def _run(task: Task, network: Network, judge: Network | None, params: Generation
     raise AssertionError(f"{params.mode} has a runner of its own")
 
 
-def _sample(task: Task, network: Network, params: Sample) -> list[Picture]:
-    seeds = params.seeds or _seeds(task, params.n or 1)
+def _sample(task: Task, network: Network, params: Sample) -> Result:
+    seeds, metrics = params.seeds or _seeds(task, params.n or 1), {}
     if isinstance(network.module, Ddpm):
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        noise = network.module.draw_noise(generators)
-        made = network.denoise(task, noise, params.num_inference_steps, params.scheduler, generators)
+        generators = generators_of(seeds)
+        try:
+            noise, told = network.module.draw(generators, params.attributes or ())
+        except LookupError as error:
+            raise AtelierError("attributes_not_found", f"attributes: {error}.", field="attributes") from error
+        made = network.denoise(task, noise, told, params.num_inference_steps, params.scheduler, generators)
+        if told is not None:
+            metrics["attributes"] = [list(compress(network.module.attributes, row > 0)) for row in told]
     else:
         made = network.decode(task, prior(seeds, network.latent_dim))
     pictures = [Picture(picture, seed=seed) for picture, seed in zip(made, seeds, strict=True)]
     grid = [Picture(sheet(made, [f"seed {seed}" for seed in seeds]), "grid")] if len(seeds) > 1 else []
-    return pictures + grid
+    return pictures + grid, metrics
 
 
 def _reconstruct(task: Task, network: Network, params: Reconstruction) -> Result:
@@ -117,9 +123,11 @@ def _reconstruct(task: Task, network: Network, params: Reconstruction) -> Result
 def _interpolate(task: Task, network: Network, params: Interpolation) -> list[Picture]:
     ends, steps = params.between, params.steps
     if isinstance(network.module, Ddpm):
-        noise = network.module.noise([end for end in ends if isinstance(end, int)])
+        noise, told = network.module.draw(generators_of(end for end in ends if isinstance(end, int)))
         between = path(noise.flatten(1), steps).reshape(-1, *noise.shape[1:])
-        made = network.denoise(task, between, params.num_inference_steps, params.scheduler)
+        if told is not None:
+            told = straight(told, steps).flatten(0, 1)
+        made = network.denoise(task, between, told, params.num_inference_steps, params.scheduler)
     else:
         between = path(torch.stack([_place(task, network, end) for end in ends]), steps).flatten(0, 1)
         made = network.decode(task, between)
@@ -187,8 +195,8 @@ def _denoising_steps(task: Task, network: Network, params: DenoisingSteps) -> li
         if step.step in shown:
             taken.append(step)
 
-    generators = [torch.Generator().manual_seed(seed) for seed in _seeds(task, 1)]
-    network.denoise(task, model.draw_noise(generators), total, params.scheduler, generators, keep)
+    generators = generators_of(_seeds(task, 1))
+    network.denoise(task, *model.draw(generators), total, params.scheduler, generators, keep)
     with network.inference():
         noisy = pixels(model.decode(torch.cat([step.noisy for step in taken])))
         foreseen = pixels(model.decode(torch.cat([step.foreseen for step in taken])))

@@ -104,12 +104,13 @@ class Network:
         self,
         task: Task,
         noise: Tensor,
+        attributes: Tensor | None,
         num_inference_steps: int | None,
         scheduler: SchedulerName | None,
         generators: Sequence[torch.Generator] | None = None,
         on_step: Callable[[Step], None] = lambda step: None,
     ) -> Pixels:
-        """The picture of each starting noise (n, *shape)."""
+        """The picture of each starting noise (n, *shape) and of the attributes (n, k) it is told."""
         model = self.module
         assert isinstance(model, Ddpm) and num_inference_steps and scheduler
         starts = range(0, len(noise), BATCH)
@@ -125,6 +126,7 @@ class Network:
                 finished = sample(
                     model,
                     noise[start : start + BATCH].to(self.device),
+                    None if attributes is None else attributes[start : start + BATCH].to(self.device),
                     scheduler=scheduler,
                     num_inference_steps=num_inference_steps,
                     generators=generators[start : start + BATCH] if generators else None,

@@ -14,7 +14,7 @@ from jobs.style_transfer import DiffusionTransfer, fitted_diffusion
 from models.catalogue import WeightsError
 from models.diffusion.style_guidance import Denoiser, Guided, prompted_denoiser, style_guided, unconditional_denoiser
 from models.diffusion.text_to_image import TextToImage
-from models.diffusion.unconditional import Ddpm
+from models.diffusion.unconditional import Ddpm, generators_of
 from models.grids import labelled_grid, sheet
 from models.perceptual.losses import StyleTarget, positions, style_loss, style_targets
 from models.perceptual.vgg import VGG, load_vgg
@@ -87,7 +87,7 @@ def _made(
 
     with autocast(network.device):
         return style_guided(
-            _denoiser(network, params, len(seeds)),
+            _denoiser(network, params, seeds, told=start is None),
             loss,
             seeds=seeds,
             scale=torch.full((len(seeds),), params.scales[place], device=network.device),
@@ -100,13 +100,21 @@ def _made(
         )
 
 
-def _denoiser(network: Network, params: DiffusionTransfer, n: int) -> Denoiser:
+def _denoiser(network: Network, params: DiffusionTransfer, seeds: Sequence[int], *, told: bool) -> Denoiser:
+    """told: whether a model without prompts is told the attributes of each seed, which are not those of a content."""
     side = int(network.card.architecture["image_size"])
     if isinstance(network.module, Ddpm):
-        return unconditional_denoiser(network.module)
+        _, attributes = network.module.draw(generators_of(seeds))
+        return unconditional_denoiser(
+            network.module, attributes.to(network.device) if told and attributes is not None else None
+        )
     assert isinstance(network.module, TextToImage)
     return prompted_denoiser(
-        network.module, [params.prompt or ""] * n, width=side, height=side, guidance_scale=params.guidance_scale or 0.0
+        network.module,
+        [params.prompt or ""] * len(seeds),
+        width=side,
+        height=side,
+        guidance_scale=params.guidance_scale or 0.0,
     )
 
 

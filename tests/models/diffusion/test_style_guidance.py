@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.diffusion.style_guidance import Denoiser, Guided, prompted_denoiser, style_guided, unconditional_denoiser
 from models.diffusion.text_to_image import TextToImage, generate, stable_diffusion
-from models.diffusion.unconditional import Ddpm, sample
+from models.diffusion.unconditional import Ddpm, generators_of, sample
 
 TEXT: dict[str, Any] = {"image_size": 16, "base_channels": 8, "hidden_size": 32, "text_layers": 1, "projection_dim": 8}
 TEXT |= {"context_length": 8, "merges": ["h a", "ha t</w>"]}
@@ -38,7 +38,7 @@ def guided(denoiser: Denoiser, seeds: list[int], scale: list[float], **more: Any
 
 def test_without_guidance_it_is_the_models_own_ddim(pixel_model: Ddpm, latent_model: TextToImage) -> None:
     found = guided(unconditional_denoiser(pixel_model), [1, 2], [0, 0])
-    expected = sample(pixel_model, pixel_model.noise([1, 2]), scheduler="ddim", num_inference_steps=6)
+    expected = sample(pixel_model, pixel_model.draw(generators_of([1, 2]))[0], scheduler="ddim", num_inference_steps=6)
     assert torch.allclose(found, expected, atol=1e-4)
     size: Any = {"width": 32, "height": 32}
     denoiser = prompted_denoiser(latent_model, ["a hat"], **size, negative_prompts=["fog"], guidance_scale=3)

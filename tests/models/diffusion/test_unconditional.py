@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -6,7 +7,17 @@ import torch
 from diffusers import DDIMPipeline
 from torch import Tensor
 
-from models.diffusion.unconditional import Ddpm, SchedulerName, Step, make_scheduler, sample
+from models.diffusion.unconditional import (
+    ROWS,
+    Ddpm,
+    SchedulerName,
+    Step,
+    generators_of,
+    make_scheduler,
+    packed,
+    sample,
+    unpacked,
+)
 
 SCHEDULERS: tuple[SchedulerName, ...] = ("ddpm", "ddim", "dpm-solver++")
 
@@ -16,10 +27,14 @@ def tiny(image_size: int = 16, patch_size: int = 1, channels: int = 1) -> Ddpm:
     return Ddpm(image_size, channels, (8, 16), layers_per_block=1, patch_size=patch_size).eval()
 
 
+def noise_of(model: Ddpm, seeds: list[int]) -> Tensor:
+    return model.draw(generators_of(seeds))[0]
+
+
 @pytest.mark.parametrize(("image_size", "patch_size", "channels"), [(16, 1, 1), (28, 2, 1), (32, 4, 3)])
 def test_shapes(image_size: int, patch_size: int, channels: int) -> None:
     model = tiny(image_size, patch_size, channels)
-    noise = model.noise([0, 1])
+    noise = noise_of(model, [0, 1])
     assert model(noise, torch.tensor([3, 900])).shape == noise.shape == (2, channels, image_size, image_size)
     assert model.latent_dim == channels * image_size**2
 
@@ -31,7 +46,7 @@ def test_of_latents_noise_has_their_shape_and_what_is_made_has_the_pictures() ->
     model = Ddpm(32, 3, (8, 16), layers_per_block=1, patch_size=1, autoencoder=AUTOENCODER).eval().requires_grad_(False)
     assert model.shape == (4, 8, 8) and model.latent_dim == 256
     steps: list[Step] = []
-    made = sample(model, model.noise([3, 4]), num_inference_steps=2, on_step=steps.append)
+    made = sample(model, noise_of(model, [3, 4]), num_inference_steps=2, on_step=steps.append)
     assert made.shape == (2, 3, 32, 32) and 0 <= made.min() <= made.max() <= 1
     assert all(step.noisy.shape == step.foreseen.shape == (2, 4, 8, 8) for step in steps)
     assert torch.allclose(model.decode(steps[-1].foreseen).clamp(0, 1), made, atol=0.05)
@@ -46,7 +61,7 @@ class Oracle(Ddpm):
         self.clean = clean
         self.alphas_cumprod = make_scheduler("ddpm").alphas_cumprod
 
-    def forward(self, noisy: Tensor, timesteps: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, timesteps: Tensor, attributes: Tensor | None = None) -> Tensor:
         alpha_bar: Tensor = self.alphas_cumprod[int(timesteps)]
         noise = (noisy - alpha_bar.sqrt() * self.clean) / (1 - alpha_bar).sqrt()
         return alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * self.clean
@@ -59,7 +74,7 @@ def test_a_perfect_prediction_gives_the_clean_picture_at_any_step_count(schedule
     model, foreseen = Oracle(clean), []
     made = sample(
         model,
-        model.noise([5]),
+        noise_of(model, [5]),
         scheduler=scheduler,
         num_inference_steps=steps,
         generators=[torch.Generator().manual_seed(5)],
@@ -77,7 +92,7 @@ def test_latents_beyond_1_are_reached_too(scheduler: SchedulerName) -> None:
     model = Oracle(clean, of_latents=True).eval().requires_grad_(False)
     model.vae.decoder.conv_out.weight.mul_(10)
     generators = [torch.Generator().manual_seed(5)]
-    made = sample(model, model.noise([5]), scheduler=scheduler, num_inference_steps=7, generators=generators)
+    made = sample(model, noise_of(model, [5]), scheduler=scheduler, num_inference_steps=7, generators=generators)
     cut = model.decode(clean.clamp(-1, 1)).clamp(0, 1)
     wanted = model.decode(clean).clamp(0, 1)
     assert (made - wanted).abs().max() < 0.1 * (cut - wanted).abs().max()
@@ -107,17 +122,67 @@ def test_the_same_as_the_pipeline_of_diffusers() -> None:
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(7)
     wanted = pipeline(generator=generator, num_inference_steps=5, output_type="np").images
-    ours = sample(model, model.noise([7]), num_inference_steps=5).permute(0, 2, 3, 1).numpy()
+    ours = sample(model, noise_of(model, [7]), num_inference_steps=5).permute(0, 2, 3, 1).numpy()
     assert np.allclose(ours, wanted, atol=1e-4)
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_a_picture_is_the_same_alone_and_in_a_batch(scheduler: SchedulerName) -> None:
-    model = tiny()
+@pytest.mark.parametrize("make", [tiny, lambda: told(torch.eye(3))])
+def test_a_picture_is_the_same_alone_and_in_a_batch(scheduler: SchedulerName, make: Callable[[], Ddpm]) -> None:
+    model = make()
 
     def made(seeds: list[int]) -> Tensor:
-        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        return sample(model, model.noise(seeds), scheduler=scheduler, num_inference_steps=4, generators=generators)
+        generators = generators_of(seeds)
+        noise, told = model.draw(generators)
+        return sample(model, noise, told, scheduler=scheduler, num_inference_steps=4, generators=generators)
 
     assert torch.allclose(made([3, 4, 5])[1], made([4])[0], atol=1e-4)
     assert not torch.allclose(made([3]), made([4]), atol=1e-2)
+
+
+def told(rows: Tensor) -> Ddpm:
+    """A model whose training data had these attributes, over and over; each moves what it makes."""
+    torch.manual_seed(0)
+    names = [f"has {k}" for k in range(rows.shape[1])]
+    model = Ddpm(16, 1, (8, 16), layers_per_block=1, patch_size=1, attributes=names).eval()
+    torch.nn.init.normal_(model.unet.class_embedding.weight, std=3)
+    model.rows.copy_(packed(rows.repeat(ROWS // len(rows) + 1, 1)[:ROWS]))
+    return model
+
+
+@pytest.mark.parametrize("k", [1, 8, 11])
+def test_attributes_take_a_bit_each_and_come_back(k: int) -> None:
+    rows = torch.randn(5, k).sign()
+    assert packed(rows).dtype == torch.uint8 and packed(rows).shape == (5, -(-k // 8))
+    assert torch.equal(unpacked(packed(rows), k), rows)
+    assert packed(torch.tensor([[1.0, 0, 1, 0, 0, 0, 0, 0, 1]])).tolist() == [[5, 1]]
+
+
+def test_attributes_are_drawn_as_often_as_they_were_and_together_as_they_were() -> None:
+    model = told(torch.tensor([[1, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]]))
+    noise, drawn = model.draw(generators_of(range(400)))
+    assert torch.equal(noise, noise_of(tiny(), list(range(400)))), "the same noise as of a model that is told nothing"
+    assert drawn is not None and drawn.shape == (400, 3) and set(drawn.flatten().tolist()) == {-1, 1}
+    assert abs((drawn[:, 0] > 0).float().mean() - 0.75) < 0.07 and (drawn[:, 2] < 0).all()
+    assert not ((drawn[:, 1] > 0) & (drawn[:, 0] < 0)).any()
+
+
+def test_attributes_that_are_wanted_are_had_by_all() -> None:
+    model = told(torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 1]]))
+    _, drawn = model.draw(generators_of(range(50)), ["has 0"])
+    assert drawn is not None and (drawn[:, 0] > 0).all() and 0 < (drawn[:, 1] > 0).sum() < 50
+    with pytest.raises(LookupError, match=r"none of 1,024 pictures of the training data has has 1, has 2 at once"):
+        model.draw(generators_of([0]), ["has 1", "has 2"])
+    assert tiny().draw(generators_of([0]))[1] is None
+
+
+def test_what_is_told_moves_the_picture_and_a_new_model_does_not_know_it_yet() -> None:
+    noise, new = noise_of(tiny(), [3]), Ddpm(16, 1, (8, 16), 1, 1, attributes=["hat"]).eval()
+    time, hat = torch.tensor([500]), torch.ones(1, 1)
+    assert torch.equal(new(noise, time, hat), new(noise, time, -hat)) and torch.equal(
+        new(noise, time), new(noise, time, hat)
+    )
+    model = told(torch.eye(3))
+    one, other = (model(noise, time, torch.tensor([row])) for row in ([1.0, -1, -1], [-1.0, 1, -1]))
+    assert not torch.allclose(one, other, atol=1e-2)
+    assert torch.equal(model(noise, time), model(noise, time, torch.zeros(1, 3)))

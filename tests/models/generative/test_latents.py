@@ -22,6 +22,7 @@ from models.generative.latents import (
     path,
     prior,
     slerp,
+    straight,
     traversal,
 )
 
@@ -31,6 +32,12 @@ def test_a_seed_is_the_same_vector_alone_and_among_others() -> None:
     drawn = prior(range(4000), 2)
     assert torch.allclose(drawn.mean(0), torch.zeros(2), atol=0.05)
     assert torch.allclose(drawn.std(0), torch.ones(2), atol=0.05)
+
+
+def test_straight_lines_in_equal_parts() -> None:
+    points = torch.tensor([[0.0, -1], [4, 1], [4, 5]])
+    wanted = [[[0, -1], [2, 0], [4, 1]], [[4, 1], [4, 3], [4, 5]]]
+    assert straight(points, 3).tolist() == wanted
 
 
 def test_slerp_goes_along_the_circle_in_equal_angles() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from models.build import WEIGHTS
+from models.build import WEIGHTS, build
 from models.data.dataset import DataError, Dataset
 from models.data.named import named_dataset
+from models.diffusion.unconditional import Ddpm, generators_of
+from models.tensors import load_weights
 from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae
 from models.training.recipe import Recipe, train_model
 from models.training.run import CHECKPOINT, FLUSH_EVERY, DivergedError, Progress, ResumeError, Run, Schedule, averaged
@@ -39,6 +42,11 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
         ddpm.RECIPE,
         "tiny avatars",
         {"autoencoder": "kl", "block_out_channels": (8, 16), "patch_size": 1},
+    ),
+    "ddpm that is told": (
+        ddpm.RECIPE,
+        "avatars",
+        {"attributes": ("hat", "glasses"), "block_out_channels": (8, 16), "patch_size": 8},
     ),
     "autoencoder-kl": (
         autoencoder.RECIPE,
@@ -124,6 +132,8 @@ def test_a_run_told_to_stop_keeps_the_step_it_reached(data: dict[str, Dataset], 
         ("autoencoder-kl", {}),
         ("ddpm", {}),
         ("ddpm of latents", {"autoencoder": "", "block_out_channels": (32, 64)}),
+        ("ddpm that is told", {}),
+        ("ddpm that is told", {"attributes": ()}),
         ("stable_diffusion", {}),
         ("stable_diffusion", {"clip": "", "autoencoder": ""}),
     ],
@@ -144,16 +154,52 @@ def test_a_training_goes_on_from_an_earlier_one(
     assert moved < 0.01 if name == "autoencoder-kl" else moved == 0
 
 
-@pytest.mark.parametrize(("start", "says"), [("digits", "another size"), ("kl", "no unconditional diffusion model")])
-def test_a_start_that_does_not_fit_is_refused(start: str, says: str, data: dict[str, Dataset], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "chosen", "says"),
+    [
+        (ddpm.RECIPE, {"start": "digits"}, "another size"),
+        (ddpm.RECIPE, {"start": "kl"}, "kl is no diffusion model without prompts"),
+        (ddpm.RECIPE, {"autoencoder": "movq"}, "movq is no autoencoder-kl"),
+        (ddpm.RECIPE, {"start": "nowhere"}, "no trained model in nowhere"),
+        (stable_diffusion.RECIPE, {"start": "kl"}, "kl is no text-to-image model"),
+        (stable_diffusion.RECIPE, {"clip": "movq"}, "movq is no CLIP"),
+        (stable_diffusion.RECIPE, {"clip": "clip", "autoencoder": "clip"}, "clip is no autoencoder-kl"),
+        (stable_diffusion.RECIPE, {"clip": "clip", "autoencoder": ""}, "needs an autoencoder"),
+    ],
+)
+def test_earlier_trainings_that_do_not_fit_are_refused(
+    recipe: Recipe, chosen: dict[str, Any], says: str, data: dict[str, Dataset], tmp_path: Path
+) -> None:
     once = replace(SCHEDULE, num_steps=1)
     train("ddpm", data, Path("digits"), once)
     with pytest.raises(DataError, match=says):
-        train_model(
-            *(ddpm.RECIPE, data["smileys"], ddpm.RECIPE.settings(start=start), once, tmp_path),
-            model_id="m",
-            data="smileys",
-        )
+        train_model(recipe, data["avatars"], recipe.settings(**chosen), once, tmp_path, model_id="m", data="avatars")
+
+
+def test_a_model_that_was_told_nothing_can_learn_to_be_told(data: dict[str, Dataset], tmp_path: Path) -> None:
+    """It begins as the same model, and its rows are those of the pictures."""
+    once = replace(SCHEDULE, num_steps=1)
+    faces, shape = data["avatars"], {"block_out_channels": (8, 16), "patch_size": 8}
+    train_ddpm = partial(train_model, ddpm.RECIPE, faces, model_id="m", data="avatars")
+    train_ddpm(ddpm.RECIPE.settings(**shape), once, tmp_path / "untold")
+    start, names = str(tmp_path / "untold"), ("hat", "smiling", "frowning")
+    card = train_ddpm(ddpm.RECIPE.settings(start=start, attributes=names, learning_rate=0.0), once, tmp_path / "told")
+    assert card["architecture"]["attributes"] == list(names)
+    untold, told = (build(card["architecture"] | {"attributes": told}).eval() for told in ([], list(names)))
+    load_weights(untold, tmp_path / "untold" / WEIGHTS)
+    load_weights(told, tmp_path / "told" / WEIGHTS)
+    assert isinstance(told, Ddpm)
+    noise, drawn = told.draw(generators_of(range(2000)))
+    assert drawn is not None and torch.equal(
+        told(noise[:2], torch.tensor([9]), drawn[:2]), untold(noise[:2], torch.tensor([9]))
+    )
+    often = np.mean([faces.attribute(name) for name in names], axis=1)
+    assert np.allclose((drawn > 0).float().mean(0), often, atol=0.05)
+    once_more = ddpm.RECIPE.settings(start=str(tmp_path / "told"), attributes=("glasses",))
+    with pytest.raises(DataError, match="told other attributes: hat, smiling, frowning"):
+        train_ddpm(once_more, once, tmp_path / "other")
+    with pytest.raises(DataError, match="no attribute 'wings'"):
+        train_ddpm(ddpm.RECIPE.settings(attributes=("wings",), **shape), once, tmp_path / "wings")
 
 
 def test_another_seed_gives_other_weights(data: dict[str, Dataset], tmp_path: Path) -> None:
