@@ -292,7 +292,7 @@ def test_pictures_that_cannot_be_used_are_named(
         {"recipe": "gan", "data": "digits"},
         {"recipe": "dcgan", "data": "smileys", "base_channels": 8, "encoder_channels": 8, "latent_dim": 4},
         {"recipe": "cyclegan", "data": "avatars", "attribute": "woman", "base_channels": 8, "n_blocks": 1},
-        {"recipe": "ddpm", "data": "digits", "block_out_channels": [32, 40]},
+        {"recipe": "ddpm", "data": "avatars", "block_out_channels": [32, 40], "attributes": ["hat", "glasses"]},
         {"recipe": "classifier", "data": "smileys", "base_channels": 8},
     ],
     ids=lambda params: params["recipe"],
