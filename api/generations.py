@@ -44,6 +44,10 @@ EXAMPLES: dict[str, Any] = {
             "scheduler": "dpm-solver++",
         },
     },
+    "sample by attributes": {
+        "summary": "Faces out of noise, with what is asked for",
+        "value": {"model": "ddpm-avatars", "attributes": ["glasses", "red_hat"], "seed": 5},
+    },
     "reconstruct": {
         "summary": "A picture through an encoder and back",
         "value": {"mode": "reconstruct", "model": "vae-smileys", "images": [SMILEY, WINK]},

@@ -3,6 +3,7 @@
 The figures are those on the cards, which `python -m models.evaluate --write` measures.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def main() -> None:
     grid = labelled_grid(np.stack(list(rows.values())).repeat(3, axis=-1), list(rows), [""] * SHOWN)
     Image.fromarray(grid).save(IMAGES / "techniques.jpg", quality=85)
     Image.fromarray(traversed("vae-smileys")).save(IMAGES / "traversal.jpg", quality=80)
-    faces = contact_sheet(drawn(cards()["ddpm-avatars"], 24), 12)
+    card = cards()["ddpm-avatars"]
+    faces = contact_sheet(np.concatenate([drawn(card, 24), drawn(card, 12, ["glasses", "red_hat"])]), 12)
     faces.save(IMAGES / "ddpm-avatars.jpg", quality=85)
     print("| model | Frechet distance | density | coverage | training | parameters' size | pictures a second |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -51,12 +53,12 @@ def main() -> None:
         print(line(title, card))
 
 
-def drawn(card: Card, n: int = SHOWN) -> NDArray[np.uint8]:
-    """Pictures of seeds 0 to n, (n, h, w, channels), none chosen."""
+def drawn(card: Card, n: int = SHOWN, wanted: Sequence[str] = ()) -> NDArray[np.uint8]:
+    """Pictures of seeds 0 to n, (n, h, w, channels), none chosen; wanted: attributes asked for."""
     model = load_model(card)
     if isinstance(model, Ddpm):
         with autocast(torch.device("cpu")):
-            return to_pixels(sample(model, *model.draw(generators_of(range(n)))))
+            return to_pixels(sample(model, *model.draw(generators_of(range(n)), wanted)))
     assert isinstance(model, Vae | Generator)
     z = torch.randn(n, model.latent_dim, generator=torch.Generator().manual_seed(0))
     return to_pixels(model.decode(z))

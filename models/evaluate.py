@@ -75,6 +75,8 @@ def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quali
     if isinstance(model, TextToImage):
         return _prompting(model, judge)
     quality = _generation(model, judge)
+    if isinstance(model, Ddpm) and model.attributes:
+        quality["attributes_told_and_shown"] = _told_and_shown(model, judge)
     if isinstance(model, Vae):
         quality |= _reconstruction(model, judge)
     if isinstance(model, Dcgan):
@@ -129,19 +131,27 @@ def _samplers(model: nn.Module) -> list[tuple[str, Callable[[int], Pixels]]]:
 
 
 def _denoiser(model: Ddpm, scheduler: SchedulerName, steps: int) -> Callable[[int], Pixels]:
-    def draw(n: int) -> Pixels:
-        made = []
-        for start in range(0, n, 64):
-            generators = generators_of(range(start, min(start + 64, n)))
-            noise, told = model.draw(generators)
-            with autocast(torch.device("cpu")):
-                pictures = sample(
-                    model, noise, told, scheduler=scheduler, num_inference_steps=steps, generators=generators
-                )
-            made.append(to_pixels(pictures))
-        return np.concatenate(made)
+    return lambda n: _denoised(model, n, scheduler, steps)[0]
 
-    return draw
+
+def _denoised(model: Ddpm, n: int, scheduler: SchedulerName, steps: int) -> tuple[Pixels, NDArray[np.float32]]:
+    """Pictures of the seeds 0 to n, and the attributes (n, k) of -1 and 1 that the model was told of each."""
+    made, all_told = [], []
+    for start in range(0, n, 64):
+        generators = generators_of(range(start, min(start + 64, n)))
+        noise, told = model.draw(generators)
+        with autocast(torch.device("cpu")):
+            pictures = sample(model, noise, told, scheduler=scheduler, num_inference_steps=steps, generators=generators)
+        made.append(to_pixels(pictures))
+        all_told.append(noise.new_zeros(len(noise), 0).numpy() if told is None else told.numpy())
+    return np.concatenate(made), np.concatenate(all_told)
+
+
+def _told_and_shown(model: Ddpm, judge: Judge) -> float:
+    """The share of the attributes that pictures were told to have which the classifier sees in them."""
+    pictures, all_told = _denoised(model, len(judge.real), "dpm-solver++", 20)
+    places = [judge.held_out.attribute_names.index(name) for name in model.attributes]
+    return _short((answers(judge.classifier, pictures)[:, places] == 1)[all_told > 0].mean())
 
 
 def _reconstruction(model: Vae, judge: Judge) -> Quality:

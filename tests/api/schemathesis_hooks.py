@@ -66,6 +66,7 @@ ARCHITECTURES = {name: card.architecture for name, card in cards().items()}
 def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
     """What each mode can do is up to the models that are there: one of them for each."""
     nothing = {"type": "null"}
+    some_attributes = {"type": "array", "items": {"enum": ["glasses", "smiling"]}, "maxItems": 1}
     schemas = raw_schema["components"]["schemas"]
     prompted = {
         "model": {"enum": ["stable-diffusion-avatars"]},
@@ -74,9 +75,12 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         "loras": {"type": "array", "maxItems": 0},  # none are there
     }
     fitting: dict[str, dict[str, Any]] = {
-        "Sample": {"model": {"enum": ["ddpm-digits"]}, "attributes": nothing},
+        "Sample": {"model": {"enum": ["ddpm-avatars"]}, "attributes": some_attributes},
         "Reconstruction": {"model": {"enum": ["vae-smileys"]}},
-        "Interpolation": {"model": {"enum": ["vae-smileys"]}, "num_inference_steps": nothing, "scheduler": nothing},
+        "Interpolation": {
+            "model": {"enum": ["vae-smileys"]},
+            **{"num_inference_steps": nothing, "scheduler": nothing, "guidance_scale": nothing},
+        },
         "Traversal": {"model": {"enum": ["vae-fashion-mnist-2"]}},
         "Arithmetic": {"model": {"enum": ["dcgan-avatars"]}, "classifier": nothing},
         "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
@@ -91,8 +95,8 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         "MaskedImage": {"mask": nothing, "style_mask": nothing},  # which are of the size of their pictures
         "GatysTransfer": {"init": {"enum": ["content", "style", "noise", "fast"]}, "init_image": nothing},
         "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}},
-        "DenoisingSteps": {"model": {"enum": ["ddpm-digits"]}},
-        "DdpmTraining": {"attributes": {"type": "array", "items": {"enum": ["glasses", "smiling"]}, "maxItems": 1}},
+        "DenoisingSteps": {"model": {"enum": ["ddpm-avatars"]}},
+        "DdpmTraining": {"attributes": some_attributes},
         # What the collection there has: two components, two clusters, the attributes of smileys.
         "Component": {"component": {"enum": [0, 1]}},
         "AttributeDirection": {"attribute": {"enum": ["large"]}},

@@ -62,6 +62,7 @@ def test_images_are_found_and_changed_in_their_places(name: str) -> None:
         ({"mode": "arithmetic", "terms": [{"sign": "+", "with": ["hat"], "without": ["hat"]}]}, "terms"),
         ({"mode": "arithmetic", "terms": [{"sign": "+", "seed": 1}], "n": 2}, "n"),
         ({"mode": "denoise-steps", "n": 2}, "n"),
+        ({"guidance_scale": 31}, "guidance_scale"),
         ({"model": "../etc"}, "model"),
     ],
 )
@@ -80,6 +81,13 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
             "num_inference_steps: Model any is no diffusion model and does not use it.",
         ),
         (parsed(scheduler="ddim"), GAN, "scheduler: Model any is no diffusion model and does not use it."),
+        (parsed(guidance_scale=1), VAE, "guidance_scale: Model any is no diffusion model and does not use it."),
+        (parsed(guidance_scale=2), DDPM, "guidance_scale: Model any is told no attributes and does not use it."),
+        (
+            parsed(mode="denoise-steps", guidance_scale=0),
+            DDPM,
+            "guidance_scale: Model any is told no attributes and does not use it.",
+        ),
         (parsed(attributes=["hat"]), DDPM, "attributes: Model any is told no attributes."),
         (parsed(attributes=["hat"]), VAE, "attributes: Model any is told no attributes."),
         (
@@ -136,6 +144,10 @@ def test_attributes_need_a_classifier() -> None:
         (parsed(seeds=[5]), VAE, {"n": None, "seeds": [5]}),
         (parsed(n=2), DDPM, {"n": 2, "num_inference_steps": 50, "scheduler": "ddim"}),
         (parsed(mode="interpolate", between=[1, 2], num_inference_steps=9), DDPM, {"num_inference_steps": 9}),
+        (parsed(), DDPM, {"guidance_scale": None}),
+        (parsed(), TOLD, {"guidance_scale": 1.25, "scheduler": "ddim"}),
+        (parsed(mode="interpolate", between=[1, 2], guidance_scale=0), TOLD, {"guidance_scale": 0}),
+        (parsed(mode="denoise-steps", scheduler="ddpm"), TOLD, {"guidance_scale": 1.25, "scheduler": "ddpm"}),
         (arithmetic({"with": ["woman"]}), VAE, {"n": 8, "averaged": 64}),
         (arithmetic({"with": ["woman"]}, n=2), VAE, {"n": 2, "averaged": 64}),
         (arithmetic({"seed": 2}), VAE, {"n": None, "averaged": None}),

@@ -280,6 +280,8 @@ def test_pictures_are_made_with_the_attributes_that_are_asked_for(known: dict[st
         run(known, "told-ddpm", seeds=[3], **brief, **more)[0].pictures for more in ({}, {"attributes": ["beard"]})
     )
     assert apart(free, bearded) > 2 * TOLERANCE, "seed 3 is not drawn with a beard"
+    [guided] = run(known, "told-ddpm", seeds=[3], guidance_scale=8, **brief)[0].pictures
+    assert apart(free, guided) > 2 * TOLERANCE
     with pytest.raises(
         AtelierError, match="attributes: none of 1,024 pictures of the training data has hat, beard at once"
     ) as error:

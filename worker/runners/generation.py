@@ -102,7 +102,7 @@ def _sample(task: Task, network: Network, params: Sample) -> Result:
             noise, told = network.module.draw(generators, params.attributes or ())
         except LookupError as error:
             raise AtelierError("attributes_not_found", f"attributes: {error}.", field="attributes") from error
-        made = network.denoise(task, noise, told, params.num_inference_steps, params.scheduler, generators)
+        made = network.denoise(task, noise, told, params, generators)
         if told is not None:
             metrics["attributes"] = [list(compress(network.module.attributes, row > 0)) for row in told]
     else:
@@ -127,7 +127,7 @@ def _interpolate(task: Task, network: Network, params: Interpolation) -> list[Pi
         between = path(noise.flatten(1), steps).reshape(-1, *noise.shape[1:])
         if told is not None:
             told = straight(told, steps).flatten(0, 1)
-        made = network.denoise(task, between, told, params.num_inference_steps, params.scheduler)
+        made = network.denoise(task, between, told, params)
     else:
         between = path(torch.stack([_place(task, network, end) for end in ends]), steps).flatten(0, 1)
         made = network.decode(task, between)
@@ -196,7 +196,7 @@ def _denoising_steps(task: Task, network: Network, params: DenoisingSteps) -> li
             taken.append(step)
 
     generators = generators_of(_seeds(task, 1))
-    network.denoise(task, *model.draw(generators), total, params.scheduler, generators, keep)
+    network.denoise(task, *model.draw(generators), params, generators, keep)
     with network.inference():
         noisy = pixels(model.decode(torch.cat([step.noisy for step in taken])))
         foreseen = pixels(model.decode(torch.cat([step.foreseen for step in taken])))

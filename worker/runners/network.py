@@ -12,11 +12,12 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
+from jobs.generation import Denoised
 from jobs.settings import get_settings
 from models.build import load_model
 from models.catalogue import Card, folder_of, revision
 from models.diffusion.text_to_image import TextToImage
-from models.diffusion.unconditional import Ddpm, SchedulerName, Step, sample
+from models.diffusion.unconditional import Ddpm, Step, sample
 from models.generative.classifier import Classifier
 from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
@@ -105,13 +106,12 @@ class Network:
         task: Task,
         noise: Tensor,
         attributes: Tensor | None,
-        num_inference_steps: int | None,
-        scheduler: SchedulerName | None,
+        params: Denoised,
         generators: Sequence[torch.Generator] | None = None,
         on_step: Callable[[Step], None] = lambda step: None,
     ) -> Pixels:
         """The picture of each starting noise (n, *shape) and of the attributes (n, k) it is told."""
-        model = self.module
+        model, num_inference_steps, scheduler = self.module, params.num_inference_steps, params.scheduler
         assert isinstance(model, Ddpm) and num_inference_steps and scheduler
         starts = range(0, len(noise), BATCH)
         made = []
@@ -129,6 +129,7 @@ class Network:
                     None if attributes is None else attributes[start : start + BATCH].to(self.device),
                     scheduler=scheduler,
                     num_inference_steps=num_inference_steps,
+                    guidance_scale=1.0 if params.guidance_scale is None else params.guidance_scale,
                     generators=generators[start : start + BATCH] if generators else None,
                     on_step=show,
                 )

@@ -186,3 +186,28 @@ def test_what_is_told_moves_the_picture_and_a_new_model_does_not_know_it_yet() -
     one, other = (model(noise, time, torch.tensor([row])) for row in ([1.0, -1, -1], [-1.0, 1, -1]))
     assert not torch.allclose(one, other, atol=1e-2)
     assert torch.equal(model(noise, time), model(noise, time, torch.zeros(1, 3)))
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scale", [0, 0.5, 1, 3])
+def test_guidance_exaggerates_what_the_attributes_change(scheduler: SchedulerName, scale: float) -> None:
+    """What is foreseen is linear in v: it lies on the line through what is foreseen untold and told."""
+    model = told(torch.eye(3))
+    noise, attributes = model.draw(generators_of([3, 4]))
+
+    def foreseen(attributes: Tensor | None, **more: Any) -> Tensor:
+        steps: list[Step] = []
+        options: dict[str, Any] = {"scheduler": scheduler, "num_inference_steps": 1, "on_step": steps.append} | more
+        sample(model, noise, attributes, generators=generators_of([3, 4]), **options)
+        return steps[0].foreseen
+
+    without, with_them = foreseen(None), foreseen(attributes, guidance_scale=1)
+    guided = foreseen(attributes, guidance_scale=scale)
+    assert torch.allclose(guided, without + scale * (with_them - without), atol=1e-3 * (1 + scale))
+    assert not torch.allclose(without, with_them, atol=0.1)
+
+
+def test_guidance_is_nothing_to_a_model_that_is_told_none() -> None:
+    model = tiny()
+    one, other = (sample(model, noise_of(model, [3]), num_inference_steps=3, guidance_scale=s) for s in (1, 9))
+    assert torch.equal(one, other)
