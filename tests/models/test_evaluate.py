@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.catalogue import Card, cards
-from models.evaluate import Judge, evaluate, judge_of, told
+from models.evaluate import SAMPLERS, Judge, evaluate, judge_of, told
 
 SHIPPED = {card.id: card for card in cards().values() if card.source["kind"] == "trained"}
 
@@ -37,6 +37,22 @@ def test_diffusion_comes_nearer_to_the_real_thing_than_the_other_two(judges: dic
     for quality in found.values():
         assert quality["frechet_real"] < quality["sample"]["frechet"]
         assert diffusion["frechet"] < quality["sample"]["frechet"]
+
+
+@pytest.mark.parametrize(
+    "card", [card for card in SHIPPED.values() if card.architecture["name"] == "ddpm"], ids=lambda card: card.id
+)
+def test_diffusion_is_within_three_times_of_the_real_thing(card: Card) -> None:
+    """The figures of its card; measuring them takes minutes."""
+    found = [card.quality[f"{scheduler}-{steps}"]["frechet"] for scheduler, steps in SAMPLERS]
+    assert max(found) < 3 * card.quality["frechet_real"]
+
+
+def test_faces_out_of_noise_have_what_they_are_told(judges: dict[str, Judge]) -> None:
+    few = replace(judges["avatars"], real=judges["avatars"].real[:20])
+    quality = evaluate(SHIPPED["ddpm-avatars"], few)
+    print(quality)
+    assert quality["attributes_told_and_shown"] > 0.88
 
 
 def test_more_latent_values_rebuild_more(judges: dict[str, Judge]) -> None:
