@@ -38,6 +38,11 @@ class Task:
     files: Files | None = None
     load_ms: float = 0
     notes: dict[str, Any] = field(default_factory=dict)
+    warnings: list[dict[str, str]] = field(default_factory=list)
+
+    def warn(self, code: str, message: str) -> None:
+        """Adds an entry to `metrics.warnings`: a code for programs, a sentence for people."""
+        self.warnings.append({"code": code, "message": message})
 
     @contextmanager
     def loading(self) -> Iterator[None]:
@@ -148,7 +153,8 @@ _INTERNAL = {"code": "internal", "message": "The job failed in a way nobody fore
 def _metrics(record: Record, task: Task, started: float) -> dict[str, Any]:
     queue_ms = (record.started_at or record.created_at) - record.created_at
     run_ms = round(_ms_since(started) - task.load_ms, 1)
-    return {"queue_ms": queue_ms, "load_ms": round(task.load_ms, 1), "run_ms": run_ms, **task.notes}
+    times = {"queue_ms": queue_ms, "load_ms": round(task.load_ms, 1), "run_ms": run_ms}
+    return {**times, "warnings": task.warnings, **task.notes}
 
 
 def _pixels(objects: Objects, image_id: str) -> Pixels:

@@ -48,6 +48,15 @@ def test_the_picture_is_stored_with_its_recipe(jobs: JobStore, objects: Objects,
     assert ended.metrics["load_ms"] >= 50 > ended.metrics["run_ms"]
 
 
+def test_warnings_are_listed_in_the_metrics(jobs: JobStore, objects: Objects, record: Record) -> None:
+    def runner(task: Task) -> Made:
+        task.warn("unknown_words", "The model does not know 'cat'.")
+        return Made([Picture(PIXELS)], {}, {}, {})
+
+    ended = finished(jobs, objects, record, runner)
+    assert ended.metrics["warnings"] == [{"code": "unknown_words", "message": "The model does not know 'cat'."}]
+
+
 def test_the_same_job_gives_the_same_bytes(jobs: JobStore, objects: Objects) -> None:
     made = []
     for _ in range(2):
