@@ -137,7 +137,7 @@ async def create_collection(
     has its first version. Should the job end otherwise, the collection is gone.
     """
     return await submit(
-        submission, kind=KIND, queue="gpu", params=params, resolve=lambda service: _resolve(service, params)
+        submission, kind=KIND, queue="collect", params=params, resolve=lambda service: _resolve(service, params)
     )
 
 
@@ -160,7 +160,7 @@ async def add_images(
     return await submit(
         submission,
         kind=KIND,
-        queue="gpu",
+        queue="collect",
         params=params,
         resolve=lambda service: _resolve_addition(service, collection_id, params),
     )

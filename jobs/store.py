@@ -28,7 +28,7 @@ from jobs.registry import (
 from jobs.schemas import TERMINAL, Status
 from jobs.settings import Settings
 
-QUEUES = ("fast", "gpu", "train")
+QUEUES = ("fast", "gpu", "collect", "train")
 PREFIX = "atelier:"
 PROTOCOL = Path(__file__).with_name("protocol.lua").read_text()
 WEBHOOK_TRIES, WEBHOOK_DELAY_MS = 10, 15_000  # the last try comes some two hours after the first

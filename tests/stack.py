@@ -144,7 +144,7 @@ class Stack:
     def start_worker(
         self,
         name: str = "w1",
-        queues: str = "fast,gpu,train",
+        queues: str = "fast,gpu,collect,train",
         app: str = "tests.integration.kinds",
         *,
         wait: bool = True,

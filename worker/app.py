@@ -1,4 +1,4 @@
-"""The Celery application: `celery -A worker.app worker -Q fast,gpu,train`.
+"""The Celery application: `celery -A worker.app worker -Q fast,gpu,collect,train`.
 
 A message only says that a job waits; which job is run is decided in Redis, by the claim.
 """

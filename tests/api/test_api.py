@@ -318,7 +318,7 @@ class TestService:
                 "ready": True,
                 "redis": True,
                 "storage": True,
-                "queues": {"fast": 1, "gpu": 1, "train": 1},
+                "queues": {"fast": 1, "gpu": 1, "collect": 1, "train": 1},
                 "workers": ["w1@test"],
             },
         )
@@ -346,7 +346,7 @@ def test_while_things_are_away(tmp_path: Path) -> None:
             "ready": False,
             "redis": True,
             "storage": False,
-            "queues": {"fast": 0, "gpu": 0, "train": 0},
+            "queues": {"fast": 0, "gpu": 0, "collect": 0, "train": 0},
             "workers": [],
         }
         assert (answer.status_code, answer.json(), answer.headers["retry-after"]) == (503, state, "2")

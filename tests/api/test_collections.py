@@ -29,7 +29,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made.start_valkey()
     made.start_api("api.main:app")
     cards = [card(name) for name in ("vae-2", "vae-faces", "gan-8", "dcgan-faces", "ddpm-small", "vgg16")]
-    made.jobs.beat("away@test", {"queues": ["fast", "gpu"], "cards": cards, "installed": []})
+    made.jobs.beat("away@test", {"queues": ["fast", "gpu", "collect"], "cards": cards, "installed": []})
     yield made
     made.stop()
 
@@ -50,7 +50,7 @@ def error(answer: httpx.Response) -> tuple[int, str, str]:
 
 def end(stack: Stack, status: str = "succeeded", file: str = FILE) -> str:
     """End the job that waits; returns its id."""
-    [record] = stack.jobs.claim("gpu", worker="test")
+    [record] = stack.jobs.claim("collect", worker="test")
     collection = {"file": file, "figures": FIGURES}
     given: dict[str, Any] = (
         {"collection": collection} if status == "succeeded" else {"error": {"code": "bad_data", "message": "x"}}
@@ -103,7 +103,7 @@ def test_what_is_resolved(stack: Stack) -> None:
     assert (params["image_size"], params["channels"], params["standardise"]) == (64, 3, False)
     assert (params["n_components"], params["explained_variance"], params["limit"]) == (2, None, None)
     assert isinstance(params["seed"], int)
-    assert stack.jobs.get(job["id"]).queue == "gpu"
+    assert stack.jobs.get(job["id"]).queue == "collect"
     end(stack)
     job = accepted(post(stack, name="Faces", space="vae-faces", data="smileys"))
     params = job["params"]
@@ -289,7 +289,7 @@ def test_two_that_ask_at_once_to_add_pictures(stack: Stack) -> None:
     collection_id = ready(stack)
     job = accepted(post(stack, f"/{collection_id}/images", images=PICTURES))
     with pytest.raises(Conflict, match=job["id"]):
-        stack.jobs.create(kind="collection", queue="gpu", params={}, collection=collection_id)
+        stack.jobs.create(kind="collection", queue="collect", params={}, collection=collection_id)
     end(stack)
 
 

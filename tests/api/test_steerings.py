@@ -32,7 +32,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def build(stack: Stack, path: str = "", **body: Any) -> None:
     """A version of a collection, its job ended by hand."""
     assert stack.client.post(f"/v1/collections{path}", json=body).status_code == 202
-    [record] = stack.jobs.claim("gpu", worker="test")
+    [record] = stack.jobs.claim("collect", worker="test")
     made = {"file": "a" * 64, "figures": FIGURES}
     stack.jobs.finish(record.id, record.fence, "succeeded", metrics={}, collection=made)
 

@@ -88,8 +88,9 @@ def sample(installation: tuple[JobStore, Objects], smileys: Record, **params: An
 def work(installation: tuple[JobStore, Objects], **job: Any) -> Record:
     """Queue a job and run it to where it ends."""
     jobs, objects = installation
-    jobs.create(queue="gpu", **job)
-    [record] = jobs.claim("gpu", worker="test")
+    queue = "collect" if job["kind"] == "collection" else "gpu"
+    jobs.create(queue=queue, **job)
+    [record] = jobs.claim(queue, worker="test")
     run_job(jobs, objects, objects, record, RUNNERS[record.kind])
     return jobs.get(record.id)
 
