@@ -3,7 +3,7 @@
 import sys
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,6 +40,10 @@ class Settings(BaseSettings):
     model_memory_bytes: Annotated[
         int, Field(ge=1, description="Loaded models a worker process keeps, in bytes; the largest is kept alone")
     ] = 8 << 30
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16"],
+        Field(description="Floating type of mixed precision; `auto` is the fastest of the device and its libraries"),
+    ] = "auto"
 
     max_batch: Annotated[
         int, Field(ge=1, description="Jobs alike that a worker takes at once, to run as one batch")

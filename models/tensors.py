@@ -1,5 +1,6 @@
 """Pictures as tensors and back, the fast floating type of a device, and weights to and from safetensors."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}  # values of ATELIER_DTYPE
+# Values of ONEDNN_MAX_CPU_ISA under which oneDNN emulates products of bfloat16.
+WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 class WeightsMismatchError(ValueError):
@@ -33,13 +38,34 @@ def best_device() -> torch.device:
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it faster than float32 (AVX512-BF16, AMX, recent CUDA), else float32."""
+    """The floating type of mixed precision on a device: ATELIER_DTYPE (`float32` or `bfloat16`), else the fastest.
+
+    Without it, or with `auto`, that is bfloat16 where the libraries multiply it in hardware (AVX512-BF16, AMX, CUDA of
+    compute capability 8.0 and up), else float32. Raises ValueError for another value.
+    """
+    chosen = os.environ.get("ATELIER_DTYPE") or "auto"
+    if chosen not in DTYPES:
+        raise ValueError(f"ATELIER_DTYPE must be one of {', '.join(DTYPES)}, not {chosen!r}")
+    if dtype := DTYPES[chosen]:
+        return dtype
     if device.type == "cuda":
-        fast = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:
-        capabilities = torch.cpu.get_capabilities()
-        fast = device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-    return torch.bfloat16 if fast else torch.float32
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and _cpu_multiplies_bfloat16() else torch.float32
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """Whether the CPU does, and neither torch (ATEN_CPU_CAPABILITY) nor oneDNN (ONEDNN_MAX_CPU_ISA) was told not to.
+
+    Emulated products of bfloat16 are slower than those of float32: a hundred times under AVX2.
+    """
+    able = torch.cpu.get_capabilities()
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    return (
+        bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+        and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        and torch.backends.mkldnn.is_available()
+        and isa.upper() not in WITHOUT_BFLOAT16
+    )
 
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -62,6 +88,11 @@ def _channels_first(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tens
     """
     slow = inputs[0].dtype == torch.bfloat16 and torch.is_grad_enabled()
     return (inputs[0].contiguous(),) if slow else None
+
+
+def bytes_of(module: nn.Module) -> int:
+    """What the parameters and buffers of a module take in memory."""
+    return sum(each.numel() * each.element_size() for each in (*module.parameters(), *module.buffers()))
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -38,6 +38,7 @@ try:
 except CardError as error:
     raise SystemExit(str(error)) from error
 settings = get_settings()
+os.environ["ATELIER_DTYPE"] = settings.dtype  # models/ reads the environment, and knows no `.env` file
 app = make_celery(settings)
 setup_logging.connect(lambda **_: configure_logging(), weak=False)
 

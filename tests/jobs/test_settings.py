@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
             "ftp://x",
             "ATELIER_STORAGE_URL cannot be used: must be a folder or start with file://, s3://,",
         ),
+        ("DTYPE", "half", "ATELIER_DTYPE cannot be used: Input should be 'auto', 'float32' or 'bfloat16'."),
         ("LEASE_S", "0", "ATELIER_LEASE_S cannot be used: Input should be greater than 0.1."),
     ],
 )

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.tensors import WeightsMismatchError, load_weights, on_device, save_weights, to_pixels, to_tensor
+from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device, save_weights, to_pixels, to_tensor
 
 
 def test_pictures_survive_the_way_there_and_back() -> None:
@@ -82,3 +82,63 @@ def test_group_norms_have_the_gradient_they_had(dtype: torch.dtype) -> None:
     with torch.no_grad():
         placed(images)
     assert seen == [dtype == torch.bfloat16, False], "only where a gradient is wanted, and slow"
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def bfloat16_cpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A CPU that multiplies bfloat16 and libraries that were told nothing."""
+    for name in ("ATELIER_DTYPE", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    return monkeypatch
+
+
+def test_the_dtype_is_bfloat16_where_the_cpu_multiplies_it(bfloat16_cpu: pytest.MonkeyPatch) -> None:
+    assert fast_dtype(CPU) == torch.bfloat16
+    bfloat16_cpu.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
+    assert fast_dtype(CPU) == torch.float32
+
+
+@pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+@pytest.mark.parametrize(
+    ("isa", "dtype"),
+    [
+        ("SSE41", torch.float32),
+        ("avx2", torch.float32),
+        ("AVX512_CORE", torch.float32),
+        ("AVX512_CORE_BF16", torch.bfloat16),
+        ("DEFAULT", torch.bfloat16),
+    ],
+)
+def test_the_dtype_is_what_onednn_was_told_to_be_fast_in(
+    bfloat16_cpu: pytest.MonkeyPatch, variable: str, isa: str, dtype: torch.dtype
+) -> None:
+    bfloat16_cpu.setenv(variable, isa)
+    assert fast_dtype(CPU) == dtype
+
+
+@pytest.mark.parametrize("capability", ["DEFAULT", "AVX2"])
+def test_the_dtype_is_float32_where_torch_uses_less_of_the_cpu(
+    bfloat16_cpu: pytest.MonkeyPatch, capability: str
+) -> None:
+    bfloat16_cpu.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert fast_dtype(CPU) == torch.float32
+
+
+@pytest.mark.parametrize(("chosen", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_chosen_dtype_is_used_on_every_device(
+    monkeypatch: pytest.MonkeyPatch, chosen: str, dtype: torch.dtype, device: str
+) -> None:
+    monkeypatch.setenv("ATELIER_DTYPE", chosen)
+    assert fast_dtype(torch.device(device)) == dtype
+
+
+def test_an_unknown_dtype_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ATELIER_DTYPE", "float8")
+    with pytest.raises(ValueError, match="ATELIER_DTYPE must be one of auto, float32, bfloat16, not 'float8'"):
+        fast_dtype(CPU)
