@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from models.stylize.fast import BUILTIN_STYLES, load_fast, stylize_builtin
+from models.stylize.fast import BUILTIN_STYLES, load_multistyle, stylize_builtin
 
 ROOT = Path(__file__).parent.parent
 TILE, COLUMNS, CAPTION = 200, 7, 22
@@ -15,7 +15,7 @@ def main() -> None:
     """The photo first, then each style under the name that requests use."""
     photo = Image.open(ROOT / "examples" / "photos" / "astronaut.jpg").convert("RGB")
     content = np.asarray(photo.resize((2 * TILE, 2 * TILE)), np.float32) / np.float32(255)
-    net = load_fast()
+    net = load_multistyle()
     tiles = [("photo", content)] + [
         (f"builtin:{index}", stylize_builtin(net, content, np.eye(BUILTIN_STYLES, dtype=np.float32)[index]))
         for index in range(BUILTIN_STYLES)

@@ -6,6 +6,7 @@ import torch
 
 from models.diffusion.text_to_image import TextToImage
 from models.memory import available_memory
+from models.tensors import bytes_of
 
 # Values of the UNet's largest block for each pixel of a picture: 320 channels, eight times widened, at an eighth of its
 # sides, with skip connections and their copies; with guidance there are two such rows.
@@ -25,11 +26,6 @@ def offloaded(model: TextToImage, device: torch.device) -> bool:
 def offloads(weights: int, free: int) -> bool:
     """Whether a model of so many bytes stays in main memory beside a GPU with so many free."""
     return SPARE * weights > free
-
-
-def bytes_of(model: TextToImage) -> int:
-    """The size of a model's weights."""
-    return sum(each.numel() * each.element_size() for each in model.state_dict().values())
 
 
 def needed_bytes(model: TextToImage, width: int, height: int) -> int:

@@ -31,36 +31,51 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 Painter = Callable[[Array], Array]  # paints a picture of at most one tile
 
 
-@dataclass(frozen=True)
-class FastNet:
-    """The three networks, ready to run."""
+# cuDNN's exhaustive search would time every algorithm for each size of image, and need not choose the same one twice.
+CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 
-    multistyle: onnxruntime.InferenceSession
+
+@dataclass(frozen=True)
+class ArbitraryNet:
+    """The network that reads a style and the one that paints with it, ready to run."""
+
     predict: onnxruntime.InferenceSession
     transform: onnxruntime.InferenceSession
 
 
-def load_fast(weights_dir: Path = WEIGHTS_DIR, threads: int | None = None) -> FastNet:
-    """The networks of the cards `fast-multistyle` and `fast-arbitrary`, each run by `threads` threads.
+def load_multistyle(weights_dir: Path = WEIGHTS_DIR) -> onnxruntime.InferenceSession:
+    """The network of card `fast-multistyle`. Raises WeightsError for a missing or other file."""
+    return _session("fast-multistyle", "multistyle26.onnx", weights_dir)
 
-    Without `threads` there is one for each core this process may use. Raises WeightsError for missing or other files.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-    options.log_severity_level = 3  # silences one warning for each weight the graph carries twice
 
-    def session(model_id: str, name: str) -> onnxruntime.InferenceSession:
-        path = checked_file(card(model_id), name, weights_dir)
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    return FastNet(
-        multistyle=session("fast-multistyle", "multistyle26.onnx"),
-        predict=session("fast-arbitrary", "arbitrary_predict.onnx"),
-        transform=session("fast-arbitrary", "arbitrary_transform.onnx"),
+def load_arbitrary(weights_dir: Path = WEIGHTS_DIR) -> ArbitraryNet:
+    """The networks of card `fast-arbitrary`. Raises WeightsError for missing or other files."""
+    return ArbitraryNet(
+        predict=_session("fast-arbitrary", "arbitrary_predict.onnx", weights_dir),
+        transform=_session("fast-arbitrary", "arbitrary_transform.onnx", weights_dir),
     )
 
 
-def stylize_builtin(net: FastNet, content: Array, weights: Sequence[float] | Array, strength: float = 1.0) -> Array:
+def device_of(session: onnxruntime.InferenceSession) -> str:
+    """`cuda` or `cpu`: where a session runs."""
+    return "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
+
+
+def _session(model_id: str, name: str, weights_dir: Path) -> onnxruntime.InferenceSession:
+    """A session on the GPU where onnxruntime has one (package onnxruntime-gpu), else on every core of this process."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.log_severity_level = 3  # silences one warning for each weight the graph carries twice
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, ("CUDAExecutionProvider", CUDA_OPTIONS))
+    path = checked_file(card(model_id), name, weights_dir)
+    return onnxruntime.InferenceSession(path, options, providers=providers)
+
+
+def stylize_builtin(
+    net: onnxruntime.InferenceSession, content: Array, weights: Sequence[float] | Array, strength: float = 1.0
+) -> Array:
     """Paints `content` in a blend of the built-in styles.
 
     weights: (26,), at least 0 with a sum above 0; a blend is the weighted mean of the styles' normalisation parameters.
@@ -76,13 +91,15 @@ def stylize_builtin(net: FastNet, content: Array, weights: Sequence[float] | Arr
         # The network halves its input twice, and returns whole multiples of 4.
         padded = np.pad(picture, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="reflect")
         feed = {"image": padded.transpose(2, 0, 1)[None], "style_weights": shares / shares.sum()}
-        painted: Array = net.multistyle.run(None, feed)[0][0].transpose(1, 2, 0)[:height, :width]
+        painted: Array = net.run(None, feed)[0][0].transpose(1, 2, 0)[:height, :width]
         return painted
 
     return _clipped(content + strength * (_painted(content, paint, BUILTIN_TILE, BUILTIN_LOWPASS) - content))
 
 
-def stylize_images(net: FastNet, content: Array, styles: Sequence[tuple[Array, float]], strength: float = 1.0) -> Array:
+def stylize_images(
+    net: ArbitraryNet, content: Array, styles: Sequence[tuple[Array, float]], strength: float = 1.0
+) -> Array:
     """Paints `content` in the style of pictures, each with its share.
 
     The styles' bottlenecks (100 numbers each) are averaged by their shares. strength: 0 (the content's own style) to 1;
@@ -108,7 +125,7 @@ def stylize_images(net: FastNet, content: Array, styles: Sequence[tuple[Array, f
     return _painted(content, paint, TILE, LOWPASS)
 
 
-def _bottleneck(net: FastNet, picture: Array) -> Array:
+def _bottleneck(net: ArbitraryNet, picture: Array) -> Array:
     """What the network reads from the middle square of a picture: (1, 1, 1, 100)."""
     height, width, _ = picture.shape
     side = min(height, width)

@@ -27,7 +27,7 @@ from models.metrics import density_and_coverage, features
 from models.tensors import save_weights, to_tensor
 from worker.lease import CanceledError
 from worker.run import Made, Picture, Pixels, Task
-from worker.runners import RUNNERS, generation, network
+from worker.runners import RUNNERS, generation, loaded, network
 
 TINY: dict[str, dict[str, Any]] = {
     "vae": {"name": "mlp-vae", "image_size": 16, "channels": 1, "latent_dim": 2, "hidden": 16},
@@ -159,7 +159,7 @@ def teach_brightness(classifier: Classifier) -> None:
 
 def forget() -> None:
     get_settings.cache_clear()
-    network._kept.clear()
+    loaded.evict_all()
 
 
 def run(known: dict[str, Card], model: str, **params: Any) -> tuple[Made, list[tuple[int, int, str]]]:
@@ -413,26 +413,27 @@ def test_a_cancelled_job_stops_at_its_next_step(known: dict[str, Card]) -> None:
 
 
 def test_a_model_is_loaded_once_and_again_when_its_file_is_another(known: dict[str, Card]) -> None:
-    network._kept.clear()
+    loaded.evict_all()
     run(known, "gan", n=1)
-    [first] = network._kept.values()
+    [first] = loaded._entries.values()
     run(known, "gan", n=1)
-    assert [*network._kept.values()] == [first] and next(iter(network._kept.values())) is first
+    [again] = loaded._entries.values()
+    assert again.value is first.value
     other = {**known, "gan": saved("gan2", TINY["gan"], build(TINY["gan"]), get_settings().weights_dir)}
     made, _ = run(other, "gan", n=1)
-    assert len(network._kept) == 2
+    assert len(loaded._entries) == 2
     assert made.models != run(known, "gan", n=1)[0].models
 
 
 def test_models_not_used_for_longest_make_room(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
     def kept() -> list[str]:
-        return [model_id for model_id, _ in network._kept]
+        return [model_id for model_id, _ in loaded._entries]
 
-    network._kept.clear()
+    loaded.evict_all()
     for model in ("gan", "vae", "gan"):
         run(known, model, n=1)
     assert kept() == ["vae", "gan"], "the one used last at the end"
-    both = sum(each.n_bytes for each in network._kept.values())
+    both = sum(each.n_bytes for each in loaded._entries.values())
     monkeypatch.setenv("ATELIER_MODEL_MEMORY_BYTES", str(both + 1))
     get_settings.cache_clear()
     run(known, "ddpm", n=1, num_inference_steps=1)
@@ -448,7 +449,7 @@ def test_models_not_used_for_longest_make_room(known: dict[str, Card], monkeypat
 def test_a_damaged_file_is_named(known: dict[str, Card], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(tmp_path))
     get_settings.cache_clear()
-    network._kept.clear()
+    loaded.evict_all()
     with pytest.raises(AtelierError, match="vae is not on this machine") as error:
         run(known, "vae", n=1)
     monkeypatch.undo()

@@ -16,7 +16,7 @@ from models.perceptual.losses import gram_matrix, positions
 from models.perceptual.vgg import load_vgg
 from tests.stack import WEIGHTS
 from worker.run import Made, Pixels, Task
-from worker.runners import RUNNERS, style_transfer
+from worker.runners import RUNNERS, loaded, style_transfer
 
 IMAGES = {"img_" + "a" * 64: data.astronaut()[:, :400], "img_" + "b" * 64: data.coffee()}
 PHOTO, STYLE = IMAGES
@@ -112,7 +112,7 @@ def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def forget_models() -> None:
     get_settings.cache_clear()
-    style_transfer.once.cache_clear()
+    loaded.evict_all()
 
 
 def optimised(**params: Any) -> tuple[Made, list[str]]:

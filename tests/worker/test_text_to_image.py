@@ -20,7 +20,7 @@ from models.catalogue import WEIGHTS_DIR, Card, file_sha256, folder_of
 from models.tensors import save_weights
 from worker.lease import CanceledError, LeaseLostError, StoppingError
 from worker.run import Made, Pixels, Task, run_jobs
-from worker.runners import BATCH_RUNNERS, RUNNERS, network, style_transfer, text_to_image
+from worker.runners import BATCH_RUNNERS, RUNNERS, loaded, text_to_image
 
 ARCHITECTURE: dict[str, Any] = {
     "name": "stable-diffusion",
@@ -63,8 +63,7 @@ def saved(model_id: str, architecture: dict[str, Any], weights_dir: Path) -> Car
 
 def forget() -> None:
     get_settings.cache_clear()
-    style_transfer.once.cache_clear()
-    network._kept.clear()
+    loaded.evict_all()
 
 
 def read_image(image_id: str) -> Pixels:
@@ -297,7 +296,7 @@ def test_memory_comes_back_when_models_are_swapped(
     def swap() -> None:
         for name, card in cards.items():
             RUNNERS["generation"](task(card, model=name, num_inference_steps=1))
-            assert [key[0] for key in network._kept] == [name]
+            assert [key[0] for key in loaded._entries] == [name]
 
     swap()
     before = resident()

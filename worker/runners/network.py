@@ -1,10 +1,8 @@
 """A model of `models.build` in the hands of a runner: pictures in, pictures out, in batches and with progress."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from jobs.generation import Denoised
 from jobs.settings import get_settings
 from models.build import load_model
-from models.catalogue import Card, folder_of, revision
+from models.catalogue import Card, revision
 from models.diffusion.text_to_image import TextToImage
 from models.diffusion.unconditional import Ddpm, Step, sample
 from models.generative.classifier import Classifier
@@ -23,8 +21,9 @@ from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
 from models.generative.vae import Vae
 from models.grids import sheet
-from models.tensors import autocast, best_device, to_pixels, to_tensor
+from models.tensors import autocast, best_device, bytes_of, to_pixels, to_tensor
 from worker.run import Pixels, Task
+from worker.runners.loaded import loaded_model
 
 BATCH = 64
 
@@ -47,11 +46,6 @@ class Network:
     def revision(self) -> str:
         """What exactly was run: the first digits of the sha256 of its file, or of its files."""
         return revision(self.card, get_settings().weights_dir)
-
-    @property
-    def n_bytes(self) -> int:
-        """What its weights take in memory."""
-        return sum(each.numel() * each.element_size() for each in self.module.state_dict().values())
 
     @property
     def latent_dim(self) -> int:
@@ -152,26 +146,10 @@ def pixels(images: Tensor) -> Pixels:
 
 def load_network(task: Task, model_id: str) -> Network:
     """A model by its id, loaded by the first job that asks for it; raises WeightsError."""
-    card, settings = task.find_model(model_id), get_settings()
-    key = card.id, revision(card, settings.weights_dir)
-    with task.loading():
-        if key not in _kept:
-            _make_room(settings.model_memory_bytes - _bytes_on_disk(card, settings.weights_dir))
-            _kept[key] = Network(card, load_model(card, settings.weights_dir, best_device()))
-    _kept.move_to_end(key)
-    return _kept[key]
-
-
-# The loaded models of this process, the one used last at the end, by id and files.
-_kept: OrderedDict[tuple[str, str], Network] = OrderedDict()
-
-
-def _make_room(free: int) -> None:
-    """Forget models, those not used for longest first, until what is kept has `free` bytes at most."""
-    while _kept and sum(network.n_bytes for network in _kept.values()) > free:
-        _kept.popitem(last=False)
-
-
-def _bytes_on_disk(card: Card, weights_dir: Path) -> int:
-    paths = (folder_of(card, weights_dir) / name for name in card.files)
-    return sum(path.stat().st_size for path in paths if path.is_file())
+    card, weights_dir = task.find_model(model_id), get_settings().weights_dir
+    return loaded_model(
+        task,
+        card,
+        lambda: Network(card, load_model(card, weights_dir, best_device())),
+        lambda network: bytes_of(network.module),
+    )

@@ -15,14 +15,15 @@ from jobs.errors import AtelierError
 from jobs.style_transfer import FeatureInversion, GatysTransfer, TextureSynthesis
 from models.grids import labelled_grid
 from models.memory import available_memory
-from models.perceptual.vgg import VGG, load_vgg
+from models.perceptual.vgg import VGG
 from models.stylize.colour import grey, with_colours, with_luminance
 from models.stylize.gatys import Region, Style, invert, memory_needed, texture, transfer
 from models.stylize.minimise import DivergedError, Minimised, Step
 from models.tensors import to_pixels, to_tensor
 from models.training.plots import plot_losses
 from worker.run import Made, Picture, Pixels, Task
-from worker.runners.style_transfer import before_after, blended, fast_picture, fit, floats, once, revision, to_bytes
+from worker.runners.loaded import loaded_vgg
+from worker.runners.style_transfer import before_after, blended, fast_picture, fit, floats, revision_of, to_bytes
 
 Curve = dict[str, list[float]]
 
@@ -30,8 +31,7 @@ Curve = dict[str, list[float]]
 def run_optimised(task: Task, params: GatysTransfer | TextureSynthesis | FeatureInversion) -> Made:
     """The pictures of one request and their losses; raises `AtelierError` when it diverges or would not fit."""
     model: str = params.model or "vgg16"
-    with task.loading():
-        vgg: VGG = once(load_vgg, model)
+    vgg = loaded_vgg(task, model)
     task.notes["device"] = str(vgg.mean.device)
     with _failing():
         if isinstance(params, GatysTransfer):
@@ -41,9 +41,9 @@ def run_optimised(task: Task, params: GatysTransfer | TextureSynthesis | Feature
         else:
             pictures, metrics = _inversion(task, vgg, params)
     metrics |= {"model": model, "dtype": str(vgg.compute_dtype).removeprefix("torch.")}
-    models = {model: revision(model)}
+    models = {model: revision_of(model)}
     if isinstance(params, GatysTransfer) and params.init == "fast":
-        models["fast-arbitrary"] = revision("fast-arbitrary")
+        models["fast-arbitrary"] = revision_of("fast-arbitrary")
     return Made(pictures, models, {"torch": version("torch")}, metrics)
 
 

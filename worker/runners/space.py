@@ -1,8 +1,9 @@
 """A collection and its space in the hands of a runner: pictures to vectors and back, in batches and with progress."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,11 +23,11 @@ from models.space.space import Space, space_of
 from models.tensors import to_tensor
 from worker.files import Files
 from worker.run import Pixels, Task
+from worker.runners.loaded import loaded
 from worker.runners.network import BATCH, Network, load_network, pixels
 
 Vectors = NDArray[np.float32]  # (n, dim)
 OnDone = Callable[[int], None]
-KEPT = 4  # loaded collections of a process
 
 
 @dataclass(frozen=True)
@@ -121,19 +122,12 @@ def check_models(version: Version, space: LoadedSpace) -> None:
 def read_collection(task: Task, sha: str) -> Collection:
     """A version of a collection by the sha256 of its file, read by the first job that asks for it."""
     assert task.files is not None
-    with task.loading():
-        return _loaded(_Wanted(sha, task.files))
+    return loaded(task, ("collection", sha), partial(_fetched, task.files, sha), itemgetter(1))[0]
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    sha: str
-    files: Files = field(compare=False)
-
-
-@lru_cache(maxsize=KEPT)
-def _loaded(wanted: _Wanted) -> Collection:
+def _fetched(files: Files, sha: str) -> tuple[Collection, int]:
+    """A collection and the bytes of its file, which holds its arrays as they are in memory."""
     with TemporaryDirectory(prefix="atelier-collection-") as folder:
         path = Path(folder) / "collection.npz"
-        wanted.files.fetch(wanted.sha, path)
-        return load_collection(path)
+        files.fetch(sha, path)
+        return load_collection(path), path.stat().st_size

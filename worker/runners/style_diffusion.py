@@ -17,11 +17,12 @@ from models.diffusion.text_to_image import TextToImage
 from models.diffusion.unconditional import Ddpm, generators_of
 from models.grids import labelled_grid, sheet
 from models.perceptual.losses import StyleTarget, positions, style_loss, style_targets
-from models.perceptual.vgg import VGG, load_vgg
+from models.perceptual.vgg import VGG
 from models.tensors import autocast, to_tensor
 from worker.run import Made, Picture, Pixels, Task
+from worker.runners.loaded import loaded_vgg
 from worker.runners.network import Network, load_network, pixels
-from worker.runners.style_transfer import blended, fit, once, revision
+from worker.runners.style_transfer import blended, fit, revision_of
 
 VGG_ID = "vgg16"  # the one that is on every machine; a guided step wants no deeper layers
 LEAST_SIDE = 64  # pixels a side in which the network still sees something; smaller pictures are enlarged for it
@@ -31,11 +32,9 @@ def run_style_diffusion(task: Task, asked: DiffusionTransfer) -> Made:
     """The pictures of each scale of guidance, and their style losses; raises `AtelierError` where weights lack."""
     try:
         network = load_network(task, asked.model)
-        with task.loading():
-            vgg: VGG = once(load_vgg, VGG_ID)
+        vgg = loaded_vgg(task, VGG_ID)
     except WeightsError as error:
         raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
-    vgg = vgg.to(network.device)
     task.notes["device"] = str(network.device)
     params = fitted_diffusion(asked, network.card.architecture)
     side = int(network.card.architecture["image_size"])
@@ -63,7 +62,7 @@ def run_style_diffusion(task: Task, asked: DiffusionTransfer) -> Made:
         titles = [f"scale {scale:g}" for scale in params.scales]
         pictures.append(Picture(labelled_grid(rows, [f"seed {seed}" for seed in seeds], titles), "grid"))
     metrics = {"style_loss": np.transpose(losses).tolist()}  # as the grid: a row each seed, a column each scale
-    used = {network.card.id: network.revision, VGG_ID: revision(VGG_ID)}
+    used = {network.card.id: network.revision, VGG_ID: revision_of(VGG_ID)}
     return Made(pictures, used, {name: version(name) for name in ("torch", "diffusers")}, metrics)
 
 
@@ -122,7 +121,7 @@ def _targets(
     vgg: VGG, styles: Sequence[tuple[Pixels, float]], side: int, params: DiffusionTransfer
 ) -> list[StyleTarget]:
     """What is wanted of the pictures, at their size."""
-    device = next(vgg.parameters()).device
+    device = vgg.mean.device
     found = []
     with torch.no_grad():
         for picture, weight in styles:

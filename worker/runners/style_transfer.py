@@ -3,7 +3,6 @@
 Textures and inversions, which change pixels as `gatys` does, are run in `optimised`, diffusion in `style_diffusion`.
 """
 
-from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -15,9 +14,10 @@ from pydantic import TypeAdapter
 from jobs.errors import AtelierError
 from jobs.settings import get_settings
 from jobs.style_transfer import BUILTIN_STYLES, DiffusionTransfer, FastTransfer, StyleTransferParams
-from models.catalogue import WeightsError, card, file_sha256
+from models.catalogue import WeightsError, card, revision
 from models.grids import labelled_grid
 from worker.run import Made, Picture, Pixels, Task
+from worker.runners.loaded import loaded_model
 
 _PARAMS: TypeAdapter[Any] = TypeAdapter(StyleTransferParams)
 
@@ -41,14 +41,13 @@ def run_style_transfer(task: Task) -> Made:
 
 def _fast(task: Task, params: FastTransfer) -> Made:
     content = fit(task.read_image(params.content), params.size)
-    task.notes["device"] = "cpu"
     picture, model = fast_picture(task, content, params.style, params.strength, params.preserve_colour)
     task.step(1, 1, "done")
     pictures = [Picture(picture)]
     if params.before_after:
         styles = [task.read_image(name) for name, _ in blended(params.style) if not name.startswith("builtin:")]
         pictures.append(before_after(content, styles, picture))
-    return Made(pictures, {model: revision(model)}, {"onnxruntime": version("onnxruntime")}, {})
+    return Made(pictures, {model: revision_of(model)}, {"onnxruntime": version("onnxruntime")}, {})
 
 
 def fast_picture(
@@ -56,19 +55,23 @@ def fast_picture(
 ) -> tuple[Pixels, str]:
     """The content painted by one pass in the styles of a request, and the card that did it."""
     from models.stylize.colour import with_colours, with_luminance
-    from models.stylize.fast import load_fast, stylize_builtin, stylize_images
+    from models.stylize.fast import device_of, load_arbitrary, load_multistyle, stylize_builtin, stylize_images
 
-    with task.loading():
-        network = once(load_fast)
+    weights_dir = get_settings().weights_dir
     blend, photo = blended(style), floats(content)
     if blend[0][0].startswith("builtin:"):
         weights = np.zeros(BUILTIN_STYLES, np.float32)
         for name, weight in blend:
             weights[int(name.removeprefix("builtin:"))] += weight
-        picture, model = stylize_builtin(network, photo, weights, strength), "fast-multistyle"
+        model = "fast-multistyle"
+        session = loaded_model(task, card(model), lambda: load_multistyle(weights_dir))
+        picture = stylize_builtin(session, photo, weights, strength)
     else:
         styles = [(floats(task.read_image(name)), weight) for name, weight in blend]
-        picture, model = stylize_images(network, photo, styles, strength), "fast-arbitrary"
+        model = "fast-arbitrary"
+        networks = loaded_model(task, card(model), lambda: load_arbitrary(weights_dir))
+        picture, session = stylize_images(networks, photo, styles, strength), networks.transform
+    task.notes.setdefault("device", device_of(session))
     if preserve_colour == "luminance":
         picture = with_luminance(photo, picture)
     if preserve_colour == "histogram":  # of the result, for a built-in style has no picture to change
@@ -90,16 +93,9 @@ def _boxed(picture: Pixels, width: int, height: int) -> Image.Image:
     return ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color="white")
 
 
-@cache
-def once(load: Any, *arguments: str) -> Any:
-    """A model, loaded by the first job that asks for it and kept."""
-    return load(*arguments, weights_dir=get_settings().weights_dir)
-
-
-def revision(model: str) -> str:
-    """What exactly was run: the first digits of the sha256 of each of the model's files."""
-    weights_dir = get_settings().weights_dir
-    return "+".join(file_sha256(weights_dir / model / name)[:16] for name in card(model).files)
+def revision_of(model: str) -> str:
+    """What exactly was run: see `models.catalogue.revision`."""
+    return revision(card(model), get_settings().weights_dir)
 
 
 def blended(style: Any) -> list[tuple[str, float]]:
