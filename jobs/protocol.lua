@@ -15,12 +15,15 @@
 --   collection:<id>   hash, a collection and its versions   collections   zset, the ids of collections
 --   uses:<id>         set, the unfinished jobs that name a trained model or a collection; the collections of a model
 --   idem:<key>        the request and job of a used key         stats         hash, counters for /metrics
---   webhooks          zset, finished ids by time of next call
+--   webhook_hosts     zset, hosts by time of next call          webhooks:<host>   zset, finished ids by time of next call
+--   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   what a process reports
+--   claimed           hash, time of the last claim of a queue
 
 local P = 'atelier:'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local FOREVER = '+inf'
+local DAY_MS = 86400000
 
 local function job(id) return P .. 'job:' .. id end
 local function get(id, field) return redis.call('HGET', job(id), field) end
@@ -100,6 +103,12 @@ local function stop_building(id)
   if redis.call('HEXISTS', P .. 'collection:' .. collection, 'latest') == 0 then unregister('collection', collection) end
 end
 
+-- The host of a job's webhook, without the port; nil where there is no webhook.
+local function webhook_host(id)
+  local authority = (get(id, 'webhook_url') or ''):lower():match('^https://([^/?#]+)')
+  return authority and authority:gsub(':%d+$', ''):gsub('%.$', '') or nil
+end
+
 local function close(id, status, error)
   redis.call('HSET', job(id), 'finished_at', now, 'error', error or '')
   redis.call('ZREM', P .. 'leases', id)
@@ -107,7 +116,11 @@ local function close(id, status, error)
   stop_building(id)
   redis.call('ZADD', P .. 'done', now + tonumber(get(id, 'ttl_ms')), id)
   redis.call('HINCRBY', P .. 'stats', 'jobs:' .. get(id, 'kind') .. ':' .. status, 1)
-  if get(id, 'webhook_url') ~= '' then redis.call('ZADD', P .. 'webhooks', now, id) end
+  local host = webhook_host(id)
+  if host then
+    redis.call('ZADD', P .. 'webhooks:' .. host, now, id)
+    redis.call('ZADD', P .. 'webhook_hosts', 'LT', now, host)
+  end
   move(id, status, error)
 end
 
@@ -173,7 +186,8 @@ local function forget(id)
   redis.call('ZREM', P .. 'jobs:kind:' .. get(id, 'kind'), id)
   redis.call('ZREM', P .. 'jobs:status:' .. get(id, 'status'), id)
   redis.call('ZREM', P .. 'done', id)
-  redis.call('ZREM', P .. 'webhooks', id)
+  local host = webhook_host(id)
+  if host then redis.call('ZREM', P .. 'webhooks:' .. host, id) end
   redis.call('DEL', job(id), P .. 'events:' .. id)
 end
 
@@ -249,6 +263,7 @@ function commands.claim(a)
       redis.call('HSET', job(id), 'started_at', now, 'worker', a.worker)
       redis.call('ZADD', P .. 'leases', now + a.lease_ms, id)
       move(id, 'running')
+      redis.call('HSET', P .. 'claimed', a.queue, now)
       taken[#taken + 1] = redis.call('HGETALL', job(id))
       if #taken == a.limit then break end
     end
@@ -360,23 +375,41 @@ function commands.sweep(a)
   return 'swept'
 end
 
--- The finished jobs whose webhook is to be called now, each with the number of this try. Until `called` is told, the
--- next try comes after a delay that doubles; after the last one the webhook is given up.
+-- The finished jobs whose webhook is to be called now, each with the number of this try. Until `called`, the next try
+-- comes after a delay that doubles; after the last one the webhook is given up. `calling` maps the ids that the caller
+-- has in hand to their hosts: none of them is due, at most `max_calls` run at once, `per_host` of them to one host, and
+-- only one to a host once half of `max_calls` run. What is in hand or due to a host bounds the hosts looked at.
 function commands.webhooks(a)
-  local due = {}
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'webhooks', '-inf', now, 'LIMIT', 0, a.limit)) do
-    local try = redis.call('HINCRBY', job(id), 'webhook_tries', 1)
-    if try < a.max_tries then
-      redis.call('ZADD', P .. 'webhooks', now + a.delay_ms * 2 ^ (try - 1), id)
-    else
-      redis.call('ZREM', P .. 'webhooks', id)
+  local due, running, busy = {}, 0, {}
+  for _, host in pairs(a.calling) do
+    running, busy[host] = running + 1, (busy[host] or 0) + 1
+  end
+  for _, host in ipairs(redis.call('ZRANGEBYSCORE', P .. 'webhook_hosts', '-inf', now, 'LIMIT', 0, 2 * a.max_calls)) do
+    local key = P .. 'webhooks:' .. host
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, a.per_host)) do
+      local bound = running < a.max_calls / 2 and a.per_host or 1
+      if running >= a.max_calls or (busy[host] or 0) >= bound then break end
+      local try = redis.call('HINCRBY', job(id), 'webhook_tries', a.calling[id] and 0 or 1)
+      if try < a.max_tries or a.calling[id] then
+        redis.call('ZADD', key, now + a.delay_ms * 2 ^ (try - 1), id)
+      else
+        redis.call('ZREM', key, id)
+      end
+      if not a.calling[id] then
+        running, busy[host] = running + 1, (busy[host] or 0) + 1
+        due[#due + 1] = {id, host, try}
+      end
     end
-    due[#due + 1] = {id, try}
+    local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    if first[2] then redis.call('ZADD', P .. 'webhook_hosts', first[2], host) else redis.call('ZREM', P .. 'webhook_hosts', host) end
   end
   return due
 end
 
-function commands.called(a) return redis.call('ZREM', P .. 'webhooks', a.id) end
+function commands.called(a)
+  local host = webhook_host(a.id)
+  return host and redis.call('ZREM', P .. 'webhooks:' .. host, a.id) or 0
+end
 
 -- Announces an object before its bytes are stored, so that clean-up leaves it alone until then + ttl_ms. Held in the
 -- name of the job that will name it, it is let go with that job's reference and not later.
@@ -429,6 +462,40 @@ function commands.deleted(a)
   redis.call('DEL', P .. 'deleting:' .. a.sha)
   if redis.call('EXISTS', P .. 'refs:' .. a.sha) == 0 then redis.call('ZREM', P .. 'objects', a.sha) end
   return 'deleted'
+end
+
+-- A process of a sort (worker or upkeep) lives; those that were silent for a day are forgotten.
+function commands.beat(a)
+  redis.call('ZADD', P .. a.sort .. 's', now, a.name)
+  redis.call('SET', P .. a.sort .. ':' .. a.name, a.facts, 'PX', DAY_MS)
+  redis.call('ZREMRANGEBYSCORE', P .. a.sort .. 's', '-inf', now - DAY_MS)
+  return 'beaten'
+end
+
+-- The processes of a sort whose heartbeat is no older than silence_ms, each with what it reports.
+function commands.living(a)
+  local living = {}
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. a.sort .. 's', now - a.silence_ms, '+inf')) do
+    local facts = redis.call('GET', P .. a.sort .. ':' .. name)
+    if facts then living[#living + 1] = {name, facts} end
+  end
+  return living
+end
+
+-- Of each queue, how long (ms) the older of its first and its last job has waited and how long ago a job was claimed,
+-- and the number of leases that ran out overdue_ms ago. The write shows that writes are accepted.
+function commands.vitals(a)
+  redis.call('SET', P .. 'vitals', now, 'PX', DAY_MS)
+  local queues = {}
+  for i, queue in ipairs(a.queues) do
+    local since = now
+    for _, edge in ipairs({0, -1}) do
+      local id = redis.call('ZRANGE', P .. 'queue:' .. queue, edge, edge)[1]
+      if id then since = math.min(since, tonumber(get(id, 'created_at'))) end
+    end
+    queues[i] = {now - since, now - tonumber(redis.call('HGET', P .. 'claimed', queue) or 0)}
+  end
+  return {queues, redis.call('ZCOUNT', P .. 'leases', '-inf', now - a.overdue_ms)}
 end
 
 return commands[ARGV[1]](cjson.decode(ARGV[2]))

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -32,7 +32,9 @@ QUEUES = ("fast", "gpu", "collect", "train")
 PREFIX = "atelier:"
 PROTOCOL = Path(__file__).with_name("protocol.lua").read_text()
 WEBHOOK_TRIES, WEBHOOK_DELAY_MS = 10, 15_000  # the last try comes some two hours after the first
-WORKER_SILENCE_S = 15  # a worker that has not been heard of for this long counts as away
+MAX_WEBHOOK_CALLS, WEBHOOK_CALLS_PER_HOST = 100, 4  # at once, by one process
+BEAT_S = 3  # between two heartbeats of a process
+SILENCE_S = 10  # a process without a heartbeat for this long counts as away
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,15 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Vitals:
+    """What readiness is judged by: seconds by queue, and the number of leases that ran out and were not taken back."""
+
+    waiting_s: dict[str, float]
+    unclaimed_s: dict[str, float]
+    overdue_leases: int
+
+
+@dataclass(frozen=True)
 class Event:
     """One entry of a job's stream; `type` is status, progress, preview or output."""
 
@@ -80,12 +91,12 @@ class Client(redis.Redis):
     redis-py's own retries need a connection to begin with, so they end at once while the server is away.
     """
 
-    def __init__(self, settings: Settings, attempts: int) -> None:
+    def __init__(self, settings: Settings, attempts: int, timeout_s: float) -> None:
         pool = redis.ConnectionPool.from_url(
             settings.redis_url,
             decode_responses=True,
-            socket_timeout=10,
-            socket_connect_timeout=5,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s / 2,
             socket_keepalive=True,
         )
         super().__init__(connection_pool=pool)
@@ -97,9 +108,12 @@ class Client(redis.Redis):
         return self._patience.call_with_retry(lambda: once(*args, **options), lambda _: None)
 
 
-def connect(settings: Settings, *, attempts: int) -> redis.Redis:
-    """A Redis client that tries each command up to `attempts` times more, with back-off of at most a second."""
-    return Client(settings, attempts)
+def connect(settings: Settings, *, attempts: int, timeout_s: float = 10) -> redis.Redis:
+    """A Redis client that tries each command up to `attempts` times more, with back-off of at most a second.
+
+    `timeout_s` bounds each wait for an answer.
+    """
+    return Client(settings, attempts, timeout_s)
 
 
 def connect_async(settings: Settings) -> redis.asyncio.Redis:
@@ -343,10 +357,21 @@ class JobStore:
         messages = cast(int, self.client.llen(queue))
         return cast(list[str], self.client.zrange(f"{PREFIX}queue:{queue}", messages, -1))
 
-    def due_webhooks(self, limit: int = 10) -> list[tuple[str, int]]:
-        """The finished jobs whose webhook is to be called now, each with the number of this try."""
-        rows = self._call("webhooks", limit=limit, max_tries=WEBHOOK_TRIES, delay_ms=WEBHOOK_DELAY_MS)
-        return [(job_id, int(number)) for job_id, number in rows]
+    def due_webhooks(self, calling: Mapping[str, str]) -> list[tuple[str, str, int]]:
+        """The finished jobs whose webhook is to be called now: the id, the host and the number of this try.
+
+        `calling` maps the ids of the jobs whose webhook the caller is calling to their hosts; these are not returned,
+        and with them at most `MAX_WEBHOOK_CALLS` run at once, `WEBHOOK_CALLS_PER_HOST` of them to one host.
+        """
+        rows = self._call(
+            "webhooks",
+            calling=dict(calling),
+            max_calls=MAX_WEBHOOK_CALLS,
+            per_host=WEBHOOK_CALLS_PER_HOST,
+            max_tries=WEBHOOK_TRIES,
+            delay_ms=WEBHOOK_DELAY_MS,
+        )
+        return [(job_id, host, int(number)) for job_id, host, number in rows]
 
     def webhook_called(self, job_id: str) -> None:
         """The webhook of a job has been taken; it is not called again."""
@@ -447,19 +472,44 @@ class JobStore:
         if outcome == "in_use":
             raise in_use(name, users)
 
-    def beat(self, worker: str, facts: dict[str, Any]) -> None:
-        """A worker says that it lives, what it serves and which models it has."""
-        pipe = self.client.pipeline()
-        pipe.zadd(f"{PREFIX}workers", {worker: time.time()})
-        pipe.set(f"{PREFIX}worker:{worker}", json.dumps(facts), ex=86400)
-        pipe.execute()
+    # Heartbeats. Redis's clock alone decides who lives: those of the hosts may differ.
 
-    def workers(self, silence_s: float = WORKER_SILENCE_S) -> dict[str, dict[str, Any]]:
+    def beat(self, worker: str, facts: dict[str, Any]) -> None:
+        """Reports that a worker lives, what it serves and which models it has."""
+        self._call("beat", sort="worker", name=worker, facts=json.dumps(facts))
+
+    def workers(self, silence_s: float = SILENCE_S) -> dict[str, dict[str, Any]]:
         """The facts of each worker heard of in the last `silence_s` seconds, a day at most."""
-        since = time.time() - silence_s
-        names = cast(list[str], self.client.zrangebyscore(f"{PREFIX}workers", since, "+inf"))
-        facts = self.client.mget([f"{PREFIX}worker:{name}" for name in names]) if names else []
-        return {name: json.loads(text) for name, text in zip(names, cast(list[str], facts), strict=True) if text}
+        living = self._call("living", sort="worker", silence_ms=int(silence_s * 1000))
+        return {name: json.loads(facts) for name, facts in living}
+
+    def beat_child(self, child: str) -> None:
+        """Reports that a child process of a worker lives."""
+        self.client.set(f"{PREFIX}child:{child}", 1, px=SILENCE_S * 1000)
+
+    def living_children(self, children: Sequence[str]) -> set[str]:
+        """Those of these child processes that were heard of in the last `SILENCE_S` seconds."""
+        marks = cast(list[str | None], self.client.mget([f"{PREFIX}child:{child}" for child in children]))
+        return {child for child, mark in zip(children, marks, strict=True) if mark}
+
+    def beat_upkeep(self, name: str) -> None:
+        """Reports that an upkeep process has completed a round."""
+        self._call("beat", sort="upkeep", name=name, facts="{}")
+
+    def upkeeps(self) -> list[str]:
+        """The upkeep processes that completed a round lately: in two intervals, `SILENCE_S` seconds at least."""
+        return [name for name, _ in self._call("living", sort="upkeep", silence_ms=self._overdue_ms)]
+
+    def vitals(self) -> Vitals:
+        """Writes to Redis and returns what readiness is judged by."""
+        ages, overdue = self._call("vitals", queues=QUEUES, overdue_ms=self._overdue_ms)
+        waiting_s = {queue: waiting / 1000 for queue, (waiting, _) in zip(QUEUES, ages, strict=True)}
+        unclaimed_s = {queue: unclaimed / 1000 for queue, (_, unclaimed) in zip(QUEUES, ages, strict=True)}
+        return Vitals(waiting_s, unclaimed_s, overdue)
+
+    @property
+    def _overdue_ms(self) -> int:
+        return int(max(SILENCE_S, 2 * self.settings.sweep_s) * 1000)
 
 
 def _no_job(job_id: str) -> NotFound:

@@ -5,25 +5,22 @@ A message only says that a job waits; which job is run is decided in Redis, by t
 
 import os
 import signal
-from dataclasses import asdict
 from functools import cache
-from typing import Any
 
-from celery import Task, bootsteps
+from celery import Task
 from celery.signals import setup_logging
-from redis import RedisError
 
 from jobs.objects import Objects
 from jobs.queue import TASK, make_celery
 from jobs.settings import get_settings
 from jobs.store import JobStore, connect
-from models.catalogue import CardError, cards, installed
+from models.catalogue import CardError, cards
+from worker.heartbeat import WorkerHeartbeat
 from worker.lease import stopping
 from worker.logs import configure_logging
 from worker.run import run_job, run_jobs
 from worker.runners import BATCH_RUNNERS, RUNNERS
 
-BEAT_S = 5
 PATIENCE = 120  # attempts of a second each: a worker outlasts a restart of Redis
 
 # Read when torch is loaded: OpenMP's threads wait for each other awake for some microseconds, then asleep. Always
@@ -46,7 +43,7 @@ setup_logging.connect(lambda **_: configure_logging(), weak=False)
 @cache
 def _hands() -> tuple[JobStore, Objects, Objects]:
     """The store, the objects and the previews of this child process; made by its first task, after the fork."""
-    # Supervisors such as honcho send SIGTERM to the children too: a running job goes back at its next step.
+    # Supervisors send SIGTERM to the children too: a running job goes back at its next step.
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     jobs = JobStore(connect(settings, attempts=PATIENCE), settings)
     return jobs, Objects(settings, jobs, retry_s=settings.storage_retry_s), Objects(settings, jobs, retry_s=1)
@@ -69,36 +66,4 @@ def run(self: Task, job_id: str) -> None:
         run_jobs(jobs, objects, previews, records, BATCH_RUNNERS[records[0].kind])
 
 
-class Heartbeat(bootsteps.StartStopStep):
-    """Tells Redis every few seconds that this worker lives, what it serves and which models it has."""
-
-    requires = {"celery.worker.components:Timer"}
-
-    def __init__(self, worker: Any, **options: Any) -> None:
-        self.timer: Any = None
-
-    def start(self, worker: Any) -> None:
-        """Beat now and from now on."""
-        jobs = JobStore(connect(settings, attempts=0), settings)
-        self._beat(worker, jobs)
-        self.timer = worker.timer.call_repeatedly(BEAT_S, self._beat, (worker, jobs))
-
-    def stop(self, worker: Any) -> None:
-        """Fall silent; the API counts this worker out some seconds later."""
-        if self.timer:
-            self.timer.cancel()
-
-    def _beat(self, worker: Any, jobs: JobStore) -> None:
-        known = cards()
-        facts = {
-            "queues": sorted(worker.app.amqp.queues.consume_from),
-            "cards": [{**asdict(card), "fetch_command": card.fetch_command} for card in known.values()],
-            "installed": [name for name, card in known.items() if installed(card, settings.weights_dir)],
-        }
-        try:
-            jobs.beat(worker.hostname, facts)
-        except RedisError:
-            return  # the next beat is due in a moment, and silence is what a cut-off worker should show
-
-
-app.steps["worker"].add(Heartbeat)
+app.steps["worker"].add(WorkerHeartbeat)

@@ -4,7 +4,9 @@ Any number may run; each round is a few atomic commands of the job protocol.
 """
 
 import logging
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 
@@ -17,13 +19,16 @@ from jobs.queue import make_celery, nudge
 from jobs.settings import get_settings
 from jobs.store import QUEUES, JobStore, connect
 from worker.logs import configure_logging
-from worker.webhooks import call_webhooks
+from worker.webhooks import Webhooks
 
 log = logging.getLogger("atelier.upkeep")
 
 
 def main() -> None:
-    """Sweep every `sweep_s` seconds, with webhooks and clean-up beside it, until SIGTERM or SIGINT."""
+    """Sweeps every `sweep_s` seconds, with webhooks and clean-up beside it, until SIGTERM or SIGINT.
+
+    Each completed sweep is this process's heartbeat.
+    """
     configure_logging()
     settings = get_settings()
     jobs = JobStore(connect(settings, attempts=3), settings)
@@ -33,16 +38,30 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
+    webhooks = Webhooks(jobs)
+    name = upkeep_name()
+
     def heal() -> None:
         jobs.sweep()
         for queue in QUEUES:
             for job_id in jobs.without_nudge(queue):
                 nudge(celery, queue, job_id)
+        jobs.beat_upkeep(name)
 
     # A receiver or an object store that takes its time must not keep lapsed leases waiting.
-    for beside in (lambda: call_webhooks(jobs), lambda: remove_unused(jobs, objects)):
-        threading.Thread(target=_repeat, args=(beside, settings.sweep_s, stop), daemon=True).start()
+    for round_, every_s in (
+        (webhooks.start_due, min(1, settings.sweep_s)),
+        (lambda: remove_unused(jobs, objects), settings.sweep_s),
+    ):
+        threading.Thread(target=_repeat, args=(round_, every_s, stop), daemon=True).start()
     _repeat(heal, settings.sweep_s, stop)
+    logging.shutdown()
+    os._exit(0)  # without waiting for threads that wait for a receiver or a name server
+
+
+def upkeep_name() -> str:
+    """The name under which the upkeep process of this machine sends its heartbeat."""
+    return f"upkeep@{socket.gethostname()}"
 
 
 def _repeat(round_: Callable[[], object], every_s: float, stop: threading.Event) -> None:

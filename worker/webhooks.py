@@ -4,11 +4,14 @@ import hashlib
 import hmac
 import json
 import logging
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import SecretStr
+from redis import RedisError
 
 from jobs.errors import AtelierError
 from jobs.outbound import post
@@ -18,26 +21,59 @@ log = logging.getLogger("atelier.webhooks")
 TIMEOUT_S = 10
 
 
-def call_webhooks(jobs: JobStore, send: Callable[..., int] = post) -> int:
-    """Call the webhooks that are due; returns how many were taken (any 2xx). The others are tried again later."""
-    taken = 0
-    for job_id, number in jobs.due_webhooks():
+class Webhooks:
+    """Calls the webhooks that are due, many at once but few of one host, so that a slow receiver delays no other.
+
+    A call that ends starts those that it kept waiting. Nobody waits for the threads when the process ends: a webhook
+    whose call did not end is due again.
+    """
+
+    def __init__(self, jobs: JobStore, send: Callable[..., int] = post) -> None:
+        self._jobs = jobs
+        self._send = send
+        self._calling: dict[str, str] = {}  # the ids of the jobs in hand, and their hosts
+        self._ended = threading.Condition()
+
+    def start_due(self, ended: str | None = None) -> None:
+        """Starts a call for each webhook that is due and has room, after that of the job `ended` has ended."""
+        with self._ended:
+            if ended:
+                del self._calling[ended]
+                self._ended.notify_all()
+            due = self._jobs.due_webhooks(self._calling)
+            self._calling |= {job_id: host for job_id, host, _ in due}
+        for job_id, _, number in due:
+            threading.Thread(target=self._call, args=(job_id, number), name=f"webhook-{job_id}", daemon=True).start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Waits until no call runs; returns whether that came within `timeout_s` seconds."""
+        with self._ended:
+            return self._ended.wait_for(lambda: not self._calling, timeout_s)
+
+    def _call(self, job_id: str, number: int) -> None:
         try:
-            status: int | str = _call(jobs, job_id, send)
+            self._deliver(job_id, number)
+        except RedisError as error:
+            log.warning("webhook of %s, try %d: %s", job_id, number, type(error).__name__)
+        except Exception:  # the webhook is due again later
+            log.exception("webhook of %s, try %d failed", job_id, number)
+        with suppress(RedisError):  # the next round starts what is due
+            self.start_due(ended=job_id)
+
+    def _deliver(self, job_id: str, number: int) -> None:
+        try:
+            status: int | str = self._post(job_id)
         except AtelierError as error:  # no such host, or the job was deleted a moment ago
             status = error.code
         log.info("webhook of %s, try %d: %s", job_id, number, status)
         if isinstance(status, int) and 200 <= status < 300:
-            jobs.webhook_called(job_id)
-            taken += 1
-    return taken
+            self._jobs.webhook_called(job_id)
 
-
-def _call(jobs: JobStore, job_id: str, send: Callable[..., int]) -> int:
-    record = jobs.get(job_id)
-    body = json.dumps(message(record)).encode()
-    headers = {"Content-Type": "application/json"} | _signature(body, jobs.settings.webhook_secret)
-    return send(record.webhook_url, body, headers, timeout_s=TIMEOUT_S)
+    def _post(self, job_id: str) -> int:
+        record = self._jobs.get(job_id)
+        body = json.dumps(message(record)).encode()
+        headers = {"Content-Type": "application/json"} | _signature(body, self._jobs.settings.webhook_secret)
+        return self._send(record.webhook_url, body, headers, timeout_s=TIMEOUT_S)
 
 
 def message(record: Record) -> dict[str, Any]:

@@ -432,7 +432,7 @@ def test_deleted_job_leaves_nothing_but_the_counters(store: JobStore) -> None:
     end(store, take(store), outputs=[OUTPUT])
     store.delete(job_id)
     left = set(store.client.keys("*"))  # type: ignore[arg-type]
-    assert left == {f"{PREFIX}stats", f"{PREFIX}objects", f"{PREFIX}refs:{PNG}"}
+    assert left == {f"{PREFIX}stats", f"{PREFIX}claimed", f"{PREFIX}objects", f"{PREFIX}refs:{PNG}"}
     assert store.client.zrange(f"{PREFIX}refs:{PNG}", 0, -1) == ["hold"]
 
 

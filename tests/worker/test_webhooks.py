@@ -5,7 +5,7 @@ import hmac
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,9 +19,10 @@ from pydantic import SecretStr
 from jobs.errors import BadInput
 from jobs.outbound import check_url, post
 from jobs.store import PREFIX, WEBHOOK_TRIES, JobStore
-from worker.webhooks import call_webhooks
+from worker.webhooks import Webhooks
 
-URL = "https://hooks.example.com/done"
+HOST = "hooks.example.com"
+URL = f"https://{HOST}/done"
 
 
 @dataclass
@@ -66,6 +67,20 @@ def receiver() -> Iterator[Receiver]:
     server.server_close()
 
 
+def call_webhooks(jobs: JobStore, send: Any) -> int:
+    """Calls what is due, to the end; returns how many calls a receiver answered with 2xx."""
+    answers = []
+
+    def answer(*arguments: Any, **named: Any) -> int:
+        answers.append(send(*arguments, **named))
+        return int(answers[-1])
+
+    webhooks = Webhooks(jobs, answer)
+    webhooks.start_due()
+    assert webhooks.wait(20)
+    return sum(200 <= status < 300 for status in answers)
+
+
 def finish(jobs: JobStore, url: str | None = URL) -> str:
     job_id, _ = jobs.create(kind="test", queue="fast", params={}, webhook_url=url)
     record = jobs.claim("fast", worker="test")[0]
@@ -74,7 +89,8 @@ def finish(jobs: JobStore, url: str | None = URL) -> str:
 
 
 def make_due(jobs: JobStore, job_id: str) -> None:
-    jobs.client.zadd(f"{PREFIX}webhooks", {job_id: 0}, xx=True)
+    jobs.client.zadd(f"{PREFIX}webhooks:{HOST}", {job_id: 0}, xx=True)
+    jobs.client.zadd(f"{PREFIX}webhook_hosts", {HOST: 0})
 
 
 def test_the_end_of_a_job_is_told_once(jobs: JobStore, receiver: Receiver) -> None:
@@ -115,7 +131,7 @@ def test_a_refusal_is_tried_again_later_and_given_up_in_the_end(jobs: JobStore, 
         make_due(jobs, job_id)
         call_webhooks(jobs, receiver.send)
     assert len(receiver.got) == WEBHOOK_TRIES
-    assert not jobs.client.exists(f"{PREFIX}webhooks")
+    assert not jobs.client.exists(f"{PREFIX}webhooks:{HOST}", f"{PREFIX}webhook_hosts")
 
 
 def test_a_private_receiver_is_never_called(jobs: JobStore, receiver: Receiver) -> None:
@@ -140,9 +156,10 @@ def test_a_deleted_job_calls_nobody(jobs: JobStore, receiver: Receiver) -> None:
 class DeletedMeanwhile(JobStore):
     """A store whose first due job is deleted before its webhook is called."""
 
-    def due_webhooks(self, limit: int = 10) -> list[tuple[str, int]]:
-        due = super().due_webhooks(limit)
-        self.delete(due[0][0])
+    def due_webhooks(self, calling: Mapping[str, str]) -> list[tuple[str, str, int]]:
+        due = super().due_webhooks(calling)
+        for job_id, _, _ in due[:1]:
+            self.delete(job_id)
         return due
 
 
