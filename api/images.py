@@ -1,4 +1,4 @@
-"""Images in: by upload, `data:` URL or `https:` URL; each is decoded once and stored as an upright 8-bit RGB PNG."""
+"""Images in: by upload, `data:` URL or `https:` URL; each is decoded once and stored as an upright 8-bit PNG."""
 
 import threading
 from collections.abc import Callable, Collection
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.content import PICTURE, IfNoneMatch, Range, serve
 from api.errors import Responses, error_responses, naming
 from api.service import Service, ServiceDep
+from images.decode import over_white
 from jobs.errors import BadInput
 from jobs.images import DecodedImage, decode_data_url, decode_image
 from jobs.outbound import fetch
@@ -37,10 +38,12 @@ class Upload(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    file: Annotated[UploadFile, Field(description="PNG, JPEG, WebP, GIF, BMP or TIFF; of several frames the first.")]
+    file: Annotated[
+        UploadFile, Field(description="PNG, JPEG, WebP, GIF, BMP, TIFF, HEIC or AVIF; of several frames the first.")
+    ]
 
 
-TYPES = "image/png, image/jpeg, image/webp, image/gif, image/bmp, image/tiff"
+TYPES = "image/png, image/jpeg, image/webp, image/gif, image/bmp, image/tiff, image/heic, image/heif, image/avif"
 UPLOADED: Responses = {
     201: {
         "description": "The image is stored.",
@@ -48,7 +51,7 @@ UPLOADED: Responses = {
     }
 }
 
-# A 25-megapixel picture takes up to 435 MB while it is decoded: one at a time keeps the process under 512 MB.
+# An image takes up to 430 MB while it is decoded: one at a time keeps the process under 512 MB.
 _decoding = threading.Lock()
 
 
@@ -66,8 +69,9 @@ def upload_image(
 ) -> Image:
     """Store an image and get the `img_…` id that requests name it by.
 
-    The same picture always gets the same id. EXIF orientation is applied, alpha is laid over white, and CMYK, 16-bit
-    and palette images become 8-bit RGB.
+    The same image always gets the same id. EXIF orientation is applied, color profiles are converted to sRGB, and CMYK,
+    16-bit and palette images become 8-bit RGB. Alpha is kept for masks; all else lays the image over white. Above 25
+    megapixels the sides are halved until it has fewer.
     """
     with naming("file"):
         decoded = decode(service, form.file.file.read())
@@ -103,6 +107,8 @@ def get_image_content(
 def describe_image(service: Service, image_id: str) -> Image:
     """An upload as the API shows it; raises `NotFound`."""
     facts, until = service.jobs.get_image(image_id.removeprefix("img_"))
+    # Images stored before sources were recorded were kept at their own size.
+    facts = {"source_width": facts["width"], "source_height": facts["height"], **facts}
     return Image(
         id=image_id, expires_at=datetime.fromtimestamp(until / 1000, UTC), url=f"/v1/images/{image_id}/content", **facts
     )
@@ -122,6 +128,8 @@ def store_image(service: Service, image: DecodedImage) -> str:
         "height": image.height,
         "size_bytes": len(image.png),
         "source_format": image.source_format,
+        "source_width": image.source_width,
+        "source_height": image.source_height,
     }
     service.jobs.put_image(sha, facts)
     return f"img_{sha}"
@@ -152,7 +160,7 @@ def resolve_images(
 
 def _check_mask(field: str, png: bytes) -> None:
     with PIL.Image.open(BytesIO(png), formats=("PNG",)) as mask:
-        white = sum(mask.convert("L").histogram()[WHITE:])
+        white = sum(over_white(mask).convert("L").histogram()[WHITE:])
     if not white:
         message = f"{field}: Nothing of it is white; a mask is white on the part that counts."
         raise BadInput("empty_mask", message, field=field)

@@ -190,13 +190,15 @@ class JobPage(BaseModel):
 
 
 class Image(BaseModel):
-    """An uploaded image, decoded once, upright, 8-bit RGB and stored as PNG."""
+    """An uploaded image, decoded once and stored as an upright 8-bit PNG in sRGB, with alpha where it has any."""
 
     id: Annotated[str, Field(pattern=IMAGE_ID)]
-    width: int
-    height: int
-    size_bytes: int
-    source_format: str
+    width: Annotated[int, Field(description="Of the stored image, in pixels.")]
+    height: Annotated[int, Field(description="Of the stored image, in pixels.")]
+    size_bytes: Annotated[int, Field(description="Of the stored PNG.")]
+    source_format: Annotated[str, Field(description="png, jpeg, webp, gif, bmp, tiff, heic or avif.")]
+    source_width: Annotated[int, Field(description="Of the file, upright; above 25 megapixels less is kept.")]
+    source_height: Annotated[int, Field(description="Of the file, upright; above 25 megapixels less is kept.")]
     expires_at: datetime
     url: str
 

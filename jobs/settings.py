@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from images.limits import MAX_PIXELS
+
 STORAGE_SCHEMES = ("file", "s3", "gs", "az")
 
 
@@ -55,7 +57,9 @@ class Settings(BaseSettings):
     max_archive_bytes: Annotated[int, Field(ge=1024, description="Largest upload of a zip archive, in bytes")] = (
         512 << 20
     )
-    max_pixels: Annotated[int, Field(ge=4096, description="Most pixels an uploaded image may declare")] = 25_000_000
+    max_pixels: Annotated[
+        int, Field(ge=4096, description="Most pixels an image may declare, uploaded or in a zip file")
+    ] = MAX_PIXELS
     fetch_timeout_s: Annotated[float, Field(gt=0, description="Time to fetch one https image, in seconds")] = 10
 
     webhook_secret: Annotated[

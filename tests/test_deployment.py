@@ -295,7 +295,8 @@ def direct_imports(package: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("package", "extras"), [("jobs", []), ("api", ["api"]), ("worker", ["worker"]), ("models", ["worker"])]
+    ("package", "extras"),
+    [("images", []), ("jobs", []), ("api", ["api"]), ("worker", ["worker"]), ("models", ["worker"])],
 )
 def test_what_is_imported_is_declared(package: str, extras: list[str]) -> None:
     """A package that only another one brings may be gone with its next release."""

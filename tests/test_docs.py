@@ -29,7 +29,7 @@ def test_the_settings_table_is_the_settings_class() -> None:
 def codes_in_the_code() -> set[str]:
     """Every error code: first arguments of the error classes and of `answer`, and the codes of whole-error dicts."""
     found = set(re.findall(r"code = '(\w+)'", (ROOT / "jobs" / "protocol.lua").read_text()))
-    for path in (path for package in ("api", "jobs", "worker") for path in (ROOT / package).rglob("*.py")):
+    for path in (path for package in ("api", "images", "jobs", "worker") for path in (ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
                 found |= codes_of_call(node)
@@ -40,7 +40,7 @@ def codes_in_the_code() -> set[str]:
 
 
 def codes_of_call(call: ast.Call) -> set[str]:
-    errors = ["AtelierError", "BadInput", "NotFound", "Conflict", "TooLarge", "QueueFull", "Unavailable"]
+    errors = ["AtelierError", "BadInput", "NotFound", "Conflict", "TooLarge", "QueueFull", "Unavailable", "ImageError"]
     name = getattr(call.func, "id", "")
     position = 0 if name in errors else 1 if name == "answer" else None
     if position is None or len(call.args) <= position or not isinstance(call.args[position], ast.Constant):
@@ -58,7 +58,7 @@ def test_every_error_code_is_documented_and_no_other() -> None:
     from api.errors import HTTP_CODES
 
     documented = {row[0].strip("`") for row in table_rows("api.md", "Errors")}
-    assert documented == codes_in_the_code() | set(HTTP_CODES.values()) | {"image_truncated"}
+    assert documented == codes_in_the_code() | set(HTTP_CODES.values())
 
 
 def test_every_direct_dependency_has_its_reason() -> None:

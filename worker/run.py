@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from redis import RedisError
 
+from images.decode import over_white
 from jobs.errors import AtelierError, Unavailable
 from jobs.images import encode_image
 from jobs.objects import Objects
@@ -160,7 +161,7 @@ def _metrics(record: Record, task: Task, started: float) -> dict[str, Any]:
 def _pixels(objects: Objects, image_id: str) -> Pixels:
     # Only the API writes img_ objects, each a PNG it encoded itself.
     with Image.open(BytesIO(objects.get(image_id.removeprefix("img_"))), formats=("PNG",)) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(over_white(image))
 
 
 def _store(objects: Objects, record: Record, made: Made, index: int) -> dict[str, Any]:

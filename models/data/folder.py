@@ -17,8 +17,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from images.limits import MAX_PIXELS
 from models.data.dataset import DataError, Dataset
-from models.data.picture import MAX_PIXELS, read_picture
+from models.data.picture import read_picture
 
 TABLES = ("labels.csv", "metadata.csv")
 FLAGS = {"0": False, "1": True, "false": False, "true": True}

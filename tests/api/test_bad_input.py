@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from api.style_transfers import CAT
-from jobs.images import FORMATS
+from images.sniff import FORMATS
 from jobs.style_transfer import LAYERS
 from models.catalogue import cards
 from tests.api.conftest import FAST, GATYS, MAX_BYTES, data_url, elsewhere, picture, stored

@@ -1,4 +1,4 @@
-"""Imports run one way, api -> jobs <- worker -> models, and the API's image carries no torch."""
+"""Imports run one way, api -> jobs <- worker -> models, jobs -> images <- models; the API's image has no torch."""
 
 import ast
 import subprocess
@@ -15,6 +15,7 @@ MUST_NOT = {
     "jobs": ("api", "worker", "models"),
     "api": ("worker", "models"),
     "worker": ("api",),
+    "images": ("jobs", "api", "worker", "models", "fastapi", *HEAVY),
 }
 
 

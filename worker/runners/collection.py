@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jobs.errors import AtelierError
+from jobs.settings import get_settings
 from models.data.dataset import DataError, Dataset
-from models.data.folder import image_folder
+from models.data.folder import Limits, image_folder
 from models.data.named import named_dataset
 from models.grids import labelled_grid
 from models.space.collection import Collection, Members, figures, fit_collection, save_collection
@@ -153,7 +154,9 @@ def _dataset(files: Files, params: dict[str, Any], space: LoadedSpace, on_read: 
     with TemporaryDirectory(prefix="atelier-collection-") as folder:
         path = Path(folder) / "archive.zip"
         files.fetch(params["data"].removeprefix("zip_"), path)
-        return image_folder(path, space.space.image_size, channels=space.space.channels, on_read=on_read)
+        size, channels = space.space.image_size, space.space.channels
+        limits = Limits(pixels=get_settings().max_pixels)
+        return image_folder(path, size, channels=channels, limits=limits, on_read=on_read)
 
 
 def _attributes(known: Dataset | None, n: int) -> tuple[NDArray[np.int8], tuple[str, ...]]:

@@ -76,7 +76,8 @@ def _trained(task: Task, files: Files, params: Training, folder: Path) -> Made:
 
 
 def _dataset(task: Task, files: Files, params: Training, folder: Path) -> "Dataset":
-    from models.data.folder import image_folder
+    from jobs.settings import get_settings
+    from models.data.folder import Limits, image_folder
     from models.data.named import named_dataset
 
     def on_read(n: int) -> None:
@@ -87,7 +88,10 @@ def _dataset(task: Task, files: Files, params: Training, folder: Path) -> "Datas
         return named_dataset(params.data, limit=params.limit, on_read=on_read)
     path = folder / "archive.zip"
     files.fetch(params.archive, path)
-    dataset = image_folder(path, params.size, channels=params.channels, minimum=params.needed, on_read=on_read)
+    limits = Limits(pixels=get_settings().max_pixels)
+    dataset = image_folder(
+        path, params.size, channels=params.channels, minimum=params.needed, limits=limits, on_read=on_read
+    )
     path.unlink()
     return dataset.where(slice(0, params.limit))
 

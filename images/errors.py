@@ -1,0 +1,27 @@
+"""Why an image cannot be used."""
+
+from typing import Any
+
+
+class ImageError(ValueError):
+    """An image that cannot be used: a `code` for programs, a `message` for people, and `details`.
+
+    Codes: image_empty, image_format_unsupported, image_unreadable, image_truncated, image_too_small, image_too_large,
+    empty_mask, ambiguous_mask.
+    """
+
+    def __init__(self, code: str, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+def unreadable(image_format: str, problem: str) -> ImageError:
+    """`image_unreadable`, with the format that the bytes have and what is wrong with them."""
+    return ImageError("image_unreadable", f"The {image_format} file {problem}.", format=image_format.lower())
+
+
+def truncated(image_format: str, problem: str = "is damaged or cut off: pixels are missing") -> ImageError:
+    """`image_truncated`, with the format that the bytes have."""
+    return ImageError("image_truncated", f"The {image_format} file {problem}.", format=image_format.lower())

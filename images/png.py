@@ -1,0 +1,117 @@
+"""PNG files: chunks are walked, metadata taken out, and the transparent color kept at its depth."""
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+
+from images.errors import truncated, unreadable
+from images.source import Source, orientation_of
+
+_MAGIC = b"\x89PNG\r\n\x1a\n"
+_GREY, _RGB, _PALETTE = 0, 2, 3
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_MAX_UNPACKED = 4 << 20
+_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+
+
+def strip(data: bytes) -> Source:
+    """The default image of a file without metadata, its pixels in one chunk.
+
+    Raises ImageError `image_unreadable` for a file without pixels, in too many pieces, or whose profile or texts
+    unpack to more than an image may carry, and `image_truncated` for pixels in too many pieces.
+    """
+    kept: list[bytes] = []
+    pixels: list[memoryview] = []
+    found: dict[bytes, bytes] = {}
+    unpacked = 0
+    for count, (kind, view, checksum) in enumerate(_chunks(data)):
+        if count >= 4_000 + len(data) // 100:
+            raise (truncated if pixels else unreadable)("PNG", "is cut into too many pieces")
+        if kind == b"IEND":
+            break
+        if kind == b"IDAT":
+            pixels.append(view)
+            continue
+        body = bytes(view)
+        whole = checksum == zlib.crc32(kind + body)
+        if kind[0] & 32 == 0:  # critical
+            kept.append(_chunk(kind, body))
+            found[kind] = body
+        elif whole and kind in (b"tRNS", b"eXIf", b"iCCP", *_TEXTS):
+            found[kind] = body
+            unpacked += _unpacked(kind, body, found)
+            if unpacked > _MAX_UNPACKED:
+                raise unreadable("PNG", f"has metadata of more than {_MAX_UNPACKED} bytes")
+    if not pixels:
+        raise unreadable("PNG", "has no pixels")
+    return _source(kept, pixels, found)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
+    """Each chunk's kind, as much of its body as is there, and its checksum or -1."""
+    at = len(_MAGIC)
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 8 + length
+        checksum = struct.unpack_from(">I", data, end)[0] if end + 4 <= len(data) else -1
+        yield kind, memoryview(data)[at + 8 : end], checksum
+        at = end + 4
+
+
+def _unpacked(kind: bytes, body: bytes, found: dict[bytes, bytes]) -> int:
+    """The bytes that a chunk of metadata unpacks to; a profile and an orientation are noted in `found`."""
+    name, _, rest = body.partition(b"\0")
+    packed = rest[1:] if kind in (b"zTXt", b"iCCP") and rest[:1] == b"\0" else b""
+    if kind == b"iTXt" and rest[:2] == b"\1\0":
+        packed = rest[2:].split(b"\0", 2)[-1]
+    try:
+        text = zlib.decompressobj().decompress(packed, _MAX_UNPACKED + 1) if packed else rest
+    except zlib.error:
+        return 0
+    if kind == b"iCCP":
+        found[b"profile"] = text
+    elif name == b"XML:com.adobe.xmp" and (orientation := _ORIENTATION.search(text)):
+        found[b"xmp"] = orientation[1]
+    elif name == b"Raw profile type exif":
+        found[b"raw"] = text
+    return len(text) if packed else 0
+
+
+def _source(kept: list[bytes], pixels: list[memoryview], found: dict[bytes, bytes]) -> Source:
+    header = found.get(b"IHDR", b"")
+    if len(header) != 13:
+        raise unreadable("PNG", "has no header")
+    depth, color = header[8], header[9]
+    key = _key(found.get(b"tRNS", b""), depth, color)
+    if color == _PALETTE and b"tRNS" in found:
+        kept.append(_chunk(b"tRNS", found[b"tRNS"]))
+    size, checksum = sum(len(piece) for piece in pixels), zlib.crc32(b"IDAT")
+    for piece in pixels:
+        checksum = zlib.crc32(piece, checksum)
+    idat: list[bytes | memoryview] = [struct.pack(">I", size), b"IDAT", *pixels, struct.pack(">I", checksum)]
+    data = b"".join([_MAGIC, *kept, *idat, _chunk(b"IEND", b"")])
+    return Source(data, _orientation(found), found.get(b"profile", b""), depth, key)
+
+
+def _key(body: bytes, depth: int, color: int) -> tuple[int, ...] | None:
+    """The transparent color's samples; bits above `depth` do not count."""
+    samples = {_GREY: 1, _RGB: 3}.get(color)
+    if samples is None or len(body) < 2 * samples:
+        return None
+    return tuple(value & (2**depth - 1) for value in struct.unpack_from(f">{samples}H", body))
+
+
+def _orientation(found: dict[bytes, bytes]) -> int:
+    if b"eXIf" in found:
+        return orientation_of(found[b"eXIf"])
+    if b"raw" in found:  # as ImageMagick writes it: three lines of a header, then hexadecimal digits
+        try:
+            return orientation_of(bytes.fromhex("".join(found[b"raw"].decode("latin-1").split("\n")[3:])))
+        except ValueError:
+            return 1
+    return int(found.get(b"xmp", b"1"))
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
