@@ -70,6 +70,16 @@ def cancel_job(job_id: JobId, service: ServiceDep) -> Job:
     return present(service, service.jobs.get(job_id))
 
 
+@router.post("/v1/jobs/{job_id}/finish", summary="Finish a training now", responses=error_responses(404, 409, 422, 503))
+def finish_job(job_id: JobId, service: ServiceDep) -> Job:
+    """Ends a running training after its current step; it succeeds with the model as it then is.
+
+    A queued job and another kind answer 409; a finished one stays as it is. Idempotent.
+    """
+    service.jobs.finish_early(job_id)
+    return present(service, service.jobs.get(job_id))
+
+
 @router.post(
     "/v1/jobs/{job_id}/retry",
     status_code=202,

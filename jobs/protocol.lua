@@ -130,6 +130,11 @@ local function held(a)
   if get(a.id, 'fence') == tostring(a.fence) and (status == 'running' or status == 'canceling') then return status end
 end
 
+-- What a lease's holder is told: the status of its job, or that it is to finish with what it has.
+local function told(id, status)
+  return status == 'running' and get(id, 'finishing') and 'finishing' or status
+end
+
 -- All of them, so that a claim which follows takes none; the bound of the queues bounds their number.
 local function expire_due()
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'expiry', '-inf', now)) do
@@ -275,17 +280,17 @@ function commands.renew(a)
   local status = held(a)
   if not status then return 'lost' end
   redis.call('ZADD', P .. 'leases', now + a.lease_ms, a.id)
-  return status
+  return told(a.id, status)
 end
 
 function commands.report(a)
   local status = held(a)
   if not status then return 'lost' end
-  if get(a.id, 'last_report') == a.nonce then return status end -- asked again after a lost answer
+  if get(a.id, 'last_report') == a.nonce then return told(a.id, status) end -- asked again after a lost answer
   redis.call('HSET', job(a.id), 'last_report', a.nonce)
   if a.progress then redis.call('HSET', job(a.id), 'progress', a.progress) end
   event(a.id, a.type, a.data)
-  return status
+  return told(a.id, status)
 end
 
 -- The newest checkpoint of a running job. An attempt that left one is none of those that end in worker_lost.
@@ -294,7 +299,7 @@ function commands.checkpoint(a)
   if not status then return 'lost' end
   keep_checkpoint(a.id, a.checkpoint)
   redis.call('HSET', job(a.id), 'fruitful', get(a.id, 'attempt'))
-  return status
+  return told(a.id, status)
 end
 
 -- Only the holder of the current lease finishes a job. A cancel that came first wins, and its outputs are dropped.
@@ -344,6 +349,13 @@ function commands.cancel(a)
     move(a.id, 'canceling')
   end
   return get(a.id, 'status')
+end
+
+-- A running job is to end after its step with what it has made so far; the caller knows which kinds can.
+function commands.finish_early(a)
+  local status = get(a.id, 'status')
+  if status == 'running' then redis.call('HSET', job(a.id), 'finishing', 1) end
+  return status
 end
 
 function commands.delete(a)

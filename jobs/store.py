@@ -266,6 +266,18 @@ class JobStore:
         if self._call("cancel", id=job_id) is None:
             raise _no_job(job_id)
 
+    def finish_early(self, job_id: str) -> None:
+        """Tells a running training to end after its step and keep the model as it then is.
+
+        A finished one is left as it is. Raises `NotFound`, and `Conflict` for another kind and for a queued job.
+        """
+        record = self.get(job_id)
+        if record.kind != "training":
+            raise Conflict("job_not_finishable", "Only a training can be finished early; cancel the job.", job=job_id)
+        if self._call("finish_early", id=job_id) == "queued":
+            message = "The training has not started, so there is no model to keep; cancel it instead."
+            raise Conflict("job_not_running", message, job=job_id)
+
     def delete(self, job_id: str) -> None:
         """Forget a finished job; its pictures go once nothing else names them. Raises `NotFound` and `Conflict`."""
         outcome = self._call("delete", id=job_id)
@@ -282,13 +294,13 @@ class JobStore:
         return [_record(dict(zip(row[::2], row[1::2], strict=True))) for row in rows]
 
     def renew(self, job_id: str, fence: int) -> str:
-        """Extend a lease; returns `running`, `canceling` or `lost`."""
+        """Extend a lease; returns `running`, `finishing`, `canceling` or `lost`."""
         return cast(str, self._call("renew", id=job_id, fence=fence, lease_ms=self._lease_ms))
 
     def report(
         self, job_id: str, fence: int, kind: str, data: dict[str, Any], progress: dict[str, Any] | None = None
     ) -> str:
-        """Add an event, and set the progress with it; returns `running`, `canceling` or `lost`."""
+        """Add an event, and set the progress with it; answers like `renew`."""
         extra = {"progress": json.dumps(progress)} if progress else {}
         arguments = {"id": job_id, "fence": fence, "type": kind, "data": json.dumps(data), **extra}
         return cast(str, self._call("report", nonce=secrets.token_hex(8), **arguments))

@@ -12,6 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from models.pixels import NOT_FINITE, NotFiniteError
+
 DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}  # values of ATELIER_DTYPE
 # Values of ONEDNN_MAX_CPU_ISA under which oneDNN emulates products of bfloat16.
 WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
@@ -27,7 +29,9 @@ def to_tensor(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> 
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:
-    """Pictures (n, channels, h, w) in [0, 1], cut to it, as (n, h, w, channels) of 0 to 255."""
+    """Images (n, channels, h, w), clipped to [0, 1], as (n, h, w, channels) of 0 to 255; raises NotFiniteError."""
+    if not torch.isfinite(images).all():
+        raise NotFiniteError(NOT_FINITE)
     pixels: NDArray[np.uint8] = images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(force=True)
     return np.ascontiguousarray(pixels)
 
@@ -102,13 +106,29 @@ def autocast(device: torch.device) -> torch.autocast:
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
-    """A state dict as fp16 safetensors in the order of names, so that one state gives one sha256."""
+    """Writes a state dict as fp16 safetensors in the order of names, so that one state gives one sha256.
+
+    Raises NotFiniteError for a tensor that is not finite, or not in fp16; nothing is written then.
+    """
     halves = {
         name: value.detach().cpu().half().contiguous() if value.is_floating_point() else value.cpu()
         for name, value in sorted(state.items())
     }
+    check_finite(halves)
     save_file(halves, path)
     path.chmod(0o644)  # save_file leaves it to its owner alone, and a worker may be another user
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raises NotFiniteError naming the first tensor that holds NaN or infinity, and how many others do."""
+    if names := not_finite(tensors):
+        more = f", and {len(names) - 1} more tensors" if len(names) > 1 else ""
+        raise NotFiniteError(f"{names[0]} holds NaN or infinity{more}")
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The sorted names of the tensors that hold NaN or infinity."""
+    return sorted(name for name, value in tensors.items() if not torch.isfinite(value).all())
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -125,7 +145,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
         "is missing": sorted(wanted.keys() - found.keys()),
         "is not of this architecture": sorted(found.keys() - wanted.keys()),
         "has another shape": sorted(n for n in wanted.keys() & found.keys() if wanted[n].shape != found[n].shape),
-        "holds NaN or infinity": sorted(n for n, v in found.items() if not torch.isfinite(v).all()),
+        "holds NaN or infinity": not_finite(found),
     }
     for fault, names in faults.items():
         if names:

@@ -45,6 +45,7 @@ class Lease:
         self._deadline = time.monotonic() + self._limit_s
         self._next_progress = self._next_preview = 0.0
         self._preview_sha: str | None = None
+        self.finishing = False  # the job is to end after its current step with what it has made
 
     def __enter__(self) -> "Lease":
         self._thread.start()
@@ -61,24 +62,32 @@ class Lease:
             except RedisError as error:
                 log.warning("lease of %s not renewed: %s", self._record.id, type(error).__name__)
 
-    def step(self, step: int, total: int, message: str, picture: Callable[[], Any] | None = None) -> None:
-        """Say how far the job is, at most four times a second, with a preview at most once a second.
+    def step(
+        self,
+        step: int,
+        total: int,
+        message: str,
+        picture: Callable[[], Any] | None = None,
+        *,
+        preview_due: bool = False,
+    ) -> None:
+        """Reports progress, at most four times a second, with a preview at most once a second or when it is due.
 
         Raises `CanceledError`, `LeaseLostError`, `StoppingError` and, past its time, `AtelierError` (`timeout`).
         """
         if stopping.is_set() and step < total:
             raise StoppingError
         now = time.monotonic()
-        if picture and now >= self._next_preview:
+        if picture and (preview_due or now >= self._next_preview):
             self._next_preview = now + PREVIEW_EVERY_S
             self._show(picture())
         if now >= self._next_progress or step == total:
             self._next_progress = now + PROGRESS_EVERY_S
             progress = {"step": step, "total": total, "fraction": round(step / total, 4), "message": message}
             kept = {**progress, "preview": self._preview_sha}
-            check(self._jobs.report(self._record.id, self._record.fence, "progress", progress, kept))
+            self._check(self._jobs.report(self._record.id, self._record.fence, "progress", progress, kept))
         else:
-            check(self._jobs.renew(self._record.id, self._record.fence))
+            self._check(self._jobs.renew(self._record.id, self._record.fence))
         if now > self._deadline:
             raise AtelierError("timeout", f"The job ran longer than {self._limit_s:g} seconds.", limit_s=self._limit_s)
 
@@ -86,7 +95,11 @@ class Lease:
         sha = self._preview(picture)
         if sha and sha != self._preview_sha:
             self._preview_sha = sha
-            check(self._jobs.report(self._record.id, self._record.fence, "preview", {"sha256": sha}))
+            self._check(self._jobs.report(self._record.id, self._record.fence, "preview", {"sha256": sha}))
+
+    def _check(self, status: str) -> None:
+        self.finishing = self.finishing or status == "finishing"
+        check(status)
 
 
 def check(status: str) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -20,6 +21,7 @@ from jobs.objects import Objects
 from jobs.schemas import CONTENT_TYPES, Role
 from jobs.store import JobStore, Record
 from models.catalogue import Card
+from models.pixels import NotFiniteError
 from worker.files import Files, find_model
 from worker.lease import CanceledError, Lease, LeaseLostError, StoppingError
 
@@ -40,6 +42,7 @@ class Task:
     load_ms: float = 0
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
+    finishing: Callable[[], bool] = lambda: False  # whether to end after this step with what there is
 
     def warn(self, code: str, message: str) -> None:
         """Adds an entry to `metrics.warnings`: a code for programs, a sentence for people."""
@@ -108,6 +111,7 @@ def run_jobs(
                 read_image=lambda image_id: _pixels(objects, image_id),
                 find_model=lambda model_id: find_model(jobs, objects, model_id),
                 files=Files(jobs, objects, record),
+                finishing=partial(getattr, lease, "finishing"),
             )
             tasks.append(task)
         try:
@@ -141,6 +145,8 @@ def _end(
         log.info("%s attempt %d: handed back, %s", record.id, record.attempt, jobs.release(record.id, record.fence))
     except AtelierError as error:
         finish("failed", error=error.as_dict())
+    except NotFiniteError as error:
+        finish("failed", error=AtelierError("not_finite", f"{error} {_FEWER}").as_dict())
     except RedisError as error:
         log.warning("%s attempt %d: left to its lease, %s", record.id, record.attempt, type(error).__name__)
     except Exception:
@@ -148,6 +154,7 @@ def _end(
         finish("failed", error=_INTERNAL)
 
 
+_FEWER = "A smaller scale, weight or guidance may help; otherwise the model's weights are at fault."
 _INTERNAL = {"code": "internal", "message": "The job failed in a way nobody foresaw; the worker's log says how."}
 
 

@@ -93,6 +93,8 @@ def minimise(
                     on_step(Step(step, total, loss, parts, pixels))
                 if _settled(losses, tolerance):
                     break
+    if not torch.isfinite(pixels).all():  # the losses are those that each step set out from
+        raise DivergedError(f"the image is not finite after step {step}; smaller weights or adam may help")
     return Minimised(pixels.clamp(0, 1), loss, parts, step)
 
 
@@ -147,7 +149,8 @@ def _lbfgs(objective: Objective, pixels: Tensor, steps: int) -> Iterator[tuple[f
                 pairs.append((step, change))
         step = _two_loops(gradient, pairs, smoothed)
         if not pairs:
-            step = step * (first / step.square().mean().sqrt())
+            length = step.square().mean().sqrt()
+            step = step * (first / length.clamp_min(torch.finfo(length.dtype).tiny))  # at a flat place there is no step
         before = loss if not before else min(loss, 2 * before[0]), pixels, gradient, step
         pixels = pixels + step
         yield loss, parts, pixels

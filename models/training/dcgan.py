@@ -14,6 +14,11 @@ from models.tensors import autocast, on_device
 from models.training.recipe import Recipe, Trained, command
 from models.training.run import Run, Schedule, State, averaged
 
+UNTRAINED_ENCODER = {
+    "code": "encoder_untrained",
+    "message": "The training ended before the steps of its encoder: samples are as trained, reconstructions are not.",
+}
+
 
 @dataclass(frozen=True)
 class DcganSettings:
@@ -111,7 +116,8 @@ def train_dcgan(dataset: Dataset, settings: DcganSettings, run: Run) -> Trained:
             loss_e.backward()
             optimizer_e.step()
             run.log(latent_loss=latent, pixel_loss=pixels, feature_loss=features)
-    return Trained(architecture, kept.state_dict())
+    warnings = [] if run.step > adversarial_steps else [UNTRAINED_ENCODER]
+    return Trained(architecture, kept.state_dict(), warnings=warnings)
 
 
 RECIPE = Recipe(

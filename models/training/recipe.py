@@ -17,6 +17,7 @@ from models.build import WEIGHTS, build
 from models.catalogue import Card, file_sha256
 from models.data.dataset import DataError, Dataset
 from models.data.named import NAMED, any_dataset
+from models.pixels import NotFiniteError
 from models.tensors import fast_dtype, load_weights, save_weights
 from models.training.run import Progress, Run, Schedule
 
@@ -25,11 +26,15 @@ CARD = "card.json"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a loop returns: architecture with arguments, the state dict to keep, how parts were trained before."""
+    """What a loop returns: architecture with arguments, the state dict to keep, how parts were trained before.
+
+    warnings: what whoever uses the model should know, each a `code` and a `message`.
+    """
 
     architecture: dict[str, Any]
     state: Mapping[str, Tensor]
     parts: dict[str, Any] = field(default_factory=dict)
+    warnings: Sequence[dict[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,20 @@ def train_model(
     model_id: str,
     data: str,
     on_progress: Callable[[Progress], None] | None = None,
-    on_step: Callable[[int], None] | None = None,
+    on_step: Callable[[int], bool | None] | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
 ) -> dict[str, Any]:
-    """Train, or go on from the folder's checkpoint; leaves weights, card, curve and samples there; returns the card."""
+    """Trains, or resumes from the folder's checkpoint; leaves weights, card, curve and samples there; returns the card.
+
+    Raises DivergedError, also for weights that are finite in fp32 and not in the fp16 they are kept in.
+    """
     facts = {"recipe": recipe.name, "data": data, "pictures": len(dataset), **asdict(settings)}
     run = Run(folder, schedule, facts, on_progress=on_progress, on_step=on_step, on_checkpoint=on_checkpoint)
     trained = recipe.train(dataset, settings, run)
-    save_weights(trained.state, folder / WEIGHTS)
+    try:
+        save_weights(trained.state, folder / WEIGHTS)
+    except NotFiniteError as error:
+        raise run.diverged("weights") from error
     card = {
         "id": model_id,
         "task": recipe.task,
@@ -78,10 +89,12 @@ def train_model(
         "architecture": trained.architecture,
         "training": {
             **run.facts,
+            "steps_taken": run.step,
             "seconds": round(run.seconds, 1),
             "hardware": _hardware(run.device),
             "versions": {"torch": version("torch"), "diffusers": version("diffusers")},
             **({"parts": trained.parts} if trained.parts else {}),
+            **({"warnings": list(trained.warnings)} if trained.warnings else {}),
             "last_losses": {name: round(values[-1], 5) for name, values in run.curve.items()},
         },
         "quality": {},

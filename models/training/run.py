@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -24,7 +25,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from models.data.dataset import contact_sheet
-from models.tensors import best_device, to_pixels
+from models.pixels import NotFiniteError
+from models.tensors import best_device, not_finite, to_pixels
 from models.training.plots import plot_losses
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -34,7 +36,10 @@ FLUSH_EVERY = 25  # steps between two looks at the losses; on a GPU each look wa
 
 
 class DivergedError(RuntimeError):
-    """The losses are no longer finite; the last checkpoint was written before that. `curve` holds every loss so far."""
+    """Losses, weights or samples are no longer finite; the last checkpoint was written before that.
+
+    `curve` holds every loss so far.
+    """
 
     def __init__(self, message: str, curve: dict[str, list[float]]) -> None:
         super().__init__(message)
@@ -74,9 +79,10 @@ class Schedule:
 class Run:
     """One training run in a folder; `facts` says what it trains on what, and a checkpoint of other facts is refused.
 
-    `on_progress` hears of the run every FLUSH_EVERY steps and at checkpoints, `on_step` the number of each step taken;
-    what they raise ends the run, what `on_step` raises after a last checkpoint. `on_checkpoint` gets the path of each
-    checkpoint once it is whole.
+    `on_progress` is called every FLUSH_EVERY steps, at checkpoints and at once with a new sample grid, `on_step` with
+    the number of each step taken; what they raise ends the run after a last checkpoint. Where `on_step` returns true,
+    that step is the last one and the model is kept as it then is. `on_checkpoint` gets the path of each checkpoint once
+    it is whole.
     """
 
     def __init__(
@@ -86,7 +92,7 @@ class Run:
         facts: Mapping[str, Any],
         *,
         on_progress: Callable[[Progress], None] | None = None,
-        on_step: Callable[[int], None] | None = None,
+        on_step: Callable[[int], bool | None] | None = None,
         on_checkpoint: Callable[[Path], None] | None = None,
     ) -> None:
         self.folder = folder
@@ -96,11 +102,13 @@ class Run:
         self.curve: dict[str, list[float]] = {}
         self.seconds = 0.0
         self.step = 0
+        self.last_step = schedule.num_steps  # an earlier one once the run is told to finish
         self._pending: list[dict[str, Tensor]] = []
         self._on_progress = on_progress
         self._on_step = on_step
         self._on_checkpoint = on_checkpoint
         self._grid: NDArray[np.uint8] | None = None
+        self._latest: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def steps(self, sample: Callable[[], Tensor], **state: State) -> Iterator[int]:
@@ -112,19 +120,21 @@ class Run:
         total = self.schedule.num_steps
         bar = tqdm(total=total, initial=self.step, desc=self.folder.name, mininterval=1, disable=None)
         started = time.perf_counter() - self.seconds
-        while self.step < total:
+        while self.step < self.last_step:
             torch.manual_seed(self.schedule.seed * 1_000_003 + self.step)
             yield self.step
             self.step += 1
             self.seconds = time.perf_counter() - started
             bar.update()
-            if self._on_step:
-                self._tell(self._on_step, bar, state)
+            if self._on_step and self._saved_if_it_raises(partial(self._on_step, self.step), bar, state):
+                self.last_step = self.step
             checkpoint_due = self._due(self.schedule.checkpoint_every)
-            if checkpoint_due or self._due(FLUSH_EVERY):
+            sample_due = self._due(self.schedule.sample_every)
+            if checkpoint_due or sample_due or self._due(FLUSH_EVERY):
                 self._flush(bar)  # before the checkpoint: what diverged must not become the last good one
-            if self._due(self.schedule.sample_every):
-                self._show(sample())
+                if sample_due:
+                    self._show(sample())
+                self._saved_if_it_raises(self._report_progress, bar, state)
             if checkpoint_due:
                 self._save(state)
         bar.close()
@@ -147,16 +157,21 @@ class Run:
         """Note the losses of this step."""
         self._pending.append({name: value.detach().float() for name, value in losses.items()})
 
-    def _tell(self, on_step: Callable[[int], None], bar: "tqdm[Any]", state: Mapping[str, State]) -> None:
+    def diverged(self, what: str) -> DivergedError:
+        """The error of a run that went wrong at its current step: `what` is no longer finite."""
+        message = f"The {what} were no longer finite by step {self.step} of {self.schedule.num_steps}; "
+        return DivergedError(message + "a smaller learning rate may help.", self.curve)
+
+    def _saved_if_it_raises(self, call: Callable[[], Any], bar: "tqdm[Any]", state: Mapping[str, State]) -> Any:
         try:
-            on_step(self.step)
+            return call()
         except Exception:  # whatever it is, it ends the run here: what is reached so far is kept
             self._flush(bar)
             self._save(state)
             raise
 
     def _due(self, every: int) -> bool:
-        return self.step % every == 0 or self.step == self.schedule.num_steps
+        return self.step % every == 0 or self.step == self.last_step
 
     def _flush(self, bar: "tqdm[Any]") -> None:
         for losses in self._pending:
@@ -167,16 +182,18 @@ class Run:
         bar.set_postfix({name: f"{value:.4g}" for name, value in latest.items()})
         if not all(np.isfinite(value) for value in latest.values()):
             self._plot()
-            raise DivergedError(
-                f"The losses were no longer finite by step {self.step} of {self.schedule.num_steps}; "
-                "a smaller learning rate may help.",
-                self.curve,
-            )
+            raise self.diverged("losses")
+        self._latest = latest
+
+    def _report_progress(self) -> None:
         if self._on_progress:
-            self._on_progress(Progress(self.step, self.schedule.num_steps, latest, self._grid))
+            self._on_progress(Progress(self.step, self.schedule.num_steps, self._latest, self._grid))
 
     def _show(self, images: Tensor) -> None:
-        pixels = to_pixels(images.float())
+        try:
+            pixels = to_pixels(images.float())
+        except NotFiniteError as error:
+            raise self.diverged("samples") from error
         sheet = contact_sheet(pixels, columns=round(len(pixels) ** 0.5), scale=max(1, 48 // pixels.shape[1]))
         self._grid = np.asarray(sheet.convert("RGB"))
         samples = self.folder / "samples"
@@ -189,6 +206,8 @@ class Run:
 
     def _save(self, state: Mapping[str, State]) -> None:
         tensors = {f"{name}/{key}": value for name, part in state.items() for key, value in _tensors(part).items()}
+        if not_finite(tensors):  # a loss is of the weights before its step, and does not show what the step did to them
+            raise self.diverged("weights")
         tensors |= {f"curve/{name}": torch.tensor(values, dtype=torch.float64) for name, values in self.curve.items()}
         metadata = {"step": str(self.step), "seconds": str(self.seconds), "facts": json.dumps(self.facts)}
         path = self.folder / CHECKPOINT
@@ -218,9 +237,15 @@ class Run:
 def averaged(module: Module, decay: float) -> tuple[AveragedModel, Module]:
     """The exponential moving average of a module's weights and buffers, and the module that holds it.
 
-    `update_parameters` on the first after each step.
+    `update_parameters` on the first after each step. After t steps the decay is at most (1 + t) / (10 + t), as in
+    diffusers' EMAModel: a constant 0.998 would leave three quarters of the untrained weights in after 150 steps.
     """
-    average = AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+    def update(kept: Any, current: Any, n_averaged: Any) -> None:
+        t = int(average.n_averaged)  # on the CPU, where `n_averaged` may be on a GPU that would have to be waited for
+        get_ema_multi_avg_fn(min(decay, (1 + t) / (10 + t)))(kept, current, n_averaged)
+
+    average = AveragedModel(module, multi_avg_fn=update, use_buffers=True)
     return average, cast(Module, average.module)
 
 

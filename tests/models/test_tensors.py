@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from models.pixels import NotFiniteError, to_bytes
 from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device, save_weights, to_pixels, to_tensor
 
 
@@ -18,6 +19,23 @@ def test_pictures_survive_the_way_there_and_back() -> None:
 
 def test_what_lies_outside_the_range_is_cut() -> None:
     assert to_pixels(torch.tensor([-1.0, 0.5, 2.0]).reshape(3, 1, 1, 1)).ravel().tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_becomes_no_pixels(value: float) -> None:
+    image = torch.zeros(1, 3, 2, 2)
+    image[0, 1, 1, 0] = value
+    with pytest.raises(NotFiniteError, match="NaN or infinite"):
+        to_pixels(image)
+    with pytest.raises(NotFiniteError, match="NaN or infinite"):
+        to_bytes(image.numpy())
+
+
+def test_weights_that_are_not_finite_in_half_precision_are_not_written(tmp_path: Path) -> None:
+    state = {"a": torch.zeros(2), "b": torch.tensor([1.0, 7e4]), "c": torch.tensor(float("nan"))}
+    with pytest.raises(NotFiniteError, match="b holds NaN or infinity, and 1 more"):
+        save_weights(state, tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_are_kept_in_half_precision_and_counts_as_they_are(tmp_path: Path) -> None:

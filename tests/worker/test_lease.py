@@ -46,6 +46,16 @@ def test_a_preview_is_shown_at_most_once_a_second(jobs: JobStore, record: Record
     assert progress is not None and progress["preview"] == f"{shown[-1]:064x}"
 
 
+def test_a_preview_that_is_due_is_shown_at_once(jobs: JobStore, record: Record) -> None:
+    shown: list[int] = []
+    with Lease(jobs, record, lambda picture: shown.append(picture) or f"{picture:064x}") as lease:  # type: ignore[func-returns-value]
+        for step in range(1, 4):
+            lease.step(step, 3, "training", lambda step=step: step, preview_due=True)  # type: ignore[misc]
+    assert shown == [1, 2, 3]
+    progress = jobs.get(record.id).progress
+    assert progress is not None and progress["preview"] == f"{3:064x}"
+
+
 def test_a_cancel_is_seen_at_the_next_step(jobs: JobStore, record: Record) -> None:
     with Lease(jobs, record, lambda _: None) as lease:
         lease.step(1, 9, "working")

@@ -10,6 +10,7 @@ from jobs.errors import AtelierError
 from jobs.images import read_recipe
 from jobs.objects import Objects
 from jobs.store import JobStore, Record
+from models.pixels import to_bytes
 from worker.run import Made, Picture, Runner, Task, run_job
 
 PIXELS = np.arange(16 * 20 * 3, dtype=np.uint8).reshape(16, 20, 3)
@@ -71,6 +72,15 @@ def test_a_known_error_reaches_the_user(jobs: JobStore, objects: Objects, record
     ended = finished(jobs, objects, record, raising(AtelierError("diverged", "The loss is infinite.", step=3)))
     assert ended.status == "failed"
     assert ended.error == {"code": "diverged", "message": "The loss is infinite.", "details": {"step": 3}}
+
+
+def test_an_image_that_is_not_finite_fails_its_job(jobs: JobStore, objects: Objects, record: Record) -> None:
+    def runner(task: Task) -> Made:
+        return Made([Picture(to_bytes(np.full((16, 16, 3), np.nan, np.float32)))], {}, {}, {})
+
+    ended = finished(jobs, objects, record, runner)
+    assert ended.status == "failed" and not ended.outputs
+    assert ended.error is not None and ended.error["code"] == "not_finite"
 
 
 def test_an_unforeseen_error_tells_the_user_nothing_of_the_machine(

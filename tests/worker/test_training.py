@@ -14,7 +14,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from torch.optim import Optimizer
 
-from jobs.errors import AtelierError
+from jobs.errors import AtelierError, Conflict
 from jobs.images import read_recipe
 from jobs.objects import Objects
 from jobs.store import JobStore, Record
@@ -77,12 +77,12 @@ def at_step(monkeypatch: pytest.MonkeyPatch, number: int, act: Act) -> list[int]
     told: list[int] = []
     real = Lease.step
 
-    def step(self: Lease, step: int, total: int, message: str, picture: Any = None) -> None:
+    def step(self: Lease, step: int, total: int, message: str, picture: Any = None, **due: bool) -> None:
         if step == number and number not in told:
             told.append(step)
             act(self._jobs, self._record.id)
         told.append(step)
-        real(self, step, total, message, picture)
+        real(self, step, total, message, picture, **due)
 
     monkeypatch.setattr(Lease, "step", step)
     return told
@@ -212,6 +212,50 @@ def test_a_canceled_training_keeps_its_checkpoint_and_a_retry_goes_on_from_it(
     assert next(step for step in told[1:] if step) == 28
     assert weights(jobs, again) == whole
     assert again.metrics["model"] != f"vae-{canceled.id[-12:]}"
+
+
+def test_a_training_finished_now_ends_after_its_step_with_a_model_that_can_be_used(
+    jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = at_step(monkeypatch, 27, lambda jobs, job_id: jobs.finish_early(job_id))
+    record = train(jobs, objects, **VAE)
+    assert record.status == "succeeded" and max(told) == 27 and record.checkpoint is None
+    assert record.metrics["steps"] == 27 and [output["role"] for output in record.outputs] == ["grid", "plot"]
+    assert record.progress is not None and (record.progress["step"], record.progress["total"]) == (27, 27)
+    card = find_model(jobs, objects, record.metrics["model"])
+    assert card.training["steps_taken"] == 27 and card.training["num_steps"] == 40
+    load_model(card, jobs.settings.weights_dir)
+    jobs.finish_early(record.id)
+    assert jobs.get(record.id).status == "succeeded", "once it has ended it stays as it is"
+
+
+def test_a_training_finished_now_ends_so_on_the_worker_that_takes_it_up_again(
+    jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def finish_and_die(jobs: JobStore, job_id: str) -> None:
+        jobs.finish_early(job_id)
+        raise StoppingError
+
+    at_step(monkeypatch, 12, finish_and_die)
+    queue(jobs, **VAE)
+    assert work(jobs, objects).status == "queued"
+    record = work(jobs, objects)
+    assert record.status == "succeeded" and record.metrics["steps"] == 13
+
+
+def test_what_has_not_started_or_is_no_training_cannot_be_finished(jobs: JobStore, record: Record) -> None:
+    with pytest.raises(Conflict) as error:
+        jobs.finish_early(queue(jobs, **VAE))
+    assert error.value.code == "job_not_running"
+    with pytest.raises(Conflict) as error:
+        jobs.finish_early(record.id)
+    assert error.value.code == "job_not_finishable"
+
+
+def test_a_dcgan_finished_before_its_encoder_says_so(jobs: JobStore, objects: Objects) -> None:
+    tiny = {"recipe": "dcgan", "data": "smileys", "base_channels": 8, "encoder_channels": 8, "latent_dim": 4}
+    record = train(jobs, objects, **tiny, limit=32, batch_size=8, num_steps=2, encoder_share=0)
+    assert [warning["code"] for warning in record.metrics["warnings"]] == ["encoder_untrained"]
 
 
 def test_a_checkpoint_of_another_run_is_left_and_training_begins_anew(

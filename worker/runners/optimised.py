@@ -16,6 +16,7 @@ from jobs.style_transfer import FeatureInversion, GatysTransfer, TextureSynthesi
 from models.grids import labelled_grid
 from models.memory import available_memory
 from models.perceptual.vgg import VGG
+from models.pixels import to_bytes
 from models.stylize.colour import grey, with_colours, with_luminance
 from models.stylize.gatys import Region, Style, invert, memory_needed, texture, transfer
 from models.stylize.minimise import DivergedError, Minimised, Step
@@ -23,7 +24,7 @@ from models.tensors import to_pixels, to_tensor
 from models.training.plots import plot_losses
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.loaded import loaded_vgg
-from worker.runners.style_transfer import before_after, blended, fast_picture, fit, floats, revision_of, to_bytes
+from worker.runners.style_transfer import before_after, blended, fast_picture, fit, floats, revision_of
 
 Curve = dict[str, list[float]]
 

@@ -16,6 +16,7 @@ from jobs.settings import get_settings
 from jobs.style_transfer import BUILTIN_STYLES, DiffusionTransfer, FastTransfer, StyleTransferParams
 from models.catalogue import WeightsError, card, revision
 from models.grids import labelled_grid
+from models.pixels import to_bytes
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.loaded import loaded_model
 
@@ -113,8 +114,3 @@ def fit(pixels: Pixels, size: int) -> Pixels:
 def floats(pixels: Pixels) -> NDArray[np.float32]:
     """Pictures of 0 to 255 in [0, 1]."""
     return pixels.astype(np.float32) / np.float32(255)
-
-
-def to_bytes(picture: NDArray[np.float32]) -> Pixels:
-    """Pictures of [0, 1], cut to it, as 0 to 255."""
-    return (picture * 255).round().clip(0, 255).astype(np.uint8)

@@ -24,6 +24,7 @@ from models.diffusion.text_to_image import TextToImage as Model
 from models.diffusion.text_to_image import cut_off, generate, preview
 from models.grids import sheet
 from models.memory import available_memory
+from models.pixels import NotFiniteError
 from models.tensors import to_tensor
 from worker.lease import CanceledError, LeaseLostError
 from worker.run import Made, Picture, Pixels, Task
@@ -166,9 +167,12 @@ def _denoise(network: Network, batch: Sequence[_Job]) -> None:
             job.steps += steps_of(params)
     for part in parts:
         if not all(job.ended for job, _ in part):
-            made = _pictures(network, part, partial(_tell, network, part))
-            for (job, _), picture in zip(part, made, strict=True):
-                job.made.append(picture)
+            made = _images(network, part, partial(_tell, network, part))
+            for (job, _), image in zip(part, made.split(1), strict=True):
+                try:
+                    job.made.extend(pixels(image))
+                except NotFiniteError as error:  # of this job alone: its prompt or its weights of words
+                    job.ended = error
 
 
 def _tell(network: Network, part: Sequence[tuple[_Job, int]], latents: Tensor) -> None:
@@ -179,18 +183,19 @@ def _tell(network: Network, part: Sequence[tuple[_Job, int]], latents: Tensor) -
         try:
             if not job.ended:
                 job.task.step(job.steps_done, job.steps, "denoising", partial(_preview, network, own))
-        except (CanceledError, LeaseLostError, AtelierError) as error:
+        except (CanceledError, LeaseLostError, AtelierError, NotFiniteError) as error:
             job.ended = error
     if all(job.ended for job, _ in part):
         raise _AllEndedError
 
 
-def _pictures(network: Network, part: Sequence[tuple[_Job, int]], on_step: Callable[[Tensor], None]) -> Pixels:
+def _images(network: Network, part: Sequence[tuple[_Job, int]], on_step: Callable[[Tensor], None]) -> Tensor:
+    """The images (n, 3, h, w) of a part of the rows, in [0, 1]."""
     jobs = [job for job, _ in part]
     params = jobs[0].params
     assert isinstance(network.module, Model)
     with network.inference():
-        made = generate(
+        return generate(
             network.module,
             [job.params.prompt for job in jobs],
             seeds=[seed for _, seed in part],
@@ -205,7 +210,6 @@ def _pictures(network: Network, part: Sequence[tuple[_Job, int]], on_step: Calla
             scheduler=params.scheduler,
             on_step=lambda step, latents: on_step(latents),
         )
-    return pixels(made)
 
 
 def _stacked(pictures: Sequence[Pixels | None], channels: int = 3) -> Tensor | None:

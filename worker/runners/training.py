@@ -1,6 +1,7 @@
 """Runs trainings: any recipe of models.training, going on from the checkpoint that the last attempt left."""
 
 import math
+from collections.abc import Callable
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -61,14 +62,17 @@ def _trained(task: Task, files: Files, params: Training, folder: Path) -> Made:
     card = _train(task, _Told(task, files, params.num_steps), recipe, dataset, folder)
     card |= {"title": params.title} if params.title else {}
     training = card["training"]
+    for warning in training.get("warnings", ()):
+        task.warn(**warning)
+    steps = training["steps_taken"]
     metrics = {
         "model": card["id"],
         "losses": training["last_losses"],
         "seconds": training["seconds"],
-        "steps": params.num_steps,
+        "steps": steps,
     }
     pictures = [
-        Picture(_pixels(folder / "samples" / f"{params.num_steps:06}.png"), "grid"),
+        Picture(_pixels(folder / "samples" / f"{steps:06}.png"), "grid"),
         Picture(_pixels(folder / "losses.png"), "plot"),
     ]
     revision = files.store(folder / WEIGHTS)[:16]
@@ -128,7 +132,7 @@ def _train(task: Task, told: "_Told", recipe: "Recipe", dataset: "Dataset", fold
 
 
 class _Told:
-    """Passes on to the job what its run says: at every step, so that a cancel is noticed, and each grid once."""
+    """Passes on to the job what its run reports: every step, so that a cancel is noticed, and each new grid."""
 
     def __init__(self, task: Task, files: Files, total: int) -> None:
         self.files = files
@@ -137,25 +141,28 @@ class _Told:
         self._step = 0
         self._message = "training"
         self._newest: Pixels | None = None
-        self._unseen: Pixels | None = None
 
     def on_progress(self, progress: "Progress") -> None:
         self._message = ", ".join(f"{name.replace('_', ' ')} {loss:.4g}" for name, loss in progress.losses.items())
-        if progress.grid is not self._newest:
-            self._newest = self._unseen = progress.grid
+        if progress.grid is not None and progress.grid is not self._newest:
+            self._newest = progress.grid
+            self._report(lambda: progress.grid)
 
-    def on_step(self, step: int) -> None:
+    def on_step(self, step: int) -> bool:
+        """Reports a step; returns whether it is to be the last one."""
         self._step = step
-        self._task.step(step, self._total, self._message, None if self._unseen is None else self._show)
+        self._report()
+        if self._task.finishing():
+            self._total = step
+        return step == self._total
 
     def on_checkpoint(self, path: Path) -> None:
         # After the last step comes the model itself; from here nothing would be left to do, and nothing to show.
         if self._step < self._total:
             self.files.keep_checkpoint(path, self._step)
 
-    def _show(self) -> Pixels | None:
-        shown, self._unseen = self._unseen, None
-        return shown
+    def _report(self, grid: Callable[[], Any] | None = None) -> None:
+        self._task.step(self._step, self._total, self._message, grid, preview_due=grid is not None)
 
 
 def _thinned(curve: dict[str, list[float]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.stylize.minimise import Step, levels, minimise
+from models.stylize.minimise import DivergedError, Step, levels, minimise
 
 WANTED = torch.linspace(0, 1, 3 * 24 * 20).view(1, 3, 24, 20)
 
@@ -74,3 +74,20 @@ def test_a_step_that_doubles_the_loss_is_taken_back() -> None:
 )
 def test_levels(size: tuple[int, int], num_steps: int, expected: list[tuple[tuple[int, int], int]]) -> None:
     assert levels(size, num_steps) == expected
+
+
+def test_a_start_that_is_already_the_bottom_stays_as_it_is() -> None:
+    start = torch.full((1, 3, 16, 16), 0.5)
+    found = minimise(lambda size, level: lambda x: ((x - 0.5).square().sum(), {}), start, [((16, 16), 5)])
+    assert torch.equal(found.image, start) and found.loss == 0
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_an_image_that_breaks_at_the_last_step_has_diverged(optimizer: Any) -> None:
+    """The loss of a step is that of the image it set out from."""
+
+    def objective(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return (0 * x).sqrt().sum(), {}  # 0, with a gradient of 0 / 0
+
+    with pytest.raises(DivergedError, match="image is not finite after step 1"):
+        minimise(lambda size, level: objective, torch.ones(1, 3, 16, 16), [((16, 16), 1)], optimizer=optimizer)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from models.data.named import named_dataset
 from models.diffusion.unconditional import Ddpm, generators_of
 from models.tensors import load_weights
 from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae
-from models.training.recipe import Recipe, train_model
+from models.training.recipe import Recipe, Trained, train_model
 from models.training.run import CHECKPOINT, FLUSH_EVERY, DivergedError, Progress, ResumeError, Run, Schedule, averaged
 
 SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
@@ -268,13 +269,92 @@ def test_the_learning_rate_rises_then_falls_to_nothing(tmp_path: Path) -> None:
     assert max(rates) > 1.9 and np.all(np.diff(rates[3:]) < 0)
 
 
-def test_the_average_is_exponential() -> None:
+def test_the_average_is_exponential_once_it_is_warm() -> None:
+    """After t steps the decay is (1 + t) / (10 + t) until that is the constant one."""
     module = nn.Linear(1, 1, bias=False)
-    average, kept = averaged(module, 0.9)
-    for value in (1.0, 2.0, 3.0):
+    average, kept = averaged(module, 0.25)
+    for value in (1.0, 2.0, 3.0, 4.0):
         nn.init.constant_(module.weight, value)
         average.update_parameters(module)
-    assert kept.weight.item() == pytest.approx(0.9 * (0.9 * 1 + 0.1 * 2) + 0.1 * 3)
+    expected = 2 / 11 * 1 + 9 / 11 * 2
+    for value in (3.0, 4.0):
+        expected = 0.25 * expected + 0.75 * value
+    assert kept.weight.item() == pytest.approx(expected)
+
+
+def test_a_short_average_holds_almost_nothing_of_its_start() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    average, kept = averaged(module, 0.998)
+    for value in (1.0, *[0.0] * 149):
+        nn.init.constant_(module.weight, value)
+        average.update_parameters(module)
+    assert kept.weight.item() < 1e-6, "a constant decay leaves 0.998 ** 149 = 0.74 of it"
+
+
+def broken_run(folder: Path, break_at: int, breaking: Callable[[nn.Module], None], **schedule: int) -> DivergedError:
+    """What ends a run whose losses are all finite and whose weights something happens to after a step."""
+    run = Run(folder, Schedule(batch_size=1, **{"num_steps": 20, "checkpoint_every": 5, **schedule}), {})
+    model = nn.Linear(1, 1)
+    with pytest.raises(DivergedError) as error:
+        for step in run.steps(lambda: model(torch.ones(1, 1, 8, 1)), model=model):
+            run.log(loss=torch.tensor(1.0))
+            if step + 1 == break_at:
+                breaking(model)
+    return error.value
+
+
+def spoil(model: nn.Module) -> None:
+    nn.init.constant_(model.weight, float("nan"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("break_at", "kept"), [(7, "5"), (20, "15")])
+def test_weights_that_are_not_finite_never_become_a_checkpoint(break_at: int, kept: str, tmp_path: Path) -> None:
+    error = broken_run(tmp_path, break_at, spoil, sample_every=100)
+    assert "no longer finite" in str(error) and len(error.curve["loss"]) >= break_at
+    with safe_open(tmp_path / CHECKPOINT, "pt") as file:
+        assert file.metadata()["step"] == kept
+
+
+def test_samples_that_are_not_finite_end_a_run_and_are_never_shown(tmp_path: Path) -> None:
+    error = broken_run(tmp_path, 6, spoil, sample_every=2)
+    assert "samples were no longer finite by step 6 of 20" in str(error)
+    assert not (tmp_path / "samples" / "000006.png").exists()
+
+
+def test_weights_that_have_no_half_precision_end_a_training(data: dict[str, Dataset], tmp_path: Path) -> None:
+    def train_huge(dataset: Dataset, settings: Any, run: Run) -> Trained:
+        for _ in run.steps(lambda: torch.zeros(1, 1, 8, 8)):
+            run.log(loss=torch.tensor(1.0))
+        return Trained({"name": "none"}, {"weight": torch.tensor([1.0, 1e6])})
+
+    recipe = replace(gan.RECIPE, train=train_huge)
+    with pytest.raises(DivergedError, match="weights were no longer finite by step 12"):
+        train_model(recipe, data["digits"], recipe.settings(), SCHEDULE, tmp_path, model_id="m", data="digits")
+    assert not (tmp_path / WEIGHTS).exists()
+
+
+@pytest.mark.parametrize("name", ["vae of digits", "dcgan", "cyclegan", "ddpm"])
+def test_a_run_that_is_told_to_finish_leaves_the_model_it_has(
+    name: str, data: dict[str, Dataset], tmp_path: Path
+) -> None:
+    """Its weights are those of the same step of the whole run, and its last grid is of them."""
+    grids: list[Progress] = []
+    card = train(name, data, tmp_path, on_step=lambda step: step == 5, on_progress=grids.append)
+    assert card["training"]["steps_taken"] == 5 and card["training"]["num_steps"] == 12
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["000005.png"]
+    assert grids[-1].step == 5 and grids[-1].grid is not None
+    load_weights(build(card["architecture"]), tmp_path / WEIGHTS)
+    warned = [warning["code"] for warning in card["training"].get("warnings", ())]
+    assert warned == (["encoder_untrained"] if name == "dcgan" else [])
+
+
+def test_every_grid_is_reported_in_the_step_it_is_made(data: dict[str, Dataset], tmp_path: Path) -> None:
+    told: list[Progress] = []
+    schedule = replace(SCHEDULE, num_steps=7, sample_every=3, checkpoint_every=100)
+    train("vae of digits", data, tmp_path, schedule, on_progress=told.append)
+    assert [progress.step for progress in told] == [3, 6, 7]
+    grids = [progress.grid for progress in told]
+    assert all(a is not None and a is not b for a, b in pairwise(grids))
 
 
 @pytest.mark.parametrize("name", ["num_steps", "batch_size", "sample_every", "checkpoint_every"])
