@@ -12,7 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.content import PICTURE, IfNoneMatch, Range, serve
 from api.errors import EVENT_ID, Responses, error_responses
-from api.present import present, present_event
+from api.present import present, present_all, present_event
 from api.service import Service, ServiceDep
 from api.submit import JOB_RESPONSES, SubmissionDep, answer_with_job, enqueue
 from jobs.errors import Conflict, NotFound
@@ -46,7 +46,7 @@ class JobFilter(BaseModel):
 def list_jobs(service: ServiceDep, asked: Annotated[JobFilter, Query()]) -> JobPage:
     """A page of jobs; pass `next_cursor` back as `cursor` for the page after it."""
     records, next_cursor = service.jobs.page(**asked.model_dump())
-    return JobPage(jobs=[present(service, record) for record in records], next_cursor=next_cursor)
+    return JobPage(jobs=present_all(service, records), next_cursor=next_cursor)
 
 
 @router.get("/v1/jobs/{job_id}", summary="A job as it now is", responses=error_responses(404, 422, 503))
@@ -88,7 +88,7 @@ def finish_job(job_id: JobId, service: ServiceDep) -> Job:
     responses=error_responses(404, 409, 422, 429, 503, also=JOB_RESPONSES),
 )
 async def retry_job(job_id: JobId, submission: SubmissionDep) -> Response:
-    """A new job with the same parameters and seed, and so the same result; `retry_of` names the old one.
+    """A new job with the same parameters, seed and `webhook_url`, and so the same result; `retry_of` names the old one.
 
     A training goes on from the checkpoint that the old job kept.
     """
@@ -105,6 +105,7 @@ async def retry_job(job_id: JobId, submission: SubmissionDep) -> Response:
             params=record.params,
             priority=record.priority,
             idempotency=(submission.key, job_id.removeprefix("job_")) if submission.key else None,
+            webhook_url=record.webhook_url,
             retry_of=job_id,
         )
 

@@ -1,5 +1,6 @@
 """A job record as the API shows it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,16 @@ from jobs.store import Event, Record
 
 def present(service: Service, record: Record) -> Job:
     """The job with its links, times in UTC and its place in the queue."""
+    return present_all(service, [record])[0]
+
+
+def present_all(service: Service, records: Sequence[Record]) -> list[Job]:
+    """Each job as `present` shows it."""
+    positions = service.jobs.queue_positions(records)
+    return [_job(service, record, position) for record, position in zip(records, positions, strict=True)]
+
+
+def _job(service: Service, record: Record, position: int | None) -> Job:
     path = f"/v1/jobs/{record.id}"
     return Job(
         id=record.id,
@@ -21,7 +32,7 @@ def present(service: Service, record: Record) -> Job:
         started_at=_time(record.started_at),
         finished_at=_time(record.finished_at),
         expires_at=_time(record.expires_at),
-        queue_position=service.jobs.queue_position(record),
+        queue_position=position,
         progress=_progress(record),
         params=record.params,
         outputs=[_output(service, record.id, output) for output in record.outputs],

@@ -8,10 +8,12 @@
 --   job:<id>          hash, the record and the truth           events:<id>   stream, what happened to it
 --   queue:<name>      zset, queued ids by urgency               delayed       zset, queued ids waiting for a retry
 --   leases            zset, running ids by end of lease         expiry        zset, queued ids by expires_at
---   jobs, jobs:kind:<k>, jobs:status:<s>   zsets, ids in order  done          zset, finished ids by end of life
+--   jobs, jobs:kind:<k>, jobs:status:<s>, jobs:kind-status:<k>:<s>   zsets, ids in order, an index for each filter
+--   done              zset, finished ids by end of life         dropping      hash, the objects of a collection that went
 --   refs:<sha>        zset, who names an object, until when     objects       zset, objects by time of next check
 --   deleting:<sha>    an object being removed right now         image:<sha>, archive:<sha>   an upload's facts
 --   model:<id>        hash, the card of a trained model         models        zset, the ids of trained models
+--   deleted-models    zset, ids of models by time of deletion: workers remove their copies
 --   collection:<id>   hash, a collection and its versions   collections   zset, the ids of collections
 --   uses:<id>         set, the unfinished jobs that name a trained model or a collection; the collections of a model
 --   idem:<key>        the request and job of a used key         stats         hash, counters for /metrics
@@ -24,23 +26,36 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local FOREVER = '+inf'
 local DAY_MS = 86400000
+-- Redis serves nobody else while a command runs, so each does a bounded amount of work: what may be more is done in
+-- steps of this size, and the answer says whether the caller should ask again.
+local STEP = 100
+-- Waiting raises a job's rank: ten minutes in the queue count as much as one step of priority.
+local AGING_MS = 600000
+local WINDOW, NEAR = 200, 20 -- how far a claim looks for the jobs of a batch, and for a single one
+local SHA = 65 -- a sha256 and the space after it
 
 local function job(id) return P .. 'job:' .. id end
 local function get(id, field) return redis.call('HGET', job(id), field) end
+local function all(id, ...) return unpack(redis.call('HMGET', job(id), ...)) end
 local function event(id, kind, data) redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', 5000, '*', 'type', kind, 'data', data) end
 
 local function move(id, status, error)
-  local from = get(id, 'status')
-  if from then redis.call('ZREM', P .. 'jobs:status:' .. from, id) end
+  local from, kind, attempt = all(id, 'status', 'kind', 'attempt')
+  if from then
+    redis.call('ZREM', P .. 'jobs:status:' .. from, id)
+    redis.call('ZREM', P .. 'jobs:kind-status:' .. kind .. ':' .. from, id)
+  end
   redis.call('HSET', job(id), 'status', status)
   redis.call('ZADD', P .. 'jobs:status:' .. status, 0, id)
-  event(id, 'status', string.format('{"status":"%s","attempt":%d,"error":%s}', status, get(id, 'attempt'), error or 'null'))
+  redis.call('ZADD', P .. 'jobs:kind-status:' .. kind .. ':' .. status, 0, id)
+  event(id, 'status', string.format('{"status":"%s","attempt":%d,"error":%s}', status, attempt, error or 'null'))
 end
 
--- Lower scores run first: higher priority, then older.
+-- Lower scores run first: by priority and age together. The score holds for as long as the job waits, since all age
+-- alike: a job of priority p ranks as one of priority 0 that came p * AGING_MS earlier.
 local function enqueue(id)
-  local score = -tonumber(get(id, 'priority')) * 1e14 + tonumber(get(id, 'created_at'))
-  redis.call('ZADD', P .. 'queue:' .. get(id, 'queue'), score, id)
+  local priority, created_at, queue = all(id, 'priority', 'created_at', 'queue')
+  redis.call('ZADD', P .. 'queue:' .. queue, created_at - priority * AGING_MS, id)
 end
 
 local function dequeue(id)
@@ -74,13 +89,24 @@ local function unuse(who, ids)
   for used in ids:gmatch('%S+') do redis.call('SREM', P .. 'uses:' .. used, who) end
 end
 
--- A model or a collection goes, and with it its hold on its objects.
+-- `who` names none of these objects any longer; what is more than one step is left to the sweeps.
+local function drop(who, objects)
+  for sha in objects:sub(1, SHA * STEP):gmatch('%x+') do unreference(who, sha) end
+  local rest = objects:sub(SHA * STEP + 1)
+  if rest ~= '' then redis.call('HSET', P .. 'dropping', who, rest) end
+end
+
+-- A model or a collection goes, and with it its references to its objects.
 local function unregister(sort, id)
   local who = sort .. ':' .. id
-  for sha in (redis.call('HGET', P .. who, 'objects') or ''):gmatch('%x+') do unreference(who, sha) end
+  drop(who, redis.call('HGET', P .. who, 'objects') or '')
   unuse(id, redis.call('HGET', P .. who, 'uses') or '')
-  redis.call('DEL', P .. who)
+  redis.call('UNLINK', P .. who)
   redis.call('ZREM', P .. sort .. 's', id)
+  if sort == 'model' then
+    redis.call('ZADD', P .. 'deleted-models', now, id)
+    redis.call('ZREMRANGEBYRANK', P .. 'deleted-models', 0, -10001)
+  end
 end
 
 -- A job takes up the making of a collection's next version; of a new collection the first.
@@ -110,12 +136,13 @@ local function webhook_host(id)
 end
 
 local function close(id, status, error)
+  local uses, ttl_ms, kind = all(id, 'uses', 'ttl_ms', 'kind')
   redis.call('HSET', job(id), 'finished_at', now, 'error', error or '')
   redis.call('ZREM', P .. 'leases', id)
-  unuse(id, get(id, 'uses') or '')
+  unuse(id, uses or '')
   stop_building(id)
-  redis.call('ZADD', P .. 'done', now + tonumber(get(id, 'ttl_ms')), id)
-  redis.call('HINCRBY', P .. 'stats', 'jobs:' .. get(id, 'kind') .. ':' .. status, 1)
+  redis.call('ZADD', P .. 'done', now + ttl_ms, id)
+  redis.call('HINCRBY', P .. 'stats', 'jobs:' .. kind .. ':' .. status, 1)
   local host = webhook_host(id)
   if host then
     redis.call('ZADD', P .. 'webhooks:' .. host, now, id)
@@ -135,12 +162,17 @@ local function told(id, status)
   return status == 'running' and get(id, 'finishing') and 'finishing' or status
 end
 
--- All of them, so that a claim which follows takes none; the bound of the queues bounds their number.
-local function expire_due()
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'expiry', '-inf', now)) do
-    dequeue(id)
-    close(id, 'expired')
-  end
+-- The ids of a zset whose time has come, at most a step of them.
+local function due(zset) return redis.call('ZRANGEBYSCORE', P .. zset, '-inf', now, 'LIMIT', 0, STEP) end
+
+local function overdue(id)
+  local expires_at = redis.call('ZSCORE', P .. 'expiry', id)
+  return expires_at and tonumber(expires_at) <= now
+end
+
+local function expire(id)
+  dequeue(id)
+  close(id, 'expired')
 end
 
 local function reference(id, sha)
@@ -185,15 +217,17 @@ local function live(sha)
 end
 
 local function forget(id)
-  for sha in (get(id, 'objects') or ''):gmatch('%x+') do unreference(id, sha) end
+  local objects, kind, status = all(id, 'objects', 'kind', 'status')
+  drop(id, objects or '')
   keep_checkpoint(id, nil)
   redis.call('ZREM', P .. 'jobs', id)
-  redis.call('ZREM', P .. 'jobs:kind:' .. get(id, 'kind'), id)
-  redis.call('ZREM', P .. 'jobs:status:' .. get(id, 'status'), id)
+  redis.call('ZREM', P .. 'jobs:kind:' .. kind, id)
+  redis.call('ZREM', P .. 'jobs:status:' .. status, id)
+  redis.call('ZREM', P .. 'jobs:kind-status:' .. kind .. ':' .. status, id)
   redis.call('ZREM', P .. 'done', id)
   local host = webhook_host(id)
   if host then redis.call('ZREM', P .. 'webhooks:' .. host, id) end
-  redis.call('DEL', job(id), P .. 'events:' .. id)
+  redis.call('UNLINK', job(id), P .. 'events:' .. id)
 end
 
 -- An upload, an image or an archive, lives on for ttl_ms after its last use.
@@ -254,26 +288,41 @@ function commands.create(a)
   return {'created', a.id}
 end
 
--- The most urgent job of a queue, and up to limit - 1 others that may run in one batch with it.
+local function lease(id, a, batch)
+  dequeue(id)
+  redis.call('HINCRBY', job(id), 'attempt', 1)
+  redis.call('HINCRBY', job(id), 'fence', 1)
+  redis.call('HSET', job(id), 'started_at', now, 'worker', a.worker, 'batch', batch)
+  redis.call('ZADD', P .. 'leases', now + a.lease_ms, id)
+  move(id, 'running')
+  return redis.call('HGETALL', job(id))
+end
+
+-- The most urgent job of a queue, and up to limit - 1 others that may run in one batch with it: alike, none of lower
+-- priority than a job they would overtake, and each on its first attempt, since one of a batch may have killed its
+-- worker. Jobs past their time are met on the way and expire; 'again' when there was nothing else within reach.
 function commands.claim(a)
-  expire_due()
-  local taken, compat = {}, nil
-  for _, id in ipairs(redis.call('ZRANGE', P .. 'queue:' .. a.queue, 0, a.limit > 1 and 199 or 0)) do
-    local theirs = get(id, 'compat')
-    if not compat or (compat ~= '' and theirs == compat) then
-      compat = theirs
-      dequeue(id)
-      redis.call('HINCRBY', job(id), 'attempt', 1)
-      redis.call('HINCRBY', job(id), 'fence', 1)
-      redis.call('HSET', job(id), 'started_at', now, 'worker', a.worker)
-      redis.call('ZADD', P .. 'leases', now + a.lease_ms, id)
-      move(id, 'running')
-      redis.call('HSET', P .. 'claimed', a.queue, now)
-      taken[#taken + 1] = redis.call('HGETALL', job(id))
-      if #taken == a.limit then break end
+  local ids = redis.call('ZRANGE', P .. 'queue:' .. a.queue, 0, (a.limit > 1 and WINDOW or NEAR) - 1)
+  local taken, compat, overtaken, expired = {}, nil, -math.huge, 0
+  for _, id in ipairs(ids) do
+    if #taken == a.limit or compat == '' or expired == STEP then break end
+    if overdue(id) then
+      expire(id)
+      expired = expired + 1
+    else
+      local theirs, priority, attempt = all(id, 'compat', 'priority', 'attempt')
+      if attempt ~= '0' then theirs = '' end
+      if not compat or (theirs == compat and tonumber(priority) >= overtaken) then
+        compat = theirs
+        taken[#taken + 1] = id
+      else
+        overtaken = math.max(overtaken, priority)
+      end
     end
   end
-  return taken
+  for n, id in ipairs(taken) do taken[n] = lease(id, a, #taken) end
+  if #taken > 0 then redis.call('HSET', P .. 'claimed', a.queue, now) end
+  return {#taken == 0 and expired > 0 and 'again' or 'claimed', taken}
 end
 
 function commands.renew(a)
@@ -365,26 +414,42 @@ function commands.delete(a)
   return 'deleted'
 end
 
--- Lapsed leases, retries that are due, expired jobs and records past their life. Any number of sweepers may run.
+-- A lease nobody renewed: another attempt, or the end after max_attempts of them, the last of which was the job's own,
+-- not that of a batch.
+local function lapse(id, a)
+  local status, attempt, fruitful, batch = all(id, 'status', 'attempt', 'fruitful', 'batch')
+  local fruitless = attempt - (fruitful or 0)
+  if status == 'canceling' then
+    close(id, 'canceled')
+  elseif fruitless >= a.max_attempts and tonumber(batch or 1) == 1 then
+    close(id, 'failed', cjson.encode({code = 'worker_lost', details = {attempts = fruitless},
+      message = 'The worker died or was cut off in each of ' .. fruitless .. ' attempts.'}))
+  else
+    requeue(id, a.retry_delay_ms * 2 ^ (fruitless - 1))
+  end
+end
+
+local function undelay(id)
+  redis.call('ZREM', P .. 'delayed', id)
+  enqueue(id)
+end
+
+-- A step each of expired jobs, lapsed leases, retries that are due, records past their life and objects of collections
+-- that went. 'again' while more is due. Any number of sweepers may run.
 function commands.sweep(a)
-  expire_due()
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, 100)) do
-    local fruitless = tonumber(get(id, 'attempt')) - (tonumber(get(id, 'fruitful')) or 0)
-    if get(id, 'status') == 'canceling' then
-      close(id, 'canceled')
-    elseif fruitless >= a.max_attempts then
-      close(id, 'failed', cjson.encode({code = 'worker_lost', details = {attempts = fruitless},
-        message = 'The worker died or was cut off in each of ' .. fruitless .. ' attempts.'}))
-    else
-      requeue(id, a.retry_delay_ms * 2 ^ (fruitless - 1))
-    end
+  local more = false
+  for _, round in ipairs({{'expiry', expire}, {'leases', lapse}, {'delayed', undelay}, {'done', forget}}) do
+    local ids = due(round[1])
+    for _, id in ipairs(ids) do round[2](id, a) end
+    more = more or #ids == STEP
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'delayed', '-inf', now, 'LIMIT', 0, 100)) do
-    redis.call('ZREM', P .. 'delayed', id)
-    enqueue(id)
+  local who = redis.call('HRANDFIELD', P .. 'dropping')
+  if who then
+    local objects = redis.call('HGET', P .. 'dropping', who)
+    redis.call('HDEL', P .. 'dropping', who)
+    drop(who, objects)
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'done', '-inf', now, 'LIMIT', 0, 100)) do forget(id) end
-  return 'swept'
+  return (more or who) and 'again' or 'swept'
 end
 
 -- The finished jobs whose webhook is to be called now, each with the number of this try. Until `called`, the next try
@@ -444,7 +509,7 @@ function commands.unregister(a)
   if redis.call('EXISTS', key) == 0 then return {'missing', {}} end
   local building = redis.call('HGET', key, 'building')
   if building then return {'building', {building}} end
-  local users = redis.call('SMEMBERS', P .. 'uses:' .. a.id)
+  local users = redis.call('SRANDMEMBER', P .. 'uses:' .. a.id, 10)
   if #users > 0 then return {'in_use', users} end
   unregister(a.sort, a.id)
   return {'deleted', {}}

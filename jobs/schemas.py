@@ -71,7 +71,12 @@ class Request(BaseModel):
         int | None, Field(ge=0, le=2**32 - 1, description="Random state; chosen and reported when absent.")
     ] = None
     format: Annotated[ImageFormat, Field(description="File format of the outputs.")] = "png"
-    priority: Annotated[int, Field(ge=-10, le=10, description="Higher runs first within its queue.")] = 0
+    priority: Annotated[
+        int,
+        Field(
+            ge=-10, le=10, description="Higher runs first within its queue; a step counts as ten minutes of waiting."
+        ),
+    ] = 0
     expires_in: Annotated[
         int | None,
         Field(ge=1, le=7 * 86400, description="Seconds after which a job still queued becomes `expired`."),
@@ -165,7 +170,7 @@ class Job(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: Annotated[datetime | None, Field(description="When it becomes `expired` if it is still queued.")]
-    queue_position: Annotated[int | None, Field(description="Jobs ahead of this one in its queue.")]
+    queue_position: Annotated[int | None, Field(description="Jobs that rank before this one in its queue.")]
     progress: Progress | None
     params: Annotated[
         dict[str, Any], Field(description="The request as resolved: defaults, seed and image ids filled in.")

@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     ] = None
 
     lease_s: Annotated[float, Field(gt=0.1, description="A claimed job's lease; renewed every third of it")] = 30
-    max_attempts: Annotated[int, Field(ge=1, description="Claims of one job before it fails with worker_lost")] = 3
+    max_attempts: Annotated[
+        int, Field(ge=1, description="Claims of one job before it fails with worker_lost, the last of them alone")
+    ] = 3
     retry_delay_s: Annotated[float, Field(ge=0, description="Wait before the second attempt; doubles after each")] = 2
     job_timeout_s: Annotated[float, Field(gt=0, description="Longest run of one job, in seconds")] = 3600
     training_timeout_s: Annotated[float, Field(gt=0, description="Longest run of one training, in seconds")] = 86400

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -231,35 +231,43 @@ class JobStore:
         return _record(fields), _event(*last[0]), first[0][0]
 
     def queue_position(self, record: Record) -> int | None:
-        """How many jobs of its queue are ahead of a queued job; None once it is not queued."""
-        if record.status != "queued":
-            return None
-        return cast(int | None, self.client.zrank(f"{PREFIX}queue:{record.queue}", record.id))
+        """How many jobs of its queue rank before a queued job; None once it is not queued."""
+        return self.queue_positions([record])[0]
+
+    def queue_positions(self, records: Sequence[Record]) -> list[int | None]:
+        """The `queue_position` of each of these jobs, asked for together."""
+        pipe = self.client.pipeline(transaction=False)
+        queued = [record for record in records if record.status == "queued"]
+        for record in queued:
+            pipe.zrank(f"{PREFIX}queue:{record.queue}", record.id)
+        ranks = dict(zip([record.id for record in queued], pipe.execute(), strict=True))
+        return [ranks.get(record.id) for record in records]
 
     def page(
         self, *, kind: str | None, status: str | None, limit: int, cursor: str | None
     ) -> tuple[list[Record], str | None]:
         """A page of records, newest first, and the cursor of the next page."""
-        index = f"{PREFIX}jobs:status:{status}" if status else f"{PREFIX}jobs:kind:{kind}" if kind else f"{PREFIX}jobs"
         page: list[Record] = []
-        for record in self._newest_first(index, cursor):
-            if kind in (None, record.kind) and status in (None, record.status):
-                if len(page) == limit:
-                    return page, page[-1].id
-                page.append(record)
-        return page, None
-
-    def _newest_first(self, index: str, cursor: str | None) -> Iterator[Record]:
         while True:
-            start = f"({cursor}" if cursor else "+"
-            ids = cast(list[str], self.client.zrevrangebylex(index, start, "-", start=0, num=100))
-            pipe = self.client.pipeline(transaction=False)
-            for job_id in ids:
-                pipe.hgetall(f"{PREFIX}job:{job_id}")
-            yield from (_record(fields) for fields in pipe.execute() if fields)
-            if len(ids) < 100:
-                return
-            cursor = ids[-1]
+            wanted = limit + 1 - len(page)
+            ids = self._newest_first(_index(kind, status), cursor, wanted)
+            page += [record for record in self._records(ids) if status in (None, record.status)]
+            if len(page) > limit:
+                return page[:limit], page[limit - 1].id
+            if len(ids) < wanted:
+                return page, None
+            cursor = ids[-1]  # some changed their state between the index and the record
+
+    def _newest_first(self, index: str, cursor: str | None, number: int) -> list[str]:
+        start = f"({cursor}" if cursor else "+"
+        return cast(list[str], self.client.zrevrangebylex(f"{PREFIX}{index}", start, "-", start=0, num=number))
+
+    def _records(self, ids: Sequence[str]) -> list[Record]:
+        """The records of these ids; those that are gone are left out."""
+        pipe = self.client.pipeline(transaction=False)
+        for job_id in ids:
+            pipe.hgetall(f"{PREFIX}job:{job_id}")
+        return [_record(fields) for fields in pipe.execute() if fields]
 
     def cancel(self, job_id: str) -> None:
         """Cancel a queued job, ask a running one to stop, leave a finished one as it is; raises `NotFound`."""
@@ -289,8 +297,13 @@ class JobStore:
     # The worker's side. `fence` is the number of the caller's lease; an old one is refused.
 
     def claim(self, queue: str, *, worker: str, limit: int = 1) -> list[Record]:
-        """Lease the most urgent job of a queue and up to `limit` - 1 with equal `compat`; empty if none is queued."""
-        rows = self._call("claim", queue=queue, worker=worker, limit=limit, lease_ms=self._lease_ms)
+        """Leases the most urgent job of a queue and up to `limit` - 1 with equal `compat`; empty if none is queued.
+
+        A job that was claimed before runs alone, and no job is taken before one of higher priority.
+        """
+        outcome, rows = "again", []
+        while outcome == "again":
+            outcome, rows = self._call("claim", queue=queue, worker=worker, limit=limit, lease_ms=self._lease_ms)
         return [_record(dict(zip(row[::2], row[1::2], strict=True))) for row in rows]
 
     def renew(self, job_id: str, fence: int) -> str:
@@ -353,8 +366,14 @@ class JobStore:
     # Upkeep.
 
     def sweep(self) -> None:
-        """Return lapsed leases and due retries to their queues, expire and forget what is past its time."""
-        self._call("sweep", max_attempts=self.settings.max_attempts, retry_delay_ms=self.settings.retry_delay_s * 1000)
+        """Returns lapsed leases and due retries to their queues, expires and forgets what is past its time.
+
+        A thousand calls of bounded work at most, between which Redis serves others.
+        """
+        delay_ms = self.settings.retry_delay_s * 1000
+        for _ in range(1000):
+            if self._call("sweep", max_attempts=self.settings.max_attempts, retry_delay_ms=delay_ms) == "swept":
+                return
 
     def depths(self) -> dict[str, int]:
         """Queued jobs by queue."""
@@ -365,9 +384,9 @@ class JobStore:
         return {name: float(count) for name, count in self.client.hgetall(f"{PREFIX}stats").items()}  # type: ignore[union-attr]
 
     def without_nudge(self, queue: str) -> list[str]:
-        """The ids of queued jobs for which no Celery message waits; a message in a worker's hands counts as none."""
+        """The ids of queued jobs, 1,000 at most, for which no Celery message waits; one in a worker's hands is none."""
         messages = cast(int, self.client.llen(queue))
-        return cast(list[str], self.client.zrange(f"{PREFIX}queue:{queue}", messages, -1))
+        return cast(list[str], self.client.zrange(f"{PREFIX}queue:{queue}", messages, messages + 999))
 
     def due_webhooks(self, calling: Mapping[str, str]) -> list[tuple[str, str, int]]:
         """The finished jobs whose webhook is to be called now: the id, the host and the number of this try.
@@ -449,6 +468,11 @@ class JobStore:
     def delete_model(self, model_id: str) -> None:
         """Forget a trained model; its files go with it. Raises `NotFound`, and `Conflict` while it is in use."""
         self._unregister("model", model_id)
+
+    def deleted_models(self, model_ids: Sequence[str]) -> list[str]:
+        """Those of these trained models that were deleted here, the last 10,000 of all."""
+        times = self.client.zmscore(f"{PREFIX}deleted-models", list(model_ids)) if model_ids else []
+        return [model_id for model_id, at in zip(model_ids, cast(list[float | None], times), strict=True) if at]
 
     def collections(self) -> list[Collection]:
         """Every collection, newest first."""
@@ -569,6 +593,13 @@ def _record(fields: dict[str, str]) -> Record:
         webhook_url=fields.get("webhook_url") or None,
         checkpoint=parsed("checkpoint"),
     )
+
+
+def _index(kind: str | None, status: str | None) -> str:
+    """The sorted set of the jobs that a filter lets through."""
+    if kind and status:
+        return f"jobs:kind-status:{kind}:{status}"
+    return f"jobs:status:{status}" if status else f"jobs:kind:{kind}" if kind else "jobs"
 
 
 def _built(fields: dict[str, str]) -> dict[str, Any]:

@@ -48,6 +48,12 @@ class Task:
         """Adds an entry to `metrics.warnings`: a code for programs, a sentence for people."""
         self.warnings.append({"code": code, "message": message})
 
+    def anew(self) -> "Task":
+        """This task without what an earlier run noted."""
+        self.notes.clear()
+        self.warnings.clear()
+        return self
+
     @contextmanager
     def loading(self) -> Iterator[None]:
         """Count the time inside as loading, not running."""
@@ -92,7 +98,7 @@ def run_job(jobs: JobStore, objects: Objects, previews: Objects, record: Record,
 def run_jobs(
     jobs: JobStore, objects: Objects, previews: Objects, records: Sequence[Record], runner: BatchRunner
 ) -> None:
-    """Run claimed jobs together, each to an end of its own; what the runner raises ends them all."""
+    """Runs claimed jobs together, each to an end of its own: a batch that the runner raises for is run one by one."""
 
     def show(picture: Pixels) -> str | None:
         try:
@@ -114,12 +120,21 @@ def run_jobs(
                 finishing=partial(getattr, lease, "finishing"),
             )
             tasks.append(task)
-        try:
-            results = list(runner(tasks))
-        except Exception as error:  # told for each job below
-            results = [error] * len(tasks)
-        for record, task, result in zip(records, tasks, results, strict=True):
+        for record, task, result in zip(records, tasks, _results(runner, tasks), strict=True):
             _end(jobs, objects, record, task, result, started)
+
+
+def _results(runner: BatchRunner, tasks: Sequence[Task]) -> Sequence[Made | Exception]:
+    """The runner's result for each task; what one of them makes it raise ends that one alone."""
+    try:
+        return list(runner(tasks))
+    except (StoppingError, RedisError) as error:
+        return [error] * len(tasks)
+    except Exception as error:  # told for each job in _end
+        if len(tasks) == 1:
+            return [error]
+        log.warning("a batch of %d is run one by one: %s", len(tasks), type(error).__name__)
+        return [_results(runner, [task.anew()])[0] for task in tasks]
 
 
 def _end(

@@ -164,6 +164,14 @@ class TestJobs:
         assert again["params"] == done["params"]
         assert again["outputs"][0]["sha256"] == done["outputs"][0]["sha256"]
 
+    def test_retry_keeps_the_webhook(self, stack: Stack) -> None:
+        hook = "https://hooks.invalid/atelier"
+        params = {"steps": 1, "step_s": 0, "seed": 1, "format": "png"}
+        first, _ = stack.jobs.create(kind="probe", queue="fast", params=params, webhook_url=hook)
+        stack.jobs.cancel(first)
+        again = stack.client.post(f"/v1/jobs/{first}/retry").json()["id"]
+        assert stack.jobs.get(again).webhook_url == hook
+
     def test_retry_with_a_key_makes_one_job(self, stack: Stack, done: dict[str, Any]) -> None:
         answers = [
             stack.client.post(f"/v1/jobs/{done['id']}/retry", headers={"Idempotency-Key": "again"}) for _ in range(3)

@@ -7,6 +7,7 @@ die_times       how often, for this job
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from jobs.settings import get_settings
 from jobs.store import JobStore, Record
 from worker import app as worker_app
 from worker.run import Made, Picture, Task
-from worker.runners import RUNNERS
+from worker.runners import BATCH_RUNNERS, RUNNERS
 
 app = worker_app.app
 FOLDER = get_settings().data_dir
@@ -27,10 +28,10 @@ current: Record | None = None
 
 def run_probe(task: Task) -> Made:
     """Take the steps and return a picture that only the seed decides."""
-    assert current is not None
+    assert task.files is not None
     with (FOLDER / "runs.log").open("a") as runs:
-        runs.write(f"{current.id} {os.getpid()}\n")
-    _maybe_die("run", current)
+        runs.write(f"{task.files.job_id} {os.getpid()}\n")
+    _maybe_die("run", task.files.job_id, task.params)
     for step in range(1, task.params["steps"] + 1):
         time.sleep(task.params["step_s"])
         task.step(step, task.params["steps"], "probing", lambda step=step: _picture(step))
@@ -41,11 +42,18 @@ def _picture(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 
 
-def _maybe_die(where: str, record: Record) -> None:
-    if record.kind != "probe" or record.params.get("die_at") != where:
+def run_probes(tasks: Sequence[Task]) -> list[Made]:
+    """Run probes of one `compat` one after another, as one batch: the death of one is that of all."""
+    with (FOLDER / "batches.log").open("a") as batches:
+        batches.write(f"{len(tasks)}\n")
+    return [run_probe(task) for task in tasks]
+
+
+def _maybe_die(where: str, job_id: str, params: dict[str, Any]) -> None:
+    if params.get("die_at") != where:
         return
-    for time_ in range(record.params.get("die_times", 1)):
-        marker = Path(FOLDER / f"died-{record.id}-{time_}")
+    for time_ in range(params.get("die_times", 1)):
+        marker = Path(FOLDER / f"died-{job_id}-{time_}")
         if not marker.exists():
             marker.touch()
             os._exit(9)
@@ -55,7 +63,7 @@ def _maybe_die(where: str, record: Record) -> None:
 def _after_receipt(args: list[str], **_: Any) -> None:
     jobs, _objects, _previews = worker_app._hands()
     for job_id in args:
-        _maybe_die("receipt", jobs.get(job_id))
+        _maybe_die("receipt", job_id, jobs.get(job_id).params)
 
 
 _claim, _put, _finish = JobStore.claim, Objects.put, JobStore.finish
@@ -66,21 +74,21 @@ def _claim_then_die(self: JobStore, queue: str, *, worker: str, limit: int = 1) 
     records = _claim(self, queue, worker=worker, limit=limit)
     for record in records:
         current = record
-        _maybe_die("claim", record)
+        _maybe_die("claim", record.id, record.params)
     return records
 
 
 def _put_then_die(self: Objects, data: bytes, content_type: str) -> str:
     sha = _put(self, data, content_type)
     if current and content_type == "image/png":
-        _maybe_die("artifact", current)
+        _maybe_die("artifact", current.id, current.params)
     return sha
 
 
 def _finish_then_die(self: JobStore, *arguments: Any, **named: Any) -> str:
     ended = _finish(self, *arguments, **named)
     if current:
-        _maybe_die("state", current)
+        _maybe_die("state", current.id, current.params)
     return ended
 
 
@@ -88,3 +96,4 @@ JobStore.claim = _claim_then_die  # type: ignore[method-assign]
 Objects.put = _put_then_die  # type: ignore[method-assign]
 JobStore.finish = _finish_then_die  # type: ignore[method-assign]
 RUNNERS["probe"] = run_probe
+BATCH_RUNNERS["probe"] = run_probes

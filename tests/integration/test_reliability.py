@@ -238,6 +238,34 @@ def test_poisonous_job_fails_after_three_attempts_and_the_others_succeed(pair: S
     assert failed["outputs"] == []
 
 
+# J16
+
+
+def test_one_job_of_sixteen_that_kills_its_worker_fails_alone(pair: Stack) -> None:
+    params = {"steps": 1, "step_s": 0, "format": "png"}
+    with frozen(pair, "w1", "w2", "upkeep"):
+        ids = [
+            pair.jobs.create(
+                kind="probe",
+                queue="fast",
+                params=params | {"seed": n} | ({"die_at": "run", "die_times": 99} if n == 5 else {}),
+                compat="alike",
+            )[0]
+            for n in range(16)
+        ]
+    jobs = all_finished(pair, ids, 60)
+    wait_until(lambda: ready(pair, "w1") and ready(pair, "w2"), 40, "both workers")
+    batches = [int(line) for line in (pair.folder / "batches.log").read_text().split()]
+    [failed] = [job for job in jobs if job["status"] != "succeeded"]
+    attempts = Counter(job["attempt"] for job in jobs if job is not failed)
+    print(f"J16: 15 of 16 succeeded, by attempt {dict(attempts)}; batches of {batches}; {failed['error']['code']}")
+    assert batches == [16]
+    assert (failed["id"], failed["error"]["code"], failed["attempt"]) == (ids[5], "worker_lost", 3)
+    assert attempts == {2: 15}
+    assert all(right_result(pair, job) for job in jobs if job is not failed)
+    assert set(runs_of(pair, ids[6:]).values()) == {1}, "those behind it in the batch were never begun"
+
+
 # J6
 
 

@@ -13,7 +13,8 @@ from jobs.schemas import TERMINAL
 from jobs.store import PREFIX, JobStore
 from tests.jobs.conftest import with_settings
 
-MAX_ATTEMPTS = 3
+MAX_ATTEMPTS = 2
+AGING_MS = 600_000  # ten minutes are worth one step of priority
 PLACES = ("queue:fast", "delayed", "leases", "done")
 OUTPUT = "c" * 64
 picks = st.integers(0, 10**6)
@@ -26,7 +27,8 @@ class Model:
     id: str
     kind: str
     compat: str
-    urgency: tuple[int, int, str]
+    priority: int
+    urgency: tuple[int, str]
     status: str = "queued"
     place: str = "queue:fast"
     attempt: int = 0
@@ -34,6 +36,7 @@ class Model:
     expires: bool = False
     due: bool = False  # its time in `place` is over
     past: bool = False  # its time to be queued is over
+    batch: int = 1  # how many jobs its last claim took
     finished_by: int | None = None
     fruitful: int = 0  # the last attempt that left a checkpoint
     checkpoint: str | None = None  # its sha256
@@ -93,7 +96,7 @@ class Walk(RuleBasedStateMachine):
                 del self.shelves[job.builds]
 
     def expire(self) -> None:
-        """Claim and sweep begin with this."""
+        """Sweeps begin with this."""
         for job in self.jobs.values():
             if job.past and job.status == "queued":
                 self.close(job, "expired")
@@ -127,8 +130,8 @@ class Walk(RuleBasedStateMachine):
             retry_of=again.id if again else "",
         )
         assert is_new
-        urgency = (-priority, self.store.get(job_id).created_at, job_id)
-        made = Model(job_id, kind, compat, urgency, expires=expires, uses=[*models, *collections])
+        urgency = (self.store.get(job_id).created_at - priority * AGING_MS, job_id)
+        made = Model(job_id, kind, compat, priority, urgency, expires=expires, uses=[*models, *collections])
         made.checkpoint = again.checkpoint if again else None
         self.jobs[job_id] = made
         if collection:
@@ -204,20 +207,46 @@ class Walk(RuleBasedStateMachine):
             expected, job.checkpoint, job.fruitful = job.status, sha, job.attempt
         assert self.store.keep_checkpoint(job.id, job.fence - late, {"step": 1, "sha256": sha}) == expected
 
-    @rule(limit=st.integers(1, 3))
+    @precondition(lambda self: self.jobs)
+    @rule(number=picks)
+    def wait_for_hours(self, number: int) -> None:
+        """A job outside its queue has a higher rank when it comes back there."""
+        job, older_by = self.pick(number, late=False), (number % 4) * AGING_MS
+        if job.place != "queue:fast":
+            self.store.client.hincrby(f"{PREFIX}job:{job.id}", "created_at", -older_by)
+            job.urgency = (job.urgency[0] - older_by, job.id)
+
+    def queue(self) -> list[Model]:
+        """The jobs that can be claimed, the most urgent first."""
+        return sorted((job for job in self.jobs.values() if job.place == "queue:fast"), key=lambda job: job.urgency)
+
+    @rule(limit=st.integers(1, 4))
     def claim(self, limit: int) -> None:
-        self.expire()
-        queue = sorted((job for job in self.jobs.values() if job.place == "queue:fast"), key=lambda job: job.urgency)
-        like = [job for job in queue[1:] if job.compat and job.compat == queue[0].compat]
-        expected = [*queue[:1], *like][:limit]
+        expected: list[Model] = []
+        overtaken = -100
+        for job in self.queue():
+            if len(expected) == limit or (expected and not self.batched(expected[0])):
+                break
+            if job.past:
+                self.close(job, "expired")
+            elif not expected or (self.batched(job) and job.compat == expected[0].compat and job.priority >= overtaken):
+                expected.append(job)
+            else:
+                overtaken = max(overtaken, job.priority)
         claimed = self.store.claim("fast", worker="w", limit=limit)
         for job in expected:
             job.move("running", "leases")
+            job.batch = len(expected)
             job.attempt += 1
             job.fence += 1
         assert [(job.id, job.attempt, job.fence) for job in claimed] == [
             (job.id, job.attempt, job.fence) for job in expected
         ]
+
+    @staticmethod
+    def batched(job: Model) -> bool:
+        """Whether a job may run with others: one that was claimed before runs alone."""
+        return job.compat != "" and job.attempt == 0
 
     @precondition(lambda self: self.jobs)
     @rule(number=picks, late=st.booleans(), what=st.sampled_from(["renew", "report", "release"]))
@@ -320,7 +349,7 @@ class Walk(RuleBasedStateMachine):
         for job in [job for job in self.jobs.values() if job.place == "leases" and job.due]:
             if job.status == "canceling":
                 self.close(job, "canceled")
-            elif job.attempt - job.fruitful >= MAX_ATTEMPTS:
+            elif job.attempt - job.fruitful >= MAX_ATTEMPTS and job.batch == 1:
                 self.close(job, "failed")
             else:
                 job.move("queued", "delayed")
@@ -347,6 +376,12 @@ class Walk(RuleBasedStateMachine):
                 assert ids == {job.id for job in jobs if job.status == index.removeprefix("jobs:status:")}
             if index.startswith("jobs:kind:"):
                 assert ids == {job.id for job in jobs if job.kind == index.removeprefix("jobs:kind:")}
+            if index.startswith("jobs:kind-status:"):
+                _, _, kind, status = index.split(":")
+                assert ids == {job.id for job in jobs if (job.kind, job.status) == (kind, status)}
+        assert sum(len(ids) for index, ids in found.items() if index.startswith("jobs:kind-status:")) == len(jobs)
+        positions = self.store.queue_positions([self.store.get(job.id) for job in self.queue()])
+        assert positions == list(range(len(positions)))
 
     @invariant()
     def every_object_model_and_collection_is_named_by_those_who_use_it(self) -> None:

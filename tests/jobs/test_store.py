@@ -186,19 +186,71 @@ def test_higher_priority_runs_first_and_then_the_older(store: JobStore) -> None:
     assert store.queue_position(store.get(ids[0])) is None
 
 
+def make_later(store: JobStore, **given: Any) -> str:
+    """A new job that is surely younger than the one before; returns its id."""
+    time.sleep(0.002)
+    return make(store, **given)
+
+
+def claims(store: JobStore, names: dict[str, str], limit: int = 9) -> list[list[str]]:
+    """The batches in which the rest of a queue is claimed, by the names of the jobs."""
+    batches = []
+    while records := store.claim("fast", worker="w", limit=limit):
+        batches.append([names[job.id] for job in records])
+    return batches
+
+
 def test_one_claim_takes_like_jobs_and_leaves_unlike_ones(store: JobStore) -> None:
-    names = {make(store, compat=compat, priority=-n): f"{compat}{n}" for n, compat in enumerate("abaaab")}
-    alone = [make(store, compat="", priority=-10 - n) for n in range(2)]
+    names = {make_later(store, compat=compat): f"{compat}{n}" for n, compat in enumerate("abaaab")}
+    names |= {make_later(store, compat=""): f"alone{n}" for n in range(2)}
+    assert claims(store, names, limit=3) == [["a0", "a2", "a3"], ["b1", "b5"], ["a4"], ["alone0"], ["alone1"]]
 
-    def claimed(limit: int) -> list[str]:
-        return [names.get(job.id, "alone") for job in store.claim("fast", worker="w", limit=limit)]
 
-    assert claimed(3) == ["a0", "a2", "a3"]
-    assert claimed(9) == ["b1", "b5"]
-    assert claimed(9) == ["a4"]
-    assert claimed(9) == ["alone"]
-    assert claimed(9) == ["alone"]
-    assert [store.get(job_id).attempt for job_id in alone] == [1, 1]
+def test_a_batch_takes_no_job_before_one_of_higher_priority(store: JobStore) -> None:
+    priorities = {"a0": 2, "b1": 1, "a2": 1, "a3": 0, "c4": 0, "b5": 0, "a6": -1, "a7": 2}
+    names = {make_later(store, compat=name[0], priority=priority): name for name, priority in priorities.items()}
+    assert claims(store, names) == [["a0", "a7", "a2"], ["b1", "b5"], ["a3"], ["c4"], ["a6"]]
+
+
+def test_waiting_raises_the_rank_of_a_job_so_that_none_starves(store: JobStore) -> None:
+    """Ten minutes are worth one step of priority, for the claim and for what `queue_position` says."""
+    minutes = {"fresh 10": (10, 0), "fresh 0": (0, 0), "old 0": (0, 99), "older 0": (0, 101), "oldest -10": (-10, 203)}
+    names = {make_later(store, priority=priority): name for name, (priority, _) in minutes.items()}
+    for job_id, name in names.items():
+        store.client.hincrby(f"{PREFIX}job:{job_id}", "created_at", -minutes[name][1] * 60_000)
+    for job in [take(store) for _ in names]:
+        store.release(job.id, job.fence)  # and are queued by their new age
+    order = ["oldest -10", "older 0", "fresh 10", "old 0", "fresh 0"]
+    by_name = {name: job_id for job_id, name in names.items()}
+    assert [store.queue_position(store.get(by_name[name])) for name in order] == list(range(5))
+    assert claims(store, names, limit=1) == [[name] for name in order]
+
+
+def test_jobs_of_a_batch_whose_worker_died_run_alone(store: JobStore) -> None:
+    quick = with_settings(store, retry_delay_s=0)
+    names = {make_later(store, compat="a"): str(n) for n in range(16)}
+    batch = store.claim("fast", worker="w", limit=16)
+    assert len(batch) == 16
+    released, *lapsed = [job.id for job in batch]
+    assert store.release(released, 1) == "queued"
+    for job_id in lapsed:
+        pass_by(store, "leases", job_id)
+    quick.sweep()
+    names |= {make_later(store, compat="a"): "new"}
+    assert claims(store, names, limit=16) == [["0", "new"], *([str(n)] for n in range(1, 16))]
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2])
+def test_a_job_fails_only_after_an_attempt_of_its_own(store: JobStore, max_attempts: int) -> None:
+    strict = with_settings(store, retry_delay_s=0, max_attempts=max_attempts)
+    ids = [make_later(store, compat="a") for _ in range(3)]
+    for expected in ([ids], *([[job_id]] for job_id in ids)):
+        batch = [job.id for job in store.claim("fast", worker="w", limit=3)]
+        assert [batch] == expected
+        for job_id in batch:
+            pass_by(store, "leases", job_id)
+        strict.sweep()
+        assert {store.get(job_id).status for job_id in batch} == {"failed" if len(batch) == 1 else "queued"}
 
 
 def test_claim_is_of_one_queue(store: JobStore) -> None:
@@ -403,12 +455,37 @@ def test_job_still_queued_after_its_time_expires_and_a_running_one_does_not(stor
     assert found == ["running", "expired", "expired", "running"]
 
 
-def test_many_jobs_that_expire_together_are_none_of_them_claimed(store: JobStore) -> None:
-    ids = [make(store, expires_in=1) for _ in range(250)]
+@pytest.mark.parametrize("limit", [1, 16])
+def test_many_jobs_that_expire_together_are_none_of_them_claimed(store: JobStore, limit: int) -> None:
+    ids = [make(store, expires_in=1, compat="a") for _ in range(250)]
     for job_id in ids:
         pass_by(store, "expiry", job_id)
-    assert store.claim("fast", worker="w") == []
+    assert store.claim("fast", worker="w", limit=limit) == []
     assert {store.get(job_id).status for job_id in ids} == {"expired"}
+
+
+def test_jobs_behind_many_that_expired_are_claimed_together(store: JobStore) -> None:
+    for job_id in [make(store, expires_in=1) for _ in range(250)]:
+        pass_by(store, "expiry", job_id)
+    ids = [make_later(store, compat="a") for _ in range(3)]
+    assert [job.id for job in store.claim("fast", worker="w", limit=16)] == ids
+
+
+def test_one_sweep_ends_all_that_is_due_in_calls_of_bounded_work(store: JobStore) -> None:
+    ids = [make(store, expires_in=1) for _ in range(450)]
+    for job_id in ids:
+        pass_by(store, "expiry", job_id)
+    sweeps = {"max_attempts": 3, "retry_delay_ms": 0}
+    assert store._call("sweep", **sweeps) == "again"
+    assert store.client.zcard(f"{PREFIX}jobs:status:expired") == 100
+    store.sweep()
+    assert store.client.zcard(f"{PREFIX}jobs:status:expired") == 450
+    for job_id in ids:
+        pass_by(store, "done", job_id)
+    assert store._call("sweep", **sweeps) == "again"
+    assert store.client.zcard(f"{PREFIX}jobs") == 350
+    store.sweep()
+    assert list(store.client.scan_iter("*")) == [f"{PREFIX}stats"]
 
 
 @pytest.mark.parametrize("way_back", ["lapse", "release"])
@@ -801,6 +878,7 @@ def test_model_keeps_its_files_and_is_kept_by_the_jobs_that_use_it(store: JobSto
     assert store.condemn() == []
     model = store.model(CARD["id"])
     assert (model.card, model.trained_by) == (CARD, trained_by)
+    assert store.deleted_models([CARD["id"]]) == []
 
     queued, running = make(store, models=[CARD["id"]], priority=-1), make(store, models=[CARD["id"]])
     job = take(store)
@@ -810,6 +888,7 @@ def test_model_keeps_its_files_and_is_kept_by_the_jobs_that_use_it(store: JobSto
     store.cancel(queued)
     store.delete(trained_by)
     store.delete_model(CARD["id"])
+    assert store.deleted_models(["vae-of-another-service", CARD["id"]]) == [CARD["id"]]
     assert store.condemn() == [PNG]
     refused(NotFound, "model_not_found", store.delete_model, CARD["id"])
     refused(NotFound, "model_not_found", make, store, models=[CARD["id"]])
@@ -971,6 +1050,28 @@ def test_collection_keeps_the_files_of_all_its_versions_and_outlives_its_jobs(st
     store.delete_collection(collection_id)
     assert sorted(store.condemn()) == [PNG, OTHER_PNG]
     assert store.collections() == []
+
+
+def test_collection_of_many_versions_goes_step_by_step(store: JobStore) -> None:
+    """Its files are let go in the sweeps that follow: no call looks at more than a hundred."""
+    collection_id = build(store)
+    shas = [f"{n:064x}" for n in range(250)]
+    for sha in shas:
+        store.client.zadd(f"{PREFIX}refs:{sha}", {f"collection:{collection_id}": "+inf"})
+    store.client.hset(f"{PREFIX}collection:{collection_id}", "objects", "".join(f"{sha} " for sha in shas))
+    store.delete_collection(collection_id)
+    assert store.client.exists(*[f"{PREFIX}refs:{sha}" for sha in shas]) == 150
+    store.sweep()
+    assert store.client.exists(*[f"{PREFIX}refs:{sha}" for sha in shas]) == 0
+    assert set(store.condemn(limit=500)) >= set(shas)
+
+
+def test_a_model_that_many_jobs_use_names_ten_of_them(store: JobStore) -> None:
+    make(store)
+    end(store, take(store), model=CARD)
+    ids = {make(store, models=[CARD["id"]]) for _ in range(30)}
+    error = refused(Conflict, "model_in_use", store.delete_model, CARD["id"])
+    assert len(error.details["jobs"]) == 10 and set(error.details["jobs"]) < ids
 
 
 def test_collections_are_listed_newest_first(store: JobStore) -> None:

@@ -1,4 +1,5 @@
 import time
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from jobs.images import read_recipe
 from jobs.objects import Objects
 from jobs.store import JobStore, Record
 from models.pixels import to_bytes
-from worker.run import Made, Picture, Runner, Task, run_job
+from worker.run import Made, Picture, Runner, Task, run_job, run_jobs
 
 PIXELS = np.arange(16 * 20 * 3, dtype=np.uint8).reshape(16, 20, 3)
 
@@ -89,6 +90,30 @@ def test_an_unforeseen_error_tells_the_user_nothing_of_the_machine(
     ended = finished(jobs, objects, record, raising(RuntimeError("/secret/path")))
     assert ended.error is not None and ended.error["code"] == "internal"
     assert "secret" not in str(ended)
+
+
+def test_a_batch_that_fails_is_run_one_by_one(jobs: JobStore, objects: Objects) -> None:
+    """So that what one job makes the runner raise ends that one alone."""
+    for seed in range(4):
+        jobs.create(kind="test", queue="fast", params={"seed": seed, "format": "png"}, compat="a")
+    records = jobs.claim("fast", worker="test", limit=4)
+    sizes = []
+
+    def runner(tasks: Sequence[Task]) -> list[Made | Exception]:
+        sizes.append(len(tasks))
+        for task in tasks:
+            task.warn("seen", "This task was looked at.")
+        if any(task.params["seed"] == 2 for task in tasks):
+            raise AtelierError("out_of_memory", "Too much.")
+        return [Made([Picture(PIXELS)], {}, {}, {}) for _ in tasks]
+
+    run_jobs(jobs, objects, objects, records, runner)
+    ended = [jobs.get(record.id) for record in records]
+    assert sizes == [4, 1, 1, 1, 1]
+    assert [(job.params["seed"], job.status) for job in sorted(ended, key=lambda job: job.params["seed"])] == [
+        (0, "succeeded"), (1, "succeeded"), (2, "failed"), (3, "succeeded")
+    ]  # fmt: skip
+    assert all(len(job.metrics["warnings"]) == 1 for job in ended), "those of the first run are not told twice"
 
 
 def test_a_cancelled_job_stores_nothing(jobs: JobStore, objects: Objects, record: Record, folder: Path) -> None:
