@@ -1,7 +1,7 @@
 """Whether the service lives, is ready, and how it fares."""
 
+import asyncio
 from collections.abc import Iterator
-from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
@@ -10,9 +10,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from pydantic import BaseModel
 from redis import RedisError
 
+from api.readiness import PATIENCE_S, Ready, unanswered
 from api.service import Service, ServiceDep
-from jobs.errors import Unavailable
-from jobs.store import QUEUES
 
 router = APIRouter(tags=["health"])
 
@@ -21,16 +20,6 @@ class Alive(BaseModel):
     """The process answers."""
 
     status: str
-
-
-class Ready(BaseModel):
-    """What a job needs: Redis, storage, and a worker for each queue."""
-
-    ready: bool
-    redis: bool
-    storage: bool
-    queues: dict[str, int]
-    workers: list[str]
 
 
 @router.get("/healthz", summary="The process is alive")
@@ -43,37 +32,22 @@ def healthz() -> Alive:
     "/readyz",
     summary="A job sent now will be run",
     response_model=Ready,
-    responses={503: {"model": Ready, "description": "Something is away; the body says what."}},
+    responses={503: {"model": Ready, "description": "Something is wrong; `failing` says what."}},
 )
-def readyz(service: ServiceDep) -> Response:
-    """200 once Redis and storage answer and every queue has a living worker; 503 with the same body until then."""
-    workers, redis = _workers(service)
-    queues = {queue: sum(queue in facts["queues"] for facts in workers.values()) for queue in QUEUES}
-    storage = redis and _storage_answers(service)
-    ready = Ready(
-        ready=redis and storage and all(queues.values()),
-        redis=redis,
-        storage=storage,
-        queues=queues,
-        workers=sorted(workers),
-    )
+async def readyz(service: ServiceDep) -> Response:
+    """200 while a job sent now will be run; 503 with the same body when not, and `failing` names each reason.
+
+    Redis and the store must take writes, an upkeep process must sweep, and each queue needs a worker whose child
+    processes move and that takes its jobs. However often it is asked, the checks run twice a second at most, and a
+    check that hangs counts as failed after a few seconds.
+    """
+    checks = asyncio.wrap_future(service.readiness.ask())
+    try:
+        ready = await asyncio.wait_for(asyncio.shield(checks), 2 * PATIENCE_S)
+    except TimeoutError:
+        ready = unanswered()
     headers = {} if ready.ready else {"Retry-After": "2"}
     return JSONResponse(ready.model_dump(), status_code=200 if ready.ready else 503, headers=headers)
-
-
-def _workers(service: Service) -> tuple[dict[str, dict[str, Any]], bool]:
-    try:
-        return service.jobs.workers(), True
-    except RedisError:
-        return {}, False
-
-
-def _storage_answers(service: Service) -> bool:
-    try:
-        service.objects.check()
-    except Unavailable:
-        return False
-    return True
 
 
 @router.get(

@@ -7,6 +7,7 @@ import redis.asyncio
 from celery import Celery
 from fastapi import Depends, Request
 
+from api.readiness import Probe, Ready, make_readiness
 from jobs.objects import Objects
 from jobs.queue import make_celery
 from jobs.settings import Settings
@@ -22,6 +23,7 @@ class Service:
     events: redis.asyncio.Redis
     objects: Objects
     celery: Celery
+    readiness: Probe[Ready]
 
 
 def make_service(settings: Settings) -> Service:
@@ -31,7 +33,7 @@ def make_service(settings: Settings) -> Service:
     """
     jobs = JobStore(connect(settings, attempts=2), settings)
     objects = Objects(settings, jobs, retry_s=min(10, settings.storage_retry_s))
-    return Service(settings, jobs, connect_async(settings), objects, make_celery(settings))
+    return Service(settings, jobs, connect_async(settings), objects, make_celery(settings), make_readiness(settings))
 
 
 def get_service(request: Request) -> Service:

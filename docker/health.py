@@ -1,25 +1,30 @@
 """Container health: `python health.py worker | upkeep`; exits 0 when healthy, else 1.
 
-A worker is healthy while its heartbeat stands in Redis, which a busy one renews too. Upkeep is healthy while no lease
-ran out more than a minute ago, for it would have taken the job back.
+A worker is healthy while its heartbeat reaches Redis, a child process of it moves, busy or not, and it does not leave
+work waiting. Upkeep is healthy while it completes its rounds.
 """
 
 import socket
 import sys
-import time
 
+from jobs.liveness import Facts, is_frozen, is_stalled
 from jobs.settings import get_settings
-from jobs.store import PREFIX, JobStore, connect
+from jobs.store import JobStore, Vitals, connect
 
 
 def main(role: str) -> int:
     """0 when this container does its work, else 1."""
     settings = get_settings()
     jobs = JobStore(connect(settings, attempts=0), settings)
+    here = f"@{socket.gethostname()}"
     if role == "worker":
-        return int(not any(name.endswith(f"@{socket.gethostname()}") for name in jobs.workers()))
-    minute_ago = int(time.time() * 1000) - 60_000
-    return int(bool(jobs.client.zcount(f"{PREFIX}leases", "-inf", minute_ago)))
+        own = [facts for name, facts in jobs.workers().items() if name.endswith(here)]
+        return int(not own or not all(_works(facts, jobs.vitals()) for facts in own))
+    return int(not any(name.endswith(here) for name in jobs.upkeeps()))
+
+
+def _works(facts: Facts, vitals: Vitals) -> bool:
+    return not is_frozen(facts) and not any(is_stalled(queue, facts, vitals) for queue in facts["queues"])
 
 
 if __name__ == "__main__":

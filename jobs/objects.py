@@ -17,6 +17,9 @@ from jobs.store import JobStore
 
 CHUNK = 8 << 20  # bytes of one request for a part of a file: each must end within the client's timeout
 
+PROBE = "readiness-probe"  # the one object whose name is no sha256; clean-up does not know it
+PROBE_DATA = hashlib.shake_256(b"probe").digest(64 << 10)  # no file system compresses it
+
 
 class Objects:
     """The object store of one process; `retry_s` is how long it goes on trying while the store is away."""
@@ -99,11 +102,19 @@ class Objects:
             raise _away() from error
 
     def check(self) -> None:
-        """Raise `Unavailable` unless the store answers and the bucket is there."""
+        """Writes and reads an object; raises `Unavailable` when the store does not take it or gives back another.
+
+        A folder gets one of 64 KiB, so that a full disk shows. In a bucket that keeps every version it should be small.
+        """
+        data = PROBE_DATA if isinstance(self._store, LocalStore) else PROBE_DATA[:16]
         try:
-            next(iter(obstore.list(self._store, prefix="0" * 64)), None)  # a look at one object cannot tell the two
+            next(iter(obstore.list(self._store, prefix="0" * 64)), None)  # some servers make a bucket that is missing
+            obstore.put(self._store, PROBE, data, use_multipart=False)
+            intact = bytes(obstore.get(self._store, PROBE).bytes()) == data
         except (BaseError, OSError) as error:
             raise _away() from error
+        if not intact:
+            raise _away()
 
     def link(self, sha: str) -> str | None:
         """A presigned GET link of `link_ttl_s` seconds, or None when the store is a folder."""

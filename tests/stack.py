@@ -291,15 +291,24 @@ class Seaweed:
 
     def _make_bucket(self) -> None:
         # An unsigned request makes the bucket only where the server has no credentials; `weed shell` always can.
-        command = "s3.bucket.create -name atelier\n"
+        self.shell("s3.bucket.create -name atelier")
+        (self.folder / "bucket").touch()
+
+    def shell(self, command: str) -> None:
+        """Run a command of `weed shell`."""
         subprocess.run(
             [str(BIN / "weed"), "shell", f"-master=127.0.0.1:{self.ports['master']}"],
-            input=command.encode(),
+            input=f"{command}\n".encode(),
             capture_output=True,
             timeout=20,
             check=True,
         )
-        (self.folder / "bucket").touch()
+
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        assert self.process is not None
+        return self.process.pid
 
     def stop(self) -> None:
         """Kill it; its files stay for the next start."""

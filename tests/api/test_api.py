@@ -326,8 +326,10 @@ class TestService:
                 "ready": True,
                 "redis": True,
                 "storage": True,
+                "upkeep": True,
                 "queues": {"fast": 1, "gpu": 1, "collect": 1, "train": 1},
                 "workers": ["w1@test"],
+                "failing": [],
             },
         )
 
@@ -350,14 +352,19 @@ def test_while_things_are_away(tmp_path: Path) -> None:
         stack.start_valkey()
         stack.start_api()
         answer = stack.client.get("/readyz")
+        body = answer.json()
+        failing = [(one["check"], one["message"]) for one in body.pop("failing")]
         state = {
             "ready": False,
             "redis": True,
             "storage": False,
+            "upkeep": False,
             "queues": {"fast": 0, "gpu": 0, "collect": 0, "train": 0},
             "workers": [],
         }
-        assert (answer.status_code, answer.json(), answer.headers["retry-after"]) == (503, state, "2")
+        assert (answer.status_code, body, answer.headers["retry-after"]) == (503, state, "2")
+        assert [check for check, _ in failing] == ["upkeep", *["workers"] * 4, "storage"]
+        assert failing[1][1] == "No worker serves the queue 'fast'."
         assert stack.client.get("/v1/models").json() == {"models": []}
         refuse(stack.client.post("/v1/images", files={"file": ("a", picture())}), "storage_unavailable")
         assert not list(stack.redis.scan_iter("atelier:image:*"))
