@@ -1,8 +1,7 @@
 """`python -m api`: serve the API at the address the settings name."""
 
-import uvicorn
+import sys
 
-from jobs.settings import get_settings
+from api.server import serve
 
-settings = get_settings()
-uvicorn.run("api.main:app", host=settings.host, port=settings.port, log_config=None, access_log=False)
+serve(*sys.argv[1:])

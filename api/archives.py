@@ -1,23 +1,21 @@
 """POST /v1/archives: zip files of pictures to train on, stored as they come."""
 
 import os
-import threading
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import IO, Annotated
 
 from fastapi import APIRouter, Form, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.bounds import FORM_LIMITS
 from api.errors import Responses, error_responses, naming
-from api.service import ServiceDep
+from api.pools import ARCHIVING, COUNTING
+from api.service import Service, ServiceDep
 from jobs.archives import count_files
 from jobs.schemas import Archive
 
 router = APIRouter(tags=["trainings"])
 UPLOADED: Responses = {201: {"description": "The archive is stored."}}
-
-# The directory of a hostile zip file takes some 200 MB while it is read: one at a time.
-_reading = threading.Lock()
 
 
 class ArchiveUpload(BaseModel):
@@ -32,23 +30,27 @@ class ArchiveUpload(BaseModel):
     "/v1/archives",
     status_code=201,
     summary="Upload a zip file of pictures",
-    responses=error_responses(400, 413, 422, 503, also=UPLOADED),
+    responses=error_responses(400, 408, 413, 422, 429, 503, also=UPLOADED),
+    form_limits=FORM_LIMITS,
     openapi_extra={
         "requestBody": {
             "content": {"multipart/form-data": {"encoding": {"file": {"contentType": "application/zip"}}}},
         }
     },
 )
-def upload_archive(
+async def upload_archive(
     form: Annotated[ArchiveUpload, Form(media_type="multipart/form-data")], service: ServiceDep
 ) -> Archive:
     """Store an archive and get the `zip_…` id that trainings name it by.
 
     Nothing is unpacked here: a training reads the pictures, and says which of them it cannot read.
     """
-    file = form.file.file
-    with naming("file"), _reading:
-        n_files = count_files(file)
+    with naming("file"):
+        n_files = await COUNTING.run(count_files, form.file.file)
+    return await ARCHIVING.run(_store, service, form.file.file, n_files)
+
+
+def _store(service: Service, file: IO[bytes], n_files: int) -> Archive:
     size_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     sha = service.objects.put_file(file, "application/zip")

@@ -11,6 +11,7 @@ from api.cards import known_cards
 from api.errors import error_responses, naming
 from api.generations import AVATAR, SMILEY, WINK
 from api.images import resolve_images
+from api.json_route import JsonRoute
 from api.service import Service, ServiceDep
 from api.style_transfers import CAT, COFFEE
 from api.submit import JOB_RESPONSES, SUBMIT_RESPONSES, SubmissionDep, submit
@@ -29,7 +30,7 @@ from jobs.collection import (
 from jobs.errors import BadInput
 from jobs.schemas import JOB_ID, Job
 
-router = APIRouter(tags=["collections"])
+router = APIRouter(tags=["collections"], route_class=JsonRoute)
 CollectionId = Annotated[
     str,
     Path(
@@ -118,7 +119,7 @@ ADDITIONS: dict[str, Any] = {
         "value": {"images": [AVATAR, SMILEY, WINK, CAT], "clusterings": [{"method": "kmeans", "n_clusters": 3}]},
     },
 }
-ADDITION_RESPONSES = error_responses(400, 404, 409, 413, 415, 422, 429, 503, also=JOB_RESPONSES)
+ADDITION_RESPONSES = error_responses(400, 404, 408, 409, 413, 415, 422, 429, 503, also=JOB_RESPONSES)
 
 
 @router.post(

@@ -31,6 +31,11 @@ MEANINGS: dict[int, tuple[str, str, str]] = {  # status: when, example code, exa
         "job_not_finished",
         "The job has not finished; cancel it first.",
     ),
+    408: (
+        "The body did not arrive in time.",
+        "request_timeout",
+        "The body did not arrive in time.",
+    ),
     413: ("Too many bytes or pixels.", "body_too_large", "The body is larger than 25000000 bytes."),
     415: (
         "The body is of another type than this endpoint takes.",
@@ -44,7 +49,7 @@ MEANINGS: dict[int, tuple[str, str, str]] = {  # status: when, example code, exa
         "size: Input should be less than or equal to 2048.",
     ),
     429: (
-        "The queue is full; `Retry-After` says when to try again.",
+        "The queue, or the service itself, holds as much as it may; `Retry-After` says when to try again.",
         "queue_full",
         "The queue 'gpu' is full; try again.",
     ),
@@ -54,7 +59,15 @@ MEANINGS: dict[int, tuple[str, str, str]] = {  # status: when, example code, exa
         "The job store does not answer; try again shortly.",
     ),
 }
-HTTP_CODES = {400: "invalid_form", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+HTTP_CODES = {
+    400: "invalid_form",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    429: "busy",
+}
 EVENT_ID = r"^[0-9]{1,15}-[0-9]{1,15}$"
 VISIBLE_ASCII = r"^[\x21-\x7e]+$"
 WEBHOOK_URL = "a public https URL, such as https://example.com/hooks/atelier"
@@ -126,13 +139,8 @@ def _atelier_error(request: Request, error: Exception) -> JSONResponse:
 
 def _validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    found = error.errors()
-    if found[0]["type"] == "json_invalid":
-        return answer(400, "invalid_json", f"The body is not valid JSON: {found[0]['ctx']['error']}.")
-    if found[0]["type"] == "model_attributes_type" and isinstance(error.body, bytes):  # FastAPI left it as it came
-        return answer(415, "unsupported_media_type", "Send a JSON object with Content-Type: application/json.")
     fields: dict[str, list[str]] = {}
-    for problem in found[:MAX_PROBLEMS]:
+    for problem in error.errors()[:MAX_PROBLEMS]:
         messages = fields.setdefault(_field(problem), [])
         message = _message(problem)
         messages += [message] if message not in messages else []
@@ -176,11 +184,6 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
         allowed = _methods(request, error)
         message = f"{request.method} is not for this path, which takes {allowed}."
         return answer(405, "method_not_allowed", message, {"Allow": allowed})
-    if error.detail == "There was an error parsing the body":  # FastAPI's word for every other failure of json.loads
-        message = (
-            "The body is not valid JSON: it is not UTF-8, is nested too deeply or has a number with too many digits."
-        )
-        return answer(400, "invalid_json", message)
     code = HTTP_CODES.get(error.status_code, "bad_request")
     return answer(error.status_code, code, f"{error.detail.rstrip('.')}.", dict(error.headers or {}) or None)
 

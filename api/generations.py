@@ -7,6 +7,7 @@ from fastapi import APIRouter, Body, Response
 import jobs.schemas
 from api.cards import Card, known_cards
 from api.images import Size, resolve_images
+from api.json_route import JsonRoute
 from api.openapi import example_picture
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
@@ -24,7 +25,7 @@ from jobs.generation import (
 from jobs.schemas import Job
 from jobs.text_to_image import Prompted
 
-router = APIRouter(tags=["generation"])
+router = APIRouter(tags=["generation"], route_class=JsonRoute)
 
 
 # Drawn by models/data, of no training set: the examples run as they stand on a fresh installation.

@@ -23,8 +23,8 @@ class Alive(BaseModel):
 
 
 @router.get("/healthz", summary="The process is alive")
-def healthz() -> Alive:
-    """200 as long as the API process answers; says nothing of what is behind it."""
+async def healthz() -> Alive:
+    """200 as long as the API process answers; says nothing of what is behind it, and needs no thread."""
     return Alive(status="alive")
 
 

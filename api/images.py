@@ -1,20 +1,23 @@
 """Images in: by upload, `data:` URL or `https:` URL; each is decoded once and stored as an upright 8-bit PNG."""
 
-import threading
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
-from typing import Annotated, Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated, Any
 
 import PIL.Image
 from fastapi import APIRouter, Form, Path, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.bounds import FORM_LIMITS, SPOOL_BYTES
 from api.content import PICTURE, IfNoneMatch, Range, serve
 from api.errors import Responses, error_responses, naming
+from api.pools import DECODING, FETCHING, SUBMITTING
 from api.service import Service, ServiceDep
 from images.decode import over_white
-from jobs.errors import BadInput
+from jobs.errors import BadInput, TooLarge
 from jobs.images import DecodedImage, decode_data_url, decode_image
 from jobs.outbound import fetch
 from jobs.schemas import IMAGE_ID, Image
@@ -51,18 +54,19 @@ UPLOADED: Responses = {
     }
 }
 
-# An image takes up to 430 MB while it is decoded: one at a time keeps the process under 512 MB.
-_decoding = threading.Lock()
+# What one request's decoded images may take in the spool folder until all of them are known to be usable.
+MAX_DECODED_BYTES = 512 << 20
 
 
 @router.post(
     "/v1/images",
     status_code=201,
     summary="Upload an image",
-    responses=error_responses(400, 413, 422, 503, also=UPLOADED),
+    responses=error_responses(400, 408, 413, 422, 429, 503, also=UPLOADED),
     openapi_extra={"requestBody": {"content": {"multipart/form-data": {"encoding": {"file": {"contentType": TYPES}}}}}},
+    form_limits=FORM_LIMITS,
 )
-def upload_image(
+async def upload_image(
     form: Annotated[Upload, Form(media_type="multipart/form-data")],
     response: Response,
     service: ServiceDep,
@@ -74,8 +78,8 @@ def upload_image(
     megapixels the sides are halved until it has fewer.
     """
     with naming("file"):
-        decoded = decode(service, form.file.file.read())
-    image = describe_image(service, store_image(service, decoded))
+        decoded = await DECODING.run(_decode_file, service, form.file.file)
+    image = await SUBMITTING.run(lambda: describe_image(service, store_image(service, decoded)))
     response.headers["Location"] = f"/v1/images/{image.id}"
     return image
 
@@ -115,9 +119,27 @@ def describe_image(service: Service, image_id: str) -> Image:
 
 
 def decode(service: Service, data: bytes) -> DecodedImage:
-    """An image file made safe; raises `BadInput` and `TooLarge`."""
-    with _decoding:
-        return decode_image(data, max_pixels=service.settings.max_pixels)
+    """An image file made safe; raises `BadInput` and `TooLarge`. Takes up to 430 MB: call it in the pool DECODING."""
+    return decode_image(data, max_pixels=service.settings.max_pixels)
+
+
+def _decode_file(service: Service, file: IO[bytes]) -> DecodedImage:
+    return decode(service, file.read())
+
+
+class _Spooled:
+    """A decoded image whose PNG is in the spool folder until it is stored: a request may bring 256 of them."""
+
+    def __init__(self, image: DecodedImage) -> None:
+        self._facts = replace(image, png=b"")
+        self._file = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  # it ends with the request
+        self._file.write(image.png)
+
+    @property
+    def image(self) -> DecodedImage:
+        """The image with its PNG."""
+        self._file.seek(0)
+        return replace(self._facts, png=self._file.read())
 
 
 def store_image(service: Service, image: DecodedImage) -> str:
@@ -146,16 +168,26 @@ def resolve_images(
     `check` is shown the size of each and may raise; `masks` are the fields whose picture must be white somewhere.
     Nothing is stored unless every one of them can be used.
     """
-    decoded: dict[str, DecodedImage | None] = {}
+    decoded: dict[str, _Spooled | None] = {}
     sizes: dict[str, Size] = {}
+    left = MAX_DECODED_BYTES
     for field, reference in references.items():
         with naming(field):
-            decoded[field], sizes[field] = _read(service, reference)
+            image, sizes[field] = _read(service, reference)
+            left -= len(image.png) if image else 0
+            if left < 0:
+                message = "With this image, those of the request that are not uploads are too large; upload them."
+                raise TooLarge("image_too_large", message, max_bytes=MAX_DECODED_BYTES)
+            decoded[field] = _Spooled(image) if image else None
     check(sizes)
     for field in masks:
-        image = decoded[field]
-        _check_mask(field, image.png if image else service.objects.get(references[field].removeprefix("img_")))
-    return {field: store_image(service, image) if image else references[field] for field, image in decoded.items()}
+        spooled = decoded[field]
+        png = spooled.image.png if spooled else service.objects.get(references[field].removeprefix("img_"))
+        DECODING.call(_check_mask, field, png)
+    return {
+        field: store_image(service, spooled.image) if spooled else references[field]
+        for field, spooled in decoded.items()
+    }
 
 
 def _check_mask(field: str, png: bytes) -> None:
@@ -175,6 +207,11 @@ def _read(service: Service, reference: str) -> tuple[DecodedImage | None, Size]:
     if reference.startswith("data:"):
         data = decode_data_url(reference, max_bytes=settings.max_upload_bytes)
     else:
-        data = fetch(reference, max_bytes=settings.max_upload_bytes, timeout_s=settings.fetch_timeout_s)
-    image = decode(service, data)
+        data = FETCHING.call(_fetch, service, reference)
+    image = DECODING.call(decode, service, data)
     return image, (image.width, image.height)
+
+
+def _fetch(service: Service, url: str) -> bytes:
+    settings = service.settings
+    return fetch(url, max_bytes=settings.max_upload_bytes, timeout_s=settings.fetch_timeout_s)

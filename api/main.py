@@ -1,7 +1,7 @@
 """The FastAPI application: `uvicorn api.main:app`."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -10,8 +10,10 @@ from fastapi.middleware import Middleware
 from fastapi_offline import FastAPIOffline
 
 from api import archives, collections, generations, health, images, jobs, models, steerings, style_transfers, trainings
+from api.bounds import body_bounds, bound_body
 from api.errors import install_error_handlers
-from api.middleware import RequestIdFilter, bound_body, watch
+from api.json_route import JsonRoute
+from api.middleware import RequestIdFilter, watch
 from api.openapi import document
 from api.service import make_service
 from jobs.settings import Settings, get_settings
@@ -58,8 +60,9 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        middleware=[Middleware(watch), Middleware(bound_body, bound=_body_bound(settings))],
+        middleware=[Middleware(watch), Middleware(bound_body, bounds=body_bounds(settings))],
     )
+    app.router.route_class = JsonRoute
     app.state.service = service
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     install_error_handlers(app)
@@ -77,10 +80,6 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(module.router)
     return app
-
-
-def _body_bound(settings: Settings) -> Callable[[str], int]:
-    return lambda path: settings.max_archive_bytes if path == "/v1/archives" else settings.max_upload_bytes
 
 
 def _configure_logging() -> None:

@@ -1,17 +1,15 @@
-"""Around every request: its id, the bound on its body, and its figures for /metrics."""
+"""Around every request: its id, and its figures for /metrics."""
 
 import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
 from contextvars import ContextVar
 
 from prometheus_client import Counter, Histogram
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import answer, internal_error
+from api.errors import internal_error
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -31,7 +29,7 @@ class RequestIdFilter(logging.Filter):
 
 
 def watch(app: ASGIApp) -> ASGIApp:
-    """Echo `X-Request-ID` (or make one), count the request, and answer 500 to what nobody foresaw."""
+    """Echo `X-Request-ID` (or make one), forbid sniffing, count the request, and answer 500 to unexpected errors."""
 
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,6 +43,7 @@ def watch(app: ASGIApp) -> ASGIApp:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.get().encode()))
+                message["headers"].append((b"x-content-type-options", b"nosniff"))
             await send(message)
 
         try:
@@ -60,29 +59,3 @@ def watch(app: ASGIApp) -> ASGIApp:
             SECONDS.labels(method, route).observe(time.perf_counter() - started)
 
     return watched
-
-
-def bound_body(app: ASGIApp, bound: Callable[[str], int]) -> ASGIApp:
-    """Refuse a body over its path's bound with 413: by Content-Length at once, and by counting what really arrives."""
-
-    async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await app(scope, receive, send)
-        max_bytes = bound(scope["path"])
-        message = f"The body is larger than {max_bytes} bytes."
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > max_bytes:
-            return await answer(413, "body_too_large", message, max_bytes=max_bytes)(scope, receive, send)
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            part = await receive()
-            received += len(part.get("body", b""))
-            if received > max_bytes:
-                raise HTTPException(413, message)
-            return part
-
-        await app(scope, counted, send)
-
-    return bounded

@@ -8,6 +8,7 @@ import jobs.steering
 from api.cards import known_cards
 from api.generations import SMILEY
 from api.images import resolve_images
+from api.json_route import JsonRoute
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.collection import PIXELS, TEXT_SPACES
@@ -25,7 +26,7 @@ from jobs.steering import (
     images_of,
 )
 
-router = APIRouter(tags=["collections"])
+router = APIRouter(tags=["collections"], route_class=JsonRoute)
 COLLECTION = "col_" + "0" * 24  # in the examples: put the id of one of yours in its place
 STEERINGS: dict[str, Any] = {
     "components": {

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Body, Response
 import jobs.schemas
 from api.cards import Card, known_cards
 from api.images import resolve_images
+from api.json_route import JsonRoute
 from api.openapi import example_picture
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
@@ -30,7 +31,7 @@ from jobs.style_transfer import (
     fitted_diffusion,
 )
 
-router = APIRouter(tags=["style transfer"])
+router = APIRouter(tags=["style transfer"], route_class=JsonRoute)
 Optimised = GatysTransfer | TextureSynthesis | FeatureInversion
 AnyTransfer = FastTransfer | Optimised | DiffusionTransfer
 

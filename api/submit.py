@@ -1,8 +1,6 @@
 """From a checked request to a queued job: idempotency, the record, the nudge and the wait."""
 
 import asyncio
-import hashlib
-import json
 import logging
 import re
 import secrets
@@ -16,6 +14,8 @@ from kombu.exceptions import OperationalError
 
 import jobs.schemas
 from api.errors import VISIBLE_ASCII, WEBHOOK_URL, Responses, error_responses
+from api.json_route import ParsedRequest
+from api.pools import SUBMITTING
 from api.present import present
 from api.service import Service, ServiceDep
 from jobs.collection import KIND as COLLECTION
@@ -47,7 +47,7 @@ JOB_RESPONSES: Responses = {
         "headers": _HEADERS,
     },
 }
-SUBMIT_RESPONSES = error_responses(400, 404, 413, 415, 422, 429, 503, also=JOB_RESPONSES)
+SUBMIT_RESPONSES = error_responses(400, 404, 408, 413, 415, 422, 429, 503, also=JOB_RESPONSES)
 
 
 class Submission:
@@ -74,8 +74,8 @@ class Submission:
             ),
         ] = None,
     ) -> None:
-        self.request = request
         self.service = service
+        self.digest = request.digest if isinstance(request, ParsedRequest) else ""
         self.key = idempotency_key
         wait = re.search(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])", prefer or "")
         self.wait_s = min(int(wait[1]), MAX_WAIT_S) if wait else 0
@@ -97,7 +97,7 @@ async def submit(
     queue: its name, or a function of the resolved parameters.
     """
     service = submission.service
-    idempotency = (submission.key, await _request_hash(submission.request)) if submission.key else None
+    idempotency = (submission.key, submission.digest) if submission.key else None
 
     def create() -> str:
         known = service.jobs.known_request(*idempotency) if idempotency else None
@@ -120,7 +120,7 @@ async def submit(
             idempotency=idempotency,
         )
 
-    job_id = await run_in_threadpool(create)
+    job_id = await SUBMITTING.run(create)
     return await answer_with_job(service, job_id, submission.wait_s)
 
 
@@ -195,8 +195,3 @@ async def _wait(service: Service, job_id: str, seconds: int) -> None:
                 pass
     except TimeoutError:
         return
-
-
-async def _request_hash(request: Request) -> str:
-    body = json.dumps(await request.json(), sort_keys=True)
-    return hashlib.sha256(f"{request.url.path}\n{body}".encode()).hexdigest()

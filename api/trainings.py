@@ -6,12 +6,13 @@ from fastapi import APIRouter, Body, Response
 
 import jobs.schemas
 from api.errors import naming
+from api.json_route import JsonRoute
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.schemas import Job
 from jobs.training import KIND, Training, TrainingParams
 
-router = APIRouter(tags=["trainings"])
+router = APIRouter(tags=["trainings"], route_class=JsonRoute)
 
 BRIEF = {"num_steps": 4, "batch_size": 8}
 EXAMPLES: dict[str, Any] = {

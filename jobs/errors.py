@@ -1,11 +1,13 @@
 """The errors Atelier answers with, each a code for programs and a sentence for people.
 
 AtelierError             status 500, code "internal"
+├── Malformed            400  the body is not JSON
 ├── BadInput             422  the request names something that cannot be used
 ├── NotFound             404
 ├── Conflict             409  the state of the thing does not allow it
 ├── TooLarge             413
 ├── QueueFull            429  with Retry-After
+├── Busy                 429  the service does as much of one thing as it can; with Retry-After
 └── Unavailable          503  Redis, storage or a worker is away; with Retry-After
 """
 
@@ -30,6 +32,12 @@ class AtelierError(Exception):
     def as_dict(self) -> dict[str, Any]:
         """The one error shape: `{"code", "message", "details"}`."""
         return {"code": self.code, "message": self.message, "details": self.details}
+
+
+class Malformed(AtelierError):
+    """The body cannot be parsed."""
+
+    status = 400
 
 
 class BadInput(AtelierError):
@@ -58,6 +66,13 @@ class TooLarge(AtelierError):
 
 class QueueFull(AtelierError):
     """The queue holds as many jobs as the settings allow."""
+
+    status = 429
+    retry_after = 5
+
+
+class Busy(AtelierError):
+    """The service decodes, fetches or receives as much as it can at once."""
 
     status = 429
     retry_after = 5

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
         float, Field(gt=0, description="How long a worker retries a failing store, in seconds")
     ] = 120
     data_dir: Annotated[Path, Field(description="Where the embedded Valkey keeps its files")] = Path("data")
+    spool_dir: Annotated[
+        Path, Field(description="Where the API keeps uploads while they arrive: on a disk, not in memory")
+    ] = Path("data/spool")
     weights_dir: Annotated[Path, Field(description="Where fetched weights are kept")] = Path("data/weights")
 
     host: Annotated[str, Field(description="Address the API binds")] = "127.0.0.1"

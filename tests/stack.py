@@ -133,7 +133,7 @@ class Stack:
 
     def start_api(self, app: str = "tests.integration.kinds_api:app") -> None:
         """The API; the default app is the real one with a route for the test kind."""
-        self.start("api", "uvicorn", app, "--port", str(self.api_port), "--no-access-log")
+        self.start("api", sys.executable, "-m", "api", app)
         wait_until(self._api_answers, 30, "the API")
 
     def _api_answers(self) -> bool:

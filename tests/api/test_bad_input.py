@@ -153,25 +153,51 @@ def test_form(stack: Stack, name: str) -> None:
 def chunks(start: bytes) -> Iterator[bytes]:
     """A body that never says how long it is."""
     yield start
-    for _ in range(MAX_BYTES // 65536 + 10):
-        yield bytes(65536)
+    for _ in range(2 * MAX_BYTES // 65536 + 10):
+        yield b"A" * 65536
 
 
 PART = b'--y\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
-LARGE: dict[str, tuple[str, Callable[[], Any], str]] = {
-    "form by its length": ("/v1/images", lambda: PART + bytes(MAX_BYTES), "multipart/form-data; boundary=y"),
-    "form as a stream": ("/v1/images", lambda: chunks(PART), "multipart/form-data; boundary=y"),
-    "JSON by its length": ("/v1/style-transfers", lambda: b" " * (MAX_BYTES + 1), "application/json"),
-    "JSON as a stream": ("/v1/style-transfers", lambda: chunks(b'{"content": "'), "application/json"),
-    "where no body is wanted": ("/v1/jobs/job_" + "0" * 24 + "/cancel", lambda: bytes(MAX_BYTES + 1), "text/plain"),
+URL = b'{"style": "builtin:1", "content": "data:image/png;base64,'
+MAX_JSON, MAX_URLS = 1_000_000, MAX_BYTES * 4 // 3 + 1_000_000
+OUTSIDE = f"The body has more than {MAX_JSON} bytes outside its `data:` URLs."
+LARGE: dict[str, tuple[str, Callable[[], Any], str, str]] = {
+    "form by its length": ("/v1/images", lambda: PART + bytes(MAX_BYTES), "multipart/form-data; boundary=y", ""),
+    "form as a stream": ("/v1/images", lambda: chunks(PART), "multipart/form-data; boundary=y", ""),
+    "JSON by its length": ("/v1/style-transfers", lambda: b" " * (MAX_JSON + 1), "application/json", OUTSIDE),
+    "JSON as a stream": ("/v1/style-transfers", lambda: chunks(b'{"content": "'), "application/json", OUTSIDE),
+    "data URL by its length": (
+        "/v1/style-transfers",
+        lambda: URL + b"A" * MAX_URLS,
+        "application/json",
+        f"The body is larger than {MAX_URLS} bytes.",
+    ),
+    "data URL as a stream": (
+        "/v1/style-transfers",
+        lambda: chunks(URL),
+        "application/json",
+        f"The body is larger than {MAX_URLS} bytes.",
+    ),
+    "where no body is wanted": (
+        "/v1/jobs/job_" + "0" * 24 + "/cancel",
+        lambda: bytes(MAX_JSON + 1),
+        "text/plain",
+        f"The body is larger than {MAX_JSON} bytes.",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", LARGE)
 def test_too_many_bytes(stack: Stack, name: str) -> None:
-    path, body, content_type = LARGE[name]
+    path, body, content_type, message = LARGE[name]
     answer = stack.client.post(path, content=body(), headers={"content-type": content_type})
-    refused(answer, 413, "body_too_large", f"The body is larger than {MAX_BYTES} bytes.")
+    refused(answer, 413, "body_too_large", message or f"The body is larger than {MAX_BYTES} bytes.")
+
+
+def test_data_url_as_large_as_an_upload(stack: Stack) -> None:
+    """The bound of JSON does not count it: what is refused is what it holds."""
+    answer = stack.client.post("/v1/style-transfers", json=FAST | {"content": data_url(b"BM" + bytes(MAX_BYTES - 2))})
+    refused(answer, 422, "image_unreadable", "content: The BMP file's header cannot be read.")
 
 
 def test_length_that_lies(stack: Stack) -> None:
