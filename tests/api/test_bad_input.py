@@ -197,7 +197,7 @@ def test_too_many_bytes(stack: Stack, name: str) -> None:
 def test_data_url_as_large_as_an_upload(stack: Stack) -> None:
     """The bound of JSON does not count it: what is refused is what it holds."""
     answer = stack.client.post("/v1/style-transfers", json=FAST | {"content": data_url(b"BM" + bytes(MAX_BYTES - 2))})
-    refused(answer, 422, "image_unreadable", "content: The BMP file's header cannot be read.")
+    refused(answer, 422, "image_unreadable", "content: The BMP file has a header that cannot be read.")
 
 
 def test_length_that_lies(stack: Stack) -> None:
