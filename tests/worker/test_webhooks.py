@@ -5,10 +5,12 @@ import hmac
 import json
 import ssl
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpcore
@@ -18,7 +20,8 @@ from pydantic import SecretStr
 
 from jobs.errors import BadInput
 from jobs.outbound import check_url, post
-from jobs.store import PREFIX, WEBHOOK_TRIES, JobStore
+from jobs.store import MAX_WEBHOOK_CALLS, PREFIX, WEBHOOK_CALLS_PER_HOST, WEBHOOK_TRIES, JobStore
+from tests.stack import wait_until
 from worker.webhooks import Webhooks
 
 HOST = "hooks.example.com"
@@ -27,11 +30,13 @@ URL = f"https://{HOST}/done"
 
 @dataclass
 class Receiver:
-    """What the server got, what it answers, and the `post` that reaches it."""
+    """What the server got, what it answers, and the `post` that reaches it; hosts of slow.example.com wait for `go`."""
 
     send: Any = None
     status: int = 204
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    waiting: Counter[str] = field(default_factory=Counter)
+    go: threading.Event = field(default_factory=threading.Event)
 
 
 @pytest.fixture
@@ -41,6 +46,9 @@ def receiver() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             made.got.append((dict(self.headers), self.rfile.read(int(self.headers["Content-Length"]))))
+            if self.headers["Host"].endswith("slow.example.com"):
+                made.waiting[self.headers["Host"]] += 1
+                made.go.wait(30)
             self.send_response(made.status)
             self.end_headers()
 
@@ -50,8 +58,8 @@ def receiver() -> Iterator[Receiver]:
     authority = trustme.CA()
     ours, theirs = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.configure_trust(ours)
-    authority.issue_cert("hooks.example.com").configure_cert(theirs)
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    authority.issue_cert("hooks.example.com", "*.slow.example.com").configure_cert(theirs)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.socket = theirs.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
@@ -63,6 +71,7 @@ def receiver() -> Iterator[Receiver]:
         post, resolve=lambda *_, **__: [(2, 1, 6, "", ("93.184.216.34", 443))], connect=dial, ssl_context=ours
     )
     yield made
+    made.go.set()
     server.shutdown()
     server.server_close()
 
@@ -176,3 +185,59 @@ def test_a_job_deleted_while_its_webhook_is_due_stops_nobody(jobs: JobStore, rec
 def test_urls_no_resolver_could_save_are_refused_at_once(url: str) -> None:
     with pytest.raises(BadInput, match="must be a public https address"):
         check_url(url)
+
+
+def test_slow_receivers_delay_nobody_else(jobs: JobStore, receiver: Receiver) -> None:
+    for number in range(20 * 8):
+        finish(jobs, f"https://{number % 20}.slow.example.com/hook")
+    quick = [finish(jobs) for _ in range(20)]
+    webhooks = Webhooks(jobs, receiver.send)
+    started = time.monotonic()
+    webhooks.start_due()
+    wait_until(lambda: {*quick} <= {json.loads(body)["id"] for _, body in receiver.got}, 20, "the quick receiver")
+    quick_s = time.monotonic() - started
+    wait_until(lambda: receiver.waiting.total() >= 50, 20, "the slow receivers")
+    in_hand = receiver.waiting.copy()
+    receiver.go.set()
+    assert webhooks.wait(60)
+    print(
+        f"20 receivers that do not answer, 8 webhooks each: the 20 of another host were delivered in {quick_s:.2f} s;"
+        f" {in_hand.total()} slow calls ran meanwhile, {max(in_hand.values())} of one host at most"
+    )
+    assert quick_s < 5
+    assert max(in_hand.values()) <= WEBHOOK_CALLS_PER_HOST and len(in_hand) == 20
+    assert len(receiver.got) == 20 * 8 + 20, "each was called once"
+
+
+def test_many_hosts_share_the_calls(jobs: JobStore) -> None:
+    """Half of all calls may be a host's second or later one; the other half is for hosts that have none."""
+    for number in range(60 * WEBHOOK_CALLS_PER_HOST):
+        finish(jobs, f"https://h{number % 60}.example.com:8443/hook")
+    due = jobs.due_webhooks({})
+    per_host = Counter(host for _, host, _ in due)
+    assert len(due) <= MAX_WEBHOOK_CALLS and len(per_host) == 60
+    assert (min(per_host.values()), max(per_host.values())) == (1, WEBHOOK_CALLS_PER_HOST)
+    calling = {job_id: host for job_id, host, _ in due}
+    late = finish(jobs, "https://late.example.com/hook")
+    assert jobs.due_webhooks(calling) == [(late, "late.example.com", 1)]
+    full = calling | {f"job_{n}": f"{n}.example.com" for n in range(MAX_WEBHOOK_CALLS - len(calling))}
+    finish(jobs, "https://later.example.com/hook")
+    assert jobs.due_webhooks(full) == []
+
+
+def test_a_webhook_in_hand_is_not_claimed_again(jobs: JobStore) -> None:
+    job_id = finish(jobs)
+    assert jobs.due_webhooks({}) == [(job_id, HOST, 1)]
+    make_due(jobs, job_id)
+    assert jobs.due_webhooks({job_id: HOST}) == [], "the call takes longer than its lease"
+    make_due(jobs, job_id)
+    assert jobs.due_webhooks({}) == [(job_id, HOST, 2)]
+
+
+@pytest.mark.parametrize("url", ["https://HOOKS.example.com./a", f"https://{HOST}:8443?x=1", f"https://{HOST}"])
+def test_a_host_is_one_however_it_is_written(jobs: JobStore, url: str) -> None:
+    job_id = finish(jobs, url)
+    assert jobs.due_webhooks({}) == [(job_id, HOST, 1)]
+    jobs.webhook_called(job_id)
+    make_due(jobs, job_id)
+    assert jobs.due_webhooks({}) == []
