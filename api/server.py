@@ -21,6 +21,7 @@ from jobs.settings import get_settings
 MAX_HEAD_BYTES = 65_536  # of the request line and all headers
 HEAD_TIMEOUT_S = 10.0  # from the first byte of a request, or from the connection, to the end of its headers
 LINGER_S = 10.0  # how long the rest of a body is read and dropped once the answer is complete
+STOP_S = 10  # requests that have not ended this long after SIGTERM are cut off, such as stalled uploads
 CLOSE = {"Connection": "close"}
 
 
@@ -129,6 +130,7 @@ def serve(app: str = "api.main:app") -> None:
         ws="none",
         log_config=None,
         access_log=False,
+        timeout_graceful_shutdown=STOP_S,
     )
 
 

@@ -169,7 +169,7 @@ def test_images_of_others_have_a_version() -> None:
 def test_long_jobs_leave_the_cores_to_the_other_queues(queue: str) -> None:
     workers = {name: service["command"][0] for name, service in SERVICES.items() if queue in name}
     assert workers == {f"worker-{queue}": "nice", f"worker-{queue}-gpu": "nice"}
-    assert f"{queue}: exec nice celery" in (ROOT / "Procfile").read_text()
+    assert f"command = nice celery -A worker.app worker -Q {queue} " in (ROOT / "supervisord.conf").read_text()
 
 
 def test_every_worker_can_keep_trained_models() -> None:

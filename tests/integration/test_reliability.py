@@ -619,7 +619,7 @@ def test_stop_that_reaches_the_child_hands_its_job_back_and_costs_no_attempt(pai
     for stop in range(stops):
         [*_, (_, child)] = wait_until(lambda n=stop: pair.runs(job_id)[n:], 30, "the job's next start")  # type: ignore[misc]
         name = next(name for name in ("w1", "w2") if os.getpgid(child) == pair.processes[name].pid)
-        pair.kill(name, signal.SIGTERM)  # to the whole group, as honcho does
+        pair.kill(name, signal.SIGTERM)  # to the whole group, as supervisord does
         pair.start_worker(name, wait=False)
     job = pair.finished(job_id, 30)
     wait_until(lambda: ready(pair, "w1") and ready(pair, "w2"), 40, "both workers")
