@@ -23,7 +23,7 @@ from jobs.generation import (
     with_images,
 )
 from jobs.schemas import Job
-from jobs.text_to_image import Prompted
+from jobs.text_to_image import Inpainting, Prompted
 
 router = APIRouter(tags=["generation"], route_class=JsonRoute)
 
@@ -166,7 +166,8 @@ def _resolve(service: Service, params: Generation) -> jobs.schemas.Request:
     if isinstance(params, Prompted):
         _check_loras(cards, params, model)
     params = fitted(params, model["architecture"], questions)
-    return with_images(params, resolve_images(service, images_of(params), check=_check_mask))
+    masks = {"mask": (params.width or 0, params.height or 0)} if isinstance(params, Inpainting) else {}
+    return with_images(params, resolve_images(service, images_of(params), check=_check_mask, masks=masks))
 
 
 def _check_mask(sizes: dict[str, Size]) -> None:

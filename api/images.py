@@ -1,10 +1,11 @@
 """Images in: by upload, `data:` URL or `https:` URL; each is decoded once and stored as an upright 8-bit PNG."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
+from types import MappingProxyType
 from typing import IO, Annotated, Any
 
 import PIL.Image
@@ -16,15 +17,14 @@ from api.content import PICTURE, IfNoneMatch, Range, serve
 from api.errors import Responses, error_responses, naming
 from api.pools import DECODING, FETCHING, SUBMITTING
 from api.service import Service, ServiceDep
-from images.decode import over_white
-from jobs.errors import BadInput, TooLarge
-from jobs.images import DecodedImage, decode_data_url, decode_image
+from images.mask import cut_out, drawn, read_mask
+from jobs.errors import TooLarge
+from jobs.images import DecodedImage, as_answers, decode_data_url, decode_image, stored
 from jobs.outbound import fetch
 from jobs.schemas import IMAGE_ID, Image
 
 router = APIRouter(tags=["images"])
 Size = tuple[int, int]  # width, height
-WHITE = 128  # of 255: what a mask must reach somewhere
 ImageId = Annotated[
     str,
     Path(
@@ -161,12 +161,13 @@ def resolve_images(
     service: Service,
     references: dict[str, str],
     check: Callable[[dict[str, Size]], None],
-    masks: Collection[str] = (),
+    masks: Mapping[str, Size | None] = MappingProxyType({}),
 ) -> dict[str, str]:
     """The `img_…` id of each field's image reference.
 
-    `check` is shown the size of each and may raise; `masks` are the fields whose picture must be white somewhere.
-    Nothing is stored unless every one of them can be used.
+    `check` is shown the size of each and may raise. `masks` are the fields that hold masks, each with the size of the
+    result that its middle is cut out for, where it is: their ids are those of the masks in black and white, as they
+    were understood. Nothing is stored unless every one of them can be used.
     """
     decoded: dict[str, _Spooled | None] = {}
     sizes: dict[str, Size] = {}
@@ -180,22 +181,28 @@ def resolve_images(
                 raise TooLarge("image_too_large", message, max_bytes=MAX_DECODED_BYTES)
             decoded[field] = _Spooled(image) if image else None
     check(sizes)
-    for field in masks:
-        spooled = decoded[field]
-        png = spooled.image.png if spooled else service.objects.get(references[field].removeprefix("img_"))
-        DECODING.call(_check_mask, field, png)
+    for field, shape in masks.items():
+        with naming(field):
+            decoded[field] = _drawn_mask(service, references[field], decoded[field], shape)
     return {
         field: store_image(service, spooled.image) if spooled else references[field]
         for field, spooled in decoded.items()
     }
 
 
-def _check_mask(field: str, png: bytes) -> None:
-    with PIL.Image.open(BytesIO(png), formats=("PNG",)) as mask:
-        white = sum(over_white(mask).convert("L").histogram()[WHITE:])
-    if not white:
-        message = f"{field}: Nothing of it is white; a mask is white on the part that counts."
-        raise BadInput("empty_mask", message, field=field)
+def _drawn_mask(service: Service, reference: str, spooled: _Spooled | None, shape: Size | None) -> _Spooled | None:
+    """A mask in black and white, or None for an upload that is so already; raises BadInput."""
+    png = spooled.image.png if spooled else service.objects.get(reference.removeprefix("img_"))
+    redrawn = DECODING.call(_redrawn, png, shape)
+    return None if spooled is None and redrawn.png == png else _Spooled(redrawn)
+
+
+def _redrawn(png: bytes, shape: Size | None) -> DecodedImage:
+    with as_answers(), PIL.Image.open(BytesIO(png), formats=("PNG",)) as image:
+        marked = read_mask(image)
+        if shape:
+            cut_out(marked, *shape)
+        return stored(drawn(marked), "png")
 
 
 def _read(service: Service, reference: str) -> tuple[DecodedImage | None, Size]:

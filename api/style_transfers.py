@@ -149,7 +149,7 @@ def _resolve(service: Service, params: AnyTransfer) -> jobs.schemas.Request:
     if isinstance(params, DiffusionTransfer):
         params = fitted_diffusion(params, _guided_model(service, params)["architecture"])
     images = _images(params)
-    masks = [field for field in images if field.endswith("mask")]
+    masks = {field: None for field in images if field.endswith("mask")}
     ids = resolve_images(service, images, check=lambda sizes: _check_sizes(params, sizes), masks=masks)
     for field in ("content", "init_image", "style"):
         if field in ids:

@@ -95,7 +95,7 @@ def decode(
     `min_side`, image_too_large above `max_pixels`.
     """
     image_format = sniff(data)
-    with _decoding(unreadable(image_format, "has a header that cannot be read"), max_pixels):
+    with _decoding(unreadable(image_format), max_pixels):
         opened = _open(data, image_format)
     _check_size(opened.size, min(max_pixels, _most_pixels(image_format, opened.source)), min_side)
     factor = _factor(opened.size, kept_pixels, enough if image_format == "JPEG" else None)

@@ -17,11 +17,11 @@ class ImageError(ValueError):
         self.details = details
 
 
-def unreadable(image_format: str, problem: str) -> ImageError:
+def unreadable(image_format: str, problem: str = "'s header cannot be read") -> ImageError:
     """`image_unreadable`, with the format that the bytes have and what is wrong with them."""
-    return ImageError("image_unreadable", f"The {image_format} file {problem}.", format=image_format.lower())
+    return ImageError("image_unreadable", f"The {image_format} file{problem}.", format=image_format.lower())
 
 
-def truncated(image_format: str, problem: str = "is damaged or cut off: pixels are missing") -> ImageError:
+def truncated(image_format: str, problem: str = "'s image data is damaged or cut off") -> ImageError:
     """`image_truncated`, with the format that the bytes have."""
-    return ImageError("image_truncated", f"The {image_format} file {problem}.", format=image_format.lower())
+    return ImageError("image_truncated", f"The {image_format} file{problem}.", format=image_format.lower())

@@ -47,13 +47,13 @@ def strip(data: bytes) -> Source:
     parts = _Parts()
     for count, (code, segment, coded) in enumerate(_segments(data)):
         if count >= _MAX_SEGMENTS:
-            raise unreadable("JPEG", "is cut into too many pieces")
+            raise unreadable("JPEG", " is cut into too many pieces")
         if code == _EOI or (code == _SOI and parts.scans):  # another image begins: this one's end was lost
             parts.ended = code == _EOI
             break
         _take(parts, code, segment, coded)
         if parts.scans > _MAX_SCANS:
-            raise unreadable("JPEG", f"has more than {_MAX_SCANS} scans")
+            raise unreadable("JPEG", f" has more than {_MAX_SCANS} scans")
     if not parts.scans:
         raise truncated("JPEG")
     if parts.scans > 1 and parts.coefficient_bytes > _MAX_COEFFICIENT_BYTES:

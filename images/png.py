@@ -27,7 +27,7 @@ def strip(data: bytes) -> Source:
     unpacked = 0
     for count, (kind, view, checksum) in enumerate(_chunks(data)):
         if count >= 4_000 + len(data) // 100:
-            raise (truncated if pixels else unreadable)("PNG", "is cut into too many pieces")
+            raise (truncated if pixels else unreadable)("PNG", " is cut into too many pieces")
         if kind == b"IEND":
             break
         if kind == b"IDAT":
@@ -42,9 +42,9 @@ def strip(data: bytes) -> Source:
             found[kind] = body
             unpacked += _unpacked(kind, body, found)
             if unpacked > _MAX_UNPACKED:
-                raise unreadable("PNG", f"has metadata of more than {_MAX_UNPACKED} bytes")
+                raise unreadable("PNG", f" has metadata of more than {_MAX_UNPACKED} bytes")
     if not pixels:
-        raise unreadable("PNG", "has no pixels")
+        raise unreadable("PNG")
     return _source(kept, pixels, found)
 
 
@@ -81,7 +81,7 @@ def _unpacked(kind: bytes, body: bytes, found: dict[bytes, bytes]) -> int:
 def _source(kept: list[bytes], pixels: list[memoryview], found: dict[bytes, bytes]) -> Source:
     header = found.get(b"IHDR", b"")
     if len(header) != 13:
-        raise unreadable("PNG", "has no header")
+        raise unreadable("PNG")
     depth, color = header[8], header[9]
     key = _key(found.get(b"tRNS", b""), depth, color)
     if color == _PALETTE and b"tRNS" in found:

@@ -97,7 +97,7 @@ def _entries(data: bytes, at: int, order: str, layout: _Layout) -> list[_Entry]:
     """The entries of the directory at `at`; raises struct.error where it leaves the file."""
     (count,) = struct.unpack_from(order + layout.number, data, at)
     if count > _MAX_TAGS:
-        raise unreadable("TIFF", f"has more than {_MAX_TAGS} tags")
+        raise unreadable("TIFF", f" has more than {_MAX_TAGS} tags")
     first, size = at + struct.calcsize(order + layout.number), struct.calcsize(order + layout.entry)
     return [_Entry(*struct.unpack_from(order + layout.entry, data, first + n * size)) for n in range(count)]
 

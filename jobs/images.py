@@ -56,8 +56,13 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """
     with as_answers():
         decoded = decode(data, max_pixels=max_pixels, min_side=MIN_SIDE)
-    png = _encode(decoded.image, "PNG", compress_level=1)
-    return DecodedImage(png, *decoded.image.size, decoded.source_format, *decoded.source_size)
+    return stored(decoded.image, decoded.source_format, decoded.source_size)
+
+
+def stored(image: Image.Image, source_format: str, source_size: tuple[int, int] | None = None) -> DecodedImage:
+    """An RGB or RGBA image as it is stored; its source had the same size unless said."""
+    png = _encode(image, "PNG", compress_level=1)
+    return DecodedImage(png, *image.size, source_format, *(source_size or image.size))
 
 
 @contextmanager
@@ -136,7 +141,7 @@ def _recipe_text(data: bytes, source_format: str) -> str:
             comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
             return comment[8:].decode(errors="replace") if isinstance(comment, bytes) else ""
     except Exception as error:  # Pillow's readers of metadata raise nearly all that Python has
-        raise unreadable(source_format, "has damaged metadata") from error
+        raise unreadable(source_format, "'s metadata is damaged") from error
 
 
 def _rgb(pixels: NDArray[np.uint8] | Image.Image) -> Image.Image:

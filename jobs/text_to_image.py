@@ -73,7 +73,19 @@ class Inpainting(_Prompted):
 
     mode: Literal["inpaint"]
     image: Annotated[ImageRef, Field(description="Its middle is cut out in the shape of the result.")]
-    mask: Annotated[ImageRef, Field(description="As large as the image: white where it is made anew, else black.")]
+    mask: Annotated[
+        ImageRef,
+        Field(
+            description="As large as the image: white where it is made anew, black where it stays; or an image with a "
+            "transparent hole there; or a brush on a transparent layer."
+        ),
+    ]
+    mask_feather: Annotated[
+        int,
+        Field(
+            ge=0, le=64, description="Pixels of the result over which the mask's edge goes over, inside it; 0: none."
+        ),
+    ] = 4
     strength: Strength = 1.0
 
 

@@ -160,7 +160,8 @@ def generate(
     """Pictures (n, 3, height, width) in [0, 1], one for each prompt and seed, the same alone and in any batch, nearly.
 
     images: what to start from, (n, 3, height, width) in [0, 1], with the noise of the last `strength` of the steps
-    (Meng et al. 2022, "SDEdit"); without masks the whole changes, with masks (n, 1, height, width) where they are 1.
+    (Meng et al. 2022, "SDEdit"). masks: (n, 1, height, width), the share of what is made anew in each pixel: latents
+    change where it is above 0, what is 0 stays exact. Without masks the whole changes.
     scheduler: by name; the model's own when absent. `on_step` is told the number of each step taken, from 1, and the
     latents, and may raise to stop.
     """
@@ -175,7 +176,7 @@ def generate(
         # FLUX rounds the steps up and needs the size; the others round them down and have the image's.
         steps = int(num_inference_steps * strength)
         given = given | {"strength": steps / num_inference_steps} if packed else {"strength": strength}
-        given |= {"image": images} | ({"mask_image": masks} if inpaints else {})
+        given |= {"image": images} | ({"mask_image": (masks > 0).float()} if inpaints and masks is not None else {})
     if scheduler:
         pipeline.scheduler = SCHEDULERS[scheduler].from_config(model.pipeline.scheduler.config)
     keep = None
@@ -203,7 +204,8 @@ def generate(
     made = made.float()
     if images is None or masks is None:
         return made
-    return torch.where(masks.to(made) > 0.5, made, images.to(made))  # the latents' way there and back changes all
+    # The way to latents and back changes every pixel.
+    return torch.lerp(images.to(made), made, masks.to(made))
 
 
 def _texts(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str] | None) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """What the API makes of a generation, with the cards of workers in Redis and no worker at all."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from api.generations import EXAMPLES, SMILEY, WINK
 from jobs.generation import ALL_MODES
@@ -148,6 +151,36 @@ def test_images_become_uploads(known: Stack, body: dict[str, Any], ids: Any) -> 
     assert found and all(known.client.get(f"/v1/images/{image}").status_code == 200 for image in found)
 
 
+HOLE = (20, 10, 44, 30)  # of 64 x 64, what the masks below mark
+
+
+def masked(kind: str) -> bytes:
+    """A mask with a marked box: by a transparent hole, a brush on a layer, grey JPEG, or black and white."""
+    photo = Image.open(BytesIO(picture(size=(64, 64)))).convert("RGBA")
+    images = {"hole": photo, "brush": Image.new("RGBA", (64, 64)), "grey": Image.new("L", (64, 64), 10)}
+    paints: dict[str, Any] = {"hole": (0, 0, 0, 0), "brush": (255, 0, 0, 255), "grey": 245}
+    image = images.get(kind, Image.new("RGB", (64, 64)))
+    image.paste(paints.get(kind, (255, 255, 255)), HOLE)
+    file = BytesIO()
+    image.save(file, "JPEG" if kind == "grey" else "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("by", ["upload", "data"])
+@pytest.mark.parametrize("kind", ["hole", "brush", "grey", "black and white"])
+def test_a_mask_is_stored_as_it_was_understood(known: Stack, kind: str, by: str) -> None:
+    uploaded = known.client.post("/v1/images", files={"file": masked(kind)}).json()["id"]
+    mask = uploaded if by == "upload" else data_url(masked(kind))
+    params = accepted(post(known, model="sd-faces", mode="inpaint", prompt="a hat", image=SMILEY, mask=mask))
+    content = known.client.get(f"/v1/images/{params['mask']}/content").content
+    found = np.asarray(Image.open(BytesIO(content)))
+    expected = np.zeros((64, 64, 3), np.uint8)
+    expected[HOLE[1] : HOLE[3], HOLE[0] : HOLE[2]] = 255
+    assert (found != expected).mean() < (0.02 if kind == "grey" else 1e-9)
+    assert (params["mask"] == uploaded) == (kind == "black and white")
+    assert params["mask_feather"] == 4
+
+
 def test_jobs_alike_share_what_lets_them_run_together(known: Stack) -> None:
     others: list[dict[str, Any]] = [{}, {"seed": 3}, {"guidance_scale": 2}]
     answers = [post(known, model="sd-faces", **HATTED, **more) for more in others]
@@ -160,6 +193,18 @@ def test_jobs_alike_share_what_lets_them_run_together(known: Stack) -> None:
     assert compat[0] and compat[2] and compat[3] == ""
 
 
+def drawing(*boxes: tuple[tuple[int, int, int, int], tuple[int, int, int, int]]) -> bytes:
+    """64 x 64 pixels of black with boxes of other colors."""
+    image = Image.new("RGBA", (64, 64), "black")
+    for box, color in boxes:
+        image.paste(color, box)
+    file = BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+BLACK, TOP = drawing(), drawing(((0, 0, 64, 16), (255, 255, 255, 255)))
+UNCLEAR = drawing(((8, 8, 24, 24), (255, 255, 255, 255)), ((40, 40, 60, 60), (0, 0, 0, 0)))
 SEEDS = {"model": "gan-8", "mode": "interpolate"}
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown model": (
@@ -252,6 +297,29 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"model": "vae-2", **HATTED},
         "mode_not_supported",
         "mode: Model vae-2 cannot do 'text-to-image'; sd-faces, turbo can.",
+    ),
+    "mask that marks nothing": (
+        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(BLACK)},
+        "empty_mask",
+        "mask: Nothing of it is white: its luminance is at most 0 of 255, and 128 are needed. "
+        "A mask is white on the part that counts.",
+    ),
+    "mask that marks what is cut off": (
+        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "width": 64, "height": 32}
+        | {"image": SMILEY, "mask": data_url(TOP)},
+        "empty_mask",
+        "mask: Nothing is marked in its middle, which is cut out in the shape of 64 x 32.",
+    ),
+    "mask of transparent and white parts": (
+        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(UNCLEAR)},
+        "ambiguous_mask",
+        "mask: It has transparent parts beside parts in black and white, or a border that is half transparent: "
+        "which part changes cannot be told. Send it without transparency.",
+    ),
+    "feather too wide": (
+        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": WINK, "mask_feather": 65},
+        "invalid_request",
+        "mask_feather: Input should be less than or equal to 64.",
     ),
     "mask of another size": (
         {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(picture())},

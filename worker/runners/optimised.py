@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from images.mask import coverage, read_mask
 from jobs.errors import AtelierError
+from jobs.images import as_answers
 from jobs.style_transfer import FeatureInversion, GatysTransfer, TextureSynthesis
 from models.grids import labelled_grid
 from models.memory import available_memory
@@ -20,7 +22,7 @@ from models.pixels import to_bytes
 from models.stylize.colour import grey, with_colours, with_luminance
 from models.stylize.gatys import Region, Style, invert, memory_needed, texture, transfer
 from models.stylize.minimise import DivergedError, Minimised, Step
-from models.tensors import to_pixels, to_tensor
+from models.tensors import to_pixels
 from models.training.plots import plot_losses
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.loaded import loaded_vgg
@@ -225,8 +227,10 @@ def _resized(picture: Pixels, shape: Sequence[int]) -> Image.Image:
 
 
 def _mask(pixels: Pixels, shape: Sequence[int]) -> Tensor:
-    """(1, 1, h, w): how white a picture is, at the size of another."""
-    return to_tensor(np.array(_resized(pixels, shape))[None]).mean(1, keepdim=True)
+    """(1, 1, h, w): the share of each pixel that a mask marks, at the size of an image."""
+    with as_answers():
+        marked = read_mask(Image.fromarray(pixels))
+    return torch.from_numpy(coverage(marked, shape[1], shape[0]))[None, None]
 
 
 def _tensor(picture: np.ndarray) -> Tensor:

@@ -8,17 +8,21 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from torch import Tensor
 
+from images.mask import cut_out, read_mask
 from jobs.errors import AtelierError, BadInput
 from jobs.generation import Generation, GenerationParams, fitted
+from jobs.images import as_answers
 from jobs.settings import get_settings
 from jobs.text_to_image import ImageToImage, Inpainting, Prompted, TextToImage, steps_of
 from models.catalogue import Card, WeightsError, checked_file, revision
 from models.diffusion.lora import with_loras
+from models.diffusion.masks import feathered
 from models.diffusion.memory import fitting_size, needed_bytes
 from models.diffusion.text_to_image import TextToImage as Model
 from models.diffusion.text_to_image import cut_off, generate, preview
@@ -41,7 +45,7 @@ class _Job:
     task: Task
     params: Prompted
     original: Pixels | None = None
-    mask: Pixels | None = None
+    mask: NDArray[np.float32] | None = None  # shares of what is made anew, (h, w)
     made: list[Pixels] = field(default_factory=list)
     cut: dict[str, str] = field(default_factory=dict)
     steps: int = 0
@@ -133,7 +137,7 @@ def _job(task: Task, network: Network, load_ms: float) -> _Job:
         if isinstance(params, ImageToImage | Inpainting):
             job.original = _cut_out(task.read_image(params.image), params)
         if isinstance(params, Inpainting):
-            job.mask = _cut_out(task.read_image(params.mask), params)
+            job.mask = _mask(task, params)
     except AtelierError as error:
         job.ended = error
     return job
@@ -154,6 +158,13 @@ def _cut_out(picture: Pixels, params: Prompted) -> Pixels:
     """The middle of a picture in the shape and size of the result."""
     size = params.width or 0, params.height or 0
     return np.asarray(ImageOps.fit(Image.fromarray(picture), size, Image.Resampling.LANCZOS))
+
+
+def _mask(task: Task, params: Inpainting) -> NDArray[np.float32]:
+    """Raises AtelierError where nothing is marked in the part that is cut out."""
+    with as_answers():
+        marked = read_mask(Image.fromarray(task.read_image(params.mask)))
+        return feathered(cut_out(marked, params.width or 0, params.height or 0), params.mask_feather)
 
 
 def _denoise(network: Network, batch: Sequence[_Job]) -> None:
@@ -201,7 +212,7 @@ def _images(network: Network, part: Sequence[tuple[_Job, int]], on_step: Callabl
             seeds=[seed for _, seed in part],
             negative_prompts=[job.params.negative_prompt or "" for job in jobs] if params.guidance_scale else None,
             images=_stacked([job.original for job in jobs]),
-            masks=_stacked([job.mask for job in jobs], channels=1),
+            masks=_stacked_masks([job.mask for job in jobs]),
             strength=1.0 if isinstance(params, TextToImage) else params.strength,
             width=params.width or 0,
             height=params.height or 0,
@@ -212,9 +223,14 @@ def _images(network: Network, part: Sequence[tuple[_Job, int]], on_step: Callabl
         )
 
 
-def _stacked(pictures: Sequence[Pixels | None], channels: int = 3) -> Tensor | None:
+def _stacked(pictures: Sequence[Pixels | None]) -> Tensor | None:
     given = [picture for picture in pictures if picture is not None]
-    return to_tensor(np.stack(given))[:, :channels] if given else None
+    return to_tensor(np.stack(given)) if given else None
+
+
+def _stacked_masks(masks: Sequence[NDArray[np.float32] | None]) -> Tensor | None:
+    given = [mask for mask in masks if mask is not None]
+    return torch.from_numpy(np.stack(given)[:, None]) if given else None
 
 
 def _preview(network: Network, latents: Tensor) -> Pixels:

@@ -102,7 +102,7 @@ def test_every_format_is_read(format: str, channels: int) -> None:
 
 def test_other_formats_are_refused_whatever_their_name(pack: Pack) -> None:
     ppm = encoded(Image.new("RGB", (20, 20)), "PPM")
-    named = r"2 of 2 pictures.*'a\.heic': The HEIC file has.*'b\.png': .*Netpbm image, not"
+    named = r"2 of 2 pictures.*'a\.heic': The HEIC file's header cannot be read.*'b\.png': .*Netpbm image, not"
     with pytest.raises(DataError, match=named):
         image_folder(pack({"a.heic": b"....ftypheic", "b.png": ppm}), 8)
 
