@@ -22,12 +22,13 @@ from jobs.collection import (
     SPACES,
     AdditionParams,
     CollectionParams,
+    NextVersion,
     fitted,
     images_of,
     next_version,
     with_images,
 )
-from jobs.errors import BadInput
+from jobs.errors import BadInput, Conflict
 from jobs.schemas import JOB_ID, Job
 
 router = APIRouter(tags=["collections"], route_class=JsonRoute)
@@ -57,11 +58,11 @@ class Collection(BaseModel):
 
 
 class CollectionVersion(BaseModel):
-    """The pictures at one time and what was fitted to them; it never changes."""
+    """The images at one time and what was fitted to them; it never changes. `GET …/plots` lists its plots."""
 
     version: int
     created_at: datetime
-    built_by: Annotated[str, Field(pattern=JOB_ID, description="The job that made it, whose outputs are its plots.")]
+    built_by: Annotated[str, Field(pattern=JOB_ID, description="The job that made it.")]
     n_images: int
     figures: Annotated[dict[str, Any], Field(description="Components, explained variance and each clustering.")]
 
@@ -201,7 +202,7 @@ def _resolve(service: Service, params: CollectionParams) -> CollectionParams:
     return with_images(params, _stored_images(service, params))
 
 
-def _resolve_addition(service: Service, collection_id: str, params: AdditionParams) -> CollectionParams:
+def _resolve_addition(service: Service, collection_id: str, params: AdditionParams) -> NextVersion:
     """All that the next version is made of, and every image stored."""
     collection = service.jobs.collection(collection_id)
     if collection.building:
@@ -223,6 +224,18 @@ def _check_space(service: Service, space: str) -> None:
     if space not in allowed:
         message = f"space: No model with an encoder is called {space!r}; there are {', '.join(allowed)}."
         raise BadInput("unknown_model", message, field="space", allowed=allowed)
+
+
+def version_of(collection: jobs.registry.Collection, number: int | None) -> jobs.registry.Version:
+    """The version asked for, or the newest; raises `BadInput`, and `Conflict` while there is none yet."""
+    n = len(collection.versions)
+    if not n:
+        message = f"The collection has no version yet; job {collection.building} is building it."
+        raise Conflict("collection_not_ready", message, collection=collection.id, job=collection.building)
+    if number is not None and number > n:
+        message = f"version: The collection has versions 1 to {n}."
+        raise BadInput("no_such_version", message, field="version", allowed=n)
+    return collection.versions[(number or n) - 1]
 
 
 def _facts(found: jobs.registry.Collection) -> dict[str, Any]:

@@ -9,7 +9,19 @@ from fastapi import FastAPI
 from fastapi.middleware import Middleware
 from fastapi_offline import FastAPIOffline
 
-from api import archives, collections, generations, health, images, jobs, models, steerings, style_transfers, trainings
+from api import (
+    archives,
+    collections,
+    generations,
+    health,
+    images,
+    jobs,
+    models,
+    plots,
+    steerings,
+    style_transfers,
+    trainings,
+)
 from api.bounds import body_bounds, bound_body
 from api.errors import install_error_handlers
 from api.json_route import JsonRoute
@@ -70,6 +82,7 @@ def create_app(settings: Settings) -> FastAPI:
         style_transfers,
         generations,
         collections,
+        plots,
         steerings,
         trainings,
         archives,

@@ -4,16 +4,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
-import jobs.steering
 from api.cards import known_cards
+from api.collections import version_of
 from api.generations import SMILEY
 from api.images import resolve_images
 from api.json_route import JsonRoute
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.collection import PIXELS, TEXT_SPACES
-from jobs.errors import BadInput, Conflict
-from jobs.registry import Collection, Version
+from jobs.errors import BadInput
 from jobs.schemas import Job
 from jobs.steering import (
     SAMPLING,
@@ -74,8 +73,8 @@ async def create_steering(
     """A grid with a row for each component or attribute, and its single pictures.
 
     With `style_from` the start's first components move towards those of that image. `metrics.pictures` says of each
-    picture, encoded again, how far it is from what was aimed at (`distance`; 1 is as far as two members are), its
-    `cluster`, and the share of members in sparser places (`density`).
+    image, encoded again, how far it is from what was aimed at (`distance`; 1 is as far as two members are), its
+    `cluster` by the rule of `metrics.clustering`, and the share of members in sparser places (`density`).
     """
     return await submit(
         submission, kind=STEERING, queue="gpu", params=params, resolve=lambda service: _steering(service, params)
@@ -92,10 +91,10 @@ async def create_steering(
 async def create_sampling(
     params: Annotated[ClusterSampling, Body(openapi_examples=SAMPLINGS)], submission: SubmissionDep
 ) -> Response:
-    """Drawn from the Gaussian of the cluster's members, or from the mixture's component, and decoded.
+    """Drawn from the Gaussian of the cluster's members, those of a mixture weighted by their posterior, and decoded.
 
-    The grid shows the nearest real members below each new picture; `metrics.pictures` names them, with the figures of a
-    pc-steering.
+    The grid shows the nearest real members below each new image; `metrics.pictures` names them, with the figures of a
+    pc-steering. Of `all`, clusters of a single member are left out, which `metrics.warnings` says.
     """
     return await submit(
         submission, kind=SAMPLING, queue="gpu", params=params, resolve=lambda service: _sampling(service, params)
@@ -105,7 +104,7 @@ async def create_sampling(
 def _steering(service: Service, params: Steering) -> Steering:
     """The parameters with the version chosen, its defaults filled in and every image stored."""
     collection = service.jobs.collection(params.collection)
-    version = _version(collection, params)
+    version = version_of(collection, params.version)
     if isinstance(params.start, TextStart):
         _check_reads_texts(service, collection.params["space"])
     params = fitted_steering(params, version.figures)
@@ -121,17 +120,5 @@ def _check_reads_texts(service: Service, space: str) -> None:
 
 
 def _sampling(service: Service, params: ClusterSampling) -> ClusterSampling:
-    version = _version(service.jobs.collection(params.collection), params)
+    version = version_of(service.jobs.collection(params.collection), params.version)
     return fitted_sampling(params, version.figures).model_copy(update={"version": version.number})
-
-
-def _version(collection: Collection, params: jobs.steering.OfCollection) -> Version:
-    """The version asked for; raises `BadInput`, and `Conflict` while there is none yet."""
-    n = len(collection.versions)
-    if not n:
-        message = f"The collection has no version yet; job {collection.building} is building it."
-        raise Conflict("collection_not_ready", message, collection=collection.id, job=collection.building)
-    if params.version is not None and params.version > n:
-        message = f"version: The collection has versions 1 to {n}."
-        raise BadInput("no_such_version", message, field="version", allowed=n)
-    return collection.versions[(params.version or n) - 1]

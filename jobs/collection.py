@@ -14,7 +14,7 @@ COLLECTION_ID = r"^col_[0-9a-f]{24}$"  # the digits of the job that founded it
 TEXT_SPACES = ("kandinsky", "kandinsky-2.2")  # architectures that turn texts into vectors too
 SPACES = ("mlp-vae", "conv-vae", "dcgan", *TEXT_SPACES, "stable-unclip", "ip-adapter")  # those with an encoder
 PIXELS = "pixels"
-MIN_PICTURES = 4
+MIN_IMAGES = 4  # of a new collection
 NAMED_LIMIT = 1000  # pictures of a named set, which may have 70,000
 EXPLAINED_VARIANCE = 0.99
 MAX_CLUSTERS, MAX_COMPONENTS = 20, 200  # to choose from
@@ -105,14 +105,6 @@ Clusterings = Annotated[
     list[Clustering],
     Field(min_length=1, max_length=4, description="Each method once; the first is the one shown and used by default."),
 ]
-Limit = Annotated[
-    int | None,
-    Field(
-        ge=MIN_PICTURES,
-        le=20_000,
-        description="Use so many pictures of `data` at most. When absent 1000 of a named set, all of an archive.",
-    ),
-]
 
 
 class _Pictures(Request):
@@ -127,14 +119,17 @@ class _Pictures(Request):
 
     images: Annotated[
         list[ImageRef] | None,
-        Field(
-            min_length=MIN_PICTURES,
-            max_length=256,
-            description="The pictures, each once; or `data`.",
-        ),
+        Field(min_length=1, max_length=256, description="The images, of which the same is counted once; or `data`."),
     ] = None
     data: Annotated[Data | None, Field(description="A named set, or the `zip_…` id of an uploaded archive.")] = None
-    limit: Limit = None
+    limit: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=20_000,
+            description="Use so many images of `data` at most. When absent 1000 of a named set, all of an archive.",
+        ),
+    ] = None
 
     @property
     def archive(self) -> str | None:
@@ -143,8 +138,6 @@ class _Pictures(Request):
 
     @model_validator(mode="after")
     def _one_source(self) -> "_Pictures":
-        if self.images and len(set(self.images)) < len(self.images):
-            _refuse("images", "Each may be named once")
         if self.images and self.data:
             _refuse("data", "Give `images` or `data`, not both")
         if not self.images and not self.data:
@@ -154,9 +147,7 @@ class _Pictures(Request):
         return self
 
 
-class CollectionParams(_Pictures):
-    """Pictures as vectors of a space, with their principal components and clusters."""
-
+class _Built(_Pictures):
     name: Annotated[str, Field(min_length=1, max_length=100, description="What it is to be called in lists.")]
     space: Annotated[
         str,
@@ -187,7 +178,7 @@ class CollectionParams(_Pictures):
     clusterings: Clusterings = [KMeans()]
 
     @model_validator(mode="after")
-    def _used(self) -> "CollectionParams":
+    def _used(self) -> "_Built":
         for field in ("image_size", "channels"):
             if self.space != PIXELS and getattr(self, field) is not None:
                 _refuse(field, f"{self.space} has its own; only space pixels takes it")
@@ -195,6 +186,27 @@ class CollectionParams(_Pictures):
             _refuse("explained_variance", "The number of components is given by `n_components`")
         _check_methods(self.clusterings)
         return self
+
+
+class CollectionParams(_Built):
+    """Images as vectors of a space, with their principal components and clusters."""
+
+    images: Annotated[
+        list[ImageRef] | None,
+        Field(
+            min_length=MIN_IMAGES,
+            max_length=256,
+            description="The images, of which the same is counted once; or `data`.",
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        Field(
+            ge=MIN_IMAGES,
+            le=20_000,
+            description="Use so many images of `data` at most. When absent 1000 of a named set, all of an archive.",
+        ),
+    ] = None
 
 
 class AdditionParams(_Pictures):
@@ -208,8 +220,8 @@ class AdditionParams(_Pictures):
         return self
 
 
-class NextVersion(CollectionParams):
-    """What the record of a job that adds pictures holds: the pictures, the collection, and how it is made."""
+class NextVersion(_Built):
+    """What the record of a job that adds images holds: the images, the collection, and how it is made."""
 
     collection: str
 
@@ -224,6 +236,7 @@ def _check_methods(clusterings: list[Clustering]) -> None:
 
 
 Params = TypeVar("Params", bound=_Pictures)
+Built = TypeVar("Built", bound=_Built)
 
 
 def images_of(params: _Pictures) -> dict[str, str]:
@@ -236,7 +249,7 @@ def with_images(params: Params, images: Mapping[str, str]) -> Params:
     return params.model_copy(update={"images": list(images.values()) or None})
 
 
-def fitted(params: CollectionParams) -> CollectionParams:
+def fitted(params: Built) -> Built:
     """The parameters with the defaults that depend on others filled in."""
     in_pixels = params.space == PIXELS
     changed = {
@@ -259,12 +272,12 @@ def _with_bound(clustering: Clustering) -> Clustering:
     return clustering
 
 
-def next_version(params: AdditionParams, before: Mapping[str, Any], collection_id: str) -> CollectionParams:
+def next_version(params: AdditionParams, before: Mapping[str, Any], collection_id: str) -> NextVersion:
     """What makes a collection's next version of added pictures.
 
     before: the parameters of its newest version.
     """
     pictures = {"seed", "format", "priority", "expires_in", "webhook_url", *_Pictures.model_fields}
-    kept = {name: value for name, value in before.items() if name in CollectionParams.model_fields.keys() - pictures}
+    kept = {name: value for name, value in before.items() if name in _Built.model_fields.keys() - pictures}
     given = params.model_dump(exclude={"clusterings"} if params.clusterings is None else None)
     return fitted(NextVersion(**kept | given, collection=collection_id))

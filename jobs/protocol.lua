@@ -37,12 +37,7 @@ local SHA = 65 -- a sha256 and the space after it
 local function job(id) return P .. 'job:' .. id end
 local function get(id, field) return redis.call('HGET', job(id), field) end
 local function all(id, ...) return unpack(redis.call('HMGET', job(id), ...)) end
-
--- Whoever follows jobs hears which one has news and reads its stream.
-local function event(id, kind, data)
-  redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', 5000, '*', 'type', kind, 'data', data)
-  redis.call('PUBLISH', P .. 'events', id)
-end
+local function event(id, kind, data) redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', 5000, '*', 'type', kind, 'data', data) end
 
 local function move(id, status, error)
   local from, kind, attempt = all(id, 'status', 'kind', 'attempt')
@@ -211,9 +206,9 @@ local function add_version(id, made)
   local who = 'collection:' .. get(id, 'collection')
   local version = redis.call('HINCRBY', P .. who, 'latest', 1)
   redis.call('HSET', P .. who, 'params', get(id, 'params'), 'version:' .. version,
-    cjson.encode({created_at = now, built_by = id, file = made.file, figures = made.figures}),
-    'objects', (redis.call('HGET', P .. who, 'objects') or '') .. made.file .. ' ')
-  redis.call('ZADD', P .. 'refs:' .. made.file, FOREVER, who)
+    cjson.encode({created_at = now, built_by = id, file = made.file, figures = made.figures, plots = made.plots}),
+    'objects', (redis.call('HGET', P .. who, 'objects') or '') .. table.concat(made.objects, ' ') .. ' ')
+  for _, sha in ipairs(made.objects) do redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, who) end
   redis.call('HSET', job(id), 'version', version)
 end
 

@@ -19,13 +19,17 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Version:
-    """One fit of a collection: the sha256 of its file, its figures, and the job that made it, when (Unix ms)."""
+    """One fit of a collection: the sha256 of its file, its figures, the job that made it, when (Unix ms), its plots.
+
+    plots: for each its name, role, sha256, content_type, width, height and size_bytes.
+    """
 
     number: int
     created_at: int
     built_by: str
     file: str
     figures: dict[str, Any]
+    plots: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def parse_collection(collection_id: str, fields: dict[str, str]) -> Collection:
 
 def _version(number: int, text: str) -> Version:
     stored = json.loads(text)
-    return Version(number, **stored | {"figures": json.loads(stored["figures"])})
+    parsed = {"figures": json.loads(stored["figures"]), "plots": tuple(json.loads(stored.get("plots", "[]")))}
+    return Version(number, **stored | parsed)
 
 
 def model_arguments(card: dict[str, Any]) -> dict[str, Any]:
@@ -69,8 +74,11 @@ def model_arguments(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def version_arguments(made: dict[str, Any]) -> dict[str, Any]:
-    """A new version of a collection, its `file` and `figures`, as the protocol takes it."""
-    return {"file": made["file"], "figures": json.dumps(made["figures"])}
+    """A new version of a collection, its `file`, `figures` and `plots`, as the protocol takes it."""
+    plots = made.get("plots", [])
+    objects = list(dict.fromkeys([made["file"], *(plot["sha256"] for plot in plots)]))
+    texts = {name: json.dumps(value) for name, value in (("figures", made["figures"]), ("plots", plots))}
+    return {"file": made["file"], "objects": objects, **texts}
 
 
 def not_registered(name: str) -> NotFound:

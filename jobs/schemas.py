@@ -115,6 +115,7 @@ class Output(BaseModel):
 
     index: Annotated[int, Field(description="Its place among the outputs, from 0.")]
     role: Annotated[Role, Field(description="`grid` shows several pictures with labels, `plot` shows figures.")]
+    name: Annotated[str | None, Field(description="Of a collection's plot, by which the collection has it.")] = None
     sha256: Annotated[str, Field(description="Of its bytes; also its ETag.")]
     content_type: Annotated[str, Field(description="`image/png`, `image/jpeg` or `image/webp`.")]
     width: int

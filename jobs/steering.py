@@ -1,5 +1,6 @@
 """The parameters of pc-steerings and cluster-samplings: what is done with a collection."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
@@ -182,24 +183,24 @@ def fitted_steering(params: Steering, figures: dict[str, Any]) -> Steering:
     n_components = figures["n_components"]
     for i, direction in enumerate(params.components or ()):
         if isinstance(direction, Component):
-            _check_component(f"components.{i}.component", direction.component, n_components)
+            check_component(f"components.{i}.component", direction.component, n_components)
         else:
-            _check_attribute(f"components.{i}.attribute", direction.attribute, figures["attribute_names"])
+            check_attribute(f"components.{i}.attribute", direction.attribute, figures["attribute_names"])
     changed: dict[str, Any] = {}
     if isinstance(params.start, ClusterStart):
-        method = _clustering("start.clustering", params.start.clustering, figures)
+        method = clustering_of("start.clustering", params.start.clustering, figures)
         _check_cluster("start.cluster", params.start.cluster, figures["clusterings"][method]["n_clusters"])
         changed["start"] = params.start.model_copy(update={"clustering": method})
     if params.style_from:
         changed["style_components"] = params.style_components or min(10, n_components)
         changed["style_strengths"] = params.style_strengths or [0, 0.25, 0.5, 0.75, 1]
-        _check_component("style_components", changed["style_components"] - 1, n_components)
+        check_component("style_components", changed["style_components"] - 1, n_components)
     return params.model_copy(update=changed)
 
 
 def fitted_sampling(params: ClusterSampling, figures: dict[str, Any]) -> ClusterSampling:
     """The parameters with the clustering filled in; raises BadInput as `fitted_steering` does."""
-    method = _clustering("clustering", params.clustering, figures)
+    method = clustering_of("clustering", params.clustering, figures)
     found = figures["clusterings"][method]
     if params.cluster != "all":
         _check_cluster("cluster", params.cluster, found["n_clusters"])
@@ -210,7 +211,8 @@ def fitted_sampling(params: ClusterSampling, figures: dict[str, Any]) -> Cluster
     return params.model_copy(update={"clustering": method})
 
 
-def _check_component(field: str, component: int, n_components: int) -> None:
+def check_component(field: str, component: int, n_components: int) -> None:
+    """Raises BadInput where a version has fewer components."""
     if component >= n_components:
         message = f"{field}: The collection has {n_components} components, 0 to {n_components - 1}."
         raise BadInput("no_such_component", message, field=field, n_components=n_components)
@@ -222,15 +224,20 @@ def _check_cluster(field: str, cluster: int, n_clusters: int) -> None:
         raise BadInput("no_such_cluster", message, field=field, n_clusters=n_clusters)
 
 
-def _check_attribute(field: str, name: str, known: list[str]) -> None:
+def check_attribute(field: str, name: str, known: list[str]) -> None:
+    """Raises BadInput where a version's members do not have the attribute."""
     if name not in known:
         message = f"{field}: There is no attribute {name!r}; there are {', '.join(known) or 'none'}."
         raise BadInput("unknown_attribute", message, field=field, allowed=known)
 
 
-def _clustering(field: str, method: Method | None, figures: dict[str, Any]) -> Method:
+def clustering_of(field: str, method: Method | None, figures: Mapping[str, Any]) -> Method:
+    """Returns the method, or that of the version's first clustering; raises BadInput where the version lacks it."""
     methods: list[Method] = list(figures["clusterings"])
-    if method is not None and method not in methods:
-        message = f"{field}: The collection has no clustering {method!r}; it has {', '.join(methods)}."
-        raise BadInput("unknown_clustering", message, field=field, allowed=methods)
-    return method or methods[0]
+    if method in methods or (method is None and methods):
+        return method or methods[0]
+    failed = figures.get("failed_clusterings", {})
+    reasons = "".join(f" {name} could not be made: {reason}." for name, reason in failed.items())
+    asked = f"clustering {method!r}" if method else "clustering"
+    message = f"{field}: The collection has no {asked}; it has {', '.join(methods) or 'none'}.{reasons}"
+    raise BadInput("unknown_clustering", message, field=field, allowed=methods)

@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +28,6 @@ from jobs.registry import (
 from jobs.schemas import TERMINAL, Status
 from jobs.settings import Settings
 
-MAX_CONNECTIONS = 8  # of one client: its threads share them, a command at a time
 QUEUES = ("fast", "gpu", "collect", "train")
 PREFIX = "atelier:"
 PROTOCOL = Path(__file__).with_name("protocol.lua").read_text()
@@ -93,14 +92,12 @@ class Client(redis.Redis):
     """
 
     def __init__(self, settings: Settings, attempts: int, timeout_s: float) -> None:
-        tcp: dict[str, Any] = {"socket_connect_timeout": timeout_s / 2, "socket_keepalive": True}
-        pool = redis.BlockingConnectionPool.from_url(
+        pool = redis.ConnectionPool.from_url(
             settings.redis_url,
             decode_responses=True,
-            max_connections=MAX_CONNECTIONS,
-            timeout=timeout_s,  # to get one of them
             socket_timeout=timeout_s,
-            **({} if settings.redis_url.startswith("unix://") else tcp),
+            socket_connect_timeout=timeout_s / 2,
+            socket_keepalive=True,
         )
         super().__init__(connection_pool=pool)
         self._patience = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), attempts)
@@ -121,10 +118,10 @@ def connect(settings: Settings, *, attempts: int, timeout_s: float = 10) -> redi
 
 def connect_async(settings: Settings) -> redis.asyncio.Redis:
     """An asynchronous client, for following event streams."""
-    pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
-        settings.redis_url, decode_responses=True, max_connections=4, socket_timeout=30
+    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
+        settings.redis_url, decode_responses=True, socket_timeout=30
     )
-    return redis.asyncio.Redis(connection_pool=pool)
+    return client
 
 
 def new_job_id() -> str:
@@ -231,7 +228,7 @@ class JobStore:
         fields, last, first = pipe.execute()
         if not fields:
             raise _no_job(job_id)
-        return _record(fields), parse_event(*last[0]), first[0][0]
+        return _record(fields), _event(*last[0]), first[0][0]
 
     def queue_position(self, record: Record) -> int | None:
         """How many jobs of its queue rank before a queued job; None once it is not queued."""
@@ -336,7 +333,8 @@ class JobStore:
         """End a job; returns the state it ended in (`canceled` when a cancel came first) or `lost`.
 
         `model` is the card of the model it trained, whose files are stored: it is there once the job has succeeded.
-        So is the version it made of its `collection`: the sha256 of the stored `file`, and `figures`.
+        So is the version it made of its `collection`: the sha256 of the stored `file`, `figures`, and `plots` whose
+        objects are stored.
         """
         return cast(
             str,
@@ -610,6 +608,19 @@ def _built(fields: dict[str, str]) -> dict[str, Any]:
     return {"collection": fields["collection"], "version": int(fields["version"])} if "version" in fields else {}
 
 
-def parse_event(event_id: str, fields: dict[str, str]) -> Event:
-    """An event of an entry of its stream."""
+def _event(event_id: str, fields: dict[str, str]) -> Event:
     return Event(event_id, fields["type"], json.loads(fields["data"]))
+
+
+async def follow(client: redis.asyncio.Redis, job_id: str, after: str) -> AsyncIterator[Event]:
+    """The events of a job after the stream id `after` ("0" for all), as they happen, until the one that ends it."""
+    stream = f"{PREFIX}events:{job_id}"
+    while True:
+        answer = await client.xread({stream: after}, block=5000, count=100)
+        if not answer and not await client.exists(stream):
+            return
+        for after, fields in answer[0][1] if answer else []:
+            event = _event(after, fields)
+            yield event
+            if event.type == "status" and event.data["status"] in TERMINAL:
+                return

@@ -64,11 +64,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Picture:
-    """One output: what it is, and the seed it was made with where that is not the job's."""
+    """One output: what it is, and the seed it was made with where that is not the job's.
+
+    `name` is that of a plot, by which a collection has it.
+    """
 
     pixels: Pixels
     role: Role = "picture"
     seed: int | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,8 @@ def _end(
         if isinstance(result, Exception):
             raise result
         outputs = [_store(objects, record, result, index) for index in range(len(result.pictures))]
-        finish("succeeded", outputs=outputs, metrics=result.metrics, model=result.trained, collection=result.collection)
+        collection = result.collection and {**result.collection, "plots": _plots(outputs)}
+        finish("succeeded", outputs=outputs, metrics=result.metrics, model=result.trained, collection=collection)
     except CanceledError:
         finish("canceled")
     except LeaseLostError:
@@ -202,6 +207,7 @@ def _store(objects: Objects, record: Record, made: Made, index: int) -> dict[str
     return {
         "index": index,
         "role": picture.role,
+        "name": picture.name,
         "sha256": objects.put(data, content_type),
         "content_type": content_type,
         "width": pixels.shape[1],
@@ -209,6 +215,11 @@ def _store(objects: Objects, record: Record, made: Made, index: int) -> dict[str
         "size_bytes": len(data),
         "seed": params["seed"] if picture.seed is None else picture.seed,
     }
+
+
+def _plots(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the named outputs as the collection that a job builds keeps them."""
+    return [{k: v for k, v in output.items() if k not in ("index", "seed")} for output in outputs if output["name"]]
 
 
 def _thumbnail(picture: Pixels) -> bytes:

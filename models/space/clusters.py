@@ -92,7 +92,7 @@ def agglomerative(
     Ward 1963, "Hierarchical grouping to optimize an objective function". Raises SpaceError.
     """
     if len(scores) > TREE:
-        raise SpaceError(f"agglomerative clustering takes at most {TREE:,} pictures; there are {len(scores):,}")
+        raise SpaceError(f"agglomerative clustering takes at most {TREE:,} images; there are {len(scores):,}")
     sizes = _sizes(scores, n_clusters, max_clusters)
     on_step(sizes[0])
     tree = ward(scores)
@@ -114,42 +114,60 @@ def hdbscan(scores: Scores, *, min_cluster_size: int | None = None, seed: int) -
     n = len(scores)
     smallest = min_cluster_size or min(max(5, n // 100), n // 2 + 1)
     if smallest > n:
-        raise SpaceError(f"no cluster can have {smallest} pictures: there are {n}")
+        raise SpaceError(f"no cluster can have {smallest} images: there are {n}")
     labels = np.asarray(HDBSCAN(min_cluster_size=smallest, copy=True).fit_predict(scores), np.int64)
     if labels.max() < 0:
-        raise SpaceError(f"no clusters of {smallest} pictures or more were found; allow smaller ones, or use k-means")
+        raise SpaceError(f"no clusters of {smallest} images or more were found; allow smaller ones, or use k-means")
     return from_labels("hdbscan", scores, labels, seed)
 
 
 def from_labels(
     method: str, scores: Scores, labels: Labels, seed: int, sweep: tuple[dict[str, float], ...] = ()
 ) -> Clustering:
-    """The clustering of members (n, k) that labels (n,) make; each label from 0 to the largest has members."""
+    """Returns the clustering that labels (n,) make of members (n, k).
+
+    Labels below 0 are noise; the others are counted anew from 0, since a method may leave some without members.
+    """
+    labels = _without_gaps(labels)
     members = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
-    centres = np.stack([scores[each].mean(0, dtype=np.float64) for each in members])
-    nearest = [((scores[each] - centre) ** 2).sum(1).argmin() for each, centre in zip(members, centres, strict=True)]
+    centers = np.stack([scores[each].mean(0, dtype=np.float64) for each in members])
+    nearest = [((scores[each] - center) ** 2).sum(1).argmin() for each, center in zip(members, centers, strict=True)]
     medoids = np.array([each[place] for each, place in zip(members, nearest, strict=True)], np.int64)
     inside = labels >= 0
-    defined = 2 <= len(members) < inside.sum()
+    defined = 2 <= len(members) < inside.sum()  # as scikit-learn has it
     return Clustering(
         method,
-        labels.astype(np.int64),
-        centres.astype(np.float32),
+        labels,
+        centers.astype(np.float32),
         medoids,
-        _silhouette(scores[inside], labels[inside], seed) if defined else None,
+        _silhouette(scores[inside], labels[inside], seed),
         float(davies_bouldin_score(scores[inside], labels[inside])) if defined else None,
         sweep,
     )
 
 
-def assigned(clustering: Clustering, scores: Scores) -> Labels:
-    """The cluster whose centre is nearest to each point (n, k), (n,)."""
-    return np.asarray(pairwise_distances_argmin(scores, clustering.cluster_centers_), np.int64)
+def assigned(clustering: Clustering, scores: Scores, points: Scores) -> Labels:
+    """Returns the cluster of each point (p, k) by the rule of the method, (p,), given its members' scores (n, k).
+
+    Of k-means it is the one whose center is nearest. Of Ward's tree and HDBSCAN, which make no cells around centers, it
+    is that of the nearest member that is no noise. A mixture assigns by its posterior: `Collection.assigned`.
+    """
+    if clustering.method == "kmeans":
+        return np.asarray(pairwise_distances_argmin(points, clustering.cluster_centers_), np.int64)
+    inside = clustering.labels_ >= 0
+    return np.asarray(clustering.labels_[inside][pairwise_distances_argmin(points, scores[inside])], np.int64)
+
+
+def _without_gaps(labels: Labels) -> Labels:
+    """Returns the labels counted from 0 without a number that no member has; noise stays -1."""
+    found = np.full(len(labels), -1, np.int64)
+    found[labels >= 0] = np.unique(labels[labels >= 0], return_inverse=True)[1]
+    return found
 
 
 def _check_members(scores: Scores) -> None:
     if len(scores) < 3:
-        raise SpaceError(f"clusters need at least 3 pictures; there are {len(scores)}")
+        raise SpaceError(f"clusters need at least 3 images; there are {len(scores)}")
 
 
 def _sizes(scores: Scores, n_clusters: int | None, max_clusters: int) -> range:
@@ -157,9 +175,9 @@ def _sizes(scores: Scores, n_clusters: int | None, max_clusters: int) -> range:
     _check_members(scores)
     distinct = len(np.unique(scores, axis=0))
     if n_clusters and n_clusters > distinct:
-        raise SpaceError(f"{n_clusters} clusters need as many different pictures; there are {distinct}")
+        raise SpaceError(f"{n_clusters} clusters need as many different images; there are {distinct}")
     if distinct < 2:
-        raise SpaceError("all pictures are the same; clusters need at least 2 that differ")
+        raise SpaceError("all images are the same; clusters need at least 2 that differ")
     if n_clusters:
         return range(n_clusters, n_clusters + 1)
     return range(2, min(max_clusters, distinct, len(scores) - 1) + 1)
@@ -172,21 +190,30 @@ def _best(
         return from_labels(method, scores, labels_of(sizes[0]), seed)
     sweep: list[dict[str, float]] = []
     best, since = -np.inf, 0
+    kept: Labels | None = None
     for size in sizes:
         labels = labels_of(size)
         silhouette = _silhouette(scores, labels, seed)
-        sweep.append({"n_clusters": size, "inertia": _inertia(scores, labels), "silhouette": silhouette})
-        if silhouette > best:
+        if silhouette is not None:
+            sweep.append({"n_clusters": size, "inertia": _inertia(scores, labels), "silhouette": silhouette})
+        if silhouette is not None and silhouette > best:
             best, kept, since = silhouette, labels, 0
         else:
             since += 1
         if since == patience:
             break
+    if kept is None:
+        raise SpaceError(f"no number of clusters from {sizes[0]} to {sizes[-1]} splits the images; give `n_clusters`")
     return from_labels(method, scores, kept, seed, tuple(sweep))
 
 
-def _silhouette(scores: Scores, labels: Labels, seed: int) -> float:
-    """Rousseeuw 1987, of `SAMPLE` members and one more of each cluster, so that none is missing."""
+def _silhouette(scores: Scores, labels: Labels, seed: int) -> float | None:
+    """Returns the mean silhouette (Rousseeuw 1987), or None where there are not two clusters to compare.
+
+    Made of `SAMPLE` members and one more of each cluster, so that none is missing.
+    """
+    if not 2 <= len(np.unique(labels)) < len(labels):
+        return None
     if len(scores) > SAMPLE:
         drawn = np.random.default_rng(seed).choice(len(scores), SAMPLE, replace=False)
         chosen = np.union1d(drawn, np.unique(labels, return_index=True)[1])

@@ -1,16 +1,17 @@
-"""A collection: pictures as vectors of one space, their principal components and clusterings, kept in one file."""
+"""A collection: images as vectors of one space, their principal components, clusterings and map, kept in one file."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.space.clusters import Clustering, agglomerative, from_labels, hdbscan, kmeans
+from models.space.clusters import Clustering, Labels, Scores, agglomerative, assigned, from_labels, hdbscan, kmeans
 from models.space.mixture import Mixture, fit_mixture
 from models.space.pca import Pca, components_for, fit_pca
 
@@ -21,10 +22,11 @@ MARKS = (0.9, 0.95, 0.99)
 
 @dataclass(frozen=True)
 class Members:
-    """The pictures of a collection.
+    """The images of a collection.
 
     vectors (n, dim) float32; thumbnails uint8 (n, t, t, 3); names (n,): `img_…` ids or places in a set; attributes int8
-    (n, k) with their names: 1 has it, 0 lacks it, -1 where that is not known.
+    (n, k) with their names: 1 has it, 0 lacks it, -1 where that is not known; digests (n,) of what was encoded, empty
+    where a version from before they were kept does not have them.
     """
 
     vectors: Array
@@ -32,6 +34,7 @@ class Members:
     names: NDArray[np.str_]
     attributes: NDArray[np.int8]
     attribute_names: tuple[str, ...] = ()
+    digests: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -45,7 +48,17 @@ class Members:
             np.concatenate([self.names, others.names]),
             np.concatenate([_in_columns(part, names) for part in (self, others)]),
             names,
+            np.concatenate([_digests(part) for part in (self, others)]),
         )
+
+
+def digests_of(images: NDArray[np.uint8]) -> NDArray[np.str_]:
+    """Returns the sha256 of each image's pixels (n, h, w, 3), (n,): the same for the same image under two names."""
+    return np.array([sha256(image.tobytes()).hexdigest() for image in images])
+
+
+def _digests(members: Members) -> NDArray[np.str_]:
+    return np.full(len(members), "") if members.digests is None else members.digests
 
 
 def _in_columns(members: Members, names: Sequence[str]) -> NDArray[np.int8]:
@@ -58,17 +71,30 @@ def _in_columns(members: Members, names: Sequence[str]) -> NDArray[np.int8]:
 
 @dataclass(frozen=True)
 class Collection:
-    """Members with what was fitted to them; `clusterings` by method, `mixture` where that is one of them."""
+    """Members with what was fitted to them.
+
+    clusterings: by method; mixture: where that is one of them; failed: why a method that was asked for is not among
+    them; map: the members on a plane (n, 2), where one was made.
+    """
 
     members: Members
     pca: Pca
     clusterings: dict[Method, Clustering]
     mixture: Mixture | None = None
+    failed: dict[Method, str] = field(default_factory=dict)
+    map: Array | None = None
 
     @cached_property
     def scores(self) -> Array:
         """The members' principal components, (n, k)."""
         return self.pca.transform(self.members.vectors)
+
+    def assigned(self, method: Method, points: Scores) -> Labels:
+        """Returns the cluster of each point (p, k), (p,): of a mixture the component it most likely comes from."""
+        if method == "mixture":
+            assert self.mixture
+            return self.mixture.labels(points)
+        return assigned(self.clusterings[method], self.scores, points)
 
 
 def fit_collection(
@@ -79,31 +105,44 @@ def fit_collection(
     seed: int,
     on_step: Callable[[str], None] = lambda message: None,
 ) -> Collection:
-    """Components and clusterings of the members.
+    """Fits components and clusterings to the members.
 
-    pca: arguments of `fit_pca`. clusterings: for each its `method` and the arguments of that method's function.
-    `on_step` is told what is being done and may raise to stop. Raises SpaceError.
+    pca: arguments of `fit_pca`. clusterings: for each its `method` and the arguments of that method's function. One
+    that fails is in `failed`, with its reason. `on_step` is called with what is being done and may raise to stop.
+    Raises SpaceError where there are no components.
     """
     on_step("principal components")
     fitted = fit_pca(members.vectors, **pca, seed=seed, on_step=lambda: on_step("principal components"))
     scores = fitted.transform(members.vectors)
     found: dict[Method, Clustering] = {}
+    failed: dict[Method, str] = {}
     mixture = None
     for wanted in clusterings:
         options = dict(wanted)
-        match options.pop("method"):
-            case "kmeans":
-                found["kmeans"] = kmeans(scores, **options, seed=seed, on_step=lambda k: on_step(f"k-means of {k}"))
-            case "agglomerative":
-                on_step("agglomerative clustering")
-                found["agglomerative"] = agglomerative(scores, **options, seed=seed)
-            case "hdbscan":
-                on_step("HDBSCAN")
-                found["hdbscan"] = hdbscan(scores, **options, seed=seed)
-            case "mixture":
+        method: Method = options.pop("method")
+        try:
+            if method == "mixture":
                 mixture = fit_mixture(scores, **options, seed=seed, on_step=lambda k, _: on_step(f"mixture of {k}"))
                 found["mixture"] = from_labels("mixture", scores, mixture.labels(scores), seed)
-    return Collection(members, fitted, found, mixture)
+            else:
+                found[method] = _clustering(method, scores, options, seed, on_step)
+        except (ValueError, MemoryError) as error:  # SpaceError, and what a library makes of degenerate data
+            failed[method] = str(error) or type(error).__name__
+    return Collection(members, fitted, found, mixture, failed)
+
+
+def _clustering(
+    method: Method, scores: Scores, options: Mapping[str, Any], seed: int, on_step: Callable[[str], None]
+) -> Clustering:
+    match method:
+        case "kmeans":
+            return kmeans(scores, **options, seed=seed, on_step=lambda k: on_step(f"k-means of {k}"))
+        case "agglomerative":
+            on_step("agglomerative clustering")
+            return agglomerative(scores, **options, seed=seed)
+        case _:
+            on_step("HDBSCAN")
+            return hdbscan(scores, **options, seed=seed)
 
 
 def figures(collection: Collection) -> dict[str, Any]:
@@ -117,6 +156,7 @@ def figures(collection: Collection) -> dict[str, Any]:
         "components_for": {f"{mark:g}": components_for(ratio, mark) for mark in MARKS},
         "attribute_names": list(collection.members.attribute_names),
         "clusterings": {method: _of_clustering(found) for method, found in collection.clusterings.items()},
+        "failed_clusterings": dict(collection.failed),
     } | ({"mixture": _of_mixture(collection.mixture)} if collection.mixture else {})
 
 
@@ -145,7 +185,7 @@ def _of_mixture(found: Mixture) -> dict[str, Any]:
 
 
 def save_collection(collection: Collection, path: Path) -> None:
-    """As an npz file of plain arrays; the same collection gives the same bytes."""
+    """Writes an npz file of plain arrays; the same collection gives the same bytes."""
     parts: dict[str, Any] = {"members": collection.members, "pca": collection.pca}
     parts |= {f"clusterings/{method}": found for method, found in collection.clusterings.items()}
     parts |= {"mixture": collection.mixture} if collection.mixture else {}
@@ -155,19 +195,25 @@ def save_collection(collection: Collection, path: Path) -> None:
         values = {field.name: getattr(part, field.name) for field in fields(part)}
         arrays |= {f"{name}/{key}": value for key, value in values.items() if isinstance(value, np.ndarray)}
         facts[name] = {key: value for key, value in values.items() if not isinstance(value, np.ndarray)}
+    facts["failed"] = {str(method): reason for method, reason in collection.failed.items()}
+    arrays |= {} if collection.map is None else {"map": collection.map}
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
 
 
 def load_collection(path: Path) -> Collection:
-    """What `save_collection` wrote; nothing in the file can run."""
+    """Reads what `save_collection` wrote; nothing in the file can run."""
     with np.load(path, allow_pickle=False) as file:
         facts: dict[str, dict[str, Any]] = json.loads(str(file["facts"]))
+        failed: Any = facts.pop("failed", {})
+        map_ = file.get("map")
         parts = {name: _arrays_of(file, name) | _tuples(values) for name, values in facts.items()}
     return Collection(
         Members(**parts.pop("members")),
         Pca(**parts.pop("pca")),
         mixture=Mixture(**parts.pop("mixture")) if "mixture" in parts else None,
+        failed=failed,
+        map=map_,
         clusterings={name.removeprefix("clusterings/"): Clustering(**part) for name, part in parts.items()},  # type: ignore[misc]
     )
 

@@ -14,11 +14,12 @@ from models.space.pca import Array
 
 DIMENSIONS = 50  # scores that are looked at; what later components tell apart is mostly noise
 EXACT = 100_000  # members up to which the exact neighbours are found no slower than approximate ones
+FEWEST = 3  # members of a map
 STEP = 10  # iterations between two calls of `on_step`
 
 
 def tsne_map(scores: Scores, *, seed: int, on_step: Callable[[], None] = lambda: None) -> Array:
-    """Principal component scores (n, k) on a map (n, 2) by t-SNE; n is at least 3.
+    """Principal component scores (n, k) on a map (n, 2) by t-SNE; n is at least `FEWEST`.
 
     van der Maaten and Hinton 2008, "Visualizing data using t-SNE", begun at the first two components (Kobak and
     Linderman 2021). `on_step` is called every `STEP` iterations and may raise to stop.

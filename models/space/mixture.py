@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians, their number chosen by an information criterion, and new vectors of one of them."""
+"""Mixtures of Gaussians, their number chosen by an information criterion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.metrics.pairwise import euclidean_distances
 
-from models.space.pca import Array, SpaceError
+from models.space.pca import SpaceError
 
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
 Criterion = Literal["aic", "bic"]
@@ -58,17 +58,11 @@ class Mixture:
         """The component each point (n, k) most likely comes from, (n,)."""
         return np.asarray(self.log_prob(scores).argmax(1), np.int64)
 
-    def sample(self, component: int, n: int, temperature: float, rng: np.random.Generator) -> Array:
-        """New scores (n, k) of one component, its covariance times temperature^2."""
-        noise = temperature * rng.standard_normal((n, self.means_.shape[1]))
-        match self.covariance_type:
-            case "full":
-                noise = noise @ np.linalg.cholesky(self.covariances_[component]).T
-            case "tied":
-                noise = noise @ np.linalg.cholesky(self.covariances_).T
-            case _:
-                noise = noise * np.sqrt(self.covariances_[component])
-        return np.asarray(self.means_[component] + noise, np.float32)
+    def responsibilities(self, scores: Scores, component: int) -> Float64:
+        """Returns the posterior probability that each point (n, k) comes from a component, (n,)."""
+        log_prob = self.log_prob(scores)
+        found: Float64 = np.exp(log_prob[:, component] - logsumexp(log_prob, axis=1))
+        return found
 
 
 def fit_mixture(
@@ -92,7 +86,7 @@ def fit_mixture(
     """
     n, least = len(scores), max(2, n_components or 0)
     if n < least:
-        raise SpaceError(f"{n_components or 'chosen'} components need at least {least} pictures; there are {n}")
+        raise SpaceError(f"{n_components or 'chosen'} components need at least {least} images; there are {n}")
     members = scores.astype(np.float64)
     start_of = _starts(members, seed)
     fits: dict[int, tuple[Mixture, Row]] = {}

@@ -68,7 +68,7 @@ def fit_pca(
     on_step()
     rank = int((variances > NOISE * variances[0]).sum())
     if n_components and n_components > rank:
-        raise SpaceError(f"the pictures differ in {rank} components only; {n_components} were asked for")
+        raise SpaceError(f"the images differ in {rank} components only; {n_components} were asked for")
     largest = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], 1)
     fitted = scaler.mean_, _scale(scaler), components * np.sign(largest), variances, ratio
     return Pca(*(part.astype(np.float32) for part in fitted))
@@ -83,9 +83,9 @@ def components_for(ratio: Vectors, share: float) -> int | None:
 def _check_size(shape: tuple[int, ...], n_components: int | None) -> None:
     n, dim = shape
     if n < 2:
-        raise SpaceError(f"components need at least 2 pictures; there are {n}")
+        raise SpaceError(f"components need at least 2 images; there are {n}")
     if n_components and n_components > n - 1:
-        raise SpaceError(f"{n_components} components need at least {n_components + 1} pictures; there are {n}")
+        raise SpaceError(f"{n_components} components need at least {n_components + 1} images; there are {n}")
     if n_components and n_components > dim:
         raise SpaceError(f"{n_components} components need as many values in a vector; there are {dim}")
 
@@ -107,7 +107,7 @@ def _scaler(vectors: Vectors, standardise: bool, on_step: Callable[[], None]) ->
         same = same and bool((block == vectors[0]).all())
         scaler.partial_fit(block)
     if same:
-        raise SpaceError("all pictures are the same; components need at least 2 that differ")
+        raise SpaceError("all images are the same; components need at least 2 that differ")
     return scaler
 
 

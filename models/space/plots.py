@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -24,6 +27,7 @@ Shares = NDArray[np.floating]  # (k,), of the variance
 
 DPI = 100
 BARS = 30  # components that are shown one by one
+N_THUMBNAILS = 60  # at most
 THUMBNAIL, FRAME = 46, 3  # pixels of a side with its frame, and of the frame
 NUMBER = 28  # pixels from one cluster's number to the next, if both are to be read
 NOWHERE = np.zeros((0, 2))
@@ -75,10 +79,10 @@ def plot_explained_variance(ratio: Shares) -> Pixels:
     return _drawn(figure)
 
 
-def component_mosaic(pictures: Pixels, ratio: Shares, strengths: Sequence[float]) -> Pixels:
-    """Pictures (components, strengths, h, w, 3) along components from the first, with their shares of the variance."""
-    rows = [f"PC {k}\n{100 * share:.1f} %" for k, share in enumerate(ratio)]
-    return labelled_grid(pictures, rows, [f"{strength:g} sd" for strength in strengths])
+def component_mosaic(images: Pixels, shares: Mapping[int, float], strengths: Sequence[float]) -> Pixels:
+    """Lays out images (components, strengths, h, w, 3) along components; shares: of the variance, by component."""
+    rows = [f"PC {k}\n{100 * share:.1f} %" for k, share in shares.items()]
+    return labelled_grid(images, rows, [f"{strength:g} sd" for strength in strengths])
 
 
 # --- clusters --------------------------------------------------------------------------------------------------------
@@ -219,26 +223,80 @@ def numbered(places: Places, labels: Labels) -> dict[int, Places]:
 
 def plot_scatter(
     points: Places,
-    labels: Labels,
+    labels: Labels | None,
     thumbnails: Pixels,
     *,
     title: str,
     x_label: str,
     y_label: str,
-    n_thumbnails: int = 60,
+    n_thumbnails: int = N_THUMBNAILS,
 ) -> Pixels:
-    """Members at points (n, 2) in the colours of their clusters, numbered, and thumbnails (n, h, w, 3) of some."""
+    """Draws members at points (n, 2) in the colors of their clusters, numbered, with thumbnails (n, h, w, 3) of some.
+
+    Without labels all have one color.
+    """
+    if labels is None:
+        return _scatter(points, [COLOURS[0]] * len(points), thumbnails, title, (x_label, y_label))
+    noise = f", noise {(labels < 0).mean():.0%}, grey" if (labels < 0).any() else ""
+    colors = [colour(label) for label in labels]
+    axis_labels = x_label, y_label
+    return _scatter(points, colors, thumbnails, title + noise, axis_labels, labels=labels, n_thumbnails=n_thumbnails)
+
+
+def plot_attribute(
+    points: Places, has: NDArray[np.int8], thumbnails: Pixels, *, name: str, title: str, x_label: str, y_label: str
+) -> Pixels:
+    """Draws members at points (n, 2) by whether each has an attribute (n,): 1 has it, 0 lacks it, -1 is not known."""
+    colors = {1: COLOURS[1], 0: COLOURS[0], -1: NOISE}
+    titles = {1: name, 0: f"not {name}", -1: "not known"}
+    legend = {
+        f"{titles[value]} ({(has == value).sum():,})": color for value, color in colors.items() if (has == value).any()
+    }
+    return _scatter(points, [colors[int(value)] for value in has], thumbnails, title, (x_label, y_label), legend=legend)
+
+
+def plot_values(
+    points: Places, values: Shares, thumbnails: Pixels, *, name: str, title: str, x_label: str, y_label: str
+) -> Pixels:
+    """Draws members at points (n, 2) by a value of each (n,), such as a component's score, with its scale."""
+    limits = np.quantile(values, [0.01, 0.99])  # beyond them colors no longer tell apart, or outliers take them all
+    scale = ScalarMappable(Normalize(limits[0], max(limits[1], limits[0] + 1e-12)), "viridis")
+    colors = [to_hex(color) for color in scale.to_rgba(values)]
+    return _scatter(points, colors, thumbnails, title, (x_label, y_label), scale=scale, scale_label=name)
+
+
+def _scatter(
+    points: Places,
+    colors: Sequence[str],
+    thumbnails: Pixels,
+    title: str,
+    axis_labels: tuple[str, str],
+    *,
+    labels: Labels | None = None,
+    legend: Mapping[str, str] | None = None,
+    scale: ScalarMappable | None = None,
+    scale_label: str = "",
+    n_thumbnails: int = N_THUMBNAILS,
+) -> Pixels:
+    """Draws the points, then thumbnails of some in frames of their color, and numbers of clusters where there are any.
+
+    legend: a color by its name; scale: what a color bar shows.
+    """
     figure, (axes,) = _panels(10, 8, 1)
     size = np.clip(8_000 / len(points), 3, 30)
-    axes.scatter(points[:, 0], points[:, 1], s=size, c=[colour(label) for label in labels], alpha=0.8, linewidths=0)
-    noise = f", noise {(labels < 0).mean():.0%}, grey" if (labels < 0).any() else ""
-    axes.set(title=title + noise, xlabel=x_label, ylabel=y_label)
+    axes.scatter(points[:, 0], points[:, 1], s=size, c=list(colors), alpha=0.8, linewidths=0)
+    axes.set(title=title, xlabel=axis_labels[0], ylabel=axis_labels[1])
+    if scale:
+        figure.colorbar(scale, ax=axes, label=scale_label, extend="both")
+    if legend:
+        handles = [Line2D([], [], marker="o", linestyle="", color=color, label=name) for name, color in legend.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # from here on each point has its place on the page
     places = axes.transData.transform(points)
-    numbers = numbered(places, labels)
+    numbers = {} if labels is None else numbered(places, labels)
     for member in spread(places, n_thumbnails, THUMBNAIL, np.array([*NOWHERE, *numbers.values()])):
-        _thumbnail(axes, places[member], thumbnails[member], colour(labels[member]))
+        _thumbnail(axes, places[member], thumbnails[member], colors[member])
     for cluster, place in numbers.items():
         box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour(cluster), "linewidth": 2}
         number = axes.annotate(str(cluster), tuple(place), xycoords="figure pixels", bbox=box, weight="bold", zorder=5)

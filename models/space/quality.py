@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.space.clusters import assigned
 from models.space.collection import Collection
 from models.space.sampling import sample_cluster
 from models.space.space import Space
@@ -38,7 +37,7 @@ def sampling_precision(space: Space, collection: Collection, n: int, seed: int =
         ]
     )
     again = encoded_again(space, collection.pca.inverse_transform(scores), range(len(scores)))
-    found = assigned(clustering, collection.pca.transform(again))
+    found = collection.assigned("kmeans", collection.pca.transform(again))
     return float((found == np.repeat(clusters, n)).mean())
 
 

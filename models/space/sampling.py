@@ -1,57 +1,87 @@
-"""New vectors of a cluster, and what can be said of where a vector lies among a collection's members."""
+"""Samples of a cluster, and what can be said of where a vector lies among a collection's members."""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
-from models.space.clusters import Clustering, assigned
+from models.space.clusters import Clustering, Labels, assigned
+from models.space.mixture import Mixture
 from models.space.pca import SpaceError
 
 Array = NDArray[np.float32]
-ROUNDS = 20  # of draws, before those still outside their cell are drawn in
+Float64 = NDArray[np.float64]
+ROUNDS = 20  # of draws, before those still outside their cluster are moved in
+MOVES = 40  # by a fifth each towards the medoid: after all of them 0.01 % of the way is left
+FEWEST = 2  # members that a Gaussian needs
 
 
 def sample_cluster(
     scores: Array, clustering: Clustering, cluster: int, n: int, temperature: float, rng: np.random.Generator
 ) -> Array:
-    """New scores (n, k) of one cluster, from the Gaussian of its members, `temperature` times as wide.
+    """Draws new scores (n, k) from the Gaussian of a cluster's members, `temperature` times as wide.
 
-    The covariance is that of Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance
-    matrices", since a cluster may have fewer members than there are components. Draws that lie nearer to another
-    centre are drawn again. Raises SpaceError.
+    Its covariance is the members' own, however few they are: samples vary in no way in which the members do not. An
+    estimate that is shrunk towards a multiple of the identity (Ledoit and Wolf 2004) gives each late component of the
+    pixels the variance of the average one, and images colored noise. Draws that another cluster is assigned are drawn
+    again. Raises SpaceError.
     """
     members = scores[clustering.labels_ == cluster]
-    if len(members) < 2:
-        raise SpaceError(f"cluster {cluster} has {len(members)} members; at least 2 are needed to sample from it")
-    members = members.astype(np.float64)  # in float32 the covariance of two is not positive definite
-    mean = members.mean(0)
-    root = np.linalg.cholesky(LedoitWolf().fit(members).covariance_ + 1e-9 * np.eye(len(mean)))
-
-    def draw(count: int) -> Array:
-        noise = rng.standard_normal((count, len(mean)))
-        return np.asarray(mean + temperature * noise @ root.T, np.float32)
-
-    drawn = draw(n)
+    _check_members(cluster, len(members))
+    drawn = _draw(members, np.ones(len(members)), n, temperature, rng)
     for _ in range(ROUNDS):
-        outside = assigned(clustering, drawn) != cluster
+        outside = assigned(clustering, scores, drawn) != cluster
         if not outside.any():
             return drawn
-        drawn[outside] = draw(int(outside.sum()))
-    return _drawn_in(drawn, clustering, cluster)
+        drawn[outside] = _draw(members, np.ones(len(members)), int(outside.sum()), temperature, rng)
+    medoid = scores[clustering.medoids_[cluster]]
+    return _moved_in(drawn, medoid, lambda points: assigned(clustering, scores, points) == cluster)
 
 
-def _drawn_in(drawn: Array, clustering: Clustering, cluster: int) -> Array:
-    """Those outside the cell moved towards its centre until they are inside."""
-    centre = clustering.cluster_centers_[cluster]
-    while (outside := assigned(clustering, drawn) != cluster).any():
-        drawn[outside] = centre + 0.8 * (drawn[outside] - centre)
+def sample_component(
+    scores: Array, mixture: Mixture, component: int, n: int, temperature: float, rng: np.random.Generator
+) -> Array:
+    """Draws new scores (n, k) of a mixture's component, `temperature` times as wide.
+
+    The Gaussian is that of the members (n, k), each weighted by its posterior probability of the component: without the
+    floor that keeps the fit's variances apart from 0, and with the correlations that a diagonal one leaves out. Where
+    components overlap a draw may be likelier from another, as a member may. Raises SpaceError.
+    """
+    _check_members(component, int((mixture.labels(scores) == component).sum()))
+    return _draw(scores, mixture.responsibilities(scores, component), n, temperature, rng)
+
+
+def _check_members(cluster: int, n: int) -> None:
+    if n < FEWEST:
+        raise SpaceError(f"cluster {cluster} has {n} members; at least {FEWEST} are needed to sample from it")
+
+
+def _draw(members: Array, weights: Float64, n: int, temperature: float, rng: np.random.Generator) -> Array:
+    """Draws from the Gaussian of members (m, k) with weights (m,).
+
+    A sum of the members' differences from their mean, by normal factors, has exactly their covariance. There is no
+    matrix (k, k) to factor, which of fewer members than components would be singular.
+    """
+    shares = weights / weights.sum()
+    mean = shares @ members.astype(np.float64)
+    factors = rng.standard_normal((n, len(members))) * np.sqrt(shares)
+    return np.asarray(mean + temperature * factors @ (members - mean), np.float32)
+
+
+def _moved_in(drawn: Array, medoid: Array, inside: Callable[[Array], NDArray[np.bool_]]) -> Array:
+    """Moves those outside their cluster towards its medoid until they are inside."""
+    for _ in range(MOVES):
+        outside = ~inside(drawn)
+        if not outside.any():
+            break
+        drawn[outside] = medoid + 0.8 * (drawn[outside] - medoid)
     return drawn
 
 
-def nearest_members(scores: Array, points: Array, n: int) -> NDArray[np.int64]:
+def nearest_members(scores: Array, points: Array, n: int) -> Labels:
     """The `n` members (rows of `scores`) nearest to each point, nearest first, (points, n)."""
-    found: NDArray[np.int64] = NearestNeighbors(n_neighbors=min(n, len(scores))).fit(scores).kneighbors(points)[1]
+    found: Labels = NearestNeighbors(n_neighbors=min(n, len(scores))).fit(scores).kneighbors(points)[1]
     return found
 
 
@@ -60,7 +90,7 @@ def spread(scores: Array) -> float:
     return float(np.sqrt(2 * scores.var(0).sum()))
 
 
-def density(scores: Array, points: Array, neighbours: int = 5) -> NDArray[np.float64]:
+def density(scores: Array, points: Array, neighbours: int = 5) -> Float64:
     """The share of members that lie in sparser places than each point, (points,) in [0, 1].
 
     Sparser: farther from their `neighbours`-th nearest member (Loftsgaarden and Quesenberry 1965).
@@ -69,11 +99,11 @@ def density(scores: Array, points: Array, neighbours: int = 5) -> NDArray[np.flo
     index = NearestNeighbors().fit(scores)
     own = index.kneighbors(scores, neighbours + 1)[0][:, -1]  # the first is the member itself
     reach = index.kneighbors(points, neighbours)[0][:, -1]
-    shares: NDArray[np.float64] = (own[None] > reach[:, None]).mean(1)
+    shares: Float64 = (own[None] > reach[:, None]).mean(1)
     return shares
 
 
-def distances(a: Array, b: Array) -> NDArray[np.float64]:
+def distances(a: Array, b: Array) -> Float64:
     """From each row of a to the same row of b, (n,)."""
-    found: NDArray[np.float64] = np.linalg.norm(a.astype(np.float64) - b, axis=1)
+    found: Float64 = np.linalg.norm(a.astype(np.float64) - b, axis=1)
     return found

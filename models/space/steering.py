@@ -41,14 +41,15 @@ def attribute_direction(scores: Array, has: NDArray[np.bool_], fitting: Fitting 
     Fisher's linear discriminant, which moves least what goes with the attribute by chance. Raises SpaceError.
     """
     if min(has.sum(), (~has).sum()) < 2:
-        raise SpaceError(
-            f"{has.sum()} of {len(has)} pictures have the attribute; at least 2 must have it and 2 lack it"
-        )
+        raise SpaceError(f"{has.sum()} of {len(has)} images have the attribute; at least 2 must have it and 2 lack it")
     if fitting == "difference":
         towards = scores[has].mean(0) - scores[~has].mean(0)
     else:
         towards = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(scores, has).coef_[0]
-    unit = towards / np.linalg.norm(towards)
+    length = np.linalg.norm(towards)
+    if not np.isfinite(length) or length == 0:
+        raise SpaceError("images with and without the attribute have the same mean; there is no direction between them")
+    unit = towards / length
     direction: Array = (unit * (scores @ unit).std()).astype(np.float32)
     return direction
 

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.style_transfers import CAT, COFFEE
 from jobs.collection import AdditionParams, CollectionParams
+from jobs.plots import PlotParams
 from jobs.steering import ClusterSampling, Steering
 from jobs.style_transfer import LAYERS
 from jobs.training import TrainingParams
@@ -56,6 +57,7 @@ CHECKED: dict[str, TypeAdapter[Any]] = {
     "/v1/trainings": TypeAdapter(TrainingParams),
     "/v1/collections": TypeAdapter(CollectionParams),
     "/v1/collections/{collection_id}/images": TypeAdapter(AdditionParams),
+    "/v1/collections/{collection_id}/plots": TypeAdapter(PlotParams),
     "/v1/pc-steerings": TypeAdapter(Steering),
     "/v1/cluster-samplings": TypeAdapter(ClusterSampling),
 }
@@ -103,6 +105,10 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         "ClusterStart": {"cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans", None]}},
         "ClusterSampling": {
             **{"version": {"enum": [1, None]}, "cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans", None]}},
+        },
+        "PlotParams": {
+            **{"version": {"enum": [1, None]}, "clustering": {"enum": ["kmeans", None]}},
+            **{"component": {"enum": [0, 1, None]}, "attribute": {"enum": ["large", None]}},
         },
         "Steering": {"version": {"enum": [1, None]}, "style_components": {"enum": [1, 2, None]}},
     }

@@ -1,6 +1,7 @@
 """Collections at the door: what is resolved, stored and shown. Their jobs are ended by hand, without a worker."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -9,17 +10,23 @@ import pytest
 from api.collections import ADDITIONS, EXAMPLES
 from api.generations import SMILEY, WINK
 from api.style_transfers import CAT, COFFEE
-from jobs.errors import Conflict
+from jobs.errors import Conflict, NotFound
+from jobs.objects import Objects
+from jobs.store import PREFIX, JobStore
 from tests.api.conftest import stored
 from tests.api.test_generations import card
 from tests.stack import Stack
+from worker.upkeep import remove_unused
 
 DIGITS: dict[str, Any] = {"name": "Digits", "space": "pixels", "image_size": 16, "channels": 1, "data": "digits"}
 PICTURES = [SMILEY, WINK, CAT, COFFEE]
 FILE, OTHER_FILE = "a" * 64, "b" * 64
 NO_COLLECTION = "col_" + "0" * 24
 TRAINED = "vae-0123456789ab"
-FIGURES: dict[str, Any] = {"n_images": 200, "n_components": 5, "clusterings": {"kmeans": {"n_clusters": 3}}}
+FIGURES: dict[str, Any] = {
+    **{"n_images": 200, "n_components": 5, "attribute_names": []},
+    **{"clusterings": {"kmeans": {"n_clusters": 3}}, "failed_clusterings": {}},
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +55,10 @@ def error(answer: httpx.Response) -> tuple[int, str, str]:
     return answer.status_code, found["code"], found["message"]
 
 
-def end(stack: Stack, status: str = "succeeded", file: str = FILE) -> str:
+def end(stack: Stack, status: str = "succeeded", file: str = FILE, plots: Sequence[dict[str, Any]] = ()) -> str:
     """End the job that waits; returns its id."""
     [record] = stack.jobs.claim("collect", worker="test")
-    collection = {"file": file, "figures": FIGURES}
+    collection = {"file": file, "figures": FIGURES, "plots": list(plots)}
     given: dict[str, Any] = (
         {"collection": collection} if status == "succeeded" else {"error": {"code": "bad_data", "message": "x"}}
     )
@@ -109,6 +116,17 @@ def test_what_is_resolved(stack: Stack) -> None:
     params = job["params"]
     assert (params["image_size"], params["standardise"], params["limit"]) == (None, True, 1000)
     end(stack)
+
+
+def test_the_same_image_may_be_named_twice_and_few_may_join(stack: Stack) -> None:
+    twice = accepted(post(stack, name="Twice", space="pixels", images=[*PICTURES, CAT]))
+    images = twice["params"]["images"]
+    assert len(images) == 5 and images[4] == images[2]
+    collection_id = end(stack).replace("job_", "col_")
+    for n in (1, 2, 3):
+        job = accepted(post(stack, f"/{collection_id}/images", images=PICTURES[:n]))
+        assert len(job["params"]["images"]) == n
+        end(stack)
 
 
 def test_what_was_resolved_can_be_sent_again(stack: Stack) -> None:
@@ -211,14 +229,90 @@ def test_collection_is_not_deleted_while_jobs_use_it(stack: Stack) -> None:
     assert stack.client.delete(f"/v1/collections/{collection_id}").status_code == 204
 
 
+def upkeep(stack: Stack) -> tuple[JobStore, Objects]:
+    """Stores that remove at once what nothing names."""
+    settings = stack.settings.model_copy(update={"hold_s": 0})
+    jobs = JobStore(stack.jobs.client, settings)
+    return jobs, Objects(settings, jobs, retry_s=1)
+
+
+def drawn(stack: Stack, *names: str) -> list[dict[str, Any]]:
+    """Plots as a worker stores them."""
+    _, objects = upkeep(stack)
+    shas = [objects.put(name.encode(), "image/png") for name in names]
+    facts = {"role": "plot", "content_type": "image/png", "width": 4, "height": 3}
+    return [
+        {"name": name, "sha256": sha, "size_bytes": len(name), **facts} for name, sha in zip(names, shas, strict=True)
+    ]
+
+
+def test_plots_are_those_of_a_version_and_outlive_its_job(stack: Stack) -> None:
+    job = accepted(post(stack, **DIGITS))
+    collection_id = job["id"].replace("job_", "col_")
+    path = f"/v1/collections/{collection_id}/plots"
+    assert error(stack.client.get(path))[:2] == (409, "collection_not_ready")
+    end(stack, plots=drawn(stack, "t-sne", "pca"))
+    accepted(post(stack, f"/{collection_id}/images", images=PICTURES))
+    end(stack, file=OTHER_FILE, plots=drawn(stack, "t-sne-of-more"))
+    assert stack.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    remove_unused(*upkeep(stack))
+
+    listed = stack.client.get(path, params={"version": 1}).json()
+    assert (listed["collection"], listed["version"]) == (collection_id, 1)
+    first, second = listed["plots"]
+    assert (first["name"], second["name"], first["role"], first["size_bytes"]) == ("t-sne", "pca", "plot", 5)
+    answer = stack.client.get(first["url"])
+    assert (answer.content, answer.headers["content-type"]) == (b"t-sne", "image/png")
+    assert answer.headers["etag"] == f'"{first["sha256"]}"'
+    assert stack.client.get(first["url"], headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    assert [plot["name"] for plot in stack.client.get(path).json()["plots"]] == ["t-sne-of-more"], "of the newest"
+    assert stack.client.get(f"{path}/t-sne-of-more").content == b"t-sne-of-more"
+    code, _, message = error(stack.client.get(f"{path}/t-sne"))
+    assert code == 404 and message == "Version 2 has no plot 't-sne'; it has t-sne-of-more."
+    assert error(stack.client.get(path, params={"version": 3}))[:2] == (422, "no_such_version")
+    assert error(stack.client.get(f"/v1/collections/{NO_COLLECTION}/plots"))[:2] == (404, "collection_not_found")
+
+    assert stack.client.delete(f"/v1/collections/{collection_id}").status_code == 204
+    remove_unused(*upkeep(stack))
+    with pytest.raises(NotFound):
+        upkeep(stack)[1].get(first["sha256"])
+
+
+def test_version_from_before_plots_were_kept_has_none(stack: Stack) -> None:
+    collection_id = ready(stack)
+    key = f"{PREFIX}collection:{collection_id}"
+    old = json.loads(stack.redis.hget(key, "version:1") or "")  # type: ignore[arg-type]
+    stack.redis.hset(key, "version:1", json.dumps({name: old[name] for name in old if name != "plots"}))
+    assert stack.client.get(f"/v1/collections/{collection_id}/plots").json()["plots"] == []
+
+
+def test_plots_are_drawn_again_by_a_job_that_uses_the_collection(stack: Stack) -> None:
+    collection_id = ready(stack)
+    path = f"/{collection_id}/plots"
+    job = accepted(post(stack, path, clustering="kmeans", seed=4))
+    assert (job["kind"], stack.jobs.get(job["id"]).queue) == ("collection-plots", "gpu")
+    wanted = {"collection": collection_id, "version": 1, "clustering": "kmeans", "component": None, "seed": 4}
+    assert {name: job["params"][name] for name in wanted} == wanted
+    assert error(stack.client.delete(f"/v1/collections/{collection_id}"))[:2] == (409, "collection_in_use")
+    stack.jobs.cancel(job["id"])
+    for part, code, field in (
+        ({"clustering": "mixture"}, "unknown_clustering", "clustering"),
+        ({"component": 5}, "no_such_component", "component"),
+        ({"attribute": "hat"}, "unknown_attribute", "attribute"),
+        ({"component": 0, "version": 2}, "no_such_version", "version"),
+        ({}, "invalid_request", "clustering"),
+        ({"component": 0, "clustering": "kmeans"}, "invalid_request", "component"),
+    ):
+        answer = post(stack, path, **part)
+        assert error(answer)[:2] == (422, code), answer.text
+        assert answer.json()["error"]["details"]["field"] == field
+    assert error(post(stack, f"/{NO_COLLECTION}/plots", component=0))[:2] == (404, "collection_not_found")
+
+
 SPACES = "pixels, dcgan-faces, vae-2, vae-faces"
 REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "no pictures": ({"data": None}, 422, "invalid_request", "images: Give `images` or `data`."),
     "two sources": ({"images": PICTURES}, 422, "invalid_request", "data: Give `images` or `data`, not both."),
-    "an image twice": (
-        {"data": None, "images": [*PICTURES, CAT]},
-        *(422, "invalid_request", "images: Each may be named once."),
-    ),
     "no archive": ({"data": "zip_" + "0" * 64}, 404, "archive_not_found", "data: No archive zip_0"),
     "no image": (
         {"data": None, "images": [*PICTURES, "img_" + "0" * 64]},

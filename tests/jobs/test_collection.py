@@ -130,10 +130,24 @@ def test_what_cannot_be_used_is_refused_by_its_field(changed: dict[str, Any], fi
         ({"data": "digits", "name": "Cats"}, "name"),
         ({"data": "digits", "space": "pixels"}, "space"),
         ({"data": "digits", "clusterings": [{}, {}]}, "clusterings"),
+        ({"images": []}, "images"),
+        ({"data": "digits", "limit": 0}, "limit"),
     ],
 )
 def test_pictures_that_join_bring_nothing_but_themselves_and_a_clustering(body: dict[str, Any], field: str) -> None:
     assert refusals(AdditionParams, **body) == {field}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_images_may_join(n: int) -> None:
+    added = next_version(AdditionParams(images=IMAGES[:n]), filled(), "col_1")
+    assert added.images == IMAGES[:n]
+    assert next_version(AdditionParams(data="digits", limit=n), filled(), "col_1").limit == n
+
+
+def test_the_same_image_may_be_named_twice() -> None:
+    """The job recognizes it, as it does one under two names."""
+    assert CollectionParams(**PIXELS | {"data": None, "images": IMAGES * 2}).images == IMAGES * 2
 
 
 def test_the_next_version_is_made_as_the_one_before() -> None:

@@ -1,9 +1,11 @@
 """Collections, pc-steerings and cluster-samplings by the real runners, on a real Valkey, with shipped weights."""
 
+import json
 from collections.abc import Callable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from jobs.collection import AdditionParams, CollectionParams, fitted, next_version
+from jobs.errors import BadInput, NotFound
 from jobs.images import read_recipe
 from jobs.objects import Objects
+from jobs.plots import PlotParams, of_version
 from jobs.registry import NEW, Collection
 from jobs.steering import ClusterSampling, Steering, fitted_sampling, fitted_steering
 from jobs.store import JobStore, Record
@@ -31,6 +35,7 @@ from worker.run import run_job
 from worker.runners import RUNNERS, network
 from worker.runners.network import BATCH
 from worker.runners.space import LoadedSpace
+from worker.upkeep import remove_unused
 
 SMILEYS: dict[str, Any] = {
     **{"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 80, "n_components": 14, "seed": 3},
@@ -146,9 +151,13 @@ def test_a_collection_has_its_fit_figures_and_plots(
 
     fit = fit_of(installation, smileys, tmp_path)
     assert fit.members.names[7] == "smileys/7" and fit.members.thumbnails.shape == (80, 48, 48, 3)
-    assert set(smileys.metrics["seconds"]) == {
-        *("principal components", "k-means", "mixture", "agglomerative clustering", "HDBSCAN")
-    }
+    seconds = smileys.metrics["seconds"]
+    assert list(seconds) == [
+        *("reading", "encoding", "principal components", "k-means", "mixture", "agglomerative clustering", "HDBSCAN"),
+        *("map", "plots", "storing"),
+    ]
+    assert all(seconds.values()) and sum(seconds.values()) < smileys.metrics["run_ms"] / 1000
+    assert smileys.metrics["warnings"] == [] and figures["failed_clusterings"] == {}
     again = collection_of(installation, found(installation, SMILEYS))
     assert again.versions[0].file == version.file, "the same request and seed give the same bytes"
 
@@ -177,6 +186,161 @@ def test_pictures_are_added_and_the_old_version_stays(
     again = add(installation, collection_of(installation, smileys), images=images)
     assert (again.error or {})["code"] == "bad_data" and "already" in (again.error or {})["message"]
     assert len(collection_of(installation, smileys).versions) == 3
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_few_images_are_added(installation: Installation, smileys: Record, tmp_path: Path, n: int) -> None:
+    images = [uploaded(installation, smiley(20 + n, index)[0]) for index in range(n)]
+    before = len(collection_of(installation, smileys).versions)
+    record = add(installation, collection_of(installation, smileys), images=images, clusterings=[{"n_clusters": 2}])
+    assert record.metrics["version"] == before + 1 and record.metrics["warnings"] == []
+    assert fit_of(installation, record, tmp_path).members.names[-n:].tolist() == images
+
+
+def test_the_same_image_is_counted_once_and_reported(installation: Installation, tmp_path: Path) -> None:
+    images = [uploaded(installation, smiley(30, index)[0]) for index in range(5)]
+    larger = uploaded(installation, smiley(30, 0)[0].repeat(2, 0).repeat(2, 1))
+    few = {"name": "Few", "space": "pixels", "image_size": 64, "images": [*images, images[1]], "seed": 1}
+    record = found(installation, few | {"clusterings": [{"n_clusters": 2}]})
+    assert record.metrics["duplicates"] == [{"image": images[1], "same_as": images[1]}]
+    [warning] = record.metrics["warnings"]
+    assert warning["code"] == "duplicate_images" and warning["message"].startswith("1 of the images are the same")
+    assert fit_of(installation, record, tmp_path).members.names.tolist() == images
+
+    # The same bytes under two names, in an archive and beside what was uploaded.
+    zipped = archive(installation, {"a.png": smiley(31, 0)[0], "b.png": smiley(31, 0)[0], "c.png": smiley(30, 3)[0]})
+    again = add(installation, collection_of(installation, record), data=zipped)
+    assert [(each["image"], each["same_as"]) for each in again.metrics["duplicates"]] == [
+        (f"{zipped}/1", f"{zipped}/0"),
+        (f"{zipped}/2", images[3]),
+    ]
+    assert fit_of(installation, again, tmp_path).members.names[5:].tolist() == [f"{zipped}/0"]
+    assert again.metrics["figures"]["n_images"] == 6
+    more = add(installation, collection_of(installation, record), images=[images[0], larger])
+    assert more.metrics["duplicates"][0] == {"image": images[0], "same_as": images[0]}
+    assert more.metrics["figures"]["n_images"] in (6, 7), "of another size it may become the same 64 pixels"
+
+
+def archive(installation: Installation, files: dict[str, np.ndarray[Any, Any]]) -> str:
+    jobs, objects = installation
+    file = BytesIO()
+    with ZipFile(file, "w") as zipped:
+        for name, pixels in files.items():
+            image = BytesIO()
+            Image.fromarray(pixels).save(image, "PNG")
+            zipped.writestr(name, image.getvalue())
+    sha = objects.put(file.getvalue(), "application/zip")
+    jobs.put_archive(sha, {})
+    return f"zip_{sha}"
+
+
+def test_a_clustering_that_fails_is_noted_and_loses_no_other(installation: Installation) -> None:
+    """HDBSCAN finds only noise in noise."""
+    rng = np.random.default_rng(0)
+    data = archive(installation, {f"{k:02}.png": rng.integers(0, 256, (32, 32, 3), np.uint8) for k in range(40)})
+    noise = {"name": "Noise", "space": "pixels", "image_size": 32, "data": data, "seed": 1}
+    three = [{"method": "hdbscan"}, {"method": "kmeans"}, {"method": "mixture"}, {"method": "agglomerative"}]
+    record = found(installation, noise | {"clusterings": three})
+    assert record.status == "succeeded", record.error
+    [version] = collection_of(installation, record).versions
+    assert list(version.figures["clusterings"]) == ["kmeans", "mixture", "agglomerative"]
+    assert list(version.figures["failed_clusterings"]) == ["hdbscan"]
+    [warning] = record.metrics["warnings"]
+    assert warning["code"] == "clustering_failed"
+    assert warning["message"].startswith("There is no hdbscan clustering: no clusters of 5 images or more were found")
+    with pytest.raises(BadInput, match=r"no clustering 'hdbscan'.*hdbscan could not be made: no clusters of 5"):
+        sample(installation, record, clustering="hdbscan")
+
+
+def test_a_collection_without_any_clustering_is_there_and_can_be_steered(installation: Installation) -> None:
+    images = [uploaded(installation, smiley(40, index)[0]) for index in range(5)]
+    few = {"name": "Few", "space": "pixels", "image_size": 16, "images": images, "seed": 1}
+    record = found(installation, few | {"clusterings": [{"method": "kmeans", "n_clusters": 9}]})
+    names = [output["name"] for output in record.outputs]
+    assert names == ["explained-variance", "t-sne", "pca", "components"]
+    assert record.metrics["figures"]["clusterings"] == {}
+    steered = steer(installation, record, components=[{"component": 0, "strengths": [0, 1]}])
+    assert [each["cluster"] for each in steered.metrics["pictures"]] == [None, None]
+    with pytest.raises(
+        BadInput, match=r"no clustering; it has none. kmeans could not be made: 9 clusters need as many"
+    ):
+        sample(installation, record)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_two_or_three_different_images_are_a_collection(installation: Installation, n: int) -> None:
+    """As when most of an archive's files are copies."""
+    files = {f"{k}.png": smiley(41, k % n)[0] for k in range(6)}
+    few = {"name": "Few", "space": "vae-smileys", "data": archive(installation, files), "seed": 1}
+    clusterings = [{"method": "kmeans"}, {"method": "mixture"}, {"method": "agglomerative"}, {"method": "hdbscan"}]
+    record = found(installation, few | {"clusterings": clusterings})
+    assert record.status == "succeeded", record.error
+    assert record.metrics["figures"]["n_images"] == n
+    json.dumps(record.metrics, allow_nan=False)
+    assert all(plot.std() > 5 for role in ("plot", "grid") for plot in shown(installation, record, role))
+
+
+# --- plots -----------------------------------------------------------------------------------------------------------
+
+
+def test_plots_belong_to_the_collection_and_go_with_it(installation: Installation) -> None:
+    settings = installation[0].settings.model_copy(update={"hold_s": 0})  # what nothing names goes at once
+    jobs = JobStore(installation[0].client, settings)
+    objects = Objects(settings, jobs, retry_s=1)
+    record = found((jobs, objects), DIGITS | {"seed": 5})
+    collection = collection_of(installation, record)
+    [version] = collection.versions
+    names = [plot["name"] for plot in version.plots]
+    assert names == [
+        *("explained-variance", "silhouette", "t-sne", "pca", "clusterings", "components", "medoids"),
+    ]
+    assert [plot["role"] for plot in version.plots] == ["plot"] * 5 + ["grid"] * 2
+    assert [plot["sha256"] for plot in version.plots] == [output["sha256"] for output in record.outputs]
+    jobs.delete(record.id)
+    remove_unused(jobs, objects)
+    shas = [version.file, *(plot["sha256"] for plot in version.plots)]
+    assert all(objects.get(sha) for sha in shas), "they outlive the job"
+    jobs.delete_collection(collection.id)
+    remove_unused(jobs, objects)
+    for sha in shas:
+        with pytest.raises(NotFound):
+            objects.get(sha)
+
+
+def redraw(installation: Installation, smileys: Record, **part: Any) -> Record:
+    collection = collection_of(installation, smileys)
+    params = of_version(PlotParams(seed=5, **part), collection.id, 1, collection.versions[0].figures)
+    return work(installation, kind="collection-plots", params=params.model_dump(mode="json"))
+
+
+REDRAWN: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "clustering": ({"clustering": "mixture"}, ["silhouette", "t-sne", "pca", "members"]),
+    "noise": ({"clustering": "hdbscan"}, ["silhouette", "t-sne", "pca", "members"]),
+    "component": ({"component": 3}, ["t-sne", "pca", "component", "members"]),
+    "first component": ({"component": 0}, ["t-sne", "pca", "component", "members"]),
+    "attribute": ({"attribute": "winking"}, ["t-sne", "pca"]),
+}
+
+
+@pytest.mark.parametrize("name", REDRAWN)
+def test_plots_are_drawn_again_by_any_part(installation: Installation, smileys: Record, name: str) -> None:
+    part, names = REDRAWN[name]
+    record = redraw(installation, smileys, **part)
+    assert [output["name"] for output in record.outputs] == names
+    plots = [plot for role in ("plot", "grid") for plot in shown(installation, record, role)]
+    assert all(plot.std() > 5 for plot in plots)
+    assert (
+        smileys.metrics["collection"] in (read_recipe(installation[1].get(record.outputs[0]["sha256"])) or {})["models"]
+    )
+
+
+def test_by_its_first_clustering_a_collection_is_drawn_as_it_was(installation: Installation, smileys: Record) -> None:
+    """On the map that its build made: t-SNE is not run again."""
+    again = shown(installation, redraw(installation, smileys, clustering="kmeans"), "plot")
+    names = [output["name"] for output in smileys.outputs if output["role"] == "plot"]
+    built = dict(zip(names, shown(installation, smileys, "plot"), strict=True))
+    for name, plot in zip(("silhouette", "t-sne", "pca"), again, strict=True):
+        np.testing.assert_array_equal(plot, built[name])
 
 
 def test_grey_pixels_are_a_space_too(installation: Installation, tmp_path: Path) -> None:
@@ -273,6 +437,26 @@ def test_samples_of_a_cluster_are_the_same_alone_and_among_all(installation: Ins
         assert len(shown(installation, everything, "grid")) == 1
 
 
+def test_the_cluster_of_a_sample_is_told_by_the_rule_of_its_clustering(
+    installation: Installation, smileys: Record
+) -> None:
+    for method in ("mixture", "hdbscan"):
+        sampled = sample(installation, smileys, clustering=method, n=2)
+        assert sampled.metrics["clustering"] == method
+    start = {"cluster": 1, "clustering": "mixture"}
+    steered = steer(installation, smileys, start=start, components=[{"component": 0, "strengths": [0]}])
+    assert steered.metrics["clustering"] == "mixture"
+    assert [each["cluster"] for each in steered.metrics["pictures"]] == [1]
+
+
+def test_samples_of_a_mixture_in_pixels_are_of_their_component(installation: Installation) -> None:
+    """By the nearest center many would be another's: the Gaussians have different widths."""
+    mixture = {"method": "mixture", "n_components": 3}
+    record = found(installation, DIGITS | {"limit": 150, "clusterings": [mixture]})
+    told = sample(installation, record, n=64, temperature=1).metrics["pictures"]
+    assert np.mean([each["cluster"] == each["from_cluster"] for each in told]) > 0.97
+
+
 def test_most_samples_are_found_in_their_cluster_again(installation: Installation, smileys: Record) -> None:
     record = sample(installation, smileys, n=16, temperature=0.7, neighbours=2)
     told = record.metrics["pictures"]
@@ -286,9 +470,14 @@ def test_a_cluster_of_one_picture_is_not_sampled_from(installation: Installation
     images = [uploaded(installation, smiley(9, index)[0]) for index in range(5)]
     few = {"name": "Few", "space": "pixels", "image_size": 16, "images": images, "seed": 1}
     record = found(installation, few | {"clusterings": [{"method": "kmeans", "n_clusters": 4}]})
-    job = sample(installation, record, n=1)
+    sizes = record.metrics["figures"]["clusterings"]["kmeans"]["sizes"]
+    alone, pair = sizes.index(1), sizes.index(2)
+    job = sample(installation, record, n=1, cluster=alone)
     assert job.status == "failed" and job.error is not None
     assert job.error["code"] == "too_few_members" and "1 members" in job.error["message"]
+    job = sample(installation, record, n=2)
+    assert [each["from_cluster"] for each in job.metrics["pictures"]] == [pair, pair], "the others are not lost"
+    assert [warning["code"] for warning in job.metrics["warnings"]] == ["too_few_members"]
 
 
 def test_at_temperature_0_there_is_only_the_centre(installation: Installation, smileys: Record) -> None:

@@ -28,6 +28,13 @@ def run_collection(task: Task) -> Made:
     return run_collection(task)
 
 
+def run_plots(task: Task) -> Made:
+    """See `worker.runners.plots`; likewise."""
+    from worker.runners.plots import run_plots
+
+    return run_plots(task)
+
+
 def run_steering(task: Task) -> Made:
     """See `worker.runners.steering`; likewise."""
     from worker.runners.steering import run_steering
@@ -47,6 +54,7 @@ RUNNERS: dict[str, Runner] = {
     "generation": run_generation,
     "training": run_training,
     "collection": run_collection,
+    "collection-plots": run_plots,
     "pc-steering": run_steering,
     "cluster-sampling": run_sampling,
 }

@@ -1,8 +1,8 @@
-"""Builds a version of a collection: pictures to vectors, components, clusterings, a map, and plots of them all."""
+"""Builds a version of a collection: images to vectors, components, clusterings, a map, and plots of them all."""
 
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,26 +17,15 @@ from jobs.settings import get_settings
 from models.data.dataset import DataError, Dataset
 from models.data.folder import Limits, image_folder
 from models.data.named import named_dataset
-from models.grids import labelled_grid
-from models.space.collection import Collection, Members, figures, fit_collection, save_collection
-from models.space.maps import tsne_map
+from models.space.collection import Collection, Members, digests_of, figures, fit_collection, save_collection
+from models.space.maps import FEWEST, tsne_map
 from models.space.pca import SpaceError
-from models.space.plots import (
-    component_mosaic,
-    plot_explained_variance,
-    plot_information_criteria,
-    plot_methods,
-    plot_scatter,
-    plot_silhouette,
-)
-from models.space.steering import along, component_direction, moved
 from worker.files import Files
-from worker.run import Made, Picture, Pixels, Task
+from worker.run import Made, Pixels, Task
+from worker.runners.plots import THUMBNAIL, overview
 from worker.runners.space import LoadedSpace, check_models, load_space, read_collection
 
-THUMBNAIL = 48  # pixels a side
-SHOWN_STRENGTHS = (-3, -2, -1, 0, 1, 2, 3)
-SHOWN_COMPONENTS = 8
+SHOWN_DUPLICATES = 100  # that `metrics.duplicates` names
 MAX_VALUES = 100_000_000  # of all vectors together, 400 MB
 # How far the work is, in per cent, when each of its parts begins.
 READING, ENCODING, FITTING, MAPPING, PLOTTING = 0, 20, 50, 80, 95
@@ -53,13 +42,32 @@ def run_collection(task: Task) -> Made:
         raise AtelierError("cannot_be_fitted", f"The collection cannot be fitted: {error}.") from error
 
 
+@dataclass
+class _Phases:
+    """The seconds that each phase of a job takes; `begin` ends the phase before."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    _began: float = 0
+    _name: str = ""
+
+    def begin(self, name: str) -> None:
+        """Begins a phase; one that is begun again goes on."""
+        now = time.perf_counter()
+        if self._name:
+            self.seconds[self._name] = self.seconds.get(self._name, 0.0) + now - self._began
+        self._began, self._name = now, name
+
+
 def _built(task: Task, files: Files) -> Made:
-    params = task.params
+    params, phases = task.params, _Phases()
     space = load_space(task, params)
     before = _before(task, files, space)
-    members = _members(task, files, space, before)
-    seconds: dict[str, float] = {}
-    on_step = _timed(seconds, lambda message: task.step(FITTING, 100, message))
+    members = _members(task, files, space, before, phases)
+
+    def on_step(message: str) -> None:
+        phases.begin(message.partition(" of ")[0])  # "k-means of 3" and "k-means of 4" are one phase
+        task.step(FITTING, 100, message)
+
     collection = fit_collection(
         members,
         pca={name: params[name] for name in ("n_components", "explained_variance", "standardise")},
@@ -67,31 +75,48 @@ def _built(task: Task, files: Files) -> Made:
         seed=params["seed"],
         on_step=on_step,
     )
-    on_step("plots")
+    _warn_of_clusterings(task, collection)
+    phases.begin("map")
+    collection = _with_map(task, collection)
+    phases.begin("plots")
+    task.step(PLOTTING, 100, "plots")
     found = figures(collection) | {"models": space.models}
-    pictures = _plots(task, space, collection, found)
-    with TemporaryDirectory(prefix="atelier-collection-") as folder:
-        path = Path(folder) / "collection.npz"
-        save_collection(collection, path)
-        sha = files.store(path)
+    pictures = overview(task, space, collection, lambda message: task.step(PLOTTING, 100, message))
+    phases.begin("storing")
+    sha = _stored(files, collection)
+    phases.begin("")
     versions = {name: version(name) for name in ("scikit-learn", "openTSNE", "torch")}
-    metrics = {"figures": found, "seconds": {part: round(taken, 2) for part, taken in seconds.items()}}
+    metrics = {"figures": found, "seconds": {name: round(taken, 3) for name, taken in phases.seconds.items()}}
     return Made(pictures, space.models, versions, metrics, collection={"file": sha, "figures": found})
 
 
-def _timed(seconds: dict[str, float], on_step: Callable[[str], None]) -> Callable[[str], None]:
-    """`on_step`, and `seconds` learns how long each part takes; "k-means of 3" and "k-means of 4" are of one part."""
-    began, part = time.perf_counter(), ""
+def _warn_of_clusterings(task: Task, collection: Collection) -> None:
+    """Warns of clusterings that failed, and of those that found fewer clusters than were asked for."""
+    for method, reason in collection.failed.items():
+        task.warn("clustering_failed", f"There is no {method} clustering: {reason}.")
+    for wanted in task.params["clusterings"]:
+        asked = wanted.get("n_clusters") or wanted.get("n_components")
+        found = collection.clusterings.get(wanted["method"])
+        if asked and found and found.n_clusters < asked:
+            message = f"{wanted['method']} found {found.n_clusters} clusters, where {asked} were asked for."
+            task.warn("fewer_clusters", message)
 
-    def step(message: str) -> None:
-        nonlocal began, part
-        now = time.perf_counter()
-        if part:
-            seconds[part] = seconds.get(part, 0.0) + now - began
-        began, part = now, message.partition(" of ")[0]
-        on_step(message)
 
-    return step
+def _with_map(task: Task, collection: Collection) -> Collection:
+    if len(collection.members) < FEWEST:
+        return collection
+
+    def on_step() -> None:
+        task.step(MAPPING, 100, "two-dimensional map")
+
+    return replace(collection, map=tsne_map(collection.scores, seed=task.params["seed"], on_step=on_step))
+
+
+def _stored(files: Files, collection: Collection) -> str:
+    with TemporaryDirectory(prefix="atelier-collection-") as folder:
+        path = Path(folder) / "collection.npz"
+        save_collection(collection, path)
+        return files.store(path)
 
 
 def _before(task: Task, files: Files, space: LoadedSpace) -> Members | None:
@@ -103,21 +128,57 @@ def _before(task: Task, files: Files, space: LoadedSpace) -> Members | None:
     return read_collection(task, newest.file).members
 
 
-def _members(task: Task, files: Files, space: LoadedSpace, before: Members | None) -> Members:
-    """The new pictures as vectors, after those that were there."""
-    pictures, names, known = _pictures(task, files, space, set() if before is None else set(before.names.tolist()))
-    n = len(pictures) + (0 if before is None else len(before))
+def _members(task: Task, files: Files, space: LoadedSpace, before: Members | None, phases: _Phases) -> Members:
+    """The new images as vectors, after those that were there; each image once."""
+    phases.begin("reading")
+    taken: set[str] = set() if before is None else set(before.names.tolist())
+    pictures, names, known = _pictures(task, files, space, taken)
+    digests = digests_of(pictures)
+    new = _distinct(task, digests, names, before)
+    n = len(new) + (0 if before is None else len(before))
+    if n < 2:
+        raise SpaceError("all images are the same; components need at least 2 that differ")
     if n * space.space.dim > MAX_VALUES:
         most = MAX_VALUES // space.space.dim
-        raise SpaceError(f"{n} vectors of {space.space.dim} values are too many; at most {most} pictures fit")
+        raise SpaceError(f"{n} vectors of {space.space.dim} values are too many; at most {most} images fit")
+    pictures, names = pictures[new], [names[row] for row in new]
+    known = known.where(new) if known else None
 
     def on_done(done: int) -> None:
         share = (FITTING - ENCODING) * done / len(pictures)
-        task.step(int(ENCODING + share), 100, f"{done:,} of {len(pictures):,} pictures encoded")
+        task.step(int(ENCODING + share), 100, f"{done:,} of {len(pictures):,} images encoded")
 
+    phases.begin("encoding")
     vectors = space.encode(pictures, on_done)
-    new = Members(vectors, _thumbnails(pictures), np.array(names), *_attributes(known, len(pictures)))
-    return new if before is None else before + new
+    attributes = _attributes(known, len(pictures))
+    members = Members(vectors, _thumbnails(pictures), np.array(names), *attributes, digests=digests[new])
+    return members if before is None else before + members
+
+
+def _distinct(task: Task, digests: NDArray[np.str_], names: Sequence[str], before: Members | None) -> NDArray[np.int64]:
+    """Returns the rows of images that are neither among the members nor earlier rows; warns of the others.
+
+    Raises DataError where none is left.
+    """
+    members = () if before is None or before.digests is None else zip(before.digests, before.names, strict=True)
+    known = {str(digest): str(name) for digest, name in members if digest}
+    in_collection = set() if before is None else set(before.names.tolist())
+    asked: Sequence[str] = task.params["images"] or ()
+    same = [(name, name) for k, name in enumerate(asked) if name in in_collection or name in asked[:k]]
+    new = []
+    for row, (digest, name) in enumerate(zip(digests.tolist(), names, strict=True)):
+        if digest in known:
+            same.append((name, known[digest]))
+        else:
+            known[digest] = name
+            new.append(row)
+    if same:
+        task.notes["duplicates"] = [{"image": name, "same_as": other} for name, other in same[:SHOWN_DUPLICATES]]
+        message = f"{len(same):,} of the images are the same as others; each is counted once (`metrics.duplicates`)."
+        task.warn("duplicate_images", message)
+    if not new:
+        raise DataError("the collection has all of these images already")
+    return np.array(new, np.int64)
 
 
 def _pictures(
@@ -176,48 +237,3 @@ def _in_colour(images: Pixels) -> Pixels:
 def _thumbnails(pictures: Pixels) -> Pixels:
     size = (THUMBNAIL, THUMBNAIL)
     return np.stack([np.asarray(Image.fromarray(each).resize(size, Image.Resampling.LANCZOS)) for each in pictures])
-
-
-def _plots(task: Task, space: LoadedSpace, collection: Collection, found: dict[str, Any]) -> list[Picture]:
-    scores, seed = collection.scores, task.params["seed"]
-    first, clustering = next(iter(collection.clusterings.items()))
-    points = tsne_map(scores, seed=seed, on_step=lambda: task.step(MAPPING, 100, "two-dimensional map"))
-    task.step(PLOTTING, 100, "plots")
-    ratio = collection.pca.explained_variance_ratio_
-    shown = partial(plot_scatter, labels=clustering.labels_, thumbnails=collection.members.thumbnails)
-    share = [f"PC {k} ({ratio[k]:.1%})" for k in range(min(2, len(ratio)))]
-    plots = [
-        plot_explained_variance(ratio),
-        plot_silhouette(scores, clustering.labels_, clustering.sweep, seed),
-        shown(points, title=f"t-SNE, {first}", x_label="t-SNE 1", y_label="t-SNE 2"),
-    ]
-    if len(ratio) > 1:
-        plots.append(shown(scores[:, :2], title=f"PCA, {first}", x_label=share[0], y_label=share[1]))
-    if collection.mixture:
-        criterion = next(each["criterion"] for each in task.params["clusterings"] if each["method"] == "mixture")
-        plots.append(plot_information_criteria(collection.mixture.sweep, len(collection.mixture.weights_), criterion))
-    plots.append(plot_methods([{"method": method, **row} for method, row in found["clusterings"].items()]))
-    grids = [_mosaic(task, space, collection), _medoids(collection)]
-    return [*(Picture(plot, "plot") for plot in plots), *(Picture(grid, "grid") for grid in grids)]
-
-
-def _mosaic(task: Task, space: LoadedSpace, collection: Collection) -> Pixels:
-    """Pictures decoded along each of the first components, from the mean."""
-    pca = collection.pca
-    n = min(SHOWN_COMPONENTS, len(pca.components_))
-    changes = np.concatenate([along(component_direction(pca, k), SHOWN_STRENGTHS) for k in range(n)])
-    vectors = moved(pca, np.repeat(pca.mean_[None], len(changes), axis=0), changes)
-    seeds = [task.params["seed"]] * len(vectors)
-    made = space.decode(vectors, seeds, lambda done: task.step(PLOTTING, 100, "pictures along components"))
-    rows = made.reshape(n, len(SHOWN_STRENGTHS), *made.shape[1:])
-    return component_mosaic(rows, pca.explained_variance_ratio_[:n], SHOWN_STRENGTHS)
-
-
-def _medoids(collection: Collection) -> Pixels:
-    """The member nearest to each centre, a row for each clustering."""
-    found = {method: each.medoids_[:20] for method, each in collection.clusterings.items()}
-    widest = max(len(medoids) for medoids in found.values())
-    blank = np.full((len(found), widest, THUMBNAIL, THUMBNAIL, 3), 255, np.uint8)
-    for row, medoids in enumerate(found.values()):
-        blank[row, : len(medoids)] = collection.members.thumbnails[medoids]
-    return labelled_grid(blank, list(found), [f"cluster {k}" for k in range(widest)])

@@ -14,10 +14,17 @@ from jobs.collection import Method
 from jobs.errors import AtelierError
 from jobs.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering, TextStart
 from models.grids import labelled_grid
-from models.space.clusters import Clustering, assigned
 from models.space.collection import Collection
 from models.space.pca import SpaceError
-from models.space.sampling import density, distances, nearest_members, sample_cluster, spread
+from models.space.sampling import (
+    FEWEST,
+    density,
+    distances,
+    nearest_members,
+    sample_cluster,
+    sample_component,
+    spread,
+)
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.space import LoadedSpace, Vectors, open_collection
@@ -52,11 +59,12 @@ def run_steering(task: Task) -> Made:
     rows = _rows(task, params, collection, space, start)
     vectors = moved(collection.pca, start, np.concatenate([row.changes for row in rows]))
     made = _decode(task, space, vectors, [task.params["seed"]] * len(vectors))
-    clustering = next(iter(collection.clusterings.values()))
     strengths = [strength for row in rows for strength in row.strengths]
-    told = _told(collection, space, clustering, collection.pca.transform(vectors), made)
+    method = params.start.clustering if isinstance(params.start, ClusterStart) else None
+    method = method or next(iter(collection.clusterings), None)
+    told = _told(collection, space, method, collection.pca.transform(vectors), made)
     figures = [{"strength": strength, **facts} for strength, facts in zip(strengths, told, strict=True)]
-    return _made(models, [*map(Picture, made), *_grids(rows, made)], figures)
+    return _made(models, [*map(Picture, made), *_grids(rows, made)], figures, method)
 
 
 @_told_as_failure()
@@ -64,20 +72,20 @@ def run_sampling(task: Task) -> Made:
     """New pictures of one cluster or of each, and the nearest members below them."""
     params = ClusterSampling.model_validate(task.params)
     collection, space, models = open_collection(task)
-    clustering, n, seed = collection.clusterings[_method(params)], params.n, int(task.params["seed"])
-    clusters = range(clustering.n_clusters) if params.cluster == "all" else [params.cluster]
+    n, seed = params.n, int(task.params["seed"])
+    clusters = _clusters(task, params, collection)
     scores = np.concatenate([_draw(collection, params, cluster, seed) for cluster in clusters])
     seeds = [(seed + k) % 2**32 for k in range(n)] * len(clusters)
     made = _decode(task, space, collection.pca.inverse_transform(scores), seeds)
     near = nearest_members(collection.scores, scores, params.neighbours)
-    told = _told(collection, space, clustering, scores, made)
+    told = _told(collection, space, _method(params), scores, made)
     names = collection.members.names
     figures = [
         {"from_cluster": clusters[k // n], **facts, "nearest": names[near[k]].tolist()} for k, facts in enumerate(told)
     ]
     pictures = [Picture(each, seed=of) for each, of in zip(made, seeds, strict=True)]
-    sheet = _contact_sheet(made, collection.members.thumbnails[near], list(clusters), n)
-    return _made(models, [*pictures, Picture(sheet, "grid")], figures)
+    sheet = _contact_sheet(made, collection.members.thumbnails[near], clusters, n)
+    return _made(models, [*pictures, Picture(sheet, "grid")], figures, _method(params))
 
 
 def _start(task: Task, params: Steering, collection: Collection, space: LoadedSpace) -> Vectors:
@@ -125,12 +133,27 @@ def _method(params: ClusterSampling) -> Method:
     return params.clustering
 
 
+def _clusters(task: Task, params: ClusterSampling, collection: Collection) -> list[int]:
+    """Returns the clusters to sample from: the one asked for, or all that have the members for it."""
+    if params.cluster != "all":
+        return [params.cluster]
+    sizes = collection.clusterings[_method(params)].sizes
+    few = np.flatnonzero(sizes < FEWEST).tolist()
+    if few and len(few) < len(sizes):
+        task.warn(
+            "too_few_members",
+            f"Clusters of fewer than {FEWEST} images are not sampled from: {', '.join(map(str, few))}.",
+        )
+        return np.flatnonzero(sizes >= FEWEST).tolist()
+    return list(range(len(sizes)))
+
+
 def _draw(collection: Collection, params: ClusterSampling, cluster: int, seed: int) -> Vectors:
     """New scores of a cluster, the same alone and among all."""
     rng = np.random.default_rng([seed, cluster])
     if _method(params) == "mixture":
         assert collection.mixture
-        return collection.mixture.sample(cluster, params.n, params.temperature, rng)
+        return sample_component(collection.scores, collection.mixture, cluster, params.n, params.temperature, rng)
     clustering = collection.clusterings[_method(params)]
     return sample_cluster(collection.scores, clustering, cluster, params.n, params.temperature, rng)
 
@@ -140,17 +163,18 @@ def _decode(task: Task, space: LoadedSpace, vectors: Vectors, seeds: Sequence[in
 
 
 def _told(
-    collection: Collection, space: LoadedSpace, clustering: Clustering, scores: Vectors, made: Pixels
+    collection: Collection, space: LoadedSpace, method: Method | None, scores: Vectors, made: Pixels
 ) -> list[dict[str, Any]]:
-    """How far each picture, encoded again, is from what was aimed at, and where it lies among the members.
+    """How far each image, encoded again, is from what was aimed at, and where it lies among the members.
 
-    distance: in units of that of two members. density: the share of members in sparser places.
+    distance: in units of that of two members. cluster: by the rule of the method; None where the collection has no
+    clusters. density: the share of members in sparser places.
     """
     members = collection.scores
     again = collection.pca.transform(space.encode(made))
     columns = {
         "distance": (distances(scores, again) / spread(members)).round(4).tolist(),
-        "cluster": assigned(clustering, again).tolist(),
+        "cluster": collection.assigned(method, again).tolist() if method else [None] * len(made),
         "density": density(members, again).round(4).tolist(),
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -179,6 +203,8 @@ def _contact_sheet(made: Pixels, near: Pixels, clusters: Sequence[int], n: int) 
     return labelled_grid(rows.reshape(-1, n, *made.shape[1:]), titles, [str(k) for k in range(1, n + 1)])
 
 
-def _made(models: dict[str, str], pictures: list[Picture], figures: list[dict[str, Any]]) -> Made:
+def _made(
+    models: dict[str, str], pictures: list[Picture], figures: list[dict[str, Any]], method: Method | None
+) -> Made:
     versions = {name: version(name) for name in ("scikit-learn", "torch")}
-    return Made(pictures, models, versions, {"pictures": figures})
+    return Made(pictures, models, versions, {"clustering": method, "pictures": figures})

@@ -1,3 +1,7 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -112,33 +116,92 @@ def test_hdbscan_finds_the_clusters_and_leaves_noise_out() -> None:
     assert found.davies_bouldin == pytest.approx(davies_bouldin_score(scores[inside], found.labels_[:200][inside]))
 
 
-def test_points_are_assigned_to_the_nearest_centre() -> None:
+def test_points_are_assigned_to_the_nearest_center_by_k_means() -> None:
     found = from_labels("kmeans", LINE, SPLIT, 0)
-    assert assigned(found, np.array([[-5], [6.1], [6.2], [99]], np.float32)).tolist() == [0, 0, 1, 1]
+    assert assigned(found, LINE, np.array([[-5], [6.1], [6.2], [99]], np.float32)).tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("method", ["agglomerative", "hdbscan"])
+def test_points_are_assigned_to_the_cluster_of_the_nearest_member_by_other_methods(method: str) -> None:
+    """Here a ring around a dot: both have their center at the origin."""
+    angles = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    ring = 5 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    scores = np.concatenate([0.1 * ring, ring, [[20, 20]]]).astype(np.float32)
+    found = from_labels(method, scores, np.repeat([0, 1, -1], [40, 40, 1]), 0)
+    np.testing.assert_array_equal(assigned(found, scores, scores[:80]), found.labels_[:80])
+    assert assigned(found, scores, np.array([[0, 4], [0, 1], [20, 20]], np.float32)).tolist() == [1, 0, 1]
+
+
+def test_labels_without_members_leave_no_gap() -> None:
+    found = from_labels("kmeans", LINE, np.array([1, 1, 4, -1, 4]), 0)
+    assert found.labels_.tolist() == [0, 0, 1, -1, 1] and found.sizes.tolist() == [2, 2]
+    np.testing.assert_allclose(found.cluster_centers_[:, 0], [0.5, 7.5])
+
+
+def test_k_means_that_leaves_clusters_empty_has_those_with_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As scikit-learn's does where members are nearer to each other than its arithmetic can tell."""
+    empty = {2: [0, 0, 1, 1, 1], 3: [0, 0, 2, 2, 2], 4: [0] * 5}
+
+    class Empty:
+        def __init__(self, n_clusters: int, **_: Any) -> None:
+            self.n_clusters = n_clusters
+
+        def fit_predict(self, scores: NDArray[np.float32]) -> list[int]:
+            return empty[self.n_clusters]
+
+    monkeypatch.setattr(module, "KMeans", Empty)
+    assert kmeans(LINE, n_clusters=3, seed=0).sizes.tolist() == [2, 3]
+    assert [row["n_clusters"] for row in kmeans(LINE, seed=0).sweep] == [2, 3], "one cluster has no silhouette"
+    assert kmeans(LINE, n_clusters=4, seed=0).n_clusters == 1
+    empty |= {2: [0] * 5, 3: [0] * 5}
+    with pytest.raises(SpaceError, match="no number of clusters from 2 to 4 splits the images"):
+        kmeans(LINE, seed=0)
+
+
+# What people send: near duplicates, many copies of few images, one far outlier.
+DEGENERATE = {
+    "two of many copies": LINE[[0] * 20 + [4] * 20],
+    "equal but for rounding": (1000 + 1e-4 * np.random.default_rng(0).normal(size=(30, 3))).astype(np.float32),
+    "one outlier": np.concatenate([np.zeros((20, 2)), [[1e6, 0]]]).astype(np.float32),
+    "three": LINE[:3],
+    "tiny": 1e-20 * np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+@pytest.mark.parametrize("method", [kmeans, agglomerative, hdbscan])
+def test_degenerate_members_have_clusters_of_finite_figures_or_a_reason(method: Callable[..., Any], name: str) -> None:
+    try:
+        found = method(DEGENERATE[name], seed=0)
+    except SpaceError as error:
+        assert str(error)
+        return
+    assert (found.sizes > 0).all() and np.isfinite(found.cluster_centers_).all()
+    json.dumps([found.silhouette, found.davies_bouldin, found.sweep], allow_nan=False)
 
 
 @pytest.mark.parametrize("method", [kmeans, agglomerative])
 def test_what_cannot_be_clustered_says_why(method: type) -> None:
-    with pytest.raises(SpaceError, match="at least 3 pictures; there are 2"):
+    with pytest.raises(SpaceError, match="at least 3 images; there are 2"):
         method(LINE[:2], seed=0)
-    with pytest.raises(SpaceError, match="4 clusters need as many different pictures; there are 2"):
+    with pytest.raises(SpaceError, match="4 clusters need as many different images; there are 2"):
         method(LINE[[0, 0, 0, 1, 1]], n_clusters=4, seed=0)
-    with pytest.raises(SpaceError, match="all pictures are the same"):
+    with pytest.raises(SpaceError, match="all images are the same"):
         method(LINE[[0, 0, 0]], seed=0)
 
 
 def test_only_so_many_pictures_make_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TREE", 4)
-    with pytest.raises(SpaceError, match="at most 4 pictures; there are 5"):
+    with pytest.raises(SpaceError, match="at most 4 images; there are 5"):
         agglomerative(LINE, seed=0)
 
 
 def test_hdbscan_that_finds_nothing_says_what_to_do() -> None:
-    with pytest.raises(SpaceError, match="no clusters of 5 pictures or more were found; allow smaller ones"):
+    with pytest.raises(SpaceError, match="no clusters of 5 images or more were found; allow smaller ones"):
         hdbscan(np.random.default_rng(0).normal(size=(30, 20)), seed=0)
-    with pytest.raises(SpaceError, match="no cluster can have 6 pictures: there are 5"):
+    with pytest.raises(SpaceError, match="no cluster can have 6 images: there are 5"):
         hdbscan(LINE, min_cluster_size=6, seed=0)
-    with pytest.raises(SpaceError, match="at least 3 pictures"):
+    with pytest.raises(SpaceError, match="at least 3 images"):
         hdbscan(LINE[:2], seed=0)
 
 

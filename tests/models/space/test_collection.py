@@ -1,18 +1,24 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import pairwise_distances_argmin
 
+from models.space import collection as module
 from models.space.collection import (
     Collection,
     Members,
     Method,
+    digests_of,
     figures,
     fit_collection,
     load_collection,
     save_collection,
 )
+from models.space.sampling import sample_component
 
 PCA = {"n_components": 3}
 FINDING: tuple[Method, ...] = ("kmeans", "agglomerative", "hdbscan")
@@ -93,3 +99,72 @@ def test_each_stage_is_told_and_may_stop() -> None:
     assert list(dict.fromkeys(each.split(" of ")[0] for each in told)) == [
         *("principal components", "k-means", "mixture", "agglomerative clustering", "HDBSCAN"),
     ]
+
+
+NOISE = {"method": "hdbscan", "min_cluster_size": 61}
+
+
+def test_a_clustering_that_fails_is_noted_and_the_others_are_there(tmp_path: Path) -> None:
+    found = fit_collection(members(), pca=PCA, clusterings=[NOISE, *METHODS[:3]], seed=0)
+    reason = "no cluster can have 61 images: there are 60"
+    assert (list(found.clusterings), found.failed) == (["kmeans", "mixture", "agglomerative"], {"hdbscan": reason})
+    assert figures(found)["failed_clusterings"] == {"hdbscan": reason}
+    save_collection(found, tmp_path / "a")
+    assert load_collection(tmp_path / "a").failed == found.failed
+    none = fit_collection(members(), pca=PCA, clusterings=[NOISE], seed=0)
+    assert figures(none)["clusterings"] == {} and len(none.scores) == 60
+
+
+def test_what_a_library_makes_of_degenerate_data_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise np.linalg.LinAlgError("not positive definite")
+
+    monkeypatch.setattr(module, "kmeans", broken)
+    found = fit_collection(members(), pca=PCA, clusterings=METHODS, seed=0)
+    assert found.failed == {"kmeans": "not positive definite"} and len(found.clusterings) == 3
+
+
+def test_two_images_have_a_component_and_the_reasons_why_they_have_no_clusters() -> None:
+    found = fit_collection(members(2), pca={}, clusterings=METHODS[:1] + METHODS[2:], seed=0)
+    assert found.scores.shape == (2, 1) and not found.clusterings
+    assert "at least 3 images; there are 2" in found.failed["hdbscan"]
+    json.dumps(figures(found), allow_nan=False)
+
+
+def test_each_method_assigns_its_members_to_their_clusters(fitted: Collection) -> None:
+    for method, found in fitted.clusterings.items():
+        inside = found.labels_ >= 0
+        np.testing.assert_array_equal(fitted.assigned(method, fitted.scores[inside]), found.labels_[inside])
+
+
+def test_a_mixture_assigns_by_its_posterior_where_the_nearest_center_is_another() -> None:
+    """A narrow component beside a wide one, whose members lie around it."""
+    rng = np.random.default_rng(0)
+    vectors = np.concatenate([0.2 * rng.normal(size=(100, 8)), 3 * np.eye(8)[0] + 3 * rng.normal(size=(100, 8))])
+    wide = replace(members(200), vectors=vectors.astype(np.float32))
+    mixture = {"method": "mixture", "n_components": 2, "covariance_type": "spherical"}
+    found = fit_collection(wide, pca={}, clusterings=[mixture], seed=0)
+    assert found.mixture is not None
+    far = int(found.assigned("mixture", found.scores[-1:])[0])
+    drawn = sample_component(found.scores, found.mixture, far, 200, 1.0, rng)
+    by_posterior = found.assigned("mixture", drawn) == far
+    by_center = pairwise_distances_argmin(drawn, found.clusterings["mixture"].cluster_centers_) == far
+    assert by_posterior.mean() > 0.98 and by_center.mean() < 0.8
+
+
+def test_the_same_image_has_the_same_digest_in_every_version() -> None:
+    pictures = members(5).thumbnails
+    assert len(set(digests_of(pictures))) == 5 and digests_of(pictures[[0, 0]])[1] == digests_of(pictures)[0]
+    known = replace(members(3), digests=digests_of(pictures[:3]))
+    both = members(2) + known
+    assert both.digests is not None
+    assert both.digests.tolist() == ["", "", *digests_of(pictures[:3])], "a version from before has none"
+
+
+def test_the_map_is_kept(fitted: Collection, tmp_path: Path) -> None:
+    save_collection(replace(fitted, map=fitted.scores[:, :2]), tmp_path / "a")
+    loaded = load_collection(tmp_path / "a")
+    assert loaded.map is not None
+    np.testing.assert_array_equal(loaded.map, fitted.scores[:, :2])
+    save_collection(fitted, tmp_path / "b")
+    assert load_collection(tmp_path / "b").map is None

@@ -123,15 +123,12 @@ def test_components_that_are_nobody_s_likeliest_are_dropped_and_no_label_changes
     assert mixture.labels(points).tolist() == [0, 0, 2] and found.labels(points).tolist() == [0, 0, 1]
 
 
-@pytest.mark.parametrize("covariance_type", TYPES)
-def test_samples_have_the_mean_and_the_covariance_of_their_component(covariance_type: CovarianceType) -> None:
-    mixture = mixture_of(covariance_type)
-    drawn = mixture.sample(1, 40_000, 0.5, np.random.default_rng(0))
-    np.testing.assert_allclose(drawn.mean(0), [3, -1], atol=0.03)
-    np.testing.assert_allclose(np.cov(drawn.T), 0.25 * matrices(mixture)[1], atol=0.03)
-    assert drawn.dtype == np.float32
-    centre = mixture.sample(0, 2, 0, np.random.default_rng(0))
-    assert centre.tolist() == [[0, 0], [0, 0]]
+def test_responsibilities_are_the_posterior_by_hand() -> None:
+    mixture = Mixture("diag", np.array([0.25, 0.75]), np.array([[0.0], [2]]), np.ones((2, 1)))
+    points = np.array([[1.0], [0]])
+    first = mixture.responsibilities(points, 0)
+    assert first.tolist() == pytest.approx([0.25, 0.25 / (0.25 + 0.75 * np.exp(-2))])
+    np.testing.assert_allclose(first + mixture.responsibilities(points, 1), 1)
 
 
 def test_many_members_start_from_a_tree_of_some(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,9 +154,9 @@ def test_the_search_tries_a_growing_grid_then_halves() -> None:
 
 
 def test_more_components_than_pictures_are_refused() -> None:
-    with pytest.raises(SpaceError, match="9 components need at least 9 pictures; there are 8"):
+    with pytest.raises(SpaceError, match="9 components need at least 9 images; there are 8"):
         fit_mixture(np.eye(8), n_components=9, seed=0)
-    with pytest.raises(SpaceError, match="at least 2 pictures; there are 1"):
+    with pytest.raises(SpaceError, match="at least 2 images; there are 1"):
         fit_mixture(np.eye(1), seed=0)
 
 

@@ -113,10 +113,10 @@ def test_components_for_a_share_by_hand() -> None:
 @pytest.mark.parametrize(
     ("x", "n_components", "message"),
     [
-        (vectors(1, 3), None, "at least 2 pictures; there are 1"),
-        (vectors(4, 9), 5, "5 components need at least 6 pictures; there are 4"),
+        (vectors(1, 3), None, "at least 2 images; there are 1"),
+        (vectors(4, 9), 5, "5 components need at least 6 images; there are 4"),
         (vectors(9, 3), 5, "5 components need as many values in a vector; there are 3"),
-        (np.full((9, 3), 0.1, np.float32), None, "all pictures are the same"),
+        (np.full((9, 3), 0.1, np.float32), None, "all images are the same"),
         (np.repeat(vectors(3, 9), 5, axis=0), 3, "differ in 2 components only; 3 were asked for"),
         (np.array([[0, np.nan], [1, 2], [2, 1]]), None, "no numbers"),
         (np.array([[0, np.inf], [1, 2], [2, 1]]), None, "infinite"),

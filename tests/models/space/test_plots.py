@@ -82,7 +82,7 @@ def test_a_mark_is_drawn_where_it_is_reached(explained: float, drawn: int) -> No
 def test_mosaic_names_components_from_0_and_strengths() -> None:
     pictures = RNG.integers(0, 256, (2, 3, 96, 96, 3), np.uint8)
     wanted = labelled_grid(pictures, ["PC 0\n50.0 %", "PC 1\n12.3 %"], ["-3 sd", "0 sd", "1.5 sd"])
-    np.testing.assert_array_equal(component_mosaic(pictures, np.array([0.5, 0.123]), [-3, 0, 1.5]), wanted)
+    np.testing.assert_array_equal(component_mosaic(pictures, {0: 0.5, 1: 0.123}, [-3, 0, 1.5]), wanted)
 
 
 # --- clusters --------------------------------------------------------------------------------------------------------

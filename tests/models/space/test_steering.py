@@ -60,5 +60,5 @@ def test_the_linear_direction_leaves_out_what_goes_with_the_attribute_by_chance(
 
 @pytest.mark.parametrize("having", [0, 1, 9, 10])
 def test_an_attribute_that_none_or_all_have_gives_no_direction(having: int) -> None:
-    with pytest.raises(SpaceError, match=f"{having} of 10 pictures have the attribute"):
+    with pytest.raises(SpaceError, match=f"{having} of 10 images have the attribute"):
         attribute_direction(np.zeros((10, 2), np.float32), np.arange(10) < having)
