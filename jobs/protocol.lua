@@ -238,6 +238,14 @@ local function keep_upload(sort, sha, ttl)
   end
 end
 
+-- Whether Redis is near its maxmemory. The rest is for the jobs that were accepted: at the bound itself neither events
+-- nor Celery's own commands are taken, and nothing could end.
+local function out_of_room()
+  local memory = redis.call('INFO', 'memory')
+  local used, bound = tonumber(memory:match('used_memory:(%d+)')), tonumber(memory:match('maxmemory:(%d+)'))
+  return bound > 0 and used > 0.9 * bound
+end
+
 local commands = {}
 
 -- Idempotency check, bound of the queue, inputs, models and collections still there, record and indexes: all in one
@@ -250,6 +258,7 @@ function commands.create(a)
     if redis.call('EXISTS', job(id)) == 1 then return {hash == a.idem_hash and 'exists' or 'reused', id} end
   end
   if redis.call('ZCARD', P .. 'queue:' .. a.queue) >= a.max_queue then return {'full', ''} end
+  if out_of_room() then return {'out_of_room', ''} end
   for _, sha in ipairs(a.inputs) do
     if not live(sha) then return {'missing', sha} end
   end
@@ -498,6 +507,7 @@ function commands.hold(a)
 end
 
 function commands.put_upload(a)
+  if out_of_room() then return 'out_of_room' end
   redis.call('SET', P .. a.sort .. ':' .. a.sha, a.facts)
   keep_upload(a.sort, a.sha, a.ttl_ms)
   return 'kept'

@@ -13,7 +13,7 @@ import redis.asyncio
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from jobs.errors import BadInput, Conflict, NotFound, QueueFull
+from jobs.errors import BadInput, Conflict, NotFound, QueueFull, Unavailable
 from jobs.registry import (
     Collection,
     TrainedModel,
@@ -164,9 +164,9 @@ class JobStore:
 
         `images` and `archives` are the sha256 of the inputs, `models` and `collections` the ids of those the job uses,
         `collection` the one whose next version it makes (`registry.NEW` founds one), `compat` what jobs must share to
-        run in one batch, `idempotency` the client's key and the sha256 of its request. Raises `QueueFull`, `NotFound`
-        (an input, model or collection is gone), `Conflict` (`collection_building`) and `BadInput`
-        (`idempotency_key_reuse`).
+        run in one batch, `idempotency` the client's key and the sha256 of its request. Raises `QueueFull`,
+        `Unavailable` (`redis_full`), `NotFound` (an input, model or collection is gone), `Conflict`
+        (`collection_building`) and `BadInput` (`idempotency_key_reuse`).
         """
         key, request_hash = idempotency or (None, None)
         outcome, value = self._call(
@@ -190,6 +190,8 @@ class JobStore:
         )
         if outcome == "full":
             raise QueueFull("queue_full", f"The queue {queue!r} is full; try again shortly.", queue=queue)
+        if outcome == "out_of_room":
+            raise _out_of_room()
         if outcome == "missing":
             raise _no_archive(value) if value in archives else _no_image(value)
         if outcome == "unknown":
@@ -449,7 +451,9 @@ class JobStore:
         return json.loads(facts), until
 
     def _put_upload(self, sort: str, sha: str, facts: dict[str, Any]) -> None:
-        self._call("put_upload", sort=sort, sha=sha, facts=json.dumps(facts), ttl_ms=self.settings.image_ttl_s * 1000)
+        ttl_ms = self.settings.image_ttl_s * 1000
+        if self._call("put_upload", sort=sort, sha=sha, facts=json.dumps(facts), ttl_ms=ttl_ms) == "out_of_room":
+            raise _out_of_room()
 
     def _get_upload(self, sort: str, sha: str) -> tuple[str | None, int]:
         pipe = self.client.pipeline()
@@ -547,6 +551,10 @@ class JobStore:
     @property
     def _overdue_ms(self) -> int:
         return int(max(SILENCE_S, 2 * self.settings.sweep_s) * 1000)
+
+
+def _out_of_room() -> Unavailable:
+    return Unavailable("redis_full", "Redis holds nearly as much as its `maxmemory`; delete jobs or raise it.")
 
 
 def _no_job(job_id: str) -> NotFound:

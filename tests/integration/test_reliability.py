@@ -26,7 +26,7 @@ from PIL import Image
 
 from jobs.queue import make_celery, nudge
 from jobs.store import PREFIX
-from tests.stack import TERMINAL, Seaweed, Stack, wait_until
+from tests.stack import ROOT, TERMINAL, Seaweed, Stack, wait_until
 
 Job = dict[str, Any]
 
@@ -449,6 +449,22 @@ def test_full_queue_refuses_and_every_accepted_job_succeeds(pair: Stack) -> None
     assert all(int(answer.headers["Retry-After"]) > 0 for answer in refused)
     assert {answer.json()["error"]["code"] for answer in refused} == {"queue_full"}
     assert counted(jobs) == {"succeeded": len(accepted)}
+
+
+def test_full_redis_refuses_new_jobs_and_ends_those_it_accepted(stack: Stack) -> None:
+    stack.start_all()
+    ids = [stack.submit(steps=2, step_s=0.3, seed=n)["id"] for n in range(10)]
+    used = stack.redis.info("memory")["used_memory"]
+    stack.redis.config_set("maxmemory", int(used / 0.93))
+    photo = {"file": (ROOT / "api" / "examples" / "coffee.webp").read_bytes()}
+    refused = [stack.client.post("/v1/probes", json={}), stack.client.post("/v1/images", files=photo)]
+    jobs = all_finished(stack, ids, 60)
+    stack.redis.config_set("maxmemory", 2 * used)
+    again = stack.finished(stack.submit()["id"])
+    print(f"J9: at 93 % of maxmemory {counted(jobs)['succeeded']} of {len(ids)} accepted jobs succeeded")
+    assert [(answer.status_code, answer.json()["error"]["code"]) for answer in refused] == [(503, "redis_full")] * 2
+    assert counted(jobs) == {"succeeded": len(ids)}
+    assert again["status"] == "succeeded"
 
 
 # J10
