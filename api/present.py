@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.service import Service
-from jobs.schemas import Checkpoint, ErrorBody, Job, JobUrls, Output, Progress
+from jobs.schemas import Checkpoint, ErrorBody, Job, JobUrls, Metrics, Output, Progress
 from jobs.store import Event, Record
 
 
@@ -36,7 +36,7 @@ def _job(service: Service, record: Record, position: int | None) -> Job:
         progress=_progress(record),
         params=record.params,
         outputs=[_output(service, record.id, output) for output in record.outputs],
-        metrics=record.metrics,
+        metrics=Metrics(**record.metrics),
         error=ErrorBody(**record.error) if record.error else None,
         retry_of=record.retry_of,
         checkpoint=_checkpoint(service, record),

@@ -151,6 +151,21 @@ class ErrorAnswer(BaseModel):
     error: ErrorBody
 
 
+class JobWarning(BaseModel):
+    """What a person should know of a job that succeeds nevertheless: a code for programs, a sentence for people."""
+
+    code: Annotated[str, Field(examples=["unknown_words"])]
+    message: str
+
+
+class Metrics(BaseModel):
+    """Warnings, times in milliseconds (`queue_ms`, `load_ms`, `run_ms`), the device, and figures of the method."""
+
+    model_config = ConfigDict(extra="allow")
+
+    warnings: Annotated[list[JobWarning], Field(description="What was not used, not known or not as it seems.")] = []
+
+
 class JobUrls(BaseModel):
     """Where to go from here."""
 
@@ -177,9 +192,7 @@ class Job(BaseModel):
         dict[str, Any], Field(description="The request as resolved: defaults, seed and image ids filled in.")
     ]
     outputs: Annotated[list[Output], Field(description="The finished pictures.")]
-    metrics: Annotated[
-        dict[str, Any], Field(description="Times in milliseconds, the device, and figures of the method.")
-    ]
+    metrics: Annotated[Metrics, Field(description="Figures of the job, once it has ended.")]
     error: Annotated[ErrorBody | None, Field(description="Why it failed.")]
     retry_of: Annotated[str | None, Field(description="The job this one repeats.")]
     checkpoint: Annotated[

@@ -25,6 +25,7 @@ from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
 from models.diffusion.text_to_image import TextToImage, generate
 from models.diffusion.unconditional import Ddpm, SchedulerName, generators_of, sample
+from models.familiarity import training_facts
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import Dcgan
@@ -39,6 +40,7 @@ from models.tensors import autocast, to_pixels, to_tensor
 
 Pixels = NDArray[np.uint8]  # (n, h, w, channels)
 Quality = dict[str, Any]
+FACTS_OF = 2000  # images of the training data
 SAMPLERS: tuple[tuple[SchedulerName, int], ...] = (("ddim", 50), ("dpm-solver++", 20), ("ddpm", 100))
 
 
@@ -319,6 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.write:
             path = folder_of(card) / "card.json"
             written = json.loads(path.read_text(encoding="utf-8")) | {"quality": quality}
+            written["training"] |= training_facts(load_model(card), named_dataset(data, limit=FACTS_OF))
             path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     return 0
 

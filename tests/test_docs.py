@@ -62,6 +62,24 @@ def test_every_error_code_is_documented_and_no_other() -> None:
     assert documented == codes_in_the_code() | set(HTTP_CODES.values())
 
 
+def warning_codes_in_the_code() -> set[str]:
+    """The first argument of each call of `warn` in worker/, and the code of each warning that a training leaves."""
+    found = set()
+    for path in (path for package in ("worker", "models/training") for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "warn" and node.args:
+                assert isinstance(node.args[0], ast.Constant), f"{path}: a warning's code is written out"
+                found.add(str(node.args[0].value))
+            elif isinstance(node, ast.Dict) and path.is_relative_to(ROOT / "models"):
+                pairs = zip(node.keys, node.values, strict=True)
+                found |= {str(v.value) for k, v in pairs if is_text(k, "code") and isinstance(v, ast.Constant)}
+    return found
+
+
+def test_every_warning_code_is_documented_and_no_other() -> None:
+    assert {row[0].strip("`") for row in table_rows("api.md", "Warnings")} == warning_codes_in_the_code()
+
+
 def test_every_direct_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     listed = [

@@ -6,32 +6,95 @@ Hu et al. 2022, "LoRA: low-rank adaptation of large language models": W x + scal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 
 from models.diffusion.text_to_image import TextToImage
+from models.tensors import check_finite
+
+PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
+State = dict[str, Tensor]
+
+
+class LoraError(ValueError):
+    """A file cannot be used as a LoRA of a model: `place` is its index among the files, the message says why."""
+
+    def __init__(self, place: int, message: str) -> None:
+        super().__init__(message)
+        self.place = place
 
 
 @contextmanager
-def with_loras(model: TextToImage, loras: Sequence[tuple[Path, float]]) -> Iterator[None]:
+def with_loras(model: TextToImage, loras: Sequence[tuple[Path, float]]) -> Iterator[list[list[str]]]:
     """The model with LoRAs, each a safetensors file and its scale, inside; its own weights are never changed.
 
-    Raises ValueError, RuntimeError or OSError where a file holds none for this model.
+    Yields for each LoRA the names of its tensors that fit no layer of the model. Raises LoraError where none fits, and
+    for a file that is empty, unreadable or holds NaN or infinity.
     """
-    for path, _ in loras:
-        if path.suffix != ".safetensors":  # of which diffusers would read a pickle
-            raise ValueError(f"{path.name} is no safetensors file")
     pipeline, names = model.pipeline, [f"lora_{i}" for i in range(len(loras))]  # ids may hold dots, and these may not
     try:
-        for name, (path, _) in zip(names, loras, strict=True):
-            try:
-                pipeline.load_lora_weights(
-                    path.parent, weight_name=path.name, adapter_name=name, use_safetensors=True, local_files_only=True
-                )
-            except (IndexError, KeyError) as error:
-                raise ValueError(f"{path.name} holds no LoRA of this model") from error
+        unused = [_put_on(pipeline, place, path, names[place]) for place, (path, _) in enumerate(loras)]
         if names:
             pipeline.set_adapters(names, [scale for _, scale in loras])
             model.eval()
-        yield
+        yield unused
     finally:
         if names:
             pipeline.unload_lora_weights()
+
+
+def _put_on(pipeline: Any, place: int, path: Path, adapter: str) -> list[str]:
+    """Loads one LoRA; returns the names of its tensors that fit no layer."""
+    try:
+        converted = _converted(pipeline, path)
+        pipeline.load_lora_weights(
+            path.parent, weight_name=path.name, adapter_name=adapter, use_safetensors=True, local_files_only=True
+        )
+    except (KeyError, IndexError) as error:
+        raise LoraError(place, f"{path.name} holds no LoRA of this model: it lacks pairs of its layers") from error
+    except (OSError, ValueError, ArithmeticError, RuntimeError, SafetensorError) as error:
+        what = str(error).partition("\n")[0]
+        raise LoraError(place, f"{path.name} holds no LoRA of this model: {what}") from error
+    layers = _layers(pipeline, adapter)
+    unused = [name for name, value in converted.items() if not _is_used(name, value, layers)]
+    if len(unused) == len(converted):
+        raise LoraError(place, f"{path.name} holds no LoRA of this model: none of its tensors changes a layer of it")
+    return unused
+
+
+def _converted(pipeline: Any, path: Path) -> State:
+    """The tensors of a file under the names that diffusers gives them."""
+    if path.suffix != ".safetensors":  # of which diffusers would read a pickle
+        raise ValueError(f"{path.name} is no safetensors file")
+    state = load_file(path)
+    if not state:
+        raise ValueError("it is empty")
+    check_finite(state)
+    is_xl = hasattr(pipeline, "unet") and hasattr(pipeline, "text_encoder_2")  # whose names may be of other blocks
+    converted = pipeline.lora_state_dict(dict(state), **({"unet_config": pipeline.unet.config} if is_xl else {}))
+    return dict(converted[0] if isinstance(converted, tuple) else converted)
+
+
+def _layers(pipeline: Any, adapter: str) -> dict[str, list[Tensor]]:
+    """The weights of each layer that an adapter changes, by its name; a layer without a pair, or with 0, is none."""
+    found = {}
+    for part in PARTS:
+        module = getattr(pipeline, part, None)
+        for name, layer in module.named_modules() if module is not None else ():
+            pair = [getattr(layer, side, {}) for side in ("lora_A", "lora_B")]
+            if all(adapter in side for side in pair):
+                weights = [side[adapter].weight for side in pair]
+                if all(weight.any() for weight in weights):
+                    found[f"{part}.{name}."] = weights
+    return found
+
+
+def _is_used(name: str, value: Tensor, layers: dict[str, list[Tensor]]) -> bool:
+    """By its name, or by its values where diffusers names it anew while it loads."""
+    if any(name.startswith(layer) for layer in layers):
+        return True
+    weights = [weight for pair in layers.values() for weight in pair if weight.shape == value.shape]
+    return any(bool((value.to(weight) == weight).all()) for weight in weights)

@@ -1,7 +1,7 @@
 """Prompts with weights, `a man with a (red)1.4 hat`, read by compel; for models all of whose text encoders are CLIP."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -15,6 +15,22 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 ParserElement.enable_packrat(None)  # as matplotlib does: without, compel takes minutes for a few nested parentheses
 MOST_WEIGHT = 5.0
 DEEPEST = 4  # parentheses in one another
+# What other programs read as syntax, and this one as plain text.
+_SYNTAX = [
+    re.compile(pattern)
+    for pattern in (
+        r"<[\w-]+:[^<>]*>",  # <lora:name:0.8>
+        r"\([^()]*:\s*\d*\.?\d+\s*\)",  # (word:1.5)
+        r"\(\([^()]*\)\)",  # ((word))
+        r"\[[^\[\]]*\]",  # [word], [from:to:0.5]
+        r"\{[^{}]*\|[^{}]*\}",  # {red|green}
+        r"\b__[\w/-]+__\b",  # __colors__
+        r"\)\.(?:and|blend|swap)\(",  # ("a", "b").blend(1, 1)
+        r"(?<!\w)\w+(?:\++|--+)(?!\S)",  # word++
+        r"\b(?:BREAK|AND)\b",
+    )
+]
+_WEIGHTED_WORDS = re.compile(r"\([^()]*\)(?:\d*\.?\d+|[+-]+)")
 # A closing parenthesis with its weight; all other prompts, those with mere parentheses too, are read as they are.
 _WEIGHTED = re.compile(r"(?<!\\)\)(?:\.?\d|[+-])")
 
@@ -28,6 +44,28 @@ def reads_weights(pipeline: Any) -> bool:
 def is_weighted(prompt: str) -> bool:
     """Whether a prompt gives a weight to some of its words."""
     return bool(_WEIGHTED.search(prompt))
+
+
+def plain_syntax(prompt: str, *, weights: bool = False) -> list[str]:
+    """The parts of a prompt that other programs read as syntax and that are plain text here, in their order.
+
+    weights: whether weights such as (red)1.4 are plain text too, for a model that cannot read them.
+    """
+    patterns = [*_SYNTAX, _WEIGHTED_WORDS] if weights else _SYNTAX
+    found = [match for pattern in patterns for match in pattern.finditer(prompt)]
+    return [match[0] for match in sorted(found, key=lambda match: match.start())]
+
+
+def unknown_words(prompt: str, known: Collection[str]) -> list[str]:
+    """The words of a prompt that are not `known`, in lower case and in their order, each once."""
+    for pattern in (_SYNTAX[0], _SYNTAX[-1]):
+        prompt = pattern.sub(" ", prompt)
+    return [word for word in dict.fromkeys(words_of(prompt)) if word not in known]
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case: letters, and apostrophes between them."""
+    return re.findall(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*", text.lower())
 
 
 def unweighted(prompt: str) -> str:

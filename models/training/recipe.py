@@ -17,8 +17,9 @@ from models.build import WEIGHTS, build
 from models.catalogue import Card, file_sha256
 from models.data.dataset import DataError, Dataset
 from models.data.named import NAMED, any_dataset
+from models.familiarity import training_facts
 from models.pixels import NotFiniteError
-from models.tensors import fast_dtype, load_weights, save_weights
+from models.tensors import fast_dtype, load_weights, on_device, save_weights
 from models.training.run import Progress, Run, Schedule
 
 CARD = "card.json"
@@ -78,6 +79,9 @@ def train_model(
         save_weights(trained.state, folder / WEIGHTS)
     except NotFiniteError as error:
         raise run.diverged("weights") from error
+    model = on_device(build(trained.architecture), run.device).eval()
+    load_weights(model, folder / WEIGHTS)
+    known = training_facts(model, dataset, run.device)
     card = {
         "id": model_id,
         "task": recipe.task,
@@ -94,6 +98,7 @@ def train_model(
             "hardware": _hardware(run.device),
             "versions": {"torch": version("torch"), "diffusers": version("diffusers")},
             **({"parts": trained.parts} if trained.parts else {}),
+            **known,
             **({"warnings": list(trained.warnings)} if trained.warnings else {}),
             "last_losses": {name: round(values[-1], 5) for name, values in run.curve.items()},
         },

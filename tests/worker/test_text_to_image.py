@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from jobs.errors import AtelierError, NotFound
 from jobs.objects import Objects
@@ -17,10 +19,11 @@ from jobs.settings import get_settings
 from jobs.store import JobStore
 from models.build import WEIGHTS, build
 from models.catalogue import WEIGHTS_DIR, Card, file_sha256, folder_of
+from models.pixels import NotFiniteError
 from models.tensors import save_weights
 from worker.lease import CanceledError, LeaseLostError, StoppingError
 from worker.run import Made, Pixels, Task, run_jobs
-from worker.runners import BATCH_RUNNERS, RUNNERS, loaded, text_to_image
+from worker.runners import BATCH_RUNNERS, RUNNERS, loaded, network, text_to_image
 
 ARCHITECTURE: dict[str, Any] = {
     "name": "stable-diffusion",
@@ -182,7 +185,7 @@ def test_what_was_cut_off_a_prompt_is_in_the_metrics(tiny: Card) -> None:
     assert "prompt_cut" not in RUNNERS["generation"](task(tiny)).metrics
 
 
-def lora(weights_dir: Path) -> Card:
+def lora(weights_dir: Path, name: str = "ink") -> Card:
     """The card of a LoRA of the tiny model, made by peft with random weights, and its file."""
     from peft import LoraConfig
     from peft.utils import get_peft_model_state_dict
@@ -190,12 +193,12 @@ def lora(weights_dir: Path) -> Card:
     torch.manual_seed(1)
     pipeline: Any = cast(Any, build(ARCHITECTURE)).pipeline
     pipeline.unet.add_adapter(LoraConfig(r=4, target_modules=["to_q", "to_v", "to_out.0"], init_lora_weights=False))
-    folder = weights_dir / "ink"
+    folder = weights_dir / name
     layers = get_peft_model_state_dict(pipeline.unet)
-    pipeline.save_lora_weights(folder, unet_lora_layers=layers, weight_name="ink.safetensors")
+    pipeline.save_lora_weights(folder, unet_lora_layers=layers, weight_name=f"{name}.safetensors")
     source, architecture = {"kind": "local"}, {"name": "lora", "base": "tiny"}
-    files: dict[str, str | None] = {"ink.safetensors": file_sha256(folder / "ink.safetensors")}
-    return Card("ink", "lora", "", "", "MIT", source, files, architecture)
+    files: dict[str, str | None] = {f"{name}.safetensors": file_sha256(folder / f"{name}.safetensors")}
+    return Card(name, "lora", "", "", "MIT", source, files, architecture)
 
 
 def test_loras_change_the_pictures_of_their_jobs_alone(tiny: Card) -> None:
@@ -221,11 +224,71 @@ def test_loras_change_the_pictures_of_their_jobs_alone(tiny: Card) -> None:
     ink.files["ink.safetensors"] = file_sha256(weights_dir / "ink" / "ink.safetensors")
     with pytest.raises(AtelierError, match="LoRA ink cannot be put on model tiny") as caught:
         run([wearing({"model": "ink"})])
-    assert caught.value.code == "weights_unavailable"
+    assert caught.value.code == "lora_unusable"
     (weights_dir / "ink" / "ink.safetensors").unlink()
     with pytest.raises(AtelierError, match=r"python -m models\.fetch ink"):
         run([wearing({"model": "ink"})])
     assert (pictures(RUNNERS["generation"](wearing())) == plain).all()
+
+
+def test_tensors_of_a_lora_that_fit_nothing_are_a_warning_of_each_job(tiny: Card) -> None:
+    weights_dir = get_settings().weights_dir
+    ink = lora(weights_dir, "more")
+    path = weights_dir / "more" / "more.safetensors"
+    nowhere = {f"unet.nowhere.lora_{side}.weight": torch.ones(2, 2) for side in "AB"}
+    save_file(load_file(path) | nowhere, path)
+    ink.files[path.name] = file_sha256(path)
+    both = [task(tiny, loras=[{"model": "more"}]) for _ in range(2)]
+    for each in both:
+        each.find_model = lambda model_id: {"tiny": tiny, "more": ink}[model_id]
+    assert all(isinstance(made, Made) for made in run(both))
+    for each in both:
+        [warning] = each.warnings
+        assert warning["code"] == "lora_keys_unused"
+        assert "2 tensors of LoRA more" in warning["message"] and "unet.nowhere.lora_A.weight" in warning["message"]
+
+
+def test_latents_that_are_not_finite_fail_their_job(tiny: Card) -> None:
+    """The real model, one of whose weights is damaged in memory."""
+    assert isinstance(run([task(tiny)])[0], Made)
+    model: Any = network.load_network(task(tiny), "tiny").module
+    bias = model.pipeline.unet.conv_out.bias
+    before = bias.clone()
+    try:
+        bias.fill_(float("nan"))
+        assert [type(made) for made in run([task(tiny), task(tiny)])] == [NotFiniteError] * 2
+    finally:
+        bias.copy_(before)
+    assert isinstance(run([task(tiny)])[0], Made)
+
+
+def test_words_and_syntax_that_a_model_does_not_know_are_warnings(tiny: Card) -> None:
+    forget()  # a loaded model has the card it was loaded with
+    known = replace(tiny, training={"words": ["a", "hat"]})
+    plain, odd = task(known), task(known, prompt="a (red:1.5) hat", negative_prompt="BREAK a dragon")
+    run([plain, odd])
+    assert plain.warnings == []
+    assert [(each["code"], each["message"].partition(":")[0]) for each in odd.warnings] == [
+        *[("syntax_as_text", "prompt"), ("unknown_words", "prompt")],
+        *[("syntax_as_text", "negative_prompt"), ("unknown_words", "negative_prompt")],
+    ]
+    assert "without red; it knows a, hat." in odd.warnings[1]["message"]
+    forget()
+    unread = task(tiny, prompt="a dragon")
+    run([unread])
+    assert unread.warnings == [], "nothing is known of what it knows"
+
+
+def test_an_image_unlike_the_training_data_is_a_warning(tiny: Card) -> None:
+    def warned(greatest: float) -> list[str]:
+        forget()
+        figures = {"reconstruction_error": {"median": 0.0, "greatest": greatest, "images": 9}}
+        asked = task(replace(tiny, training=figures), mode="image-to-image", image=IMAGE, strength=1.0)
+        run([asked])
+        return [each["code"] for each in asked.warnings]
+
+    assert warned(1.0) == [] and warned(0.0) == ["image_unlike_training"]
+    forget()
 
 
 def test_a_picture_without_room_names_the_size_that_would_fit(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:

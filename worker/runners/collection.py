@@ -22,10 +22,13 @@ from models.space.maps import FEWEST, tsne_map
 from models.space.pca import SpaceError
 from worker.files import Files
 from worker.run import Made, Pixels, Task
+from worker.runners.network import Network
 from worker.runners.plots import THUMBNAIL, overview
 from worker.runners.space import LoadedSpace, check_models, load_space, read_collection
+from worker.runners.unfamiliar import unlike_training_data
 
 SHOWN_DUPLICATES = 100  # that `metrics.duplicates` names
+LOOKED_AT = 256  # images that are compared with the training data of the space's model
 MAX_VALUES = 100_000_000  # of all vectors together, 400 MB
 # How far the work is, in per cent, when each of its parts begins.
 READING, ENCODING, FITTING, MAPPING, PLOTTING = 0, 20, 50, 80, 95
@@ -91,7 +94,7 @@ def _built(task: Task, files: Files) -> Made:
 
 
 def _warn_of_clusterings(task: Task, collection: Collection) -> None:
-    """Warns of clusterings that failed, and of those that found fewer clusters than were asked for."""
+    """Warns of clusterings that failed, that found fewer clusters than asked for or searched to their bound."""
     for method, reason in collection.failed.items():
         task.warn("clustering_failed", f"There is no {method} clustering: {reason}.")
     for wanted in task.params["clusterings"]:
@@ -100,6 +103,11 @@ def _warn_of_clusterings(task: Task, collection: Collection) -> None:
         if asked and found and found.n_clusters < asked:
             message = f"{wanted['method']} found {found.n_clusters} clusters, where {asked} were asked for."
             task.warn("fewer_clusters", message)
+        field = "max_components" if wanted["method"] == "mixture" else "max_clusters"
+        bound = min(wanted.get(field) or len(collection.members), len(collection.members))
+        if wanted.get(field) and found and found.n_clusters == bound:
+            message = f"{wanted['method']}: the search ended at its bound of {bound}; a larger {field} may fit better."
+            task.warn("search_at_bound", message)
 
 
 def _with_map(task: Task, collection: Collection) -> Collection:
@@ -149,6 +157,8 @@ def _members(task: Task, files: Files, space: LoadedSpace, before: Members | Non
         task.step(int(ENCODING + share), 100, f"{done:,} of {len(pictures):,} images encoded")
 
     phases.begin("encoding")
+    if space.network:
+        _warn_if_unlike(task, space.network, pictures)
     vectors = space.encode(pictures, on_done)
     attributes = _attributes(known, len(pictures))
     members = Members(vectors, _thumbnails(pictures), np.array(names), *attributes, digests=digests[new])
@@ -179,6 +189,18 @@ def _distinct(task: Task, digests: NDArray[np.str_], names: Sequence[str], befor
     if not new:
         raise DataError("the collection has all of these images already")
     return np.array(new, np.int64)
+
+
+def _warn_if_unlike(task: Task, network: Network, pictures: Pixels) -> None:
+    """Warns where more than a tenth of some images are unlike what the model was trained on."""
+    some = pictures[:: -(-len(pictures) // LOOKED_AT)]
+    unlike, figures = unlike_training_data(network, some)
+    if figures and 10 * len(unlike) > len(some):
+        message = (
+            f"{len(unlike)} of {len(some)} images that were looked at are unlike those that {network.card.id} was "
+            "trained on: it reconstructs them worse than any of those, and what is decoded will not look like them."
+        )
+        task.warn("image_unlike_training", message)
 
 
 def _pictures(

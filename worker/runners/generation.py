@@ -52,6 +52,7 @@ from models.grids import labelled_grid, sheet
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.network import BATCH, Network, load_network, pixels
 from worker.runners.text_to_image import run_prompted_alone
+from worker.runners.unfamiliar import warn_of_images
 
 Result = tuple[list[Picture], dict[str, Any]]  # pictures and figures
 _PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
@@ -113,7 +114,7 @@ def _sample(task: Task, network: Network, params: Sample) -> Result:
 
 
 def _reconstruct(task: Task, network: Network, params: Reconstruction) -> Result:
-    originals = network.read(task, params.images)
+    originals = _read(task, network, "images", params.images)
     made = network.decode(task, network.encode(originals))
     errors = np.abs(originals / 255 - made / 255).mean(axis=(1, 2, 3))
     grid = labelled_grid(np.stack([originals, made]), ["original", "reconstruction"], _numbered("image", len(made)))
@@ -129,7 +130,8 @@ def _interpolate(task: Task, network: Network, params: Interpolation) -> list[Pi
             told = straight(told, steps).flatten(0, 1)
         made = network.denoise(task, between, told, params)
     else:
-        between = path(torch.stack([_place(task, network, end) for end in ends]), steps).flatten(0, 1)
+        places = torch.stack([_place(task, network, f"between.{i}", end) for i, end in enumerate(ends)])
+        between = path(places, steps).flatten(0, 1)
         made = network.decode(task, between)
     names = [f"seed {end}" if isinstance(end, int) else f"image {i}" for i, end in enumerate(ends, 1)]
     titles = [f"{a}\nto {b}" for a, b in pairwise(names)]
@@ -146,7 +148,7 @@ def _traverse(task: Task, network: Network, params: Traversal) -> list[Picture]:
     else:
         values = torch.linspace(-params.extent, params.extent, params.steps)
         dimensions = params.dimensions or list(range(min(8, network.latent_dim)))
-        z = traversal(_place(task, network, params.start), dimensions, values)
+        z = traversal(_place(task, network, "start", params.start), dimensions, values)
         rows, columns = [f"z{dimension}" for dimension in dimensions], [f"{value:z.2f}" for value in values]
     made = network.decode(task, z.flatten(0, 1))
     return [Picture(labelled_grid(_rows(made, len(rows)), rows, columns), "grid"), *map(Picture, made)]
@@ -155,7 +157,9 @@ def _traverse(task: Task, network: Network, params: Traversal) -> list[Picture]:
 def _arithmetic(task: Task, network: Network, judge: Network | None, params: Arithmetic) -> Result:
     seeds, wanted = _seeds(task, params.n or 1), params.attribute_terms
     known = {
-        i: _term(task, network, term) for i, term in enumerate(params.terms) if not isinstance(term, AttributeTerm)
+        i: _term(task, network, f"terms.{i}.image", term)
+        for i, term in enumerate(params.terms)
+        if not isinstance(term, AttributeTerm)
     }
     draws = []
     for draw in range(len(seeds)):
@@ -176,7 +180,7 @@ def _arithmetic(task: Task, network: Network, judge: Network | None, params: Ari
 def _translate(task: Task, network: Network, params: Translation) -> list[Picture]:
     module = network.module
     assert isinstance(module, CycleGan)
-    originals = network.read(task, params.images)
+    originals = _read(task, network, "images", params.images)
     with network.inference():
         made = pixels(module.translate(network.tensor(originals), params.direction))
     task.step(1, 1, "translated")
@@ -222,21 +226,28 @@ def _with_grid(pictures: Sequence[Pixels] | Pixels, grid: Pixels) -> list[Pictur
     return [*map(Picture, pictures), Picture(grid, "grid")]
 
 
-def _place(task: Task, network: Network, place: str | int) -> Tensor:
+def _place(task: Task, network: Network, field: str, place: str | int) -> Tensor:
     """The z of an image, of a seed or of the mean, (latent_dim,)."""
     if place == "mean":
         return torch.zeros(network.latent_dim)
     if isinstance(place, int):
         return prior([place], network.latent_dim)[0]
-    return network.encode(network.read(task, [place]))[0]
+    return network.encode(_read(task, network, field, [place]))[0]
 
 
-def _term(task: Task, network: Network, term: ImageTerm | SeedTerm | VectorTerm) -> Tensor:
+def _read(task: Task, network: Network, field: str, images: Sequence[str]) -> Pixels:
+    """The images of a field as the model sees them; warns of those unlike its training data."""
+    found = network.read(task, images)
+    warn_of_images(task, network, field, found)
+    return found
+
+
+def _term(task: Task, network: Network, field: str, term: ImageTerm | SeedTerm | VectorTerm) -> Tensor:
     match term:
         case ImageTerm():
-            return _place(task, network, term.image)
+            return _place(task, network, field, term.image)
         case SeedTerm():
-            return _place(task, network, term.seed)
+            return _place(task, network, field, term.seed)
         case VectorTerm():
             return torch.tensor(term.z)
 

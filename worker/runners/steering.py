@@ -28,6 +28,7 @@ from models.space.sampling import (
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.space import LoadedSpace, Vectors, open_collection
+from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
 
 @dataclass(frozen=True)
@@ -95,18 +96,28 @@ def _start(task: Task, params: Steering, collection: Collection, space: LoadedSp
             assert method is not None
             return collection.pca.inverse_transform(collection.clusterings[method].cluster_centers_[[cluster]])
         case TextStart(text=text):
+            if space.network:
+                warn_of_prompt(task, space.network, "start.text", text)
             return space.encode_text(text)
         case "mean":
             return collection.pca.mean_[None]
         case image:
-            return space.encode(space.squares([task.read_image(image)]))
+            return _encoded(task, space, "start", image)
+
+
+def _encoded(task: Task, space: LoadedSpace, field: str, image: str) -> Vectors:
+    """The vector (1, dim) of an image; warns where it is unlike the training data of the space's model."""
+    squares = space.squares([task.read_image(image)])
+    if space.network:
+        warn_of_images(task, space.network, field, squares)
+    return space.encode(squares)
 
 
 def _rows(task: Task, params: Steering, collection: Collection, space: LoadedSpace, start: Vectors) -> list[_Row]:
     if params.style_from:
         assert params.style_components and params.style_strengths
         pca = collection.pca
-        style = pca.transform(space.encode(space.squares([task.read_image(params.style_from)])))[0]
+        style = pca.transform(_encoded(task, space, "style_from", params.style_from))[0]
         to = pca.transform(start)[0]
         changes = [towards_style(to, style, params.style_components, by) for by in params.style_strengths]
         title = f"first {params.style_components}\ncomponents"

@@ -23,6 +23,7 @@ from worker.run import Made, Picture, Pixels, Task
 from worker.runners.loaded import loaded_vgg
 from worker.runners.network import Network, load_network, pixels
 from worker.runners.style_transfer import blended, fit, revision_of
+from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
 VGG_ID = "vgg16"  # the one that is on every machine; a guided step wants no deeper layers
 LEAST_SIDE = 64  # pixels a side in which the network still sees something; smaller pictures are enlarged for it
@@ -45,9 +46,11 @@ def run_style_diffusion(task: Task, asked: DiffusionTransfer) -> Made:
         features = vgg(_seen(pictures), params.style_layers)
         return style_loss({layer: positions(found) for layer, found in features.items()}, targets) * len(pictures)
 
+    warn_of_prompt(task, network, "prompt", params.prompt or "", weighted=False)
     start = None
     if params.content:
         middle = ImageOps.fit(Image.fromarray(task.read_image(params.content)), (side, side), Image.Resampling.LANCZOS)
+        warn_of_images(task, network, "content", np.asarray(middle)[None])
         start = to_tensor(np.asarray(middle)[None], network.device).expand(len(seeds), -1, -1, -1)
         start = start[:, : network.card.architecture.get("channels", 3)]
     columns, losses = [], []

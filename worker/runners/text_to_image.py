@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import TypeAdapter
-from safetensors import SafetensorError
 from torch import Tensor
 
 from images.mask import cut_out, read_mask
@@ -21,7 +20,7 @@ from jobs.images import as_answers
 from jobs.settings import get_settings
 from jobs.text_to_image import ImageToImage, Inpainting, Prompted, TextToImage, steps_of
 from models.catalogue import Card, WeightsError, checked_file, revision
-from models.diffusion.lora import with_loras
+from models.diffusion.lora import LoraError, with_loras
 from models.diffusion.masks import feathered
 from models.diffusion.memory import fitting_size, needed_bytes
 from models.diffusion.text_to_image import TextToImage as Model
@@ -33,6 +32,7 @@ from models.tensors import to_tensor
 from worker.lease import CanceledError, LeaseLostError
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.network import Network, load_network, pixels
+from worker.runners.unfamiliar import listed, warn_of_images, warn_of_prompt
 
 PIXELS_AT_ONCE = 2**20  # of all pictures denoised together: 256 of 64 px, one of 1024 px
 _PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
@@ -76,7 +76,7 @@ def run_prompted(tasks: Sequence[Task]) -> list[Made | Exception]:
     loras = [tasks[0].find_model(lora.model) for lora in first.loras]
     try:
         network = load_network(tasks[0], first.model)
-        with _with_loras(network, loras, [lora.scale for lora in first.loras], tasks[0]):
+        with _with_loras(network, loras, [lora.scale for lora in first.loras], tasks):
             return _run(network, tasks, loras)
     except WeightsError as error:
         raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
@@ -94,19 +94,26 @@ def _check_size(network: Network, params: Prompted) -> None:
 
 
 @contextmanager
-def _with_loras(network: Network, cards: Sequence[Card], scales: Sequence[float], task: Task) -> Iterator[None]:
-    """The network with LoRAs; raises WeightsError for one whose file is missing or does not fit."""
+def _with_loras(
+    network: Network, cards: Sequence[Card], scales: Sequence[float], tasks: Sequence[Task]
+) -> Iterator[None]:
+    """The network with LoRAs; raises WeightsError for a missing file and AtelierError for one that does not fit."""
     assert isinstance(network.module, Model)
     weights_dir = get_settings().weights_dir
     files = [checked_file(card, next(iter(card.files)), weights_dir) for card in cards]
     with ExitStack() as stack:
         try:
-            with task.loading():
-                stack.enter_context(with_loras(network.module, list(zip(files, scales, strict=True))))
-        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            named = ", ".join(card.id for card in cards)
-            message = f"LoRA {named} cannot be put on model {network.card.id}: {str(error).partition(chr(10))[0]}"
-            raise WeightsError(cards[0].id, message) from error
+            with tasks[0].loading():
+                unused = stack.enter_context(with_loras(network.module, list(zip(files, scales, strict=True))))
+        except LoraError as error:
+            lora = cards[error.place].id
+            message = f"LoRA {lora} cannot be put on model {network.card.id}: {error}."
+            raise AtelierError("lora_unusable", message, model=lora) from error
+        for card, names in zip(cards, unused, strict=True):
+            if names:
+                message = f"{len(names)} tensors of LoRA {card.id} fit no layer of {network.card.id} and are not used"
+                for task in tasks:
+                    task.warn("lora_keys_unused", f"{message}: {listed(names)}.")
         yield
 
 
@@ -134,8 +141,10 @@ def _job(task: Task, network: Network, load_ms: float) -> _Job:
     try:
         for name in ("prompt", "negative_prompt"):
             _note_cut(job, network, name)
+            warn_of_prompt(task, network, name, getattr(params, name) or "")
         if isinstance(params, ImageToImage | Inpainting):
             job.original = _cut_out(task.read_image(params.image), params)
+            warn_of_images(task, network, "image", job.original[None])
         if isinstance(params, Inpainting):
             job.mask = _mask(task, params)
     except AtelierError as error:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from models.build import load_model
 from models.catalogue import RECORD, card, file_sha256
-from models.diffusion.lora import with_loras
+from models.diffusion.lora import LoraError, with_loras
 from models.diffusion.text_to_image import TextToImage, generate
 from tests.models.diffusion.test_full_size import save
 
@@ -77,15 +77,51 @@ def test_they_change_the_picture_and_leave_the_base_as_it_was(model: TextToImage
     assert torch.equal(made(model), before)
 
 
-def test_a_file_that_is_none_for_this_model_is_refused_and_leaves_nothing(model: TextToImage, tmp_path: Path) -> None:
+def layer(name: str, wide: int = 0) -> dict[str, Tensor]:
+    """A pair of a query of the UNet under another name, or of another width."""
+    n = wide or 32
+    return {f"{name}.lora_A.weight": torch.ones(2, n), f"{name}.lora_B.weight": torch.ones(n, 2)}
+
+
+QUERY = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+NAN = {name: value * float("nan") for name, value in layer(f"unet.{QUERY}").items()}
+NO_LORAS: dict[str, tuple[dict[str, Tensor], str]] = {
+    "another width": (layer(f"unet.{QUERY}", 999), "size mismatch|Error"),
+    "no names of a LoRA": ({"weight": torch.ones(2)}, "LoRA"),
+    "no such layer": (layer("unet.nowhere"), "LoRA"),
+    "no prefix": (layer(QUERY), "LoRA"),
+    "another prefix": (layer(f"diffusion_model.{QUERY}"), "LoRA"),
+    "no such text encoder": (layer("text_encoder_9.text_model.encoder.layers.0.self_attn.q_proj"), "LoRA"),
+    "half a pair": (dict([next(iter(layer(f"unet.{QUERY}").items()))]), "lacks pairs"),
+    "no change": ({name: 0 * value for name, value in layer(f"unet.{QUERY}").items()}, "changes a layer"),
+    "NaN": (NAN, "NaN or infinity"),
+    "empty": ({}, "it is empty"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_LORAS)
+def test_a_file_that_is_none_for_this_model_is_refused_and_leaves_nothing(
+    model: TextToImage, tmp_path: Path, kind: str
+) -> None:
+    state, says = NO_LORAS[kind]
     before, names = made(model), set(model.state_dict())
-    layer = "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
-    wide = {f"{layer}.lora_A.weight": torch.ones(2, 999), f"{layer}.lora_B.weight": torch.ones(999, 2)}
-    for state in (wide, {"weight": torch.ones(2)}, {"unet.nowhere.lora_A.weight": torch.ones(2, 2)}):
-        save_file(state, tmp_path / "bad.safetensors")
-        with pytest.raises((ValueError, RuntimeError)), with_loras(model, [(tmp_path / "bad.safetensors", 1.0)]):
-            pass
+    save_file(state, tmp_path / "bad.safetensors")
+    with pytest.raises(LoraError, match=says) as error, with_loras(model, [(tmp_path / "bad.safetensors", 1.0)]):
+        pass
+    assert error.value.place == 0
     assert set(model.state_dict()) == names and torch.equal(made(model), before)
+
+
+def test_tensors_that_fit_no_layer_are_named(model: TextToImage, lora: Callable[..., Path], tmp_path: Path) -> None:
+    whole = lora(1, "unet", "text_encoder")
+    state, other = load_file(whole), layer("unet.nowhere") | layer("text_encoder_9.layers.0")
+    save_file(state | other, tmp_path / "more.safetensors")
+    with with_loras(model, [(whole, 1.0)]) as unused:
+        found = made(model)
+    assert unused == [[]]
+    with with_loras(model, [(whole, 0.0), (tmp_path / "more.safetensors", 1.0)]) as unused:
+        assert [sorted(names) for names in unused] == [[], sorted(other)]
+        assert torch.allclose(made(model), found, atol=1e-4)
 
 
 def test_no_pickle_is_read(model: TextToImage, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.diffusion.prompts import embeddings, is_weighted, reads_weights, unweighted
+from models.diffusion.prompts import embeddings, is_weighted, plain_syntax, reads_weights, unknown_words, unweighted
 from models.diffusion.text_to_image import TextToImage, cut_off, generate
 from tests.models.diffusion.test_lora import STEPS, model  # noqa: F401 (a fixture)
 
@@ -26,6 +26,34 @@ from tests.models.diffusion.test_lora import STEPS, model  # noqa: F401 (a fixtu
 )
 def test_a_weight_follows_a_parenthesis(prompt: str, weighted: bool) -> None:
     assert is_weighted(prompt) is weighted
+
+
+@pytest.mark.parametrize(
+    ("prompt", "found"),
+    [
+        ("a (red:1.5) hat, [smiling] <lora:ink:0.8>", ["(red:1.5)", "[smiling]", "<lora:ink:0.8>"]),
+        ("a man BREAK a woman AND a hat", ["BREAK", "AND"]),
+        ("a ((red)) hat", ["((red))"]),
+        ("a {red|green} hat, __color__, smiling++", ["{red|green}", "__color__", "smiling++"]),
+        ("[from:to:0.5]", ["[from:to:0.5]"]),
+        ('("a man", "a hat").blend(1, 1)', [").blend("]),
+        ("a (red)1.4 hat, a man (smiling), and a well-known one - 16:9, it's 1.5", []),
+        ("", []),
+    ],
+)
+def test_syntax_of_other_programs_is_found(prompt: str, found: list[str]) -> None:
+    assert plain_syntax(prompt) == found
+
+
+def test_weights_are_syntax_too_where_a_model_reads_none() -> None:
+    assert plain_syntax("a (red)1.4 (green)+ hat", weights=True) == ["(red)1.4", "(green)+"]
+
+
+def test_words_that_no_caption_has_are_unknown() -> None:
+    known = ["a", "man", "with", "red", "hat"]
+    assert unknown_words("A (red)1.3 man WITH a Red hat, 2.5", known) == []
+    assert unknown_words("a dragon on a man's hat, a dragon", known) == ["dragon", "on", "man's"]
+    assert unknown_words("a man BREAK <lora:ink:1> AND a hat", known) == []
 
 
 def test_the_words_without_their_weights() -> None:

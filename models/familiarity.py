@@ -1,0 +1,70 @@
+"""What tells inputs that are unlike a model's training data: words of its captions, and errors of reconstruction."""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.clip import Clip
+from models.data.dataset import Dataset
+from models.diffusion.embedding import Kandinsky
+from models.diffusion.prompts import words_of
+from models.diffusion.text_to_image import TextToImage
+from models.generative.cyclegan import CycleGan
+from models.generative.dcgan import Dcgan
+from models.generative.vae import Vae
+from models.tensors import autocast
+
+BATCH, MOST_IMAGES, MOST_WORDS = 64, 256, 2000  # images at a time; of the training data; beyond, all words are known
+
+
+def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What a card says of its training data, as far as there is a figure for the model, which is on the device.
+
+    `words`: those of the captions, in lower case. `reconstruction_error`: the `median` and the `greatest` mean absolute
+    error of some `images`.
+    """
+    facts: dict[str, Any] = {}
+    words = sorted({word for caption in dataset.captions for word in words_of(caption)})
+    if isinstance(model, TextToImage | Kandinsky | Clip) and len(words) <= MOST_WORDS:
+        facts["words"] = words
+    some = dataset.images[:: -(-len(dataset) // MOST_IMAGES)]
+    images = torch.from_numpy(some).permute(0, 3, 1, 2).to(device).float() / 255
+    errors = reconstruction_errors(model, images)
+    if errors is not None and torch.isfinite(errors).all():
+        figures = {"median": errors.median(), "greatest": errors.max()}
+        facts["reconstruction_error"] = {name: round(float(value), 5) for name, value in figures.items()}
+        facts["reconstruction_error"]["images"] = len(some)
+    return facts
+
+
+def reconstruction_errors(model: nn.Module, images: Tensor) -> Tensor | None:
+    """The mean absolute error of each of images (n, channels, h, w) in [0, 1], (n,); None without an encoder.
+
+    Of a CycleGAN it is that of the cycle, there and back, which begins with the kind that the image is more of.
+    """
+    reconstruct = _reconstruct_by(model)
+    if reconstruct is None:
+        return None
+    with torch.inference_mode(), autocast(images.device):
+        parts = [(reconstruct(part).float() - part).abs().mean((-3, -2, -1)) for part in images.split(BATCH)]
+    return torch.cat(parts, dim=-1).cpu().reshape(-1, len(images)).amin(0)
+
+
+def _cycles(model: CycleGan, images: Tensor) -> Tensor:
+    """Each image from its kind and back, (2, n, ...), whichever of the two kinds that is."""
+    as_a = model.translate(model.translate(images, "a-to-b"), "b-to-a")
+    return torch.stack([as_a, model.translate(model.translate(images, "b-to-a"), "a-to-b")])
+
+
+def _reconstruct_by(model: nn.Module) -> Any:
+    """A function of images (n, ...) to their reconstructions (n, ...), or to several of each (k, n, ...)."""
+    if isinstance(model, Vae | Dcgan):
+        return lambda images: model.decode(model.encode(images))
+    if isinstance(model, CycleGan):
+        return partial(_cycles, model)
+    vae: Any = getattr(model.pipeline, "vae", None) if isinstance(model, TextToImage) else None
+    if hasattr(vae, "encode"):
+        return lambda images: vae.decode(vae.encode(2 * images - 1).latent_dist.mode()).sample / 2 + 0.5
+    return None
