@@ -554,3 +554,25 @@ def test_each_step_of_a_decoder_is_told_and_may_be_the_last() -> None:
 
     with pytest.raises(CanceledError):
         LoadedSpace(InThreeSteps(4, 1), None).decode(vectors, range(len(vectors)), cancel)
+
+
+def test_a_search_that_ended_at_its_bound_and_images_unlike_the_models_own_are_warnings(
+    installation: Installation,
+) -> None:
+    rng = np.random.default_rng(0)
+    images = [uploaded(installation, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(6)]
+    clusterings = [{"method": "kmeans", "max_clusters": 2}, {"method": "agglomerative", "n_clusters": 2}]
+    record = found(
+        installation, {"name": "Noise", "space": "vae-smileys", "images": images, "clusterings": clusterings}
+    )
+    warnings = {warning["code"]: warning["message"] for warning in record.metrics["warnings"]}
+    assert record.status == "succeeded", record.error
+    assert warnings["search_at_bound"].startswith("kmeans: the search ended at its bound of 2; a larger max_clusters")
+    assert warnings["image_unlike_training"].startswith("6 of 6 images that were looked at are unlike")
+
+
+def test_a_start_unlike_the_models_training_data_is_a_warning(installation: Installation, smileys: Record) -> None:
+    noise = uploaded(installation, np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    record = steer(installation, smileys, start=noise, components=[{"component": 0, "strengths": [1]}])
+    [warning] = record.metrics["warnings"]
+    assert (warning["code"], warning["message"].partition(":")[0]) == ("image_unlike_training", "start")
