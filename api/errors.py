@@ -77,7 +77,7 @@ PATTERNS = {  # what a person reads instead
     COLLECTION_ID: "col_ and 24 of the digits 0-9 and a-f",
     JOB_ID: "job_ and 24 of the digits 0-9 and a-f",
     HTTPS_URL: WEBHOOK_URL,
-    BUILTIN_STYLE: "builtin:0 to builtin:25",
+    BUILTIN_STYLE: "builtin:0 to builtin:25, or a name such as builtin:starry-blue; GET /v1/styles lists them",
     DATA: f"{', '.join(SETS)} or the zip_… id of an uploaded archive",
     MODEL_ID: "the id of a model: 2 to 80 of the characters a-z, 0-9, . and -",
     EVENT_ID: "the id of an event, such as 1767225600000-0",

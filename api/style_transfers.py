@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
+from pydantic import BaseModel, Field
 
 import jobs.schemas
 from api.cards import Card, known_cards
@@ -15,6 +16,7 @@ from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.errors import BadInput, Unavailable
 from jobs.schemas import Job
 from jobs.style_transfer import (
+    BUILTIN_NAMES,
     KIND,
     LAYERS,
     MIN_SIDE,
@@ -25,13 +27,36 @@ from jobs.style_transfer import (
     MaskedImage,
     StyleTransferParams,
     TextureSynthesis,
-    WeightedBuiltin,
     WeightedImage,
+    WeightedStyle,
     can_be_guided,
     fitted_diffusion,
 )
 
 router = APIRouter(tags=["style transfer"], route_class=JsonRoute)
+
+
+class BuiltinStyle(BaseModel):
+    """One of the styles that method `fast` has learned."""
+
+    id: Annotated[str, Field(description="What requests name it by: `builtin:` and its number.")]
+    number: int
+    name: Annotated[str, Field(description="What it looks like; `builtin:` and this is the same style.")]
+
+
+class StyleList(BaseModel):
+    """The built-in styles, by number."""
+
+    styles: list[BuiltinStyle]
+
+
+@router.get("/v1/styles", summary="Built-in styles, by number and name")
+async def list_styles() -> StyleList:
+    """The 26 styles of method `fast`. Their names say what they look like."""
+    named = enumerate(BUILTIN_NAMES)
+    return StyleList(styles=[BuiltinStyle(id=f"builtin:{i}", number=i, name=name) for i, name in named])
+
+
 Optimised = GatysTransfer | TextureSynthesis | FeatureInversion
 AnyTransfer = FastTransfer | Optimised | DiffusionTransfer
 
@@ -206,7 +231,7 @@ def _images(params: AnyTransfer) -> dict[str, str]:
     if isinstance(style, str):
         images["style"] = style
     else:
-        parts: Sequence[WeightedBuiltin | WeightedImage | MaskedImage] = style or ()
+        parts: Sequence[WeightedStyle | WeightedImage | MaskedImage] = style or ()
         for i, part in enumerate(parts):
             images |= {f"style.{i}.{name}": getattr(part, name, None) for name in ("image", "mask", "style_mask")}
     return {field: image for field, image in images.items() if image and not image.startswith("builtin:")}

@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -23,7 +23,7 @@ from jobs.errors import BadInput
 from jobs.outbound import check_url
 from jobs.queue import nudge
 from jobs.registry import NEW
-from jobs.schemas import Job
+from jobs.schemas import ARCHIVE_ID, IMAGE_FIELDS, IMAGE_ID, Job
 from jobs.store import follow
 from jobs.text_to_image import compat_of
 from jobs.training import MODEL_ID
@@ -141,8 +141,8 @@ def enqueue(service: Service, *, kind: str, queue: str, params: dict[str, Any], 
         kind=kind,
         queue=queue,
         params=params,
-        images=upload_shas("img", params),
-        archives=upload_shas("zip", params),
+        images=image_shas(params),
+        archives=archive_shas(params),
         models=trained_models(params),
         compat=compat_of(params),
         **_collections(kind, params),
@@ -166,12 +166,25 @@ async def answer_with_job(service: Service, job_id: str, wait_s: int) -> Respons
     return JSONResponse(job.model_dump(mode="json"), status_code=200 if ended else 202, headers=headers)
 
 
-def upload_shas(sort: Literal["img", "zip"], params: Any) -> Sequence[str]:
-    """The sha256 of every `img_…` or `zip_…` id anywhere in resolved parameters."""
-    if isinstance(params, str):
-        return [params[4:]] if re.fullmatch(rf"{sort}_[0-9a-f]{{64}}", params) else []
-    nested = params.values() if isinstance(params, dict) else params if isinstance(params, list) else ()
-    return [sha for value in nested for sha in upload_shas(sort, value)]
+def image_shas(params: Any) -> list[str]:
+    """The sha256 of every upload in the image fields of resolved parameters; a prompt may look like an id."""
+    if isinstance(params, list):
+        return [sha for each in params for sha in image_shas(each)]
+    if not isinstance(params, dict):
+        return []
+    found: list[str] = []
+    for name, value in params.items():
+        strings = value if isinstance(value, list) else [value]
+        if name in IMAGE_FIELDS:
+            found += [each.removeprefix("img_") for each in strings if re.fullmatch(IMAGE_ID, str(each))]
+        found += image_shas(value)
+    return found
+
+
+def archive_shas(params: dict[str, Any]) -> list[str]:
+    """The sha256 of the archive that resolved parameters read their data from."""
+    data = params.get("data")
+    return [data.removeprefix("zip_")] if isinstance(data, str) and re.fullmatch(ARCHIVE_ID, data) else []
 
 
 def trained_models(params: dict[str, Any]) -> Sequence[str]:

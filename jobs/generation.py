@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from jobs.errors import BadInput
-from jobs.schemas import STRICT, ImageRef, ModelId, ModelRequest, Steps, chosen_by, whole
+from jobs.schemas import MAX_SEED, STRICT, ImageRef, ModelId, ModelRequest, Steps, chosen_by, whole
 from jobs.text_to_image import MODES as TEXT_MODES
 from jobs.text_to_image import ImageToImage, Inpainting, TextToImage, fitted_prompted
 
@@ -36,7 +36,7 @@ ALL_MODES = (*_LATENT, "translate", "denoise-steps", *TEXT_MODES)
 Questions = Sequence[Sequence[str]]  # each question's possible answers
 
 _DISTINCT = {"uniqueItems": True}
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(whole)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(whole)]
 Images = Annotated[list[ImageRef], Field(min_length=1, max_length=16, description="The pictures to start from.")]
 Scheduler = Literal["ddpm", "ddim", "dpm-solver++"]
 DeterministicScheduler = Literal["ddim", "dpm-solver++"]

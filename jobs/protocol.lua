@@ -22,6 +22,7 @@
 --   claimed           hash, time of the last claim of a queue
 
 local P = 'atelier:'
+cjson.encode_number_precision(16)  -- the default, 14, cuts the digits of large seeds
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local FOREVER = '+inf'

@@ -19,6 +19,11 @@ IMAGE_ID = r"^img_[0-9a-f]{64}$"
 ARCHIVE_ID = r"^zip_[0-9a-f]{64}$"
 IMAGE_REF = r"^(img_[0-9a-f]{64}|data:image/[^,]+,.+|https://.+)$"
 
+# The fields that hold an image, or several. Whatever else looks like an id is a text.
+IMAGE_FIELDS = frozenset(
+    {"content", "init_image", "style", "image", "mask", "style_mask", "images", "between", "start", "style_from"}
+)
+
 ImageRef = Annotated[
     str,
     Field(
@@ -37,6 +42,14 @@ WebhookUrl = Annotated[
         json_schema_extra={"format": "webhook-url"},
     ),
 ]
+
+
+MAX_SEED = 2**53 - 1  # the largest integer that every JSON parser reads exactly
+
+
+def seeds_from(seed: int, n: int) -> list[int]:
+    """The seeds of n images: `seed` + k, from 0 again after the last."""
+    return [(seed + k) % (MAX_SEED + 1) for k in range(n)]
 
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
@@ -68,7 +81,7 @@ class Request(BaseModel):
     model_config = STRICT
 
     seed: Annotated[
-        int | None, Field(ge=0, le=2**32 - 1, description="Random state; chosen and reported when absent.")
+        int | None, Field(ge=0, le=MAX_SEED, description="Random state; chosen and reported when absent.")
     ] = None
     format: Annotated[ImageFormat, Field(description="File format of the outputs.")] = "png"
     priority: Annotated[

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from jobs.collection import COLLECTION_ID, Method
@@ -146,23 +146,32 @@ class Steering(OfCollection):
         return self
 
 
+def _choice(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "<all>" if value == "all" else None
+    return "<number>" if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+ClusterChoice = Annotated[
+    Annotated[Whole, Tag("<number>")] | Annotated[Literal["all"], Tag("<all>")],
+    Discriminator(
+        _choice,
+        custom_error_type="cluster",
+        custom_error_message="Input should be the number of a cluster, counted from 0, or 'all'",
+    ),
+]
+
+
 class ClusterSampling(OfCollection):
     """New pictures of one cluster, or of each."""
 
     clustering: Annotated[Method | None, Field(description="The collection's first when absent.")] = None
-    cluster: Annotated[Whole | Literal["all"], Field(description="Counted from 0, or each.")] = "all"
+    cluster: Annotated[ClusterChoice, Field(description="Counted from 0, or `all` for each of them.")] = "all"
     n: Annotated[int, Field(ge=1, le=64, description="Pictures of each cluster.")] = 8
     temperature: Annotated[
         float, Field(ge=0, le=3, description="How wide to draw: 1 as wide as the cluster, 0 its centre alone.")
     ] = 1.0
     neighbours: Annotated[int, Field(ge=1, le=8, description="The nearest members shown below each new picture.")] = 1
-
-    @field_validator("cluster", mode="before")
-    @classmethod
-    def _no_flags(cls, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError("Input should be a number from 0 or 'all'")
-        return value
 
 
 def _refuse(field: str, message: str) -> None:

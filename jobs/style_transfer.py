@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
@@ -13,7 +23,6 @@ from jobs.schemas import STRICT, ImageRef, ModelRequest, Request, chosen_by
 from jobs.text_to_image import Prompt
 
 KIND = "style-transfer"
-BUILTIN_STYLES = 26
 MIN_SIDE = 32  # pixels of an output's shorter side; the networks see nothing in fewer
 DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # convolutions per block
 LAYERS: dict[str, tuple[str, ...]] = {
@@ -21,9 +30,30 @@ LAYERS: dict[str, tuple[str, ...]] = {
     for name, depths in DEPTHS.items()
 }
 
-BUILTIN_STYLE = r"^builtin:(1?[0-9]|2[0-5])$"
+# What each built-in style looks like, by its number (docs/images/styles.jpg): the network's authors named none.
+BUILTIN_NAMES = (
+    "soft-ochre", "bold-yellow", "pale-pastel", "neon-shards", "crimson-pencil", "autumn-oils", "midnight-speckle",
+    "primary-blocks", "pink-watercolor", "teal-dashes", "rust-engraving", "sepia-engraving", "lilac-wash",
+    "lime-and-teal", "pale-blue-wash", "stained-glass", "dusk-crayon", "red-lattice", "sandstone-relief", "starry-blue",
+    "ember-red", "pastel-cutout", "ink-and-cobalt", "soft-charcoal", "ivory-wave", "copper-swirls",
+)  # fmt: skip
+BUILTIN_STYLES = len(BUILTIN_NAMES)
+BUILTIN_STYLE = rf"^builtin:(1?[0-9]|2[0-5]|{'|'.join(BUILTIN_NAMES)})$"
+
+
+def _numbered(style: str) -> str:
+    name = style.removeprefix("builtin:")
+    return f"builtin:{BUILTIN_NAMES.index(name)}" if name in BUILTIN_NAMES else style
+
+
 BuiltinStyle = Annotated[
-    str, Field(pattern=BUILTIN_STYLE, description="One of the 26 built-in styles.", examples=["builtin:19"])
+    str,
+    Field(
+        pattern=BUILTIN_STYLE,
+        description="One of the 26 built-in styles, by number or name; `GET /v1/styles` lists them.",
+        examples=["builtin:19", "builtin:starry-blue"],
+    ),
+    AfterValidator(_numbered),
 ]
 Weight = Annotated[float, Field(ge=0.001, le=1000)]
 GuidanceScale = Annotated[float, Field(ge=0, le=2)]
@@ -78,11 +108,14 @@ class WeightedImage(BaseModel):
     weight: Weight = 1.0
 
 
-class WeightedBuiltin(BaseModel):
-    """One of several built-in styles, and its share."""
+class WeightedStyle(BaseModel):
+    """One of several styles, built-in or an image, and its share."""
 
     model_config = STRICT
-    image: BuiltinStyle
+    image: Annotated[
+        Annotated[BuiltinStyle, Tag("<builtin>")] | Annotated[ImageRef, Tag("<image>")],
+        Discriminator(lambda value: "<builtin>" if str(value).startswith("builtin:") else "<image>"),
+    ]
     weight: Weight = 1.0
 
 
@@ -102,29 +135,24 @@ class MaskedImage(WeightedImage):
 
 MaskedBlend = Annotated[list[MaskedImage], Field(min_length=1, max_length=8)]
 ImageBlend = Annotated[list[WeightedImage], Field(min_length=1, max_length=8)]
-BuiltinBlend = Annotated[list[WeightedBuiltin], Field(min_length=1, max_length=8)]
+StyleBlend = Annotated[list[WeightedStyle], Field(min_length=1, max_length=8)]
 
 
 def _sort(style: Any) -> str | None:
     """Which sort of style this is meant to be, so that an error speaks of that one; its tag looks like <image>."""
     if isinstance(style, str):
         return "<builtin>" if style.startswith("builtin:") else "<image>"
-    if not isinstance(style, list):
-        return None
-    first = style[0] if style else None
-    image = first.get("image") if isinstance(first, dict) else getattr(first, "image", None)
-    return "<builtins>" if str(image).startswith("builtin:") else "<images>"
+    return "<images>" if isinstance(style, list) else None
 
 
 AnyStyle = Annotated[
     Annotated[BuiltinStyle, Tag("<builtin>")]
     | Annotated[ImageRef, Tag("<image>")]
-    | Annotated[BuiltinBlend, Tag("<builtins>")]
-    | Annotated[ImageBlend, Tag("<images>")],
+    | Annotated[StyleBlend, Tag("<images>")],
     Discriminator(
         _sort,
         custom_error_type="style",
-        custom_error_message="Input should be builtin:0 to builtin:25, an image, or a list of one sort with weights",
+        custom_error_message="Input should be a built-in style, an image, or a list of these with weights",
     ),
 ]
 ImageStyle = Annotated[
@@ -168,7 +196,7 @@ class FastTransfer(_StyleTransfer):
     method: Literal["fast"] = "fast"
     style: Annotated[
         AnyStyle,
-        Field(description="A built-in style, a style image, or several of one sort with weights."),
+        Field(description="A built-in style, a style image, or several of both with weights."),
     ]
     strength: Annotated[float, Field(ge=0, le=1, description="0 leaves the content as it is, 1 is the full style.")] = (
         1.0
@@ -237,8 +265,20 @@ class TextureSynthesis(_Optimised):
     Gatys, Ecker and Bethge 2015, "Texture synthesis using convolutional neural networks", eq. 5.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                **{"required": ["size"], "properties": {"size": {"type": "integer"}}},
+                "anyOf": [{"required": ["width"]}, {"required": ["height"]}],
+            }
+        }
+    )
+
     mode: Annotated[Literal["texture"], Field(description="What to make.")]
     style: Annotated[ImageStyle, Field(description="The texture, or several with weights.")]
+    size: Annotated[int | None, Field(ge=64, le=2048, description="Both sides, instead of `width` and `height`.")] = (
+        None
+    )
     width: Side = 512
     height: Side = 512
     style_layers: Layers = BLOCK_LAYERS
@@ -250,6 +290,15 @@ class TextureSynthesis(_Optimised):
     tv_weight: Loss = 0.0
 
     _each_once = field_validator("style_layers")(_distinct)
+
+    @model_validator(mode="after")
+    def _sides(self) -> "TextureSynthesis":
+        if self.size is not None:
+            if {"width", "height"} & self.model_fields_set:
+                raise PydanticCustomError("size", "Give `size`, or `width` and `height`", {"field": "size"})
+            self.width = self.height = self.size
+            self.size = None
+        return self
 
     @property
     def depths(self) -> list[list[Layer]]:
@@ -289,17 +338,21 @@ class DiffusionTransfer(ModelRequest):
         float | None, Field(ge=0.05, le=1, description="Share of the steps that change `content`; 0.6 when absent.")
     ] = None
     style_guidance_scale: Annotated[
-        GuidanceScale | Annotated[list[GuidanceScale], Field(min_length=2, max_length=8)],
+        Annotated[GuidanceScale, Tag("<one>")]
+        | Annotated[list[GuidanceScale], Field(min_length=2, max_length=8), Tag("<several>")],
+        Discriminator(lambda value: "<several>" if isinstance(value, list) else "<one>"),
         Field(description="How far each step moves towards the style; several make a grid, a column each."),
     ] = 0.1
     guided_from: Annotated[float, Field(ge=0, le=1, description="Share of the steps after which it is guided.")] = 0.0
-    guided_to: Annotated[float, Field(ge=0, le=1, description="Share of the steps after which it is no more.")] = 0.95
+    guided_to: Annotated[
+        float, Field(ge=0, le=1, validate_default=True, description="Share of the steps after which it is no more.")
+    ] = 0.95
     style_layers: Vgg16Layers = ["relu1_1", "relu2_1", "relu3_1"]
     style_losses: StyleLosses = {"gram": 1.0}
     guidance_scale: Annotated[
         float | None, Field(ge=0, le=30, description="How far to exaggerate what the prompt changes; 4 when absent.")
     ] = None
-    num_inference_steps: Annotated[int, Field(ge=2, le=200, description="Denoising steps.")] = 30
+    num_inference_steps: Annotated[int, Field(ge=2, le=1000, description="Denoising steps.")] = 30
     num_images_per_prompt: Annotated[int, Field(ge=1, le=8, description="Picture k has the seed `seed` + k.")] = 1
 
     _each_once = field_validator("style_layers")(_distinct)
@@ -315,7 +368,7 @@ class DiffusionTransfer(ModelRequest):
     @classmethod
     def _after_its_beginning(cls, guided_to: float, info: ValidationInfo) -> float:
         if guided_to <= info.data.get("guided_from", 0):
-            raise ValueError("It must be more than `guided_from`")
+            raise ValueError("Input should be greater than `guided_from`")
         return guided_to
 
     @property

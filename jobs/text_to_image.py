@@ -29,7 +29,9 @@ class Lora(BaseModel):
 
 class _Prompted(ModelRequest):
     prompt: Annotated[Prompt, Field(description="What to show; `(words)1.3` count for more where CLIP reads them.")]
-    negative_prompt: Annotated[Prompt | None, Field(description="What guidance leads away from.")] = None
+    negative_prompt: Annotated[
+        str | None, Field(max_length=2000, description="What guidance leads away from; blank is as good as absent.")
+    ] = None
     num_images_per_prompt: Annotated[int, Field(ge=1, le=16, description="Picture k has the seed `seed` + k.")] = 1
     width: Annotated[Side | None, Field(description="A multiple of 8; the model's own when absent.")] = None
     height: Annotated[Side | None, Field(description="A multiple of 8; the model's own when absent.")] = None
@@ -45,6 +47,11 @@ class _Prompted(ModelRequest):
         Field(description="How noise is taken away; the model's own way when absent."),
     ] = None
     loras: Annotated[list[Lora], Field(max_length=4, description="Put on the model for this job; each once.")] = []
+
+    @field_validator("negative_prompt")
+    @classmethod
+    def _blank_is_none(cls, prompt: str | None) -> str | None:
+        return prompt if prompt and prompt.strip() else None
 
     @field_validator("loras")
     @classmethod
@@ -102,25 +109,36 @@ def fitted_prompted(params: Prompted, architecture: Mapping[str, Any]) -> Prompt
     if params.scheduler and params.scheduler not in schedulers:
         has = f"works with {', '.join(schedulers)}" if schedulers else "has a way of its own to take noise away"
         raise _mismatch(params, "scheduler", has)
-    for field in ("negative_prompt", "guidance_scale"):
-        if not guided and getattr(params, field):
-            raise _mismatch(params, field, "works without guidance and does not use it")
+    if not guided and params.negative_prompt:
+        raise _mismatch(params, "negative_prompt", "works without guidance and does not use it")
+    if not guided and (params.guidance_scale or 0) > 1:
+        raise _mismatch(params, "guidance_scale", "works without guidance: 0 to 1 are allowed, and mean none")
     for field in ("width", "height"):
         if (getattr(params, field) or 0) > MOST_SIDES * own:
             raise _mismatch(params, field, f"makes pictures of at most {MOST_SIDES * own} pixels a side")
     given = params.model_dump()
+    own_steps = architecture.get("num_inference_steps", 25)
     defaults = {
         "width": own,
         "height": own,
-        "num_inference_steps": architecture.get("num_inference_steps", 25),
+        "num_inference_steps": own_steps if isinstance(params, TextToImage) else _enough(own_steps, params.strength),
         "guidance_scale": architecture.get("guidance_scale", 4.0) if guided else 0.0,
         "scheduler": next(iter(schedulers), None),
     }
-    params = params.model_copy(update={name: value for name, value in defaults.items() if given[name] is None})
+    unused = {} if guided else {"guidance_scale": 0.0}
+    absent = {name: value for name, value in defaults.items() if given[name] is None}
+    params = params.model_copy(update=absent | unused)
     if steps_of(params) < 1:
         needed = f"leaves none of {params.num_inference_steps} steps; more steps or a larger strength are needed"
         raise BadInput("too_few_steps", f"strength: {given['strength']} {needed}.", field="strength")
     return params
+
+
+def _enough(steps: int, strength: float) -> int:
+    """So many steps, or the fewest of which `strength` leaves one: a distilled model's own number is often 1."""
+    while int(steps * strength) < 1:
+        steps += 1
+    return steps
 
 
 def steps_of(params: Prompted) -> int:

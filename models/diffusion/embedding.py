@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models.clip import Clip
 from models.clip import clip as small_clip
 from models.diffusion.autoencoders import movq
+from models.seeds import seeded
 
 HEAD_DIM = 32
 # Kandinsky 2.2's own, but for the spacing, few steps that start at the last one, where there is next to no picture; and
@@ -92,7 +93,7 @@ class Kandinsky(nn.Module):
             width=self.image_size,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+            generator=[seeded(seed) for seed in seeds],
             output_type="pt",
             callback_on_step_end=telling(on_step),
         ).images

@@ -31,6 +31,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from models.diffusion.embedding import telling
+from models.seeds import seeded
 
 AT_ONCE = 4  # pictures of 512 or 768 px: a caller's batches are made for small models
 TEXT_SEED = 0  # a prior draws noise, and a text is to be one vector
@@ -107,7 +108,7 @@ class Pretrained(nn.Module):
         made = []
         for start in range(0, len(image_embeds), AT_ONCE):
             embeds = image_embeds[start : start + AT_ONCE].to(self.image_encoder.dtype)
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + AT_ONCE]]
+            generators = [seeded(seed) for seed in seeds[start : start + AT_ONCE]]
             made.append(self.draw(embeds, generators, num_inference_steps, on_step).float().clamp(0, 1))
         return torch.cat(made)
 

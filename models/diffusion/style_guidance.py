@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.diffusion.text_to_image import TextToImage
 from models.diffusion.unconditional import Ddpm, make_scheduler
+from models.seeds import seeded
 
 Loss = Callable[[Tensor], Tensor]  # of pictures (n, channels, h, w) in about [0, 1]; a scalar that sums over them
 
@@ -115,7 +116,7 @@ def style_guided(
     """
     scheduler = denoiser.scheduler
     scheduler.set_timesteps(num_inference_steps)
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    generators = [seeded(seed) for seed in seeds]
     x = torch.stack([torch.randn(denoiser.shape, generator=generator) for generator in generators]).to(scale.device)
     timesteps = scheduler.timesteps
     if start is not None:

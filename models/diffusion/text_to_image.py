@@ -31,6 +31,7 @@ from models.clip import clip
 from models.diffusion.autoencoders import GROUPS, autoencoder_kl
 from models.diffusion.embedding import HEAD_DIM, NOISE
 from models.diffusion.prompts import embeddings, is_weighted, reads_weights, unweighted
+from models.seeds import seeded
 
 SchedulerName = Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]
 SCHEDULERS: dict[str, Any] = {
@@ -178,7 +179,7 @@ def generate(
         given = given | {"strength": steps / num_inference_steps} if packed else {"strength": strength}
         given |= {"image": images} | ({"mask_image": (masks > 0).float()} if inpaints and masks is not None else {})
     if scheduler:
-        pipeline.scheduler = SCHEDULERS[scheduler].from_config(model.pipeline.scheduler.config)
+        pipeline.scheduler = _scheduler(scheduler, model.pipeline.scheduler.config, num_inference_steps)
     keep = None
     if images is not None and masks is not None and not packed:
         keep = _keeper(pipeline, images, masks, seeds)
@@ -197,7 +198,7 @@ def generate(
         **given,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
-        generator=[torch.Generator().manual_seed(seed) for seed in seeds],
+        generator=[seeded(seed) for seed in seeds],
         output_type="pt",
         callback_on_step_end=on_step_end,
     ).images
@@ -206,6 +207,15 @@ def generate(
         return made
     # The way to latents and back changes every pixel.
     return torch.lerp(images.to(made), made, masks.to(made))
+
+
+def _scheduler(name: SchedulerName, config: Any, num_inference_steps: int) -> Any:
+    if name != "lcm":
+        return SCHEDULERS[name].from_config(config)
+    # LCM takes its steps from those it was distilled with, 50 unless said, which must divide the training's.
+    total = config["num_train_timesteps"]
+    original = next(n for n in range(min(max(50, num_inference_steps), total), total + 1) if total % n == 0)
+    return SCHEDULERS[name].from_config(config, original_inference_steps=original)
 
 
 def _texts(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str] | None) -> dict[str, Any]:
@@ -227,7 +237,7 @@ def _keeper(
     """
     vae, device = pipeline.vae, pipeline._execution_device
     clean = vae.encode((2 * images - 1).to(device, vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
-    noise = torch.stack([torch.randn(clean.shape[1:], generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    noise = torch.stack([torch.randn(clean.shape[1:], generator=seeded(seed)) for seed in seeds])
     noise, anew = noise.to(clean), F.interpolate(masks, clean.shape[2:], mode="area").to(clean) > 0
 
     def keep(scheduler: Any, timestep: Tensor, latents: Tensor) -> Tensor:

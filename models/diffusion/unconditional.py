@@ -16,6 +16,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler,
 from torch import Tensor, nn
 
 from models.diffusion.autoencoders import autoencoder_kl
+from models.seeds import seeded
 
 SchedulerName = Literal["ddpm", "ddim", "dpm-solver++"]
 ROWS = 1024  # pictures of the training data whose attributes are kept
@@ -126,7 +127,7 @@ class Ddpm(nn.Module):
 
 def generators_of(seeds: Iterable[int]) -> list[torch.Generator]:
     """A generator for each seed."""
-    return [torch.Generator().manual_seed(seed) for seed in seeds]
+    return [seeded(seed) for seed in seeds]
 
 
 def packed(rows: Tensor) -> Tensor:

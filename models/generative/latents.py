@@ -10,6 +10,7 @@ from torch import Tensor
 from models.generative.classifier import Classifier
 from models.generative.gan import Generator
 from models.generative.vae import Vae
+from models.seeds import seeded
 
 BATCH, MOST = 256, 16_384  # prior samples judged at a time, and before a search is given up
 Wanted = tuple[Sequence[str], Sequence[str]]  # the attributes a picture must have, and those it must not
@@ -26,7 +27,7 @@ class AttributesNotFoundError(Exception):
 
 def prior(seeds: Sequence[int], dim: int) -> Tensor:
     """The z of each seed, (n, dim), the same alone and among others."""
-    return torch.stack([torch.randn(dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    return torch.stack([torch.randn(dim, generator=seeded(seed)) for seed in seeds])
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -122,7 +123,7 @@ def matching(judge: Callable[[Tensor], Tensor], terms: int, dim: int, n: int, se
 
     judge: z (n, dim) to bool (n, terms). Raises AttributesNotFoundError after `MOST` samples.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     found = [torch.zeros(0, dim)] * terms
     for _ in range(MOST // BATCH):
         z = torch.randn(BATCH, dim, generator=generator)

@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from models.seeds import seeded
+
 EPSILON = 1e-8  # keeps the ratio finite for a target without any energy, such as the features of a black picture
 BLOCK = 4096  # positions of one product of half-precision features, whose sums are added in float32
 SORTED = (
@@ -130,7 +132,7 @@ def sliced_wasserstein_target(styles: Styles, seed: int) -> Target:
     changes under it is none that L-BFGS can follow. A transfer draws them anew at each of its levels.
     """
     m, c = styles[0][0].shape[1:]
-    drawn = torch.randn(c, c, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    drawn = torch.randn(c, c, generator=seeded(seed), dtype=torch.float64)
     directions = torch.linalg.qr(drawn)[0][:, : max(8, SORTED // m)].to(styles[0][0].device)
     return _sorted_target(styles, directions)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.seeds import folded
 from models.space.clusters import Clustering, Labels, Scores, agglomerative, assigned, from_labels, hdbscan, kmeans
 from models.space.mixture import Mixture, fit_mixture
 from models.space.pca import Pca, components_for, fit_pca
@@ -111,6 +112,7 @@ def fit_collection(
     that fails is in `failed`, with its reason. `on_step` is called with what is being done and may raise to stop.
     Raises SpaceError where there are no components.
     """
+    seed = folded(seed)
     on_step("principal components")
     fitted = fit_pca(members.vectors, **pca, seed=seed, on_step=lambda: on_step("principal components"))
     scores = fitted.transform(members.vectors)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from openTSNE import TSNE
 from openTSNE.initialization import jitter, rescale
 
+from models.seeds import folded
 from models.space.clusters import Scores
 from models.space.pca import Array
 
@@ -28,7 +29,7 @@ def tsne_map(scores: Scores, *, seed: int, on_step: Callable[[], None] = lambda:
     def callback(iteration: int, error: float, embedding: NDArray[np.float64]) -> None:
         on_step()
 
-    n = len(scores)
+    n, seed = len(scores), folded(seed)
     tsne = TSNE(
         perplexity=min(30, (n - 1) / 3),
         neighbors="exact" if n <= EXACT else "annoy",

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from models.perceptual.losses import StyleTarget, content_loss, positions, style_loss, style_targets, total_variation
 from models.perceptual.vgg import VGG
+from models.seeds import seeded
 from models.stylize.minimise import MIN_SIDE, Minimised, Objective, Size, levels, minimise, resized
 
 CONTENT_LAYERS = ("relu4_2",)
@@ -267,7 +268,7 @@ def _start(init: str | Tensor, content: Tensor, regions: Sequence[Region], seed:
 
 def _noise(size: Sequence[int], seed: int) -> Tensor:
     """Grey with a tenth of white noise: more of it is never quite lost where a network does not see it."""
-    return 0.45 + 0.1 * torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(seed))
+    return 0.45 + 0.1 * torch.rand(1, 3, *size, generator=seeded(seed))
 
 
 def _covering(picture: Tensor, size: Sequence[int]) -> Tensor:

@@ -26,8 +26,8 @@ REFUSED_URL = "The URL could not be fetched: it must be a public https address t
 NO_FIELD = "There is no such field here, or the method or mode does not use it."
 NOT_JSON = "The body is not valid JSON: it is not UTF-8, is nested too deeply or has a number with too many digits."
 NOT_AN_IMAGE = f"The file is not an image in one of: {', '.join(FORMATS).lower()}."
-BUILTIN = "Input should be builtin:0 to builtin:25."
-ANY_STYLE = "Input should be builtin:0 to builtin:25, an image, or a list of one sort with weights."
+BUILTIN = "Input should be builtin:0 to builtin:25, or a name such as builtin:starry-blue; GET /v1/styles lists them."
+ANY_STYLE = "Input should be a built-in style, an image, or a list of these with weights."
 
 
 @pytest.fixture(autouse=True)
@@ -241,8 +241,21 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
         FAST | {"style": [{"image": "builtin:1"}] * 9},
         "style: List should have at most 8 items after validation, not 9.",
     ),
-    "mixed sorts": (FAST | {"style": [{"image": "builtin:1"}, {"image": CAT}]}, f"style.1.image: {BUILTIN}"),
-    "mixed sorts, image first": (FAST | {"style": [{"image": CAT}, {"image": "builtin:1"}]}, f"style.1.image: {IMAGE}"),
+    "no such name": (FAST | {"style": "builtin:starry"}, f"style: {BUILTIN}"),
+    "no such name in a list": (FAST | {"style": [{"image": CAT}, {"image": "builtin:x"}]}, f"style.1.image: {BUILTIN}"),
+    "no image in a list": (FAST | {"style": [{"image": "builtin:1"}, {"image": "x"}]}, f"style.1.image: {IMAGE}"),
+    "two sizes of a texture": (
+        {"mode": "texture", "style": CAT, "size": 64, "width": 64},
+        "size: Give `size`, or `width` and `height`.",
+    ),
+    "one scale in words": (
+        {"method": "diffusion", "model": "ddpm-digits", "style": CAT, "style_guidance_scale": "0.1"},
+        "style_guidance_scale: Input should be a valid number.",
+    ),
+    "a list of scales in words": (
+        {"method": "diffusion", "model": "ddpm-digits", "style": CAT, "style_guidance_scale": [0.1, "x"]},
+        "style_guidance_scale.1: Input should be a valid number.",
+    ),
     "strings in a list": (FAST | {"style": ["builtin:1"]}, "style.0: Input should be a JSON object."),
     "negative weight": (
         FAST | {"style": [{"image": "builtin:1", "weight": -1}]},
@@ -310,7 +323,7 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "a field fast does not use": (FAST | {"num_steps": 10}, f"num_steps: {NO_FIELD}"),
     "a field gatys does not use": (GATYS | {"strength": 0.5}, f"strength: {NO_FIELD}"),
     "negative seed": (FAST | {"seed": -1}, "seed: Input should be greater than or equal to 0."),
-    "seed past 32 bits": (FAST | {"seed": 2**32}, "seed: Input should be less than or equal to 4294967295."),
+    "seed past 53 bits": (FAST | {"seed": 2**53}, "seed: Input should be less than or equal to 9007199254740991."),
     "priority": (FAST | {"priority": 11}, "priority: Input should be less than or equal to 10."),
     "expiry": (FAST | {"expires_in": 0}, "expires_in: Input should be greater than or equal to 1."),
     "http webhook": (

@@ -132,9 +132,17 @@ STEERINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         *("no_such_version", "version: The collection has versions 1 to 2."),
     ),
 }
+NO_CHOICE = "cluster: Input should be the number of a cluster, counted from 0, or 'all'."
 SAMPLINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "no cluster": ({"cluster": 3}, "no_such_cluster", "cluster: The clustering has 3 clusters, 0 to 2."),
-    "a flag": ({"cluster": True}, "invalid_request", "cluster"),
+    "a flag": ({"cluster": True}, "invalid_request", NO_CHOICE),
+    "a number in words": ({"cluster": "0"}, "invalid_request", NO_CHOICE),
+    "another word": ({"cluster": "each"}, "invalid_request", NO_CHOICE),
+    "nothing": ({"cluster": None}, "invalid_request", NO_CHOICE),
+    "a negative cluster": (
+        *({"cluster": -1}, "invalid_request"),
+        "cluster: Input should be greater than or equal to 0.",
+    ),
     "too many": (
         {"clustering": "mixture", "n": 8},
         *("too_many_pictures", "n: 40 clusters of 8 are more than 256 pictures."),

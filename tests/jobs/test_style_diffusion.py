@@ -31,6 +31,8 @@ def parsed(**more: Any) -> DiffusionTransfer:
         ({"style_layers": ["relu1_1", "relu1_1"]}, "style_layers"),
         ({"style_weight": 2}, "style_weight"),
         ({"num_images_per_prompt": 9}, "num_images_per_prompt"),
+        ({"num_inference_steps": 1001}, "num_inference_steps"),
+        ({"guided_from": 0.95}, "guided_to"),
     ],
 )
 def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) -> None:

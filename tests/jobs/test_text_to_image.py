@@ -5,7 +5,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import BadInput
 from jobs.generation import Generation, GenerationParams, fitted, images_of, with_images
-from jobs.text_to_image import SCHEDULERS, Prompted, compat_of, steps_of
+from jobs.text_to_image import MODES, SCHEDULERS, Prompted, compat_of, steps_of
+from models.catalogue import cards
 
 PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
 A, B = "img_" + "a" * 64, "img_" + "b" * 64
@@ -27,7 +28,7 @@ def parsed(mode: str = "text-to-image", **more: Any) -> Prompted:
         ({"prompt": ""}, "prompt"),
         ({"prompt": " \n"}, "prompt"),
         ({"prompt": "a" * 2001}, "prompt"),
-        ({"negative_prompt": " "}, "negative_prompt"),
+        ({"negative_prompt": "a" * 2001}, "negative_prompt"),
         ({"width": 63}, "width"),
         ({"height": 24}, "height"),
         ({"height": 4096}, "height"),
@@ -57,6 +58,13 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
         (parsed(width=96, scheduler="lcm", guidance_scale=0), SMALL, [96, 64, 25, 0.0, "lcm"]),
         (parsed(), TURBO, [512, 512, 1, 0.0, "euler"]),
         (parsed(num_inference_steps=2), FLOW, [512, 512, 2, 0.0, None]),
+        (parsed(negative_prompt="", guidance_scale=1), TURBO, [512, 512, 1, 0.0, "euler"]),
+        # A distilled model's one step is too few for a part of it: the fewest of which one is left.
+        (parsed("image-to-image"), TURBO, [512, 512, 2, 0.0, "euler"]),
+        (parsed("image-to-image", strength=0.3), TURBO, [512, 512, 4, 0.0, "euler"]),
+        (parsed("image-to-image", strength=0.05), TURBO, [512, 512, 20, 0.0, "euler"]),
+        (parsed("inpaint"), TURBO, [512, 512, 1, 0.0, "euler"]),
+        (parsed("image-to-image"), FLOW, [512, 512, 4, 0.0, None]),
     ],
 )
 def test_what_is_left_out_is_the_models_own(params: Prompted, architecture: dict[str, Any], filled: list[Any]) -> None:
@@ -74,7 +82,11 @@ def test_what_is_left_out_is_the_models_own(params: Prompted, architecture: dict
             TURBO,
             "negative_prompt: Model any works without guidance and does not use it.",
         ),
-        (parsed(guidance_scale=3), TURBO, "guidance_scale: Model any works without guidance and does not use it."),
+        (
+            parsed(guidance_scale=3),
+            TURBO,
+            "guidance_scale: Model any works without guidance: 0 to 1 are allowed, and mean none.",
+        ),
         (parsed(scheduler="lcm"), TURBO, "scheduler: Model any works with euler."),
         (parsed(scheduler="lcm"), FLOW, "scheduler: Model any has a way of its own to take noise away."),
         (parsed(width=264), SMALL, "width: Model any makes pictures of at most 256 pixels a side."),
@@ -104,6 +116,20 @@ def test_what_this_model_cannot_use_is_refused_by_field(
 )
 def test_a_picture_to_start_from_takes_the_last_steps(params: Prompted, steps: int) -> None:
     assert steps_of(params) == steps
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t"])
+def test_blank_negative_prompt_is_none(text: str) -> None:
+    """Common clients send it."""
+    assert parsed(negative_prompt=text).negative_prompt is None
+
+
+@pytest.mark.parametrize("model", [card.id for card in cards().values() if card.task == "text-to-image"])
+@pytest.mark.parametrize("mode", MODES)
+def test_defaults_of_every_model_are_usable(model: str, mode: str) -> None:
+    resolved: Any = fitted(parsed(mode), cards()[model].architecture)
+    assert steps_of(resolved) >= 1
+    assert PARAMS.validate_python(resolved.model_dump(mode="json")) == resolved
 
 
 def test_images_are_found_and_changed_in_their_places() -> None:

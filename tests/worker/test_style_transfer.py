@@ -67,10 +67,11 @@ def test_gatys_moves_the_style_and_keeps_the_content() -> None:
     assert list(made.models) == ["vgg16"] and made.versions["torch"]
 
 
-@pytest.mark.parametrize("style", ["image", "builtin", "blend"])
+@pytest.mark.parametrize("style", ["image", "builtin", "blend", "both sorts"])
 def test_fast_moves_the_picture_and_keeps_the_content(style: str) -> None:
     builtin = [{"image": "builtin:3", "weight": 1}, {"image": "builtin:19", "weight": 3}]
-    given = {"image": STYLE, "builtin": "builtin:19", "blend": builtin}[style]
+    both = [{"image": "builtin:19", "weight": 1}, {"image": STYLE, "weight": 3}]
+    given = {"image": STYLE, "builtin": "builtin:19", "blend": builtin, "both sorts": both}[style]
     made, _ = run(method="fast", style=given)
     picture, content = made.pictures[0].pixels, photo()
     moved = float(np.abs(picture.astype(int) - content).mean())
@@ -84,6 +85,20 @@ def test_fast_with_an_image_comes_nearer_to_its_style() -> None:
     picture = run(method="fast", style=STYLE)[0].pictures[0].pixels
     style = style_transfer.fit(IMAGES[STYLE], 128)
     assert style_distance(picture, style) < style_distance(photo(), style)
+
+
+def test_both_sorts_of_style_are_mixed_by_weight() -> None:
+    """Each is painted by its own network; weights of one sort add up."""
+
+    def painted(*styles: tuple[str, float]) -> np.ndarray[Any, Any]:
+        style = [{"image": name, "weight": weight} for name, weight in styles]
+        made, _ = run(method="fast", style=style)
+        assert set(made.models) <= {"fast-multistyle", "fast-arbitrary"}
+        return made.pictures[0].pixels.astype(float)
+
+    builtin, image = painted(("builtin:19", 1)), painted((STYLE, 1))
+    mixed = painted(("builtin:19", 0.5), (STYLE, 3), ("builtin:starry-blue", 0.5))
+    np.testing.assert_allclose(mixed, builtin / 4 + image * 3 / 4, atol=1.01)
 
 
 def test_strength_zero_of_a_builtin_style_is_the_photo() -> None:

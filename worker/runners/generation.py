@@ -29,6 +29,7 @@ from jobs.generation import (
     attribute_names,
     fitted,
 )
+from jobs.schemas import seeds_from
 from jobs.text_to_image import ImageToImage, Inpainting, TextToImage
 from models.catalogue import WeightsError
 from models.diffusion.unconditional import Ddpm, Step, generators_of
@@ -210,7 +211,7 @@ def _denoising_steps(task: Task, network: Network, params: DenoisingSteps) -> li
 
 def _seeds(task: Task, n: int) -> list[int]:
     """The seed of each of n pictures."""
-    return [(int(task.params["seed"]) + k) % 2**32 for k in range(n)]
+    return seeds_from(task.params["seed"], n)
 
 
 def _numbered(name: str, n: int) -> list[str]:

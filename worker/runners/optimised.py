@@ -19,6 +19,7 @@ from models.grids import labelled_grid
 from models.memory import available_memory
 from models.perceptual.vgg import VGG
 from models.pixels import to_bytes
+from models.seeds import folded
 from models.stylize.colour import grey, with_colours, with_luminance
 from models.stylize.gatys import Region, Style, invert, memory_needed, texture, transfer
 from models.stylize.minimise import DivergedError, Minimised, Step
@@ -157,7 +158,7 @@ def _inversion(task: Task, vgg: VGG, params: FeatureInversion) -> tuple[list[Pic
 def _settings(task: Task, params: GatysTransfer | TextureSynthesis | FeatureInversion) -> dict[str, Any]:
     """What the three modes hand on alike."""
     named = {name: getattr(params, name) for name in ("num_steps", "optimizer", "tolerance")}
-    return named | {"seed": task.params["seed"]}
+    return named | {"seed": folded(task.params["seed"])}
 
 
 def _told(

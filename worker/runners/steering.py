@@ -12,6 +12,7 @@ from PIL import Image
 
 from jobs.collection import Method
 from jobs.errors import AtelierError
+from jobs.schemas import seeds_from
 from jobs.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering, TextStart
 from models.grids import labelled_grid
 from models.space.collection import Collection
@@ -76,7 +77,7 @@ def run_sampling(task: Task) -> Made:
     n, seed = params.n, int(task.params["seed"])
     clusters = _clusters(task, params, collection)
     scores = np.concatenate([_draw(collection, params, cluster, seed) for cluster in clusters])
-    seeds = [(seed + k) % 2**32 for k in range(n)] * len(clusters)
+    seeds = seeds_from(seed, n) * len(clusters)
     made = _decode(task, space, collection.pca.inverse_transform(scores), seeds)
     near = nearest_members(collection.scores, scores, params.neighbours)
     told = _told(collection, space, _method(params), scores, made)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from jobs.errors import AtelierError
+from jobs.schemas import seeds_from
 from jobs.style_transfer import DiffusionTransfer, fitted_diffusion
 from models.catalogue import WeightsError
 from models.diffusion.style_guidance import Denoiser, Guided, prompted_denoiser, style_guided, unconditional_denoiser
@@ -39,7 +40,7 @@ def run_style_diffusion(task: Task, asked: DiffusionTransfer) -> Made:
     task.notes["device"] = str(network.device)
     params = fitted_diffusion(asked, network.card.architecture)
     side = int(network.card.architecture["image_size"])
-    seeds = [(int(task.params["seed"]) + k) % 2**32 for k in range(params.num_images_per_prompt)]
+    seeds = seeds_from(task.params["seed"], params.num_images_per_prompt)
     targets = _targets(vgg, [(task.read_image(name), weight) for name, weight in blended(params.style)], side, params)
 
     def loss(pictures: Tensor) -> Tensor:

@@ -42,42 +42,59 @@ def run_style_transfer(task: Task) -> Made:
 
 def _fast(task: Task, params: FastTransfer) -> Made:
     content = fit(task.read_image(params.content), params.size)
-    picture, model = fast_picture(task, content, params.style, params.strength, params.preserve_colour)
+    picture, models = fast_picture(task, content, params.style, params.strength, params.preserve_colour)
     task.step(1, 1, "done")
     pictures = [Picture(picture)]
     if params.before_after:
         styles = [task.read_image(name) for name, _ in blended(params.style) if not name.startswith("builtin:")]
         pictures.append(before_after(content, styles, picture))
-    return Made(pictures, {model: revision_of(model)}, {"onnxruntime": version("onnxruntime")}, {})
+    return Made(pictures, {name: revision_of(name) for name in models}, {"onnxruntime": version("onnxruntime")}, {})
 
 
 def fast_picture(
     task: Task, content: Pixels, style: Any, strength: float = 1.0, preserve_colour: str = "none"
-) -> tuple[Pixels, str]:
-    """The content painted by one pass in the styles of a request, and the card that did it."""
+) -> tuple[Pixels, list[str]]:
+    """The content painted by one pass in the styles of a request, and the cards that did it.
+
+    Built-in styles and images are painted by networks of their own, whose results are mixed by the styles' weights.
+    """
     from models.stylize.colour import with_colours, with_luminance
     from models.stylize.fast import device_of, load_arbitrary, load_multistyle, stylize_builtin, stylize_images
 
     weights_dir = get_settings().weights_dir
     blend, photo = blended(style), floats(content)
-    if blend[0][0].startswith("builtin:"):
+    painted: dict[str, tuple[NDArray[np.float32], float]] = {}
+    builtin = [(int(name.removeprefix("builtin:")), weight) for name, weight in blend if name.startswith("builtin:")]
+    if builtin:
         weights = np.zeros(BUILTIN_STYLES, np.float32)
-        for name, weight in blend:
-            weights[int(name.removeprefix("builtin:"))] += weight
-        model = "fast-multistyle"
-        session = loaded_model(task, card(model), lambda: load_multistyle(weights_dir))
-        picture = stylize_builtin(session, photo, weights, strength)
-    else:
-        styles = [(floats(task.read_image(name)), weight) for name, weight in blend]
-        model = "fast-arbitrary"
-        networks = loaded_model(task, card(model), lambda: load_arbitrary(weights_dir))
-        picture, session = stylize_images(networks, photo, styles, strength), networks.transform
-    task.notes.setdefault("device", device_of(session))
+        for number, weight in builtin:
+            weights[number] += weight
+        session = loaded_model(task, card("fast-multistyle"), lambda: load_multistyle(weights_dir))
+        painted["fast-multistyle"] = stylize_builtin(session, photo, weights, strength), float(weights.sum())
+        task.notes.setdefault("device", device_of(session))
+    images = [(name, weight) for name, weight in blend if not name.startswith("builtin:")]
+    if images:
+        styles = [(floats(task.read_image(name)), weight) for name, weight in images]
+        networks = loaded_model(task, card("fast-arbitrary"), lambda: load_arbitrary(weights_dir))
+        painted["fast-arbitrary"] = stylize_images(networks, photo, styles, strength), sum(w for _, w in images)
+        task.notes.setdefault("device", device_of(networks.transform))
+    picture = _mixed(list(painted.values()))
     if preserve_colour == "luminance":
         picture = with_luminance(photo, picture)
     if preserve_colour == "histogram":  # of the result, for a built-in style has no picture to change
         picture = with_colours(picture, photo)
-    return to_bytes(picture), model
+    return to_bytes(picture), list(painted)
+
+
+def _mixed(painted: list[tuple[NDArray[np.float32], float]]) -> NDArray[np.float32]:
+    """The weighted mean of pictures; one alone stays as it is, to the bit."""
+    if len(painted) == 1:
+        return painted[0][0]
+    total = sum(weight for _, weight in painted)
+    mixed = np.zeros_like(painted[0][0])
+    for picture, weight in painted:
+        mixed += picture * np.float32(weight / total)
+    return mixed
 
 
 def before_after(content: Pixels, styles: list[Pixels], result: Pixels) -> Picture:

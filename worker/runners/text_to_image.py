@@ -17,6 +17,7 @@ from images.mask import cut_out, read_mask
 from jobs.errors import AtelierError, BadInput
 from jobs.generation import Generation, GenerationParams, fitted
 from jobs.images import as_answers
+from jobs.schemas import seeds_from
 from jobs.settings import get_settings
 from jobs.text_to_image import ImageToImage, Inpainting, Prompted, TextToImage, steps_of
 from models.catalogue import Card, WeightsError, checked_file, revision
@@ -54,7 +55,7 @@ class _Job:
 
     @property
     def seeds(self) -> list[int]:
-        return [(int(self.task.params["seed"]) + k) % 2**32 for k in range(self.params.num_images_per_prompt)]
+        return seeds_from(self.task.params["seed"], self.params.num_images_per_prompt)
 
 
 class _AllEndedError(Exception):

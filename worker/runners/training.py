@@ -102,13 +102,15 @@ def _dataset(task: Task, files: Files, params: Training, folder: Path) -> "Datas
 
 def _train(task: Task, told: "_Told", recipe: "Recipe", dataset: "Dataset", folder: Path) -> dict[str, Any]:
     """Train to the end; returns the model's card."""
+    from models.seeds import folded
     from models.training.recipe import train_model
     from models.training.run import CHECKPOINT, ResumeError, Schedule
 
     # A request has all of them but folders of one machine, such as an autoencoder's.
     chosen = {field.name: task.params[field.name] for field in fields(recipe.settings) if field.name in task.params}
     settings = recipe.settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})
-    schedule = Schedule(**{field.name: task.params[field.name] for field in fields(Schedule)})
+    asked = task.params | {"seed": folded(task.params["seed"])}
+    schedule = Schedule(**{field.name: asked[field.name] for field in fields(Schedule)})
 
     def train() -> dict[str, Any]:
         return train_model(

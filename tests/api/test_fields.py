@@ -1,0 +1,227 @@
+"""Fields mean what they are: names of built-in styles, ids in image fields alone, seeds of 53 bits."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, get_type_hints
+
+import pytest
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+
+from api import main
+from api.style_transfers import CAT
+from api.submit import archive_shas, image_shas
+from jobs.schemas import IMAGE_FIELDS, MAX_SEED
+from jobs.style_transfer import BUILTIN_NAMES, StyleTransferParams
+from tests.api.conftest import FAST, data_url, picture
+from tests.stack import Stack
+
+STYLES: TypeAdapter[Any] = TypeAdapter(StyleTransferParams)
+A, B = "a" * 64, "b" * 64
+
+
+def bodies() -> Iterator[tuple[str, TypeAdapter[Any]]]:
+    """The body of every route that takes JSON."""
+    for module in vars(main).values():
+        for route in getattr(getattr(module, "router", None), "routes", []):
+            if isinstance(route, APIRoute) and route.body_field is not None:
+                hints = get_type_hints(route.endpoint, include_extras=True)
+                yield route.path, TypeAdapter(hints[route.body_field.name])
+
+
+def nodes(schema: Any, seen: set[int]) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict) and id(schema) not in seen:
+        seen.add(id(schema))
+        yield schema
+        for each in schema.values():
+            yield from nodes(each, seen)
+    elif isinstance(schema, list | tuple):
+        for each in schema:
+            yield from nodes(each, seen)
+
+
+def test_no_union_is_told_apart_by_trying() -> None:
+    """pydantic would name its validators in the error's place: "cluster.function-before[whole(), int]"."""
+    for path, adapter in bodies():
+        assert not [node for node in nodes(adapter.core_schema, set()) if node.get("type") == "union"], path
+
+
+def test_image_fields_are_those_of_the_requests() -> None:
+    """Every property that takes an image, in itself or in a list."""
+    named: set[str] = set()
+
+    def takes_image(schema: Any) -> bool:
+        if isinstance(schema, list):
+            return any(map(takes_image, schema))
+        if not isinstance(schema, dict):
+            return False
+        return schema.get("format") == "image-ref" or any(
+            takes_image(schema.get(key)) for key in ("anyOf", "oneOf", "items")
+        )
+
+    for _, adapter in bodies():
+        document = adapter.json_schema()
+        for node in nodes(document, set()):
+            properties = node.get("properties")
+            if isinstance(properties, dict):
+                named |= {name for name, schema in properties.items() if takes_image(schema)}
+    assert named == IMAGE_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("params", "images"),
+    [
+        ({"content": f"img_{A}", "style": f"img_{B}"}, [A, B]),
+        ({"style": [{"image": "builtin:1"}, {"image": f"img_{A}", "mask": f"img_{B}", "style_mask": None}]}, [A, B]),
+        ({"between": [f"img_{A}", 3], "images": [f"img_{B}"]}, [A, B]),
+        ({"terms": [{"sign": "+", "image": f"img_{A}"}, {"sign": "-", "seed": 1}]}, [A]),
+        ({"start": {"text": f"img_{A}"}, "style_from": f"img_{B}"}, [B]),
+        ({"start": f"img_{A}"}, [A]),
+        ({"prompt": f"img_{A}", "negative_prompt": f"img_{B}", "image": f"img_{A}"}, [A]),
+        ({"name": f"img_{A}", "title": f"img_{A}", "attributes": [f"img_{A}"], "data": f"zip_{B}"}, []),
+    ],
+)
+def test_only_image_fields_hold_images(params: dict[str, Any], images: list[str]) -> None:
+    assert image_shas(params) == images
+
+
+def test_only_data_holds_an_archive() -> None:
+    assert archive_shas({"data": f"zip_{A}", "title": f"zip_{B}"}) == [A]
+    assert archive_shas({"prompt": f"zip_{A}", "data": "digits"}) == []
+    assert archive_shas({"data": None}) == []
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+def test_prompt_that_looks_like_an_id(stack: Stack, field: str) -> None:
+    body = {"mode": "text-to-image", "model": "stable-diffusion-avatars", "prompt": "a hat", "num_inference_steps": 2}
+    for text in ("img_" + "0" * 64, "zip_" + "0" * 64):
+        answer = stack.client.post("/v1/generations", json=body | {field: text}, headers={"Prefer": "wait=25"})
+        assert (answer.status_code, answer.json()["status"]) == (200, "succeeded")
+
+
+def test_styles_have_names(stack: Stack) -> None:
+    styles = stack.client.get("/v1/styles").json()["styles"]
+    assert [style["number"] for style in styles] == list(range(26))
+    assert len({style["name"] for style in styles}) == 26
+    one = stack.client.post("/v1/style-transfers", json=FAST | {"style": "builtin:starry-blue", "seed": 1}).json()
+    assert one["params"]["style"] == "builtin:19"
+    assert stack.finished(one["id"])["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("number", range(26))
+def test_name_is_its_number(number: int) -> None:
+    def style(value: Any) -> Any:
+        return STYLES.validate_python({"content": CAT, "style": value}).style
+
+    assert style(f"builtin:{BUILTIN_NAMES[number]}") == f"builtin:{number}"
+    assert style([{"image": f"builtin:{BUILTIN_NAMES[number]}"}])[0].image == f"builtin:{number}"
+
+
+def test_texture_takes_a_size() -> None:
+    def sides(**given: int) -> tuple[int, int]:
+        params = STYLES.validate_python({"mode": "texture", "style": CAT, **given})
+        assert STYLES.validate_python(params.model_dump(mode="json")) == params
+        return params.width, params.height
+
+    assert sides(size=96) == (96, 96)
+    assert sides(width=96, height=64) == (96, 64)
+    assert sides() == (512, 512)
+
+
+COLLECTION = {"name": "x", "space": "vae-smileys", "data": "smileys", "limit": 40}
+TRAINING = {"recipe": "vae", "data": "digits", "num_steps": 2, "batch_size": 8}
+SEEDED: dict[str, tuple[str, dict[str, Any]]] = {
+    "fast": ("style-transfers", FAST),
+    "gatys": ("style-transfers", {"method": "gatys", "content": CAT, "style": CAT, "size": 64, "num_steps": 2}),
+    "noise": (
+        "style-transfers",
+        {"mode": "texture", "style": CAT, "size": 64, "num_steps": 2, "style_losses": {"sliced-wasserstein": 1}},
+    ),
+    "inversion": ("style-transfers", {"mode": "inversion", "content": CAT, "size": 64, "num_steps": 2}),
+    "guided": (
+        "style-transfers",
+        {"method": "diffusion", "model": "ddpm-digits", "style": CAT, "num_inference_steps": 2},
+    ),
+    "sample": ("generations", {"model": "dcgan-avatars", "n": 2}),
+    "diffusion": ("generations", {"model": "ddpm-avatars", "n": 2, "num_inference_steps": 2, "scheduler": "ddpm"}),
+    "seeds": ("generations", {"model": "vae-smileys", "seeds": [MAX_SEED, 2**32, 3]}),
+    "interpolate": ("generations", {"mode": "interpolate", "model": "vae-smileys", "between": [MAX_SEED, 2**40]}),
+    "traverse": ("generations", {"mode": "traverse", "model": "vae-smileys", "start": MAX_SEED}),
+    "arithmetic": (
+        "generations",
+        {"mode": "arithmetic", "model": "dcgan-avatars", "terms": [{"sign": "+", "with": ["glasses"]}], "n": 1},
+    ),
+    "prompt": (
+        "generations",
+        {"mode": "text-to-image", "model": "stable-diffusion-avatars", "prompt": "a hat", "num_inference_steps": 2},
+    ),
+    "training": ("trainings", TRAINING),
+    "collection": ("collections", COLLECTION),
+}
+
+
+@pytest.fixture(scope="module")
+def seeded(stack: Stack) -> dict[str, dict[str, Any]]:
+    """A finished job of each kind with the largest seed."""
+    sent = {
+        name: stack.client.post(f"/v1/{path}", json=body | {"seed": MAX_SEED}).json()["id"]
+        for name, (path, body) in SEEDED.items()
+    }
+    made = {name: stack.finished(job_id, 120) for name, job_id in sent.items()}
+    collection = made["collection"]["metrics"]["collection"]
+    asked: dict[str, tuple[str, dict[str, Any]]] = {
+        "sampling": ("cluster-samplings", {"n": 2}),
+        "steering": ("pc-steerings", {"components": [{"component": 0, "strengths": [0, 1]}]}),
+    }
+    for name, (path, body) in asked.items():
+        answer = stack.client.post(f"/v1/{path}", json=body | {"collection": collection, "seed": MAX_SEED})
+        made[name] = stack.finished(answer.json()["id"], 120)
+    return made
+
+
+@pytest.mark.parametrize("name", [*SEEDED, "sampling", "steering"])
+def test_largest_seed(stack: Stack, seeded: dict[str, dict[str, Any]], name: str) -> None:
+    """Every runner takes it, and it comes back whole: in the job, its outputs and their events."""
+    job = seeded[name]
+    assert (job["status"], job["error"]) == ("succeeded", None)
+    assert job["params"]["seed"] == MAX_SEED
+    seeds = [output["seed"] for output in job["outputs"]]
+    assert MAX_SEED in seeds and all(isinstance(seed, int) and seed <= MAX_SEED for seed in seeds)
+    lines = stack.client.get(job["urls"]["events"]).text.splitlines()
+    snapshot = json.loads(next(line for line in lines if line.startswith("data: ")).removeprefix("data: "))
+    assert snapshot["outputs"][0]["seed"] == seeds[0]
+
+
+def test_seed_in_the_event_of_an_output(stack: Stack) -> None:
+    """The job protocol reads outputs and writes them again as events: no digit may be lost."""
+    job = stack.client.post("/v1/style-transfers", json=FAST | {"seed": MAX_SEED}).json()
+    with stack.client.stream("GET", job["urls"]["events"]) as answer:
+        text = "".join(answer.iter_text())
+    output = text.partition("event: output")[2].partition("data: ")[2].partition("\r\n")[0]
+    if output:  # else it had ended before it was followed, and the snapshot has it
+        assert json.loads(output)["seed"] == MAX_SEED
+    events = stack.redis.xrange(f"atelier:events:{job['id']}")
+    assert str(MAX_SEED) in str(events)
+
+
+def test_seeds_above_32_bits_differ(stack: Stack) -> None:
+    """PyTorch's generator reads 32 bits: equal low bits must not mean equal images."""
+    shas = set()
+    for seed in (5, 2**32 + 5, 2**33 + 5):
+        body = {"model": "vae-smileys", "n": 1, "seed": seed}
+        job = stack.client.post("/v1/generations", json=body, headers={"Prefer": "wait=25"}).json()
+        shas.add(job["outputs"][0]["sha256"])
+    assert len(shas) == 3
+
+
+def test_blank_negative_prompt(stack: Stack) -> None:
+    body = {"mode": "text-to-image", "model": "stable-diffusion-avatars", "prompt": "a hat", "negative_prompt": ""}
+    answer = stack.client.post("/v1/generations", json=body | {"num_inference_steps": 2})
+    assert answer.status_code == 202
+    assert answer.json()["params"]["negative_prompt"] is None
+
+
+def test_mixed_styles(stack: Stack) -> None:
+    style = [{"image": data_url(picture()), "weight": 1}, {"image": "builtin:3", "weight": 2}]
+    answer = stack.client.post("/v1/style-transfers", json=FAST | {"style": style}, headers={"Prefer": "wait=25"})
+    assert answer.json()["status"] == "succeeded"
