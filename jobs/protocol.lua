@@ -22,7 +22,6 @@
 --   claimed           hash, time of the last claim of a queue
 
 local P = 'atelier:'
-cjson.encode_number_precision(16)  -- the default, 14, cuts the digits of large seeds
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local FOREVER = '+inf'
@@ -373,9 +372,9 @@ function commands.finish(a)
   redis.call('HSET', job(a.id), 'finished_fence', a.fence, 'metrics', a.metrics)
   if final == 'succeeded' then
     redis.call('HSET', job(a.id), 'outputs', a.outputs)
-    for _, output in ipairs(cjson.decode(a.outputs)) do
+    for i, output in ipairs(cjson.decode(a.outputs)) do
       reference(a.id, output.sha256)
-      event(a.id, 'output', cjson.encode(output))
+      event(a.id, 'output', a.each_output[i])  -- as it came: cjson writes 14 digits, and a seed may have 16
     end
     if a.model then add_model(a.id, a.model) end
     if a.collection then add_version(a.id, a.collection) end

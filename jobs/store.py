@@ -346,6 +346,7 @@ class JobStore:
                 fence=fence,
                 status=status,
                 outputs=json.dumps(list(outputs)),
+                each_output=[json.dumps(output) for output in outputs],
                 metrics=json.dumps(metrics),
                 run_ms=metrics.get("run_ms", 0),
                 **({"error": json.dumps(error)} if error else {}),

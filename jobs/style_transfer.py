@@ -142,13 +142,20 @@ def _sort(style: Any) -> str | None:
     """Which sort of style this is meant to be, so that an error speaks of that one; its tag looks like <image>."""
     if isinstance(style, str):
         return "<builtin>" if style.startswith("builtin:") else "<image>"
-    return "<images>" if isinstance(style, list) else None
+    return "<list>" if isinstance(style, list) else None
+
+
+def _sort_of_images(style: Any) -> str | None:
+    """The same where no built-in style is allowed."""
+    parts = style if isinstance(style, list) else []
+    images = [part.get("image") if isinstance(part, dict) else getattr(part, "image", None) for part in parts]
+    return None if any(str(image).startswith("builtin:") for image in images) else _sort(style)
 
 
 AnyStyle = Annotated[
     Annotated[BuiltinStyle, Tag("<builtin>")]
     | Annotated[ImageRef, Tag("<image>")]
-    | Annotated[StyleBlend, Tag("<images>")],
+    | Annotated[StyleBlend, Tag("<list>")],
     Discriminator(
         _sort,
         custom_error_type="style",
@@ -156,18 +163,18 @@ AnyStyle = Annotated[
     ),
 ]
 ImageStyle = Annotated[
-    Annotated[ImageRef, Tag("<image>")] | Annotated[ImageBlend, Tag("<images>")],
+    Annotated[ImageRef, Tag("<image>")] | Annotated[ImageBlend, Tag("<list>")],
     Discriminator(
-        _sort,
+        _sort_of_images,
         custom_error_type="style",
         custom_error_message="Input should be an image, or a list of images with weights; "
         "built-in styles are for method fast",
     ),
 ]
 MaskedStyle = Annotated[
-    Annotated[ImageRef, Tag("<image>")] | Annotated[MaskedBlend, Tag("<images>")],
+    Annotated[ImageRef, Tag("<image>")] | Annotated[MaskedBlend, Tag("<list>")],
     Discriminator(
-        _sort,
+        _sort_of_images,
         custom_error_type="style",
         custom_error_message="Input should be an image, or a list of images with weights and masks; "
         "built-in styles are for method fast",

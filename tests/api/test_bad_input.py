@@ -83,10 +83,10 @@ FILES: dict[str, tuple[bytes, int, str, str]] = {
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
         422,
         "image_format_unsupported",
-        NOT_AN_IMAGE.replace("The file is not", "The file is an SVG drawing, not"),
+        NOT_AN_IMAGE.replace("not an image", "an SVG drawing, not an image"),
     ),
-    "truncated": (picture()[:-1000], 422, "image_truncated", "The PNG file's image data is damaged or cut off."),
-    "header only": (picture()[:20], 422, "image_unreadable", "The PNG file's header cannot be read."),
+    "truncated": (picture()[:-1000], 422, "image_truncated", "The PNG file is damaged or cut off: pixels are missing."),
+    "header only": (picture()[:20], 422, "image_unreadable", "The PNG file has no pixels."),
     "bomb": (
         bomb(10_000),
         413,

@@ -161,7 +161,7 @@ SEEDED: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="module")
-def seeded(stack: Stack) -> dict[str, dict[str, Any]]:
+def seeded(stack: Stack) -> Iterator[dict[str, dict[str, Any]]]:
     """A finished job of each kind with the largest seed."""
     sent = {
         name: stack.client.post(f"/v1/{path}", json=body | {"seed": MAX_SEED}).json()["id"]
@@ -176,7 +176,10 @@ def seeded(stack: Stack) -> dict[str, dict[str, Any]]:
     for name, (path, body) in asked.items():
         answer = stack.client.post(f"/v1/{path}", json=body | {"collection": collection, "seed": MAX_SEED})
         made[name] = stack.finished(answer.json()["id"], 120)
-    return made
+    yield made
+    # Other tests of this installation count its models.
+    assert stack.client.delete(f"/v1/collections/{collection}").status_code == 204
+    assert stack.client.delete(f"/v1/models/{made['training']['metrics']['model']}").status_code == 204
 
 
 @pytest.mark.parametrize("name", [*SEEDED, "sampling", "steering"])
