@@ -16,8 +16,9 @@ from api.present import present, present_all, present_event
 from api.service import Service, ServiceDep
 from api.submit import JOB_RESPONSES, SubmissionDep, answer_with_job, enqueue
 from jobs.errors import Conflict, NotFound
+from jobs.events import order
 from jobs.schemas import JOB_ID, Job, JobPage, Kind, Status
-from jobs.store import Event, Record, follow
+from jobs.store import Event, Record
 
 router = APIRouter(tags=["jobs"])
 JobId = Annotated[
@@ -219,10 +220,10 @@ async def follow_job(
     ends with the `status` event of the final state.
     """
     record, last, first_id = await run_in_threadpool(service.jobs.snapshot, job_id)
-    if last_event_id is not None and record.finished and _order(last_event_id) >= _order(last.id):
+    if last_event_id is not None and record.finished and order(last_event_id) >= order(last.id):
         return Response(status_code=204)
     # An id older than what is kept, or one that was made up, gets a snapshot instead.
-    resumable = last_event_id is not None and _order(first_id) <= _order(last_event_id) <= _order(last.id)
+    resumable = last_event_id is not None and order(first_id) <= order(last_event_id) <= order(last.id)
     start = last_event_id if resumable else None
     return EventSourceResponse(_stream(service, record, last, start), ping=15)
 
@@ -236,13 +237,9 @@ async def _stream(service: Service, record: Record, last: Event, start: str | No
             return
         yield _sse(last.id, "snapshot", job.model_dump(mode="json"))
         start = last.id
-    async for event in follow(service.events, record.id, start):
+    async for event in service.events.follow(record.id, start):
         yield _sse(event.id, event.type, present_event(service, record.id, event))
 
 
 def _sse(event_id: str | None, kind: str, data: dict[str, Any]) -> ServerSentEvent:
     return ServerSentEvent(json.dumps(data), event=kind, id=event_id)
-
-
-def _order(event_id: str) -> tuple[int, ...]:
-    return tuple(map(int, event_id.split("-")))

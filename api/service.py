@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-import redis.asyncio
 from celery import Celery
 from fastapi import Depends, Request
 
 from api.readiness import Probe, Ready, make_readiness
+from jobs.events import EventReader
 from jobs.objects import Objects
 from jobs.queue import make_celery
 from jobs.settings import Settings
@@ -20,7 +20,7 @@ class Service:
 
     settings: Settings
     jobs: JobStore
-    events: redis.asyncio.Redis
+    events: EventReader
     objects: Objects
     celery: Celery
     readiness: Probe[Ready]
@@ -33,7 +33,8 @@ def make_service(settings: Settings) -> Service:
     """
     jobs = JobStore(connect(settings, attempts=2), settings)
     objects = Objects(settings, jobs, retry_s=min(10, settings.storage_retry_s))
-    return Service(settings, jobs, connect_async(settings), objects, make_celery(settings), make_readiness(settings))
+    events = EventReader(connect_async(settings))
+    return Service(settings, jobs, events, objects, make_celery(settings), make_readiness(settings))
 
 
 def get_service(request: Request) -> Service:

@@ -11,6 +11,7 @@ from fastapi import Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from kombu.exceptions import OperationalError
+from redis import RedisError
 
 import jobs.schemas
 from api.errors import VISIBLE_ASCII, WEBHOOK_URL, Responses, error_responses
@@ -24,7 +25,6 @@ from jobs.outbound import check_url
 from jobs.queue import nudge
 from jobs.registry import NEW
 from jobs.schemas import ARCHIVE_ID, IMAGE_FIELDS, IMAGE_ID, Job
-from jobs.store import follow
 from jobs.text_to_image import compat_of
 from jobs.training import MODEL_ID
 
@@ -204,7 +204,7 @@ def _collections(kind: str, params: dict[str, Any]) -> dict[str, Any]:
 async def _wait(service: Service, job_id: str, seconds: int) -> None:
     try:
         async with asyncio.timeout(seconds):
-            async for _ in follow(service.events, job_id, "0"):
+            async for _ in service.events.follow(job_id, "0"):
                 pass
-    except TimeoutError:
+    except (TimeoutError, RedisError):  # the job is queued all the same
         return

@@ -37,7 +37,12 @@ local SHA = 65 -- a sha256 and the space after it
 local function job(id) return P .. 'job:' .. id end
 local function get(id, field) return redis.call('HGET', job(id), field) end
 local function all(id, ...) return unpack(redis.call('HMGET', job(id), ...)) end
-local function event(id, kind, data) redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', 5000, '*', 'type', kind, 'data', data) end
+
+-- Whoever follows jobs hears which one has news and reads its stream.
+local function event(id, kind, data)
+  redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', 5000, '*', 'type', kind, 'data', data)
+  redis.call('PUBLISH', P .. 'events', id)
+end
 
 local function move(id, status, error)
   local from, kind, attempt = all(id, 'status', 'kind', 'attempt')

@@ -1,5 +1,7 @@
 """The Celery side of the queue: a nudge that says a job is waiting. The job itself stands in Redis."""
 
+from urllib.parse import parse_qs, urlsplit
+
 from celery import Celery
 
 from jobs.settings import Settings
@@ -10,7 +12,7 @@ TASK = "atelier.run"
 
 def make_celery(settings: Settings) -> Celery:
     """A Celery app with the settings the job protocol rests on (docs/architecture.md says why each)."""
-    app = Celery("atelier", broker=settings.redis_url, set_as_current=False)
+    app = Celery("atelier", broker=_broker(settings.redis_url), set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -24,9 +26,19 @@ def make_celery(settings: Settings) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_pool_limit=4,
         broker_transport_options={"socket_timeout": 30, "socket_connect_timeout": 5, "socket_keepalive": True},
     )
     return app
+
+
+def _broker(redis_url: str) -> str:
+    """The URL as kombu takes it, which has a form of its own for a Unix socket."""
+    if not redis_url.startswith("unix://"):
+        return redis_url
+    url = urlsplit(redis_url)
+    database = parse_qs(url.query).get("db", ["0"])[0]
+    return f"redis+socket://{url.netloc}{url.path}?virtual_host={database}"
 
 
 def nudge(app: Celery, queue: str, job_id: str) -> None:

@@ -20,9 +20,10 @@ class Settings(BaseSettings):
         env_prefix="ATELIER_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
-    redis_url: Annotated[str, Field(description="Redis or Valkey 7+, for job records and the Celery broker")] = (
-        "redis://127.0.0.1:6399/0"
-    )
+    redis_url: Annotated[
+        str,
+        Field(description="Redis or Valkey 7+, for records and the broker: redis://, rediss:// or unix:///path?db=0"),
+    ] = "redis://127.0.0.1:6399/0"
     storage_url: Annotated[
         str, Field(description="Object storage: a folder, s3://bucket, gs://bucket or az://container")
     ] = "data/objects"

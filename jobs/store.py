@@ -3,7 +3,7 @@
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +28,7 @@ from jobs.registry import (
 from jobs.schemas import TERMINAL, Status
 from jobs.settings import Settings
 
+MAX_CONNECTIONS = 8  # of one client: its threads share them, a command at a time
 QUEUES = ("fast", "gpu", "collect", "train")
 PREFIX = "atelier:"
 PROTOCOL = Path(__file__).with_name("protocol.lua").read_text()
@@ -92,12 +93,14 @@ class Client(redis.Redis):
     """
 
     def __init__(self, settings: Settings, attempts: int, timeout_s: float) -> None:
-        pool = redis.ConnectionPool.from_url(
+        tcp: dict[str, Any] = {"socket_connect_timeout": timeout_s / 2, "socket_keepalive": True}
+        pool = redis.BlockingConnectionPool.from_url(
             settings.redis_url,
             decode_responses=True,
+            max_connections=MAX_CONNECTIONS,
+            timeout=timeout_s,  # to get one of them
             socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s / 2,
-            socket_keepalive=True,
+            **({} if settings.redis_url.startswith("unix://") else tcp),
         )
         super().__init__(connection_pool=pool)
         self._patience = Retry(ExponentialWithJitterBackoff(base=0.05, cap=1), attempts)
@@ -118,10 +121,10 @@ def connect(settings: Settings, *, attempts: int, timeout_s: float = 10) -> redi
 
 def connect_async(settings: Settings) -> redis.asyncio.Redis:
     """An asynchronous client, for following event streams."""
-    client: redis.asyncio.Redis = redis.asyncio.Redis.from_url(
-        settings.redis_url, decode_responses=True, socket_timeout=30
+    pool: redis.asyncio.BlockingConnectionPool = redis.asyncio.BlockingConnectionPool.from_url(
+        settings.redis_url, decode_responses=True, max_connections=4, socket_timeout=30
     )
-    return client
+    return redis.asyncio.Redis(connection_pool=pool)
 
 
 def new_job_id() -> str:
@@ -230,7 +233,7 @@ class JobStore:
         fields, last, first = pipe.execute()
         if not fields:
             raise _no_job(job_id)
-        return _record(fields), _event(*last[0]), first[0][0]
+        return _record(fields), parse_event(*last[0]), first[0][0]
 
     def queue_position(self, record: Record) -> int | None:
         """How many jobs of its queue rank before a queued job; None once it is not queued."""
@@ -617,19 +620,6 @@ def _built(fields: dict[str, str]) -> dict[str, Any]:
     return {"collection": fields["collection"], "version": int(fields["version"])} if "version" in fields else {}
 
 
-def _event(event_id: str, fields: dict[str, str]) -> Event:
+def parse_event(event_id: str, fields: dict[str, str]) -> Event:
+    """An event of an entry of its stream."""
     return Event(event_id, fields["type"], json.loads(fields["data"]))
-
-
-async def follow(client: redis.asyncio.Redis, job_id: str, after: str) -> AsyncIterator[Event]:
-    """The events of a job after the stream id `after` ("0" for all), as they happen, until the one that ends it."""
-    stream = f"{PREFIX}events:{job_id}"
-    while True:
-        answer = await client.xread({stream: after}, block=5000, count=100)
-        if not answer and not await client.exists(stream):
-            return
-        for after, fields in answer[0][1] if answer else []:
-            event = _event(after, fields)
-            yield event
-            if event.type == "status" and event.data["status"] in TERMINAL:
-                return

@@ -4,11 +4,13 @@ A Valkey, a SeaweedFS, an API, workers and upkeep run as they do in production, 
 their waits are shorter, by settings (`QUICK` in tests/stack.py: a lease of 1.5 s and not 30); the code is the same.
 """
 
+import asyncio
 import contextlib
 import json
 import os
 import random
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -575,6 +577,36 @@ def test_events_survive_a_connection_cut_twenty_times(pair: Stack) -> None:
     assert listen(pair, job_id, followed[-2][0]).events == followed[-1:], "the end is always sent"
     late = listen(pair, job_id, None).events
     assert [(kind, data["status"]) for _, kind, data in late] == [("snapshot", "succeeded"), ("status", "succeeded")]
+
+
+def test_event_streams_share_a_few_redis_connections_and_a_client_that_reads_nothing_delays_none(pair: Stack) -> None:
+    n = 120
+    followed = [pair.submit(steps=4000, step_s=0.001)["id"], pair.submit(steps=1)["id"]]
+    before = len(pair.redis.client_list())  # type: ignore[arg-type]
+    deaf = [socket.create_connection(("127.0.0.1", pair.api_port)) for _ in range(10)]
+    for one in deaf:
+        one.sendall(f"GET /v1/jobs/{followed[0]}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+    async def hear(job_id: str, client: httpx.AsyncClient) -> list[str]:
+        async with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
+            return [line async for line in answer.aiter_lines() if line.startswith("data:")]
+
+    async def all_streams() -> tuple[list[list[str]], int]:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=pair.url, timeout=60, limits=limits) as client:
+            streams = [asyncio.create_task(hear(followed[k % 2], client)) for k in range(n)]
+            await asyncio.sleep(1.5)
+            during = len(pair.redis.client_list())  # type: ignore[arg-type]
+            pair.jobs.cancel(followed[0])
+            return await asyncio.gather(*streams), during - before
+
+    heard, connections = asyncio.run(all_streams())
+    for one in deaf:
+        one.close()
+    ends = Counter(json.loads(lines[-1].removeprefix("data:"))["status"] for lines in heard)
+    print(f"J11: {n} streams and {len(deaf)} that read nothing: {connections} more Redis connections; {dict(ends)}")
+    assert ends == {"canceled": n // 2, "succeeded": n // 2}
+    assert connections < 12
 
 
 # J13
