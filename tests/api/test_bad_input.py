@@ -85,8 +85,8 @@ FILES: dict[str, tuple[bytes, int, str, str]] = {
         "image_format_unsupported",
         NOT_AN_IMAGE.replace("not an image", "an SVG drawing, not an image"),
     ),
-    "truncated": (picture()[:-1000], 422, "image_truncated", "The PNG file is damaged or cut off: pixels are missing."),
-    "header only": (picture()[:20], 422, "image_unreadable", "The PNG file has no pixels."),
+    "truncated": (picture()[:-1000], 422, "image_truncated", "The PNG file's image data is damaged or cut off."),
+    "header only": (picture()[:20], 422, "image_unreadable", "The PNG file's header cannot be read."),
     "bomb": (
         bomb(10_000),
         413,
