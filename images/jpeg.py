@@ -18,6 +18,7 @@ _MAX_COEFFICIENT_BYTES = 360_000_000
 
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])", re.DOTALL)
 _AFTER_SCAN = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)  # neither a stuffed \xff\0 nor a restart marker
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14, _COMMENT = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
 _STANDALONE = {0x01, *range(0xD0, 0xD8)}
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -68,7 +69,12 @@ def strip(data: bytes) -> Source:
 
 def padded(source: Source) -> bytes:
     """The same file with other bytes before its end marker, which change nothing where all pixels are there."""
-    return source.data[:-2] + b"\x55" * 4096 + b"\xff\xd9"
+    # A decoder that waits for the next restart marker passes over all else, and stops at one of the two after it.
+    last_scan = source.data[source.data.rindex(b"\xff\xda") :]
+    seen = _RESTART.findall(last_scan)
+    due = seen[-1][1] - 0xD0 + 1 if seen else 0
+    restarts = b"".join(bytes((0xFF, 0xD0 + (due + n) % 8)) + b"\x55" * 512 for n in range(8))
+    return source.data[:-2] + b"\x55" * 512 + restarts + b"\xff\xd9"
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes | memoryview]]:

@@ -77,7 +77,7 @@ def strip(data: bytes) -> Source:
         return Source(data)
     tags = {entry.tag: entry for entry in entries}
     numbers = {tag: _number(tags.get(tag), order) for tag in (_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES)}
-    depth = numbers[_BITS] or 1
+    depth = numbers[_BITS] or 8  # of several samples each has its own, and they are all 8 or 16
     inverted = numbers[_PHOTOMETRIC] == 0 and (depth > 8 or (numbers[_SAMPLES] or 1) > 1)
     kept = [entry for entry in entries if entry.tag in _PIXEL_TAGS]
     if inverted:
@@ -103,12 +103,9 @@ def _entries(data: bytes, at: int, order: str, layout: _Layout) -> list[_Entry]:
 
 
 def _number(entry: _Entry | None, order: str) -> int | None:
-    """The first value of an entry of short or long integers that it holds itself; one it points to is taken as 8."""
-    if entry is None or entry.kind not in (3, 4) or entry.count == 0:
+    """The value of an entry of one short or long integer."""
+    if entry is None or entry.kind not in (3, 4) or entry.count != 1:
         return None
-    size = 2 if entry.kind == 3 else 4
-    if entry.count * size > len(entry.value):
-        return 8
     return int(struct.unpack_from(order + ("H" if entry.kind == 3 else "I"), entry.value)[0])
 
 
