@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFile, PngImagePlugin
 
 from images import jpeg, png, tiff
+from images.boxes import check_avif, check_heic
 from images.color import ToRGB, to_srgb
 from images.errors import ImageError, truncated, unreadable
 from images.heif import HeifImage
@@ -96,7 +97,7 @@ def decode(
     """
     image_format = sniff(data)
     with _decoding(unreadable(image_format), max_pixels):
-        opened = _open(data, image_format)
+        opened = _open(data, image_format, max_pixels)
     _check_size(opened.size, min(max_pixels, _most_pixels(image_format, opened.source)), min_side)
     factor = _factor(opened.size, kept_pixels, enough if image_format == "JPEG" else None)
     with _decoding(truncated(image_format), max_pixels):
@@ -142,8 +143,13 @@ def open_header(data: bytes, image_format: str) -> ImageFile.ImageFile:
     return image
 
 
-def _open(data: bytes, image_format: str) -> _Opened:
+def _open(data: bytes, image_format: str, max_pixels: int) -> _Opened:
+    if image_format == "AVIF":
+        check_avif(data, min(max_pixels, KEPT_PIXELS))
+        if data[8:12] == b"avis":
+            data = data[:8] + b"avif" + data[12:]  # of a sequence, the still image that it also has
     if image_format == "HEIC":
+        check_heic(data, max_pixels)
         heif = HeifImage(data)
         source = Source(b"", profile=heif.profile)
         transparent = heif.mode in ("RGBA", "RGBa")

@@ -284,6 +284,34 @@ def test_a_heic_of_ten_bits_and_of_tiles() -> None:
     assert np.abs(decoded(tiled.getvalue()).astype(int) - np.asarray(RGB.resize((192, 128)))).mean() < 3
 
 
+def test_a_heic_of_overlays_or_of_more_tiles_than_it_needs_is_refused() -> None:
+    """They may decode one frame thousands of times."""
+    file = io.BytesIO()
+    pillow_heif.from_pillow(RGB.resize((256, 192))).save(file, quality=50, tile_size=64)
+    data = file.getvalue()
+    assert decode(data).image.size == (256, 192)
+    overlaid = data.replace(b"grid", b"iovl", 1)
+    with pytest.raises(ImageError, match="laid over other images"):
+        decode(overlaid)
+    many = data.replace(struct.pack(">II", 256, 192), struct.pack(">II", 64, 64), 1)
+    with pytest.raises(ImageError, match="more tiles than its size needs"):
+        decode(many)
+
+
+@pytest.mark.parametrize("format", ["HEIC", "AVIF"])
+def test_every_cut_of_the_boxes_is_refused(format: str) -> None:
+    data = save(RGB, format)
+    for cut in range(12, data.index(b"mdat"), 3):
+        with pytest.raises(ImageError):
+            decode(data[:cut])
+
+
+def test_an_avif_sequence_gives_its_still_image() -> None:
+    data = save_two("AVIF", quality=90)
+    assert data[8:12] == b"avis"
+    assert np.abs(decoded(data).astype(int) - pixels()).mean() < 4
+
+
 # What a file is
 
 
