@@ -23,7 +23,9 @@ class ArchiveUpload(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    file: Annotated[UploadFile, Field(description="A zip file of pictures, with labels by folder or a `labels.csv`.")]
+    file: Annotated[
+        UploadFile, Field(description="A zip file of images; folders, tables and text files say what is in them.")
+    ]
 
 
 @router.post(

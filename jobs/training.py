@@ -80,7 +80,7 @@ Attribute = Annotated[
     Field(
         min_length=1,
         max_length=100,
-        description="An attribute: of a named set, or a column of the archive's `labels.csv`.",
+        description="An attribute: of a named set, or a column of an archive's table, or one of its classes.",
         json_schema_extra={"format": "attribute"},
     ),
 ]
@@ -217,13 +217,16 @@ class DcganTraining(_Training):
 
 
 class CycleganTraining(_Training):
-    """A CycleGAN: puts an attribute on pictures and takes it off, learnt from unpaired pictures.
+    """A CycleGAN: translates between two classes of images, or images without and with an attribute, unpaired.
 
     Zhu et al. 2017, "Unpaired image-to-image translation using cycle-consistent adversarial networks".
     """
 
     recipe: Literal["cyclegan"]
-    attribute: Attribute
+    attribute: Annotated[
+        Attribute | None,
+        Field(description="Kind b: an attribute or class. Of an archive with two classes the second one when absent."),
+    ] = None
     matched: Annotated[
         list[Attribute], Field(max_length=8, description="Attributes made equally frequent on both sides.")
     ] = []
@@ -253,7 +256,9 @@ class CycleganTraining(_Training):
             _refuse("pool_size", f"Input should be at least batch_size, which is {self.batch_size}")
         if self.attribute in self.matched:
             _refuse("matched", f"{self.attribute} is what the two sides differ in: it cannot be matched")
-        self._check_attributes("attribute", [self.attribute])
+        if self.attribute is None and not self.archive:
+            _refuse("attribute", "Field required; only an archive with two classes goes without")
+        self._check_attributes("attribute", [self.attribute] if self.attribute else [])
         self._check_attributes("matched", self.matched)
         return self
 

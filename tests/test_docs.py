@@ -63,9 +63,11 @@ def test_every_error_code_is_documented_and_no_other() -> None:
 
 
 def warning_codes_in_the_code() -> set[str]:
-    """The first argument of each call of `warn` in worker/, and the code of each warning that a training leaves."""
+    """The first argument of each call of `warn` in worker/, and the code of each warning of a data set or training."""
     found = set()
-    for path in (path for package in ("worker", "models/training") for path in (ROOT / package).rglob("*.py")):
+    for path in (
+        path for package in ("worker", "models/training", "models/data") for path in (ROOT / package).rglob("*.py")
+    ):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "warn" and node.args:
                 assert isinstance(node.args[0], ast.Constant), f"{path}: a warning's code is written out"

@@ -11,8 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.dataset import DataError, Dataset
-from models.data.folder import listed
+from models.data.dataset import DataError, Dataset, listed
 from models.data.picture import read_picture
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"

@@ -1,7 +1,7 @@
 """The one shape of every data set, and what can be done with any of them."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,12 +16,24 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
+class Report:
+    """What a folder or zip file held that is not in the data set.
+
+    skipped: name and reason of each file or row that was left out. warnings: `code` and `message` of what was
+    understood but is not used.
+    """
+
+    skipped: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """Pictures of one size and what is known of each.
+    """Images of one size and what is known of each.
 
     images: uint8 of shape (n, h, w, channels), channels 1 or 3. labels: int64 (n,), one class each, named by
     `label_names`. attributes: bool (n, k), the columns named by `attribute_names`. captions: n sentences. What a set
-    does not have is empty.
+    does not have is empty. report: what of a folder or zip file was left out.
     """
 
     images: NDArray[np.uint8]
@@ -30,16 +42,21 @@ class Dataset:
     attributes: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
     attribute_names: tuple[str, ...] = ()
     captions: tuple[str, ...] = ()
+    report: Report = Report()
 
     def __len__(self) -> int:
         return len(self.images)
 
     def attribute(self, name: str) -> NDArray[np.bool_]:
-        """One column of the attributes, (n,); raises DataError naming those there are."""
-        if name not in self.attribute_names:
-            raise DataError(f"there is no attribute {name!r}; there are {', '.join(self.attribute_names) or 'none'}")
-        column: NDArray[np.bool_] = self.attributes[:, self.attribute_names.index(name)]
-        return column
+        """One column of the attributes, or who has a label, (n,); raises DataError naming those there are."""
+        if name in self.attribute_names:
+            column: NDArray[np.bool_] = self.attributes[:, self.attribute_names.index(name)]
+            return column
+        if name in self.label_names:
+            return np.asarray(self.labels == self.label_names.index(name), np.bool_)
+        known = (*self.attribute_names, *self.label_names)
+        more = f" and {len(known) - 50} more" if len(known) > 50 else ""
+        raise DataError(f"there is no attribute {name!r}; there are {', '.join(known[:50]) or 'none'}{more}")
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> "Dataset":
         """The pictures a mask, a list of indices or a slice chooses, with all that is known of them."""
@@ -51,6 +68,20 @@ class Dataset:
             attributes=self.attributes[rows] if len(self.attributes) else self.attributes,
             captions=tuple(self.captions[row] for row in rows) if self.captions else (),
         )
+
+
+def listed(names: Sequence[str], most: int = 10) -> str:
+    """The first names, quoted and shortened, and how many more there are."""
+    shown = ", ".join(repr(name if len(name) <= 120 else f"{name[:117]}...") for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """Each name once, sorted; as numbers where all are numbers, so that label 10 follows 9."""
+    distinct = set(names)
+    if all(name.isdecimal() and len(name) < 20 for name in distinct):
+        return tuple(sorted(distinct, key=lambda name: (int(name), name)))
+    return tuple(sorted(distinct))
 
 
 def joined(parts: Sequence[Dataset]) -> Dataset:

@@ -49,4 +49,4 @@ def any_dataset(name_or_path: str, *, size: int, channels: int, limit: int | Non
     path = Path(name_or_path)
     if name_or_path in NAMED or not path.exists():
         return named_dataset(name_or_path, limit=limit)
-    return image_folder(path, size, channels=channels).where(slice(0, limit))
+    return image_folder(path, size, channels=channels, limit=limit)

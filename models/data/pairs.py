@@ -1,10 +1,33 @@
-"""Two unpaired sets out of one, split by an attribute, as image translation is learnt from."""
+"""Two unpaired sets out of one, as image translation is learned from: split by an attribute, or of two classes."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import DataError, Dataset, listed
+
+
+def sides_of(
+    dataset: Dataset, attribute: str | None, matched: Sequence[str] = ()
+) -> tuple[Dataset, Dataset, tuple[str, str]]:
+    """The images of both sides, and their names: those of two classes, or without and with the attribute.
+
+    Without `attribute` the set must have two classes, or no class and one attribute. Raises DataError where not.
+    """
+    classes = dataset.label_names if len(dataset.label_names) == 2 else ()
+    if attribute is None:
+        choices = classes[1:] or (dataset.attribute_names if not dataset.label_names else ())
+        if len(choices) != 1:
+            known = listed((*dataset.attribute_names, *dataset.label_names)) or "none"
+            raise DataError(
+                f"two classes or an `attribute` are needed; there are these attributes and classes: {known}"
+            )
+        attribute = choices[0]
+    without, with_ = split_by(dataset, attribute, matched)
+    if attribute in classes and attribute not in dataset.attribute_names:
+        other = classes[1 - classes.index(attribute)]
+        return without, with_, (other, attribute)
+    return without, with_, (f"no {attribute}", attribute)
 
 
 def split_by(dataset: Dataset, attribute: str, matched: Sequence[str] = ()) -> tuple[Dataset, Dataset]:

@@ -27,16 +27,25 @@ class ClassifierSettings:
 
 def questions_of(dataset: Dataset) -> list[list[str]]:
     """Which label, as one question, or whether each attribute is there; raises DataError where neither is known."""
-    if dataset.label_names:
+    if len(dataset.label_names) > 1:
         return [list(dataset.label_names)]
     if not dataset.attribute_names:
-        raise DataError("a classifier needs labels or attributes")
+        raise DataError(f"a classifier needs labels or attributes{_instead(dataset)}")
     return [[f"no {name}", name] for name in dataset.attribute_names]
+
+
+def _instead(dataset: Dataset) -> str:
+    """What a set has in place of labels."""
+    only = [f"all images have the label {dataset.label_names[0]!r}"] if dataset.label_names else []
+    captions = [f"captions such as {dataset.captions[0][:80]!r} are no labels"] if any(dataset.captions) else []
+    about = ("columns_not_used", "folders_not_used")
+    told = [each["message"] for each in dataset.report.warnings if each["code"] in about]
+    return "".join(f"; {reason.rstrip('.')}" for reason in (*only, *captions, *told))
 
 
 def answers_of(dataset: Dataset) -> NDArray[np.int64]:
     """The right answer to each question, (n, questions), as indices."""
-    return dataset.labels[:, None] if dataset.label_names else dataset.attributes.astype(np.int64)
+    return dataset.labels[:, None] if len(dataset.label_names) > 1 else dataset.attributes.astype(np.int64)
 
 
 def train_classifier(dataset: Dataset, settings: ClassifierSettings, run: Run) -> Trained:

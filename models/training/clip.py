@@ -143,6 +143,7 @@ RECIPE = Recipe(
     settings=ClipSettings,
     schedule=Schedule(num_steps=800, batch_size=128, sample_every=1000),
     train=train_clip,
+    captions=True,
 )
 
 if __name__ == "__main__":

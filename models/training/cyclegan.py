@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.build import build
 from models.data.dataset import Dataset
-from models.data.pairs import split_by
+from models.data.pairs import sides_of
 from models.generative.cyclegan import CycleGan, patch_discriminator, pooled
 from models.tensors import autocast, on_device
 from models.training.recipe import Recipe, Trained, command
@@ -17,9 +17,11 @@ from models.training.run import Run, Schedule, State, averaged
 
 @dataclass(frozen=True)
 class CycleganSettings:
-    """What a CycleGAN is trained with; kind a lacks the attribute, kind b has it."""
+    """What a CycleGAN is trained with; kind a lacks the attribute, kind b has it, or each is one of two classes."""
 
-    attribute: str = field(default="glasses", metadata={"help": "an attribute of the set: what to put on and take off"})
+    attribute: str | None = field(
+        default=None, metadata={"help": "an attribute or class of the set: kind b; of two classes the second if absent"}
+    )
     matched: tuple[str, ...] = field(default=(), metadata={"help": "attributes made equally frequent on both sides"})
     base_channels: int = field(default=24, metadata={"help": "of the generators' first layer"})
     n_blocks: int = field(default=4, metadata={"help": "residual blocks of each generator"})
@@ -51,7 +53,7 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
 
     The first two are of the pictures' `tone`.
     """
-    without, with_ = split_by(dataset, settings.attribute, settings.matched)
+    without, with_, kinds = sides_of(dataset, settings.attribute, settings.matched)
     images_a, images_b = (torch.from_numpy(side.images).permute(0, 3, 1, 2).to(run.device) for side in (without, with_))
     architecture = {
         "name": "cyclegan",
@@ -59,7 +61,7 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
         "channels": images_a.shape[1],
         "base_channels": settings.base_channels,
         "n_blocks": settings.n_blocks,
-        "kinds": [f"no {settings.attribute}", settings.attribute],
+        "kinds": list(kinds),
     }
     torch.manual_seed(run.schedule.seed)
     model = on_device(build(architecture), run.device)

@@ -126,6 +126,7 @@ RECIPE = Recipe(
     settings=KandinskySettings,
     schedule=Schedule(num_steps=8000, batch_size=32),
     train=train_kandinsky,
+    captions=True,
 )
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -53,6 +54,7 @@ class Recipe:
     train: Callable[[Dataset, Any, Run], Trained]
     image_size: int = 64  # of folders and zips
     channels: int = 3
+    captions: bool = False  # whether it trains on captions
 
 
 def train_model(
@@ -148,6 +150,10 @@ def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
     try:
         settings, schedule = recipe.settings(**chosen[recipe.settings]), Schedule(**chosen[Schedule])
         dataset = any_dataset(args.data, size=recipe.image_size, channels=recipe.channels, limit=args.limit)
+        for warning in dataset.report.warnings:
+            print(f"{warning['code']}: {warning['message']}", file=sys.stderr)
+        for name, reason in dataset.report.skipped:
+            print(f"left out: {name}: {reason}", file=sys.stderr)
         folder = args.out / args.id
         train_model(recipe, dataset, settings, schedule, folder, model_id=args.id, data=Path(args.data).stem)
     except (DataError, ValueError) as error:

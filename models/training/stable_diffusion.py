@@ -126,6 +126,7 @@ RECIPE = Recipe(
     settings=StableDiffusionSettings,
     schedule=Schedule(num_steps=6000, batch_size=32),
     train=train_stable_diffusion,
+    captions=True,
 )
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 import jobs.archives
 from jobs.archives import MAX_FILES, count_files
 from jobs.errors import BadInput
-from models.data.folder import LIMITS
+from models.data.archive import LIMITS
 
 
 def zipped(*names: str) -> bytes:

@@ -58,8 +58,7 @@ def test_names_and_defaults_are_those_of_the_recipe(name: str) -> None:
     schedule = {field.name: getattr(known.schedule, field.name) for field in fields(Schedule) if field.name != "seed"}
     mirrored = {key: field.default for key, field in model.model_fields.items() if key in own | schedule}
     mirrored = {key: tuple(value) if isinstance(value, list) else value for key, value in mirrored.items()}
-    required = {"attribute": own["attribute"]} if name == "cyclegan" else {}  # nobody should get glasses unasked
-    assert {**mirrored, **required} == own | schedule
+    assert mirrored == own | schedule
     assert (model.default_size, model.channels) == (known.image_size, known.channels)
     shared = {"recipe", "data", "title", "limit", "image_size"}
     assert model.model_fields.keys() - Request.model_fields.keys() - shared == own.keys() | schedule.keys()
@@ -94,6 +93,7 @@ def test_ids_and_data_are_told_by_their_form() -> None:
         ("cyclegan", {"matched": ["wings"]}, "matched", "glasses"),
         ("cyclegan", {"matched": ["glasses"]}, "matched", "differ"),
         ("cyclegan", {"data": "digits"}, "attribute", "none"),
+        ("cyclegan", {"attribute": None}, "attribute", "Field required; only an archive"),
         ("cyclegan", {"batch_size": 64}, "pool_size", "at least batch_size, which is 64"),
         ("ddpm", {"block_out_channels": [32, 16]}, "block_out_channels", "equal to 32"),
         ("ddpm", {"block_out_channels": [32, 36]}, "block_out_channels", "multiple of 8"),

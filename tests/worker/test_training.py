@@ -116,6 +116,12 @@ def pictures(n: int) -> dict[str, bytes]:
     return found
 
 
+def captioned(n: int) -> dict[str, bytes]:
+    """So many of them, with captions in a table of Hugging Face's."""
+    rows = [json.dumps({"file_name": f"{index}.png", "text": f"noise of number {index}"}) for index in range(n)]
+    return pictures(n) | {"metadata.jsonl": "\n".join(rows).encode()}
+
+
 def test_a_training_ends_in_a_model_that_any_worker_can_load(jobs: JobStore, objects: Objects) -> None:
     record = train(jobs, objects, **VAE, title="My digits", latent_dim=3, sample_every=20)
     model_id = f"vae-{record.id[-12:]}"
@@ -320,10 +326,16 @@ def test_pictures_of_an_archive_are_trained_on(jobs: JobStore, objects: Objects)
 @pytest.mark.parametrize(
     ("files", "params", "why"),
     [
-        (pictures(5), {}, "holds 5 pictures; at least 16 are needed"),
-        (pictures(20), {"batch_size": 32}, "holds 20 pictures; at least 32 are needed"),
-        (pictures(20) | {"3.png": b"no picture"}, {}, "'3.png'"),
+        (pictures(5), {}, "holds 5 images; at least 16 are needed"),
+        (pictures(20), {"batch_size": 32}, "holds 20 images; at least 32 are needed"),
+        (
+            pictures(20) | dict.fromkeys(("3.png", "4.png", "5.png"), b"none"),
+            {},
+            "3 of 20 images cannot be used: '3.png'",
+        ),
         (pictures(20), {"recipe": "classifier"}, "needs labels or attributes"),
+        (captioned(20), {"recipe": "classifier"}, "captions such as 'noise of number 0' are no labels"),
+        (captioned(20), {"recipe": "cyclegan"}, "two classes or an `attribute` are needed; there are"),
         (pictures(20), {"recipe": "cyclegan", "attribute": "wings"}, "there is no attribute 'wings'"),
     ],
 )
@@ -335,6 +347,28 @@ def test_pictures_that_cannot_be_used_are_named(
     error = failure(record)
     assert error["code"] == "bad_data"
     assert why in error["message"]
+
+
+def test_a_bad_entry_is_skipped_and_named_in_the_metrics(jobs: JobStore, objects: Objects) -> None:
+    bad = {"3.png": b"no image", "film.mp4": b"\0\0\0\x18ftypmp42"}
+    zip_id = archive(jobs, objects, captioned(20) | bad)
+    record = train(jobs, objects, recipe="vae", data=zip_id, image_size=16, batch_size=8, num_steps=2)
+    assert record.status == "succeeded", record.error
+    skipped, warnings = record.metrics["skipped"], record.metrics["warnings"]
+    assert skipped["count"] == 2 and [each["name"] for each in skipped["entries"]] == ["3.png", "film.mp4"]
+    assert all(each["reason"] for each in skipped["entries"])
+    assert [each["code"] for each in warnings] == ["entries_skipped", "captions_not_used"]
+    assert "2 entries of the archive are left out: '3.png': " in warnings[0]["message"]
+    assert jobs.model(record.metrics["model"]).card["training"]["pictures"] == 19
+
+
+def test_a_zip_of_two_folders_trains_a_cyclegan(jobs: JobStore, objects: Objects) -> None:
+    files = {f"{'day' if int(name[:-4]) % 2 else 'night'}/{name}": data for name, data in pictures(20).items()}
+    asked = {"recipe": "cyclegan", "data": archive(jobs, objects, files), "image_size": 16}
+    record = train(jobs, objects, **asked, batch_size=8, num_steps=2, base_channels=8, n_blocks=1)
+    assert record.status == "succeeded", record.error
+    assert jobs.model(record.metrics["model"]).card["architecture"]["kinds"] == ["day", "night"]
+    assert (record.metrics["skipped"], record.metrics["warnings"]) == ({"count": 0, "entries": []}, [])
 
 
 @pytest.mark.parametrize(

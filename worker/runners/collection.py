@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jobs.errors import AtelierError
-from jobs.settings import get_settings
 from models.data.dataset import DataError, Dataset
-from models.data.folder import Limits, image_folder
 from models.data.named import named_dataset
 from models.space.collection import Collection, Members, digests_of, figures, fit_collection, save_collection
 from models.space.maps import FEWEST, tsne_map
 from models.space.pca import SpaceError
 from worker.files import Files
 from worker.run import Made, Pixels, Task
+from worker.runners.archive import read_archive
 from worker.runners.network import Network
 from worker.runners.plots import THUMBNAIL, overview
 from worker.runners.space import LoadedSpace, check_models, load_space, read_collection
@@ -40,7 +39,7 @@ def run_collection(task: Task) -> Made:
     try:
         return _built(task, task.files)
     except DataError as error:
-        raise AtelierError("bad_data", f"The pictures cannot be used: {error}.") from error
+        raise AtelierError("bad_data", f"The images cannot be used: {error}.") from error
     except SpaceError as error:
         raise AtelierError("cannot_be_fitted", f"The collection cannot be fitted: {error}.") from error
 
@@ -222,7 +221,7 @@ def _pictures(
         if not read:
             raise DataError("the collection has all of these pictures already")
         return np.stack(read), names, None
-    dataset = _dataset(files, params, space, on_read, len(taken))
+    dataset = _dataset(task, files, params, space, on_read, len(taken))
     names = [f"{params['data']}/{index}" for index in range(len(dataset))]
     new = np.array([index for index, name in enumerate(names) if name not in taken][: params["limit"]], np.int64)
     if not len(new):
@@ -231,15 +230,16 @@ def _pictures(
     return space.squares(_in_colour(dataset.images)), [names[index] for index in new], dataset
 
 
-def _dataset(files: Files, params: dict[str, Any], space: LoadedSpace, on_read: Any, n_taken: int) -> Dataset:
+def _dataset(
+    task: Task, files: Files, params: dict[str, Any], space: LoadedSpace, on_read: Any, n_taken: int
+) -> Dataset:
     if not params["data"].startswith("zip_"):
         return named_dataset(params["data"], limit=params["limit"] + n_taken, on_read=on_read)
-    with TemporaryDirectory(prefix="atelier-collection-") as folder:
-        path = Path(folder) / "archive.zip"
-        files.fetch(params["data"].removeprefix("zip_"), path)
-        size, channels = space.space.image_size, space.space.channels
-        limits = Limits(pixels=get_settings().max_pixels)
-        return image_folder(path, size, channels=channels, limits=limits, on_read=on_read)
+    sha, size, channels = params["data"].removeprefix("zip_"), space.space.image_size, space.space.channels
+    dataset = read_archive(task, files, sha, size, channels=channels, on_read=on_read)
+    if dataset.captions:
+        task.warn("captions_not_used", "The images have captions, which a collection does not use.")
+    return dataset
 
 
 def _attributes(known: Dataset | None, n: int) -> tuple[NDArray[np.int8], tuple[str, ...]]:

@@ -17,6 +17,7 @@ from jobs.errors import AtelierError
 from jobs.training import Training, TrainingParams
 from worker.files import Files
 from worker.run import Made, Picture, Pixels, Task
+from worker.runners.archive import read_archive
 
 if TYPE_CHECKING:  # they load torch, which the worker's parent process does without
     from models.data.dataset import Dataset
@@ -44,7 +45,7 @@ def run_training(task: Task) -> Made:
         try:
             return _trained(task, task.files, params, Path(name))
         except DataError as error:
-            raise AtelierError("bad_data", f"The pictures cannot be used: {error}.") from error
+            raise AtelierError("bad_data", f"The images cannot be used: {error}.") from error
         except DivergedError as error:
             raise AtelierError("diverged", str(error), **_thinned(error.curve)) from error
 
@@ -57,7 +58,7 @@ def _trained(task: Task, files: Files, params: Training, folder: Path) -> Made:
     task.notes["device"] = str(best_device())
     with task.loading():
         recipe: Recipe = import_module(f"models.training.{params.recipe}").RECIPE
-        dataset = _dataset(task, files, params, folder)
+        dataset = _dataset(task, files, params, recipe)
         files.fetch_checkpoint(folder / CHECKPOINT)
     card = _train(task, _Told(task, files, params.num_steps), recipe, dataset, folder)
     card |= {"title": params.title} if params.title else {}
@@ -79,25 +80,28 @@ def _trained(task: Task, files: Files, params: Training, folder: Path) -> Made:
     return Made(pictures, {card["id"]: revision}, training["versions"], metrics, card)
 
 
-def _dataset(task: Task, files: Files, params: Training, folder: Path) -> "Dataset":
-    from jobs.settings import get_settings
-    from models.data.folder import Limits, image_folder
+def _dataset(task: Task, files: Files, params: Training, recipe: "Recipe") -> "Dataset":
     from models.data.named import named_dataset
 
     def on_read(n: int) -> None:
-        task.step(0, params.num_steps, f"{n:,} pictures read")
+        task.step(0, params.num_steps, f"{n:,} images read")
 
     on_read(0)
     if params.archive is None:
         return named_dataset(params.data, limit=params.limit, on_read=on_read)
-    path = folder / "archive.zip"
-    files.fetch(params.archive, path)
-    limits = Limits(pixels=get_settings().max_pixels)
-    dataset = image_folder(
-        path, params.size, channels=params.channels, minimum=params.needed, limits=limits, on_read=on_read
+    dataset = read_archive(
+        task,
+        files,
+        params.archive,
+        params.size,
+        channels=params.channels,
+        on_read=on_read,
+        minimum=params.needed,
+        limit=params.limit,
     )
-    path.unlink()
-    return dataset.where(slice(0, params.limit))
+    if dataset.captions and not recipe.captions:
+        task.warn("captions_not_used", f"The images have captions, which recipe {recipe.name} does not use.")
+    return dataset
 
 
 def _train(task: Task, told: "_Told", recipe: "Recipe", dataset: "Dataset", folder: Path) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from images.sniff import FORMATS
-from models.data.dataset import DataError
-from models.data.folder import Limits, image_folder, listed, ordered
+from models.data.archive import Limits
+from models.data.dataset import DataError, listed, ordered
+from models.data.folder import image_folder
 from models.data.picture import read_picture
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
@@ -86,9 +87,12 @@ def test_hidden_files_are_passed_over(pack: Pack) -> None:
     assert len(found) == 2
 
 
-def test_pictures_beside_sub_folders_are_named(pack: Pack) -> None:
-    with pytest.raises(DataError, match=r"lie in none: 'a\.png'"):
-        image_folder(pack({"a.png": picture(), "cat/b.png": picture()}), 8)
+def test_folders_are_no_classes_where_many_images_lie_beside_them(pack: Pack) -> None:
+    found = image_folder(pack({"a.png": picture(), "cat/b.png": picture()}), 8)
+    assert len(found) == 2 and found.label_names == ()
+    (warning,) = found.report.warnings
+    assert warning["code"] == "folders_not_used"
+    assert "1 of 2 images lie in none of them: 'a.png'" in warning["message"]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -102,7 +106,7 @@ def test_every_format_is_read(format: str, channels: int) -> None:
 
 def test_other_formats_are_refused_whatever_their_name(pack: Pack) -> None:
     ppm = encoded(Image.new("RGB", (20, 20)), "PPM")
-    named = r"2 of 2 pictures.*'a\.heic': The HEIC file's header cannot be read.*'b\.png': .*Netpbm image, not"
+    named = r"2 of 2 images.*'a\.heic': The HEIC file's header cannot be read.*'b\.png': .*Netpbm image, not"
     with pytest.raises(DataError, match=named):
         image_folder(pack({"a.heic": b"....ftypheic", "b.png": ppm}), 8)
 
@@ -181,7 +185,7 @@ def test_every_mode_becomes_grey_or_rgb(mode: str) -> None:
 def test_damaged_pictures_are_listed_up_to_ten(pack: Pack) -> None:
     whole = picture(size=(64, 64))
     files = {f"{i:02}.png": whole[: len(whole) // 2] for i in range(12)} | {"good.png": whole}
-    with pytest.raises(DataError, match=r"12 of 13 pictures cannot be used: '00\.png': .*'09\.png'.*and 2 more") as e:
+    with pytest.raises(DataError, match=r"12 of 13 images cannot be used: '00\.png': .*'09\.png'.*and 2 more") as e:
         image_folder(pack(files), 8)
     assert "'10.png'" not in str(e.value) and "good" not in str(e.value)
 
@@ -269,17 +273,20 @@ def test_a_table_of_captions_alone(pack: Pack) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (b"file,hat\na.png,1\n", "labels.csv: pictures without a row: 'b.png'"),
-        (b"file,hat\na.png,1\nb.png,0\nc.png,0\n../a.png,1\n", "rows without a picture: 'c.png', '../a.png'"),
-        (b"file,hat\na.png,1\nb.png,0\na.png,0\n", "more than one row: 'a.png'"),
-        (b"file,hat\na.png,1\nb.png\n", "row 3 has 1 cells; the header has 2"),
-        (b"file,hat\na.png,1\nb.png,\n", "column 'hat' is empty for 'b.png'"),
+        (b"file,hat\na.png,1\n", "1 of 2 images cannot be used: 'b.png': no row in the table"),
+        (
+            b"file,hat\na.png,1\nb.png,0\nc.png,0\n../d.png,1\n",
+            "labels.csv: 2 of 4 rows cannot be used: 'c.png': a row of labels.csv without an image; '../d.png'",
+        ),
+        (b"file,hat\na.png,1\nb.png,0\na.png,0\n", "'a.png': more than one row, and column 'hat' differs in them"),
+        (b"file,hat\na.png,1\nb.png\n", "row 3': 1 cells; the header has 2"),
+        (b"file,hat\na.png,1\nb.png,\n", "'b.png': column 'hat' is empty"),
         (b"file,hat\na.png,1\nb.png,yes\n", "column 'hat' mixes 0/1/true/false with 'yes'"),
-        (b"file,kind,colour\na.png,cup,red\nb.png,bowl,blue\n", "one column of text is the label"),
         (b"file,hat,hat\na.png,1,1\nb.png,1,1\n", "two columns have the same name"),
         (b"", "the file is empty"),
-        (b"file,hat\na.png,\xff\n", "not a CSV file in UTF-8"),
-        (b'file,hat\na.png,"1\n', "not a CSV file in UTF-8"),
+        (b"file,hat\na.png,\x81\n", "not a text in UTF-8, UTF-16 or Windows-1252"),
+        (b"file,hat\na.png,\0\n", "not a text in UTF-8, UTF-16 or Windows-1252"),
+        (b'file,hat\na.png,"1\n', "not a CSV file"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(pack: Pack, table: bytes, message: str) -> None:
@@ -294,7 +301,7 @@ def test_two_tables_are_one_too_many(pack: Pack) -> None:
 
 def test_a_name_without_folder_must_be_clear(pack: Pack) -> None:
     files = {"x/a.png": picture(), "y/a.png": picture(), "labels.csv": b"file,label\na.png,cup\n"}
-    with pytest.raises(DataError, match=r"rows without a picture: 'a\.png'"):
+    with pytest.raises(DataError, match=r"'a\.png': a row of labels\.csv without an image"):
         image_folder(pack(files), 8)
 
 
@@ -302,10 +309,10 @@ def test_a_name_without_folder_must_be_clear(pack: Pack) -> None:
 
 
 def test_too_few_or_none(pack: Pack, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds 2 pictures; at least 3 are needed"):
+    with pytest.raises(DataError, match="holds 2 images; at least 3 are needed"):
         image_folder(pack(TWO), 8, minimum=3)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty holds 0 pictures; at least 1 are needed"):
+    with pytest.raises(DataError, match="empty holds 0 images; at least 1 are needed"):
         image_folder(tmp_path / "empty", 8, minimum=0)
     with pytest.raises(DataError, match="no folder or zip file 'absent'"):
         image_folder(tmp_path / "absent", 8)
@@ -321,7 +328,7 @@ def test_entries_and_bytes_are_bounded(pack: Pack) -> None:
     assert len(image_folder(path, 8, limits=Limits(entries=6))) == 6
     with pytest.raises(DataError, match="holds more than 5 files"):
         image_folder(path, 8, limits=Limits(entries=5))
-    with pytest.raises(DataError, match=r"6 of 6 pictures .*'0\.png': more than 50 bytes"):
+    with pytest.raises(DataError, match=r"6 of 6 images .*'0\.png': more than 50 bytes"):
         image_folder(path, 8, limits=Limits(file_bytes=50))
     with pytest.raises(DataError, match="more than 200 bytes in all"):
         image_folder(path, 8, limits=Limits(total_bytes=200))
@@ -378,7 +385,7 @@ def test_zip_files_that_cannot_be_read_in_place(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("a.png", picture())
         archive.writestr("a.png", picture())
-    with pytest.raises(DataError, match=r"holds 'a\.png' twice"):
+    with pytest.raises(DataError, match=r"'a\.png': an earlier file of the same name"):
         image_folder(tmp_path / "twice.zip", 8)
 
 
@@ -388,7 +395,7 @@ def test_damage_in_a_zip_names_the_file(tmp_path: Path) -> None:
     place = data.index(b"a.png") + 20
     data[place] ^= 0xFF
     path.write_bytes(data)
-    with pytest.raises(DataError, match=r"1 of 2 pictures cannot be used: 'a\.png': damaged in the zip file"):
+    with pytest.raises(DataError, match=r"1 of 2 images cannot be used: 'a\.png': damaged in the zip file"):
         image_folder(path, 8)
 
 

@@ -1,0 +1,100 @@
+"""What folders say of the images in them: which split they belong to, and which class."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from models.data.dataset import listed
+
+_SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing|eval)[-_]?(\d{4}|[ab])?", re.IGNORECASE)
+_REPEATS = re.compile(r"([1-9]\d{0,4})_(.+)")  # kohya's folders: how often an epoch shows each image, and a name
+
+SMALL = 10  # images; in larger sets classes are fewer than half of the images
+
+
+@dataclass
+class Layout:
+    """How n images lie in folders.
+
+    used: indices of those for training. labels: the class of each image by its folder, where folders are classes.
+    wrong: the used images that lie in no class, with the reason. warnings: of what is not used.
+    """
+
+    used: list[int]
+    labels: dict[int, str] | None = None
+    wrong: dict[int, str] = field(default_factory=dict)
+    warnings: list[dict[str, str]] = field(default_factory=list)
+
+
+def is_split(name: str) -> bool:
+    """Whether a folder or cell names a split: train, val2017, testA."""
+    return _SPLIT.fullmatch(name) is not None
+
+
+def is_training(name: str) -> bool:
+    """Whether a folder or cell names the split for training."""
+    return is_split(name) and name.lower().startswith("train")
+
+
+def layout_of(names: Sequence[str]) -> Layout:
+    """Sorts images by the folders that they do not all share: splits first, then classes."""
+    below = _below_shared({index: name.split("/")[:-1] for index, name in enumerate(names)})
+    tops = {index: folders[0] if folders else "" for index, folders in below.items()}
+    if not all(map(is_split, tops.values())):
+        layout = Layout(list(below))
+        _take_classes(layout, names, below)
+        return layout
+    layout = Layout([index for index, top in tops.items() if is_training(top)] or list(tops))
+    if len(layout.used) < len(names):
+        others = sorted({top for top in tops.values() if not is_training(top)})
+        left = f"{len(names) - len(layout.used)} images in {listed(others)}"
+        message = f"Only the images for training are used; {left} are left out."
+        layout.warnings.append({"code": "splits_not_used", "message": message})
+    sides = {index: _SPLIT.fullmatch(tops[index])[2] for index in layout.used}  # type: ignore[index]
+    if {str(side).upper() for side in sides.values()} == {"A", "B"}:  # trainA and trainB, as CycleGAN's sets have them
+        layout.labels = {index: side.upper() for index, side in sides.items()}
+    else:
+        _take_classes(layout, names, _below_shared({index: below[index][1:] for index in layout.used}))
+    return layout
+
+
+def without_repeats(layout: Layout) -> None:
+    """Takes kohya's numbers of repeats out of the names of classes, where all have them: `10_cat` is cat."""
+    found = {label: _REPEATS.fullmatch(label) for label in set((layout.labels or {}).values())}
+    if not layout.labels or not all(found.values()):
+        return
+    parts = {label: match.groups() for label, match in found.items() if match}
+    layout.labels = {index: parts[label][1] for index, label in layout.labels.items()}
+    if len({repeats for repeats, _ in parts.values()}) > 1:
+        message = f"Every image counts once: the repeats of {listed(sorted(parts))} are not used."
+        layout.warnings.append({"code": "repeats_not_used", "message": message})
+
+
+def _below_shared(folders: dict[int, list[str]]) -> dict[int, list[str]]:
+    lowest, highest = min(folders.values(), default=[]), max(folders.values(), default=[])
+    pairs = zip(lowest, highest, strict=False)
+    depth = next((depth for depth, (low, high) in enumerate(pairs) if low != high), min(len(lowest), len(highest)))
+    return {index: each[depth:] for index, each in folders.items()}
+
+
+def _take_classes(layout: Layout, names: Sequence[str], below: dict[int, list[str]]) -> None:
+    """The first folder is the class, unless many images lie in none or most have one of their own."""
+    beside = [index for index, folders in below.items() if not folders]
+    labels = {index: folders[0] for index, folders in below.items() if folders}
+    if not labels:
+        return
+    if len(beside) * 10 > len(below):
+        those = (
+            f"{len(beside)} of {len(below)} images lie in none of them: {listed([names[index] for index in beside])}"
+        )
+        layout.warnings.append(_not_classes(those))
+    elif len(labels) >= SMALL and len(set(labels.values())) > len(labels) // 2:
+        those = f"{len(labels)} images lie in {len(set(labels.values()))} of them"
+        layout.warnings.append(_not_classes(those))
+    else:
+        layout.labels = labels
+        layout.wrong = dict.fromkeys(beside, "it lies in none of the folders, which are the classes")
+
+
+def _not_classes(because: str) -> dict[str, str]:
+    return {"code": "folders_not_used", "message": f"Sub-folders are not read as classes, because {because}."}
