@@ -207,15 +207,34 @@ def _check_loras(cards: dict[str, Card], params: Prompted, model: Card) -> None:
 
 
 def _classifier(cards: dict[str, Card], params: Arithmetic, model: Card) -> Card | None:
-    """The classifier asked for, or the one of the model's own pictures; None where there is none."""
-    fitting = {
+    """The classifier asked for, or the one of the model's own images; None where there is none."""
+    of_its_data = {
         name: card
         for name, card in sorted(cards.items())
         if card["task"] == "classification" and card["source"]["data"] == model["source"]["data"]
     }
+    fitting = {name: card for name, card in of_its_data.items() if _images_of(card, model) == _images_of(model, card)}
+    if params.classifier in of_its_data and params.classifier not in fitting:
+        other = of_its_data[params.classifier]
+        message = (
+            f"{other['id']} was trained on images of {_images_of(other)}, and {model['id']} makes {_images_of(model)}"
+        )
+        raise BadInput("model_mismatch", f"classifier: {message}; they must agree.", field="classifier")
     if params.classifier and params.classifier not in fitting:
         allowed = list(fitting)
         message = f"classifier: For {params.model} there are {', '.join(allowed) or 'none'}."
         raise BadInput("unknown_model", message, field="classifier", allowed=allowed)
     name = params.classifier or next(iter(fitting), None)
     return fitting[name] if name else None
+
+
+def _images_of(card: Card, other: Card | None = None) -> str:
+    """The images a model is of, such as "64 x 64 pixels, 3 channels"; as far as another card says it too."""
+
+    def size(of: Card) -> int | None:
+        # A classifier's architecture is of no size; cards from before it was noted say nothing.
+        found: int | None = of["architecture"].get("image_size") or of.get("training", {}).get("image_size")
+        return found
+
+    known = size(card) and (other is None or size(other))
+    return (f"{size(card)} x {size(card)} pixels, " if known else "") + f"{card['architecture']['channels']} channels"

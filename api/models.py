@@ -1,16 +1,20 @@
 """Models: what can be run, where it is from and whether a worker has it; trained ones can be deleted."""
 
+import hashlib
+import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from api.errors import error_responses
+from api.errors import Responses, error_responses
 from api.service import Service, ServiceDep
 from jobs.errors import Conflict, NotFound
 from jobs.registry import TrainedModel
 
 router = APIRouter(tags=["models"])
+CARD = "card.json"
 ModelId = Annotated[str, Path(max_length=100, description="A model's id.", examples=["vgg16"])]
 
 
@@ -49,11 +53,82 @@ def get_model(model_id: ModelId, service: ServiceDep) -> Model:
     models = _models(service)
     found = next((model for model in models if model.id == model_id), None)
     if found is None:
-        message = (
-            f"No model is called that; there are {', '.join(m.id for m in models) or 'none while no worker is up'}."
-        )
-        raise NotFound("model_not_found", message, allowed=[model.id for model in models])
+        raise _not_found([model.id for model in models])
     return found
+
+
+class ModelFile(BaseModel):
+    """One file of a model."""
+
+    name: Annotated[str, Field(description="Its path in the model's folder.")]
+    sha256: Annotated[str | None, Field(description="Of its bytes; null where it is only known once it is fetched.")]
+    size_bytes: Annotated[int | None, Field(description="Null for a file that is not in object storage.")]
+    url: Annotated[str | None, Field(description="Where its bytes are; null for a file that only workers have.")]
+
+
+class ModelFiles(BaseModel):
+    """A model's card and files; put into one folder, they are a model that `models.build.load_model` loads."""
+
+    files: list[ModelFile]
+    fetch_command: Annotated[str | None, Field(description="What brings those that only workers have to a machine.")]
+
+
+@router.get("/v1/models/{model_id}/files", summary="A model's files", responses=error_responses(404, 422, 503))
+def list_model_files(model_id: ModelId, service: ServiceDep) -> ModelFiles:
+    """The card of any model, and the files of one that was trained here, to download.
+
+    Those of a model that came with the service or was fetched are on the workers alone: their `url` is null.
+    """
+    card = _card(service, model_id)
+    data, path = _card_json(card), f"/v1/models/{model_id}/files"
+    files = [ModelFile(name=CARD, sha256=_sha256(data), size_bytes=len(data), url=f"{path}/{CARD}")]
+    is_stored = _is_trained_here(service, model_id)
+    for name, sha in card["files"].items():
+        size = service.objects.size(sha) if is_stored else None
+        url = (service.objects.link(sha) or f"{path}/{name}") if is_stored else None
+        files.append(ModelFile(name=name, sha256=sha, size_bytes=size, url=url))
+    return ModelFiles(files=files, fetch_command=card.get("fetch_command"))
+
+
+FILE: Responses = {
+    200: {
+        "description": "The file.",
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {"schema": {"type": "object"}},
+        },
+    }
+}
+
+
+@router.get(
+    "/v1/models/{model_id}/files/{name}",
+    summary="One file of a model",
+    response_class=Response,
+    responses=error_responses(404, 409, 422, 503, also=FILE),
+)
+def get_model_file(
+    model_id: ModelId,
+    name: Annotated[str, Path(max_length=100, description="As the list has it.", examples=["card.json"])],
+    service: ServiceDep,
+) -> Response:
+    """The bytes of a file, `card.json` among them. One that only workers have answers 409."""
+    card = _card(service, model_id)
+    known = [CARD, *card["files"]]
+    if name not in known:
+        raise NotFound("file_not_found", f"The model has no such file; it has {', '.join(known)}.", allowed=known)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    if name == CARD:
+        return Response(_card_json(card), media_type="application/json", headers=headers)
+    if not _is_trained_here(service, model_id):
+        remedy = (
+            f"run `{card['fetch_command']}`"
+            if card.get("fetch_command")
+            else f"look into models/weights/{model_id} of the code"
+        )
+        raise Conflict("file_not_stored", f"This file is on the workers alone; to have it, {remedy}.", model=model_id)
+    parts = service.objects.read(card["files"][name])
+    return StreamingResponse(parts, media_type="application/octet-stream", headers=headers)
 
 
 @router.delete(
@@ -68,6 +143,35 @@ def delete_model(model_id: ModelId, service: ServiceDep) -> None:
     if model.trained_by is None:
         raise Conflict("model_not_deletable", "The model came with the service; only trained ones can be deleted.")
     service.jobs.delete_model(model_id)
+
+
+def _not_found(known: list[str]) -> NotFound:
+    message = f"No model is called that; there are {', '.join(known) or 'none while no worker is up'}."
+    return NotFound("model_not_found", message, allowed=known)
+
+
+def _card(service: Service, model_id: str) -> dict[str, Any]:
+    """The whole card of a model; raises NotFound."""
+    workers = service.jobs.workers().values()
+    cards: dict[str, dict[str, Any]] = {card["id"]: card for facts in workers for card in facts["cards"]}
+    cards |= {model.card["id"]: model.card for model in service.jobs.models()}
+    if model_id not in cards:
+        raise _not_found(sorted(cards))
+    return cards[model_id]
+
+
+def _is_trained_here(service: Service, model_id: str) -> bool:
+    return any(model.card["id"] == model_id for model in service.jobs.models())
+
+
+def _card_json(card: dict[str, Any]) -> bytes:
+    """A card as the file that a folder of a model has."""
+    kept = {name: value for name, value in card.items() if name != "fetch_command"}
+    return (json.dumps(kept, indent=2) + "\n").encode()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _models(service: Service) -> list[Model]:

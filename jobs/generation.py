@@ -436,6 +436,12 @@ def _check_dimensions(params: Traversal, latent_dim: int) -> None:
 
 def _check_terms(params: Arithmetic, latent_dim: int, questions: Questions) -> None:
     known = attribute_names(questions)
+    left: dict[str, int] = {}  # of each term, how often it is added
+    for term in params.terms:
+        what = term.model_dump_json(exclude={"sign"})
+        left[what] = left.get(what, 0) + (1 if term.sign == "+" else -1)
+    if not any(left.values()):
+        raise BadInput("terms_cancel", "terms: Each is taken away again, so nothing is left.", field="terms")
     for i, term in enumerate(params.terms):
         if isinstance(term, VectorTerm) and len(term.z) != latent_dim:
             raise _mismatch(params, f"terms.{i}.z", f"has a z of {latent_dim} values, not {len(term.z)}")

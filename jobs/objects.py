@@ -65,15 +65,18 @@ class Objects:
         except (BaseError, OSError) as error:
             raise _away() from error
 
-    def read(self, sha: str) -> Iterator[bytes]:
-        """The bytes of an object part by part; raises `NotFound` before the first, and `Unavailable`."""
+    def size(self, sha: str) -> int:
+        """The bytes of an object, counted; raises `NotFound` and `Unavailable`."""
         try:
-            size = obstore.head(self._store, sha)["size"]
+            return obstore.head(self._store, sha)["size"]
         except FileNotFoundError as error:
             raise _gone(sha) from error
         except (BaseError, OSError) as error:
             raise _away() from error
-        return self._parts(sha, size)
+
+    def read(self, sha: str) -> Iterator[bytes]:
+        """The bytes of an object part by part; raises `NotFound` before the first, and `Unavailable`."""
+        return self._parts(sha, self.size(sha))
 
     def _parts(self, sha: str, size: int) -> Iterator[bytes]:
         for start in range(0, size, CHUNK):

@@ -95,6 +95,7 @@ def train_model(
         "architecture": trained.architecture,
         "training": {
             **run.facts,
+            "image_size": dataset.images.shape[1],
             "steps_taken": run.step,
             "seconds": round(run.seconds, 1),
             "hardware": _hardware(run.device),

@@ -25,12 +25,19 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "cyclegan-hats": {"name": "cyclegan", "image_size": 64, "channels": 3, "kinds": ["no hat", "hat"]},
     "classifier-faces": {"name": "classifier", "channels": 3, "questions": [["no hat", "hat"], ["no red", "red"]]},
     "classifier-other": {"name": "classifier", "channels": 3, "questions": [["no cat", "cat"]]},
+    "gan-mixed": {"name": "mlp-gan", "image_size": 28, "channels": 1, "latent_dim": 4},
+    "dcgan-mixed": {"name": "dcgan", "image_size": 64, "channels": 3, "latent_dim": 4},
+    "classifier-mixed": {"name": "classifier", "channels": 3, "questions": [["no hat", "hat"]]},
+    "classifier-small-mixed": {"name": "classifier", "channels": 3, "questions": [["no hat", "hat"]]},
     "vgg16": {},
     "ink": {"name": "lora", "base": "sd-faces"},
     "chalk": {"name": "lora", "base": "sd-faces"},
     "sketch": {"name": "lora", "base": "sdxl"},
 }
-USABLE = ["cyclegan-hats", "dcgan-faces", "ddpm-small", "gan-8", "sd-faces", "turbo", "vae-2", "vae-faces"]
+USABLE = [
+    *("cyclegan-hats", "dcgan-faces", "dcgan-mixed", "ddpm-small", "gan-8", "gan-mixed"),
+    *("sd-faces", "turbo", "vae-2", "vae-faces"),
+]
 HATTED: dict[str, Any] = {"mode": "text-to-image", "prompt": "a man with a hat"}
 HAT = {"sign": "+", "with": ["hat"]}
 
@@ -43,10 +50,11 @@ def card(model_id: str) -> dict[str, Any]:
         "title": model_id,
         "description": "",
         "licence": "MIT",
-        "source": {"kind": "trained", "data": model_id.partition("-")[2]},
+        "source": {"kind": "trained", "data": model_id.rpartition("-")[2]},
         "files": {"model.safetensors": "0" * 64},
         "fetch_command": None,
         "architecture": ARCHITECTURES[model_id],
+        "training": {"image_size": 32} if "small" in model_id else {},
     }
 
 
@@ -225,7 +233,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "mode a GAN of perceptrons lacks": (
         {"model": "gan-8", "mode": "reconstruct", "images": [SMILEY]},
         "mode_not_supported",
-        "mode: Model gan-8 cannot do 'reconstruct'; dcgan-faces, vae-2, vae-faces can.",
+        "mode: Model gan-8 cannot do 'reconstruct'; dcgan-faces, dcgan-mixed, vae-2, vae-faces can.",
     ),
     "picture without an encoder": (
         SEEDS | {"between": [1, SMILEY]},
@@ -261,6 +269,32 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"model": "dcgan-faces", "mode": "arithmetic", "terms": [HAT], "classifier": "classifier-other"},
         "unknown_model",
         "classifier: For dcgan-faces there are classifier-faces.",
+    ),
+    "classifier of images of other channels": (
+        {"model": "gan-mixed", "mode": "arithmetic", "terms": [HAT], "classifier": "classifier-mixed"},
+        "model_mismatch",
+        "classifier: classifier-mixed was trained on images of 3 channels, and gan-mixed makes 28 x 28 pixels, "
+        "1 channels; they must agree.",
+    ),
+    "classifier of images of another size": (
+        {"model": "dcgan-mixed", "mode": "arithmetic", "terms": [HAT], "classifier": "classifier-small-mixed"},
+        "model_mismatch",
+        "classifier: classifier-small-mixed was trained on images of 32 x 32 pixels, 3 channels, and dcgan-mixed makes "
+        "64 x 64 pixels, 3 channels; they must agree.",
+    ),
+    "no classifier of such images": (
+        {"model": "gan-mixed", "mode": "arithmetic", "terms": [HAT]},
+        "model_mismatch",
+        "terms.0: Model gan-mixed has no classifier of its pictures, so that none can tell attributes.",
+    ),
+    "terms that cancel": (
+        {
+            "model": "dcgan-faces",
+            "mode": "arithmetic",
+            "terms": [HAT, {"sign": "+", "seed": 1}, {"sign": "-", "with": ["hat"]}, {"sign": "-", "seed": 1}],
+        },
+        "terms_cancel",
+        "terms: Each is taken away again, so nothing is left.",
     ),
     "damaged picture among good ones": (
         {"model": "vae-faces", "mode": "reconstruct", "images": [SMILEY, data_url(picture()[:-1000])]},

@@ -1,5 +1,6 @@
 """POST /v1/trainings and /v1/archives at the door, and the models that cannot be deleted."""
 
+import hashlib
 import io
 import zipfile
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from models.generative.gan import Generator
+from models.training.recipe import frozen_model
 from tests.api.conftest import picture, stored
-from tests.stack import Stack
+from tests.stack import Stack, wait_until
 
 VAE: dict[str, Any] = {"recipe": "vae", "data": "digits"}
 NO_ARCHIVE = "zip_" + "0" * 64
@@ -106,3 +109,47 @@ def test_a_job_without_a_checkpoint_says_so(stack: Stack) -> None:
 def test_shipped_models_cannot_be_deleted(stack: Stack) -> None:
     assert error(stack.client.delete("/v1/models/vgg16"))[:2] == (409, "model_not_deletable")
     assert error(stack.client.delete("/v1/models/nothing"))[:2] == (404, "model_not_found")
+
+
+def test_a_training_is_finished_now_and_its_model_used_and_taken_out(stack: Stack) -> None:
+    """The files in one folder are a model that loads; a 200,000 steps' training ends in seconds."""
+    body = {"recipe": "gan", "data": "digits", "limit": 64, "batch_size": 8, "num_steps": 200_000, "seed": 1}
+    job_id = stack.client.post("/v1/trainings", json=body).json()["id"]
+    wait_until(lambda: (stack.job(job_id)["progress"] or {}).get("step", 0) > 3, 60, "some steps")
+    assert stack.client.post(f"/v1/jobs/{job_id}/finish").json()["status"] in ("running", "succeeded")
+    job = stack.finished(job_id)
+    assert job["status"] == "succeeded" and 3 < job["metrics"]["steps"] < 200_000, job["error"]
+    assert stack.client.post(f"/v1/jobs/{job_id}/finish").json()["status"] == "succeeded"
+
+    model = job["metrics"]["model"]
+    listed = stack.client.get(f"/v1/models/{model}/files").json()
+    assert [file["name"] for file in listed["files"]] == ["card.json", "model.safetensors"]
+    folder = stack.folder / "taken"
+    folder.mkdir()
+    for file in listed["files"]:
+        data = stack.client.get(file["url"]).content
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (file["size_bytes"], file["sha256"])
+        (folder / file["name"]).write_bytes(data)
+    module, card = frozen_model(str(folder))
+    assert isinstance(module, Generator) and card.id == model
+    assert error(stack.client.get(f"/v1/models/{model}/files/optimizer"))[:2] == (404, "file_not_found")
+
+
+def test_files_of_a_shipped_model_are_listed_and_only_its_card_is_given(stack: Stack) -> None:
+    listed = stack.client.get("/v1/models/vae-smileys/files").json()
+    card, weights = listed["files"]
+    assert weights["name"] == "model.safetensors" and len(weights["sha256"]) == 64 and weights["url"] is None
+    assert stack.client.get(card["url"]).json()["architecture"]["name"] == "conv-vae"
+    status, code, message = error(stack.client.get("/v1/models/vae-smileys/files/model.safetensors"))
+    assert (status, code) == (409, "file_not_stored") and "models/weights/vae-smileys" in message
+    status, code, message = error(stack.client.get("/v1/models/vgg16/files/vgg16.safetensors"))
+    assert code == "file_not_stored" or "it has card.json" in message
+    assert error(stack.client.get("/v1/models/nothing/files"))[:2] == (404, "model_not_found")
+
+
+def test_what_is_no_running_training_cannot_be_finished(stack: Stack) -> None:
+    photo = stack.client.post("/v1/images", files={"file": picture()}).json()["id"]
+    body = {"method": "fast", "content": photo, "style": "builtin:1", "size": 64}
+    job_id = stack.client.post("/v1/style-transfers", json=body).json()["id"]
+    assert error(stack.client.post(f"/v1/jobs/{job_id}/finish"))[:2] == (409, "job_not_finishable")
+    assert error(stack.client.post(f"/v1/jobs/job_{'0' * 24}/finish"))[:2] == (404, "job_not_found")

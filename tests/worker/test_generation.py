@@ -354,6 +354,14 @@ def test_attributes_are_averaged_added_and_seen(known: dict[str, Card]) -> None:
     assert pictures(made)[1].seed == 9
 
 
+def test_attributes_whose_vectors_cancel_fail_the_job(known: dict[str, Card]) -> None:
+    """Two terms that the same samples meet; written in another way, they pass the check of the request."""
+    twice = {"sign": "-", "with": ["bright"], "without": ["red"]}
+    with pytest.raises(AtelierError, match=r"^terms: The vectors of the terms cancel") as error:
+        run(known, "gan", mode="arithmetic", terms=[PLUS, twice], averaged=4, n=2, classifier="judge")
+    assert error.value.code == "terms_cancel"
+
+
 def test_terms_of_every_sort(known: dict[str, Card]) -> None:
     terms = [{"sign": "+", "seed": 3}, {"sign": "-", "z": [1, 0, 0]}, {"sign": "+", "z": [1, 0, 0]}]
     made, _ = run(known, "gan", mode="arithmetic", terms=terms)

@@ -55,6 +55,7 @@ from worker.runners.network import BATCH, Network, load_network, pixels
 from worker.runners.text_to_image import run_prompted_alone
 from worker.runners.unfamiliar import warn_of_images
 
+NOTHING = 1e-5  # of the length of the longest term: what is shorter is rounding
 Result = tuple[list[Picture], dict[str, Any]]  # pictures and figures
 _PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
 
@@ -170,6 +171,9 @@ def _arithmetic(task: Task, network: Network, judge: Network | None, params: Ari
     terms = torch.stack(draws)  # (draws, terms, latent_dim)
     results = combined([1 if term.sign == "+" else -1 for term in params.terms], terms)
     if wanted:
+        if (results.norm(dim=-1) < NOTHING * terms.norm(dim=-1).amax(-1)).any():
+            message = "terms: The vectors of the terms cancel, so that their sum has no direction."
+            raise AtelierError("terms_cancel", message, field="terms")
         results = on_sphere(results)
     made = _rows(network.decode(task, torch.cat([terms, results[:, None]], dim=1).flatten(0, 1)), len(seeds))
     titles = [*(_term_title(i, term) for i, term in enumerate(params.terms, 1)), "result"]
