@@ -1,10 +1,15 @@
 """`scripts/run` as a person uses it: start, kill a process, work, Ctrl-C in the middle of a job, start again."""
 
 import contextlib
+import fcntl
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
+import termios
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,11 +121,47 @@ def test_an_interrupted_job_goes_on_after_the_next_start_and_loses_no_attempt(st
         with pytest.raises(httpx.TransportError):
             httpx.get(f"http://127.0.0.1:{port}")
 
-    process = start(stack)
-    ended = stack.finished(job, 90)
+    with terminal(stack) as process:
+        wait_until(lambda: ready(stack), 90, "the service")
+        ended = stack.finished(job, 90)
+        processes = psutil.Process(process.pid).children(recursive=True)
     assert (ended["status"], ended["attempt"]) == ("succeeded", 1)
-    stack.processes.pop("run").terminate()
     process.wait(STOP_S)
+    _, left = psutil.wait_procs(processes, timeout=5)
+    assert left == [], "closing the terminal stops everything"
+
+
+@contextlib.contextmanager
+def terminal(stack: Stack) -> Iterator[subprocess.Popen[bytes]]:
+    """`scripts/run` in a terminal, which is closed at the end."""
+    screen, keyboard = pty.openpty()
+    process = subprocess.Popen(
+        [str(ROOT / "scripts" / "run")],
+        env=stack.env,
+        stdin=keyboard,
+        stdout=keyboard,
+        stderr=keyboard,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(keyboard)
+    closing = threading.Event()
+
+    def show() -> None:
+        with (stack.folder / "run.log").open("ab") as log:
+            while not closing.is_set():
+                if select.select([screen], [], [], 0.1)[0]:
+                    log.write(os.read(screen, 65536))
+                    log.flush()
+
+    reader = threading.Thread(target=show, daemon=True)
+    reader.start()
+    try:
+        yield process
+    finally:
+        closing.set()
+        reader.join()
+        os.close(screen)
 
 
 def test_taken_port_is_named_before_anything_starts(stack: Stack) -> None:
