@@ -76,4 +76,5 @@ def test_a_child_without_heartbeat_is_frozen_unless_it_computes(
     processes["stopped"].kill()
     processes["stopped"].wait()
     pool.info["processes"].remove(pids["stopped"])
+    time.sleep(0.5)
     assert children.facts(pool, jobs)["frozen"] == [pids["idle"]], "the pool has replaced it"
