@@ -108,5 +108,5 @@ def test_links_lead_to_files() -> None:
 
 def test_commands_named_in_the_readme_exist() -> None:
     text = "".join(page.read_text() for page in PAGES)
-    for script in set(re.findall(r"(?<![\w/])((?:scripts|examples)/\w+(?:\.sh)?)(?![\w./])", text)):
+    for script in set(re.findall(r"(?<![\w/])((?:scripts|examples)/[\w-]+(?:\.sh)?)(?![\w./-])", text)):
         assert (ROOT / script).exists(), script
