@@ -4,7 +4,7 @@ import os
 from datetime import UTC, datetime
 from typing import IO, Annotated
 
-from fastapi import APIRouter, Form, UploadFile
+from fastapi import APIRouter, Form, Path, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.bounds import FORM_LIMITS
@@ -12,10 +12,22 @@ from api.errors import Responses, error_responses, naming
 from api.pools import ARCHIVING, COUNTING
 from api.service import Service, ServiceDep
 from jobs.archives import count_files
-from jobs.schemas import Archive
+from jobs.schemas import ARCHIVE_ID, Archive
+from jobs.store import new_holder
 
 router = APIRouter(tags=["trainings"])
 UPLOADED: Responses = {201: {"description": "The archive is stored."}}
+
+
+ArchiveId = Annotated[
+    str,
+    Path(
+        pattern=ARCHIVE_ID,
+        description="The id of an archive.",
+        examples=["zip_" + "0" * 64],
+        json_schema_extra={"format": "archive-id"},
+    ),
+]
 
 
 class ArchiveUpload(BaseModel):
@@ -52,10 +64,25 @@ async def upload_archive(
     return await ARCHIVING.run(_store, service, form.file.file, n_files)
 
 
+@router.delete(
+    "/v1/archives/{archive_id}",
+    status_code=204,
+    summary="Delete an uploaded archive",
+    responses=error_responses(404, 422, 503),
+)
+def delete_archive(archive_id: ArchiveId, service: ServiceDep) -> None:
+    """Forget an archive, so that no new request can name it.
+
+    Jobs that name it already run, and can be retried; its bytes go with the last of them.
+    """
+    service.jobs.delete_archive(archive_id.removeprefix("zip_"))
+
+
 def _store(service: Service, file: IO[bytes], n_files: int) -> Archive:
     size_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
-    sha = service.objects.put_file(file, "application/zip")
-    service.jobs.put_archive(sha, {"size_bytes": size_bytes, "n_files": n_files})
+    holder = new_holder()
+    sha = service.objects.put_file(file, "application/zip", holder=holder)
+    service.jobs.put_archive(sha, {"size_bytes": size_bytes, "n_files": n_files}, holder)
     facts, until = service.jobs.get_archive(sha)
     return Archive(id=f"zip_{sha}", expires_at=datetime.fromtimestamp(until / 1000, UTC), **facts)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from jobs.collection import COLLECTION_ID
 from jobs.errors import AtelierError, BadInput, NotFound, TooLarge, Unavailable
-from jobs.schemas import HTTPS_URL, IMAGE_ID, IMAGE_REF, JOB_ID, MODEL_ID, ErrorAnswer
+from jobs.schemas import ARCHIVE_ID, HTTPS_URL, IMAGE_ID, IMAGE_REF, JOB_ID, MODEL_ID, ErrorAnswer
 from jobs.style_transfer import BUILTIN_STYLE
 from jobs.training import DATA, SETS
 
@@ -53,6 +53,11 @@ MEANINGS: dict[int, tuple[str, str, str]] = {  # status: when, example code, exa
         "queue_full",
         "The queue 'gpu' is full; try again.",
     ),
+    500: (
+        "The stored bytes are damaged.",
+        "object_damaged",
+        "The stored bytes are damaged: they no longer have their sha256. Upload the file, or run the job, again.",
+    ),
     503: (
         "Redis, storage or every worker is away; `Retry-After` says when to try again.",
         "redis_unavailable",
@@ -74,6 +79,7 @@ WEBHOOK_URL = "a public https URL, such as https://example.com/hooks/atelier"
 PATTERNS = {  # what a person reads instead
     IMAGE_REF: "an img_… id of an upload, a data:image/…;base64,… URL or an https: URL",
     IMAGE_ID: "img_ and 64 of the digits 0-9 and a-f",
+    ARCHIVE_ID: "zip_ and 64 of the digits 0-9 and a-f",
     COLLECTION_ID: "col_ and 24 of the digits 0-9 and a-f",
     JOB_ID: "job_ and 24 of the digits 0-9 and a-f",
     HTTPS_URL: WEBHOOK_URL,

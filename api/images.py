@@ -22,6 +22,7 @@ from jobs.errors import TooLarge
 from jobs.images import DecodedImage, as_answers, decode_data_url, decode_image, stored
 from jobs.outbound import fetch
 from jobs.schemas import IMAGE_ID, Image
+from jobs.store import new_holder
 
 router = APIRouter(tags=["images"])
 Size = tuple[int, int]  # width, height
@@ -79,7 +80,8 @@ async def upload_image(
     """
     with naming("file"):
         decoded = await DECODING.run(_decode_file, service, form.file.file)
-    image = await SUBMITTING.run(lambda: describe_image(service, store_image(service, decoded)))
+    holder = new_holder()
+    image = await SUBMITTING.run(lambda: describe_image(service, store_image(service, decoded, holder)))
     response.headers["Location"] = f"/v1/images/{image.id}"
     return image
 
@@ -90,11 +92,22 @@ def get_image(image_id: ImageId, service: ServiceDep) -> Image:
     return describe_image(service, image_id)
 
 
+@router.delete(
+    "/v1/images/{image_id}", status_code=204, summary="Delete an upload", responses=error_responses(404, 422, 503)
+)
+def delete_image(image_id: ImageId, service: ServiceDep) -> None:
+    """Forget an uploaded image, so that no new request can name it.
+
+    Jobs that name it already run, and can be retried; its bytes go with the last of them.
+    """
+    service.jobs.delete_image(image_id.removeprefix("img_"))
+
+
 @router.get(
     "/v1/images/{image_id}/content",
     summary="Bytes of an upload",
     response_class=Response,
-    responses=error_responses(404, 416, 422, 503, also=PICTURE),
+    responses=error_responses(404, 416, 422, 500, 503, also=PICTURE),
 )
 def get_image_content(
     image_id: ImageId,
@@ -142,9 +155,13 @@ class _Spooled:
         return replace(self._facts, png=self._file.read())
 
 
-def store_image(service: Service, image: DecodedImage) -> str:
-    """Store a decoded image; returns its `img_…` id. Raises `Unavailable`."""
-    sha = service.objects.put(image.png, "image/png")
+def store_image(service: Service, image: DecodedImage, holder: str | None = None) -> str:
+    """Store a decoded image; returns its `img_…` id. Raises `Unavailable`.
+
+    holder: of an upload, after which nothing but the upload keeps the image. That of a request is held until its job
+    names it.
+    """
+    sha = service.objects.put(image.png, "image/png", holder=holder or "hold")
     facts: dict[str, Any] = {
         "width": image.width,
         "height": image.height,
@@ -153,7 +170,7 @@ def store_image(service: Service, image: DecodedImage) -> str:
         "source_width": image.source_width,
         "source_height": image.source_height,
     }
-    service.jobs.put_image(sha, facts)
+    service.jobs.put_image(sha, facts, holder)
     return f"img_{sha}"
 
 

@@ -117,7 +117,7 @@ async def retry_job(job_id: JobId, submission: SubmissionDep) -> Response:
     "/v1/jobs/{job_id}/outputs/{index}",
     summary="A finished picture",
     response_class=Response,
-    responses=error_responses(404, 416, 422, 503, also=PICTURE),
+    responses=error_responses(404, 416, 422, 500, 503, also=PICTURE),
 )
 def get_output(
     job_id: JobId,
@@ -147,7 +147,7 @@ CHECKPOINT: Responses = {
     "/v1/jobs/{job_id}/checkpoint",
     summary="The newest checkpoint of a training",
     response_class=StreamingResponse,
-    responses=error_responses(404, 422, 503, also=CHECKPOINT),
+    responses=error_responses(404, 422, 500, 503, also=CHECKPOINT),
 )
 def get_checkpoint(job_id: JobId, service: ServiceDep) -> Response:
     """Where a training that has not succeeded stands: weights, optimisers and losses."""
@@ -164,7 +164,7 @@ PREVIEW: Responses = {200: {**PICTURE[200], "content": {"image/jpeg": PICTURE[20
     "/v1/jobs/{job_id}/preview",
     summary="The newest preview of a running job",
     response_class=Response,
-    responses=error_responses(404, 422, 503, also=PREVIEW),
+    responses=error_responses(404, 422, 500, 503, also=PREVIEW),
 )
 def get_preview(job_id: JobId, service: ServiceDep) -> Response:
     """What the picture looks like so far, at most 256 pixels a side."""

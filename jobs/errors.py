@@ -7,6 +7,7 @@ AtelierError             status 500, code "internal"
 ├── Conflict             409  the state of the thing does not allow it
 ├── TooLarge             413
 ├── QueueFull            429  with Retry-After
+├── Damaged              500  stored bytes are not those that were stored
 ├── Busy                 429  the service does as much of one thing as it can; with Retry-After
 └── Unavailable          503  Redis, storage or a worker is away; with Retry-After
 """
@@ -76,6 +77,10 @@ class Busy(AtelierError):
 
     status = 429
     retry_after = 5
+
+
+class Damaged(AtelierError):
+    """Stored bytes no longer have the sha256 that they were stored by."""
 
 
 class Unavailable(AtelierError):

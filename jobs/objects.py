@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -11,7 +12,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from jobs.errors import AtelierError, NotFound, Unavailable
+from jobs.errors import AtelierError, Damaged, NotFound, Unavailable
 from jobs.settings import Settings
 from jobs.store import JobStore
 
@@ -31,17 +32,18 @@ class Objects:
         public = settings.storage_public_endpoint or settings.storage_endpoint
         self._signer = None if isinstance(self._store, LocalStore) else _open(settings, public, retry_s)
 
-    def put(self, data: bytes, content_type: str) -> str:
-        """Store bytes under their sha256, which is returned; raises `Unavailable` when the store stays away.
+    def put(self, data: bytes, content_type: str, *, holder: str = "hold") -> str:
+        """Stores bytes under their sha256, which is returned; raises `Unavailable` when the store stays away.
 
-        The object is announced first, so that clean-up cannot take it before a record names it.
+        The object is announced first, so that clean-up cannot take it before a record names it. `holder` is the job
+        whose checkpoint it is, or the upload.
         """
         sha = hashlib.sha256(data).hexdigest()
-        self._put(sha, data, content_type, "hold", use_multipart=False)
+        self._put(sha, data, content_type, holder, use_multipart=False)
         return sha
 
     def put_file(self, file: IO[bytes], content_type: str, *, holder: str = "hold") -> str:
-        """Store a file of any size under its sha256, as `put` does; `holder` is the job whose checkpoint it is."""
+        """Stores a file of any size under its sha256, as `put` does."""
         sha = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # reads any file from its start
         file.seek(0)
         self._put(sha, file, content_type, holder)
@@ -57,13 +59,16 @@ class Objects:
             raise _away() from error
 
     def get(self, sha: str) -> bytes:
-        """The bytes of an object; raises `NotFound` and `Unavailable`."""
+        """The bytes of an object, which have its sha256; raises `NotFound`, `Damaged` and `Unavailable`."""
         try:
-            return bytes(obstore.get(self._store, sha).bytes())
+            data = bytes(obstore.get(self._store, sha).bytes())
         except FileNotFoundError as error:
             raise _gone(sha) from error
         except (BaseError, OSError) as error:
             raise _away() from error
+        if hashlib.sha256(data).hexdigest() != sha:
+            raise _damaged(sha)
+        return data
 
     def size(self, sha: str) -> int:
         """The bytes of an object, counted; raises `NotFound` and `Unavailable`."""
@@ -75,25 +80,35 @@ class Objects:
             raise _away() from error
 
     def read(self, sha: str) -> Iterator[bytes]:
-        """The bytes of an object part by part; raises `NotFound` before the first, and `Unavailable`."""
-        return self._parts(sha, self.size(sha))
+        """The bytes of an object part by part; raises `NotFound` and `Unavailable`.
+
+        Damage is known once all was read: `Damaged` is raised in place of the last part, of an object of one part at
+        once.
+        """
+        parts = self._parts(sha, self.size(sha))
+        return chain([next(parts)], parts)
 
     def _parts(self, sha: str, size: int) -> Iterator[bytes]:
-        for start in range(0, size, CHUNK):
+        digest = hashlib.sha256()
+        for start in range(0, max(size, 1), CHUNK):
+            end = min(start + CHUNK, size)
             try:
-                yield bytes(obstore.get_range(self._store, sha, start=start, end=min(start + CHUNK, size)))
+                part = bytes(obstore.get_range(self._store, sha, start=start, end=end)) if size else b""
             except (BaseError, OSError) as error:
                 raise _away() from error
+            digest.update(part)
+            if end == size and digest.hexdigest() != sha:
+                raise _damaged(sha)
+            yield part
 
     def get_file(self, sha: str, path: Path) -> None:
-        """Write an object's bytes to a file; raises `NotFound`, `Unavailable` and, for other bytes, `AtelierError`."""
-        digest = hashlib.sha256()
-        with path.open("wb") as file:
-            for part in self.read(sha):
-                digest.update(part)
-                file.write(part)
-        if digest.hexdigest() != sha:
-            raise AtelierError("object_damaged", "The stored bytes are not those they were stored as.", sha256=sha)
+        """Writes an object's bytes to a file; raises `NotFound`, `Damaged` and `Unavailable`, and then leaves none."""
+        try:
+            with path.open("wb") as file:
+                file.writelines(self.read(sha))
+        except AtelierError:
+            path.unlink()
+            raise
 
     def delete(self, sha: str) -> None:
         """Remove an object; one that is gone already is no error. Raises `Unavailable`."""
@@ -144,6 +159,11 @@ def _open(settings: Settings, endpoint: str | None, retry_s: float) -> ObjectSto
 
 def _gone(sha: str) -> NotFound:
     return NotFound("object_not_found", "The stored bytes are gone.", sha256=sha)
+
+
+def _damaged(sha: str) -> Damaged:
+    message = "The stored bytes are damaged: they no longer have their sha256. Upload the file, or run the job, again."
+    return Damaged("object_damaged", message, sha256=sha)
 
 
 def _away() -> Unavailable:

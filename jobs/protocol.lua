@@ -503,7 +503,7 @@ function commands.called(a)
 end
 
 -- Announces an object before its bytes are stored, so that clean-up leaves it alone until then + ttl_ms. Held in the
--- name of the job that will name it, it is let go with that job's reference and not later.
+-- name of the job or the upload that will name it, it is let go with that reference and not later.
 function commands.hold(a)
   if redis.call('EXISTS', P .. 'deleting:' .. a.sha) == 1 then return 'deleting' end
   redis.call('ZADD', P .. 'refs:' .. a.sha, 'GT', now + a.ttl_ms, a.holder)
@@ -511,11 +511,20 @@ function commands.hold(a)
   return 'held'
 end
 
+-- `holder`, in whose name the bytes were stored, lets go of them.
 function commands.put_upload(a)
   if out_of_room() then return 'out_of_room' end
   redis.call('SET', P .. a.sort .. ':' .. a.sha, a.facts)
   keep_upload(a.sort, a.sha, a.ttl_ms)
+  if a.holder then redis.call('ZREM', P .. 'refs:' .. a.sha, a.holder) end
   return 'kept'
+end
+
+-- An upload is forgotten. Its bytes stay for as long as others name them: jobs, or an upload that is just being stored.
+function commands.delete_upload(a)
+  if redis.call('DEL', P .. a.sort .. ':' .. a.sha) == 0 then return 'missing' end
+  unreference(a.sort, a.sha)
+  return 'deleted'
 end
 
 -- Deletes a model or a collection that nothing uses and no job builds.

@@ -127,6 +127,11 @@ def connect_async(settings: Settings) -> redis.asyncio.Redis:
     return redis.asyncio.Redis(connection_pool=pool)
 
 
+def new_holder() -> str:
+    """The name of an upload while it is being stored."""
+    return f"upload:{secrets.token_hex(8)}"
+
+
 def new_job_id() -> str:
     """An id that sorts by the time it was made: `job_` and 24 hexadecimal digits."""
     return f"job_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
@@ -418,7 +423,7 @@ class JobStore:
     def hold(self, sha: str, holder: str = "hold") -> bool:
         """Keep clean-up away from an object about to be stored; False while clean-up is removing it.
 
-        `holder` is the job whose checkpoint it will be.
+        `holder` is the job whose checkpoint it will be, or an upload.
         """
         return bool(self._call("hold", sha=sha, holder=holder, ttl_ms=self.settings.hold_s * 1000) == "held")
 
@@ -432,9 +437,12 @@ class JobStore:
 
     # Uploads, trained models and workers.
 
-    def put_image(self, sha: str, facts: dict[str, Any]) -> None:
-        """Write down an uploaded image's facts; it is kept for `image_ttl_s` after its last use."""
-        self._put_upload("image", sha, facts)
+    def put_image(self, sha: str, facts: dict[str, Any], holder: str | None = None) -> None:
+        """Writes down an uploaded image's facts; it is kept for `image_ttl_s` after its last use.
+
+        `holder`, in whose name its bytes were stored, holds them no longer.
+        """
+        self._put_upload("image", sha, facts, holder)
 
     def get_image(self, sha: str) -> tuple[dict[str, Any], int]:
         """An uploaded image's facts and the time (Unix ms) it is kept until; raises `NotFound`."""
@@ -443,9 +451,12 @@ class JobStore:
             raise _no_image(sha)
         return json.loads(facts), until
 
-    def put_archive(self, sha: str, facts: dict[str, Any]) -> None:
-        """Write down an uploaded archive's facts; it is kept for `image_ttl_s` after its last use."""
-        self._put_upload("archive", sha, facts)
+    def put_archive(self, sha: str, facts: dict[str, Any], holder: str | None = None) -> None:
+        """Writes down an uploaded archive's facts; it is kept for `image_ttl_s` after its last use.
+
+        `holder`, in whose name its bytes were stored, holds them no longer.
+        """
+        self._put_upload("archive", sha, facts, holder)
 
     def get_archive(self, sha: str) -> tuple[dict[str, Any], int]:
         """An uploaded archive's facts and the time (Unix ms) it is kept until; raises `NotFound`."""
@@ -454,9 +465,20 @@ class JobStore:
             raise _no_archive(sha)
         return json.loads(facts), until
 
-    def _put_upload(self, sort: str, sha: str, facts: dict[str, Any]) -> None:
-        ttl_ms = self.settings.image_ttl_s * 1000
-        if self._call("put_upload", sort=sort, sha=sha, facts=json.dumps(facts), ttl_ms=ttl_ms) == "out_of_room":
+    def delete_image(self, sha: str) -> None:
+        """Forgets an uploaded image; its bytes stay for as long as a job names them. Raises `NotFound`."""
+        if self._call("delete_upload", sort="image", sha=sha) == "missing":
+            raise _no_image(sha)
+
+    def delete_archive(self, sha: str) -> None:
+        """Forgets an uploaded archive as `delete_image` does an image; raises `NotFound`."""
+        if self._call("delete_upload", sort="archive", sha=sha) == "missing":
+            raise _no_archive(sha)
+
+    def _put_upload(self, sort: str, sha: str, facts: dict[str, Any], holder: str | None) -> None:
+        arguments = {"facts": json.dumps(facts), "ttl_ms": self.settings.image_ttl_s * 1000}
+        held = {"holder": holder} if holder else {}
+        if self._call("put_upload", sort=sort, sha=sha, **arguments, **held) == "out_of_room":
             raise _out_of_room()
 
     def _get_upload(self, sort: str, sha: str) -> tuple[str | None, int]:

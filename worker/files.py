@@ -1,6 +1,8 @@
 """Files between object storage and a worker: what a job keeps beside its pictures, and weights of trained models."""
 
+import logging
 import os
+import shutil
 from pathlib import Path
 
 from jobs.objects import Objects
@@ -8,6 +10,8 @@ from jobs.registry import Collection
 from jobs.store import JobStore, Record
 from models.catalogue import Card, cards, file_sha256, folder_of
 from worker.lease import check
+
+log = logging.getLogger("atelier.worker")
 
 
 class Files:
@@ -43,6 +47,15 @@ class Files:
             sha = self._objects.put_file(file, "application/octet-stream", holder=self.job_id)
         checkpoint = {"step": step, "sha256": sha, "size_bytes": path.stat().st_size}
         check(self._jobs.keep_checkpoint(self.job_id, self._record.fence, checkpoint))
+
+
+def remove_deleted_models(jobs: JobStore) -> None:
+    """Frees the disk of the copies of trained models that were deleted: no unfinished job uses one of these."""
+    folder = jobs.settings.weights_dir / "trained"
+    copies = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    for model_id in jobs.deleted_models(copies):
+        log.info("removing the copy of %s, which was deleted", model_id)
+        shutil.rmtree(folder / model_id, ignore_errors=True)  # another worker of this disk may be doing the same
 
 
 def find_model(jobs: JobStore, objects: Objects, model_id: str) -> Card:

@@ -20,12 +20,13 @@ from redis import RedisError
 from jobs.settings import Settings, get_settings
 from jobs.store import BEAT_S, SILENCE_S, JobStore, connect
 from models.catalogue import cards, installed
+from worker.files import remove_deleted_models
 
 log = logging.getLogger("atelier.worker")
 _worker = ""  # this worker's name, which its children inherit
 
 
-def repeat(beat: Callable[[], None], stop: threading.Event) -> threading.Thread:
+def repeat(beat: Callable[[], None], stop: threading.Event, name: str = "heartbeat") -> threading.Thread:
     """Calls `beat` now and every `BEAT_S` seconds until `stop` is set, whatever it raises; returns the thread."""
 
     def loop() -> None:
@@ -33,12 +34,12 @@ def repeat(beat: Callable[[], None], stop: threading.Event) -> threading.Thread:
             try:
                 beat()
             except RedisError as error:
-                log.warning("heartbeat not sent: %s", type(error).__name__)
-            except Exception:  # one failed heartbeat must not end those after it
-                log.exception("heartbeat not sent")
+                log.warning("%s failed: %s", name, type(error).__name__)
+            except Exception:  # one that failed must not end those after it
+                log.exception("%s failed", name)
             stop.wait(BEAT_S)
 
-    thread = threading.Thread(target=loop, name="heartbeat", daemon=True)
+    thread = threading.Thread(target=loop, name=name, daemon=True)
     thread.start()
     return thread
 
@@ -82,6 +83,7 @@ class WorkerHeartbeat(bootsteps.StartStopStep):
             jobs.beat(worker.hostname, _facts(worker, settings) | children.facts(worker.pool, jobs))
 
         repeat(beat, self._stop)
+        repeat(lambda: remove_deleted_models(jobs), self._stop, "clean-up of models")
 
     def stop(self, worker: Any) -> None:
         """Ends the heartbeat; the worker counts as away some seconds later."""

@@ -99,6 +99,41 @@ class TestImages:
             answer = stack.client.get(url, headers={"Range": ignored})
             assert (answer.status_code, answer.content) == (200, whole)
 
+    def test_delete(self, stack: Stack) -> None:
+        data = picture("PNG", size=(33, 31), seed=5)
+        image = upload(stack, data)
+        job_id = stack.jobs.create(kind="probe", queue="nobody", params={}, images=[image["id"][4:]])[0]
+        assert stack.client.delete(f"/v1/images/{image['id']}").status_code == 204
+        for answer in (
+            stack.client.delete(f"/v1/images/{image['id']}"),
+            stack.client.get(f"/v1/images/{image['id']}"),
+            stack.client.get(image["url"]),
+            stack.client.post("/v1/style-transfers", json=FAST | {"content": image["id"]}),
+        ):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (404, "image_not_found")
+        stored = stack.folder / "objects" / image["id"][4:]
+        time.sleep(3 * float(stack.env["ATELIER_SWEEP_S"]))
+        assert stored.exists(), "a job names it"
+        stack.jobs.cancel(job_id)
+        stack.jobs.delete(job_id)
+        wait_until(lambda: not stored.exists(), 10, "its bytes to go")
+        assert upload(stack, data)["id"] == image["id"]
+
+    def test_damaged_bytes_are_not_served(self, stack: Stack) -> None:
+        data = picture("PNG", size=(34, 31), seed=6)
+        image = upload(stack, data)
+        stored = stack.folder / "objects" / image["id"][4:]
+        stored.write_bytes(stored.read_bytes()[:-9])
+        for headers in ({}, {"Range": "bytes=0-9"}, {"If-None-Match": '"other"'}):
+            answer = stack.client.get(image["url"], headers=headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (500, "object_damaged")
+            assert "etag" not in answer.headers and "again" in answer.json()["error"]["message"]
+        job = stack.client.post("/v1/style-transfers", json=FAST | {"content": image["id"]}, headers=WAIT).json()
+        assert (job["status"], job["error"]["code"]) == ("failed", "object_damaged")
+        stack.client.delete(f"/v1/jobs/{job['id']}")
+        upload(stack, data)
+        assert stack.client.get(image["url"]).status_code == 200, "an upload of the same image repairs it"
+
 
 class TestSubmit:
     def test_202_with_location(self, stack: Stack) -> None:

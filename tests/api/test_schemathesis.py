@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,11 +31,11 @@ def quick_stack(tmp_path: Path) -> Iterator[Stack]:
     made.stop()
 
 
-def labelled_zip() -> bytes:
+def labelled_zip(n_files: int = 20) -> bytes:
     """An archive to train on, with two attributes."""
     file = BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        names = [f"{index}.png" for index in range(20)]
+        names = [f"{index}.png" for index in range(n_files)]
         for index, name in enumerate(names):
             archive.writestr(name, picture(seed=index))
         rows = [f"{name},{index % 2},{index // 2 % 2}" for index, name in enumerate(names)]
@@ -55,11 +56,16 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     for seed, kind in enumerate(FORMATS):
         (pictures / kind.lower()).write_bytes(picture(kind, size=(64, 48), seed=seed))
     files = [("file", path.read_bytes()) for path in sorted(pictures.iterdir())]
-    known = {
+    known: dict[str, Any] = {
         "images": [stack.client.post("/v1/images", files=[file]).json()["id"] for file in files],
         "archives": [stack.client.post("/v1/archives", files={"file": labelled_zip()}).json()["id"]],
         "collections": [collection(stack)],
         "jobs": [stack.client.post("/v1/style-transfers", json=e["value"]).json()["id"] for e in EXAMPLES.values()],
+    }
+    spare_image, spare_zip = picture("PNG", size=(20, 20), seed=99), labelled_zip(n_files=4)
+    known["spare"] = {
+        "image_id": stack.client.post("/v1/images", files={"file": spare_image}).json()["id"],
+        "archive_id": stack.client.post("/v1/archives", files={"file": spare_zip}).json()["id"],
     }
     (tmp_path / "ids.json").write_text(json.dumps(known))
     for job_id in known["jobs"]:

@@ -106,6 +106,19 @@ def test_a_job_without_a_checkpoint_says_so(stack: Stack) -> None:
     assert error(stack.client.get(f"/v1/jobs/{job['id']}/checkpoint"))[:2] == (404, "checkpoint_not_found")
 
 
+def test_an_archive_can_be_deleted(stack: Stack) -> None:
+    data = zipped(7)
+    archive = upload(stack, data).json()
+    assert stack.client.delete(f"/v1/archives/{archive['id']}").status_code == 204
+    for answer in (
+        stack.client.delete(f"/v1/archives/{archive['id']}"),
+        stack.client.post("/v1/trainings", json=VAE | {"data": archive["id"]}),
+    ):
+        assert error(answer)[:2] == (404, "archive_not_found")
+    assert error(stack.client.delete("/v1/archives/zip_0"))[:2] == (422, "invalid_request")
+    assert upload(stack, data).json()["id"] == archive["id"]
+
+
 def test_shipped_models_cannot_be_deleted(stack: Stack) -> None:
     assert error(stack.client.delete("/v1/models/vgg16"))[:2] == (409, "model_not_deletable")
     assert error(stack.client.delete("/v1/models/nothing"))[:2] == (404, "model_not_found")

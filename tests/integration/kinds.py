@@ -78,8 +78,8 @@ def _claim_then_die(self: JobStore, queue: str, *, worker: str, limit: int = 1) 
     return records
 
 
-def _put_then_die(self: Objects, data: bytes, content_type: str) -> str:
-    sha = _put(self, data, content_type)
+def _put_then_die(self: Objects, data: bytes, content_type: str, *, holder: str = "hold") -> str:
+    sha = _put(self, data, content_type, holder=holder)
     if current and content_type == "image/png":
         _maybe_die("artifact", current.id, current.params)
     return sha

@@ -14,7 +14,7 @@ import pytest
 
 from jobs.errors import NotFound
 from jobs.objects import Objects
-from jobs.store import PREFIX, JobStore, Record, connect
+from jobs.store import PREFIX, JobStore, Record, connect, new_holder
 from tests.stack import Seaweed, Stack
 from worker.upkeep import remove_unused
 
@@ -81,9 +81,21 @@ class Lives:
 
     def upload(self) -> None:
         """Store a picture and write it down as an image."""
-        sha, before = self.put(), self.now()
-        self.jobs.put_image(sha, {})
+        holder = new_holder()
+        sha, before = self.objects.put(self.dice.choice(self.pictures), "image/png", holder=holder), self.now()
+        self.jobs.put_image(sha, {}, holder)
         self.name(sha, "image", (before + IMAGE, self.now() + IMAGE))
+
+    def delete_upload(self) -> None:
+        """An upload goes before its time; whoever else names its bytes keeps them."""
+        sha, before = self.dice.choice(sorted(self.names)), self.now()
+        known = self.names[sha].get("image", (0.0, 0.0))
+        try:
+            self.jobs.delete_image(sha)
+            assert known[1] > before, "an upload whose life was over was there"
+            self.name(sha, "image", (before, self.now()))
+        except NotFound:
+            assert known[0] <= self.now(), "an upload was gone before its time"
 
     def submit(self) -> None:
         """A job that names one to three pictures, which are there or not."""
@@ -197,8 +209,8 @@ def test_object_is_removed_exactly_when_nobody_names_it(
     lives = Lives(jobs, objects, dice, [dice.randbytes(200) for _ in range(12)])
     lives.upload()
     acts = [lives.put, lives.upload, lives.submit, lives.submit, lives.claim, lives.finish, lives.finish]
-    acts += [lives.cancel, lives.delete, lives.clean_up]
-    for _ in range(160):
+    acts += [lives.cancel, lives.delete, lives.delete_upload, lives.upload, lives.clean_up, lives.clean_up]
+    for _ in range(240):
         act = dice.choice(acts) if lives.names else lives.upload
         act()
         if dice.random() < 0.2:
@@ -211,7 +223,7 @@ def test_object_is_removed_exactly_when_nobody_names_it(
     left: Any = jobs.client.keys("*")
     print(f"J14: seed {seed}: {lives.removed} objects removed, {lives.spared} times one in use was left alone")
     assert lives.names == {}
-    assert set(left) == {f"{PREFIX}stats"}
+    assert set(left) == {f"{PREFIX}stats", f"{PREFIX}claimed"}
     assert lives.removed > 10
     assert lives.spared > 50
 

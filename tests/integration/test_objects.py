@@ -1,14 +1,16 @@
 """Object storage in a folder and on a real S3 server."""
 
 import hashlib
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import obstore
 import pytest
 
-from jobs.errors import NotFound, Unavailable
-from jobs.objects import Objects
+from jobs.errors import Damaged, NotFound, Unavailable
+from jobs.objects import CHUNK, Objects
 from jobs.store import JobStore
 from tests.stack import Seaweed, Stack
 
@@ -46,6 +48,31 @@ def test_what_is_put_is_got_until_it_is_deleted(
         objects.delete(sha)
     with pytest.raises(NotFound, match="stored bytes are gone"):
         objects.get(sha)
+
+
+@pytest.mark.parametrize("where", ["folder", "s3"])
+@pytest.mark.parametrize("size", [9, 2 * CHUNK + 5])
+@pytest.mark.parametrize("damage", ["one bit", "cut off", "longer", "empty"])
+def test_damaged_bytes_are_never_given_out(
+    where: str, size: int, damage: str, jobs: JobStore, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    objects = opened(jobs, str(tmp_path / "objects")) if where == "folder" else request.getfixturevalue("on_s3")
+    data = random.Random(size).randbytes(size)
+    sha = objects.put(data, "image/png")
+    changed = {"one bit": data[:-1] + bytes([data[-1] ^ 1]), "cut off": data[:-3], "longer": data + b"!", "empty": b""}
+    obstore.put(objects._store, sha, changed[damage])
+    copy, read = tmp_path / "copy", b""
+    for call in (lambda: objects.get(sha), lambda: objects.get_file(sha, copy)):
+        with pytest.raises(Damaged) as error:
+            call()
+        assert (error.value.code, error.value.details) == ("object_damaged", {"sha256": sha})
+    assert not copy.exists()
+    with pytest.raises(Damaged):
+        for part in objects.read(sha):
+            read += part
+    assert len(read) < len(changed[damage]) or not read, "the end is never given"
+    assert objects.put(data, "image/png") == sha
+    assert objects.get(sha) == b"".join(objects.read(sha)) == data, "stored again it is whole again"
 
 
 def test_a_folder_signs_no_links(jobs: JobStore, tmp_path: Path) -> None:

@@ -119,9 +119,15 @@ def test_a_model_in_use_is_not_deleted(stack: Stack, whole: Job) -> None:
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["details"]["jobs"]) == (409, "model_in_use", [using])
     stack.jobs.cancel(using)
+    copies = stack.settings.weights_dir / "trained"
+    for name in (model_id, "vae-of-others"):
+        (copies / name).mkdir(parents=True)
+        (copies / name / "model.safetensors").touch()
     assert stack.client.delete(f"/v1/models/{model_id}").status_code == 204
     assert stack.client.delete(f"/v1/models/{model_id}").status_code == 404
     assert stack.client.get(f"/v1/models/{model_id}").status_code == 404
+    wait_until(lambda: not (copies / model_id).exists(), 15, "the worker to remove its copy")
+    assert (copies / "vae-of-others").exists(), "only what was deleted here is removed"
 
 
 def test_drawn_pictures_are_drawn_in_a_worker_too(stack: Stack) -> None:

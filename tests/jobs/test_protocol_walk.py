@@ -41,6 +41,7 @@ class Model:
     fruitful: int = 0  # the last attempt that left a checkpoint
     checkpoint: str | None = None  # its sha256
     uses: list[str] = field(default_factory=list)  # models and collections
+    inputs: list[str] = field(default_factory=list)  # the sha256 of images
     builds: str | None = None  # a collection
 
     def move(self, status: str, place: str) -> None:
@@ -74,6 +75,7 @@ class Walk(RuleBasedStateMachine):
         self.ended: dict[str, str] = {}
         self.trained: dict[str, str] = {}  # the sha256 of each trained model's file
         self.shelves: dict[str, Shelf] = {}
+        self.uploads: list[str] = []  # the sha256 of each
         self.made = 0
 
     def new_sha(self) -> str:
@@ -117,10 +119,12 @@ class Walk(RuleBasedStateMachine):
         free = [shelf for shelf in ready if not self.shelves[shelf].building]
         collection = {"nothing": None, "new": NEW, "next": (free or [NEW])[-1]}[builds]
         again = self.pick(number) if self.jobs and number % 3 == 0 else None
+        inputs = again.inputs if again else [sha for i, sha in enumerate(self.uploads) if uses and (number + i) % 2]
         job_id, is_new = self.store.create(
             kind=kind,
             queue="fast",
             params={},
+            images=inputs,
             models=models,
             collections=collections,
             collection=collection,
@@ -131,12 +135,39 @@ class Walk(RuleBasedStateMachine):
         )
         assert is_new
         urgency = (self.store.get(job_id).created_at - priority * AGING_MS, job_id)
-        made = Model(job_id, kind, compat, priority, urgency, expires=expires, uses=[*models, *collections])
+        made = Model(
+            job_id, kind, compat, priority, urgency, expires=expires, uses=[*models, *collections], inputs=inputs
+        )
         made.checkpoint = again.checkpoint if again else None
         self.jobs[job_id] = made
         if collection:
             made.builds = job_id.replace("job_", "col_") if collection == NEW else collection
             self.shelves.setdefault(made.builds, Shelf(made.uses)).building = job_id
+
+    @rule()
+    def upload(self) -> None:
+        sha, holder = self.new_sha(), f"upload:{self.made}"
+        assert self.store.hold(sha, holder)
+        self.store.put_image(sha, {}, holder)
+        self.uploads.append(sha)
+
+    @precondition(lambda self: self.uploads)
+    @rule(number=picks)
+    def delete_upload(self, number: int) -> None:
+        sha = self.uploads.pop(number % len(self.uploads))
+        self.store.delete_image(sha)
+        for call in (self.store.get_image, self.store.delete_image):
+            try:
+                call(sha)
+                raise AssertionError("an upload that was deleted is there")
+            except NotFound as error:
+                assert error.details == {"image": f"img_{sha}"}
+        if not any(sha in job.inputs for job in self.jobs.values()):
+            try:
+                self.store.create(kind="kind-0", queue="fast", params={}, images=[sha])
+                raise AssertionError("a job was taken though its image is gone")
+            except NotFound as error:
+                assert error.details == {"image": f"img_{sha}"}
 
     @rule()
     def create_with_a_model_that_is_gone(self) -> None:
@@ -389,8 +420,11 @@ class Walk(RuleBasedStateMachine):
         expected: dict[str, set[str]] = {sha: {f"model:{model}"} for model, sha in self.trained.items()}
         for name, found in self.shelves.items():
             expected |= {sha: {f"collection:{name}"} for sha in found.files}
+        for sha in self.uploads:
+            expected.setdefault(sha, set()).add("image")
         for job in self.jobs.values():
             for sha in [
+                *job.inputs,
                 *([job.checkpoint] if job.checkpoint else []),
                 *([OUTPUT] if job.status == "succeeded" else []),
             ]:

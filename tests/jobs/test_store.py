@@ -768,6 +768,42 @@ def test_archive_is_kept_like_an_image_and_is_none(store: JobStore) -> None:
     refused(NotFound, "archive_not_found", make, store, archives=[ZIP])
 
 
+def test_deleted_upload_is_gone_at_once_unless_a_job_names_it(store: JobStore) -> None:
+    for sort, sha, put, get, delete in (
+        ("image", PNG, store.put_image, store.get_image, store.delete_image),
+        ("archive", ZIP, store.put_archive, store.get_archive, store.delete_archive),
+    ):
+        refused(NotFound, f"{sort}_not_found", delete, sha)
+        store.hold(sha, "upload:1")
+        put(sha, {}, "upload:1")
+        job_id = make(store, **{f"{sort}s": [sha]})
+        delete(sha)
+        for call in (get, delete):
+            refused(NotFound, f"{sort}_not_found", call, sha)
+        assert store.condemn() == [], "the job still has it"
+        store.cancel(job_id)
+        again = make(store, **{f"{sort}s": [sha]}, retry_of=job_id)
+        refused(NotFound, f"{sort}_not_found", get, sha)
+        for unfinished in (job_id, again):
+            store.cancel(unfinished)
+            store.delete(unfinished)
+        assert store.condemn() == [sha]
+        refused(NotFound, f"{sort}_not_found", make, store, **{f"{sort}s": [sha]})
+        store.deleted(sha)
+
+
+def test_deleting_an_upload_leaves_another_of_the_same_bytes_that_is_being_stored(store: JobStore) -> None:
+    store.hold(PNG, "upload:1")
+    store.put_image(PNG, {}, "upload:1")
+    store.hold(PNG, "upload:2")
+    store.delete_image(PNG)
+    assert store.condemn() == []
+    store.put_image(PNG, {"width": 2}, "upload:2")
+    assert store.get_image(PNG)[0] == {"width": 2}
+    store.delete_image(PNG)
+    assert store.condemn() == [PNG]
+
+
 # Checkpoints and trained models.
 
 

@@ -84,6 +84,22 @@ def test_an_image_that_is_not_finite_fails_its_job(jobs: JobStore, objects: Obje
     assert ended.error is not None and ended.error["code"] == "not_finite"
 
 
+def test_a_damaged_image_fails_the_job_by_its_code(
+    jobs: JobStore, objects: Objects, record: Record, folder: Path
+) -> None:
+    file = BytesIO()
+    Image.fromarray(PIXELS).save(file, "PNG")
+    sha = objects.put(file.getvalue(), "image/png")
+    (folder / sha).write_bytes(file.getvalue()[:-20])
+
+    def runner(task: Task) -> Made:
+        return Made([Picture(task.read_image(f"img_{sha}"))], {}, {}, {})
+
+    ended = finished(jobs, objects, record, runner)
+    assert ended.status == "failed" and ended.error is not None
+    assert (ended.error["code"], ended.error["details"]) == ("object_damaged", {"sha256": sha})
+
+
 def test_an_unforeseen_error_tells_the_user_nothing_of_the_machine(
     jobs: JobStore, objects: Objects, record: Record
 ) -> None:
