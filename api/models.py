@@ -105,7 +105,7 @@ FILE: Responses = {
     "/v1/models/{model_id}/files/{name}",
     summary="One file of a model",
     response_class=Response,
-    responses=error_responses(404, 409, 422, 503, also=FILE),
+    responses=error_responses(404, 409, 422, 500, 503, also=FILE),
 )
 def get_model_file(
     model_id: ModelId,

@@ -189,8 +189,9 @@ def archive_shas(params: dict[str, Any]) -> list[str]:
 
 def trained_models(params: dict[str, Any]) -> Sequence[str]:
     """The ids of the trained models that resolved parameters name: none can be deleted until the job has ended."""
-    named = [params.get(field) for field in ("model", "classifier", "space")]
-    return [model for model in named if model and re.fullmatch(MODEL_ID, model)]
+    named = [params.get(field) for field in ("model", "classifier", "space", "start")]
+    named += [lora["model"] for lora in params.get("loras") or []]
+    return [model for model in named if isinstance(model, str) and re.fullmatch(MODEL_ID, model)]
 
 
 def _collections(kind: str, params: dict[str, Any]) -> dict[str, Any]:
