@@ -91,7 +91,7 @@ async def create_steering(
 async def create_sampling(
     params: Annotated[ClusterSampling, Body(openapi_examples=SAMPLINGS)], submission: SubmissionDep
 ) -> Response:
-    """Drawn from the Gaussian of the cluster's members, those of a mixture weighted by their posterior, and decoded.
+    """Drawn with the mean and covariance of the cluster's members, those of a mixture by their posterior, and decoded.
 
     The grid shows the nearest real members below each new image; `metrics.pictures` names them, with the figures of a
     pc-steering. Of `all`, clusters of a single member are left out, which `metrics.warnings` says.

@@ -11,6 +11,7 @@ from models.data.dataset import contact_sheet
 
 Pixels = NDArray[np.uint8]
 READABLE, GAP, FONT_SIZE = 96, 4, 12  # pixels
+MAX_SIDE = 8_192  # pixels of all images beside each other: a WebP file may have 16,383 a side, and memory is finite
 _FONT = ImageFont.load_default(FONT_SIZE)
 
 
@@ -26,24 +27,35 @@ def sheet(pictures: Pixels, captions: Sequence[str] = ()) -> Pixels:
 
 
 def labelled_grid(pictures: Pixels, row_titles: Sequence[str], column_titles: Sequence[str]) -> Pixels:
-    """Pictures (rows, columns, h, w, 3), enlarged, with titles on the left and on top; (height, width, 3)."""
-    rows, columns, height, width, _ = pictures.shape
-    scale = readable_scale(width)
+    """Lays out images (rows, columns, h, w, 3) with titles on the left and on top; (height, width, 3).
+
+    Small ones are enlarged; many large ones are made smaller.
+    """
+    rows, columns = pictures.shape[:2]
+    width, height = _tile_size(*pictures.shape[:4])
     left, top = _extent(row_titles)[0] + 2 * GAP, _extent(column_titles)[1] + 2 * GAP
-    across = max(width * scale, _extent(column_titles)[0]) + GAP
-    down = max(height * scale, _extent(row_titles)[1]) + GAP
+    across = max(width, _extent(column_titles)[0]) + GAP
+    down = max(height, _extent(row_titles)[1]) + GAP
     canvas = Image.new("RGB", (left + columns * across, top + rows * down), "white")
     pen = ImageDraw.Draw(canvas)
     for row, title in enumerate(row_titles):
-        middle = top + row * down + height * scale // 2
+        middle = top + row * down + height // 2
         pen.multiline_text((GAP, middle), title, "black", _FONT, anchor="lm")
     for column, title in enumerate(column_titles):
-        middle = left + column * across + width * scale // 2
+        middle = left + column * across + width // 2
         pen.multiline_text((middle, top - GAP), title, "black", _FONT, anchor="md", align="center")
     for row, column in np.ndindex(rows, columns):
-        large = pictures[row, column].repeat(scale, axis=0).repeat(scale, axis=1)
-        canvas.paste(Image.fromarray(large), (left + column * across, top + row * down))
+        image = Image.fromarray(pictures[row, column])
+        resampling = Image.Resampling.NEAREST if width >= image.width else Image.Resampling.LANCZOS
+        canvas.paste(image.resize((width, height), resampling), (left + column * across, top + row * down))
     return np.asarray(canvas)
+
+
+def _tile_size(rows: int, columns: int, height: int, width: int) -> tuple[int, int]:
+    """Returns the width and the height at which images of a grid are shown."""
+    scale = readable_scale(width)
+    shrink = min(1.0, MAX_SIDE / (columns * width * scale), MAX_SIDE / (rows * height * scale))
+    return max(1, int(width * scale * shrink)), max(1, int(height * scale * shrink))
 
 
 def _extent(titles: Sequence[str]) -> tuple[int, int]:

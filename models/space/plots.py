@@ -118,12 +118,14 @@ def plot_silhouette(scores: Scores, labels: Labels, sweep: Sequence[Mapping[str,
 
 
 def _silhouette_bars(axes: Axes, values: Scores, clusters: Labels) -> None:
-    start, gap, named = 0.0, len(values) / 100, {}
+    start, gap = 0.0, len(values) / 100
+    named: dict[float, str] = {}
     for cluster in np.unique(clusters):
         bars = np.sort(values[clusters == cluster])
         axes.fill_betweenx(start + np.arange(len(bars) + 1), 0, [*bars, bars[-1]], color=colour(cluster), step="post")
-        if len(bars) > 2 * gap:  # so high that its number has room
-            named[start + len(bars) / 2] = str(cluster)
+        middle = start + len(bars) / 2
+        if middle - max(named, default=-np.inf) > 3 * gap:  # so far from the last number that both can be read
+            named[middle] = str(cluster)
         start += len(bars) + gap
     axes.axvline(values.mean(), color="black", linestyle="--", linewidth=1)
     axes.set(title=f"Silhouettes, mean {values.mean():.2f}", xlabel="silhouette", ylabel="members by cluster")

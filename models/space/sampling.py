@@ -12,31 +12,28 @@ from models.space.pca import SpaceError
 
 Array = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Inside = Callable[[Array], NDArray[np.bool_]]  # of points (p, k), which are in a cluster, (p,)
 ROUNDS = 20  # of draws, before those still outside their cluster are moved in
-MOVES = 40  # by a fifth each towards the medoid: after all of them 0.01 % of the way is left
-FEWEST = 2  # members that a Gaussian needs
+MOVES = 40  # by a fifth each towards a member: after all of them 0.01 % of the way is left
+FEWEST = 2  # members that a cluster needs to be sampled from
+PARENTS = 5  # members of which a sample is made: of fewer it is nearly one of them, of many an average of all
 
 
 def sample_cluster(
     scores: Array, clustering: Clustering, cluster: int, n: int, temperature: float, rng: np.random.Generator
 ) -> Array:
-    """Draws new scores (n, k) from the Gaussian of a cluster's members, `temperature` times as wide.
+    """Draws new scores (n, k) with the mean and the covariance of a cluster's members, `temperature` times as wide.
 
-    Its covariance is the members' own, however few they are: samples vary in no way in which the members do not. An
-    estimate that is shrunk towards a multiple of the identity (Ledoit and Wolf 2004) gives each late component of the
-    pixels the variance of the average one, and images colored noise. Draws that another cluster is assigned are drawn
-    again. Raises SpaceError.
+    Draws that another cluster is assigned are drawn again. Raises SpaceError.
     """
     members = scores[clustering.labels_ == cluster]
     _check_members(cluster, len(members))
-    drawn = _draw(members, np.ones(len(members)), n, temperature, rng)
-    for _ in range(ROUNDS):
-        outside = assigned(clustering, scores, drawn) != cluster
-        if not outside.any():
-            return drawn
-        drawn[outside] = _draw(members, np.ones(len(members)), int(outside.sum()), temperature, rng)
     medoid = scores[clustering.medoids_[cluster]]
-    return _moved_in(drawn, medoid, lambda points: assigned(clustering, scores, points) == cluster)
+
+    def inside(points: Array) -> NDArray[np.bool_]:
+        return np.equal(assigned(clustering, scores, points), cluster)
+
+    return _draw_inside(members, np.ones(len(members)), medoid, inside, n, temperature, rng)
 
 
 def sample_component(
@@ -44,12 +41,19 @@ def sample_component(
 ) -> Array:
     """Draws new scores (n, k) of a mixture's component, `temperature` times as wide.
 
-    The Gaussian is that of the members (n, k), each weighted by its posterior probability of the component: without the
-    floor that keeps the fit's variances apart from 0, and with the correlations that a diagonal one leaves out. Where
-    components overlap a draw may be likelier from another, as a member may. Raises SpaceError.
+    Mean and covariance are those of the members (n, k), each weighted by its posterior probability of the component:
+    without the floor that keeps the fit's variances apart from 0, and with the correlations that a diagonal one leaves
+    out. Draws that are likelier from another component are drawn again. Raises SpaceError.
     """
-    _check_members(component, int((mixture.labels(scores) == component).sum()))
-    return _draw(scores, mixture.responsibilities(scores, component), n, temperature, rng)
+    own = np.flatnonzero(mixture.labels(scores) == component)
+    _check_members(component, len(own))
+    weights = mixture.responsibilities(scores, component)
+    likeliest = scores[own[weights[own].argmax()]]
+
+    def inside(points: Array) -> NDArray[np.bool_]:
+        return np.equal(mixture.labels(points), component)
+
+    return _draw_inside(scores, weights, likeliest, inside, n, temperature, rng)
 
 
 def _check_members(cluster: int, n: int) -> None:
@@ -58,24 +62,42 @@ def _check_members(cluster: int, n: int) -> None:
 
 
 def _draw(members: Array, weights: Float64, n: int, temperature: float, rng: np.random.Generator) -> Array:
-    """Draws from the Gaussian of members (m, k) with weights (m,).
+    """Draws sums of a few members' differences from their mean, by positive factors whose squares add up to 1.
 
-    A sum of the members' differences from their mean, by normal factors, has exactly their covariance. There is no
-    matrix (k, k) to factor, which of fewer members than components would be singular.
+    They have exactly the mean and the covariance of the members (m, k) with weights (m,), however few these are. A
+    Gaussian has them too, but its draws are sums of all members with both signs, which in pixels are colored noise; one
+    whose covariance is shrunk towards a multiple of the identity (Ledoit and Wolf 2004) also gives each late component
+    the variance of the average one.
     """
     shares = weights / weights.sum()
     mean = shares @ members.astype(np.float64)
-    factors = rng.standard_normal((n, len(members))) * np.sqrt(shares)
-    return np.asarray(mean + temperature * factors @ (members - mean), np.float32)
+    parents = members[rng.choice(len(members), (n, PARENTS), p=shares)] - mean  # (n, PARENTS, k)
+    factors = np.abs(rng.standard_normal((n, PARENTS, 1)))
+    factors *= temperature / np.linalg.norm(factors, axis=1, keepdims=True)
+    return np.asarray(mean + (factors * parents).sum(1), np.float32)
 
 
-def _moved_in(drawn: Array, medoid: Array, inside: Callable[[Array], NDArray[np.bool_]]) -> Array:
-    """Moves those outside their cluster towards its medoid until they are inside."""
+def _draw_inside(
+    members: Array,
+    weights: Float64,
+    member: Array,
+    inside: Inside,
+    n: int,
+    temperature: float,
+    rng: np.random.Generator,
+) -> Array:
+    """Draws until all are inside their cluster; those that stay out are moved towards a member (k,) that is inside."""
+    drawn = _draw(members, weights, n, temperature, rng)
+    for _ in range(ROUNDS):
+        outside = ~inside(drawn)
+        if not outside.any():
+            return drawn
+        drawn[outside] = _draw(members, weights, int(outside.sum()), temperature, rng)
     for _ in range(MOVES):
         outside = ~inside(drawn)
         if not outside.any():
             break
-        drawn[outside] = medoid + 0.8 * (drawn[outside] - medoid)
+        drawn[outside] = member + 0.8 * (drawn[outside] - member)
     return drawn
 
 

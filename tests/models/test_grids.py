@@ -29,6 +29,16 @@ def test_grid_shows_each_picture_whole_in_its_place_with_titles_around() -> None
     assert grid.dtype == np.uint8 and grid.shape[2] == 3
 
 
+@pytest.mark.parametrize(("rows", "columns", "side"), [(1, 64, 256), (80, 2, 512), (80, 64, 16)])
+def test_many_large_images_are_made_smaller_and_all_are_there(rows: int, columns: int, side: int) -> None:
+    pictures = np.broadcast_to(plain(RED, side), (rows, columns, side, side, 3))
+    grid = labelled_grid(pictures, ["row"] * rows, [str(k) for k in range(columns)])
+    assert max(grid.shape) < 16_383, "WebP has no more"
+    red = (grid == RED).all(2)
+    for line, n in ((red.any(1), rows), (red.any(0), columns)):
+        assert np.count_nonzero(line[1:] & ~line[:-1]) == n
+
+
 def test_wide_titles_widen_the_columns_and_none_is_cut_off() -> None:
     pictures = np.stack([plain(RED, 96), plain(BLUE, 96)])[None]
     narrow = labelled_grid(pictures, ["row"], ["a", "b"])

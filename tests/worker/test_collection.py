@@ -480,6 +480,16 @@ def test_a_cluster_of_one_picture_is_not_sampled_from(installation: Installation
     assert [warning["code"] for warning in job.metrics["warnings"]] == ["too_few_members"]
 
 
+def test_samples_of_many_clusters_are_on_several_sheets(installation: Installation) -> None:
+    """One sheet of all would be higher than a WebP file can be."""
+    many = {"limit": 120, "clusterings": [{"method": "kmeans", "n_clusters": 50}]}
+    record = found(installation, DIGITS | many)
+    sampled = sample(installation, record, n=1, neighbours=3, format="webp")
+    clusters = sum(size > 1 for size in record.metrics["figures"]["clusterings"]["kmeans"]["sizes"])
+    sheets = shown(installation, sampled, "grid")
+    assert clusters > 20 and len(sheets) == -(-clusters // 20) and len(shown(installation, sampled)) == clusters
+
+
 def test_at_temperature_0_there_is_only_the_centre(installation: Installation, smileys: Record) -> None:
     pictures = shown(installation, sample(installation, smileys, cluster=0, n=3, temperature=0))
     assert all((picture == pictures[0]).all() for picture in pictures)

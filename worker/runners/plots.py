@@ -29,7 +29,7 @@ from worker.runners.space import LoadedSpace, open_collection
 THUMBNAIL = 48  # pixels a side
 STRENGTHS = (-3, -2, -1, 0, 1, 2, 3)
 N_COMPONENTS = 8  # of which images are decoded
-N_CLUSTERS, N_MEMBERS = 20, 8  # that grids show
+N_MEDOIDS, N_CLUSTERS, N_MEMBERS = 20, 60, 8  # that grids show at most
 OnStep = Callable[[str], None]
 Draw = Callable[..., Pixels]  # one of the scatter plots, which takes points (n, 2) and what its axes are
 
@@ -171,7 +171,10 @@ def _members_along(collection: Collection, component: int) -> Pixels:
 
 def _medoids(collection: Collection) -> Pixels:
     """The member nearest to each center, a row for each clustering."""
-    rows = {method: each.medoids_[:N_CLUSTERS] for method, each in collection.clusterings.items()}
+    rows = {}
+    for method, found in collection.clusterings.items():
+        cut = f"\n{N_MEDOIDS} of {found.n_clusters}" if found.n_clusters > N_MEDOIDS else ""
+        rows[method + cut] = found.medoids_[:N_MEDOIDS]
     widest = max(len(medoids) for medoids in rows.values())
     return _grid_of_members(collection, rows, [f"cluster {k}" for k in range(widest)])
 
@@ -179,10 +182,11 @@ def _medoids(collection: Collection) -> Pixels:
 def _members_of_clusters(collection: Collection, method: Method) -> Pixels:
     """The members nearest to each cluster's center, a row for each cluster."""
     found, rows = collection.clusterings[method], {}
+    cut = f" of {found.n_clusters}" if found.n_clusters > N_CLUSTERS else ""
     for cluster, center in enumerate(found.cluster_centers_[:N_CLUSTERS]):
         members = np.flatnonzero(found.labels_ == cluster)
         apart = ((collection.scores[members] - center) ** 2).sum(1)
-        rows[f"cluster {cluster}\n{len(members):,}"] = members[apart.argsort(kind="stable")[:N_MEMBERS]]
+        rows[f"cluster {cluster}{cut}\n{len(members):,}"] = members[apart.argsort(kind="stable")[:N_MEMBERS]]
     widest = max(len(members) for members in rows.values())
     return _grid_of_members(collection, rows, [str(k + 1) for k in range(widest)])
 

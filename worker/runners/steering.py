@@ -31,6 +31,8 @@ from worker.run import Made, Picture, Pixels, Task
 from worker.runners.space import LoadedSpace, Vectors, open_collection
 from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
+SHEET_ROWS = 80
+
 
 @dataclass(frozen=True)
 class _Row:
@@ -86,8 +88,8 @@ def run_sampling(task: Task) -> Made:
         {"from_cluster": clusters[k // n], **facts, "nearest": names[near[k]].tolist()} for k, facts in enumerate(told)
     ]
     pictures = [Picture(each, seed=of) for each, of in zip(made, seeds, strict=True)]
-    sheet = _contact_sheet(made, collection.members.thumbnails[near], clusters, n)
-    return _made(models, [*pictures, Picture(sheet, "grid")], figures, _method(params))
+    sheets = _contact_sheets(made, collection.members.thumbnails[near], clusters, n)
+    return _made(models, [*pictures, *(Picture(sheet, "grid") for sheet in sheets)], figures, _method(params))
 
 
 def _start(task: Task, params: Steering, collection: Collection, space: LoadedSpace) -> Vectors:
@@ -202,17 +204,22 @@ def _grids(rows: Sequence[_Row], made: Pixels) -> list[Picture]:
     return [grid for row, part in zip(rows, parts, strict=True) for grid in _grids([row], part)]
 
 
-def _contact_sheet(made: Pixels, near: Pixels, clusters: Sequence[int], n: int) -> Pixels:
-    """The new pictures (clusters * n, h, w, 3), a row for each cluster, and below each its nearest members.
+def _contact_sheets(made: Pixels, near: Pixels, clusters: Sequence[int], n: int) -> list[Pixels]:
+    """The new images (clusters * n, h, w, 3), a row for each cluster, and below each its nearest members.
 
-    near: (clusters * n, neighbours, t, t, 3).
+    near: (clusters * n, neighbours, t, t, 3). A sheet has at most `SHEET_ROWS` rows.
     """
     size = made.shape[2], made.shape[1]
     real = np.stack([[np.asarray(Image.fromarray(each).resize(size)) for each in row] for row in near])
-    columns = np.concatenate([made[:, None], real], axis=1)  # (pictures, 1 + neighbours, h, w, 3)
+    columns = np.concatenate([made[:, None], real], axis=1)  # (images, 1 + neighbours, h, w, 3)
     rows = columns.reshape(len(clusters), n, *columns.shape[1:]).swapaxes(1, 2)
-    titles = [f"cluster {cluster}\n{sort}" for cluster in clusters for sort in ("new", *["nearest"] * near.shape[1])]
-    return labelled_grid(rows.reshape(-1, n, *made.shape[1:]), titles, [str(k) for k in range(1, n + 1)])
+    sorts = ("new", *["nearest"] * near.shape[1])
+    sheets = []
+    for start in range(0, len(clusters), most := SHEET_ROWS // len(sorts)):
+        shown = rows[start : start + most].reshape(-1, n, *made.shape[1:])
+        titles = [f"cluster {cluster}\n{sort}" for cluster in clusters[start : start + most] for sort in sorts]
+        sheets.append(labelled_grid(shown, titles, [str(k) for k in range(1, n + 1)]))
+    return sheets
 
 
 def _made(
