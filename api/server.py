@@ -5,6 +5,8 @@ and neither bounds the time between the first byte of a request and the end of i
 """
 
 import asyncio
+import contextlib
+import ctypes
 import sys
 import tempfile
 from http import HTTPStatus
@@ -22,6 +24,7 @@ MAX_HEAD_BYTES = 65_536  # of the request line and all headers
 HEAD_TIMEOUT_S = 10.0  # from the first byte of a request, or from the connection, to the end of its headers
 LINGER_S = 10.0  # how long the rest of a body is read and dropped once the answer is complete
 STOP_S = 10  # requests that have not ended this long after SIGTERM are cut off, such as stalled uploads
+_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 CLOSE = {"Connection": "close"}
 
 
@@ -122,6 +125,7 @@ def serve(app: str = "api.main:app") -> None:
     """Serve an application, by its import path, at the address the settings name."""
     settings = get_settings()
     _use_spool_dir(settings.spool_dir)
+    _return_freed_memory()
     uvicorn.run(
         app,
         host=settings.host,
@@ -132,6 +136,16 @@ def serve(app: str = "api.main:app") -> None:
         access_log=False,
         timeout_graceful_shutdown=STOP_S,
     )
+
+
+def _return_freed_memory() -> None:
+    """Have glibc give blocks of 1 MB and more back to the system as soon as they are freed.
+
+    It would learn to keep blocks of up to 32 MB for each thread, and those of a decoded image are of 16: the process
+    had 350 MB between two images, and 957 MB while it decoded the next.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # where the C library is another one
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def _use_spool_dir(folder: Path) -> None:

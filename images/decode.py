@@ -24,7 +24,7 @@ from images.limits import KEPT_PIXELS, MAX_PIXELS
 from images.sniff import sniff
 from images.source import Source, orientation_of
 
-BAND_PIXELS = 1 << 20  # what is converted at once, so that no conversion holds a second copy of the image
+BAND_PIXELS = 1 << 18  # what is converted at once, so that no conversion holds a second copy of the image
 
 # A header may be cut into millions of pieces, each of which takes a few reads and may copy what it likes of the file.
 _HEADER_READS = 4_000
@@ -76,6 +76,7 @@ class _Opened:
     source: Source
     load: Callable[[int], _Pixels]
     may_be_transparent: bool
+    most_pixels: int
 
 
 def decode(
@@ -98,7 +99,7 @@ def decode(
     image_format = sniff(data)
     with _decoding(unreadable(image_format), max_pixels):
         opened = _open(data, image_format, max_pixels)
-    _check_size(opened.size, min(max_pixels, _most_pixels(image_format, opened.source)), min_side)
+    _check_size(opened.size, min(max_pixels, opened.most_pixels), min_side)
     factor = _factor(opened.size, kept_pixels, enough if image_format == "JPEG" else None)
     with _decoding(truncated(image_format), max_pixels):
         image = _upright(opened, factor)
@@ -151,9 +152,9 @@ def _open(data: bytes, image_format: str, max_pixels: int) -> _Opened:
     if image_format == "HEIC":
         check_heic(data, max_pixels)
         heif = HeifImage(data)
-        source = Source(b"", profile=heif.profile)
-        transparent = heif.mode in ("RGBA", "RGBa")
-        return _Opened(heif.size, heif.mode, source, lambda f: _Pixels(heif.size, heif.load(), f), transparent)
+        source, transparent = Source(b"", profile=heif.profile), heif.mode in ("RGBA", "RGBa")
+        most = MAX_PIXELS if heif.is_plain else KEPT_PIXELS
+        return _Opened(heif.size, heif.mode, source, lambda f: _Pixels(heif.size, heif.load(), f), transparent, most)
     strip = {"JPEG": jpeg.strip, "PNG": png.strip, "TIFF": tiff.strip}.get(image_format)
     source = strip(data) if strip else Source(data)
     image = (_open_avif if image_format == "AVIF" else open_header)(source.data, image_format)
@@ -162,7 +163,8 @@ def _open(data: bytes, image_format: str, max_pixels: int) -> _Opened:
         source = replace(source, orientation=orientation_of(exif), profile=profile)
     load = {"JPEG": _load_jpeg, "PNG": _load_png}.get(image_format, _load)
     transparent = source.key is not None or image.has_transparency_data
-    return _Opened(image.size, image.mode, source, lambda factor: load(image, source, factor), transparent)
+    most = _most_pixels(image_format, source)
+    return _Opened(image.size, image.mode, source, lambda factor: load(image, source, factor), transparent, most)
 
 
 def _open_avif(data: bytes, image_format: str) -> ImageFile.ImageFile:
@@ -174,9 +176,9 @@ def _open_avif(data: bytes, image_format: str) -> ImageFile.ImageFile:
 
 
 def _most_pixels(image_format: str, source: Source) -> int:
-    """What memory allows: WebP and AVIF take 9 to 16 bytes a pixel, 16-bit color with a transparent one twice 4."""
+    """What 400 MB allow: these take 9 to 16 bytes a pixel; 16-bit color with a transparent color is decoded twice."""
     read_twice = source.depth == 16 and source.key is not None and len(source.key) == 3
-    return KEPT_PIXELS if image_format in ("WEBP", "AVIF") or read_twice else sys.maxsize
+    return KEPT_PIXELS if image_format in ("WEBP", "AVIF", "TIFF") or read_twice else sys.maxsize
 
 
 def _check_size(size: tuple[int, int], max_pixels: int, min_side: int) -> None:

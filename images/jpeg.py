@@ -14,7 +14,7 @@ _MAX_SEGMENTS = 2_000
 _MAX_SCANS = 100
 
 # A file of several scans is held whole as coefficients, 2 bytes each: 4 to 8 bytes a pixel, whatever the fraction.
-_MAX_COEFFICIENT_BYTES = 360_000_000
+_MAX_COEFFICIENT_BYTES = 320_000_000
 
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])", re.DOTALL)
 _AFTER_SCAN = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)  # neither a stuffed \xff\0 nor a restart marker
