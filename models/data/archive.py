@@ -3,9 +3,6 @@
 A zip file is read where it lies: names in it are keys and never become paths, and bytes are counted as they come out.
 """
 
-import io
-import struct
-import unicodedata
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,20 +12,17 @@ from pathlib import Path
 from typing import IO
 
 from images.limits import MAX_PIXELS
+from images.zips import MAX_FILES, ZipError, clean_name, entry_name, is_folder, is_junk, open_zip
 from models.data.dataset import DataError
 
 Opener = Callable[[], IO[bytes]]
-UTF8_FLAG = 0x800  # bit 11 of an entry's flags: its name is in UTF-8
-UNICODE_PATH = 0x7075  # id of the extra field in which Info-ZIP keeps a name in UTF-8
-SYSTEM_FOLDERS = {"__macosx", "$recycle.bin", "system volume information", "@eadir"}
-SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 
 
 @dataclass(frozen=True)
 class Limits:
     """What one folder or zip file may hold: entries, bytes of a file and of all (uncompressed), pixels of an image."""
 
-    entries: int = 50_000
+    entries: int = MAX_FILES
     file_bytes: int = 32 << 20
     total_bytes: int = 8 << 30
     pixels: int = MAX_PIXELS
@@ -106,19 +100,6 @@ def open_files(path: Path, limits: Limits = LIMITS) -> Iterator[Files]:
         raise DataError(f"there is no folder or zip file {path.name!r}")
 
 
-def clean_name(name: str) -> str:
-    """A name as all names are compared: in NFC, with forward slashes, without `./` and a leading slash."""
-    parts = unicodedata.normalize("NFC", name).replace("\\", "/").split("/")  # some Windows tools write backslashes
-    return "/".join(part for part in parts if part not in ("", "."))
-
-
-def is_junk(name: str) -> bool:
-    """Whether a system, not a person, put a file there: hidden files, what macOS, Windows and Synology add."""
-    *folders, last = name.split("/")
-    hidden = any(part.startswith(".") and part != ".." for part in (*folders, last))
-    return hidden or not SYSTEM_FOLDERS.isdisjoint(map(str.lower, folders)) or last.lower() in SYSTEM_FILES
-
-
 def _add_folder(files: Files, path: Path) -> None:
     for file in path.rglob("*"):
         name = clean_name(file.relative_to(path).as_posix())
@@ -132,27 +113,8 @@ def _open_file(path: Path) -> IO[bytes]:
 
 def _add_zip(files: Files, archive: zipfile.ZipFile) -> None:
     for info in archive.infolist():
-        name = _entry_name(info)
-        if not info.is_dir() and not name.endswith(("/", "\\")) and clean_name(name):
-            files.add(clean_name(name), partial(_open_entry, archive, info))
-
-
-def _entry_name(info: zipfile.ZipInfo) -> str:
-    """The name of an entry, also in UTF-8 without the flag for it, as macOS writes; zipfile takes that for cp437."""
-    if info.flag_bits & UTF8_FLAG:
-        return info.filename
-    with suppress(UnicodeError, struct.error):
-        return (_unicode_path(info.extra) or info.filename.encode("cp437")).decode("utf-8")
-    return info.filename
-
-
-def _unicode_path(extra: bytes) -> bytes | None:
-    while len(extra) >= 4:
-        kind, size = struct.unpack_from("<HH", extra)
-        if kind == UNICODE_PATH:
-            return extra[9 : 4 + size] or None  # after a version and a checksum
-        extra = extra[4 + size :]
-    return None
+        if not is_folder(info) and (name := entry_name(info)):
+            files.add(name, partial(_open_entry, archive, info))
 
 
 def _open_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
@@ -164,28 +126,12 @@ def _open_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
     return archive.open(info)
 
 
-class _BoundedReads(io.FileIO):
-    """A file of which no single read may be larger than `most`; zipfile reads its whole directory in one."""
-
-    most = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > self.most:
-            raise DataError("its directory is too long")
-        return super().read(size)
-
-
 @contextmanager
 def _open_zip(path: Path, limits: Limits) -> Iterator[zipfile.ZipFile]:
-    with _BoundedReads(path) as file:
-        file.most = 256 * (limits.entries + 256)  # an entry of the directory has 46 bytes and its name
+    with path.open("rb") as file:
         try:
-            archive = zipfile.ZipFile(file)
-        except DataError as error:
-            raise DataError(
-                f"{path.name} holds more than {limits.entries} files, or names that are too long"
-            ) from error
-        except Exception as error:
-            raise DataError(f"{path.name} is neither a folder nor a whole zip file") from error
+            archive = open_zip(file, limits.entries)
+        except ZipError as error:
+            raise DataError(f"{path.name} {error}") from error
         with archive:
             yield archive

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import chain, islice
 from pathlib import PurePosixPath
 
-from models.data.archive import clean_name
+from images.zips import clean_name
 from models.data.dataset import DataError
 from models.data.tables import FILE_NAME, MAX_COLUMNS, Row
 

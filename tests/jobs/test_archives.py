@@ -6,7 +6,8 @@ import zipfile
 import pytest
 
 import jobs.archives
-from jobs.archives import MAX_FILES, count_files
+from images.zips import MAX_FILES
+from jobs.archives import count_files
 from jobs.errors import BadInput
 from models.data.archive import LIMITS
 
@@ -29,6 +30,13 @@ def refused(data: bytes) -> str:
 
 def test_files_are_counted_and_folders_are_not() -> None:
     assert count_files(io.BytesIO(zipped("a/", "a/1.png", "a/2.png", "labels.csv"))) == 3
+
+
+def test_what_systems_add_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.archives, "MAX_FILES", 2)
+    junk = ("__MACOSX/a/._1.png", "__MACOSX/a/._2.png", "a/.DS_Store", "a/Thumbs.db")
+    assert count_files(io.BytesIO(zipped("a/", "a/1.png", "a/2.png", *junk))) == 2
+    assert "holds 0 files" in refused(zipped(*junk))
 
 
 def test_as_many_files_are_taken_as_a_training_reads() -> None:
