@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from models.data.dataset import DataError, listed
 from models.data.layout import SMALL, is_split, is_training
-from models.data.matching import Columns
+from models.data.matching import MOST, Columns
 from models.data.tables import CAPTIONS
 
 PLAIN_FLAGS = {"0": False, "1": True, "false": False, "true": True}
@@ -20,7 +20,6 @@ FLAGS = [  # how no and yes are written; a column keeps to one way
 LABELS = ("label", "labels", "class", "category", "class_name", "label_name", "target")  # the first one there is used
 SPLITS = ("split", "subset", "partition", "set")
 NEVER_CLASSES = {"id", "index", "width", "height", "url", "md5", "sha256", "unnamed: 0"}
-MOST = 0.9  # share of a column's cells that decides what it is
 CAPTION_WORDS = 3  # on average, from which texts that differ are captions
 
 

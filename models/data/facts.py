@@ -6,10 +6,11 @@ from pathlib import PurePosixPath
 
 from models.data import captions
 from models.data.archive import BudgetSpent, Files
-from models.data.columns import MOST, Known, understood
+from models.data.columns import Known, understood
+from models.data.companions import companions, warning_of
 from models.data.dataset import DataError, listed
 from models.data.layout import Layout, layout_of, without_repeats
-from models.data.matching import Columns, ImageNames
+from models.data.matching import MOST, Columns, ImageNames
 from models.data.tables import CELEBA, SUFFIXES, read_table
 
 NAMED = ("labels", "metadata")  # tables that must be right; other files are tables if they name the images
@@ -44,9 +45,15 @@ def known_of(files: Files, names: list[str], others: list[str], skipped: Skipped
     others: the names of files that may say something. Raises DataError for a table that is wrong, and where more than
     a tenth of the images lack what the others have.
     """
-    layout = layout_of(names)
     owners = captions.caption_files((name for name in others if name.lower().endswith(captions.SUFFIXES)), names)
+    left = companions(names)
+    layout = layout_of(names, _without(names, left))
     columns = _tables(files, names, [name for name in others if name not in owners], layout.used, skipped)
+    if others_of_rows := {index for index in columns.others if not columns.rows[index]} - left:
+        left |= others_of_rows
+        layout = layout_of(names, _without(names, left))
+    if left and len(left) < len(names):
+        layout.warnings.append(warning_of([names[index] for index in sorted(left)]))
     known = understood(columns, layout.used)
     used = [index for index in layout.used if index not in known.held_out]
     texts, refused = captions.read_captions(files, owners, len(names))
@@ -59,6 +66,10 @@ def known_of(files: Files, names: list[str], others: list[str], skipped: Skipped
     skipped.images += [(names[index], known.wrong[index]) for index in used if index in known.wrong]
     check_share(len(used), "images", skipped.images)
     return known, [index for index in used if index not in known.wrong]
+
+
+def _without(names: list[str], left: set[int]) -> list[int]:
+    return [index for index in range(len(names)) if index not in left] or list(range(len(names)))
 
 
 def _add_layout(known: Known, layout: Layout, columns: Columns, captioned: bool) -> None:
@@ -158,5 +169,6 @@ def _is_json(name: str) -> bool:
 
 
 def _covered(columns: Columns, used: list[int]) -> float:
-    """The share of the images that have a row."""
-    return sum(columns.rows[index] > 0 for index in used) / max(1, len(used))
+    """The share of the images that have a row, without those that a row names beside its own."""
+    wanted = [index for index in used if columns.rows[index] or index not in columns.others]
+    return sum(columns.rows[index] > 0 for index in wanted) / max(1, len(wanted))

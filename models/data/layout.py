@@ -3,12 +3,15 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from models.data.dataset import listed
 
 _SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing|eval)[-_]?(\d{4}|[ab])?", re.IGNORECASE)
 _REPEATS = re.compile(r"([1-9]\d{0,4})_(.+)")  # kohya's folders: how often an epoch shows each image, and a name
 
+_SHARD = re.compile(r"\d{5}")  # folders of StyleGAN's and img2dataset's files
+_NUMBERED = re.compile(r"([a-z][a-z _-]*)\.\d+\.[a-z]+", re.IGNORECASE)
 SMALL = 10  # images; in larger sets classes are fewer than half of the images
 
 
@@ -36,18 +39,18 @@ def is_training(name: str) -> bool:
     return is_split(name) and name.lower().startswith("train")
 
 
-def layout_of(names: Sequence[str]) -> Layout:
-    """Sorts images by the folders that they do not all share: splits first, then classes."""
-    below = _below_shared({index: name.split("/")[:-1] for index, name in enumerate(names)})
+def layout_of(names: Sequence[str], samples: Sequence[int]) -> Layout:
+    """Sorts the images that are samples by the folders that they do not all share: splits first, then classes."""
+    below = _below_shared({index: names[index].split("/")[:-1] for index in samples})
     tops = {index: folders[0] if folders else "" for index, folders in below.items()}
     if not all(map(is_split, tops.values())):
         layout = Layout(list(below))
         _take_classes(layout, names, below)
         return layout
     layout = Layout([index for index, top in tops.items() if is_training(top)] or list(tops))
-    if len(layout.used) < len(names):
+    if len(layout.used) < len(tops):
         others = sorted({top for top in tops.values() if not is_training(top)})
-        left = f"{len(names) - len(layout.used)} images in {listed(others)}"
+        left = f"{len(tops) - len(layout.used)} images in {listed(others)}"
         message = f"Only the images for training are used; {left} are left out."
         layout.warnings.append({"code": "splits_not_used", "message": message})
     sides = {index: _SPLIT.fullmatch(tops[index])[2] for index in layout.used}  # type: ignore[index]
@@ -82,6 +85,7 @@ def _take_classes(layout: Layout, names: Sequence[str], below: dict[int, list[st
     beside = [index for index, folders in below.items() if not folders]
     labels = {index: folders[0] for index, folders in below.items() if folders}
     if not labels:
+        layout.labels = _classes_by_name({index: names[index] for index in below})
         return
     if len(beside) * 10 > len(below):
         those = (
@@ -91,9 +95,25 @@ def _take_classes(layout: Layout, names: Sequence[str], below: dict[int, list[st
     elif len(labels) >= SMALL and len(set(labels.values())) > len(labels) // 2:
         those = f"{len(labels)} images lie in {len(set(labels.values()))} of them"
         layout.warnings.append(_not_classes(those))
+    elif _are_shards(labels, names):
+        layout.warnings.append(_not_classes("they only divide the images by their numbers"))
     else:
         layout.labels = labels
         layout.wrong = dict.fromkeys(beside, "it lies in none of the folders, which are the classes")
+
+
+def _are_shards(labels: dict[int, str], names: Sequence[str]) -> bool:
+    """Whether folders such as 00000 and 01000 hold images that are numbered through all of them."""
+    stems = [PurePosixPath(names[index]).stem for index in sorted(labels, key=lambda index: names[index])]
+    return all(map(_SHARD.fullmatch, labels.values())) and len(set(stems)) == len(stems) and stems == sorted(stems)
+
+
+def _classes_by_name(names: dict[int, str]) -> dict[int, str] | None:
+    """The classes of cat.0.jpg and dog.0.jpg, as in Kaggle's set, where all images have such names."""
+    found = {index: _NUMBERED.fullmatch(PurePosixPath(name).name) for index, name in names.items()}
+    labels = {index: match[1] for index, match in found.items() if match}
+    few = 2 <= len(set(labels.values())) <= len(labels) // 2
+    return labels if few and len(labels) == len(names) else None
 
 
 def _not_classes(because: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 from images.zips import clean_name
 from models.data.dataset import DataError
@@ -15,6 +16,7 @@ MAX_DEPTH = 6  # folders of a name that are compared
 MAX_NAME = 1_000  # characters of a cell that may be a name
 MAX_CELLS = 10_000_000  # kept of all tables
 MAX_ROWS = 500_000  # of one table
+MOST = 0.9  # share of cells or images that decides what a column or file is
 LOOKED_AT = 50  # rows by which the column of names is chosen
 _NUMBERED = re.compile(r"#\d+$")  # Flickr8k's "a.jpg#2" is the third caption of a.jpg
 
@@ -41,9 +43,8 @@ class ImageNames:
     def _found(self, cell: str, folder: str, spellings: Sequence["_Spelling"]) -> Iterator[int | None]:
         if not cell or len(cell) > MAX_NAME:
             return
-        name = clean_name(_NUMBERED.sub("", cell))
-        for spelling in spellings:
-            yield spelling.find(name, folder)
+        for name in dict.fromkeys((clean_name(_NUMBERED.sub("", cell)), clean_name(unquote(cell)))):
+            yield from (spelling.find(name, folder) for spelling in spellings)
 
     @cached_property
     def _spellings(self) -> list["_Spelling"]:
@@ -97,7 +98,8 @@ class Columns:
 
     cells: n texts for each title, empty where nothing is said. rows: how many rows each image has. disagreeing: for a
     title, the images whose rows differ in it (the first one counts). wrong, lost: place and reason of the rows that
-    cannot be read, and names of those without an image, no more of each than a tenth of the rows there may be.
+    cannot be read, and names of those without an image, no more of each than a tenth of the rows there may be. others:
+    the images that rows name in further columns, such as masks.
     """
 
     n: int
@@ -106,6 +108,7 @@ class Columns:
     disagreeing: dict[str, set[int]] = field(default_factory=dict)
     wrong: list[tuple[str, str]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    others: set[int] = field(default_factory=set)
     n_rows: int = 0
     n_wrong: int = 0
     n_lost: int = 0
@@ -118,6 +121,7 @@ class Columns:
         """Takes in a table that lies in `folder`; raises DataError where it is no table or too large."""
         first = list(islice(rows, LOOKED_AT))
         title = _name_title(first, images, folder)
+        further = _further_titles(first, images, folder, title)
         for row in chain(first, rows):
             self.n_rows += 1
             if self.n_rows > MAX_ROWS:
@@ -130,13 +134,16 @@ class Columns:
                 self.n_lost += 1
                 self.lost += [row.cells.get(title, "")[:120] or row.place] if self.n_lost <= MAX_ROWS // 10 else []
             else:
-                self._take(index, {name: cell for name, cell in row.cells.items() if name != title})
+                also = (images.find(row.cells.get(name, ""), folder) for name in further)
+                self.others.update(each for each in also if each is not None and each != index)
+                self._take(index, {name: cell for name, cell in row.cells.items() if name not in (title, *further)})
 
     def merge(self, other: "Columns") -> None:
         """Takes in what another table says, where nothing is said yet."""
         for index in (index for index in range(self.n) if other.rows[index]):
             self._take(index, {title: cells[index] for title, cells in other.cells.items()})
             self.rows[index] += other.rows[index] - 1
+        self.others |= other.others
         for title, images in other.disagreeing.items():
             self.disagreeing.setdefault(title, set()).update(images)
 
@@ -156,6 +163,17 @@ class Columns:
                 raise DataError(f"more than {most} columns for {self.n} images")
             self.cells[title] = [""] * self.n
         return self.cells[title]
+
+
+def _further_titles(rows: Sequence[Row], images: ImageNames, folder: str, title: str) -> list[str]:
+    """The other columns that name files: nearly all of their cells are names of images, with a suffix."""
+    found = []
+    for name in dict.fromkeys(name for row in rows for name in row.cells if name != title):
+        cells = [row.cells[name] for row in rows if row.cells.get(name)]
+        named = sum(images.find_spelled(cell, folder) is not None for cell in cells)
+        if cells and named >= MOST * len(cells):
+            found.append(name)
+    return found
 
 
 def _name_title(rows: Sequence[Row], images: ImageNames, folder: str) -> str:

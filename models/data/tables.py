@@ -15,13 +15,22 @@ from typing import Any
 from models.data.dataset import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
-CAPTIONS = ("caption", "text", "captions", "prompt", "description", "comment")  # the first one there is used
+CAPTIONS = (
+    "caption",
+    "text",
+    "captions",
+    "prompt",
+    "description",
+    "comment",
+    "conversations",
+)  # the first one there is used
 CELEBA = "list_attr_celeba"
 FILE_NAME = "file_name"  # the column of Hugging Face's tables that names the file
 MAX_COLUMNS = 1_000
 MAX_LINE = 1 << 20  # characters: what is made of a line takes far more memory than its text
 MAX_JSON_VALUES = 4_000_000
 NO_VALUE = {"nan", "null", "n/a", "<na>"}  # as pandas and databases write an empty cell
+_EXCEL = re.compile(r"sep=(.)[\r\n]+", re.IGNORECASE)  # the first line that tells Excel the delimiter
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
@@ -93,6 +102,9 @@ def _cell_of(title: str, value: Any) -> str | None:
             return str(value)[:40]
         case [*items] if all(isinstance(item, str) for item in items):
             return ", ".join(items[:1] if is_caption_title(title) else items)
+        case [*turns] if title == "conversations":  # LLaVA's: an instruction, then what is to be said
+            said = (turn.get("value") for turn in turns if isinstance(turn, dict) and turn.get("from") == "gpt")
+            return next((value.strip() for value in said if isinstance(value, str)), "")
     return None
 
 
@@ -100,7 +112,9 @@ def _cell_of(title: str, value: Any) -> str | None:
 
 
 def _csv_rows(text: str, is_image: Callable[[str], bool], whitespace: bool) -> Iterator[Row]:
-    delimiter = _delimiter(text)
+    told = _EXCEL.match(text)
+    text = text[told.end() :] if told else text
+    delimiter = told[1] if told else _delimiter(text)
     lines = (line.split(None, 1) for line in _lines(text)) if whitespace and not delimiter else None
     rows = _stripped(_split(text, delimiter or ",") if lines is None else lines)
     header = next(rows, None)

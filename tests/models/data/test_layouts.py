@@ -253,3 +253,88 @@ def test_cocos_categories_are_attributes(tmp_path: Path) -> None:
     )
     assert found.attribute_names == ("cat", "hat") and found.attribute("hat").tolist() == WET
     assert list(found.captions) == CAPTIONS
+
+
+# --- images that are no samples, names that are no classes -----------------------------------------------------------
+
+CAPTIONED_PAIRS = [
+    {"file_name": f"images/{row}", "conditioning_file_name": f"source/{row}", "text": caption}
+    for row, caption in zip(ROWS, CAPTIONS, strict=True)
+]
+WITH_COMPANIONS = {
+    "VOC": images(N, "VOC/JPEGImages/{:02}.png")
+    | images(N, "VOC/SegmentationClass/{:02}.png")
+    | {f"VOC/Annotations/{i:02}.xml": b"<a/>" for i in range(N)}
+    | {"VOC/ImageSets/Main/train.txt": table("00", "01")},
+    "Oxford's pets": images(N, "images/{:02}.png") | images(N, "annotations/trimaps/{:02}.png"),
+    "masks in every split": images(N, "train/images/{:02}.png")
+    | images(N, "train/masks/{:02}.png")
+    | images(N, "test/images/{:02}.png")
+    | images(N, "test/masks/{:02}.png"),
+    "masks beside": images(N) | images(N, "{:02}_mask.png"),
+    "OneTrainer": images(N) | images(N, "{:02}-masklabel.png") | {f"{i:02}.txt": b"a cat" for i in range(N)},
+    "ControlNet": images(N, "images/{:02}.png")
+    | images(N, "source/{:02}.png")
+    | {"metadata.jsonl": jsonl(*CAPTIONED_PAIRS)},
+    "a table of another name": images(N, "images/{:02}.png")
+    | images(N, "padded/{:02}.png")
+    | {
+        "metadata1000.jsonl": jsonl(
+            *({"caption": CAPTIONS[i], "image": f"images/{ROWS[i]}", "padded": f"padded/{ROWS[i]}"} for i in range(N))
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("files", WITH_COMPANIONS.values(), ids=WITH_COMPANIONS)
+def test_masks_and_their_like_are_no_samples(tmp_path: Path, files: dict[str, bytes]) -> None:
+    found = read(tmp_path, files)
+    assert values(found) == list(range(N)) and found.label_names == ()
+    assert "companions_not_used" in codes(found)
+
+
+def test_a_set_of_masks_alone_is_one(tmp_path: Path) -> None:
+    assert read(tmp_path, images(N, "masks/{:02}.png")).label_names == ()
+    found = read(tmp_path, images(10, "masks/{:02}.png") | images(10, "hats/{:02}.png"))
+    assert found.label_names == ("hats", "masks") and len(found) == N
+
+
+def test_folders_that_only_number_images_are_no_classes(tmp_path: Path) -> None:
+    found = read(tmp_path, {f"{i // 4:05}/{i:05}.png": image(i) for i in range(N)})
+    assert found.label_names == () and codes(found) == ["folders_not_used"]
+    people = read(tmp_path, {f"{i // 4:05}/{i % 4:05}.png": image(i) for i in range(N)})
+    assert len(people.label_names) == 5, "names that begin anew in each folder"
+
+
+def test_classes_may_be_in_the_names_of_files(tmp_path: Path) -> None:
+    found = read(tmp_path, {f"train/{HALVES[i]}.{i}.png": image(i) for i in range(N)} | images(4, "test/{}.png"))
+    assert found.label_names == ("cat", "dog")
+    assert [HALVES[value] for value in values(found)] == [found.label_names[label] for label in found.labels]
+    assert read(tmp_path, images(N, "photo.{}.png")).label_names == ()
+
+
+def test_llavas_conversations_are_captions(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": row[:-4],
+            "image": row,
+            "conversations": [{"from": "human", "value": "<image>\nDescribe it."}, {"from": "gpt", "value": caption}],
+        }
+        for row, caption in zip(ROWS, CAPTIONS, strict=True)
+    ]
+    assert list(read(tmp_path, images(N) | {"chat.json": json.dumps(rows).encode()}).captions) == CAPTIONS
+
+
+def test_roboflows_classes(tmp_path: Path) -> None:
+    def classes(rows: list[str]) -> bytes:
+        return table("filename, cat, dog", *(f"{row}, {int(i % 2 == 0)}, {i % 2}" for i, row in enumerate(rows)))
+
+    valid = [f"9{row}" for row in ROWS]
+    found = read(
+        tmp_path,
+        images(N, "train/{:02}.png")
+        | images(N, "valid/9{:02}.png")
+        | {"train/_classes.csv": classes(ROWS), "valid/_classes.csv": classes(valid), "README.roboflow.txt": b"x"},
+    )
+    assert found.attribute_names == ("cat", "dog") and len(found) == N
+    assert found.attribute("dog").tolist() == [value % 2 == 1 for value in values(found)]

@@ -54,6 +54,9 @@ TEXTS = {
     "upper case in the table": images(N) | {"LABELS.CSV": labels([row.upper() for row in ROWS])},
     "another suffix": images(N) | {"labels.csv": labels([row.replace("png", "jpg") for row in ROWS])},
     "no suffix": images(N) | {"labels.csv": labels([row[:-4] for row in ROWS])},
+    "a line for Excel": images(N) | {"labels.csv": b"sep=;\r\n" + labels(ROWS, ";", "\r\n")},
+    "names as in a URL": pictures([f"a b {row}" for row in ROWS])
+    | {"labels.csv": labels([f"a%20b%20{r}" for r in ROWS])},
     "./ in the zip": images(N, "./{:02}.png") | {"./labels.csv": labels(ROWS)},
     "./ in the table": images(N) | {"labels.csv": labels([f"./{row}" for row in ROWS])},
     "backslashes in the table": images(N, "a/b/{:02}.png") | {"labels.csv": labels([f"a\\b\\{row}" for row in ROWS])},
