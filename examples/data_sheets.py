@@ -1,7 +1,8 @@
-"""Writes the contact sheets of docs/data.md: `python examples/data_sheets.py`."""
+"""Writes the contact sheets of docs/data.md: `python examples/data_sheets.py`, with `--docs` in their place."""
 
-from pathlib import Path
+import argparse
 
+from examples.output import IMAGES, arguments
 from models.data.avatars import avatars
 from models.data.dataset import DataError, contact_sheet
 from models.data.digits import digits
@@ -9,11 +10,10 @@ from models.data.flowers import flowers
 from models.data.idx import idx_dataset
 from models.data.smileys import smileys
 
-IMAGES = Path(__file__).parent.parent / "docs" / "images"
-
 
 def main() -> None:
     """One sheet for each set that is at hand."""
+    args = arguments(argparse.ArgumentParser(), IMAGES)
     sheets = {
         "avatars": contact_sheet(avatars(48, seed=1).images, 12),
         "flowers": contact_sheet(flowers(24, seed=1).images, 8),
@@ -25,7 +25,7 @@ def main() -> None:
     except DataError as error:
         print(error)
     for name, sheet in sheets.items():
-        sheet.save(IMAGES / f"{name}.jpg", quality=82)
+        sheet.save(args.out / f"{name}.jpg", quality=82)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,22 @@
 """Text to image and style guidance of a running service: `scripts/run`, then `python examples/diffusion.py`.
 
-Writes the pictures of docs/diffusion.md.
+Writes the images of docs/diffusion.md, with `--docs` in their place.
 """
 
 import argparse
 import sys
 import time
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 from PIL import Image
 
+from examples.output import IMAGES, arguments
 from models.data.dataset import contact_sheet
 from models.data.named import named_dataset
 
-IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 MODEL, SHOWN = "stable-diffusion-avatars", 12
 
 
@@ -25,7 +24,7 @@ def main() -> None:
     """Pictures of held-out captions, none chosen, and five faces at three scales of guidance."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", default="http://127.0.0.1:8000")
-    args = parser.parse_args()
+    args = arguments(parser, IMAGES)
     with httpx.Client(base_url=args.url, timeout=120, trust_env=False) as http:
         captions = named_dataset("avatars", "test", SHOWN).captions
         asked = [
@@ -33,7 +32,7 @@ def main() -> None:
             for seed, caption in enumerate(captions)
         ]
         made = np.stack([np.asarray(finished(http, job)[0].convert("RGB")) for job in asked])
-        contact_sheet(made, 4, captions, scale=2).save(IMAGES / "text-to-image.jpg", quality=82)
+        contact_sheet(made, 4, captions, scale=2).save(args.out / "text-to-image.jpg", quality=82)
         style = answer(http.post("/v1/images", files={"file": (IMAGES / "style.jpg").read_bytes()}))["id"]
         guided = queued(
             http,
@@ -41,7 +40,7 @@ def main() -> None:
             **{"method": "diffusion", "model": MODEL, "prompt": "a smiling woman with a red hat", "style": style},
             **{"style_guidance_scale": [0, 0.1, 0.3], "num_images_per_prompt": 5, "seed": 1},
         )
-        finished(http, guided)[-1].convert("RGB").save(IMAGES / "style-guidance.jpg", quality=82)
+        finished(http, guided)[-1].convert("RGB").save(args.out / "style-guidance.jpg", quality=82)
 
 
 def queued(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:

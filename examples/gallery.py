@@ -1,6 +1,6 @@
-"""Style by a VGG in pictures: `scripts/run`, then `python examples/gallery.py` writes docs/gallery.md and its pictures.
+"""Style by a VGG in images: `scripts/run`, then `python examples/gallery.py` writes gallery.md and its images.
 
-Each entry is one request; a picture it names is a file of examples/photos.
+With `--docs` they are those of docs/. Each entry is one request; a picture it names is a file of examples/photos.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
+from examples.output import DOCS, ROOT, arguments
+
 PHOTOS = ROOT / "examples" / "photos"
-DOCS = ROOT / "docs"
 WIDEST = 1000  # pixels of a picture in the docs
 CAT = {"content": "chelsea.jpg", "size": 448}
 WOMAN = {"content": "astronaut.jpg", "size": 448}
@@ -121,7 +121,7 @@ HEAD = """# What a VGG can do: a gallery
 
 Each picture is the answer to the request below it, on two CPU cores; a picture that a request names is a file of
 [examples/photos](../examples/photos). `python examples/gallery.py` makes all of it anew from a running service, this
-page included. [docs/api.md](api.md) has every field.
+page included, with `--docs` in its place. [docs/api.md](api.md) has every field.
 """
 
 
@@ -130,19 +130,19 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--only", nargs="+", choices=ENTRIES, default=list(ENTRIES))
-    args = parser.parse_args()
+    args = arguments(parser, DOCS)
     seconds: dict[str, float] = {}
     with httpx.Client(base_url=args.url, timeout=120, trust_env=False) as http:
         for name in args.only:
             _, _, request, role = ENTRIES[name]
             job = _run(http, _with_ids(http, request))
             wanted = next(output for output in job["outputs"] if output["role"] == role)
-            _save(http.get(wanted["url"]).raise_for_status().content, name)
+            _save(http.get(wanted["url"]).raise_for_status().content, args.out / "images" / "gallery" / f"{name}.jpg")
             seconds[name] = job["metrics"]["run_ms"] / 1000
             shown = {key: job["metrics"][key] for key in ("loss", "steps", "by_layer") if key in job["metrics"]}
             print(f"{name}: {seconds[name]:.1f} s, {json.dumps(shown)}", flush=True)
     if len(args.only) == len(ENTRIES):
-        (DOCS / "gallery.md").write_text(HEAD + "".join(_entry(name, seconds[name]) for name in ENTRIES))
+        (args.out / "gallery.md").write_text(HEAD + "".join(_entry(name, seconds[name]) for name in ENTRIES))
 
 
 def _entry(name: str, seconds: float) -> str:
@@ -177,12 +177,11 @@ def _run(http: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
     return job
 
 
-def _save(data: bytes, name: str) -> None:
+def _save(data: bytes, path: Path) -> None:
     image = Image.open(BytesIO(data)).convert("RGB")
     image.thumbnail((WIDEST, WIDEST))
-    folder = DOCS / "images" / "gallery"
-    folder.mkdir(exist_ok=True)
-    image.save(folder / f"{name}.jpg", quality=85)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, quality=85)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Paints `examples/photos/strokes.jpg`, the style picture of the demo: thick strokes that follow a swirling night sky.
 
-The same seed paints the same picture: `python examples/paint_strokes.py`.
+The same seed paints the same image: `python examples/paint_strokes.py`, with `--photos` in its place.
 """
 
-from pathlib import Path
+import argparse
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
+
+from examples.output import ROOT, arguments
 
 SIZE, SCALE = 512, 2  # painted at twice the size, for smooth edges
 SKY = np.array([(16, 28, 74), (24, 58, 128), (42, 96, 168), (96, 150, 196), (168, 198, 206)], float)
@@ -60,6 +62,7 @@ def stroke(draw: ImageDraw.ImageDraw, x: float, y: float, width: int, rng: np.ra
 
 def main() -> None:
     """Big strokes first, fine ones over them."""
+    args = arguments(argparse.ArgumentParser(), ROOT / "examples" / "photos", "--photos")
     rng = np.random.default_rng(19)
     picture = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE), (30, 60, 110))
     draw = ImageDraw.Draw(picture)
@@ -67,7 +70,7 @@ def main() -> None:
         for x, y in rng.random((count, 2)) * 1.1 - 0.05:
             stroke(draw, float(x), float(y), width, rng)
     picture = picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS).filter(ImageFilter.UnsharpMask(1, 80))
-    picture.save(Path(__file__).parent / "photos" / "strokes.jpg", quality=80)
+    picture.save(args.out / "strokes.jpg", quality=80)
 
 
 if __name__ == "__main__":

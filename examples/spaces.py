@@ -1,6 +1,6 @@
 """Collections, steerings and samplings of a running service: `scripts/run`, then `python examples/spaces.py`.
 
-Writes the pictures of docs/spaces.md and prints what the jobs say of them.
+Writes the images of docs/spaces.md, with `--docs` in their place, and prints what the jobs say of them.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from examples.output import IMAGES, arguments
 from models.data.avatars import avatar
 
-IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 WIDEST = 1000  # pixels of a picture in the docs
 STRENGTHS = [-3, -2, -1, 0, 1, 2, 3]
 
@@ -25,9 +25,8 @@ def main() -> None:
     """Both systems, the avatars' and the flowers', one after the other."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--out", type=Path, default=IMAGES)
     parser.add_argument("--only", choices=["avatars", "flowers"])
-    args = parser.parse_args()
+    args = arguments(parser, IMAGES)
     with httpx.Client(base_url=args.url, timeout=120, trust_env=False) as http:
         if args.only != "flowers":
             avatars(http, args.out)

@@ -1,24 +1,26 @@
-"""Writes `docs/images/styles.jpg`, the 26 built-in styles on one photograph: `python examples/style_sheet.py`."""
+"""Draws the 26 built-in styles on one photograph: `python examples/style_sheet.py`, with `--docs` into docs/images."""
 
-from pathlib import Path
+import argparse
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from models.stylize.fast import BUILTIN_STYLES, load_multistyle, stylize_builtin
+from examples.output import IMAGES, ROOT, arguments
+from jobs.style_transfer import BUILTIN_NAMES
+from models.stylize.fast import load_multistyle, stylize_builtin
 
-ROOT = Path(__file__).parent.parent
 TILE, COLUMNS, CAPTION = 200, 7, 22
 
 
 def main() -> None:
-    """The photo first, then each style under the name that requests use."""
+    """The photo first, then each style under its number and name, either of which a request may use."""
+    args = arguments(argparse.ArgumentParser(), IMAGES)
     photo = Image.open(ROOT / "examples" / "photos" / "astronaut.jpg").convert("RGB")
     content = np.asarray(photo.resize((2 * TILE, 2 * TILE)), np.float32) / np.float32(255)
     net = load_multistyle()
     tiles = [("photo", content)] + [
-        (f"builtin:{index}", stylize_builtin(net, content, np.eye(BUILTIN_STYLES, dtype=np.float32)[index]))
-        for index in range(BUILTIN_STYLES)
+        (f"{number}: {name}", stylize_builtin(net, content, np.eye(len(BUILTIN_NAMES), dtype=np.float32)[number]))
+        for number, name in enumerate(BUILTIN_NAMES)
     ]
     rows = -(-len(tiles) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * TILE, rows * (TILE + CAPTION)), "white")
@@ -27,7 +29,7 @@ def main() -> None:
         tile = Image.fromarray((pixels * 255).round().astype(np.uint8)).resize((TILE - 4, TILE - 4))
         sheet.paste(tile, (left + 2, top + 2))
         ImageDraw.Draw(sheet).text((left + 6, top + TILE + 1), name, "black", font_size=14)
-    sheet.save(ROOT / "docs" / "images" / "styles.jpg", quality=80)
+    sheet.save(args.out / "styles.jpg", quality=80)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Writes the table and the sheets of docs/techniques.md: `python examples/techniques.py`.
+"""Writes the table and the sheets of docs/techniques.md: `python examples/techniques.py`, with `--docs` in their place.
 
 The figures are those on the cards, which `python -m models.evaluate --write` measures.
 """
 
+import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from examples.output import IMAGES, arguments
 from models.build import load_model
 from models.catalogue import Card, cards, folder_of
 from models.data.dataset import contact_sheet
@@ -23,7 +24,6 @@ from models.generative.vae import Vae
 from models.grids import labelled_grid
 from models.tensors import autocast, to_pixels
 
-IMAGES = Path(__file__).parent.parent / "docs" / "images"
 DATA, SHOWN = "fashion-mnist", 12
 MODELS = {
     "VAE, 2": "vae-fashion-mnist-2",
@@ -38,15 +38,16 @@ MODELS = {
 
 def main() -> None:
     """One row of pictures and one line of the table for each model of the set."""
+    args = arguments(argparse.ArgumentParser(), IMAGES)
     known = {title: cards()[model_id] for title, model_id in MODELS.items() if model_id in cards()}
     rows = {"real": named_dataset(DATA, "test", SHOWN).images}
     rows |= {title: drawn(card) for title, card in known.items()}
     grid = labelled_grid(np.stack(list(rows.values())).repeat(3, axis=-1), list(rows), [""] * SHOWN)
-    Image.fromarray(grid).save(IMAGES / "techniques.jpg", quality=85)
-    Image.fromarray(traversed("vae-smileys")).save(IMAGES / "traversal.jpg", quality=80)
+    Image.fromarray(grid).save(args.out / "techniques.jpg", quality=85)
+    Image.fromarray(traversed("vae-smileys")).save(args.out / "traversal.jpg", quality=80)
     card = cards()["ddpm-avatars"]
     faces = contact_sheet(np.concatenate([drawn(card, 24), drawn(card, 12, ["glasses", "red_hat"])]), 12)
-    faces.save(IMAGES / "ddpm-avatars.jpg", quality=85)
+    faces.save(args.out / "ddpm-avatars.jpg", quality=85)
     print("| model | Frechet distance | density | coverage | training | parameters' size | pictures a second |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for title, card in known.items():
