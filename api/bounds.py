@@ -16,6 +16,7 @@ MAX_JSON_BYTES = 1_000_000  # of a JSON body besides its `data:` URLs
 IDLE_S = 20.0  # the longest pause between two parts of a body
 GRACE_S, MIN_BYTES_PER_S = 30.0, 16_384  # a body must arrive within GRACE_S and at this rate
 CLOSE = {"Connection": "close"}
+BODY = "atelier.body"  # where the scope of a request has its `_Body`
 DATA_URL = b'"data:'
 # Of a form: its file goes to the spool folder from the first SPOOL_BYTES on; there is no field besides it.
 SPOOL_BYTES = 65_536
@@ -24,10 +25,15 @@ MultiPartParser.spool_max_size = SPOOL_BYTES
 
 
 class Budget:
-    """Bytes that all bodies of one kind share."""
+    """Bytes that all bodies of one kind share.
 
-    def __init__(self, n_bytes: int) -> None:
+    Beyond its first `small` bytes a body takes all that it may become, so that of several large ones some arrive
+    whole and the others are refused early, rather than each in the middle.
+    """
+
+    def __init__(self, n_bytes: int, small: int | None = None) -> None:
         self.left = n_bytes
+        self.small = small
 
     def take(self, n_bytes: int) -> None:
         """Raises HTTPException 429 where fewer are left."""
@@ -56,12 +62,12 @@ Bounds = Callable[[str, bytes], Bound]  # by a request's path and content type
 def body_bounds(settings: Settings) -> Bounds:
     """The bounds of an API with these settings.
 
-    The `data:` URLs of one body may hold as much as one upload. All JSON bodies together may take three times that in
+    The `data:` URLs of one body may hold as much as one upload. All JSON bodies together may take four times that in
     memory, and all uploads four archives' bytes in the spool folder.
     """
     spool = Budget(4 * max(settings.max_archive_bytes, settings.max_upload_bytes))
     max_json = settings.max_upload_bytes * 4 // 3 + MAX_JSON_BYTES
-    memory = Budget(3 * max_json)
+    memory = Budget(4 * max_json, MAX_JSON_BYTES)
     json, other = Bound(max_json, memory, MAX_JSON_BYTES), Bound(MAX_JSON_BYTES, memory)
     uploads = {
         "/v1/images": Bound(settings.max_upload_bytes, spool),
@@ -101,9 +107,10 @@ class JsonBytes:
 class _Body:
     """One body on its way: counts what arrives and refuses what exceeds its bound."""
 
-    def __init__(self, bound: Bound) -> None:
+    def __init__(self, bound: Bound, declared: int | None) -> None:
         self.bound = bound
-        self.received = 0
+        self.most = bound.max_bytes if declared is None else declared
+        self.received = self.taken = 0
         self.json = JsonBytes() if bound.max_json_bytes is not None else None
         self.complete = False
         self.started = asyncio.get_running_loop().time()
@@ -124,10 +131,14 @@ class _Body:
         return message
 
     def _count(self, part: bytes) -> None:
-        self.bound.budget.take(len(part))
         self.received += len(part)
         if self.received > self.bound.max_bytes:
             raise HTTPException(413, too_large(self.bound))
+        budget = self.bound.budget
+        is_large = budget.small is not None and self.received > budget.small
+        needed = max(self.received, self.most if is_large else 0) - self.taken
+        budget.take(needed)
+        self.taken += needed
         if self.json is not None and self.bound.max_json_bytes is not None:
             self.json.add(part)
             if self.json.count > self.bound.max_json_bytes:
@@ -135,8 +146,14 @@ class _Body:
                 raise HTTPException(413, message)
 
     def close(self) -> None:
-        """Give back what it took."""
-        self.bound.budget.give_back(self.received)
+        """Give back what it took; a second time does nothing."""
+        self.bound.budget.give_back(self.taken)
+        self.taken = 0
+
+
+def forget_body(scope: Scope) -> None:
+    """Give back what the body of a request took, once nothing of it is kept."""
+    scope[BODY].close()
 
 
 def too_large(bound: Bound) -> str:
@@ -152,11 +169,13 @@ def bound_body(app: ASGIApp, bounds: Bounds) -> ASGIApp:
             return await app(scope, receive, send)
         headers = dict(scope["headers"])
         bound = bounds(scope["path"], headers.get(b"content-type", b""))
-        declared = headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared) > bound.max_bytes:
+        length = headers.get(b"content-length", b"")
+        declared = int(length) if length.isdigit() else None
+        if (declared or 0) > bound.max_bytes:
             refusal = answer(413, "body_too_large", too_large(bound), max_bytes=bound.max_bytes)
             return await refusal(scope, receive, send)
-        body, answering = _Body(bound), False
+        body, answering = _Body(bound, declared), False
+        scope[BODY] = body
 
         async def receive_part() -> Message:
             try:

@@ -12,6 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from api.content import PICTURE, IfNoneMatch, Range, serve
 from api.errors import EVENT_ID, Responses, error_responses
+from api.pools import FOLLOWING
 from api.present import present, present_all, present_event
 from api.service import Service, ServiceDep
 from api.submit import JOB_RESPONSES, SubmissionDep, answer_with_job, enqueue
@@ -219,7 +220,7 @@ async def follow_job(
     Each event has an id; a client that reconnects with `Last-Event-ID` misses none and sees none twice. The stream
     ends with the `status` event of the final state.
     """
-    record, last, first_id = await run_in_threadpool(service.jobs.snapshot, job_id)
+    record, last, first_id = await FOLLOWING.run(service.jobs.snapshot, job_id)
     if last_event_id is not None and record.finished and order(last_event_id) >= order(last.id):
         return Response(status_code=204)
     # An id older than what is kept, or one that was made up, gets a snapshot instead.
@@ -230,7 +231,7 @@ async def follow_job(
 
 async def _stream(service: Service, record: Record, last: Event, start: str | None) -> AsyncIterator[ServerSentEvent]:
     if start is None:
-        job = await run_in_threadpool(present, service, record)
+        job = await FOLLOWING.run(present, service, record)
         if record.finished:
             yield _sse(None, "snapshot", job.model_dump(mode="json"))
             yield _sse(last.id, last.type, last.data)

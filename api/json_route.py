@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Coroutine
 from functools import partial
+from itertools import accumulate
 from typing import Any, get_type_hints
 
 from anyio import CapacityLimiter, to_thread
@@ -16,12 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
 from api.errors import MAX_PROBLEMS
-from jobs.errors import Malformed
+from jobs.errors import Malformed, TooLarge
 
 NOT_JSON = "The body is not valid JSON: it is not UTF-8, is nested too deeply or has a number with too many digits."
 MAX_DEPTH = 32  # of nested lists and objects
 MAX_FIELDS = 100  # an object with more has unknown ones, of which MAX_PROBLEMS are looked at
-_parsing = CapacityLimiter(2)  # parsing holds the interpreter: more at once would only delay everything else
+MAX_NESTED = 10_000  # lists and objects: empty ones take 2 bytes each, and 60 once parsed
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_parsing = CapacityLimiter(1)  # parsing holds the interpreter: more at once would only delay everything else
 
 
 class ParsedRequest(Request):
@@ -54,7 +57,9 @@ class JsonRoute(APIRoute):
         names = _field_names(adapter.json_schema())
 
         async def handle_parsed(request: Request) -> Response:
-            body = b"".join([part async for part in request.stream()])
+            body = bytearray()  # grows in place: parts and their sum would take twice the memory
+            async for part in request.stream():
+                body += part
             if body and not _is_json(request.headers.get("content-type", "")):
                 raise HTTPException(415, "Send a JSON object with Content-Type: application/json.")
             parsed = ParsedRequest(request.scope, request.receive)
@@ -77,8 +82,12 @@ def _is_json(content_type: str) -> bool:
     return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-def _read(adapter: TypeAdapter[Any], names: frozenset[str], body: bytes, salt: str | None) -> tuple[Any, str]:
-    """The model in a body, and with a salt the digest of both; raises RequestValidationError and Malformed."""
+def _read(adapter: TypeAdapter[Any], names: frozenset[str], body: bytearray, salt: str | None) -> tuple[Any, str]:
+    """The model in a body, and with a salt the digest of both.
+
+    Raises RequestValidationError, Malformed and TooLarge.
+    """
+    _check_nesting(body)
     try:
         value = json.loads(body)
     except json.JSONDecodeError as error:
@@ -94,6 +103,16 @@ def _read(adapter: TypeAdapter[Any], names: frozenset[str], body: bytes, salt: s
         raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in found]) from error
     assert not is_cut, "an object of a request takes fields of any name: its schema needs a bound"
     return model, hashlib.sha256(f"{salt}\n{text}".encode()).hexdigest()
+
+
+def _check_nesting(body: bytearray) -> None:
+    """Raises TooLarge or Malformed before anything is parsed: brackets of texts count too, and are far fewer."""
+    if body.count(b"[") + body.count(b"{") <= MAX_NESTED:
+        return
+    brackets = body.translate(None, _NO_BRACKETS)[:MAX_NESTED]
+    if max(accumulate(1 if bracket in b"[{" else -1 for bracket in brackets)) > MAX_DEPTH:
+        raise Malformed("invalid_json", NOT_JSON)
+    raise TooLarge("body_too_large", f"The body has more than {MAX_NESTED} lists and objects.")
 
 
 def _cut_surplus(value: Any, names: frozenset[str]) -> bool:

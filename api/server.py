@@ -7,6 +7,7 @@ and neither bounds the time between the first byte of a request and the end of i
 import asyncio
 import contextlib
 import ctypes
+import resource
 import sys
 import tempfile
 from http import HTTPStatus
@@ -26,6 +27,8 @@ LINGER_S = 10.0  # how long the rest of a body is read and dropped once the answ
 STOP_S = 10  # requests that have not ended this long after SIGTERM are cut off, such as stalled uploads
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 CLOSE = {"Connection": "close"}
+MAX_FILES = 65_536
+SWITCH_S = 0.001  # how soon a thread lets the event loop go on; Python's 5 ms add up where many run
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -126,6 +129,8 @@ def serve(app: str = "api.main:app") -> None:
     settings = get_settings()
     _use_spool_dir(settings.spool_dir)
     _return_freed_memory()
+    _allow_connections()
+    sys.setswitchinterval(SWITCH_S)
     uvicorn.run(
         app,
         host=settings.host,
@@ -156,3 +161,11 @@ def _use_spool_dir(folder: Path) -> None:
         tempfile.TemporaryFile().close()
     except OSError as error:
         sys.exit(f"ATELIER_SPOOL_DIR cannot be used: {error.strerror}.")
+
+
+def _allow_connections() -> None:
+    """Raise the limit of open files, one of which each connection is; many systems begin with 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

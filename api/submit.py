@@ -14,6 +14,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 import jobs.schemas
+from api.bounds import forget_body
 from api.errors import VISIBLE_ASCII, WEBHOOK_URL, Responses, error_responses
 from api.json_route import ParsedRequest
 from api.pools import SUBMITTING
@@ -75,6 +76,7 @@ class Submission:
         ] = None,
     ) -> None:
         self.service = service
+        self.scope = request.scope
         self.digest = request.digest if isinstance(request, ParsedRequest) else ""
         self.key = idempotency_key
         wait = re.search(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])", prefer or "")
@@ -121,6 +123,9 @@ async def submit(
         )
 
     job_id = await SUBMITTING.run(create)
+    # Its `data:` URLs may be 33 MB, and the caller may wait a minute.
+    params.__dict__.clear()
+    forget_body(submission.scope)
     return await answer_with_job(service, job_id, submission.wait_s)
 
 

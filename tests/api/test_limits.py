@@ -89,8 +89,10 @@ FLOODS: dict[str, tuple[bytes, int, str]] = {
         422,
         "invalid_request",
     ),
-    "empty lists": (b'{"style": [' + b"[]," * 300_000 + b"[]]}", 422, "invalid_request"),
-    "empty lists alone": (b"[" + b"[]," * 300_000 + b"[]]", 422, "invalid_request"),
+    "empty lists": (b'{"style": [' + b"[]," * 300_000 + b"[]]}", 413, "body_too_large"),
+    "empty lists alone": (b"[" + b"[]," * 300_000 + b"[]]", 413, "body_too_large"),
+    "empty lists as many as may be": (b'{"style": [' + b"[]," * 9_990 + b"[]]}", 422, "invalid_request"),
+    "empty objects": (b"[" + b"{}," * 300_000 + b"{}]", 413, "body_too_large"),
     "deep lists": (b'{"style": ' + b"[" * 40 + b"]" * 40 + b"}", 400, "invalid_json"),
     "23 MB of keys": (b'{"a": 1' + b',"k": 1' * 3_300_000 + b"}", 413, "body_too_large"),
     "24 MB of lists": (b"[" + b"[]," * 8_000_000 + b"[]]", 413, "body_too_large"),
@@ -399,6 +401,16 @@ def test_budget_is_shared_and_given_back(served: Served) -> None:
         assert post() == 429
         assert first.result() == 200
     assert post() == 200
+
+
+def test_large_bodies_are_refused_before_they_are_there(attacked: Stack) -> None:
+    """Four of the largest fit beside each other; of eight the others are told at once, and small ones still pass."""
+    body = b'{"style": "builtin:1", "content": "data:image/png;base64,' + b"A" * 30_000_000 + b'"}'
+    with Watched(attacked), ThreadPoolExecutor(8) as clients:
+        answers = list(clients.map(lambda _: post_json(attacked, body).status_code, range(8)))
+        assert post_json(attacked, json.dumps(FAST).encode()).status_code == 202
+    assert set(answers) <= {413, 422, 429}
+    assert sum(answer != 429 for answer in answers) >= 4
 
 
 def test_nothing_is_sniffed(attacked: Stack) -> None:
