@@ -62,12 +62,12 @@ Bounds = Callable[[str, bytes], Bound]  # by a request's path and content type
 def body_bounds(settings: Settings) -> Bounds:
     """The bounds of an API with these settings.
 
-    The `data:` URLs of one body may hold as much as one upload. All JSON bodies together may take four times that in
+    The `data:` URLs of one body may hold as much as one upload. All JSON bodies together may take three times that in
     memory, and all uploads four archives' bytes in the spool folder.
     """
     spool = Budget(4 * max(settings.max_archive_bytes, settings.max_upload_bytes))
     max_json = settings.max_upload_bytes * 4 // 3 + MAX_JSON_BYTES
-    memory = Budget(4 * max_json, MAX_JSON_BYTES)
+    memory = Budget(3 * max_json, MAX_JSON_BYTES)
     json, other = Bound(max_json, memory, MAX_JSON_BYTES), Bound(MAX_JSON_BYTES, memory)
     uploads = {
         "/v1/images": Bound(settings.max_upload_bytes, spool),
