@@ -5,12 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Response
 
 import jobs.schemas
+from api.cards import known_cards
 from api.errors import naming
 from api.json_route import JsonRoute
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
+from jobs.errors import BadInput
 from jobs.schemas import Job
-from jobs.training import KIND, Training, TrainingParams
+from jobs.training import KIND, Training, TrainingParams, started
 
 router = APIRouter(tags=["trainings"], route_class=JsonRoute)
 
@@ -69,9 +71,16 @@ async def create_training(
 
 
 def _resolve(service: Service, params: Training) -> jobs.schemas.Request:
-    """The parameters with the size of an archive's pictures filled in."""
-    if params.archive is None:
-        return params
-    with naming("data"):
-        service.jobs.get_archive(params.archive)
-    return params.model_copy(update={"image_size": params.size})
+    """The parameters with the size of an archive's pictures, and the shape of the model to begin with, filled in."""
+    if params.archive:
+        with naming("data"):
+            service.jobs.get_archive(params.archive)
+    if params.start:
+        cards = known_cards(service)
+        if params.start not in cards:
+            usable = [name for name, card in cards.items() if card["architecture"].get("name") in params.architectures]
+            message = f"start: No model is called {params.start!r}; recipe {params.recipe} can begin with"
+            message = f"{message} {', '.join(sorted(usable)) or 'none here'}."
+            raise BadInput("unknown_model", message, field="start", allowed=sorted(usable))
+        params = started(params, cards[params.start])
+    return params.model_copy(update={"image_size": params.size}) if params.archive else params

@@ -1,12 +1,13 @@
 """The parameters of a training, one model per recipe; names and defaults are those of models/training."""
 
-from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, Tag, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from jobs.schemas import Request, chosen_by, whole
+from jobs.errors import BadInput
+from jobs.schemas import ModelId, Request, chosen_by, whole
 
 KIND = "training"
 RECIPES = ("vae", "gan", "dcgan", "cyclegan", "ddpm", "classifier")
@@ -89,8 +90,14 @@ Attribute = Annotated[
 class _Training(Request):
     channels: ClassVar[int] = 3  # pictures of archives are read in so many
     default_size: ClassVar[int] = 64  # and at this size
+    architectures: ClassVar[tuple[str, ...]]  # of its models
+    shape: ClassVar[tuple[str, ...]] = ("base_channels",)  # the fields that are arguments of an architecture
 
     data: Data
+    start: Annotated[
+        ModelId | None,
+        Field(description="A model of the same architecture whose weights the training begins with."),
+    ] = None
     title: Annotated[
         str | None, Field(min_length=1, max_length=100, description="What the model is to be called in lists.")
     ] = None
@@ -144,6 +151,9 @@ class VaeTraining(_Training):
     Kingma and Welling 2014, "Auto-encoding variational Bayes".
     """
 
+    architectures: ClassVar[tuple[str, ...]] = ("mlp-vae", "conv-vae")
+    shape: ClassVar[tuple[str, ...]] = ("latent_dim",)
+
     recipe: Literal["vae"]
     num_steps: Steps = 8000
     batch_size: Batch = 128
@@ -168,6 +178,8 @@ class GanTraining(_Training):
 
     channels: ClassVar[int] = 1
     default_size: ClassVar[int] = 28
+    architectures: ClassVar[tuple[str, ...]] = ("mlp-gan",)
+    shape: ClassVar[tuple[str, ...]] = ("latent_dim",)
 
     recipe: Literal["gan"]
     num_steps: Steps = 12000
@@ -191,6 +203,9 @@ class DcganTraining(_Training):
     Radford, Metz and Chintala 2016, "Unsupervised representation learning with deep convolutional generative
     adversarial networks".
     """
+
+    architectures: ClassVar[tuple[str, ...]] = ("dcgan",)
+    shape: ClassVar[tuple[str, ...]] = ("latent_dim", "base_channels", "encoder_channels")
 
     recipe: Literal["dcgan"]
     num_steps: Steps = 5000
@@ -221,6 +236,9 @@ class CycleganTraining(_Training):
 
     Zhu et al. 2017, "Unpaired image-to-image translation using cycle-consistent adversarial networks".
     """
+
+    architectures: ClassVar[tuple[str, ...]] = ("cyclegan",)
+    shape: ClassVar[tuple[str, ...]] = ("base_channels", "n_blocks")
 
     recipe: Literal["cyclegan"]
     attribute: Annotated[
@@ -269,6 +287,9 @@ class DdpmTraining(_Training):
     Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models".
     """
 
+    architectures: ClassVar[tuple[str, ...]] = ("ddpm",)
+    shape: ClassVar[tuple[str, ...]] = ("block_out_channels", "layers_per_block", "patch_size", "attributes")
+
     recipe: Literal["ddpm"]
     num_steps: Steps = 8000
     batch_size: Batch = 64
@@ -311,6 +332,8 @@ class DdpmTraining(_Training):
 class ClassifierTraining(_Training):
     """A classifier of a set's labels, or of each of its attributes where it has no labels."""
 
+    architectures: ClassVar[tuple[str, ...]] = ("classifier",)
+
     recipe: Literal["classifier"]
     num_steps: Steps = 3000
     batch_size: NormedBatch = 64
@@ -336,3 +359,54 @@ TrainingParams = Annotated[
     | Annotated[ClassifierTraining, Tag("<classifier>")],
     chosen_by("recipe", RECIPES),
 ]
+
+
+def started(params: Training, card: Mapping[str, Any]) -> Training:
+    """The parameters with the shape of the model that a training begins with, of which `card` is the card.
+
+    Raises BadInput, naming the field and what must agree, where data or fields that were set do not fit the model.
+    """
+    architecture, start = card["architecture"], params.start
+    if architecture.get("name") not in params.architectures:
+        what = f"{start} is of {architecture.get('name') or 'no'} architecture"
+        raise _unfit("start", f"{what}; recipe {params.recipe} begins with {' or '.join(params.architectures)}")
+    _check_images(params, card)
+    changed: dict[str, Any] = {}
+    for field in params.shape:
+        has = architecture.get(field, [] if field == "attributes" else None)
+        if field == "attributes" and not has:
+            continue  # a model that is conditioned on none can learn some
+        if field in params.model_fields_set and getattr(params, field) != has:
+            raise _unfit(field, f"{start} has {has}, and the training that begins with it must have the same")
+        changed[field] = has
+    if params.archive and "image_size" in architecture:
+        changed["image_size"] = architecture["image_size"]
+    try:
+        return type(params).model_validate({**params.model_dump(), **changed})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first.get("ctx", {}).get("field") or first["loc"][0])
+        raise _unfit(field, f"{start} cannot be trained further by recipe {params.recipe}: {first['msg']}") from error
+
+
+def _check_images(params: Training, card: Mapping[str, Any]) -> None:
+    """Refuse a start whose images are of another size, or of other channels, than the data."""
+    architecture, start = card["architecture"], params.start
+    channels = SETS[params.data].channels if params.data in SETS else params.channels
+    if channels != architecture["channels"]:
+        message = f"has images of {channels} channels, and {start} of {architecture['channels']}; they must agree"
+        raise _unfit("data", f"{params.data[:16]} {message}")
+    was = card["source"].get("data")
+    if params.recipe == "classifier" and params.data in SETS and was in SETS and was != params.data:
+        raise _unfit("data", f"{start} answers questions about {was}, not about {params.data}; they must agree")
+    size = architecture.get("image_size") or card.get("training", {}).get("image_size")
+    is_given = params.data in SETS or params.image_size is not None
+    if size and is_given and params.size != size:
+        field = "data" if params.data in SETS else "image_size"
+        raise _unfit(
+            field, f"images of {params.size} x {params.size} pixels, and {start} of {size} x {size}; they must agree"
+        )
+
+
+def _unfit(field: str, message: str) -> BadInput:
+    return BadInput("model_mismatch", f"{field}: {message}.", field=field)

@@ -14,7 +14,7 @@ from models.diffusion.autoencoders import standardise
 from models.perceptual.losses import content_loss
 from models.perceptual.vgg import VGG, load_vgg
 from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, command, frozen_model
+from models.training.recipe import Recipe, Trained, begun, command, frozen_model
 from models.training.run import Run, Schedule
 
 BATCH = 256  # pictures encoded at a time
@@ -32,7 +32,6 @@ class AutoencoderSettings:
     latent_channels: int = field(default=4, metadata={"help": "values of each place of the latents"})
     num_vq_embeddings: int = field(default=1024, metadata={"help": "vectors of a MoVQ's codebook"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of Adam, falling to 0 along a cosine"})
-    start: str = field(default="", metadata={"help": "folder of an earlier training to start from"})
     commitment_weight: float = field(default=0.25, metadata={"help": "of the distance from latents to a MoVQ's codes"})
     kl_weight: float = field(default=1e-4, metadata={"help": "of the KL divergence of an AutoencoderKL"})
 
@@ -80,13 +79,8 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
     }
     through, weight = (_through_movq, settings.commitment_weight) if is_movq else (_through_kl, settings.kl_weight)
     torch.manual_seed(run.schedule.seed)
-    model: Any = on_device(build(architecture), run.device)
-    before = {}
-    if settings.start:
-        started, start_card = frozen_model(settings.start)
-        model.load_state_dict(started.state_dict())
-        before["start"] = start_card.training
-    elif is_movq:
+    model: Any = on_device(begun(build(architecture), architecture, run), run.device)
+    if is_movq and not run.start:
         _spread_codes(model, encoded(model, images[:BATCH]))
     if settings.learned == "decoder":
         model.encoder.requires_grad_(False)
@@ -122,7 +116,7 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
     if settings.learned == "all":
         latents = encoded(model, images).float()
         standardise(model, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
-    return Trained(architecture, model.state_dict(), before)
+    return Trained(architecture, model.state_dict())
 
 
 def decoded(model: Any, latents: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from models.build import build
 from models.data.dataset import DataError, Dataset
 from models.generative.classifier import Classifier
 from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, command
+from models.training.recipe import Recipe, Trained, begun, command
 from models.training.run import Run, Schedule
 
 
@@ -60,7 +60,7 @@ def train_classifier(dataset: Dataset, settings: ClassifierSettings, run: Run) -
         "base_channels": settings.base_channels,
     }
     torch.manual_seed(run.schedule.seed)
-    model = on_device(build(architecture), run.device)
+    model = on_device(begun(build(architecture), architecture, run), run.device)
     assert isinstance(model, Classifier)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     for _ in run.steps(lambda: images[:64].float() / 255, model=model, optimizer=optimizer):

@@ -13,7 +13,7 @@ from models.build import build
 from models.clip import Clip, learn_merges
 from models.data.dataset import DataError, Dataset
 from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, command
+from models.training.recipe import Recipe, Trained, begun, command
 from models.training.run import Run, Schedule
 
 MOST_SCALE = 100.0  # Radford et al. 2021, section 2.5: a larger one makes training unstable
@@ -101,7 +101,7 @@ def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
         "merges": learn_merges(dataset.captions, settings.n_merges),
     }
     torch.manual_seed(run.schedule.seed)
-    model = on_device(build(architecture), run.device)
+    model = on_device(begun(build(architecture), architecture, run), run.device)
     assert isinstance(model, Clip)
     captions, kinds_of = np.unique(dataset.captions, return_inverse=True)
     token_ids, kinds = model.tokenize(captions.tolist()).to(run.device), torch.from_numpy(kinds_of).to(run.device)

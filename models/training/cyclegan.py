@@ -11,7 +11,7 @@ from models.data.dataset import Dataset
 from models.data.pairs import sides_of
 from models.generative.cyclegan import CycleGan, patch_discriminator, pooled
 from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, command
+from models.training.recipe import Recipe, Trained, begun, command
 from models.training.run import Run, Schedule, State, averaged
 
 
@@ -64,7 +64,7 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
         "kinds": list(kinds),
     }
     torch.manual_seed(run.schedule.seed)
-    model = on_device(build(architecture), run.device)
+    model = on_device(begun(build(architecture), architecture, run, free=("kinds",)), run.device)
     assert isinstance(model, CycleGan)
     critics = torch.nn.ModuleList(
         patch_discriminator(images_a.shape[1], 2 * settings.base_channels, settings.discriminator_layers) for _ in "ab"

@@ -11,7 +11,7 @@ from models.data.dataset import Dataset
 from models.generative.dcgan import Dcgan, discriminator
 from models.generative.gan import discriminator_loss, generator_loss
 from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, command
+from models.training.recipe import Recipe, Trained, begun, command
 from models.training.run import Run, Schedule, State, averaged
 
 UNTRAINED_ENCODER = {
@@ -49,7 +49,7 @@ def train_dcgan(dataset: Dataset, settings: DcganSettings, run: Run) -> Trained:
         "encoder_channels": settings.encoder_channels,
     }
     torch.manual_seed(run.schedule.seed)
-    model = on_device(build(architecture), run.device)
+    model = on_device(begun(build(architecture), architecture, run), run.device)
     assert isinstance(model, Dcgan)
     critic = on_device(discriminator(images.shape[1], settings.base_channels), run.device)
     average, layers = averaged(model.layers, settings.ema_decay)

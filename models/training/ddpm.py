@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.build import build
+from models.catalogue import Card
 from models.data.dataset import DataError, Dataset
 from models.diffusion.unconditional import ROWS, Ddpm, generators_of, make_scheduler, packed
 from models.diffusion.unconditional import sample as denoise
 from models.tensors import autocast, on_device
 from models.training.autoencoder import encoded, frozen_kl
 from models.training.denoising import noised
-from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model
+from models.training.recipe import Recipe, Trained, architecture_of, command
 from models.training.run import Run, Schedule, averaged
 
 UNTOLD = 0.1  # of the pictures: the share whose attributes the model is not told
@@ -27,7 +28,6 @@ class DdpmSettings:
     """What a diffusion model is trained with."""
 
     autoencoder: str = field(default="", metadata={"help": "the folder of an autoencoder's training; none: of pixels"})
-    start: str = field(default="", metadata={"help": "folder of an earlier training, which has its own shape"})
     attributes: tuple[str, ...] = field(default=(), metadata={"help": "of the set that the model is told"})
     block_out_channels: tuple[int, ...] = field(default=(32, 64, 64), metadata={"help": "of the UNet, level by level"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
@@ -43,7 +43,11 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     """Predict v at a drawn time (Ho et al. 2020, algorithm 1, with the target of Salimans and Ho 2022)."""
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
     torch.manual_seed(run.schedule.seed)
-    model, architecture, before = (_started if settings.start else _untrained)(settings, images)
+    before: dict[str, Any] = {}
+    if run.start:
+        model, architecture = _started(settings, images, *run.start)
+    else:
+        model, architecture, before = _untrained(settings, images)
     attributes = _attributes(dataset, model.attributes).to(run.device)
     model = on_device(model, run.device)
     clean = encoded(model.vae, images) if model.vae else images  # which never change
@@ -85,17 +89,14 @@ def _attributes(dataset: Dataset, names: Sequence[str]) -> Tensor:
     return torch.from_numpy(has.T).float() * 2 - 1
 
 
-def _started(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
-    """The model of an earlier training on such pictures, its architecture, and how it was trained before."""
-    earlier, card = frozen_model(settings.start)
+def _started(settings: DdpmSettings, images: Tensor, earlier: nn.Module, card: Card) -> tuple[Ddpm, dict[str, Any]]:
+    """The model of an earlier training on such images, in its own shape, and its architecture; raises DataError."""
     if not isinstance(earlier, Ddpm):
-        raise DataError(f"{settings.start} is no diffusion model without prompts")
+        raise DataError(f"start: {card.id} is no diffusion model without prompts")
     if images.shape[1:] != (card.architecture["channels"], *[card.architecture["image_size"]] * 2):
-        raise DataError(
-            f"the model of {settings.start} has pictures of another size or kind than {tuple(images.shape)}"
-        )
+        raise DataError(f"start: {card.id} has images of another size or kind than {tuple(images.shape)}")
     if earlier.attributes and settings.attributes and earlier.attributes != settings.attributes:
-        raise DataError(f"the model of {settings.start} is told other attributes: {', '.join(earlier.attributes)}")
+        raise DataError(f"start: {card.id} is conditioned on other attributes: {', '.join(earlier.attributes)}")
     told = {"attributes": list(settings.attributes)} if settings.attributes else {}
     architecture = {**card.architecture, **told}
     model = build(architecture)
@@ -103,7 +104,7 @@ def _started(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, An
     model.load_state_dict({**model.state_dict(), **earlier.state_dict()})  # attributes not told before add nothing yet
     if model.vae:
         model.vae.requires_grad_(False)
-    return model, architecture, {"start": card.training}
+    return model, architecture
 
 
 def _untrained(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:

@@ -8,7 +8,7 @@ from models.build import build
 from models.data.dataset import DataError, Dataset
 from models.generative.gan import Generator, discriminator_loss, generator_loss, mlp_discriminator
 from models.tensors import autocast
-from models.training.recipe import Recipe, Trained, command
+from models.training.recipe import Recipe, Trained, begun, command
 from models.training.run import Run, Schedule, State, averaged
 
 
@@ -29,7 +29,7 @@ def train_gan(dataset: Dataset, settings: GanSettings, run: Run) -> Trained:
         raise DataError(f"recipe gan takes grey pictures, not {channels} channels; recipe dcgan takes colour")
     architecture = {"name": "mlp-gan", "image_size": size, "channels": channels, "latent_dim": settings.latent_dim}
     torch.manual_seed(run.schedule.seed)
-    generator = build(architecture).to(run.device)
+    generator = begun(build(architecture), architecture, run).to(run.device)
     assert isinstance(generator, Generator)
     discriminator = mlp_discriminator(size, channels).to(run.device)
     average, kept = averaged(generator, settings.ema_decay)

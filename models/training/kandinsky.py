@@ -19,7 +19,7 @@ from models.diffusion.embedding import NOISE, Kandinsky
 from models.tensors import autocast, on_device
 from models.training.autoencoder import BATCH, encoded
 from models.training.denoising import noised
-from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model
+from models.training.recipe import Recipe, Trained, architecture_of, begun, command, frozen_model
 from models.training.run import Run, Schedule, averaged
 
 
@@ -89,7 +89,7 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
     latents = encoded(on_device(movq, run.device), images)
     prior = linear_prior(_texts_embedded(clip, dataset.captions), image_embeds, settings.ridge)
     torch.manual_seed(run.schedule.seed)
-    model = on_device(build(architecture), run.device)
+    model = on_device(begun(build(architecture), architecture, run), run.device)
     assert isinstance(model, Kandinsky)
     average, kept = averaged(model.unet, settings.ema_decay)
     trained = Kandinsky(clip, prior, kept, movq)

@@ -21,7 +21,7 @@ from models.data.named import NAMED, any_dataset
 from models.familiarity import training_facts
 from models.pixels import NotFiniteError
 from models.tensors import fast_dtype, load_weights, on_device, save_weights
-from models.training.run import Progress, Run, Schedule
+from models.training.run import Module, Progress, Run, Schedule, Start
 
 CARD = "card.json"
 
@@ -66,16 +66,21 @@ def train_model(
     *,
     model_id: str,
     data: str,
+    start: Start | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_step: Callable[[int], bool | None] | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
 ) -> dict[str, Any]:
     """Trains, or resumes from the folder's checkpoint; leaves weights, card, curve and samples there; returns the card.
 
-    Raises DivergedError, also for weights that are finite in fp32 and not in the fp16 they are kept in.
+    start: an earlier model of the same architecture to begin with, and its card. Raises DataError where it does not
+    fit, and DivergedError, also for weights that are finite in fp32 and not in the fp16 they are kept in.
     """
     facts = {"recipe": recipe.name, "data": data, "pictures": len(dataset), **asdict(settings)}
-    run = Run(folder, schedule, facts, on_progress=on_progress, on_step=on_step, on_checkpoint=on_checkpoint)
+    facts |= {"start": start[1].id} if start else {}
+    run = Run(
+        folder, schedule, facts, start=start, on_progress=on_progress, on_step=on_step, on_checkpoint=on_checkpoint
+    )
     trained = recipe.train(dataset, settings, run)
     try:
         save_weights(trained.state, folder / WEIGHTS)
@@ -84,6 +89,7 @@ def train_model(
     model = on_device(build(trained.architecture), run.device).eval()
     load_weights(model, folder / WEIGHTS)
     known = training_facts(model, dataset, run.device)
+    parts = trained.parts | ({"start": start[1].training} if start else {})
     card = {
         "id": model_id,
         "task": recipe.task,
@@ -100,7 +106,7 @@ def train_model(
             "seconds": round(run.seconds, 1),
             "hardware": _hardware(run.device),
             "versions": {"torch": version("torch"), "diffusers": version("diffusers")},
-            **({"parts": trained.parts} if trained.parts else {}),
+            **({"parts": parts} if parts else {}),
             **known,
             **({"warnings": list(trained.warnings)} if trained.warnings else {}),
             "last_losses": {name: round(values[-1], 5) for name, values in run.curve.items()},
@@ -120,6 +126,22 @@ def frozen_model(name: str) -> tuple[nn.Module, Card]:
     model = build(found.architecture)
     load_weights(model, path.with_name(WEIGHTS))
     return model.eval().requires_grad_(False), found
+
+
+def begun(model: Module, architecture: Mapping[str, Any], run: Run, free: Sequence[str] = ()) -> Module:
+    """An untrained model with the weights of the run's start, where it has one; raises DataError where they do not fit.
+
+    free: arguments of the architecture that may differ, since no weight's shape depends on them.
+    """
+    if run.start:
+        start, card = run.start
+        names = (architecture.keys() | card.architecture.keys()) - {*free}
+        other = sorted(name for name in names if architecture.get(name) != card.architecture.get(name))
+        if other:
+            values = [f"{name} {card.architecture.get(name)}, not {architecture.get(name)}"[:200] for name in other]
+            raise DataError(f"start: {card.id} has {'; '.join(values)}")
+        model.load_state_dict(start.state_dict())
+    return model
 
 
 def architecture_of(card: Card) -> dict[str, Any]:
@@ -143,6 +165,7 @@ def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", required=True, help=f"{', '.join(NAMED)}, or a folder or zip of pictures")
     parser.add_argument("--limit", type=int, help="use so many pictures at most")
     parser.add_argument("--id", required=True, help="what the model is to be called")
+    parser.add_argument("--start", help="folder of an earlier training whose weights it begins with")
     parser.add_argument("--out", type=Path, default=Path("data/training"), help="the run's folder is made in it")
     _add_options(parser, recipe.settings)
     _add_options(parser, Schedule, recipe.schedule)
@@ -156,7 +179,9 @@ def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
         for name, reason in dataset.report.skipped:
             print(f"left out: {name}: {reason}", file=sys.stderr)
         folder = args.out / args.id
-        train_model(recipe, dataset, settings, schedule, folder, model_id=args.id, data=Path(args.data).stem)
+        start = frozen_model(args.start) if args.start else None
+        data = Path(args.data).stem
+        train_model(recipe, dataset, settings, schedule, folder, model_id=args.id, data=data, start=start)
     except (DataError, ValueError) as error:
         parser.error(str(error))
     print(f"{args.id}: {folder / WEIGHTS}")

@@ -24,12 +24,14 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from models.catalogue import Card
 from models.data.dataset import contact_sheet
 from models.pixels import NotFiniteError
 from models.tensors import best_device, not_finite, to_pixels
 from models.training.plots import plot_losses
 
 Module = TypeVar("Module", bound=nn.Module)
+Start = tuple[nn.Module, Card]
 State = nn.Module | Optimizer | dict[str, Tensor]  # a part of what a checkpoint keeps
 CHECKPOINT = "checkpoint.safetensors"
 FLUSH_EVERY = 25  # steps between two looks at the losses; on a GPU each look waits for it
@@ -79,6 +81,8 @@ class Schedule:
 class Run:
     """One training run in a folder; `facts` says what it trains on what, and a checkpoint of other facts is refused.
 
+    start: an earlier model whose weights it begins with, and its card.
+
     `on_progress` is called every FLUSH_EVERY steps, at checkpoints and at once with a new sample grid, `on_step` with
     the number of each step taken; what they raise ends the run after a last checkpoint. Where `on_step` returns true,
     that step is the last one and the model is kept as it then is. `on_checkpoint` gets the path of each checkpoint once
@@ -91,12 +95,14 @@ class Run:
         schedule: Schedule,
         facts: Mapping[str, Any],
         *,
+        start: Start | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         on_step: Callable[[int], bool | None] | None = None,
         on_checkpoint: Callable[[Path], None] | None = None,
     ) -> None:
         self.folder = folder
         self.schedule = schedule
+        self.start = start
         self.facts = json.loads(json.dumps({**facts, **asdict(schedule)}))
         self.device = best_device()
         self.curve: dict[str, list[float]] = {}

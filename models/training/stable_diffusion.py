@@ -29,7 +29,6 @@ class StableDiffusionSettings:
 
     clip: str = field(default="data/training/clip-avatars", metadata={"help": "its folder; read without a start"})
     autoencoder: str = field(default="data/training/kl-avatars", metadata={"help": "its folder; '': the start's"})
-    start: str = field(default="", metadata={"help": "folder of an earlier training to start from"})
     block_out_channels: tuple[int, ...] = field(default=(64, 128, 192), metadata={"help": "widths, multiples of 32"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     learning_rate: float = field(default=5e-4, metadata={"help": "of AdamW, falling to 0 along a cosine"})
@@ -49,7 +48,7 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
     if not dataset.captions:
         raise DataError("text to image needs captions")
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
-    start, vae, parts, before = _parts(settings)
+    start, vae, parts, before = _parts(settings, run)
     architecture = {
         "name": "stable-diffusion",
         "block_out_channels": list(settings.block_out_channels),
@@ -99,13 +98,16 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
     return Trained(architecture, trained.state_dict(), before)
 
 
-def _parts(settings: StableDiffusionSettings) -> tuple[TextToImage | Clip, Any, dict[str, Any], dict[str, Any]]:
+def _parts(
+    settings: StableDiffusionSettings, run: Run
+) -> tuple[TextToImage | Clip, Any, dict[str, Any], dict[str, Any]]:
     """What it starts from, its autoencoder, the architecture of both, and how they were trained; raises DataError."""
-    if settings.start:
-        start, card = frozen_model(settings.start)
+    before: dict[str, Any] = {}
+    if run.start:
+        start, card = run.start
         if not isinstance(start, TextToImage):
-            raise DataError(f"{settings.start} is no text-to-image model")
-        parts, before = {name: card.architecture[name] for name in ("text", "autoencoder")}, {"start": card.training}
+            raise DataError(f"start: {card.id} is no text-to-image model")
+        parts = {name: card.architecture[name] for name in ("text", "autoencoder")}
         if not settings.autoencoder:
             return start, start.pipeline.vae, parts, before
     else:

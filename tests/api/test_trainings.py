@@ -166,3 +166,22 @@ def test_what_is_no_running_training_cannot_be_finished(stack: Stack) -> None:
     job_id = stack.client.post("/v1/style-transfers", json=body).json()["id"]
     assert error(stack.client.post(f"/v1/jobs/{job_id}/finish"))[:2] == (409, "job_not_finishable")
     assert error(stack.client.post(f"/v1/jobs/job_{'0' * 24}/finish"))[:2] == (404, "job_not_found")
+
+
+def test_a_training_begins_with_a_model_of_its_architecture(stack: Stack) -> None:
+    body = {"recipe": "vae", "data": "smileys", "limit": 32, "batch_size": 8, "num_steps": 2, "start": "vae-smileys"}
+    job = stack.client.post("/v1/trainings", json=body).json()
+    latent_dim = job["params"]["latent_dim"]
+    assert latent_dim == stack.client.get("/v1/models/vae-smileys/files/card.json").json()["architecture"]["latent_dim"]
+    job = stack.finished(job["id"])
+    assert job["status"] == "succeeded", job["error"]
+    again = stack.client.post(
+        "/v1/trainings", json=body | {"start": job["metrics"]["model"], "num_steps": 10_000}
+    ).json()
+    assert error(stack.client.delete(f"/v1/models/{job['metrics']['model']}"))[:2] == (409, "model_in_use")
+    stack.client.post(f"/v1/jobs/{again['id']}/cancel")
+    stack.finished(again["id"])
+    wrong = stack.client.post("/v1/trainings", json=body | {"latent_dim": latent_dim + 1})
+    assert error(wrong)[:2] == (422, "model_mismatch") and wrong.json()["error"]["details"]["field"] == "latent_dim"
+    unknown = stack.client.post("/v1/trainings", json=body | {"start": "vae-nothing"})
+    assert error(unknown)[1] == "unknown_model" and "vae-digits-2" in unknown.json()["error"]["message"]

@@ -1,15 +1,17 @@
 """What a training may ask for, held to the recipes that answer."""
 
 import re
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from importlib import import_module
 from typing import Any
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from jobs.errors import BadInput
 from jobs.schemas import Request
-from jobs.training import DATA, MODEL_ID, RECIPES, SETS, DdpmTraining, Training, TrainingParams
+from jobs.training import DATA, MODEL_ID, RECIPES, SETS, DdpmTraining, Training, TrainingParams, started
+from models.catalogue import cards
 from models.data.named import NAMED, named_dataset
 from models.training.recipe import Recipe
 from models.training.run import Schedule
@@ -53,14 +55,14 @@ def test_every_recipe_has_its_parameters() -> None:
 def test_names_and_defaults_are_those_of_the_recipe(name: str) -> None:
     known, model = recipe(name), type(parse(name))
     # A folder of one machine is no parameter of a request.
-    own = {field.name: field.default for field in fields(known.settings) if field.name not in ("autoencoder", "start")}
+    own = {field.name: field.default for field in fields(known.settings) if field.name != "autoencoder"}
     assert MISSING not in own.values()
     schedule = {field.name: getattr(known.schedule, field.name) for field in fields(Schedule) if field.name != "seed"}
     mirrored = {key: field.default for key, field in model.model_fields.items() if key in own | schedule}
     mirrored = {key: tuple(value) if isinstance(value, list) else value for key, value in mirrored.items()}
     assert mirrored == own | schedule
     assert (model.default_size, model.channels) == (known.image_size, known.channels)
-    shared = {"recipe", "data", "title", "limit", "image_size"}
+    shared = {"recipe", "data", "title", "limit", "image_size", "start"}
     assert model.model_fields.keys() - Request.model_fields.keys() - shared == own.keys() | schedule.keys()
 
 
@@ -129,3 +131,69 @@ def test_archives_are_read_at_the_size_asked_for_or_the_recipes_own() -> None:
     assert parse("vae", data=ZIP).archive == "0" * 64
     assert parse("vae").archive is None
     assert (parse("vae", batch_size=8).needed, parse("vae").needed) == (16, 128)
+
+
+def asked_for(body: dict[str, Any]) -> Training:
+    return PARAMS.validate_python(body)
+
+
+SHIPPED = {name: found for name, found in cards().items() if found.source.get("recipe") in RECIPES and found.files}
+
+
+@pytest.mark.parametrize("model_id", SHIPPED)
+def test_every_shipped_model_can_be_trained_further(model_id: str) -> None:
+    found = SHIPPED[model_id]
+    more = {"attribute": "glasses"} if found.source["recipe"] == "cyclegan" else {}
+    asked = asked_for({"recipe": found.source["recipe"], "data": found.source["data"], "start": model_id, **more})
+    begun = started(asked, asdict(found))
+    for field in begun.shape:
+        assert getattr(begun, field) == found.architecture.get(field, []), field
+    assert asked_for(begun.model_dump(mode="json")) == begun, "a worker reads it again"
+
+
+@pytest.mark.parametrize(
+    ("start", "asked", "field", "says"),
+    [
+        (
+            "vgg16",
+            {"recipe": "vae"},
+            "start",
+            "vgg16 is of no architecture; recipe vae begins with mlp-vae or conv-vae",
+        ),
+        ("gan-digits-4", {"recipe": "vae"}, "start", "gan-digits-4 is of mlp-gan architecture"),
+        ("vae-smileys", {"recipe": "vae"}, "data", "digits has images of 1 channels, and vae-smileys of 3"),
+        ("vae-digits-2", {"recipe": "vae", "data": ZIP}, "data", "has images of 3 channels, and vae-digits-2 of 1"),
+        (
+            "gan-fashion-mnist-2",
+            {"recipe": "gan"},
+            "data",
+            "images of 16 x 16 pixels, and gan-fashion-mnist-2 of 28 x 28",
+        ),
+        ("vae-smileys", {"recipe": "vae", "data": ZIP, "image_size": 32}, "image_size", "images of 32 x 32 pixels"),
+        ("vae-digits-2", {"recipe": "vae", "latent_dim": 4}, "latent_dim", "vae-digits-2 has 2, and the training"),
+        ("ddpm-digits", {"recipe": "ddpm", "patch_size": 8}, "patch_size", "ddpm-digits has"),
+        ("classifier-digits", {"recipe": "classifier", "data": "mnist"}, "data", "answers questions about digits"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_refused_by_field(
+    start: str, asked: dict[str, Any], field: str, says: str
+) -> None:
+    params = asked_for({"data": "digits", "start": start, **asked})
+    with pytest.raises(BadInput, match=re.escape(says)) as error:
+        started(params, asdict(cards()[start]))
+    assert error.value.details["field"] == field
+
+
+def test_an_archive_is_read_in_the_size_of_the_start_and_what_it_is_told_can_be_learned() -> None:
+    begun = started(asked_for({"recipe": "vae", "data": ZIP, "start": "vae-smileys"}), asdict(cards()["vae-smileys"]))
+    assert (begun.image_size, begun.model_dump()["latent_dim"]) == (
+        64,
+        cards()["vae-smileys"].architecture["latent_dim"],
+    )
+    plain = asdict(cards()["ddpm-avatars"])
+    told = plain["architecture"].pop("attributes")
+    asked = {"recipe": "ddpm", "data": "avatars", "start": "ddpm-avatars"}
+    assert started(asked_for({**asked, "attributes": ["hat"]}), plain).model_dump()["attributes"] == ["hat"]
+    with pytest.raises(BadInput, match="attributes: ddpm-avatars has"):
+        started(asked_for({**asked, "attributes": ["hat"]}), asdict(cards()["ddpm-avatars"]))
+    assert started(asked_for(asked), asdict(cards()["ddpm-avatars"])).model_dump()["attributes"] == told

@@ -3,7 +3,7 @@
 import json
 import math
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from jobs.errors import AtelierError, Conflict
 from jobs.images import read_recipe
 from jobs.objects import Objects
+from jobs.settings import get_settings
 from jobs.store import JobStore, Record
 from jobs.training import Training, TrainingParams
 from models.build import load_model
@@ -158,7 +159,7 @@ def test_files_of_a_model_are_fetched_once_and_again_when_they_are_others(jobs: 
     path.unlink()
     stored = Path(jobs.settings.storage_url) / sha
     stored.write_bytes(b"damaged")
-    with pytest.raises(AtelierError, match="not those they were stored as") as error:
+    with pytest.raises(AtelierError, match="stored bytes are damaged") as error:
         find_model(jobs, objects, card.id)
     assert error.value.code == "object_damaged"
     assert not path.exists()
@@ -262,6 +263,49 @@ def test_a_dcgan_finished_before_its_encoder_says_so(jobs: JobStore, objects: Ob
     tiny = {"recipe": "dcgan", "data": "smileys", "base_channels": 8, "encoder_channels": 8, "latent_dim": 4}
     record = train(jobs, objects, **tiny, limit=32, batch_size=8, num_steps=2, encoder_share=0)
     assert [warning["code"] for warning in record.metrics["warnings"]] == ["encoder_untrained"]
+
+
+@pytest.fixture
+def machine(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process has the settings of the job store's machine."""
+    monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(jobs.settings.weights_dir))
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@pytest.mark.usefixtures("machine")
+def test_a_training_begins_with_another_model_and_goes_on_after_a_stop(
+    jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first loss is near the last one of the start, and a stop on the way changes nothing."""
+    first = train(jobs, objects, **VAE | {"num_steps": 200, "checkpoint_every": 200})
+    begun = VAE | {"start": first.metrics["model"], "learning_rate": 1e-5, "latent_dim": 2}
+    whole = train(jobs, objects, **begun)
+    card = jobs.model(whole.metrics["model"]).card
+    assert card["training"]["start"] == first.metrics["model"]
+    assert card["training"]["parts"]["start"] == jobs.model(first.metrics["model"]).card["training"]
+    assert whole.metrics["losses"]["reconstruction_loss"] < 1.2 * first.metrics["losses"]["reconstruction_loss"]
+    fresh = train(jobs, objects, **VAE | {"learning_rate": 1e-5})
+    assert fresh.metrics["losses"]["reconstruction_loss"] > 1.3 * first.metrics["losses"]["reconstruction_loss"]
+
+    def stop(jobs: JobStore, job_id: str) -> None:
+        raise StoppingError
+
+    at_step(monkeypatch, 27, stop)
+    queue(jobs, **begun)
+    assert work(jobs, objects).status == "queued"
+    assert weights(jobs, work(jobs, objects)) == weights(jobs, whole)
+
+
+def test_a_shipped_model_is_trained_further_and_one_of_other_questions_is_not(jobs: JobStore, objects: Objects) -> None:
+    begun = {"recipe": "classifier", "data": "digits", "start": "classifier-digits", "base_channels": 32}
+    record = train(jobs, objects, **begun, limit=64, batch_size=16, num_steps=2, learning_rate=1e-6)
+    assert record.status == "succeeded" and record.metrics["losses"]["error_rate"] < 0.2, record.error
+    zip_id = archive(jobs, objects, {f"{kind}/{name}": data for kind in "ab" for name, data in pictures(12).items()})
+    other = {"recipe": "classifier", "data": zip_id, "start": "classifier-smileys", "image_size": 64, "batch_size": 8}
+    error = failure(train(jobs, objects, **other, num_steps=2))
+    assert error["code"] == "bad_data" and "start: classifier-smileys has questions" in error["message"]
 
 
 def test_a_checkpoint_of_another_run_is_left_and_training_begins_anew(

@@ -14,7 +14,9 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from jobs.errors import AtelierError
+from jobs.settings import get_settings
 from jobs.training import Training, TrainingParams
+from models.catalogue import WeightsError
 from worker.files import Files
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.archive import read_archive
@@ -22,7 +24,7 @@ from worker.runners.archive import read_archive
 if TYPE_CHECKING:  # they load torch, which the worker's parent process does without
     from models.data.dataset import Dataset
     from models.training.recipe import Recipe
-    from models.training.run import Progress
+    from models.training.run import Progress, Start
 
 _PARAMS: TypeAdapter[Training] = TypeAdapter(TrainingParams)
 MAX_POINTS = 200  # of each loss in the details of a failed job
@@ -60,7 +62,8 @@ def _trained(task: Task, files: Files, params: Training, folder: Path) -> Made:
         recipe: Recipe = import_module(f"models.training.{params.recipe}").RECIPE
         dataset = _dataset(task, files, params, recipe)
         files.fetch_checkpoint(folder / CHECKPOINT)
-    card = _train(task, _Told(task, files, params.num_steps), recipe, dataset, folder)
+        start = _start(task, params.start) if params.start else None
+    card = _train(task, _Told(task, files, params.num_steps), recipe, dataset, start, folder)
     card |= {"title": params.title} if params.title else {}
     training = card["training"]
     for warning in training.get("warnings", ()):
@@ -104,7 +107,20 @@ def _dataset(task: Task, files: Files, params: Training, recipe: "Recipe") -> "D
     return dataset
 
 
-def _train(task: Task, told: "_Told", recipe: "Recipe", dataset: "Dataset", folder: Path) -> dict[str, Any]:
+def _start(task: Task, model_id: str) -> "Start":
+    """The model to begin with, of which nothing else is cached, and its card; raises `AtelierError`."""
+    from models.build import load_model
+
+    card = task.find_model(model_id)
+    try:
+        return load_model(card, get_settings().weights_dir), card
+    except WeightsError as error:
+        raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
+
+
+def _train(
+    task: Task, told: "_Told", recipe: "Recipe", dataset: "Dataset", start: "Start | None", folder: Path
+) -> dict[str, Any]:
     """Train to the end; returns the model's card."""
     from models.seeds import folded
     from models.training.recipe import train_model
@@ -125,6 +141,7 @@ def _train(task: Task, told: "_Told", recipe: "Recipe", dataset: "Dataset", fold
             folder,
             model_id=f"{recipe.name}-{told.files.job_id[-12:]}",
             data=task.params["data"],
+            start=start,
             on_progress=told.on_progress,
             on_step=told.on_step,
             on_checkpoint=told.on_checkpoint,
