@@ -15,6 +15,7 @@ from jobs.collection import COLLECTION_ID
 from jobs.errors import AtelierError, BadInput, NotFound, TooLarge, Unavailable
 from jobs.schemas import ARCHIVE_ID, HTTPS_URL, IMAGE_ID, IMAGE_REF, JOB_ID, MODEL_ID, ErrorAnswer
 from jobs.style_transfer import BUILTIN_STYLE
+from jobs.text_to_image import NOT_BLANK
 from jobs.training import DATA, SETS
 
 log = logging.getLogger("atelier.api")
@@ -87,6 +88,7 @@ PATTERNS = {  # what a person reads instead
     DATA: f"{', '.join(SETS)} or the zip_… id of an uploaded archive",
     MODEL_ID: "the id of a model: 2 to 80 of the characters a-z, 0-9, . and -",
     EVENT_ID: "the id of an event, such as 1767225600000-0",
+    NOT_BLANK: "a text that is not blank",
     VISIBLE_ASCII: "visible ASCII characters without spaces",
 }
 MAX_PROBLEMS = 20  # a body may have a million wrong fields; the answer names the first of them
@@ -166,12 +168,15 @@ def _message(problem: dict[str, Any]) -> str:
             return "A JSON object is required"
         case "extra_forbidden":
             return "There is no such field here, or the method or mode does not use it"
-        case "model_type" | "model_attributes_type":
+        case "model_type" | "model_attributes_type" | "dict_type":
             return "Input should be a JSON object"
+        case "int_parsing_size":
+            return "Input should be an integer of fewer digits"
         case "value_error" if problem["loc"][-1] == "file":
             return "Input should be a file, sent as multipart/form-data"
         case _:
-            return str(problem["msg"]).removeprefix("Value error, ")
+            message = str(problem["msg"]).removeprefix("Value error, ").replace(" after validation", "")
+            return message.replace("Dictionary", "Object")
 
 
 def _field(problem: dict[str, Any]) -> str:

@@ -16,9 +16,8 @@ RUN pip install --constraint requirements.lock '.[api]'
 FROM python:3.11-slim
 RUN useradd --uid 10001 --create-home atelier
 COPY --from=build /opt/venv /opt/venv
-# Uploads on their way, up to four times ATELIER_MAX_ARCHIVE_BYTES: a volume, since the root may be read-only.
+# Uploads on their way, up to four times ATELIER_MAX_ARCHIVE_BYTES: mount a volume here where the root is read-only.
 RUN install --directory --owner 10001 --group 10001 /var/spool/atelier
-VOLUME /var/spool/atelier
 COPY docker/health.py /opt/atelier/health.py
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ATELIER_HOST=0.0.0.0 ATELIER_PORT=8000 \
     ATELIER_SPOOL_DIR=/var/spool/atelier

@@ -13,8 +13,8 @@ MODES = ("text-to-image", "image-to-image", "inpaint")
 SCHEDULERS = ("ddim", "euler", "dpm-solver++", "unipc", "lcm")
 MOST_SIDES = 4  # times the side a model was trained at: beyond it pictures repeat themselves, and memory ends
 
-_NOT_BLANK = r"\S"
-Prompt = Annotated[str, Field(min_length=1, max_length=2000, pattern=_NOT_BLANK)]
+NOT_BLANK = r"\S"
+Prompt = Annotated[str, Field(min_length=1, max_length=2000, pattern=NOT_BLANK)]
 Side = Annotated[int, Field(ge=32, le=2048, multiple_of=8)]
 Strength = Annotated[float, Field(ge=0.05, le=1, description="Share of the steps that change the picture; 1: all.")]
 

@@ -236,10 +236,19 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
         "style: Input should be an image, or a list of images with weights and masks; "
         "built-in styles are for method fast.",
     ),
-    "no styles": (FAST | {"style": []}, "style: List should have at least 1 item after validation, not 0."),
+    "no styles": (FAST | {"style": []}, "style: List should have at least 1 item, not 0."),
     "nine styles": (
         FAST | {"style": [{"image": "builtin:1"}] * 9},
-        "style: List should have at most 8 items after validation, not 9.",
+        "style: List should have at most 8 items, not 9.",
+    ),
+    "a mapping that is none": (
+        GATYS | {"style_losses": [1]},
+        "style_losses: Input should be a JSON object.",
+    ),
+    "a number of thirty digits": (FAST | {"size": 10**30}, "size: Input should be less than or equal to 2048."),
+    "a blank prompt": (
+        {"method": "diffusion", "model": "ddpm-digits", "style": CAT, "prompt": " "},
+        "prompt: Input should be a text that is not blank.",
     ),
     "no such name": (FAST | {"style": "builtin:starry"}, f"style: {BUILTIN}"),
     "no such name in a list": (FAST | {"style": [{"image": CAT}, {"image": "builtin:x"}]}, f"style.1.image: {BUILTIN}"),
@@ -308,7 +317,7 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no style loss": (
         GATYS | {"style_losses": {}},
-        "style_losses: " + "Dictionary should have at least 1 item after validation, not 0.",
+        "style_losses: " + "Object should have at least 1 item, not 0.",
     ),
     "a start without its picture": (GATYS | {"init": "image"}, "init_image: `init: image` needs it."),
     "a picture without its start": (GATYS | {"init_image": CAT}, "init_image: It is for `init: image`."),
