@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -177,6 +178,33 @@ def test_inpainting_keeps_what_the_mask_leaves_out(tiny: Card) -> None:
     [found] = pictures(made)
     assert (found[17:] == 90).all()
     assert np.abs(found[:15].astype(int) - 90).mean() > 5
+
+
+@pytest.mark.parametrize("levels", [(1, 255), (10, 245), (100, 140)])
+def test_grey_masks_change_what_black_and_white_ones_do(tiny: Card, levels: tuple[int, int]) -> None:
+    def made(low: int, high: int) -> Pixels:
+        picture = np.full((40, 48, 3), low, np.uint8)
+        picture[:20] = high
+        asked = task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0)
+        asked.read_image = lambda image_id: picture if image_id == MASK else read_image(image_id)
+        found: Pixels = pictures(RUNNERS["generation"](asked))[0]
+        return found
+
+    assert (made(*levels) == made(0, 255)).all()
+
+
+def test_the_edge_of_a_mask_is_feathered_inside_it(tiny: Card) -> None:
+    """The image is 90 everywhere: the step across the edge falls to a fifth, and nothing changes outside."""
+
+    def found(feather: int) -> NDArray[np.int64]:
+        asked = task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0, mask_feather=feather)
+        made: Pixels = pictures(RUNNERS["generation"](asked))[0]
+        return made.astype(np.int64)
+
+    hard, soft = found(0), found(4)
+    assert (soft[16:] == 90).all() and (soft[:12] == hard[:12]).all()
+    for row, share in ((15, 0.2), (14, 0.4), (13, 0.6), (12, 0.8)):
+        assert np.abs(soft[row] - (90 + share * (hard[row] - 90))).max() <= 1
 
 
 def test_what_was_cut_off_a_prompt_is_in_the_metrics(tiny: Card) -> None:
