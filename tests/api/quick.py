@@ -20,7 +20,7 @@ def run_quickly(task: Task) -> Made:
         task.params = {**task.params, **few}
         return run_style_transfer(task)
     small = {"num_steps": 2, "size": 64, "width": 64, "height": 64, "style_scale": 1.0}
-    task.params |= {name: value for name, value in small.items() if name in task.params}
+    task.params |= {name: value for name, value in small.items() if task.params.get(name) is not None}
     return run_style_transfer(task)
 
 
