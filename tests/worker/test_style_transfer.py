@@ -23,15 +23,20 @@ PHOTO, STYLE = IMAGES
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 
-def run(**params: Any) -> tuple[Made, list[str]]:
-    messages: list[str] = []
-    task = Task(
+def task_of(params: dict[str, Any], messages: list[str] | None = None) -> Task:
+    """A task of the photo, whose messages are put into a list."""
+    told = [] if messages is None else messages
+    return Task(
         {"seed": 1, "format": "png", "mode": "transfer", "content": PHOTO, "size": 128, **params},
-        lambda step, total, message, picture=None: messages.append(message),
+        lambda step, total, message, picture=None: told.append(message),
         IMAGES.__getitem__,
         card,
     )
-    return RUNNERS["style-transfer"](task), messages
+
+
+def run(**params: Any) -> tuple[Made, list[str]]:
+    messages: list[str] = []
+    return RUNNERS["style-transfer"](task_of(params, messages)), messages
 
 
 def style_distance(pixels: Pixels, style: Pixels) -> float:
