@@ -34,8 +34,8 @@ INDEXED = (aten.index.Tensor, aten.index_put_.default, aten.index_put.default, a
 # How the operations begin that networks consist of; what is next to them on the CPU draws, reads, checks and shows.
 NETWORK = (
     *("conv", "mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "batch_norm", "group_norm", "layer_norm"),
-    *("avg_pool", "max_pool", "adaptive", "upsample", "embedding", "scaled_dot", "_softmax", "relu", "silu", "gelu"),
-    *("leaky_relu", "tanh", "sigmoid", "threshold_backward", "replication_pad", "_fft", "grid_sampler"),
+    *("avg_pool", "max_pool", "adaptive", "upsample", "embedding", "scaled_dot", "softmax", "relu", "silu", "gelu"),
+    *("leaky_relu", "tanh", "sigmoid", "threshold_backward", "replication_pad", "fft_r2c", "fft_c2r", "fft_c2c", "grid_sampler"),
 )
 MATH = 0  # what attention is computed by where no fused kernel is: SDPBackend.MATH
 
@@ -93,7 +93,7 @@ class Watch(TorchDispatchMode):
 
     def networks_on_cpu(self) -> set[str]:
         """The operations of networks among them."""
-        return {name for name in self.on_cpu if name.removeprefix("native_").startswith(NETWORK)}
+        return {name for name in self.on_cpu if name.lstrip("_").removeprefix("native_").startswith(NETWORK)}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

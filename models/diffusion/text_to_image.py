@@ -63,14 +63,14 @@ class TextToImage(nn.Module):
         """
         vae, device = self.pipeline.vae, self.pipeline._execution_device
         colours = torch.rand(16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-        pictures = F.interpolate(colours, 128, mode="bicubic").clamp(0, 1).to(device, vae.dtype)
+        pictures = F.interpolate(colours.to(device), 128, mode="bicubic").clamp(0, 1).to(vae.dtype)
         with torch.inference_mode():
             latents = vae.encode(2 * pictures - 1).latent_dist.mode()
         latents = (latents - (getattr(vae.config, "shift_factor", None) or 0)) * vae.config.scaling_factor
         small = F.interpolate(pictures, latents.shape[2:], mode="area")
         rows, targets = (part.movedim(1, 3).flatten(0, 2).float().cpu() for part in (latents, small))
         found: Tensor = torch.linalg.lstsq(F.pad(rows, (0, 1), value=1.0), targets).solution
-        return found
+        return found.to(device)
 
 
 def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> TextToImage:
@@ -269,5 +269,5 @@ def cut_off(model: TextToImage, prompt: str) -> str:
 
 def preview(latents: Tensor, colours: Tensor) -> Tensor:
     """Small pictures (n, 3, h, w) in [0, 1] of latents (n, channels, h, w), by the map `latent_colours`."""
-    rows = F.pad(latents.movedim(1, 3).float().cpu(), (0, 1), value=1.0)
+    rows = F.pad(latents.movedim(1, 3).float(), (0, 1), value=1.0)
     return (rows @ colours).movedim(3, 1).clamp(0, 1)

@@ -227,7 +227,8 @@ class Run:
         path = self.folder / CHECKPOINT
         if not path.is_file():
             return
-        with safe_open(path, "pt", device=str(self.device)) as file:
+        # Onto the CPU, where an optimizer has its step counters; modules and optimizers copy the rest to the device.
+        with safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         facts = json.loads(metadata["facts"])
@@ -235,7 +236,10 @@ class Run:
             other = sorted(key for key in facts.keys() | self.facts.keys() if facts.get(key) != self.facts.get(key))
             raise ResumeError(f"{path} is of a run with another {', '.join(other)}: choose another folder or remove it")
         for name, part in state.items():
-            _restore_part(part, _below(tensors, f"{name}/"))
+            kept = _below(tensors, f"{name}/")
+            if isinstance(part, dict):
+                kept = {key: value.to(self.device) for key, value in kept.items()}
+            _restore_part(part, kept)
         self.curve = {name: values.tolist() for name, values in _below(tensors, "curve/").items()}
         self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
 

@@ -11,7 +11,7 @@ from tests.stack import Stack
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A real Valkey, and a folder for objects."""
-    stack = Stack(tmp_path_factory.mktemp("worker"), ATELIER_JOB_TIMEOUT_S="2")
+    stack = Stack(tmp_path_factory.mktemp("worker"))
     stack.start_valkey()
     yield stack
     stack.stop()

@@ -73,6 +73,7 @@ def test_a_lost_lease_is_seen_at_the_next_step(jobs: JobStore, record: Record) -
 
 
 def test_a_job_that_runs_too_long_is_stopped(jobs: JobStore, record: Record) -> None:
+    jobs = JobStore(jobs.client, jobs.settings.model_copy(update={"job_timeout_s": 2}))
     with (
         Lease(jobs, record, lambda _: None) as lease,
         pytest.raises(AtelierError, match="longer than 2 seconds") as error,

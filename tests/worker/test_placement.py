@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from jobs.objects import Objects
 from jobs.store import JobStore
 from models.catalogue import Card
+from models.diffusion.embedding import Kandinsky
 from tests.stand_in import NAME, Watch, gpu
 from tests.worker import test_collection as collections
 from tests.worker import test_generation as generations
@@ -101,8 +102,11 @@ def test_a_fast_transfer_where_onnxruntime_offers_cuda(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("space", ["pixels", "vae-smileys", "kandinsky-avatars"])
-def test_a_collection_and_what_is_made_of_it(watch: Watch, installation: tuple[JobStore, Objects], space: str) -> None:
-    asked = {"name": "Few", "space": space, "limit": 24, "n_components": 3, "seed": 3}
+def test_a_collection_and_what_is_made_of_it(
+    watch: Watch, installation: tuple[JobStore, Objects], monkeypatch: pytest.MonkeyPatch, space: str
+) -> None:
+    monkeypatch.setitem(Kandinsky.decode.__kwdefaults__, "num_inference_steps", 2)
+    asked = {"name": "Few", "space": space, "limit": 24, "n_components": 2, "seed": 3}
     asked |= {"clusterings": [{"method": "kmeans", "n_clusters": 2}, {"method": "mixture", "n_components": 2}]}
     asked |= {"data": "avatars", **({"image_size": 16} if space == "pixels" else {})}
     founded = collections.found(installation, asked)
