@@ -40,7 +40,7 @@ DECODING = Pool("decoding images,", threads=1, waiting=32)
 SUBMITTING = Pool("taking requests,", threads=100, waiting=400)
 FETCHING = Pool("fetching https images,", threads=32, waiting=0)
 # Threads of Python share the interpreter with everything else: a thousand streams that begin at once take their turn.
-FOLLOWING = Pool("beginning streams of events,", threads=4, waiting=4_000)
+FOLLOWING = Pool("beginning streams of events,", threads=2, waiting=4_000)
 # The directory of a hostile zip file takes some 200 MB while it is read: one at a time.
 COUNTING = Pool("reading archives,", threads=1, waiting=16)
 ARCHIVING = Pool("storing archives,", threads=2, waiting=16)

@@ -28,7 +28,7 @@ STOP_S = 10  # requests that have not ended this long after SIGTERM are cut off,
 _M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 CLOSE = {"Connection": "close"}
 MAX_FILES = 65_536
-SWITCH_S = 0.001  # how soon a thread lets the event loop go on; Python's 5 ms add up where many run
+SWITCH_S = 0.0005  # how soon a thread lets the event loop go on; Python's 5 ms add up where many run
 
 
 class BoundedProtocol(HttpToolsProtocol):
