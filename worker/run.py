@@ -1,6 +1,7 @@
 """Claimed jobs from start to end: run it, store what it made, then write the terminal state."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -147,7 +148,7 @@ def _end(
     """Store what was made and write the terminal state, or what an exception means for the job."""
 
     def finish(status: str, **facts: Any) -> None:
-        metrics = _metrics(record, task, started) | facts.pop("metrics", {})
+        metrics = _finite(_metrics(record, task, started) | facts.pop("metrics", {}))
         ended = jobs.finish(record.id, record.fence, status, metrics=metrics, **facts)
         log.info("%s attempt %d: %s after %d ms", record.id, record.attempt, ended, metrics["run_ms"])
 
@@ -183,6 +184,15 @@ def _metrics(record: Record, task: Task, started: float) -> dict[str, Any]:
     run_ms = round(_ms_since(started) - task.load_ms, 1)
     times = {"queue_ms": queue_ms, "load_ms": round(task.load_ms, 1), "run_ms": run_ms}
     return {**times, "warnings": task.warnings, **task.notes}
+
+
+def _finite(value: Any) -> Any:
+    """Figures with null for each that is NaN or infinite, of which JSON knows neither."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _pixels(objects: Objects, image_id: str) -> Pixels:

@@ -81,7 +81,10 @@ def train_model(
     run = Run(
         folder, schedule, facts, start=start, on_progress=on_progress, on_step=on_step, on_checkpoint=on_checkpoint
     )
-    trained = recipe.train(dataset, settings, run)
+    try:
+        trained = recipe.train(dataset, settings, run)
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # of latent codes that are not finite, though the weights are
+        raise run.diverged("latent codes") from error
     try:
         save_weights(trained.state, folder / WEIGHTS)
     except NotFiniteError as error:

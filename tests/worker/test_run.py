@@ -100,6 +100,13 @@ def test_a_damaged_image_fails_the_job_by_its_code(
     assert (ended.error["code"], ended.error["details"]) == ("object_damaged", {"sha256": sha})
 
 
+def test_figures_that_are_not_finite_are_null(jobs: JobStore, objects: Objects, record: Record) -> None:
+    figures = {"loss": float("nan"), "parts": [{"a": 1.5}, {"a": float("-inf")}], "n": 2, "which": "nan"}
+    ended = finished(jobs, objects, record, lambda task: Made([Picture(PIXELS)], {}, {}, figures))
+    expected = {"loss": None, "parts": [{"a": 1.5}, {"a": None}], "n": 2, "which": "nan"}
+    assert ended.status == "succeeded" and expected.items() <= ended.metrics.items()
+
+
 def test_an_unforeseen_error_tells_the_user_nothing_of_the_machine(
     jobs: JobStore, objects: Objects, record: Record
 ) -> None:

@@ -19,6 +19,7 @@ from models.build import WEIGHTS, build
 from models.data.dataset import DataError, Dataset
 from models.data.named import named_dataset
 from models.diffusion.unconditional import Ddpm, generators_of
+from models.generative.vae import mlp_vae, next_to_z, whiten
 from models.tensors import load_weights
 from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae
 from models.training.recipe import Recipe, Trained, frozen_model, train_model
@@ -385,6 +386,22 @@ def test_weights_that_have_no_half_precision_end_a_training(data: dict[str, Data
     with pytest.raises(DivergedError, match="weights were no longer finite by step 12"):
         train_model(recipe, data["digits"], recipe.settings(), SCHEDULE, tmp_path, model_id="m", data="digits")
     assert not (tmp_path / WEIGHTS).exists()
+
+
+def test_latent_codes_that_are_not_finite_end_a_training(data: dict[str, Dataset], tmp_path: Path) -> None:
+    """Weights may be finite, and what they make of an image not."""
+
+    def train_huge(dataset: Dataset, settings: Any, run: Run) -> Trained:
+        model = mlp_vae(16, 1, 2)
+        for _ in run.steps(lambda: torch.zeros(1, 1, 8, 8)):
+            run.log(loss=torch.tensor(1.0))
+        nn.init.constant_(next_to_z(model)[0].weight, 3e38)
+        whiten(model, torch.from_numpy(dataset.images).permute(0, 3, 1, 2))
+        return Trained({"name": "none"}, model.state_dict())
+
+    recipe = replace(vae.RECIPE, train=train_huge)
+    with pytest.raises(DivergedError, match="latent codes were no longer finite by step 12"):
+        train_model(recipe, data["digits"], recipe.settings(), SCHEDULE, tmp_path, model_id="m", data="digits")
 
 
 @pytest.mark.parametrize("name", ["vae of digits", "dcgan", "cyclegan", "ddpm"])
