@@ -35,7 +35,7 @@ INDEXED = (aten.index.Tensor, aten.index_put_.default, aten.index_put.default, a
 NETWORK = (
     *("conv", "mm", "addmm", "bmm", "baddbmm", "linear", "matmul", "batch_norm", "group_norm", "layer_norm"),
     *("avg_pool", "max_pool", "adaptive", "upsample", "embedding", "scaled_dot", "softmax", "relu", "silu", "gelu"),
-    *("leaky_relu", "tanh", "sigmoid", "threshold_backward", "replication_pad", "fft_r2c", "fft_c2r", "fft_c2c", "grid_sampler"),
+    *("leaky_relu", "tanh", "sigmoid", "threshold_backward", "replication_pad", "fft_r2c", "fft_c2r", "fft_c2c"),
 )
 MATH = 0  # what attention is computed by where no fused kernel is: SDPBackend.MATH
 
