@@ -41,9 +41,9 @@ MATH = 0  # what attention is computed by where no fused kernel is: SDPBackend.M
 
 
 class GpuTensor(Tensor):
-    """A tensor of the stand-in; its values are in `values`."""
+    """A tensor of the stand-in; its values are in `held`."""
 
-    values: Tensor
+    held: Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @staticmethod
@@ -59,11 +59,11 @@ class GpuTensor(Tensor):
                 layout=values.layout,
                 device=torch.device(NAME, 0),
             )
-        made.values = values
+        made.held = values
         return made
 
     def __repr__(self) -> str:  # type: ignore[override]
-        return f"GpuTensor({self.values!r})"
+        return f"GpuTensor({self.held!r})"
 
     def numpy(self, *, force: bool = False) -> Any:
         """As on CUDA, only by force."""
@@ -77,10 +77,12 @@ class GpuTensor(Tensor):
 
     def untyped_storage(self) -> Any:
         """Where the values lie: safetensors looks for tensors that share memory."""
-        return self.values.untyped_storage()
+        return self.held.untyped_storage()
 
     @classmethod
-    def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _run(function, args, kwargs or {})
 
 
@@ -154,7 +156,7 @@ def _check(function: Any, args: Any, kwargs: Any) -> None:
 
 def _inner(value: Any) -> Any:
     if isinstance(value, GpuTensor):
-        return value.values
+        return value.held
     return torch.device("cpu") if isinstance(value, torch.device) and value.type == NAME else value
 
 

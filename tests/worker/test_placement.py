@@ -105,7 +105,8 @@ def test_a_fast_transfer_where_onnxruntime_offers_cuda(monkeypatch: pytest.Monke
 def test_a_collection_and_what_is_made_of_it(
     watch: Watch, installation: tuple[JobStore, Objects], monkeypatch: pytest.MonkeyPatch, space: str
 ) -> None:
-    monkeypatch.setitem(Kandinsky.decode.__kwdefaults__, "num_inference_steps", 2)
+    defaults = Kandinsky.decode.__kwdefaults__ or {}
+    monkeypatch.setitem(defaults, "num_inference_steps", 2)
     asked = {"name": "Few", "space": space, "limit": 24, "n_components": 2, "seed": 3}
     asked |= {"clusterings": [{"method": "kmeans", "n_clusters": 2}, {"method": "mixture", "n_components": 2}]}
     asked |= {"data": "avatars", **({"image_size": 16} if space == "pixels" else {})}
@@ -181,7 +182,12 @@ def test_a_lora(watch: Watch, tiny: Card) -> None:
 
 @pytest.mark.parametrize("start", [{}, {"content": prompted.IMAGE, "strength": 0.5}], ids=["noise", "content"])
 def test_a_style_transfer_by_diffusion(watch: Watch, tiny: Card, start: dict[str, Any]) -> None:
-    asked = {"method": "diffusion", "mode": "transfer", "style": prompted.MASK, "style_layers": ["relu1_1"]}
+    asked: dict[str, Any] = {
+        "method": "diffusion",
+        "mode": "transfer",
+        "style": prompted.MASK,
+        "style_layers": ["relu1_1"],
+    }
     RUNNERS["style-transfer"](prompted.task(tiny, **asked, **start))
 
 
@@ -194,7 +200,12 @@ def test_one_network_serves_all_that_share_it_and_stays_where_it_is(watch: Watch
 
     transfers.run(method="gatys", style=STYLE, model="vgg16", **SMALL)
     before = tensors()
-    asked = {"method": "diffusion", "mode": "transfer", "style": prompted.MASK, "style_layers": ["relu1_1"]}
+    asked: dict[str, Any] = {
+        "method": "diffusion",
+        "mode": "transfer",
+        "style": prompted.MASK,
+        "style_layers": ["relu1_1"],
+    }
     RUNNERS["style-transfer"](prompted.task(tiny, **asked))
     RUNNERS["generation"](prompted.task(tiny))
     transfers.run(method="gatys", style=STYLE, model="vgg16", **SMALL)

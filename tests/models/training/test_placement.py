@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.data.dataset import Dataset
+from models.training.run import Schedule
 from tests.models.training import test_run as runs
 from tests.stand_in import gpu
 
@@ -23,7 +24,7 @@ def test_a_run_and_its_checkpoint(
         raise Killed
 
     monkeypatch.setenv("ATELIER_DTYPE", "float32")
-    schedule = runs.Schedule(num_steps=2, batch_size=4, sample_every=2, checkpoint_every=1)
+    schedule = Schedule(num_steps=2, batch_size=4, sample_every=2, checkpoint_every=1)
     with gpu() as watch:
         with pytest.raises(Killed):
             runs.train(name, data, tmp_path, schedule, on_checkpoint=kill)
