@@ -1,0 +1,271 @@
+"""The job protocol beside 100,000 jobs: `python -m bench.protocol [n_jobs]`.
+
+How long the longest call of each command keeps Redis from serving others (by Redis's own slow log), when everything is
+due at once: jobs that expire, leases that lapse, records past their life, objects to look at, a deleted collection. How
+long a page of each filter takes, and how many Redis connections 1,000 event streams take.
+"""
+
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from jobs.store import PREFIX, JobStore, connect, new_job_id
+from tests.stack import Stack
+
+N_JOBS, N_STREAMS = 100_000, 1000
+KINDS = ("style-transfer", "generation", "collection", "training")
+ANCIENT = 1  # a time in ms that is past
+
+
+def main() -> None:
+    """Fill a Valkey, measure, print."""
+    n_jobs = int(sys.argv[1]) if len(sys.argv) > 1 else N_JOBS
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Stack(Path(folder), ATELIER_MAX_QUEUE="10000000", ATELIER_LEASE_S="3600", ATELIER_SWEEP_S="5")
+        try:
+            stack.start_valkey()
+            protocol(stack.jobs, n_jobs)
+            stack.redis.flushdb()
+            stack.start_api()
+            fill(stack.jobs, n_jobs)
+            print_listing(stack, n_jobs)
+            print_streams(stack, N_STREAMS)
+        finally:
+            stack.stop()
+
+
+def protocol(store: JobStore, n_jobs: int = N_JOBS) -> None:
+    """Bring `n_jobs` to each moment at which all of them are due, and print the longest call of each command."""
+    client = store.client
+    client.config_set("slowlog-log-slower-than", 100)
+    client.config_set("slowlog-max-len", 1_000_000)
+    print(f"{n_jobs} jobs; longest call of a command, and longest answer to another client's PING meanwhile")
+    with moment(store, "created"):
+        ids = fill(store, n_jobs)
+    with moment(store, "claimed in batches of 16"):
+        taken = [job for _ in range(100) for job in store.claim("fast", worker="w", limit=16)]
+        store.queue_positions([store.get(job_id) for job_id in ids[:100]])
+    with moment(store, "expired, met by a claim"):
+        everything_past(store, "expiry")
+        assert store.claim("fast", worker="w", limit=16) == []
+    back = fill(store, n_jobs, expires=True)
+    with moment(store, "expired, swept"):
+        everything_past(store, "expiry")
+        sweep_all(store)
+    with moment(store, "claimed and lapsed"):
+        lapsed = fill(store, n_jobs)
+        pipe = client.pipeline(transaction=False)
+        for _ in range(n_jobs):
+            pipe.evalsha(store._script.sha, 0, "claim", json.dumps(CLAIM))
+        pipe.execute()
+        everything_past(store, "leases")
+        sweep_all(store)
+        everything_past(store, "delayed")
+        sweep_all(store)
+    with moment(store, "forgotten"):
+        for job_id in lapsed:
+            store.client.zrem(f"{PREFIX}leases", job_id)
+        everything_past(store, "done")
+        sweep_all(store)
+    assert taken and back
+    uses(store, n_jobs)
+    objects(store, n_jobs)
+
+
+CLAIM = {"queue": "fast", "worker": "w", "limit": 1, "lease_ms": 3_600_000}
+
+
+def fill(store: JobStore, n_jobs: int, *, expires: bool = True, **given: Any) -> list[str]:
+    """Create jobs of all kinds, of few sorts that may run together; returns their ids."""
+    arguments = _create_arguments(store) | given | ({"expires_ms": 3_600_000} if expires else {})
+    pipe, ids = store.client.pipeline(transaction=False), []
+    store.client.script_load(store._script.script)
+    for number in range(n_jobs):
+        ids.append(new_job_id())
+        own = {"id": ids[-1], "kind": KINDS[number % 4], "compat": f"c{number % 7}", "priority": number % 21 - 10}
+        pipe.evalsha(store._script.sha, 0, "create", json.dumps(arguments | own))
+        if number % 1000 == 999:
+            pipe.execute()
+    pipe.execute()
+    return ids
+
+
+def _create_arguments(store: JobStore) -> dict[str, Any]:
+    """What `create` takes of a request for a picture, as the store sends it."""
+    sent: dict[str, Any] = {}
+
+    class Spy(JobStore):
+        def _call(self, command: str, **arguments: Any) -> Any:
+            sent.update(arguments)
+            return "created", arguments["id"]
+
+    params = {"model": "ddpm-avatars", "n": 4, "seed": 7, "num_inference_steps": 50, "format": "png", "seeds": None}
+    Spy(store.client, store.settings).create(kind="generation", queue="fast", params=params)
+    return sent
+
+
+def everything_past(store: JobStore, zset: str) -> None:
+    """Let the time of every member of a sorted set be past."""
+    members = store.client.zrange(f"{PREFIX}{zset}", 0, -1)
+    for start in range(0, len(members), 5000):  # type: ignore[arg-type]
+        store.client.zadd(f"{PREFIX}{zset}", dict.fromkeys(members[start : start + 5000], ANCIENT))  # type: ignore[index]
+
+
+def sweep_all(store: JobStore) -> None:
+    """Sweep until nothing is due, as upkeep does round by round."""
+    arguments = {"max_attempts": 3, "retry_delay_ms": 60_000}
+    while store._call("sweep", **arguments) == "again":
+        pass
+
+
+def uses(store: JobStore, n_jobs: int) -> None:
+    """A model that all jobs use, and a collection of as many versions, are deleted."""
+    ids = [new_job_id() for _ in range(n_jobs)]
+    client, model, collection = store.client, "vae-0123456789ab", "col_" + "0" * 24
+    client.hset(f"{PREFIX}model:{model}", mapping={"card": "{}", "trained_by": ids[0], "objects": ""})
+    for start in range(0, n_jobs, 5000):
+        client.sadd(f"{PREFIX}uses:{model}", *ids[start : start + 5000])
+    shas = "".join(f"{number:064x} " for number in range(n_jobs))
+    client.hset(f"{PREFIX}collection:{collection}", mapping={"objects": shas, "latest": n_jobs, "uses": ""})
+    with moment(store, "a model that all use, a collection of as many versions"):
+        try:
+            store.delete_model(model)
+        except Exception as error:
+            assert "in use" in str(error)
+        store.delete_collection(collection)
+        sweep_all(store)
+    client.delete(f"{PREFIX}objects", f"{PREFIX}uses:{model}")
+
+
+def objects(store: JobStore, n_objects: int) -> None:
+    """Every object is to be looked at, and all but the last are in use."""
+    pipe = store.client.pipeline(transaction=False)
+    for number in range(n_objects):
+        pipe.zadd(f"{PREFIX}refs:{number:064x}", {"job_x": "+inf"})
+        pipe.zadd(f"{PREFIX}objects", {f"{number:064x}": ANCIENT})
+        if number % 1000 == 999:
+            pipe.execute()
+    pipe.zadd(f"{PREFIX}objects", {f"{n_objects:064x}": ANCIENT})
+    pipe.execute()
+    with moment(store, "objects looked at"):
+        while not store.condemn(limit=1):
+            pass
+
+
+@contextmanager
+def moment(store: JobStore, name: str) -> Iterator[None]:
+    """Print what the commands inside cost Redis."""
+    store.client.slowlog_reset()
+    started = time.perf_counter()
+    with pinging(store) as pings:
+        yield
+    seconds = time.perf_counter() - started
+    longest = ", ".join(f"{command} {ms:.1f} ms" for command, ms in sorted(worst_calls(store).items()))
+    print(f"{name:56}{seconds:7.1f} s   ping {max(pings, default=0):6.1f} ms   {longest}")
+
+
+@contextmanager
+def pinging(store: JobStore) -> Iterator[list[float]]:
+    """The milliseconds of each answer to a client that asks all the time."""
+    times: list[float] = []
+    done = threading.Event()
+    client = connect(store.settings, attempts=0)
+
+    def ask() -> None:
+        while not done.is_set():
+            started = time.perf_counter()
+            client.ping()
+            times.append((time.perf_counter() - started) * 1000)
+            done.wait(0.002)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield times
+    finally:
+        done.set()
+        thread.join()
+
+
+def worst_calls(store: JobStore) -> dict[str, float]:
+    """The longest call (ms) of each command of the protocol since the slow log was emptied."""
+    worst: dict[str, float] = {}
+    for entry in store.client.slowlog_get(1_000_000):  # type: ignore[union-attr]
+        words = str(entry["command"], "utf-8", "replace").split(" ")
+        if words[0] == "EVALSHA":
+            worst[words[3]] = max(worst.get(words[3], 0), entry["duration"] / 1000)
+    return worst
+
+
+def print_listing(stack: Stack, n_jobs: int) -> None:
+    """Pages of a hundred jobs, by every filter, from the store and over HTTP."""
+    store, client = stack.jobs, stack.client
+    for status in ("running", "succeeded"):  # a tenth of the jobs are not queued
+        for job in [job for _ in range(n_jobs // 20 // 16) for job in store.claim("fast", worker="w", limit=16)]:
+            if status == "succeeded":
+                store.finish(job.id, job.fence, "succeeded", metrics={})
+    filters = [{"kind": kind, "status": status} for kind in (None, *KINDS) for status in (None, "queued", "succeeded")]
+    ways: dict[str, Callable[[dict[str, Any]], object]] = {
+        "page of 100, store": lambda asked: store.page(limit=100, cursor=None, **asked),
+        "page of 100, HTTP": lambda asked: client.get("/v1/jobs", params=_given(asked) | {"limit": 100}),
+        "page of 20, HTTP": lambda asked: client.get("/v1/jobs", params=_given(asked) | {"limit": 20}),
+    }
+    print(f"\n{'':24}{'p50':>9}{'p95':>9}   beside {n_jobs} jobs (aim: p95 20 ms)")
+    for name, ask in ways.items():
+        times = [_ms(lambda asked=asked, ask=ask: ask(asked)) for _ in range(20) for asked in filters]  # type: ignore[misc]
+        print(f"{name:24}{statistics.median(times):7.1f}ms{statistics.quantiles(times, n=20)[-1]:7.1f}ms")
+
+
+def _given(asked: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in asked.items() if value}
+
+
+def _ms(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return (time.perf_counter() - started) * 1000
+
+
+def print_streams(stack: Stack, n_streams: int) -> None:
+    """Open so many event streams of as many jobs, and count the Redis connections."""
+    before = len(stack.redis.client_list())  # type: ignore[arg-type]
+    ids = [record.id for record in stack.jobs.page(kind=None, status="queued", limit=n_streams, cursor=None)[0]]
+    during, heard = asyncio.run(_streams(stack, ids))
+    print(f"\n{n_streams} event streams: {during} Redis connections, {before} before (aim: under 20)")
+    print(f"all of {len(heard)} streams heard the end within {max(heard):.1f} s of the first of as many cancels")
+
+
+async def _streams(stack: Stack, ids: list[str]) -> tuple[int, list[float]]:
+    opened, canceled = 0, 0.0
+
+    async def hear(job_id: str) -> float:
+        nonlocal opened
+        reader, writer = await asyncio.open_connection("127.0.0.1", stack.api_port)
+        writer.write(f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
+        await reader.readuntil(b"event: snapshot")
+        opened += 1
+        assert b'"canceled"' in (await reader.read())[-500:]
+        writer.close()
+        return time.perf_counter() - canceled
+
+    streams = [asyncio.create_task(hear(job_id)) for job_id in ids]
+    while opened < len(ids):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1)
+    during = len(stack.redis.client_list())  # type: ignore[arg-type]
+    canceled = time.perf_counter()
+    for job_id in ids:
+        await asyncio.to_thread(stack.jobs.cancel, job_id)
+    return during, await asyncio.gather(*streams)
+
+
+if __name__ == "__main__":
+    main()
