@@ -9,7 +9,8 @@
 --   queue:<name>      zset, queued ids by urgency               delayed       zset, queued ids waiting for a retry
 --   leases            zset, running ids by end of lease         expiry        zset, queued ids by expires_at
 --   jobs, jobs:kind:<k>, jobs:status:<s>, jobs:kind-status:<k>:<s>   zsets, ids in order, an index for each filter
---   done              zset, finished ids by end of life         dropping      hash, the objects of a collection that went
+--   done              zset, finished ids by end of life         dropping      set, who is gone and still names objects
+--   named:<who>       list, the objects of a model or a collection: <who> is model:<id> or collection:<id>
 --   refs:<sha>        zset, who names an object, until when     objects       zset, objects by time of next check
 --   deleting:<sha>    an object being removed right now         image:<sha>, archive:<sha>   an upload's facts
 --   model:<id>        hash, the card of a trained model         models        zset, the ids of trained models
@@ -32,7 +33,6 @@ local STEP = 100
 -- Waiting raises a job's rank: ten minutes in the queue count as much as one step of priority.
 local AGING_MS = 600000
 local WINDOW, NEAR = 200, 20 -- how far a claim looks for the jobs of a batch, and for a single one
-local SHA = 65 -- a sha256 and the space after it
 
 local function job(id) return P .. 'job:' .. id end
 local function get(id, field) return redis.call('HGET', job(id), field) end
@@ -94,17 +94,26 @@ local function unuse(who, ids)
   for used in ids:gmatch('%S+') do redis.call('SREM', P .. 'uses:' .. used, who) end
 end
 
--- `who` names none of these objects any longer; what is more than one step is left to the sweeps.
-local function drop(who, objects)
-  for sha in objects:sub(1, SHA * STEP):gmatch('%x+') do unreference(who, sha) end
-  local rest = objects:sub(SHA * STEP + 1)
-  if rest ~= '' then redis.call('HSET', P .. 'dropping', who, rest) end
+local function refer(who, objects)
+  for _, sha in ipairs(objects) do
+    redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, who)
+    redis.call('RPUSH', P .. 'named:' .. who, sha)
+  end
+end
+
+-- A model or a collection that is gone names its objects no longer; what is more than a step is left to the sweeps.
+local function drop(who)
+  for _, sha in ipairs(redis.call('LPOP', P .. 'named:' .. who, STEP) or {}) do unreference(who, sha) end
+  local more = redis.call('EXISTS', P .. 'named:' .. who) == 1
+  redis.call(more and 'SADD' or 'SREM', P .. 'dropping', who)
 end
 
 -- A model or a collection goes, and with it its references to its objects.
 local function unregister(sort, id)
   local who = sort .. ':' .. id
-  drop(who, redis.call('HGET', P .. who, 'objects') or '')
+  -- A release before this one kept them in a field.
+  for sha in (redis.call('HGET', P .. who, 'objects') or ''):gmatch('%x+') do redis.call('RPUSH', P .. 'named:' .. who, sha) end
+  drop(who)
   unuse(id, redis.call('HGET', P .. who, 'uses') or '')
   redis.call('UNLINK', P .. who)
   redis.call('ZREM', P .. sort .. 's', id)
@@ -200,10 +209,9 @@ end
 
 -- A trained model comes into being with the success of its job, in the same step.
 local function add_model(id, model)
-  redis.call('HSET', P .. 'model:' .. model.id, 'card', model.card, 'trained_by', id, 'created_at', now,
-    'objects', table.concat(model.objects, ' '))
+  redis.call('HSET', P .. 'model:' .. model.id, 'card', model.card, 'trained_by', id, 'created_at', now)
   redis.call('ZADD', P .. 'models', 0, model.id)
-  for _, sha in ipairs(model.objects) do redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, 'model:' .. model.id) end
+  refer('model:' .. model.id, model.objects)
 end
 
 -- So does a version of a collection. The newest one's parameters are those that the next one goes on with.
@@ -211,9 +219,8 @@ local function add_version(id, made)
   local who = 'collection:' .. get(id, 'collection')
   local version = redis.call('HINCRBY', P .. who, 'latest', 1)
   redis.call('HSET', P .. who, 'params', get(id, 'params'), 'version:' .. version,
-    cjson.encode({created_at = now, built_by = id, file = made.file, figures = made.figures, plots = made.plots}),
-    'objects', (redis.call('HGET', P .. who, 'objects') or '') .. table.concat(made.objects, ' ') .. ' ')
-  for _, sha in ipairs(made.objects) do redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, who) end
+    cjson.encode({created_at = now, built_by = id, file = made.file, figures = made.figures, plots = made.plots}))
+  refer(who, made.objects)
   redis.call('HSET', job(id), 'version', version)
 end
 
@@ -221,9 +228,14 @@ local function live(sha)
   return redis.call('ZCOUNT', P .. 'refs:' .. sha, '(' .. now, FOREVER) > 0 and redis.call('EXISTS', P .. 'deleting:' .. sha) == 0
 end
 
+-- Returns how many objects the job named.
 local function forget(id)
   local objects, kind, status = all(id, 'objects', 'kind', 'status')
-  drop(id, objects or '')
+  local number = 0
+  for sha in (objects or ''):gmatch('%x+') do
+    unreference(id, sha)
+    number = number + 1
+  end
   keep_checkpoint(id, nil)
   redis.call('ZREM', P .. 'jobs', id)
   redis.call('ZREM', P .. 'jobs:kind:' .. kind, id)
@@ -233,6 +245,7 @@ local function forget(id)
   local host = webhook_host(id)
   if host then redis.call('ZREM', P .. 'webhooks:' .. host, id) end
   redis.call('UNLINK', job(id), P .. 'events:' .. id)
+  return number
 end
 
 -- An upload, an image or an archive, lives on for ttl_ms after its last use.
@@ -453,16 +466,18 @@ end
 function commands.sweep(a)
   local more = false
   for _, round in ipairs({{'expiry', expire}, {'leases', lapse}, {'delayed', undelay}, {'done', forget}}) do
-    local ids = due(round[1])
-    for _, id in ipairs(ids) do round[2](id, a) end
+    local ids, objects = due(round[1]), 0
     more = more or #ids == STEP
+    for _, id in ipairs(ids) do
+      objects = objects + (round[2](id, a) or 0)
+      if objects > 10 * STEP then
+        more = true
+        break
+      end
+    end
   end
-  local who = redis.call('HRANDFIELD', P .. 'dropping')
-  if who then
-    local objects = redis.call('HGET', P .. 'dropping', who)
-    redis.call('HDEL', P .. 'dropping', who)
-    drop(who, objects)
-  end
+  local who = redis.call('SRANDMEMBER', P .. 'dropping')
+  if who then drop(who) end
   return (more or who) and 'again' or 'swept'
 end
 

@@ -881,6 +881,20 @@ def test_attempts_that_leave_a_checkpoint_are_not_among_those_that_end_a_job(sto
     assert quick.get(job_id).attempt == 7
 
 
+def test_jobs_that_name_many_objects_are_forgotten_a_few_at_a_time(store: JobStore) -> None:
+    shas = [f"{n:064x}" for n in range(300)]
+    for _ in range(12):
+        make(store)
+        job = take(store)
+        end(store, job, outputs=[OUTPUT | {"index": n, "sha256": sha} for n, sha in enumerate(shas)])
+        pass_by(store, "done", job.id)
+    assert store._call("sweep", max_attempts=3, retry_delay_ms=0) == "again"
+    assert store.client.zcard(f"{PREFIX}jobs") == 8
+    store.sweep()
+    assert store.client.zcard(f"{PREFIX}jobs") == 0
+    assert sorted(store.condemn(limit=500)) == shas
+
+
 def test_model_comes_with_the_success_of_its_job_and_from_its_own_lease_only(store: JobStore) -> None:
     make(store)
     stale = take(store)
@@ -1088,13 +1102,20 @@ def test_collection_keeps_the_files_of_all_its_versions_and_outlives_its_jobs(st
     assert store.collections() == []
 
 
-def test_collection_of_many_versions_goes_step_by_step(store: JobStore) -> None:
+@pytest.mark.parametrize("release", ["this", "the one before"])
+def test_collection_of_many_versions_goes_step_by_step(store: JobStore, release: str) -> None:
     """Its files are let go in the sweeps that follow: no call looks at more than a hundred."""
     collection_id = build(store)
+    key = f"{PREFIX}named:collection:{collection_id}"
+    assert store.client.lrange(key, 0, -1) == [PNG]
+    store.client.delete(key)
     shas = [f"{n:064x}" for n in range(250)]
     for sha in shas:
         store.client.zadd(f"{PREFIX}refs:{sha}", {f"collection:{collection_id}": "+inf"})
-    store.client.hset(f"{PREFIX}collection:{collection_id}", "objects", "".join(f"{sha} " for sha in shas))
+    if release == "this":
+        store.client.rpush(key, *shas)
+    else:
+        store.client.hset(f"{PREFIX}collection:{collection_id}", "objects", "".join(f"{sha} " for sha in shas))
     store.delete_collection(collection_id)
     assert store.client.exists(*[f"{PREFIX}refs:{sha}" for sha in shas]) == 150
     store.sweep()
