@@ -18,6 +18,10 @@ from examples.output import IMAGES, arguments
 from models.data.avatars import avatar
 
 WIDEST = 1000  # pixels of a picture in the docs
+PLOTS = {  # of a collection, and what the page calls them
+    **{"explained-variance": "variance", "silhouette": "silhouette", "t-sne": "tsne", "pca": "pca"},
+    **{"information-criteria": "criteria", "clusterings": "methods", "components": "components"},
+}
 STRENGTHS = [-3, -2, -1, 0, 1, 2, 3]
 
 
@@ -49,12 +53,12 @@ def avatars(http: httpx.Client, out: Path) -> None:
     figures = made["metrics"]["figures"]
     print("avatars:", {key: figures[key] for key in ("n_images", "n_components", "components_for")})
     print({name: found["n_clusters"] for name, found in figures["clusterings"].items()}, made["metrics"]["seconds"])
-    plots, grids = outputs(http, made, "plot"), outputs(http, made, "grid")
-    names = ("variance", "silhouette", "tsne", "pca", "criteria", "methods")
-    for name, plot in zip(names, plots, strict=True):
-        save(plot, out / f"space-{name}.jpg")
-    save(grids[0], out / "space-components.jpg")
     collection = made["metrics"]["collection"]
+    for name, image in plots(http, collection).items():
+        if name in PLOTS:
+            save(image, out / f"space-{PLOTS[name]}.jpg")
+    by_attribute = run(http, f"collections/{collection}/plots", attribute="glasses")
+    save(outputs(http, by_attribute, "plot")[0], out / "space-tsne-attribute.jpg")
     face, style = (upload(http, avatar(77, index)[0]) for index in (3, 8))
     directions = [{"attribute": name, "strengths": STRENGTHS} for name in ("glasses", "woman", "smiling", "hat")]
     requests: dict[str, dict[str, Any]] = {
@@ -88,9 +92,11 @@ def flowers(http: httpx.Client, out: Path) -> None:
     tried = [int(row["n_components"]) for row in mixture["sweep"]]
     print(f"flowers: {figures['n_components']} components, {mixture['n_components']} Gaussians of {tried} tried")
     print(made["metrics"]["seconds"])
-    save(outputs(http, made, "plot")[-2], out / "space-flowers-aic.jpg")
-    save(outputs(http, made, "grid")[0], out / "space-flowers-components.jpg")
-    sampled = run(http, "cluster-samplings", collection=made["metrics"]["collection"], n=6, temperature=0.7, seed=2)
+    collection = made["metrics"]["collection"]
+    drawn = plots(http, collection)
+    save(drawn["information-criteria"], out / "space-flowers-aic.jpg")
+    save(drawn["components"], out / "space-flowers-components.jpg")
+    sampled = run(http, "cluster-samplings", collection=collection, n=6, seed=2)
     tell("flowers", sampled)
     save(outputs(http, sampled, "grid")[0], out / "space-flowers-samples.jpg")
 
@@ -104,6 +110,12 @@ def run(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
     if job["status"] != "succeeded":
         sys.exit(f"{path}: {job['error']}")
     return job
+
+
+def plots(http: httpx.Client, collection: str) -> dict[str, Image.Image]:
+    """The plots that a collection keeps, by name."""
+    listed = answer(http.get(f"/v1/collections/{collection}/plots"))["plots"]
+    return {plot["name"]: Image.open(BytesIO(http.get(plot["url"]).raise_for_status().content)) for plot in listed}
 
 
 def outputs(http: httpx.Client, job: dict[str, Any], role: str) -> list[Image.Image]:
