@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from jobs.errors import AtelierError, NotFound
 from jobs.objects import Objects
+from jobs.schemas import MAX_SEED
 from jobs.settings import get_settings
 from jobs.store import JobStore
 from models.build import WEIGHTS, build
@@ -99,7 +100,7 @@ def apart(a: Pixels, b: Pixels) -> int:
 def test_each_job_of_a_batch_has_what_it_has_alone(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = [
         {"prompt": "a hat"},
-        {"prompt": "a man", "seed": 2**32 - 1, "num_images_per_prompt": 3},
+        {"prompt": "a man", "seed": MAX_SEED, "num_images_per_prompt": 3},
         {"prompt": "a hat", "negative_prompt": "fog"},
     ]
     told: list[list[tuple[int, int]]] = [[] for _ in asked]
@@ -121,7 +122,7 @@ def test_each_job_of_a_batch_has_what_it_has_alone(tiny: Card, monkeypatch: pyte
     second = together[1]
     assert isinstance(second, Made)
     assert [(picture.role, picture.seed) for picture in second.pictures] == [
-        *(("picture", seed) for seed in (2**32 - 1, 0, 1)),
+        *(("picture", seed) for seed in (MAX_SEED, 0, 1)),
         ("grid", None),
     ]
     assert apart(pictures(together[0]), pictures(together[2])) > 2 * TOLERANCE
