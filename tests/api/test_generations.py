@@ -325,7 +325,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "guidance of a model without": (
         {"model": "turbo", **HATTED, "guidance_scale": 5},
         "model_mismatch",
-        "guidance_scale: Model turbo works without guidance and does not use it.",
+        "guidance_scale: Model turbo works without guidance: 0 to 1 are allowed, and mean none.",
     ),
     "text for a model of none": (
         {"model": "vae-2", **HATTED},
