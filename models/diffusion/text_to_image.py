@@ -238,7 +238,7 @@ def _keeper(
     vae, device = pipeline.vae, pipeline._execution_device
     clean = vae.encode((2 * images - 1).to(device, vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
     noise = torch.stack([torch.randn(clean.shape[1:], generator=seeded(seed)) for seed in seeds])
-    noise, anew = noise.to(clean), F.interpolate(masks, clean.shape[2:], mode="area").to(clean) > 0
+    noise, anew = noise.to(clean), F.interpolate(masks.to(clean), clean.shape[2:], mode="area") > 0
 
     def keep(scheduler: Any, timestep: Tensor, latents: Tensor) -> Tensor:
         later = scheduler.timesteps[scheduler.timesteps < timestep][:1]

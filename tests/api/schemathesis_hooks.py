@@ -10,11 +10,14 @@ import json
 import os
 import re
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import schemathesis
 from hypothesis import strategies as st
+from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from api.style_transfers import CAT, COFFEE
@@ -37,19 +40,28 @@ schemathesis.openapi.format("job-id", st.sampled_from(known["jobs"]))
 schemathesis.openapi.format(
     "event-id", st.from_regex(r"[0-9]{1,15}-[0-9]{1,15}", fullmatch=True, alphabet="0123456789-")
 )
-for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff"):
-    schemathesis.openapi.media_type(f"image/{kind}", st.sampled_from(pictures))
 
 
-def zipped() -> bytes:
-    """An archive of one picture."""
+def upload(seed: int, kind: str) -> bytes:
+    """An image file of noise: no other request uploads the same bytes, so that none deletes what another stored."""
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("picture", pictures[0])
+    noise = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file, kind)
     return file.getvalue()
 
 
-schemathesis.openapi.media_type("application/zip", st.just(zipped()))
+def zipped(seed: int) -> bytes:
+    """An archive of one image."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("picture", upload(seed, "PNG"))
+    return file.getvalue()
+
+
+SEEDS = st.integers(0, 2**32 - 1)
+for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff"):
+    schemathesis.openapi.media_type(f"image/{kind}", SEEDS.map(partial(upload, kind=kind)))
+schemathesis.openapi.media_type("application/zip", SEEDS.map(zipped))
 schemathesis.openapi.format("training-data", st.sampled_from(["digits", "avatars", "smileys", *known["archives"]]))
 schemathesis.openapi.format("collection-id", st.sampled_from(known["collections"]))
 schemathesis.openapi.format("space", st.sampled_from(["pixels", "vae-smileys"]))

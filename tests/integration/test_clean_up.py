@@ -36,7 +36,8 @@ def open_store(valkey: Stack, monkeypatch: pytest.MonkeyPatch, s3: Seaweed) -> t
     """The job store, empty, and the object store, with short lives."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
         monkeypatch.setenv(name, s3.env[name])
-    brief = {"hold_s": HOLD / 1000, "image_ttl_s": IMAGE / 1000, "job_ttl_s": JOB / 1000}
+    # Nobody renews leases here, and none may run out on a busy machine.
+    brief = {"hold_s": HOLD / 1000, "image_ttl_s": IMAGE / 1000, "job_ttl_s": JOB / 1000, "lease_s": 30}
     settings = valkey.settings.model_copy(update=brief)
     client = connect(settings, attempts=5)
     client.flushdb()

@@ -573,7 +573,8 @@ def test_a_search_that_ended_at_its_bound_and_images_unlike_the_models_own_are_w
     images = [uploaded(installation, rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(6)]
     clusterings = [{"method": "kmeans", "max_clusters": 2}, {"method": "agglomerative", "n_clusters": 2}]
     record = found(
-        installation, {"name": "Noise", "space": "vae-smileys", "images": images, "clusterings": clusterings}
+        installation,
+        {"name": "Noise", "space": "vae-smileys", "images": images, "clusterings": clusterings, "seed": 0},
     )
     warnings = {warning["code"]: warning["message"] for warning in record.metrics["warnings"]}
     assert record.status == "succeeded", record.error

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from jobs.errors import AtelierError
+from jobs.schemas import MAX_SEED
 from jobs.settings import get_settings
 from models.build import WEIGHTS, build, load_model
 from models.catalogue import Card, card, file_sha256, folder_of
@@ -212,9 +213,9 @@ STOCHASTIC = {"num_inference_steps": 4, "scheduler": "ddpm"}
 def test_picture_of_a_batch_is_the_one_its_seed_gives_alone(
     known: dict[str, Card], model: str, more: dict[str, Any]
 ) -> None:
-    made, steps = run(known, model, n=3, seed=2**32 - 1, **more)
+    made, steps = run(known, model, n=3, seed=MAX_SEED, **more)
     assert [picture.role for picture in made.pictures] == ["picture"] * 3 + ["grid"]
-    assert [picture.seed for picture in made.pictures] == [2**32 - 1, 0, 1, None]
+    assert [picture.seed for picture in made.pictures] == [MAX_SEED, 0, 1, None]
     for picture in pictures(made):
         alone, _ = run(known, model, seeds=[picture.seed], **more)
         assert len(alone.pictures) == 1, "no grid of one picture"
