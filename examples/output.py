@@ -1,4 +1,4 @@
-"""Where the examples write: into `demo/`, and over the files of this repository only when told."""
+"""Where the examples write: into `demo/`, and over the files of this repository only on request."""
 
 import argparse
 from pathlib import Path

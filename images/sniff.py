@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes and never by its name."""
+"""Recognizes a file's format by its first bytes, never by its name."""
 
 import re
 

@@ -85,7 +85,7 @@ class EventReader:
             while True:
                 message = await pubsub.get_message(timeout=CHECK_S)
                 if message and message["type"] == "subscribe":
-                    self._look_at(*self._waiting)  # what happened before this moment was not told
+                    self._look_at(*self._waiting)  # what happened before this moment was not announced
                 elif message and message["data"] in self._waiting:
                     self._look_at(message["data"])
 

@@ -171,8 +171,8 @@ local function held(a)
   if get(a.id, 'fence') == tostring(a.fence) and (status == 'running' or status == 'canceling') then return status end
 end
 
--- What a lease's holder is told: the status of its job, or that it is to finish with what it has.
-local function told(id, status)
+-- What the holder of a lease must do: the status of its job, or finish with what it has.
+local function instruction(id, status)
   return status == 'running' and get(id, 'finishing') and 'finishing' or status
 end
 
@@ -356,17 +356,17 @@ function commands.renew(a)
   local status = held(a)
   if not status then return 'lost' end
   redis.call('ZADD', P .. 'leases', now + a.lease_ms, a.id)
-  return told(a.id, status)
+  return instruction(a.id, status)
 end
 
 function commands.report(a)
   local status = held(a)
   if not status then return 'lost' end
-  if get(a.id, 'last_report') == a.nonce then return told(a.id, status) end -- asked again after a lost answer
+  if get(a.id, 'last_report') == a.nonce then return instruction(a.id, status) end -- asked again after a lost answer
   redis.call('HSET', job(a.id), 'last_report', a.nonce)
   if a.progress then redis.call('HSET', job(a.id), 'progress', a.progress) end
   event(a.id, a.type, a.data)
-  return told(a.id, status)
+  return instruction(a.id, status)
 end
 
 -- The newest checkpoint of a running job. An attempt that left one is none of those that end in worker_lost.
@@ -375,7 +375,7 @@ function commands.checkpoint(a)
   if not status then return 'lost' end
   keep_checkpoint(a.id, a.checkpoint)
   redis.call('HSET', job(a.id), 'fruitful', get(a.id, 'attempt'))
-  return told(a.id, status)
+  return instruction(a.id, status)
 end
 
 -- Only the holder of the current lease finishes a job. A cancel that came first wins, and its outputs are dropped.

@@ -1,7 +1,7 @@
 """What Schemathesis cannot know from the schema: pictures, ids of things that are really there, what is installed.
 
 `ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images` and `archives`, of a `spare` one of each to delete,
-of finished `jobs` and of `collections`; `ATELIER_TEST_PICTURES` is a folder of image files.
+of finished `jobs` and of `collections`.
 """
 
 import hashlib
@@ -29,7 +29,6 @@ from jobs.training import TrainingParams
 from models.catalogue import cards
 
 known = json.loads(Path(os.environ["ATELIER_TEST_IDS"]).read_text())
-pictures = [path.read_bytes() for path in sorted(Path(os.environ["ATELIER_TEST_PICTURES"]).iterdir())]
 
 # No https: URL among them, which would go out to a stranger's host (and the tests' machine may have no network).
 schemathesis.openapi.format("image-ref", st.sampled_from([*known["images"], CAT, COFFEE]))

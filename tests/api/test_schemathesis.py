@@ -75,7 +75,6 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     env = os.environ | {
         "PYTHONPATH": str(ROOT),
         "ATELIER_TEST_IDS": str(tmp_path / "ids.json"),
-        "ATELIER_TEST_PICTURES": str(pictures),
     }
     run = subprocess.run([BIN / "schemathesis", *command], cwd=ROOT, env=env, capture_output=True, timeout=600)
     report = (run.stdout + run.stderr).decode()
