@@ -35,6 +35,7 @@ def test_frechet_distance_to_itself_is_nothing() -> None:
 def test_density_and_coverage_of_the_same_law_are_about_one() -> None:
     real, fake = RNG.normal(size=(2, 1000, 4))
     density, coverage = density_and_coverage(real, fake)
+    # Densities of neighbouring samples depend on each other; between seeds the mean of 1000 varies by 0.02.
     assert density == pytest.approx(1, abs=0.1)
     assert coverage == pytest.approx(1 - 0.5**5, abs=0.03)  # the expectation, Naeem et al., section 3.3
 

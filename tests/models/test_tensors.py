@@ -96,6 +96,7 @@ def test_group_norms_have_the_gradient_they_had(dtype: torch.dtype) -> None:
     for norm, tensor in ((placed, ours), (plain, theirs)):
         norm(tensor).square().sum().backward()
     assert ours.grad is not None and theirs.grad is not None
+    # Of gradients near 1, bfloat16 keeps 8 bits (4e-3) and float32 24 (6e-8), over 72 values of a group.
     assert torch.allclose(ours.grad, theirs.grad, atol=1e-2 if dtype == torch.bfloat16 else 1e-5)
     with torch.no_grad():
         placed(images)

@@ -103,6 +103,7 @@ def test_both_sorts_of_style_are_mixed_by_weight() -> None:
 
     builtin, image = painted(("builtin:19", 1)), painted((STYLE, 1))
     mixed = painted(("builtin:19", 0.5), (STYLE, 3), ("builtin:starry-blue", 0.5))
+    # Each of the three images is rounded to a level: half a level each, weighted, and half for the result.
     np.testing.assert_allclose(mixed, builtin / 4 + image * 3 / 4, atol=1.01)
 
 

@@ -114,6 +114,7 @@ def test_pictures_survive_storage_in_half_precision(decoder: Kandinsky, tmp_path
     embeds = torch.randn(1, 6)
     before, after = (model.decode(embeds, seeds=[0], num_inference_steps=STEPS) for model in (decoder, stored))
     assert torch.isfinite(after).all()
+    # Half precision keeps 11 bits: 5e-4 of each weight, through some tens of layers and STEPS steps.
     assert F.l1_loss(before, after) < 0.01
 
 

@@ -49,6 +49,7 @@ def test_of_latents_noise_has_their_shape_and_what_is_made_has_the_pictures() ->
     made = sample(model, noise_of(model, [3, 4]), num_inference_steps=2, on_step=steps.append)
     assert made.shape == (2, 3, 32, 32) and 0 <= made.min() <= made.max() <= 1
     assert all(step.noisy.shape == step.foreseen.shape == (2, 4, 8, 8) for step in steps)
+    # The last step of DDIM ends at alphas_cumprod[0], not at 1: a little noise is left.
     assert torch.allclose(model.decode(steps[-1].foreseen).clamp(0, 1), made, atol=0.05)
     assert torch.equal(model.encode(made), model.vae.encode(2 * made - 1).latent_dist.mode())
 
@@ -80,6 +81,7 @@ def test_a_perfect_prediction_gives_the_clean_picture_at_any_step_count(schedule
         generators=[torch.Generator().manual_seed(5)],
         on_step=lambda step: foreseen.append((step.step, step.foreseen)),
     )
+    # The samplers end at the lowest noise level of the schedule, sigma of about 0.01, not at 0.
     assert torch.allclose(made, (clean + 1) / 2, atol=0.02)
     assert [step for step, _ in foreseen] == list(range(1, steps + 1))
     assert all(torch.allclose(x, clean, atol=1e-3) for _, x in foreseen)
@@ -163,6 +165,7 @@ def test_attributes_are_drawn_as_often_as_they_were_and_together_as_they_were() 
     noise, drawn = model.draw(generators_of(range(400)))
     assert torch.equal(noise, noise_of(tiny(), list(range(400)))), "the same noise as of a model that is told nothing"
     assert drawn is not None and drawn.shape == (400, 3) and set(drawn.flatten().tolist()) == {-1, 1}
+    # Three standard errors of a share of 0.75 among 400 draws: 3 * sqrt(0.75 * 0.25 / 400) = 0.065.
     assert abs((drawn[:, 0] > 0).float().mean() - 0.75) < 0.07 and (drawn[:, 2] < 0).all()
     assert not ((drawn[:, 1] > 0) & (drawn[:, 0] < 0)).any()
 
@@ -203,6 +206,7 @@ def test_guidance_exaggerates_what_the_attributes_change(scheduler: SchedulerNam
 
     without, with_them = foreseen(None), foreseen(attributes, guidance_scale=1)
     guided = foreseen(attributes, guidance_scale=scale)
+    # The rounding of both estimates is multiplied by the scale; x0 divides it by a signal level of about 0.06.
     assert torch.allclose(guided, without + scale * (with_them - without), atol=1e-3 * (1 + scale))
     assert not torch.allclose(without, with_them, atol=0.1)
 

@@ -30,6 +30,7 @@ from models.generative.latents import (
 def test_a_seed_is_the_same_vector_alone_and_among_others() -> None:
     assert torch.equal(prior([1, 2, 3], 5)[1], prior([2], 5)[0])
     drawn = prior(range(4000), 2)
+    # Three standard errors of 4000 draws: 3 / sqrt(4000) = 0.047.
     assert torch.allclose(drawn.mean(0), torch.zeros(2), atol=0.05)
     assert torch.allclose(drawn.std(0), torch.ones(2), atol=0.05)
 

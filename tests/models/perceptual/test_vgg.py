@@ -120,6 +120,7 @@ def test_bfloat16_features_are_close_to_float32(tensor_photo: Photo, weights_dir
         return features.double()
 
     exact, rounded = features(torch.float32), features(torch.bfloat16)
+    # bfloat16 rounds to 0.4 %; the errors of eleven layers add up as independent ones do: 0.4 % * sqrt(11), doubled.
     assert (rounded - exact).norm() / exact.norm() < 0.03
 
 

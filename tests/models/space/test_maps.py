@@ -33,6 +33,7 @@ def test_neighbours_stay_neighbours_as_in_scikit_learn_s_map(digits: NDArray[np.
     ours = trustworthiness(digits, tsne_map(digits, seed=0), n_neighbors=10)
     theirs = trustworthiness(digits, TSNE(random_state=0).fit_transform(digits), n_neighbors=10)
     assert theirs > 0.97, "the reference itself is a good map"
+    # Both minimize the same loss from the same PCA, on float32 paths that part after some steps.
     assert ours == pytest.approx(theirs, abs=0.005)
 
 

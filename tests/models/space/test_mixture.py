@@ -95,6 +95,7 @@ def test_the_number_of_clear_clumps_is_found(criterion: module.Criterion) -> Non
     scores = 8 * np.eye(7)[labels] + 0.3 * np.random.default_rng(0).normal(size=(350, 7))
     found = fit_mixture(scores.astype(np.float32), criterion=criterion, patience=2, seed=0)
     assert len(found.weights_) == 7, "between two sizes of the grid"
+    # Clumps 27 deviations apart share no member; only reg_covar and the stop of EM are left.
     np.testing.assert_allclose(found.weights_, 1 / 7, atol=1e-3)
     assert [row["n_components"] for row in found.sweep][:6] == [1, 2, 3, 4, 6, 7]
     assert min(found.sweep, key=lambda row: row[criterion])["n_components"] == 7

@@ -21,6 +21,7 @@ def two_clusters(n: int = 500) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.
 def test_samples_have_the_mean_and_the_covariance_of_their_cluster() -> None:
     scores, clustering = two_clusters()
     drawn = sample_cluster(scores, clustering, 0, 4000, 1.0, np.random.default_rng(1))
+    # Draws outside the cell are drawn again, which moves the mean a little; three standard errors of 4000 are 0.05.
     np.testing.assert_allclose(drawn.mean(0), scores[:500].mean(0), atol=0.1)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(scores[:500].T), atol=0.15)
 
@@ -60,6 +61,7 @@ def test_samples_vary_along_each_component_as_the_members_do(n: int) -> None:
         "component": sample_component(scores, fit_mixture(scores, n_components=1, seed=0), 0, 3000, 1, rng),
     }
     for name, samples in drawn.items():
+        # Four standard errors of a variance of 3000 draws, 4 * sqrt(2 / 3000) = 0.1, and the shrinkage.
         np.testing.assert_allclose(samples.var(0) / of_members, 1, atol=0.2, err_msg=name)
 
 

@@ -54,6 +54,7 @@ def test_the_linear_direction_leaves_out_what_goes_with_the_attribute_by_chance(
     noise = rng.normal(size=(4000, 2))
     scores = np.stack([has + 0.3 * noise[:, 0] + 0.5 * noise[:, 1], noise[:, 1]], axis=1).astype(np.float32)
     difference, linear = (attribute_direction(scores, has, how) for how in ("difference", "linear"))
+    # Three standard errors of a difference of two means of 2000: 3 * sqrt(2 / 2000) = 0.095.
     assert abs(difference[1] / difference[0]) < 0.1
     assert linear[1] / linear[0] == pytest.approx(-0.5, abs=0.05), "it undoes the noise that the second score tells of"
 

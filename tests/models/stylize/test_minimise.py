@@ -22,6 +22,7 @@ def distance(size: tuple[int, int], level: int) -> Any:
 
 def test_lbfgs_finds_the_bottom() -> None:
     found = minimise(distance, torch.zeros_like(WANTED), [((24, 20), 80)])
+    # A quadratic: L-BFGS converges to float32 rounding of the loss, whose root is about 3e-4.
     torch.testing.assert_close(found.image, WANTED, rtol=0, atol=1e-3)
     assert found.loss == pytest.approx(1, abs=1e-5)
     assert found.steps == 80
@@ -36,6 +37,7 @@ def test_adam_ends_in_the_average_of_its_last_iterates() -> None:
         optimizer="adam",
         on_step=lambda step: pixels.append(step.image()),
     )
+    # Adam circles the minimum at the size of its steps; the average of the last ones lies within them.
     torch.testing.assert_close(found.image, WANTED, rtol=0, atol=0.02)
     assert torch.equal(found.image, pixels[-1])
 

@@ -30,6 +30,7 @@ def test_logit_normal_times_are_spread_about_their_location() -> None:
     scheduler: Any = DDPMScheduler(num_train_timesteps=1000)
     _, timesteps, _ = noised(torch.zeros(1000, 1, 2, 2), scheduler, -0.5)
     logits = torch.logit((timesteps + 0.5) / 1000)
+    # Stratified draws: one in each thousandth, so that only the tails and the rounding to timesteps are left.
     assert abs(logits.mean() + 0.5) < 0.02 and abs(logits.std() - 1) < 0.02
 
 
