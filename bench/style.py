@@ -30,7 +30,7 @@ from models.perceptual.losses import content_loss, total_variation
 from models.perceptual.vgg import VGG, load_vgg
 from models.stylize import gatys
 from models.stylize.gatys import CONTENT_LAYERS, STYLE_LAYERS, Region, Style, transfer
-from models.stylize.minimise import DivergedError, Step
+from models.stylize.minimize import DivergedError, Step
 
 LAYERS = (*STYLE_LAYERS, *CONTENT_LAYERS)
 PHOTO, STYLE = data.astronaut(), data.coffee()  # type: ignore[no-untyped-call]

@@ -20,9 +20,9 @@ from models.memory import available_memory
 from models.perceptual.vgg import VGG
 from models.pixels import to_bytes
 from models.seeds import folded
-from models.stylize.colour import grey, with_colours, with_luminance
+from models.stylize.color import grey, with_colours, with_luminance
 from models.stylize.gatys import Region, Style, invert, memory_needed, texture, transfer
-from models.stylize.minimise import DivergedError, Minimised, Step
+from models.stylize.minimize import DivergedError, Minimised, Step
 from models.tensors import to_pixels
 from models.training.plots import plot_losses
 from worker.run import Made, Picture, Pixels, Task

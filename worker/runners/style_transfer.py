@@ -58,7 +58,7 @@ def fast_picture(
 
     Built-in styles and images are painted by networks of their own, whose results are mixed by the styles' weights.
     """
-    from models.stylize.colour import with_colours, with_luminance
+    from models.stylize.color import with_colours, with_luminance
     from models.stylize.fast import device_of, load_arbitrary, load_multistyle, stylize_builtin, stylize_images
 
     weights_dir = get_settings().weights_dir

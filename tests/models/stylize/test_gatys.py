@@ -10,7 +10,7 @@ from torch import Tensor
 from models.perceptual.losses import STYLE_LOSSES, positions, style_loss, style_targets
 from models.perceptual.vgg import VGG, load_vgg
 from models.stylize.gatys import STYLE_LAYERS, Region, Style, invert, memory_needed, texture, transfer
-from models.stylize.minimise import DivergedError, Minimised, Step
+from models.stylize.minimize import DivergedError, Minimised, Step
 from models.tensors import fast_dtype
 
 Photo = Callable[[str, int], Tensor]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.stylize.minimise import DivergedError, Step, levels, minimise
+from models.stylize.minimize import DivergedError, Step, levels, minimise
 
 WANTED = torch.linspace(0, 1, 3 * 24 * 20).view(1, 3, 24, 20)
 

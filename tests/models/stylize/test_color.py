@@ -1,6 +1,6 @@
 import numpy as np
 
-from models.stylize.colour import LUMINANCE, Array, grey, with_colours, with_luminance
+from models.stylize.color import LUMINANCE, Array, grey, with_colours, with_luminance
 
 
 def random(*shape: int, seed: int = 0) -> Array:
