@@ -1,4 +1,4 @@
-"""Writes the contact sheets of docs/data.md: `python examples/data_sheets.py`, with `--docs` in their place."""
+"""Writes the contact sheets of docs/reference/data-sets.md to `demo/`, or with `--docs` to docs/images."""
 
 import argparse
 

@@ -1,6 +1,6 @@
 """Text to image and style guidance of a running service: `scripts/run`, then `python examples/diffusion.py`.
 
-Writes the images of docs/diffusion.md, with `--docs` in their place.
+Writes the images of docs/explanation/diffusion.md to `demo/`, or with `--docs` to docs/images.
 """
 
 import argparse

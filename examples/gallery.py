@@ -1,4 +1,4 @@
-"""Style by a VGG in images: `scripts/run`, then `python examples/gallery.py` writes gallery.md and its images.
+"""Style by a VGG in images: `scripts/run`, then `python examples/gallery.py` writes paint-a-photo.md and its images.
 
 With `--docs` they are those of docs/. Each entry is one request; a picture it names is a file of examples/photos.
 """
@@ -120,8 +120,8 @@ ENTRIES: dict[str, tuple[str, str, dict[str, Any], str]] = {
 HEAD = """# What a VGG can do: a gallery
 
 Each picture is the answer to the request below it, on two CPU cores; a picture that a request names is a file of
-[examples/photos](../examples/photos). `python examples/gallery.py` makes all of it anew from a running service, this
-page included, with `--docs` in its place. [docs/api.md](api.md) has every field.
+[examples/photos](../../examples/photos). `python examples/gallery.py` makes all of it anew from a running service, this
+page included, with `--docs` in its place. [docs/reference/api.md](../reference/api.md) has every field.
 """
 
 
@@ -142,13 +142,15 @@ def main() -> None:
             shown = {key: job["metrics"][key] for key in ("loss", "steps", "by_layer") if key in job["metrics"]}
             print(f"{name}: {seconds[name]:.1f} s, {json.dumps(shown)}", flush=True)
     if len(args.only) == len(ENTRIES):
-        (args.out / "gallery.md").write_text(HEAD + "".join(_entry(name, seconds[name]) for name in ENTRIES))
+        page = args.out / "how-to" / "paint-a-photo.md"
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(HEAD + "".join(_entry(name, seconds[name]) for name in ENTRIES))
 
 
 def _entry(name: str, seconds: float) -> str:
     title, words, request, _ = ENTRIES[name]
     return (
-        f"\n## {title}\n\n{words}\n\n![{title}](images/gallery/{name}.jpg)\n\n"
+        f"\n## {title}\n\n{words}\n\n![{title}](../images/gallery/{name}.jpg)\n\n"
         f"    {json.dumps(request)}\n\n{seconds:.1f} seconds.\n"
     )
 

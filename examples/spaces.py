@@ -1,6 +1,6 @@
 """Collections, steerings and samplings of a running service: `scripts/run`, then `python examples/spaces.py`.
 
-Writes the images of docs/spaces.md, with `--docs` in their place, and prints what the jobs say of them.
+Writes the images of docs/explanation/spaces.md to `demo/`, or with `--docs` to docs/images; prints the jobs' figures.
 """
 
 import argparse

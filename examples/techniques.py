@@ -1,4 +1,4 @@
-"""Writes the table and the sheets of docs/techniques.md: `python examples/techniques.py`, with `--docs` in their place.
+"""Prints the table of docs/explanation/techniques.md and writes its sheets to `demo/`, or with `--docs` to docs/images.
 
 The figures are those on the cards, which `python -m models.evaluate --write` measures.
 """

