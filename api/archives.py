@@ -11,9 +11,9 @@ from api.bounds import FORM_LIMITS
 from api.errors import Responses, error_responses, naming
 from api.pools import ARCHIVING, COUNTING
 from api.service import Service, ServiceDep
-from jobs.archives import count_files
+from jobs.intake.archives import count_files
 from jobs.schemas import ARCHIVE_ID, Archive
-from jobs.store import new_holder
+from jobs.store.references import new_holder
 
 router = APIRouter(tags=["trainings"])
 UPLOADED: Responses = {201: {"description": "The archive is stored."}}
@@ -75,7 +75,7 @@ def delete_archive(archive_id: ArchiveId, service: ServiceDep) -> None:
 
     Jobs that name it already run, and can be retried; its bytes go with the last of them.
     """
-    service.jobs.delete_archive(archive_id.removeprefix("zip_"))
+    service.jobs.archives.delete(archive_id.removeprefix("zip_"))
 
 
 def _store(service: Service, file: IO[bytes], n_files: int) -> Archive:
@@ -83,6 +83,6 @@ def _store(service: Service, file: IO[bytes], n_files: int) -> Archive:
     file.seek(0)
     holder = new_holder()
     sha = service.objects.put_file(file, "application/zip", holder=holder)
-    service.jobs.put_archive(sha, {"size_bytes": size_bytes, "n_files": n_files}, holder)
-    facts, until = service.jobs.get_archive(sha)
+    service.jobs.archives.put(sha, {"size_bytes": size_bytes, "n_files": n_files}, holder)
+    facts, until = service.jobs.archives.get(sha)
     return Archive(id=f"zip_{sha}", expires_at=datetime.fromtimestamp(until / 1000, UTC), **facts)

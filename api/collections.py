@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Path, Response
 from pydantic import BaseModel, Field
 
-import jobs.registry
+import jobs.store.registry
 from api.cards import known_cards
 from api.errors import error_responses, naming
 from api.generations import AVATAR, SMILEY, WINK
@@ -171,7 +171,7 @@ async def add_images(
 @router.get("/v1/collections", summary="List collections, newest first", responses=error_responses(503))
 def list_collections(service: ServiceDep) -> CollectionList:
     """All collections, those that are being built among them."""
-    return CollectionList(collections=[Collection(**_facts(found)) for found in service.jobs.collections()])
+    return CollectionList(collections=[Collection(**_facts(found)) for found in service.jobs.collections.all()])
 
 
 @router.get(
@@ -179,7 +179,7 @@ def list_collections(service: ServiceDep) -> CollectionList:
 )
 def get_collection(collection_id: CollectionId, service: ServiceDep) -> CollectionDetails:
     """Its versions, with the figures of each."""
-    found = service.jobs.collection(collection_id)
+    found = service.jobs.collections.get(collection_id)
     return CollectionDetails(**_facts(found), versions=[_version(version) for version in found.versions])
 
 
@@ -191,7 +191,7 @@ def get_collection(collection_id: CollectionId, service: ServiceDep) -> Collecti
 )
 def delete_collection(collection_id: CollectionId, service: ServiceDep) -> None:
     """Remove it with all its versions. While a job builds it, or unfinished jobs use it, the answer is 409."""
-    service.jobs.delete_collection(collection_id)
+    service.jobs.collections.delete(collection_id)
 
 
 def _resolve(service: Service, params: CollectionParams) -> CollectionParams:
@@ -204,9 +204,9 @@ def _resolve(service: Service, params: CollectionParams) -> CollectionParams:
 
 def _resolve_addition(service: Service, collection_id: str, params: AdditionParams) -> NextVersion:
     """All that the next version is made of, and every image stored."""
-    collection = service.jobs.collection(collection_id)
+    collection = service.jobs.collections.get(collection_id)
     if collection.building:
-        raise jobs.registry.being_built(collection_id, collection.building)
+        raise jobs.store.registry.being_built(collection_id, collection.building)
     params = with_images(params, _stored_images(service, params))
     return next_version(params, collection.params, collection_id)
 
@@ -214,7 +214,7 @@ def _resolve_addition(service: Service, collection_id: str, params: AdditionPara
 def _stored_images(service: Service, params: CollectionParams | AdditionParams) -> dict[str, str]:
     if params.archive:
         with naming("data"):
-            service.jobs.get_archive(params.archive)
+            service.jobs.archives.get(params.archive)
     return resolve_images(service, images_of(params), check=lambda sizes: None)
 
 
@@ -226,7 +226,7 @@ def _check_space(service: Service, space: str) -> None:
         raise BadInput("unknown_model", message, field="space", allowed=allowed)
 
 
-def version_of(collection: jobs.registry.Collection, number: int | None) -> jobs.registry.Version:
+def version_of(collection: jobs.store.registry.CollectionRecord, number: int | None) -> jobs.store.registry.Version:
     """The version asked for, or the newest; raises `BadInput`, and `Conflict` while there is none yet."""
     n = len(collection.versions)
     if not n:
@@ -238,7 +238,7 @@ def version_of(collection: jobs.registry.Collection, number: int | None) -> jobs
     return collection.versions[(number or n) - 1]
 
 
-def _facts(found: jobs.registry.Collection) -> dict[str, Any]:
+def _facts(found: jobs.store.registry.CollectionRecord) -> dict[str, Any]:
     return {
         "id": found.id,
         "name": found.params["name"],
@@ -250,7 +250,7 @@ def _facts(found: jobs.registry.Collection) -> dict[str, Any]:
     }
 
 
-def _version(found: jobs.registry.Version) -> CollectionVersion:
+def _version(found: jobs.store.registry.Version) -> CollectionVersion:
     return CollectionVersion(
         version=found.number,
         created_at=_time(found.created_at),

@@ -71,7 +71,7 @@ class _Collected:
 
 def _service_metrics(service: Service) -> Iterator[Metric]:
     try:
-        depths, stats, workers = service.jobs.depths(), service.jobs.stats(), service.jobs.workers()
+        depths, stats, workers = service.jobs.depths(), service.jobs.stats(), service.jobs.heartbeats.workers()
     except RedisError:
         yield GaugeMetricFamily("atelier_redis_up", "Whether Redis answers", value=0)
         return

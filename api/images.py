@@ -20,9 +20,9 @@ from api.service import Service, ServiceDep
 from images.mask import cut_out, drawn, read_mask
 from jobs.errors import TooLarge
 from jobs.images import DecodedImage, as_answers, decode_data_url, decode_image, stored
-from jobs.outbound import fetch
+from jobs.intake.outbound import fetch
 from jobs.schemas import IMAGE_ID, Image
-from jobs.store import new_holder
+from jobs.store.references import new_holder
 
 router = APIRouter(tags=["images"])
 Size = tuple[int, int]  # width, height
@@ -100,7 +100,7 @@ def delete_image(image_id: ImageId, service: ServiceDep) -> None:
 
     Jobs that name it already run, and can be retried; its bytes go with the last of them.
     """
-    service.jobs.delete_image(image_id.removeprefix("img_"))
+    service.jobs.images.delete(image_id.removeprefix("img_"))
 
 
 @router.get(
@@ -117,13 +117,13 @@ def get_image_content(
 ) -> Response:
     """The stored PNG; takes `Range` and `If-None-Match`."""
     sha = image_id.removeprefix("img_")
-    service.jobs.get_image(sha)
+    service.jobs.images.get(sha)
     return serve(service.objects, sha, "image/png", if_none_match, range_)
 
 
 def describe_image(service: Service, image_id: str) -> Image:
     """An upload as the API shows it; raises `NotFound`."""
-    facts, until = service.jobs.get_image(image_id.removeprefix("img_"))
+    facts, until = service.jobs.images.get(image_id.removeprefix("img_"))
     # Images stored before sources were recorded were kept at their own size.
     facts = {"source_width": facts["width"], "source_height": facts["height"], **facts}
     return Image(
@@ -170,7 +170,7 @@ def store_image(service: Service, image: DecodedImage, holder: str | None = None
         "source_width": image.source_width,
         "source_height": image.source_height,
     }
-    service.jobs.put_image(sha, facts, holder)
+    service.jobs.images.put(sha, facts, holder)
     return f"img_{sha}"
 
 
@@ -226,7 +226,7 @@ def _read(service: Service, reference: str) -> tuple[DecodedImage | None, Size]:
     """The image of a `data:` or `https:` URL, or None for an upload, which is stored already; and its size."""
     settings = service.settings
     if reference.startswith("img_"):
-        facts, _ = service.jobs.get_image(reference.removeprefix("img_"))
+        facts, _ = service.jobs.images.get(reference.removeprefix("img_"))
         return None, (facts["width"], facts["height"])
     if reference.startswith("data:"):
         data = decode_data_url(reference, max_bytes=settings.max_upload_bytes)

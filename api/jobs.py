@@ -19,7 +19,7 @@ from api.submit import JOB_RESPONSES, SubmissionDep, answer_with_job, enqueue
 from jobs.errors import Conflict, NotFound
 from jobs.events import order
 from jobs.schemas import JOB_ID, Job, JobPage, Kind, Status
-from jobs.store import Event, Record
+from jobs.store.records import Event, Record
 
 router = APIRouter(tags=["jobs"])
 JobId = Annotated[

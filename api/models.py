@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from api.errors import Responses, error_responses
 from api.service import Service, ServiceDep
 from jobs.errors import Conflict, NotFound
-from jobs.registry import TrainedModel
+from jobs.store.registry import TrainedModel
 
 router = APIRouter(tags=["models"])
 CARD = "card.json"
@@ -142,7 +142,7 @@ def delete_model(model_id: ModelId, service: ServiceDep) -> None:
     model = get_model(model_id, service)
     if model.trained_by is None:
         raise Conflict("model_not_deletable", "The model came with the service; only trained ones can be deleted.")
-    service.jobs.delete_model(model_id)
+    service.jobs.models.delete(model_id)
 
 
 def _not_found(known: list[str]) -> NotFound:
@@ -152,16 +152,16 @@ def _not_found(known: list[str]) -> NotFound:
 
 def _card(service: Service, model_id: str) -> dict[str, Any]:
     """The whole card of a model; raises NotFound."""
-    workers = service.jobs.workers().values()
+    workers = service.jobs.heartbeats.workers().values()
     cards: dict[str, dict[str, Any]] = {card["id"]: card for facts in workers for card in facts["cards"]}
-    cards |= {model.card["id"]: model.card for model in service.jobs.models()}
+    cards |= {model.card["id"]: model.card for model in service.jobs.models.all()}
     if model_id not in cards:
         raise _not_found(sorted(cards))
     return cards[model_id]
 
 
 def _is_trained_here(service: Service, model_id: str) -> bool:
-    return any(model.card["id"] == model_id for model in service.jobs.models())
+    return any(model.card["id"] == model_id for model in service.jobs.models.all())
 
 
 def _card_json(card: dict[str, Any]) -> bytes:
@@ -175,7 +175,7 @@ def _sha256(data: bytes) -> str:
 
 
 def _models(service: Service) -> list[Model]:
-    workers = service.jobs.workers()
+    workers = service.jobs.heartbeats.workers()
     cards = {card["id"]: card for facts in workers.values() for card in facts["cards"]}
     shipped = [
         Model(
@@ -185,7 +185,7 @@ def _models(service: Service) -> list[Model]:
         )
         for card in cards.values()
     ]
-    trained = [_trained(model, sorted(workers)) for model in service.jobs.models()]
+    trained = [_trained(model, sorted(workers)) for model in service.jobs.models.all()]
     return sorted([*shipped, *trained], key=lambda model: model.id)
 
 

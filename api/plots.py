@@ -15,8 +15,8 @@ from api.submit import JOB_RESPONSES, SubmissionDep, submit
 from jobs.collection import COLLECTION_ID
 from jobs.errors import NotFound
 from jobs.plots import KIND, PLOT_NAME, CollectionPlots, PlotParams, of_version
-from jobs.registry import Version
 from jobs.schemas import Job, Role
+from jobs.store.registry import Version
 
 router = APIRouter(tags=["collections"], route_class=JsonRoute)
 VersionQuery = Annotated[int | None, Query(ge=1, le=2**31, description="The newest when absent.")]
@@ -59,7 +59,7 @@ class PlotList(BaseModel):
 )
 def list_plots(collection_id: CollectionId, service: ServiceDep, version: VersionQuery = None) -> PlotList:
     """Those that were drawn when the version was built. They are kept as long as the collection."""
-    found = version_of(service.jobs.collection(collection_id), version)
+    found = version_of(service.jobs.collections.get(collection_id), version)
     plots = [_plot(service, collection_id, found, plot) for plot in found.plots]
     return PlotList(collection=collection_id, version=found.number, plots=plots)
 
@@ -79,7 +79,7 @@ def get_plot(
     range_: Range = None,
 ) -> Response:
     """The bytes of a plot; the ETag is their sha256. Takes `Range` and `If-None-Match`."""
-    found = version_of(service.jobs.collection(collection_id), version)
+    found = version_of(service.jobs.collections.get(collection_id), version)
     plots = {plot["name"]: plot for plot in found.plots}
     if name not in plots:
         message = f"Version {found.number} has no plot {name!r}; it has {', '.join(plots) or 'none'}."
@@ -114,7 +114,7 @@ async def create_plots(
 
 
 def _resolve(service: Service, collection_id: str, params: PlotParams) -> CollectionPlots:
-    version = version_of(service.jobs.collection(collection_id), params.version)
+    version = version_of(service.jobs.collections.get(collection_id), params.version)
     return of_version(params, collection_id, version.number, version.figures)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from api.service import Service
 from jobs.schemas import Checkpoint, ErrorBody, Job, JobUrls, Metrics, Output, Progress
-from jobs.store import Event, Record
+from jobs.store.records import Event, Record
 
 
 def present(service: Service, record: Record) -> Job:

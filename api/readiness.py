@@ -14,7 +14,10 @@ from jobs.errors import Unavailable
 from jobs.liveness import is_frozen, is_stalled, serves
 from jobs.objects import Objects
 from jobs.settings import Settings
-from jobs.store import QUEUES, JobStore, Vitals, connect
+from jobs.store.client import connect
+from jobs.store.heartbeats import Vitals
+from jobs.store.jobs import JobStore
+from jobs.store.records import QUEUES
 
 PATIENCE_S = 3  # for one answer of Redis and of the object store
 STORAGE_EVERY_S = 3  # each look writes an object
@@ -81,7 +84,7 @@ def _assess(jobs: JobStore, storage: Probe[None]) -> Ready:
     workers: Workers = {}
     failing: list[Failing] = []
     try:
-        vitals, workers, upkeeps = jobs.vitals(), jobs.workers(), jobs.upkeeps()
+        vitals, workers, upkeeps = jobs.heartbeats.vitals(), jobs.heartbeats.workers(), jobs.heartbeats.upkeeps()
     except RedisError as error:
         failing.append(Failing(check="redis", message=f"Redis does not accept writes: {_reason(error)}."))
     else:

@@ -11,7 +11,8 @@ from jobs.events import EventReader
 from jobs.objects import Objects
 from jobs.queue import make_celery
 from jobs.settings import Settings
-from jobs.store import JobStore, connect, connect_async
+from jobs.store.client import connect, connect_async
+from jobs.store.jobs import JobStore
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ async def create_sampling(
 
 def _steering(service: Service, params: Steering) -> Steering:
     """The parameters with the version chosen, its defaults filled in and every image stored."""
-    collection = service.jobs.collection(params.collection)
+    collection = service.jobs.collections.get(params.collection)
     version = version_of(collection, params.version)
     if isinstance(params.start, TextStart):
         _check_reads_texts(service, collection.params["space"])
@@ -120,5 +120,5 @@ def _check_reads_texts(service: Service, space: str) -> None:
 
 
 def _sampling(service: Service, params: ClusterSampling) -> ClusterSampling:
-    version = version_of(service.jobs.collection(params.collection), params.version)
+    version = version_of(service.jobs.collections.get(params.collection), params.version)
     return fitted_sampling(params, version.figures).model_copy(update={"version": version.number})

@@ -240,7 +240,7 @@ def _images(params: AnyTransfer) -> dict[str, str]:
 def _network(service: Service, params: Optimised) -> str:
     """The network asked for, or the deepest one a worker has; the request must fit it."""
     # Workers that are away for the moment count: the job waits for them.
-    workers = service.jobs.workers(silence_s=86400)
+    workers = service.jobs.heartbeats.workers(silence_s=86400)
     installed = {model for facts in workers.values() for model in facts["installed"]}
     network = params.model or next((name for name in ("vgg19", "vgg16") if name in installed), None)
     if network is None:

@@ -22,10 +22,11 @@ from api.present import present
 from api.service import Service, ServiceDep
 from jobs.collection import KIND as COLLECTION
 from jobs.errors import BadInput
-from jobs.outbound import check_url
+from jobs.intake.outbound import check_url
 from jobs.queue import nudge
-from jobs.registry import NEW
 from jobs.schemas import ARCHIVE_ID, IMAGE_FIELDS, IMAGE_ID, Job
+from jobs.store.records import NewJob
+from jobs.store.registry import NEW
 from jobs.text_to_image import compat_of
 from jobs.training import MODEL_ID
 
@@ -143,15 +144,17 @@ def enqueue(service: Service, *, kind: str, queue: str, params: dict[str, Any], 
     A nudge that cannot be sent is no error: upkeep sends it again, and the record is safe.
     """
     job_id, is_new = service.jobs.create(
-        kind=kind,
-        queue=queue,
-        params=params,
-        images=image_shas(params),
-        archives=archive_shas(params),
-        models=trained_models(params),
-        compat=compat_of(params),
-        **_collections(kind, params),
-        **extra,
+        NewJob(
+            kind=kind,
+            queue=queue,
+            params=params,
+            images=image_shas(params),
+            archives=archive_shas(params),
+            models=trained_models(params),
+            compat=compat_of(params),
+            **_collections(kind, params),
+            **extra,
+        )
     )
     if is_new:
         try:

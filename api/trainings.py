@@ -74,7 +74,7 @@ def _resolve(service: Service, params: Training) -> jobs.schemas.Request:
     """The parameters with the size of an archive's pictures, and the shape of the model to begin with, filled in."""
     if params.archive:
         with naming("data"):
-            service.jobs.get_archive(params.archive)
+            service.jobs.archives.get(params.archive)
     if params.start:
         cards = known_cards(service)
         if params.start not in cards:

@@ -28,7 +28,7 @@ from PIL import Image
 
 from jobs.errors import QueueFull
 from jobs.schemas import Kind
-from jobs.store import QUEUES
+from jobs.store.records import QUEUES, NewJob
 from tests.stack import Stack
 
 STREAMS, RECORDS = 1_000, 100_000
@@ -254,7 +254,7 @@ def _fill(stack: Stack, n: int) -> None:
     params = {"seed": 1, "format": "png", "prompt": "a hat"}
     for i in range(n):
         try:
-            jobs.create(kind=draw.choice(kinds), queue=QUEUES[0], params=params)
+            jobs.create(NewJob(kind=draw.choice(kinds), queue=QUEUES[0], params=params))
         except QueueFull:
             return
         if i % 2:
@@ -268,7 +268,7 @@ def _fill(stack: Stack, n: int) -> None:
 def _streams(stack: Stack) -> Answers:
     """One client follows STREAMS jobs; the answer is the number of connections that Redis then has."""
     jobs = stack.jobs
-    ids = [jobs.create(kind="style-transfer", queue=QUEUES[0], params={"seed": 1})[0] for _ in range(STREAMS)]
+    ids = [jobs.create(NewJob(kind="style-transfer", queue=QUEUES[0], params={"seed": 1}))[0] for _ in range(STREAMS)]
     jobs.client.close()
     before, opened = _clients(stack), list[socket.socket]()
     with ExitStack() as clients:

@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from jobs.store import PREFIX, JobStore, new_job_id
+from jobs.store.jobs import JobStore, create_arguments
+from jobs.store.protocol import PREFIX
+from jobs.store.records import NewJob, new_job_id
 from tests.stack import Stack
 
 N_JOBS, N_STREAMS = 100_000, 1000
@@ -64,7 +66,7 @@ def protocol(store: JobStore, n_jobs: int = N_JOBS) -> None:
         lapsed = fill(store, n_jobs)
         pipe = client.pipeline(transaction=False)
         for _ in range(n_jobs):
-            pipe.evalsha(store._script.sha, 0, "claim", json.dumps(CLAIM))
+            pipe.evalsha(store.protocol.script.sha, 0, "claim", json.dumps(CLAIM))
         pipe.execute()
         everything_past(store, "leases")
         sweep_all(store)
@@ -85,31 +87,21 @@ CLAIM = {"queue": "fast", "worker": "w", "limit": 1, "lease_ms": 3_600_000}
 
 def fill(store: JobStore, n_jobs: int, *, expires: bool = True, **given: Any) -> list[str]:
     """Create jobs of all kinds, of few sorts that may run together; returns their ids."""
-    arguments = _create_arguments(store) | given | ({"expires_ms": 3_600_000} if expires else {})
+    arguments = create_arguments(NewJob("generation", "fast", PARAMS), store.settings) | given
+    arguments |= {"expires_ms": 3_600_000} if expires else {}
     pipe, ids = store.client.pipeline(transaction=False), []
-    store.client.script_load(store._script.script)
+    store.client.script_load(store.protocol.script.script)
     for number in range(n_jobs):
         ids.append(new_job_id())
         own = {"id": ids[-1], "kind": KINDS[number % 4], "compat": f"c{number % 7}", "priority": number % 21 - 10}
-        pipe.evalsha(store._script.sha, 0, "create", json.dumps(arguments | own))
+        pipe.evalsha(store.protocol.script.sha, 0, "create", json.dumps(arguments | own))
         if number % 1000 == 999:
             pipe.execute()
     pipe.execute()
     return ids
 
 
-def _create_arguments(store: JobStore) -> dict[str, Any]:
-    """What `create` takes of a request for a picture, as the store sends it."""
-    sent: dict[str, Any] = {}
-
-    class Spy(JobStore):
-        def _call(self, command: str, **arguments: Any) -> Any:
-            sent.update(arguments)
-            return "created", arguments["id"]
-
-    params = {"model": "ddpm-avatars", "n": 4, "seed": 7, "num_inference_steps": 50, "format": "png", "seeds": None}
-    Spy(store.client, store.settings).create(kind="generation", queue="fast", params=params)
-    return sent
+PARAMS = {"model": "ddpm-avatars", "n": 4, "seed": 7, "num_inference_steps": 50, "format": "png", "seeds": None}
 
 
 def everything_past(store: JobStore, zset: str) -> None:
@@ -122,7 +114,7 @@ def everything_past(store: JobStore, zset: str) -> None:
 def sweep_all(store: JobStore) -> None:
     """Sweep until nothing is due, as upkeep does round by round."""
     arguments = {"max_attempts": 3, "retry_delay_ms": 60_000}
-    while store._call("sweep", **arguments) == "again":
+    while store.protocol.call("sweep", **arguments) == "again":
         pass
 
 
@@ -139,10 +131,10 @@ def uses(store: JobStore, n_jobs: int) -> None:
         client.rpush(f"{PREFIX}named:collection:{collection}", *shas)
     with moment(store, "a model that all use, a collection of as many versions"):
         try:
-            store.delete_model(model)
+            store.models.delete(model)
         except Exception as error:
             assert "in use" in str(error)
-        store.delete_collection(collection)
+        store.collections.delete(collection)
         sweep_all(store)
     client.delete(f"{PREFIX}objects", f"{PREFIX}uses:{model}")
 
@@ -158,7 +150,7 @@ def objects(store: JobStore, n_objects: int) -> None:
     pipe.zadd(f"{PREFIX}objects", {f"{n_objects:064x}": ANCIENT})
     pipe.execute()
     with moment(store, "objects looked at"):
-        while not store.condemn(limit=1):
+        while not store.references.condemn(limit=1):
             pass
 
 

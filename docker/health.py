@@ -9,7 +9,9 @@ import sys
 
 from jobs.liveness import Facts, is_frozen, is_stalled
 from jobs.settings import get_settings
-from jobs.store import JobStore, Vitals, connect
+from jobs.store.client import connect
+from jobs.store.heartbeats import Vitals
+from jobs.store.jobs import JobStore
 
 
 def main(role: str) -> int:
@@ -18,9 +20,9 @@ def main(role: str) -> int:
     jobs = JobStore(connect(settings, attempts=0), settings)
     here = f"@{socket.gethostname()}"
     if role == "worker":
-        own = [facts for name, facts in jobs.workers().items() if name.endswith(here)]
-        return int(not own or not all(_works(facts, jobs.vitals()) for facts in own))
-    return int(not any(name.endswith(here) for name in jobs.upkeeps()))
+        own = [facts for name, facts in jobs.heartbeats.workers().items() if name.endswith(here)]
+        return int(not own or not all(_works(facts, jobs.heartbeats.vitals()) for facts in own))
+    return int(not any(name.endswith(here) for name in jobs.heartbeats.upkeeps()))
 
 
 def _works(facts: Facts, vitals: Vitals) -> bool:

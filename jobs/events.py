@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import redis.asyncio
 
 from jobs.schemas import TERMINAL
-from jobs.store import PREFIX, Event, parse_event
+from jobs.store.protocol import PREFIX
+from jobs.store.records import Event, parse_event
 
 CHANNEL = f"{PREFIX}events"  # the protocol says here which job has a new event
 BATCH = 100  # streams read at once, and events of a stream

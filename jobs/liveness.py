@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jobs.store import SILENCE_S, Vitals
+from jobs.store.heartbeats import SILENCE_S, Vitals
 
 Facts = dict[str, Any]
 

@@ -14,7 +14,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from jobs.errors import AtelierError, Damaged, NotFound, Unavailable
 from jobs.settings import Settings
-from jobs.store import JobStore
+from jobs.store.jobs import JobStore
 
 CHUNK = 8 << 20  # bytes of one request for a part of a file: each must end within the client's timeout
 
@@ -50,7 +50,7 @@ class Objects:
         return sha
 
     def _put(self, sha: str, data: bytes | IO[bytes], content_type: str, holder: str, **options: Any) -> None:
-        while not self._jobs.hold(sha, holder):
+        while not self._jobs.references.hold(sha, holder):
             time.sleep(0.05)  # clean-up is removing the same bytes right now
         attributes: Any = None if isinstance(self._store, LocalStore) else {"Content-Type": content_type}
         try:

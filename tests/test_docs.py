@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.settings import Settings
+from jobs.store.protocol import SCRIPT
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -30,7 +31,7 @@ def test_the_settings_table_is_the_settings_class() -> None:
 
 def codes_in_the_code() -> set[str]:
     """Every error code: first arguments of the error classes and of `answer`, and the codes of whole-error dicts."""
-    found = set(re.findall(r"code = '(\w+)'", (ROOT / "jobs" / "protocol.lua").read_text()))
+    found = set(re.findall(r"code = '(\w+)'", SCRIPT))
     for path in (path for package in ("api", "images", "jobs", "worker") for path in (ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):

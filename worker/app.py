@@ -13,7 +13,8 @@ from celery.signals import setup_logging
 from jobs.objects import Objects
 from jobs.queue import TASK, make_celery
 from jobs.settings import get_settings
-from jobs.store import JobStore, connect
+from jobs.store.client import connect
+from jobs.store.jobs import JobStore
 from models.catalogue import CardError, cards
 from worker.heartbeat import WorkerHeartbeat
 from worker.lease import stopping

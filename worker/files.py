@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 from jobs.objects import Objects
-from jobs.registry import Collection
-from jobs.store import JobStore, Record
+from jobs.store.jobs import JobStore
+from jobs.store.records import Record
+from jobs.store.registry import CollectionRecord
 from models.catalogue import Card, cards, file_sha256, folder_of
 from worker.lease import check
 
@@ -32,9 +33,9 @@ class Files:
         with path.open("rb") as file:
             return self._objects.put_file(file, "application/octet-stream")
 
-    def collection(self, collection_id: str) -> Collection:
+    def collection(self, collection_id: str) -> CollectionRecord:
         """A collection and its versions; raises `NotFound`."""
-        return self._jobs.collection(collection_id)
+        return self._jobs.collections.get(collection_id)
 
     def fetch_checkpoint(self, path: Path) -> None:
         """Write to a file what the job's last attempt, or the job it repeats, left; nothing where there was none."""
@@ -53,7 +54,7 @@ def remove_deleted_models(jobs: JobStore) -> None:
     """Frees the disk of the copies of trained models that were deleted: no unfinished job uses one of these."""
     folder = jobs.settings.weights_dir / "trained"
     copies = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    for model_id in jobs.deleted_models(copies):
+    for model_id in jobs.models.deleted(copies):
         log.info("removing the copy of %s, which was deleted", model_id)
         shutil.rmtree(folder / model_id, ignore_errors=True)  # another worker of this disk may be doing the same
 
@@ -62,7 +63,7 @@ def find_model(jobs: JobStore, objects: Objects, model_id: str) -> Card:
     """The card of a shipped model, or of a trained one, its files brought to this machine; raises `AtelierError`."""
     if model_id in cards():
         return cards()[model_id]
-    trained = jobs.model(model_id).card
+    trained = jobs.models.get(model_id).card
     card = Card(**trained)
     folder = folder_of(card, jobs.settings.weights_dir)
     folder.mkdir(parents=True, exist_ok=True)

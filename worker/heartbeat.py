@@ -18,7 +18,9 @@ from celery.worker import state
 from redis import RedisError
 
 from jobs.settings import Settings, get_settings
-from jobs.store import BEAT_S, SILENCE_S, JobStore, connect
+from jobs.store.client import connect
+from jobs.store.heartbeats import BEAT_S, SILENCE_S
+from jobs.store.jobs import JobStore
 from models.catalogue import cards, installed
 from worker.files import remove_deleted_models
 
@@ -63,7 +65,7 @@ def child_name(pid: int) -> str:
 @worker_process_init.connect
 def _start_child_heartbeat(**_: Any) -> None:
     jobs = open_store(get_settings())
-    repeat(lambda: jobs.beat_child(child_name(os.getpid())), threading.Event())
+    repeat(lambda: jobs.heartbeats.beat_child(child_name(os.getpid())), threading.Event())
 
 
 class WorkerHeartbeat(bootsteps.StartStopStep):
@@ -80,7 +82,7 @@ class WorkerHeartbeat(bootsteps.StartStopStep):
         jobs, children = open_store(settings), Children()
 
         def beat() -> None:
-            jobs.beat(worker.hostname, _facts(worker, settings) | children.facts(worker.pool, jobs))
+            jobs.heartbeats.beat(worker.hostname, _facts(worker, settings) | children.facts(worker.pool, jobs))
 
         repeat(beat, self._stop)
         repeat(lambda: remove_deleted_models(jobs), self._stop, "clean-up of models")
@@ -113,7 +115,7 @@ class Children:
     def facts(self, pool: Any, jobs: JobStore) -> dict[str, Any]:
         """The number of children, the process ids of the frozen ones, and for how long one was free for a job."""
         pids = list(pool.info.get("processes", []))
-        living = jobs.living_children([child_name(pid) for pid in pids]) if pids else set()
+        living = jobs.heartbeats.living_children([child_name(pid) for pid in pids]) if pids else set()
         frozen = [pid for pid in pids if not self._moves(pid) and child_name(pid) not in living]
         self._seen = {pid: seen for pid, seen in self._seen.items() if pid in pids}
         if len(state.active_requests) >= len(pids):

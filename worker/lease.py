@@ -9,7 +9,8 @@ from typing import Any
 from redis import RedisError
 
 from jobs.errors import AtelierError
-from jobs.store import JobStore, Record
+from jobs.store.jobs import JobStore
+from jobs.store.records import Record
 
 log = logging.getLogger("atelier.worker")
 PROGRESS_EVERY_S = 0.25

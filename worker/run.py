@@ -20,7 +20,8 @@ from jobs.errors import AtelierError, Unavailable
 from jobs.images import encode_image
 from jobs.objects import Objects
 from jobs.schemas import CONTENT_TYPES, Role
-from jobs.store import JobStore, Record
+from jobs.store.jobs import JobStore
+from jobs.store.records import Record
 from models.catalogue import Card
 from models.pixels import NotFiniteError
 from worker.files import Files, find_model

@@ -17,7 +17,9 @@ from jobs.errors import Unavailable
 from jobs.objects import Objects
 from jobs.queue import make_celery, nudge
 from jobs.settings import get_settings
-from jobs.store import QUEUES, JobStore, connect
+from jobs.store.client import connect
+from jobs.store.jobs import JobStore
+from jobs.store.records import QUEUES
 from worker.logs import configure_logging
 from worker.webhooks import Webhooks
 
@@ -46,7 +48,7 @@ def main() -> None:
         for queue in QUEUES:
             for job_id in jobs.without_nudge(queue):
                 nudge(celery, queue, job_id)
-        jobs.beat_upkeep(name)
+        jobs.heartbeats.beat_upkeep(name)
 
     # A receiver or an object store that takes its time must not keep lapsed leases waiting.
     for round_, every_s in (
@@ -81,9 +83,9 @@ def remove_unused(jobs: JobStore, objects: Objects) -> int:
     One by one, however slow the store: a condemned object is kept from being stored again for a minute only.
     """
     removed = 0
-    while condemned := jobs.condemn(limit=1):
+    while condemned := jobs.references.condemn(limit=1):
         objects.delete(condemned[0])
-        jobs.deleted(condemned[0])
+        jobs.references.deleted(condemned[0])
         removed += 1
     return removed
 

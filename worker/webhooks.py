@@ -14,8 +14,9 @@ from pydantic import SecretStr
 from redis import RedisError
 
 from jobs.errors import AtelierError
-from jobs.outbound import post
-from jobs.store import JobStore, Record
+from jobs.intake.outbound import post
+from jobs.store.jobs import JobStore
+from jobs.store.records import Record
 
 log = logging.getLogger("atelier.webhooks")
 TIMEOUT_S = 10

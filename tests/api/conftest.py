@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from api.style_transfers import CAT
-from jobs.store import PREFIX, QUEUES
+from jobs.store.protocol import PREFIX
+from jobs.store.records import QUEUES
 from tests.stack import Stack
 
 MAX_BYTES, MAX_ARCHIVE_BYTES = 2_000_000, 3_000_000

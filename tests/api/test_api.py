@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jobs.store.records import NewJob
 from models.catalogue import cards
 from tests.api.conftest import FAST, picture
 from tests.stack import Stack, wait_until
@@ -102,7 +103,7 @@ class TestImages:
     def test_delete(self, stack: Stack) -> None:
         data = picture("PNG", size=(33, 31), seed=5)
         image = upload(stack, data)
-        job_id = stack.jobs.create(kind="probe", queue="nobody", params={}, images=[image["id"][4:]])[0]
+        job_id = stack.jobs.create(NewJob(kind="probe", queue="nobody", params={}, images=[image["id"][4:]]))[0]
         assert stack.client.delete(f"/v1/images/{image['id']}").status_code == 204
         for answer in (
             stack.client.delete(f"/v1/images/{image['id']}"),
@@ -202,7 +203,7 @@ class TestJobs:
     def test_retry_keeps_the_webhook(self, stack: Stack) -> None:
         hook = "https://hooks.invalid/atelier"
         params = {"steps": 1, "step_s": 0, "seed": 1, "format": "png"}
-        first, _ = stack.jobs.create(kind="probe", queue="fast", params=params, webhook_url=hook)
+        first, _ = stack.jobs.create(NewJob(kind="probe", queue="fast", params=params, webhook_url=hook))
         stack.jobs.cancel(first)
         again = stack.client.post(f"/v1/jobs/{first}/retry").json()["id"]
         assert stack.jobs.get(again).webhook_url == hook

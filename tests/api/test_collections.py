@@ -12,7 +12,9 @@ from api.generations import SMILEY, WINK
 from api.style_transfers import CAT, COFFEE
 from jobs.errors import Conflict, NotFound
 from jobs.objects import Objects
-from jobs.store import PREFIX, JobStore
+from jobs.store.jobs import JobStore
+from jobs.store.protocol import PREFIX
+from jobs.store.records import NewJob
 from tests.api.conftest import stored
 from tests.api.test_generations import card
 from tests.stack import Stack
@@ -36,7 +38,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made.start_valkey()
     made.start_api("api.main:app")
     cards = [card(name) for name in ("vae-2", "vae-faces", "gan-8", "dcgan-faces", "ddpm-small", "vgg16")]
-    made.jobs.beat("away@test", {"queues": ["fast", "gpu", "collect"], "cards": cards, "installed": []})
+    made.jobs.heartbeats.beat("away@test", {"queues": ["fast", "gpu", "collect"], "cards": cards, "installed": []})
     yield made
     made.stop()
 
@@ -208,7 +210,7 @@ def test_canceled_at_the_door_leaves_nothing(stack: Stack) -> None:
 
 def test_trained_model_is_kept_for_the_collections_of_its_codes(stack: Stack) -> None:
     jobs = stack.jobs
-    jobs.create(kind="training", queue="train", params={})
+    jobs.create(NewJob(kind="training", queue="train", params={}))
     [record] = jobs.claim("train", worker="test")
     trained = {name: value for name, value in card("vae-2").items() if name != "fetch_command"} | {"id": TRAINED}
     jobs.finish(record.id, record.fence, "succeeded", metrics={}, model=trained)
@@ -222,7 +224,7 @@ def test_trained_model_is_kept_for_the_collections_of_its_codes(stack: Stack) ->
 
 def test_collection_is_not_deleted_while_jobs_use_it(stack: Stack) -> None:
     collection_id = ready(stack)
-    job_id, _ = stack.jobs.create(kind="generation", queue="fast", params={}, collections=[collection_id])
+    job_id, _ = stack.jobs.create(NewJob(kind="generation", queue="fast", params={}, collections=[collection_id]))
     status, code, message = error(stack.client.delete(f"/v1/collections/{collection_id}"))
     assert (status, code) == (409, "collection_in_use") and job_id in message
     stack.jobs.cancel(job_id)
@@ -374,7 +376,7 @@ def test_the_same_key_founds_one_collection(stack: Stack) -> None:
     headers = {"Idempotency-Key": "once"}
     first, second = (accepted(post(stack, headers=headers, **DIGITS))["id"] for _ in range(2))
     assert first == second
-    assert stack.jobs.collections()[0].building == first
+    assert stack.jobs.collections.all()[0].building == first
     assert end(stack) == first
 
 
@@ -383,7 +385,7 @@ def test_two_that_ask_at_once_to_add_pictures(stack: Stack) -> None:
     collection_id = ready(stack)
     job = accepted(post(stack, f"/{collection_id}/images", images=PICTURES))
     with pytest.raises(Conflict, match=job["id"]):
-        stack.jobs.create(kind="collection", queue="collect", params={}, collection=collection_id)
+        stack.jobs.create(NewJob(kind="collection", queue="collect", params={}, collection=collection_id))
     end(stack)
 
 

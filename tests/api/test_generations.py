@@ -11,6 +11,7 @@ from PIL import Image
 
 from api.generations import EXAMPLES, SMILEY, WINK
 from jobs.generation import ALL_MODES
+from jobs.store.records import NewJob
 from tests.api.conftest import data_url, picture, stored
 from tests.stack import Stack
 
@@ -72,7 +73,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def known(stack: Stack) -> Stack:
     """A worker has told what it knows."""
     facts = {"queues": ["fast", "gpu"], "cards": [card(name) for name in ARCHITECTURES], "installed": []}
-    stack.jobs.beat("away@test", facts)
+    stack.jobs.heartbeats.beat("away@test", facts)
     return stack
 
 
@@ -449,7 +450,7 @@ def test_refused_with_a_word_on_what_is_allowed(known: Stack, name: str) -> None
 
 def test_a_model_that_was_trained_here(known: Stack) -> None:
     jobs, trained = known.jobs, card("vae-2") | {"id": "vae-0123456789ab"}
-    jobs.create(kind="training", queue="train", params={})
+    jobs.create(NewJob(kind="training", queue="train", params={}))
     [record] = jobs.claim("train", worker="away@test")
     jobs.finish(record.id, record.fence, "succeeded", metrics={}, model=trained)
     assert accepted(post(known, model=trained["id"], mode="traverse"))["model"] == trained["id"]

@@ -38,7 +38,7 @@ def test_api_loads_no_torch_and_no_worker() -> None:
 
 
 def test_jobs_loads_no_web_framework_and_no_torch() -> None:
-    names = ", ".join(f"jobs.{path.stem}" for path in sources("jobs"))
+    names = ", ".join(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sources("jobs"))
     loaded = loaded_by(f"import {names}")
     assert {"jobs", "redis", "PIL"} <= loaded
     assert loaded.isdisjoint((*HEAVY, "fastapi", "starlette", "uvicorn", "api", "worker", "models"))

@@ -41,7 +41,7 @@ def build(stack: Stack, path: str = "", **body: Any) -> None:
 def collection(stack: Stack) -> str:
     """A collection with two versions."""
     build(stack, **COLLECTION)
-    collection_id = stack.jobs.collections()[0].id
+    collection_id = stack.jobs.collections.all()[0].id
     build(stack, f"/{collection_id}/images", data="digits", limit=10)
     return collection_id
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from api.server import STOP_S
+from jobs.store.records import NewJob
 from tests.stack import ROOT, Stack, wait_until
 
 PHOTO = (ROOT / "api" / "examples" / "coffee.webp").read_bytes()
@@ -60,7 +61,7 @@ def follow(stack: Stack, job_id: str, ended: list[float]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_stalled_uploads_and_open_streams(stack: Stack, number: int) -> None:
-    job_id, _ = stack.jobs.create(kind="probe", queue="fast", params={})
+    job_id, _ = stack.jobs.create(NewJob(kind="probe", queue="fast", params={}))
     ended: list[float] = []
     listeners = [threading.Thread(target=follow, args=(stack, job_id, ended), daemon=True) for _ in range(5)]
     for listener in listeners:

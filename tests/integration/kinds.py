@@ -16,7 +16,8 @@ from celery.signals import task_prerun
 
 from jobs.objects import Objects
 from jobs.settings import get_settings
-from jobs.store import JobStore, Record
+from jobs.store.jobs import JobStore
+from jobs.store.records import Record
 from worker import app as worker_app
 from worker.run import Made, Picture, Task
 from worker.runners import BATCH_RUNNERS, RUNNERS

@@ -14,7 +14,11 @@ import pytest
 
 from jobs.errors import NotFound
 from jobs.objects import Objects
-from jobs.store import PREFIX, JobStore, Record, connect, new_holder
+from jobs.store.client import connect
+from jobs.store.jobs import JobStore
+from jobs.store.protocol import PREFIX
+from jobs.store.records import NewJob, Record
+from jobs.store.references import new_holder
 from tests.stack import Seaweed, Stack
 from worker.upkeep import remove_unused
 
@@ -84,7 +88,7 @@ class Lives:
         """Store a picture and write it down as an image."""
         holder = new_holder()
         sha, before = self.objects.put(self.dice.choice(self.pictures), "image/png", holder=holder), self.now()
-        self.jobs.put_image(sha, {}, holder)
+        self.jobs.images.put(sha, {}, holder)
         self.name(sha, "image", (before + IMAGE, self.now() + IMAGE))
 
     def delete_upload(self) -> None:
@@ -92,7 +96,7 @@ class Lives:
         sha, before = self.dice.choice(sorted(self.names)), self.now()
         known = self.names[sha].get("image", (0.0, 0.0))
         try:
-            self.jobs.delete_image(sha)
+            self.jobs.images.delete(sha)
             assert known[1] > before, "an upload whose life was over was there"
             self.name(sha, "image", (before, self.now()))
         except NotFound:
@@ -103,7 +107,7 @@ class Lives:
         shas = self.dice.sample(sorted(self.names), min(len(self.names), self.dice.randint(1, 3)))
         before = self.now()
         try:
-            job_id, _ = self.jobs.create(kind="probe", queue="fast", params={}, images=shas)
+            job_id, _ = self.jobs.create(NewJob(kind="probe", queue="fast", params={}, images=shas))
         except NotFound as error:
             sha = error.details["image"].removeprefix("img_")
             assert not self.surely_named(sha, self.now()), "an input that is there was refused"

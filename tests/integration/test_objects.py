@@ -11,7 +11,7 @@ import pytest
 
 from jobs.errors import Damaged, NotFound, Unavailable
 from jobs.objects import CHUNK, Objects
-from jobs.store import JobStore
+from jobs.store.jobs import JobStore
 from tests.stack import Seaweed, Stack
 
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from jobs.store import PREFIX, QUEUES, SILENCE_S
+from jobs.store.heartbeats import SILENCE_S
+from jobs.store.protocol import PREFIX
+from jobs.store.records import QUEUES, NewJob
 from tests.stack import Seaweed, Stack, wait_until
 
 LIMIT_S = 15
@@ -115,7 +117,7 @@ def test_upkeep_dead_with_a_nudge_lost_and_a_lease_overdue(stack: Stack) -> None
     waiting = stack.submit()["id"]
     wait_until(lambda: stack.jobs.get(waiting).finished, 20, "a job before its nudge is lost")
     done = stack.jobs.get(waiting)
-    lost, _ = stack.jobs.create(kind=done.kind, queue=done.queue, params=done.params)  # sends no nudge
+    lost, _ = stack.jobs.create(NewJob(kind=done.kind, queue=done.queue, params=done.params))  # sends no nudge
     dead_s = seconds_until(stack, "upkeep", "leases", "stalled")
     messages = {one["check"]: one["message"] for one in readiness(stack)[1]["failing"]}
     stack.start_upkeep()

@@ -27,7 +27,8 @@ import pytest
 from PIL import Image
 
 from jobs.queue import make_celery, nudge
-from jobs.store import PREFIX
+from jobs.store.protocol import PREFIX
+from jobs.store.records import NewJob
 from tests.stack import ROOT, TERMINAL, Seaweed, Stack, wait_until
 
 Job = dict[str, Any]
@@ -248,10 +249,12 @@ def test_one_job_of_sixteen_that_kills_its_worker_fails_alone(pair: Stack) -> No
     with frozen(pair, "w1", "w2", "upkeep"):
         ids = [
             pair.jobs.create(
-                kind="probe",
-                queue="fast",
-                params=params | {"seed": n} | ({"die_at": "run", "die_times": 99} if n == 5 else {}),
-                compat="alike",
+                NewJob(
+                    kind="probe",
+                    queue="fast",
+                    params=params | {"seed": n} | ({"die_at": "run", "die_times": 99} if n == 5 else {}),
+                    compat="alike",
+                )
             )[0]
             for n in range(16)
         ]

@@ -20,7 +20,8 @@ import psutil
 import pytest
 
 from api.style_transfers import CAT
-from jobs.store import PREFIX, QUEUES
+from jobs.store.protocol import PREFIX
+from jobs.store.records import QUEUES
 from tests.stack import ROOT, Stack, wait_until
 
 GATYS = {"method": "gatys", "content": CAT, "style": CAT, "size": 64, "num_steps": 5}

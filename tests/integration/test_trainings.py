@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from jobs.store.records import NewJob
 from tests.stack import Stack, wait_until
 
 Job = dict[str, Any]
@@ -114,7 +115,9 @@ def test_a_canceled_training_is_gone_within_two_steps_and_a_retry_goes_on(stack:
 
 def test_a_model_in_use_is_not_deleted(stack: Stack, whole: Job) -> None:
     model_id = model_of(stack, whole)["id"]
-    using = stack.jobs.create(kind="probe", queue="gpu", params={}, models=[model_id])[0]  # nobody serves this queue
+    using = stack.jobs.create(NewJob(kind="probe", queue="gpu", params={}, models=[model_id]))[
+        0
+    ]  # nobody serves this queue
     refused = stack.client.delete(f"/v1/models/{model_id}")
     error = refused.json()["error"]
     assert (refused.status_code, error["code"], error["details"]["jobs"]) == (409, "model_in_use", [using])

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from jobs.store import JobStore, connect
+from jobs.store.client import connect
+from jobs.store.jobs import JobStore
 from tests.stack import Stack
 
 

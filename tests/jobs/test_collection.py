@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from jobs.collection import AdditionParams, CollectionParams, NextVersion, fitted, images_of, next_version, with_images
+from jobs.collection import (
+    AdditionParams,
+    CollectionParams,
+    NextVersion,
+    fitted,
+    images_of,
+    next_version,
+    with_images,
+)
 
 IMAGES = [f"img_{k:064x}" for k in range(4)]
 ZIP = "zip_" + "0" * 64

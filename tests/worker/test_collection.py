@@ -17,9 +17,10 @@ from jobs.errors import BadInput, NotFound
 from jobs.images import read_recipe
 from jobs.objects import Objects
 from jobs.plots import PlotParams, of_version
-from jobs.registry import NEW, Collection
 from jobs.steering import ClusterSampling, Steering, fitted_sampling, fitted_steering
-from jobs.store import JobStore, Record
+from jobs.store.jobs import JobStore
+from jobs.store.records import NewJob, Record
+from jobs.store.registry import NEW, CollectionRecord
 from models.build import load_model
 from models.catalogue import cards
 from models.data.avatars import ATTRIBUTES
@@ -71,7 +72,7 @@ def found(installation: tuple[JobStore, Objects], params: dict[str, Any]) -> Rec
     return work(installation, kind="collection", params=stored, collection=NEW)
 
 
-def add(installation: tuple[JobStore, Objects], collection: Collection, **params: Any) -> Record:
+def add(installation: tuple[JobStore, Objects], collection: CollectionRecord, **params: Any) -> Record:
     stored = next_version(AdditionParams(**{"seed": 3, **params}), collection.params, collection.id)
     return work(installation, kind="collection", params=stored.model_dump(mode="json"), collection=collection.id)
 
@@ -94,15 +95,15 @@ def work(installation: tuple[JobStore, Objects], **job: Any) -> Record:
     """Queue a job and run it to where it ends."""
     jobs, objects = installation
     queue = "collect" if job["kind"] == "collection" else "gpu"
-    jobs.create(queue=queue, **job)
+    jobs.create(NewJob(queue=queue, **job))
     [record] = jobs.claim(queue, worker="test")
     run_job(jobs, objects, objects, record, RUNNERS[record.kind])
     return jobs.get(record.id)
 
 
-def collection_of(installation: tuple[JobStore, Objects], record: Record) -> Collection:
+def collection_of(installation: tuple[JobStore, Objects], record: Record) -> CollectionRecord:
     assert record.status == "succeeded", record.error
-    return installation[0].collection(record.metrics["collection"])
+    return installation[0].collections.get(record.metrics["collection"])
 
 
 def fit_of(installation: tuple[JobStore, Objects], record: Record, folder: Path) -> Fit:
@@ -123,7 +124,7 @@ def uploaded(installation: tuple[JobStore, Objects], pixels: np.ndarray[Any, Any
     file = BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     sha = objects.put(file.getvalue(), "image/png")
-    jobs.put_image(sha, {})
+    jobs.images.put(sha, {})
     return f"img_{sha}"
 
 
@@ -230,7 +231,7 @@ def archive(installation: Installation, files: dict[str, np.ndarray[Any, Any]]) 
             Image.fromarray(pixels).save(image, "PNG")
             zipped.writestr(name, image.getvalue())
     sha = objects.put(file.getvalue(), "application/zip")
-    jobs.put_archive(sha, {})
+    jobs.archives.put(sha, {})
     return f"zip_{sha}"
 
 
@@ -300,7 +301,7 @@ def test_plots_belong_to_the_collection_and_go_with_it(installation: Installatio
     remove_unused(jobs, objects)
     shas = [version.file, *(plot["sha256"] for plot in version.plots)]
     assert all(objects.get(sha) for sha in shas), "they outlive the job"
-    jobs.delete_collection(collection.id)
+    jobs.collections.delete(collection.id)
     remove_unused(jobs, objects)
     for sha in shas:
         with pytest.raises(NotFound):

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from redis import ConnectionError as RedisConnectionError
 
-from jobs.store import JobStore
+from jobs.store.jobs import JobStore
 from tests.stack import wait_until
 from worker import heartbeat
 from worker.heartbeat import Children, child_name, repeat
@@ -65,7 +65,7 @@ def test_a_child_without_heartbeat_is_frozen_unless_it_computes(
     pool = SimpleNamespace(info={"processes": list(pids.values())})
     assert children.facts(pool, jobs)["frozen"] == [], "they were started a moment ago"
     processes["stopped"].send_signal(signal.SIGSTOP)
-    jobs.beat_child(child_name(pids["idle"]))
+    jobs.heartbeats.beat_child(child_name(pids["idle"]))
     time.sleep(0.5)
     children.facts(pool, jobs)
     time.sleep(0.5)

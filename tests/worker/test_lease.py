@@ -3,7 +3,9 @@ import time
 import pytest
 
 from jobs.errors import AtelierError
-from jobs.store import PREFIX, JobStore, Record
+from jobs.store.jobs import JobStore
+from jobs.store.protocol import PREFIX
+from jobs.store.records import Record
 from worker.lease import CanceledError, Lease, LeaseLostError
 
 

@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor, nn
 
 from jobs.objects import Objects
-from jobs.store import JobStore
+from jobs.store.jobs import JobStore
 from models.catalogue import Card
 from models.diffusion.embedding import Kandinsky
 from tests.stand_in import NAME, Watch, gpu

@@ -10,7 +10,8 @@ from PIL import Image
 from jobs.errors import AtelierError
 from jobs.images import read_recipe
 from jobs.objects import Objects
-from jobs.store import JobStore, Record
+from jobs.store.jobs import JobStore
+from jobs.store.records import NewJob, Record
 from models.pixels import to_bytes
 from worker.run import Made, Picture, Runner, Task, run_job, run_jobs
 
@@ -62,7 +63,7 @@ def test_warnings_are_listed_in_the_metrics(jobs: JobStore, objects: Objects, re
 def test_the_same_job_gives_the_same_bytes(jobs: JobStore, objects: Objects) -> None:
     made = []
     for _ in range(2):
-        jobs.create(kind="test", queue="fast", params={"seed": 5, "format": "webp"})
+        jobs.create(NewJob(kind="test", queue="fast", params={"seed": 5, "format": "webp"}))
         record = jobs.claim("fast", worker="test")[0]
         ended = finished(jobs, objects, record, lambda task: Made([Picture(PIXELS)], {}, {}, {}))
         made.append(ended.outputs[0]["sha256"])
@@ -118,7 +119,7 @@ def test_an_unforeseen_error_tells_the_user_nothing_of_the_machine(
 def test_a_batch_that_fails_is_run_one_by_one(jobs: JobStore, objects: Objects) -> None:
     """So that what one job makes the runner raise ends that one alone."""
     for seed in range(4):
-        jobs.create(kind="test", queue="fast", params={"seed": seed, "format": "png"}, compat="a")
+        jobs.create(NewJob(kind="test", queue="fast", params={"seed": seed, "format": "png"}, compat="a"))
     records = jobs.claim("fast", worker="test", limit=4)
     sizes = []
 

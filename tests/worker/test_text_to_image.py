@@ -18,7 +18,8 @@ from jobs.errors import AtelierError, NotFound
 from jobs.objects import Objects
 from jobs.schemas import MAX_SEED
 from jobs.settings import get_settings
-from jobs.store import JobStore
+from jobs.store.jobs import JobStore
+from jobs.store.records import NewJob
 from models.build import WEIGHTS, build
 from models.catalogue import WEIGHTS_DIR, Card, file_sha256, folder_of
 from models.pixels import NotFiniteError
@@ -425,7 +426,7 @@ def test_claimed_jobs_come_to_an_end_each_of_its_own(tiny: Card, jobs: JobStore,
     ]
     asked.append(({"image": image}, "others"))
     good, canceled, gone, other = [
-        jobs.create(kind="generation", queue="gpu", params=base | params, compat=compat, priority=-place)[0]
+        jobs.create(NewJob(kind="generation", queue="gpu", params=base | params, compat=compat, priority=-place))[0]
         for place, (params, compat) in enumerate(asked)
     ]
     records = jobs.claim("gpu", worker="test", limit=8)

@@ -18,7 +18,8 @@ from jobs.errors import AtelierError, Conflict
 from jobs.images import read_recipe
 from jobs.objects import Objects
 from jobs.settings import get_settings
-from jobs.store import JobStore, Record
+from jobs.store.jobs import JobStore
+from jobs.store.records import NewJob, Record
 from jobs.training import Training, TrainingParams
 from models.build import load_model
 from models.catalogue import folder_of
@@ -52,7 +53,7 @@ def queue(jobs: JobStore, retry_of: str = "", **params: Any) -> str:
     parsed = PARAMS.validate_python({"seed": 3, **params})
     stored = parsed.model_dump(mode="json", exclude={"priority", "expires_in", "webhook_url"})
     archives = [parsed.archive] if parsed.archive else []
-    return jobs.create(kind="training", queue="train", params=stored, archives=archives, retry_of=retry_of)[0]
+    return jobs.create(NewJob(kind="training", queue="train", params=stored, archives=archives, retry_of=retry_of))[0]
 
 
 def work(jobs: JobStore, objects: Objects) -> Record:
@@ -70,7 +71,7 @@ def train(jobs: JobStore, objects: Objects, **params: Any) -> Record:
 def weights(jobs: JobStore, record: Record) -> str:
     """The sha256 of what a training made."""
     assert record.status == "succeeded", record.error
-    return str(jobs.model(record.metrics["model"]).card["files"]["model.safetensors"])
+    return str(jobs.models.get(record.metrics["model"]).card["files"]["model.safetensors"])
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, number: int, act: Act) -> list[int]:
@@ -102,7 +103,7 @@ def archive(jobs: JobStore, objects: Objects, files: dict[str, bytes]) -> str:
         for name, content in files.items():
             target.writestr(name, content)
     sha = objects.put_file(BytesIO(data.getvalue()), "application/zip")
-    jobs.put_archive(sha, {"n_files": len(files)})
+    jobs.archives.put(sha, {"n_files": len(files)})
     return f"zip_{sha}"
 
 
@@ -176,9 +177,9 @@ def test_two_trainings_of_one_recipe_are_two_models(jobs: JobStore, objects: Obj
     first, second = (train(jobs, objects, **VAE) for _ in range(2))
     assert first.metrics["model"] != second.metrics["model"]
     assert weights(jobs, first) == weights(jobs, second), "the same request and seed give the same bytes"
-    jobs.delete_model(first.metrics["model"])
+    jobs.models.delete(first.metrics["model"])
     jobs.client.zrem(f"atelier:refs:{weights(jobs, second)}", "hold")
-    assert weights(jobs, second) not in jobs.condemn()
+    assert weights(jobs, second) not in jobs.references.condemn()
     assert find_model(jobs, objects, second.metrics["model"])
 
 
@@ -282,9 +283,9 @@ def test_a_training_begins_with_another_model_and_goes_on_after_a_stop(
     first = train(jobs, objects, **VAE | {"num_steps": 200, "checkpoint_every": 200})
     begun = VAE | {"start": first.metrics["model"], "learning_rate": 1e-5, "latent_dim": 2}
     whole = train(jobs, objects, **begun)
-    card = jobs.model(whole.metrics["model"]).card
+    card = jobs.models.get(whole.metrics["model"]).card
     assert card["training"]["start"] == first.metrics["model"]
-    assert card["training"]["parts"]["start"] == jobs.model(first.metrics["model"]).card["training"]
+    assert card["training"]["parts"]["start"] == jobs.models.get(first.metrics["model"]).card["training"]
     assert whole.metrics["losses"]["reconstruction_loss"] < 1.2 * first.metrics["losses"]["reconstruction_loss"]
     fresh = train(jobs, objects, **VAE | {"learning_rate": 1e-5})
     assert fresh.metrics["losses"]["reconstruction_loss"] > 1.3 * first.metrics["losses"]["reconstruction_loss"]
@@ -355,14 +356,14 @@ def test_a_run_that_diverges_keeps_its_curve_and_its_last_good_checkpoint(
         assert [loss is None for loss in losses] == [False] * 13 + [True] * 2  # noticed when a checkpoint is due
     assert error["details"]["every"] == 1
     assert record.checkpoint is not None and record.checkpoint["step"] == 10
-    assert jobs.models() == []
+    assert jobs.models.all() == []
 
 
 def test_pictures_of_an_archive_are_trained_on(jobs: JobStore, objects: Objects) -> None:
     zip_id = archive(jobs, objects, pictures(20))
     brief = {"recipe": "vae", "data": zip_id, "image_size": 16, "batch_size": 8, "num_steps": 3, "limit": 18}
     record = train(jobs, objects, **brief)
-    card = jobs.model(record.metrics["model"]).card
+    card = jobs.models.get(record.metrics["model"]).card
     assert card["architecture"]["name"] == "conv-vae"
     assert (card["training"]["pictures"], card["source"]["data"]) == (18, zip_id)
 
@@ -403,7 +404,7 @@ def test_a_bad_entry_is_skipped_and_named_in_the_metrics(jobs: JobStore, objects
     assert all(each["reason"] for each in skipped["entries"])
     assert [each["code"] for each in warnings] == ["entries_skipped", "captions_not_used"]
     assert "2 entries of the archive are left out: '3.png': " in warnings[0]["message"]
-    assert jobs.model(record.metrics["model"]).card["training"]["pictures"] == 19
+    assert jobs.models.get(record.metrics["model"]).card["training"]["pictures"] == 19
 
 
 def test_a_zip_of_two_folders_trains_a_cyclegan(jobs: JobStore, objects: Objects) -> None:
@@ -411,7 +412,7 @@ def test_a_zip_of_two_folders_trains_a_cyclegan(jobs: JobStore, objects: Objects
     asked = {"recipe": "cyclegan", "data": archive(jobs, objects, files), "image_size": 16}
     record = train(jobs, objects, **asked, batch_size=8, num_steps=2, base_channels=8, n_blocks=1)
     assert record.status == "succeeded", record.error
-    assert jobs.model(record.metrics["model"]).card["architecture"]["kinds"] == ["day", "night"]
+    assert jobs.models.get(record.metrics["model"]).card["architecture"]["kinds"] == ["day", "night"]
     assert (record.metrics["skipped"], record.metrics["warnings"]) == ({"count": 0, "entries": []}, [])
 
 

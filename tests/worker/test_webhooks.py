@@ -19,8 +19,10 @@ import trustme
 from pydantic import SecretStr
 
 from jobs.errors import BadInput
-from jobs.outbound import check_url, post
-from jobs.store import MAX_WEBHOOK_CALLS, PREFIX, WEBHOOK_CALLS_PER_HOST, WEBHOOK_TRIES, JobStore
+from jobs.intake.outbound import check_url, post
+from jobs.store.jobs import MAX_WEBHOOK_CALLS, WEBHOOK_CALLS_PER_HOST, WEBHOOK_TRIES, JobStore
+from jobs.store.protocol import PREFIX
+from jobs.store.records import NewJob
 from tests.stack import wait_until
 from worker.webhooks import Webhooks
 
@@ -91,7 +93,7 @@ def call_webhooks(jobs: JobStore, send: Any) -> int:
 
 
 def finish(jobs: JobStore, url: str | None = URL) -> str:
-    job_id, _ = jobs.create(kind="test", queue="fast", params={}, webhook_url=url)
+    job_id, _ = jobs.create(NewJob(kind="test", queue="fast", params={}, webhook_url=url))
     record = jobs.claim("fast", worker="test")[0]
     jobs.finish(job_id, record.fence, "succeeded", outputs=[{"index": 0, "sha256": "a" * 64}], metrics={"run_ms": 3})
     return job_id
@@ -115,10 +117,10 @@ def test_the_end_of_a_job_is_told_once(jobs: JobStore, receiver: Receiver) -> No
 
 
 def test_failed_and_canceled_jobs_are_told_too(jobs: JobStore, receiver: Receiver) -> None:
-    failed, _ = jobs.create(kind="test", queue="fast", params={}, webhook_url=URL)
+    failed, _ = jobs.create(NewJob(kind="test", queue="fast", params={}, webhook_url=URL))
     record = jobs.claim("fast", worker="test")[0]
     jobs.finish(failed, record.fence, "failed", metrics={}, error={"code": "diverged", "message": "…", "details": {}})
-    canceled, _ = jobs.create(kind="test", queue="fast", params={}, webhook_url=URL)
+    canceled, _ = jobs.create(NewJob(kind="test", queue="fast", params={}, webhook_url=URL))
     jobs.cancel(canceled)
     assert call_webhooks(jobs, receiver.send) == 2
     told = {json.loads(body)["id"]: json.loads(body) for _, body in receiver.got}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from jobs.errors import AtelierError
-from jobs.registry import Version
+from jobs.store.registry import Version
 from models.catalogue import WeightsError
 from models.clip import TextTooLongError
 from models.space.collection import Collection, load_collection

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from jobs.errors import AtelierError, BadInput, TooLarge
-from jobs.outbound import Connect, Resolve, fetch, is_public
+from jobs.intake.outbound import Connect, Resolve, fetch, is_public
 
 PUBLIC = "93.184.216.34"
 OTHER_PUBLIC = "2606:2800:220:1:248:1893:25c8:1946"

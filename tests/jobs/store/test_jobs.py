@@ -15,9 +15,12 @@ import pytest
 from redis import RedisError
 
 from jobs.errors import AtelierError, BadInput, Conflict, NotFound, QueueFull
-from jobs.registry import NEW
 from jobs.schemas import TERMINAL
-from jobs.store import PREFIX, JobStore, Record, connect
+from jobs.store.client import connect
+from jobs.store.jobs import JobStore
+from jobs.store.protocol import PREFIX
+from jobs.store.records import NewJob, Record
+from jobs.store.registry import NEW
 from tests.jobs.conftest import Wire, with_settings
 from tests.stack import Stack
 
@@ -30,7 +33,7 @@ CARD: dict[str, Any] = {"id": "vae-0123456789ab", "files": {"model.safetensors":
 
 def make(store: JobStore, **given: Any) -> str:
     """A new job; returns its id."""
-    job_id, is_new = store.create(**{"kind": "probe", "queue": "fast", "params": {}, **given})
+    job_id, is_new = store.create(NewJob(**{"kind": "probe", "queue": "fast", "params": {}, **given}))
     assert is_new
     return job_id
 
@@ -95,7 +98,7 @@ def test_unknown_job_is_not_found(store: JobStore) -> None:
 def test_create_whose_answer_was_lost_makes_one_job(store: JobStore, far_store: JobStore, wire: Wire) -> None:
     make(far_store)
     wire.lose_next_answer()
-    job_id, is_new = far_store.create(kind="probe", queue="fast", params={"seed": 1})
+    job_id, is_new = far_store.create(NewJob(kind="probe", queue="fast", params={"seed": 1}))
     assert wire.lost == 1
     assert is_new, "the caller must know that a nudge is due"
     assert store.depths()["fast"] == 2
@@ -107,14 +110,14 @@ def test_create_with_a_key_whose_answer_was_lost_makes_one_job(
 ) -> None:
     make(far_store)
     wire.lose_next_answer()
-    first, _ = far_store.create(kind="probe", queue="fast", params={}, idempotency=("key", "aa"))
-    again, is_new = far_store.create(kind="probe", queue="fast", params={}, idempotency=("key", "aa"))
+    first, _ = far_store.create(NewJob(kind="probe", queue="fast", params={}, idempotency=("key", "aa")))
+    again, is_new = far_store.create(NewJob(kind="probe", queue="fast", params={}, idempotency=("key", "aa")))
     assert (wire.lost, again, is_new, store.depths()["fast"]) == (1, first, False, 2)
 
 
 def test_one_key_is_one_job_and_another_request_is_refused(store: JobStore) -> None:
     first = make(store, idempotency=("key", "aa"))
-    assert store.create(kind="probe", queue="fast", params={}, idempotency=("key", "aa")) == (first, False)
+    assert store.create(NewJob(kind="probe", queue="fast", params={}, idempotency=("key", "aa"))) == (first, False)
     assert store.known_request("key", "aa") == first
     refused(BadInput, "idempotency_key_reuse", make, store, idempotency=("key", "bb"))
     refused(BadInput, "idempotency_key_reuse", store.known_request, "key", "bb")
@@ -137,7 +140,7 @@ def test_full_queue_refuses_and_takes_again_once_there_is_room(store: JobStore) 
     make(small)
     make(small)
     refused(QueueFull, "queue_full", make, small)
-    assert small.create(kind="probe", queue="fast", params={}, idempotency=("key", "aa")) == (known, False)
+    assert small.create(NewJob(kind="probe", queue="fast", params={}, idempotency=("key", "aa"))) == (known, False)
     make(small, queue="gpu")
     take(small)
     make(small)
@@ -145,7 +148,7 @@ def test_full_queue_refuses_and_takes_again_once_there_is_room(store: JobStore) 
 
 
 def test_missing_input_is_refused_and_leaves_nothing_behind(store: JobStore) -> None:
-    assert store.hold(PNG)
+    assert store.references.hold(PNG)
     before = sorted(store.client.keys("*"))  # type: ignore[arg-type]
     error = refused(NotFound, "image_not_found", make, store, images=[PNG, OTHER_PNG], idempotency=("key", "aa"))
     assert error.details == {"image": f"img_{OTHER_PNG}"}
@@ -476,13 +479,13 @@ def test_one_sweep_ends_all_that_is_due_in_calls_of_bounded_work(store: JobStore
     for job_id in ids:
         pass_by(store, "expiry", job_id)
     sweeps = {"max_attempts": 3, "retry_delay_ms": 0}
-    assert store._call("sweep", **sweeps) == "again"
+    assert store.protocol.call("sweep", **sweeps) == "again"
     assert store.client.zcard(f"{PREFIX}jobs:status:expired") == 100
     store.sweep()
     assert store.client.zcard(f"{PREFIX}jobs:status:expired") == 450
     for job_id in ids:
         pass_by(store, "done", job_id)
-    assert store._call("sweep", **sweeps) == "again"
+    assert store.protocol.call("sweep", **sweeps) == "again"
     assert store.client.zcard(f"{PREFIX}jobs") == 350
     store.sweep()
     assert list(store.client.scan_iter("*")) == [f"{PREFIX}stats"]
@@ -504,7 +507,7 @@ def test_job_that_came_back_to_its_queue_still_expires(store: JobStore, way_back
 
 
 def test_deleted_job_leaves_nothing_but_the_counters(store: JobStore) -> None:
-    store.hold(PNG)
+    store.references.hold(PNG)
     job_id = make(store, images=[PNG], expires_in=60)
     end(store, take(store), outputs=[OUTPUT])
     store.delete(job_id)
@@ -679,129 +682,129 @@ def test_nudges_are_due_for_the_jobs_no_message_waits_for(store: JobStore) -> No
 
 def test_held_object_is_left_alone_until_its_hold_is_over(store: JobStore) -> None:
     brief = with_settings(store, hold_s=0.05)
-    assert store.hold(PNG)
-    assert brief.hold(PNG), "a shorter hold does not shorten a longer one"
-    assert brief.hold(OTHER_PNG)
+    assert store.references.hold(PNG)
+    assert brief.references.hold(PNG), "a shorter hold does not shorten a longer one"
+    assert brief.references.hold(OTHER_PNG)
     time.sleep(0.06)
-    assert store.condemn() == [OTHER_PNG]
+    assert store.references.condemn() == [OTHER_PNG]
 
 
 def test_condemned_object_is_not_stored_until_it_is_gone(store: JobStore) -> None:
-    with_settings(store, hold_s=0).hold(PNG)
-    assert store.condemn() == [PNG]
-    assert store.condemn() == [], "one clean-up at a time"
-    assert not store.hold(PNG)
+    with_settings(store, hold_s=0).references.hold(PNG)
+    assert store.references.condemn() == [PNG]
+    assert store.references.condemn() == [], "one clean-up at a time"
+    assert not store.references.hold(PNG)
     refused(NotFound, "image_not_found", make, store, images=[PNG])
-    store.deleted(PNG)
-    assert store.hold(PNG)
-    assert store.condemn() == []
+    store.references.deleted(PNG)
+    assert store.references.hold(PNG)
+    assert store.references.condemn() == []
 
 
 def test_clean_up_that_died_is_taken_up_again(store: JobStore) -> None:
-    with_settings(store, hold_s=0).hold(PNG)
-    assert store.condemn() == [PNG]
+    with_settings(store, hold_s=0).references.hold(PNG)
+    assert store.references.condemn() == [PNG]
     store.client.delete(f"{PREFIX}deleting:{PNG}")  # its minute is over
     store.client.zadd(f"{PREFIX}objects", {PNG: 1})
-    assert store.condemn() == [PNG]
+    assert store.references.condemn() == [PNG]
 
 
 def test_condemned_one_by_one_each_object_has_its_whole_minute(store: JobStore) -> None:
     gone = with_settings(store, hold_s=0)
     free = sorted(f"{n:064x}" for n in range(40))
     for sha in free:
-        gone.hold(sha)
+        gone.references.hold(sha)
     for sha in free[::2]:
         store.client.zadd(f"{PREFIX}refs:{sha}", {"job_x": "+inf"})
     found = []
-    while condemned := store.condemn(limit=1):
+    while condemned := store.references.condemn(limit=1):
         assert len(condemned) == 1
         found += condemned
-        store.deleted(condemned[0])
+        store.references.deleted(condemned[0])
     assert sorted(found) == free[1::2], "objects in use do not stop the clean-up"
 
 
 def test_upload_is_kept_after_its_last_use_and_as_long_as_a_job_names_it(store: JobStore) -> None:
     brief = with_settings(store, hold_s=0, image_ttl_s=0.2)
-    brief.hold(PNG)
-    brief.put_image(PNG, {"width": 1})
-    facts, until = brief.get_image(PNG)
+    brief.references.hold(PNG)
+    brief.images.put(PNG, {"width": 1})
+    facts, until = brief.images.get(PNG)
     assert facts == {"width": 1}
     time.sleep(0.05)
     job_id = make(brief, images=[PNG])
-    assert brief.get_image(PNG)[1] > until, "use is what keeps it"
+    assert brief.images.get(PNG)[1] > until, "use is what keeps it"
     time.sleep(0.22)
-    refused(NotFound, "image_not_found", brief.get_image, PNG)
-    assert brief.condemn() == []
+    refused(NotFound, "image_not_found", brief.images.get, PNG)
+    assert brief.references.condemn() == []
     again = make(brief, images=[PNG])
     for unfinished in (job_id, again):
         brief.cancel(unfinished)
         brief.delete(unfinished)
-    assert brief.condemn() == [PNG]
+    assert brief.references.condemn() == [PNG]
 
 
 def test_output_shared_by_two_jobs_goes_with_the_last(store: JobStore) -> None:
     gone = with_settings(store, hold_s=0)
     first, second = make(store), make(store)
     for _ in range(2):
-        gone.hold(OUTPUT["sha256"])  # type: ignore[arg-type]
+        gone.references.hold(OUTPUT["sha256"])  # type: ignore[arg-type]
         end(store, take(store), outputs=[OUTPUT])
     store.delete(first)
-    assert store.condemn() == []
+    assert store.references.condemn() == []
     store.delete(second)
-    assert store.condemn() == [OUTPUT["sha256"]]
+    assert store.references.condemn() == [OUTPUT["sha256"]]
 
 
 def test_archive_is_kept_like_an_image_and_is_none(store: JobStore) -> None:
     brief = with_settings(store, hold_s=0, image_ttl_s=0.2)
-    brief.hold(ZIP)
-    brief.put_archive(ZIP, {"n_files": 3})
-    assert brief.get_archive(ZIP)[0] == {"n_files": 3}
-    refused(NotFound, "image_not_found", brief.get_image, ZIP)
+    brief.references.hold(ZIP)
+    brief.archives.put(ZIP, {"n_files": 3})
+    assert brief.archives.get(ZIP)[0] == {"n_files": 3}
+    refused(NotFound, "image_not_found", brief.images.get, ZIP)
     job_id = make(brief, archives=[ZIP])
     time.sleep(0.22)
-    error = refused(NotFound, "archive_not_found", brief.get_archive, ZIP)
+    error = refused(NotFound, "archive_not_found", brief.archives.get, ZIP)
     assert error.details == {"archive": f"zip_{ZIP}"}
-    assert brief.condemn() == []
+    assert brief.references.condemn() == []
     brief.cancel(job_id)
     brief.delete(job_id)
-    assert brief.condemn() == [ZIP]
+    assert brief.references.condemn() == [ZIP]
     refused(NotFound, "archive_not_found", make, store, archives=[ZIP])
 
 
 def test_deleted_upload_is_gone_at_once_unless_a_job_names_it(store: JobStore) -> None:
     for sort, sha, put, get, delete in (
-        ("image", PNG, store.put_image, store.get_image, store.delete_image),
-        ("archive", ZIP, store.put_archive, store.get_archive, store.delete_archive),
+        ("image", PNG, store.images.put, store.images.get, store.images.delete),
+        ("archive", ZIP, store.archives.put, store.archives.get, store.archives.delete),
     ):
         refused(NotFound, f"{sort}_not_found", delete, sha)
-        store.hold(sha, "upload:1")
+        store.references.hold(sha, "upload:1")
         put(sha, {}, "upload:1")
         job_id = make(store, **{f"{sort}s": [sha]})
         delete(sha)
         for call in (get, delete):
             refused(NotFound, f"{sort}_not_found", call, sha)
-        assert store.condemn() == [], "the job still has it"
+        assert store.references.condemn() == [], "the job still has it"
         store.cancel(job_id)
         again = make(store, **{f"{sort}s": [sha]}, retry_of=job_id)
         refused(NotFound, f"{sort}_not_found", get, sha)
         for unfinished in (job_id, again):
             store.cancel(unfinished)
             store.delete(unfinished)
-        assert store.condemn() == [sha]
+        assert store.references.condemn() == [sha]
         refused(NotFound, f"{sort}_not_found", make, store, **{f"{sort}s": [sha]})
-        store.deleted(sha)
+        store.references.deleted(sha)
 
 
 def test_deleting_an_upload_leaves_another_of_the_same_bytes_that_is_being_stored(store: JobStore) -> None:
-    store.hold(PNG, "upload:1")
-    store.put_image(PNG, {}, "upload:1")
-    store.hold(PNG, "upload:2")
-    store.delete_image(PNG)
-    assert store.condemn() == []
-    store.put_image(PNG, {"width": 2}, "upload:2")
-    assert store.get_image(PNG)[0] == {"width": 2}
-    store.delete_image(PNG)
-    assert store.condemn() == [PNG]
+    store.references.hold(PNG, "upload:1")
+    store.images.put(PNG, {}, "upload:1")
+    store.references.hold(PNG, "upload:2")
+    store.images.delete(PNG)
+    assert store.references.condemn() == []
+    store.images.put(PNG, {"width": 2}, "upload:2")
+    assert store.images.get(PNG)[0] == {"width": 2}
+    store.images.delete(PNG)
+    assert store.references.condemn() == [PNG]
 
 
 # Checkpoints and trained models.
@@ -809,7 +812,7 @@ def test_deleting_an_upload_leaves_another_of_the_same_bytes_that_is_being_store
 
 def keep(store: JobStore, job: Record, sha: str) -> str:
     """Store a checkpoint in the job's name and note it."""
-    assert store.hold(sha, job.id)
+    assert store.references.hold(sha, job.id)
     return store.keep_checkpoint(job.id, job.fence, {"step": 5, "sha256": sha, "size_bytes": 7})
 
 
@@ -818,9 +821,9 @@ def test_only_the_newest_checkpoint_is_kept_and_the_one_before_goes_at_once(stor
     job = take(store)
     assert keep(store, job, PNG) == "running"
     assert keep(store, job, PNG) == "running", "asked again after a lost answer"
-    assert store.condemn() == []
+    assert store.references.condemn() == []
     assert keep(store, job, OTHER_PNG) == "running"
-    assert store.condemn() == [PNG], "its hold was the job's own, and not of an hour"
+    assert store.references.condemn() == [PNG], "its hold was the job's own, and not of an hour"
     assert store.get(job.id).checkpoint == {"step": 5, "sha256": OTHER_PNG, "size_bytes": 7}
 
 
@@ -831,7 +834,7 @@ def test_checkpoint_of_an_old_lease_is_refused_and_its_object_let_go(store: JobS
     store.sweep()
     assert keep(with_settings(store, hold_s=0), stale, PNG) == "lost"
     assert store.get(stale.id).checkpoint is None
-    assert store.condemn() == [PNG]
+    assert store.references.condemn() == [PNG]
 
 
 @pytest.mark.parametrize("status", ["failed", "canceled"])
@@ -843,13 +846,13 @@ def test_retry_goes_on_from_the_checkpoint_which_outlives_the_first_job(store: J
     again = make(store, retry_of=first)
     assert store.get(again).checkpoint == store.get(first).checkpoint
     store.delete(first)
-    assert store.condemn() == []
+    assert store.references.condemn() == []
     assert take(store).checkpoint is not None
     store.cancel(again)
     pass_by(store, "leases", again)
     store.sweep()
     store.delete(again)
-    assert store.condemn() == [PNG]
+    assert store.references.condemn() == [PNG]
 
 
 def test_checkpoint_goes_with_success_and_a_retry_begins_anew(store: JobStore) -> None:
@@ -858,7 +861,7 @@ def test_checkpoint_goes_with_success_and_a_retry_begins_anew(store: JobStore) -
     keep(store, job, PNG)
     end(store, job)
     assert store.get(first).checkpoint is None
-    assert store.condemn() == [PNG]
+    assert store.references.condemn() == [PNG]
     assert store.get(make(store, retry_of=first)).checkpoint is None
 
 
@@ -888,11 +891,11 @@ def test_jobs_that_name_many_objects_are_forgotten_a_few_at_a_time(store: JobSto
         job = take(store)
         end(store, job, outputs=[OUTPUT | {"index": n, "sha256": sha} for n, sha in enumerate(shas)])
         pass_by(store, "done", job.id)
-    assert store._call("sweep", max_attempts=3, retry_delay_ms=0) == "again"
+    assert store.protocol.call("sweep", max_attempts=3, retry_delay_ms=0) == "again"
     assert store.client.zcard(f"{PREFIX}jobs") == 8
     store.sweep()
     assert store.client.zcard(f"{PREFIX}jobs") == 0
-    assert sorted(store.condemn(limit=500)) == shas
+    assert sorted(store.references.condemn(limit=500)) == shas
 
 
 def test_model_comes_with_the_success_of_its_job_and_from_its_own_lease_only(store: JobStore) -> None:
@@ -903,44 +906,44 @@ def test_model_comes_with_the_success_of_its_job_and_from_its_own_lease_only(sto
     job = take(store)
     assert end(store, stale, model=CARD) == "lost"
     assert end(store, job, "failed", model=CARD) == "failed"
-    assert store.models() == []
+    assert store.models.all() == []
     canceled = make(store)
     job = take(store)
     store.cancel(canceled)
     assert end(store, job, model=CARD) == "canceled"
-    assert store.models() == []
-    refused(NotFound, "model_not_found", store.model, CARD["id"])
+    assert store.models.all() == []
+    refused(NotFound, "model_not_found", store.models.get, CARD["id"])
 
     done = make(store)
     job = take(store)
     assert end(store, job, model=CARD) == "succeeded"
-    store.delete_model(CARD["id"])
+    store.models.delete(CARD["id"])
     assert end(store, job, model=CARD) == "succeeded", "asked again: nothing comes back to life"
-    assert store.models() == []
+    assert store.models.all() == []
     assert done != canceled
 
 
 def test_model_keeps_its_files_and_is_kept_by_the_jobs_that_use_it(store: JobStore) -> None:
     gone = with_settings(store, hold_s=0)
     trained_by = make(store)
-    gone.hold(PNG)
+    gone.references.hold(PNG)
     end(store, take(store), model=CARD)
-    assert store.condemn() == []
-    model = store.model(CARD["id"])
+    assert store.references.condemn() == []
+    model = store.models.get(CARD["id"])
     assert (model.card, model.trained_by) == (CARD, trained_by)
-    assert store.deleted_models([CARD["id"]]) == []
+    assert store.models.deleted([CARD["id"]]) == []
 
     queued, running = make(store, models=[CARD["id"]], priority=-1), make(store, models=[CARD["id"]])
     job = take(store)
-    error = refused(Conflict, "model_in_use", store.delete_model, CARD["id"])
+    error = refused(Conflict, "model_in_use", store.models.delete, CARD["id"])
     assert error.details == {"model": CARD["id"], "jobs": sorted([queued, running])}
     end(store, job, "failed")
     store.cancel(queued)
     store.delete(trained_by)
-    store.delete_model(CARD["id"])
-    assert store.deleted_models(["vae-of-another-service", CARD["id"]]) == [CARD["id"]]
-    assert store.condemn() == [PNG]
-    refused(NotFound, "model_not_found", store.delete_model, CARD["id"])
+    store.models.delete(CARD["id"])
+    assert store.models.deleted(["vae-of-another-service", CARD["id"]]) == [CARD["id"]]
+    assert store.references.condemn() == [PNG]
+    refused(NotFound, "model_not_found", store.models.delete, CARD["id"])
     refused(NotFound, "model_not_found", make, store, models=[CARD["id"]])
 
 
@@ -965,11 +968,11 @@ def build(store: JobStore, **given: Any) -> str:
 def test_collection_is_there_with_its_job_and_has_a_version_with_its_success(store: JobStore) -> None:
     collection_id = found(store)
     job_id = collection_id.replace("col_", "job_")
-    new = store.collection(collection_id)
+    new = store.collections.get(collection_id)
     assert (new.params, new.versions, new.building) == (CATS, (), job_id)
     assert new.created_at == store.get(job_id).created_at
     assert end(store, take(store), collection=BUILT) == "succeeded"
-    built = store.collection(collection_id)
+    built = store.collections.get(collection_id)
     [version] = built.versions
     assert (version.number, version.built_by, version.file) == (1, job_id, PNG)
     assert version.figures == BUILT["figures"], "numbers and empty lists come back as they went in"
@@ -981,14 +984,14 @@ def test_collection_is_there_with_its_job_and_has_a_version_with_its_success(sto
 def test_a_next_version_leaves_the_one_before(store: JobStore) -> None:
     collection_id = build(store)
     job_id = make(store, collection=collection_id, params=CATS | {"limit": 9})
-    assert store.collection(collection_id).params == CATS, "until it has succeeded"
+    assert store.collections.get(collection_id).params == CATS, "until it has succeeded"
     end(store, take(store), collection=BUILT | {"file": OTHER_PNG})
-    built = store.collection(collection_id)
+    built = store.collections.get(collection_id)
     assert [(version.number, version.file) for version in built.versions] == [(1, PNG), (2, OTHER_PNG)]
     assert built.params == CATS | {"limit": 9}
     assert store.get(job_id).metrics["version"] == 2
     assert end(store, store.get(job_id), collection=BUILT) == "succeeded", "asked again"
-    assert len(store.collection(collection_id).versions) == 2
+    assert len(store.collections.get(collection_id).versions) == 2
 
 
 def test_finish_of_a_collection_whose_answer_was_lost_makes_one_version(
@@ -998,7 +1001,7 @@ def test_finish_of_a_collection_whose_answer_was_lost_makes_one_version(
     job = take(far_store)
     wire.lose_next_answer()
     assert end(far_store, job, collection=BUILT) == "succeeded"
-    assert (wire.lost, len(store.collection(collection_id).versions)) == (1, 1)
+    assert (wire.lost, len(store.collections.get(collection_id).versions)) == (1, 1)
 
 
 @pytest.mark.parametrize("status", ["failed", "canceled", "expired", "lost", "canceled before", "released"])
@@ -1028,10 +1031,10 @@ def test_job_that_does_not_succeed_leaves_the_collection_as_it_was(store: JobSto
             assert (end(store, job, collection=late) if canceled else store.release(job_id, job.fence)) == "canceled"
     assert store.get(job_id).finished and "version" not in store.get(job_id).metrics
     if first:
-        refused(NotFound, "collection_not_found", store.collection, collection_id)
-        assert store.collections() == []
+        refused(NotFound, "collection_not_found", store.collections.get, collection_id)
+        assert store.collections.all() == []
     else:
-        left = store.collection(collection_id)
+        left = store.collections.get(collection_id)
         assert ([version.file for version in left.versions], left.building) == (before, None)
 
 
@@ -1045,34 +1048,34 @@ def test_a_job_that_goes_back_to_its_queue_builds_on(store: JobStore) -> None:
             assert end(store, job, collection=BUILT) == "lost"
         else:
             store.release(job.id, job.fence)
-        assert store.collection(collection_id).building == job.id
-        assert store.collection(collection_id).versions == ()
+        assert store.collections.get(collection_id).building == job.id
+        assert store.collections.get(collection_id).versions == ()
     assert end(store, take(store), collection=BUILT) == "succeeded"
-    assert len(store.collection(collection_id).versions) == 1
+    assert len(store.collections.get(collection_id).versions) == 1
 
 
 def test_one_job_at_a_time_builds_a_collection(store: JobStore) -> None:
     collection_id = found(store)
     job_id = collection_id.replace("col_", "job_")
-    for call in (lambda: make(store, collection=collection_id), lambda: store.delete_collection(collection_id)):
+    for call in (lambda: make(store, collection=collection_id), lambda: store.collections.delete(collection_id)):
         error = refused(Conflict, "collection_building", call)
         assert error.details == {"collection": collection_id, "job": job_id} and job_id in error.message
     assert store.depths()["fast"] == 1
     end(store, take(store), collection=BUILT)
     again = make(store, collection=collection_id, params=CATS)
-    assert store.collection(collection_id).building == again
+    assert store.collections.get(collection_id).building == again
 
 
 def test_collection_is_kept_by_the_jobs_that_use_it(store: JobStore) -> None:
     collection_id = build(store)
     queued, running = make(store, collections=[collection_id], priority=-1), make(store, collections=[collection_id])
     job = take(store)
-    error = refused(Conflict, "collection_in_use", store.delete_collection, collection_id)
+    error = refused(Conflict, "collection_in_use", store.collections.delete, collection_id)
     assert error.details == {"collection": collection_id, "jobs": sorted([queued, running])}
     end(store, job, "failed")
     store.cancel(queued)
-    store.delete_collection(collection_id)
-    for call in (store.collection, store.delete_collection):
+    store.collections.delete(collection_id)
+    for call in (store.collections.get, store.collections.delete):
         refused(NotFound, "collection_not_found", call, collection_id)
     for use in ({"collections": [collection_id]}, {"collection": collection_id}):
         error = refused(NotFound, "collection_not_found", make, store, **use)
@@ -1089,17 +1092,17 @@ def test_collection_without_a_version_cannot_be_used_yet(store: JobStore) -> Non
 def test_collection_keeps_the_files_of_all_its_versions_and_outlives_its_jobs(store: JobStore) -> None:
     gone = with_settings(store, hold_s=0)
     for sha in (PNG, OTHER_PNG):
-        gone.hold(sha)
+        gone.references.hold(sha)
     collection_id = build(store)
     again = make(store, collection=collection_id, params=CATS)
     end(store, take(store), collection=BUILT | {"file": OTHER_PNG})
     for job_id in (collection_id.replace("col_", "job_"), again):
         store.delete(job_id)
-    assert store.condemn() == []
-    assert len(store.collection(collection_id).versions) == 2
-    store.delete_collection(collection_id)
-    assert sorted(store.condemn()) == [PNG, OTHER_PNG]
-    assert store.collections() == []
+    assert store.references.condemn() == []
+    assert len(store.collections.get(collection_id).versions) == 2
+    store.collections.delete(collection_id)
+    assert sorted(store.references.condemn()) == [PNG, OTHER_PNG]
+    assert store.collections.all() == []
 
 
 @pytest.mark.parametrize("release", ["this", "the one before"])
@@ -1116,34 +1119,34 @@ def test_collection_of_many_versions_goes_step_by_step(store: JobStore, release:
         store.client.rpush(key, *shas)
     else:
         store.client.hset(f"{PREFIX}collection:{collection_id}", "objects", "".join(f"{sha} " for sha in shas))
-    store.delete_collection(collection_id)
+    store.collections.delete(collection_id)
     assert store.client.exists(*[f"{PREFIX}refs:{sha}" for sha in shas]) == 150
     store.sweep()
     assert store.client.exists(*[f"{PREFIX}refs:{sha}" for sha in shas]) == 0
-    assert set(store.condemn(limit=500)) >= set(shas)
+    assert set(store.references.condemn(limit=500)) >= set(shas)
 
 
 def test_a_model_that_many_jobs_use_names_ten_of_them(store: JobStore) -> None:
     make(store)
     end(store, take(store), model=CARD)
     ids = {make(store, models=[CARD["id"]]) for _ in range(30)}
-    error = refused(Conflict, "model_in_use", store.delete_model, CARD["id"])
+    error = refused(Conflict, "model_in_use", store.models.delete, CARD["id"])
     assert len(error.details["jobs"]) == 10 and set(error.details["jobs"]) < ids
 
 
 def test_collections_are_listed_newest_first(store: JobStore) -> None:
     older, newer = build(store), found(store)
-    assert [collection.id for collection in store.collections()] == [newer, older]
+    assert [collection.id for collection in store.collections.all()] == [newer, older]
 
 
 def test_model_is_kept_by_the_collections_of_its_space(store: JobStore) -> None:
     make(store)
     end(store, take(store), model=CARD)
     collection_id = build(store, models=[CARD["id"]])
-    error = refused(Conflict, "model_in_use", store.delete_model, CARD["id"])
+    error = refused(Conflict, "model_in_use", store.models.delete, CARD["id"])
     assert error.details == {"model": CARD["id"], "jobs": [], "collections": [collection_id]}
-    store.delete_collection(collection_id)
-    store.delete_model(CARD["id"])
+    store.collections.delete(collection_id)
+    store.models.delete(CARD["id"])
 
 
 def test_model_of_a_collection_that_came_to_nothing_can_be_deleted(store: JobStore) -> None:
@@ -1151,4 +1154,4 @@ def test_model_of_a_collection_that_came_to_nothing_can_be_deleted(store: JobSto
     end(store, take(store), model=CARD)
     found(store, models=[CARD["id"]])
     end(store, take(store), "failed")
-    store.delete_model(CARD["id"])
+    store.models.delete(CARD["id"])

@@ -8,9 +8,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from jobs.errors import Conflict, NotFound
-from jobs.registry import NEW
 from jobs.schemas import TERMINAL
-from jobs.store import PREFIX, JobStore
+from jobs.store.jobs import JobStore
+from jobs.store.protocol import PREFIX
+from jobs.store.records import NewJob
+from jobs.store.registry import NEW
 from tests.jobs.conftest import with_settings
 
 MAX_ATTEMPTS = 2
@@ -121,17 +123,19 @@ class Walk(RuleBasedStateMachine):
         again = self.pick(number) if self.jobs and number % 3 == 0 else None
         inputs = again.inputs if again else [sha for i, sha in enumerate(self.uploads) if uses and (number + i) % 2]
         job_id, is_new = self.store.create(
-            kind=kind,
-            queue="fast",
-            params={},
-            images=inputs,
-            models=models,
-            collections=collections,
-            collection=collection,
-            compat=compat,
-            priority=priority,
-            expires_in=600 if expires else None,
-            retry_of=again.id if again else "",
+            NewJob(
+                kind=kind,
+                queue="fast",
+                params={},
+                images=inputs,
+                models=models,
+                collections=collections,
+                collection=collection,
+                compat=compat,
+                priority=priority,
+                expires_in=600 if expires else None,
+                retry_of=again.id if again else "",
+            )
         )
         assert is_new
         urgency = (self.store.get(job_id).created_at - priority * AGING_MS, job_id)
@@ -147,16 +151,16 @@ class Walk(RuleBasedStateMachine):
     @rule()
     def upload(self) -> None:
         sha, holder = self.new_sha(), f"upload:{self.made}"
-        assert self.store.hold(sha, holder)
-        self.store.put_image(sha, {}, holder)
+        assert self.store.references.hold(sha, holder)
+        self.store.images.put(sha, {}, holder)
         self.uploads.append(sha)
 
     @precondition(lambda self: self.uploads)
     @rule(number=picks)
     def delete_upload(self, number: int) -> None:
         sha = self.uploads.pop(number % len(self.uploads))
-        self.store.delete_image(sha)
-        for call in (self.store.get_image, self.store.delete_image):
+        self.store.images.delete(sha)
+        for call in (self.store.images.get, self.store.images.delete):
             try:
                 call(sha)
                 raise AssertionError("an upload that was deleted is there")
@@ -164,7 +168,7 @@ class Walk(RuleBasedStateMachine):
                 assert error.details == {"image": f"img_{sha}"}
         if not any(sha in job.inputs for job in self.jobs.values()):
             try:
-                self.store.create(kind="kind-0", queue="fast", params={}, images=[sha])
+                self.store.create(NewJob(kind="kind-0", queue="fast", params={}, images=[sha]))
                 raise AssertionError("a job was taken though its image is gone")
             except NotFound as error:
                 assert error.details == {"image": f"img_{sha}"}
@@ -172,7 +176,7 @@ class Walk(RuleBasedStateMachine):
     @rule()
     def create_with_a_model_that_is_gone(self) -> None:
         try:
-            self.store.create(kind="kind-0", queue="fast", params={}, models=[*self.trained, "vae-gone"])
+            self.store.create(NewJob(kind="kind-0", queue="fast", params={}, models=[*self.trained, "vae-gone"]))
             raise AssertionError("a job was taken though its model is gone")
         except NotFound as error:
             assert error.details == {"model": "vae-gone"}
@@ -182,7 +186,7 @@ class Walk(RuleBasedStateMachine):
     def delete_model(self, number: int) -> None:
         model = list(self.trained)[number % len(self.trained)]
         try:
-            self.store.delete_model(model)
+            self.store.models.delete(model)
             assert self.users(model) == set()
             del self.trained[model]
         except Conflict as error:
@@ -205,7 +209,7 @@ class Walk(RuleBasedStateMachine):
         names = ready if ready and number % 4 else list(self.shelves)
         name = names[number % len(names)]
         try:
-            self.store.delete_collection(name)
+            self.store.collections.delete(name)
             assert self.users(name) == set() and self.shelves[name].building is None
             del self.shelves[name]
         except Conflict as error:
@@ -224,7 +228,7 @@ class Walk(RuleBasedStateMachine):
         built = {name: found.building for name, found in self.shelves.items() if found.building}
         name = list(built)[number % len(built)]
         try:
-            self.store.create(kind="kind-0", queue="fast", params={}, collection=name)
+            self.store.create(NewJob(kind="kind-0", queue="fast", params={}, collection=name))
             raise AssertionError("two jobs build one collection")
         except Conflict as error:
             assert error.details == {"collection": name, "job": built[name]}
@@ -434,8 +438,8 @@ class Walk(RuleBasedStateMachine):
         uses = {key: client.smembers(key) for key in client.keys(f"{PREFIX}uses:*")}  # type: ignore[union-attr]
         used = [name for name in (*self.trained, *self.shelves) if self.users(name)]
         assert uses == {f"{PREFIX}uses:{name}": self.users(name) for name in used}
-        assert {model.card["id"] for model in self.store.models()} == set(self.trained)
-        kept = {found.id: found for found in self.store.collections()}
+        assert {model.card["id"] for model in self.store.models.all()} == set(self.trained)
+        kept = {found.id: found for found in self.store.collections.all()}
         assert {name: found.building for name, found in kept.items()} == {
             name: found.building for name, found in self.shelves.items()
         }

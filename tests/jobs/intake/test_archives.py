@@ -5,10 +5,10 @@ import zipfile
 
 import pytest
 
-import jobs.archives
+import jobs.intake.archives
 from images.zips import MAX_FILES
-from jobs.archives import count_files
 from jobs.errors import BadInput
+from jobs.intake.archives import count_files
 from models.data.archive import LIMITS
 
 
@@ -33,7 +33,7 @@ def test_files_are_counted_and_folders_are_not() -> None:
 
 
 def test_what_systems_add_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.archives, "MAX_FILES", 2)
+    monkeypatch.setattr(jobs.intake.archives, "MAX_FILES", 2)
     junk = ("__MACOSX/a/._1.png", "__MACOSX/a/._2.png", "a/.DS_Store", "a/Thumbs.db")
     assert count_files(io.BytesIO(zipped("a/", "a/1.png", "a/2.png", *junk))) == 2
     assert "holds 0 files" in refused(zipped(*junk))
@@ -50,7 +50,7 @@ def test_what_is_no_zip_file_is_refused() -> None:
 
 def test_an_empty_one_and_one_with_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "holds 0 files" in refused(zipped("folder/"))
-    monkeypatch.setattr(jobs.archives, "MAX_FILES", 2)
+    monkeypatch.setattr(jobs.intake.archives, "MAX_FILES", 2)
     assert "holds 3 files; 1 to 2" in refused(zipped("1", "2", "3"))
 
 

@@ -1,0 +1,1 @@
+"""What the service reads from outside: uploaded zip archives, and URLs that users give."""

@@ -1,0 +1,66 @@
+"""Which workers, child processes and upkeep processes are alive.
+
+Only Redis's clock counts: the clocks of the hosts may differ.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from jobs.settings import Settings
+from jobs.store.protocol import PREFIX, Protocol
+from jobs.store.records import QUEUES
+
+BEAT_S = 3  # between two heartbeats of a process
+SILENCE_S = 10  # a process without a heartbeat for this long counts as away
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """The input of readiness: seconds by queue, and the number of leases that ran out and were not requeued."""
+
+    waiting_s: dict[str, float]
+    unclaimed_s: dict[str, float]
+    overdue_leases: int
+
+
+class Heartbeats:
+    """Records heartbeats and lists the processes that sent one recently."""
+
+    def __init__(self, protocol: Protocol, settings: Settings) -> None:
+        self._protocol = protocol
+        self._overdue_ms = int(max(SILENCE_S, 2 * settings.sweep_s) * 1000)
+
+    def beat(self, worker: str, facts: dict[str, Any]) -> None:
+        """Records that a worker is alive, and what it reports: its queues and models."""
+        self._protocol.call("beat", sort="worker", name=worker, facts=json.dumps(facts))
+
+    def workers(self, silence_s: float = SILENCE_S) -> dict[str, dict[str, Any]]:
+        """Returns what each worker with a heartbeat in the last `silence_s` seconds (at most a day) reports."""
+        living = self._protocol.call("living", sort="worker", silence_ms=int(silence_s * 1000))
+        return {name: json.loads(facts) for name, facts in living}
+
+    def beat_child(self, child: str) -> None:
+        """Records that a child process of a worker is alive."""
+        self._protocol.client.set(f"{PREFIX}child:{child}", 1, px=SILENCE_S * 1000)
+
+    def living_children(self, children: Sequence[str]) -> set[str]:
+        """Returns those of these child processes with a heartbeat in the last `SILENCE_S` seconds."""
+        marks = cast(list[str | None], self._protocol.client.mget([f"{PREFIX}child:{child}" for child in children]))
+        return {child for child, mark in zip(children, marks, strict=True) if mark}
+
+    def beat_upkeep(self, name: str) -> None:
+        """Records that an upkeep process completed a round."""
+        self._protocol.call("beat", sort="upkeep", name=name, facts="{}")
+
+    def upkeeps(self) -> list[str]:
+        """Returns the upkeep processes that completed a round in two intervals, `SILENCE_S` seconds at least."""
+        return [name for name, _ in self._protocol.call("living", sort="upkeep", silence_ms=self._overdue_ms)]
+
+    def vitals(self) -> Vitals:
+        """Writes to Redis and returns the input of readiness."""
+        ages, overdue = self._protocol.call("vitals", queues=QUEUES, overdue_ms=self._overdue_ms)
+        waiting_s = {queue: waiting / 1000 for queue, (waiting, _) in zip(QUEUES, ages, strict=True)}
+        unclaimed_s = {queue: unclaimed / 1000 for queue, (_, unclaimed) in zip(QUEUES, ages, strict=True)}
+        return Vitals(waiting_s, unclaimed_s, overdue)

@@ -1,0 +1,267 @@
+-- The job protocol. Every change of a job is one call of this script, so it happens whole or not at all.
+-- ARGV[1] names the command, ARGV[2] holds its arguments as JSON; nested JSON travels as opaque strings.
+--
+--   queued -> running -> succeeded | failed | canceled      queued -> canceled | expired
+--             running -> canceling -> canceled              running -> queued  (a lease ran out, or was handed back)
+--
+-- Keys (all under "atelier:"):
+--   job:<id>          hash, the record and the truth           events:<id>   stream, what happened to it
+--   queue:<name>      zset, queued ids by urgency               delayed       zset, queued ids waiting for a retry
+--   leases            zset, running ids by end of lease         expiry        zset, queued ids by expires_at
+--   jobs, jobs:kind:<k>, jobs:status:<s>, jobs:kind-status:<k>:<s>   zsets, ids in order, an index for each filter
+--   done              zset, finished ids by end of life         dropping      set, who is gone and still names objects
+--   named:<who>       list, the objects of a model or a collection: <who> is model:<id> or collection:<id>
+--   refs:<sha>        zset, who names an object, until when     objects       zset, objects by time of next check
+--   deleting:<sha>    an object being removed right now         image:<sha>, archive:<sha>   an upload's facts
+--   model:<id>        hash, the card of a trained model         models        zset, the ids of trained models
+--   deleted-models    zset, ids of models by time of deletion: workers remove their copies
+--   collection:<id>   hash, a collection and its versions   collections   zset, the ids of collections
+--   uses:<id>         set, the unfinished jobs that name a trained model or a collection; the collections of a model
+--   idem:<key>        the request and job of a used key         stats         hash, counters for /metrics
+--   webhook_hosts     zset, hosts by time of next call          webhooks:<host>   zset, finished ids by time of next call
+--   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   what a process reports
+--   claimed           hash, time of the last claim of a queue
+
+local P = 'atelier:'
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local FOREVER = '+inf'
+local DAY_MS = 86400000
+-- Redis serves nobody else while a command runs, so each does a bounded amount of work: what may be more is done in
+-- steps of this size, and the answer says whether the caller should ask again.
+local STEP = 100
+-- Waiting raises a job's rank: ten minutes in the queue count as much as one step of priority.
+local AGING_MS = 600000
+local WINDOW, NEAR = 200, 20 -- how far a claim looks for the jobs of a batch, and for a single one
+
+local function job(id) return P .. 'job:' .. id end
+local function get(id, field) return redis.call('HGET', job(id), field) end
+local function all(id, ...) return unpack(redis.call('HMGET', job(id), ...)) end
+
+-- Whoever follows jobs hears which one has news and reads its stream.
+local function event(id, kind, data)
+  redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', 5000, '*', 'type', kind, 'data', data)
+  redis.call('PUBLISH', P .. 'events', id)
+end
+
+local function move(id, status, error)
+  local from, kind, attempt = all(id, 'status', 'kind', 'attempt')
+  if from then
+    redis.call('ZREM', P .. 'jobs:status:' .. from, id)
+    redis.call('ZREM', P .. 'jobs:kind-status:' .. kind .. ':' .. from, id)
+  end
+  redis.call('HSET', job(id), 'status', status)
+  redis.call('ZADD', P .. 'jobs:status:' .. status, 0, id)
+  redis.call('ZADD', P .. 'jobs:kind-status:' .. kind .. ':' .. status, 0, id)
+  event(id, 'status', string.format('{"status":"%s","attempt":%d,"error":%s}', status, attempt, error or 'null'))
+end
+
+-- Lower scores run first: by priority and age together. The score holds for as long as the job waits, since all age
+-- alike: a job of priority p ranks as one of priority 0 that came p * AGING_MS earlier.
+local function enqueue(id)
+  local priority, created_at, queue = all(id, 'priority', 'created_at', 'queue')
+  redis.call('ZADD', P .. 'queue:' .. queue, created_at - priority * AGING_MS, id)
+end
+
+local function dequeue(id)
+  redis.call('ZREM', P .. 'queue:' .. get(id, 'queue'), id)
+  redis.call('ZREM', P .. 'delayed', id)
+  redis.call('ZREM', P .. 'expiry', id)
+end
+
+-- A job goes back to its queue, where it may expire again; a delay keeps it from being claimed at once.
+local function requeue(id, delay)
+  redis.call('HDEL', job(id), 'progress', 'worker')
+  redis.call('ZREM', P .. 'leases', id)
+  local expires_at = get(id, 'expires_at')
+  if expires_at then redis.call('ZADD', P .. 'expiry', expires_at, id) end
+  if delay > 0 then redis.call('ZADD', P .. 'delayed', now + delay, id) else enqueue(id) end
+  move(id, 'queued')
+end
+
+-- `who` (a job, model:<id> or collection:<id>) names an object no longer; the next clean-up looks at it.
+local function unreference(who, sha)
+  redis.call('ZREM', P .. 'refs:' .. sha, who)
+  redis.call('ZADD', P .. 'objects', now, sha)
+end
+
+-- `who` (a job or a collection) uses models and collections, their ids parted by spaces: none of them can be deleted.
+local function use(who, ids)
+  for used in ids:gmatch('%S+') do redis.call('SADD', P .. 'uses:' .. used, who) end
+end
+
+local function unuse(who, ids)
+  for used in ids:gmatch('%S+') do redis.call('SREM', P .. 'uses:' .. used, who) end
+end
+
+local function refer(who, objects)
+  for _, sha in ipairs(objects) do
+    redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, who)
+    redis.call('RPUSH', P .. 'named:' .. who, sha)
+  end
+end
+
+-- A model or a collection that is gone names its objects no longer; what is more than a step is left to the sweeps.
+local function drop(who)
+  for _, sha in ipairs(redis.call('LPOP', P .. 'named:' .. who, STEP) or {}) do unreference(who, sha) end
+  local more = redis.call('EXISTS', P .. 'named:' .. who) == 1
+  redis.call(more and 'SADD' or 'SREM', P .. 'dropping', who)
+end
+
+-- A model or a collection goes, and with it its references to its objects.
+local function unregister(sort, id)
+  local who = sort .. ':' .. id
+  -- A release before this one kept them in a field.
+  for sha in (redis.call('HGET', P .. who, 'objects') or ''):gmatch('%x+') do redis.call('RPUSH', P .. 'named:' .. who, sha) end
+  drop(who)
+  unuse(id, redis.call('HGET', P .. who, 'uses') or '')
+  redis.call('UNLINK', P .. who)
+  redis.call('ZREM', P .. sort .. 's', id)
+  if sort == 'model' then
+    redis.call('ZADD', P .. 'deleted-models', now, id)
+    redis.call('ZREMRANGEBYRANK', P .. 'deleted-models', 0, -10001)
+  end
+end
+
+-- A job takes up the making of a collection's next version; of a new collection the first.
+local function build(id, collection, params, uses)
+  local key = P .. 'collection:' .. collection
+  if redis.call('HSETNX', key, 'created_at', now) == 1 then
+    redis.call('HSET', key, 'params', params, 'uses', uses)
+    redis.call('ZADD', P .. 'collections', 0, collection)
+    use(collection, uses)
+  end
+  redis.call('HSET', key, 'building', id)
+  redis.call('HSET', job(id), 'collection', collection)
+end
+
+-- However it ends, the job builds no longer; a collection that never had a version goes.
+local function stop_building(id)
+  local collection = get(id, 'collection')
+  if not collection then return end
+  redis.call('HDEL', P .. 'collection:' .. collection, 'building')
+  if redis.call('HEXISTS', P .. 'collection:' .. collection, 'latest') == 0 then unregister('collection', collection) end
+end
+
+-- The host of a job's webhook, without the port; nil where there is no webhook.
+local function webhook_host(id)
+  local authority = (get(id, 'webhook_url') or ''):lower():match('^https://([^/?#]+)')
+  return authority and authority:gsub(':%d+$', ''):gsub('%.$', '') or nil
+end
+
+local function close(id, status, error)
+  local uses, ttl_ms, kind = all(id, 'uses', 'ttl_ms', 'kind')
+  redis.call('HSET', job(id), 'finished_at', now, 'error', error or '')
+  redis.call('ZREM', P .. 'leases', id)
+  unuse(id, uses or '')
+  stop_building(id)
+  redis.call('ZADD', P .. 'done', now + ttl_ms, id)
+  redis.call('HINCRBY', P .. 'stats', 'jobs:' .. kind .. ':' .. status, 1)
+  local host = webhook_host(id)
+  if host then
+    redis.call('ZADD', P .. 'webhooks:' .. host, now, id)
+    redis.call('ZADD', P .. 'webhook_hosts', 'LT', now, host)
+  end
+  move(id, status, error)
+end
+
+-- The status of a job whose current lease is the caller's; nil once it is not.
+local function held(a)
+  local status = get(a.id, 'status')
+  if get(a.id, 'fence') == tostring(a.fence) and (status == 'running' or status == 'canceling') then return status end
+end
+
+-- What the holder of a lease must do: the status of its job, or finish with what it has.
+local function instruction(id, status)
+  return status == 'running' and get(id, 'finishing') and 'finishing' or status
+end
+
+-- The ids of a zset whose time has come, at most a step of them.
+local function due(zset) return redis.call('ZRANGEBYSCORE', P .. zset, '-inf', now, 'LIMIT', 0, STEP) end
+
+local function overdue(id)
+  local expires_at = redis.call('ZSCORE', P .. 'expiry', id)
+  return expires_at and tonumber(expires_at) <= now
+end
+
+local function expire(id)
+  dequeue(id)
+  close(id, 'expired')
+end
+
+local function reference(id, sha)
+  redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, id)
+  redis.call('HSET', job(id), 'objects', (get(id, 'objects') or '') .. sha .. ' ')
+end
+
+-- Of a job's checkpoints only the newest is kept; nil keeps none.
+local function keep_checkpoint(id, checkpoint)
+  local old = get(id, 'checkpoint')
+  if old then
+    unreference(id, cjson.decode(old).sha256)
+    redis.call('HDEL', job(id), 'checkpoint')
+  end
+  if checkpoint then
+    redis.call('ZADD', P .. 'refs:' .. cjson.decode(checkpoint).sha256, FOREVER, id)
+    redis.call('HSET', job(id), 'checkpoint', checkpoint)
+  end
+end
+
+-- A trained model comes into being with the success of its job, in the same step.
+local function add_model(id, model)
+  redis.call('HSET', P .. 'model:' .. model.id, 'card', model.card, 'trained_by', id, 'created_at', now)
+  redis.call('ZADD', P .. 'models', 0, model.id)
+  refer('model:' .. model.id, model.objects)
+end
+
+-- So does a version of a collection. The newest one's parameters are those that the next one goes on with.
+local function add_version(id, made)
+  local who = 'collection:' .. get(id, 'collection')
+  local version = redis.call('HINCRBY', P .. who, 'latest', 1)
+  redis.call('HSET', P .. who, 'params', get(id, 'params'), 'version:' .. version,
+    cjson.encode({created_at = now, built_by = id, file = made.file, figures = made.figures, plots = made.plots}))
+  refer(who, made.objects)
+  redis.call('HSET', job(id), 'version', version)
+end
+
+local function live(sha)
+  return redis.call('ZCOUNT', P .. 'refs:' .. sha, '(' .. now, FOREVER) > 0 and redis.call('EXISTS', P .. 'deleting:' .. sha) == 0
+end
+
+-- Returns how many objects the job named.
+local function forget(id)
+  local objects, kind, status = all(id, 'objects', 'kind', 'status')
+  local number = 0
+  for sha in (objects or ''):gmatch('%x+') do
+    unreference(id, sha)
+    number = number + 1
+  end
+  keep_checkpoint(id, nil)
+  redis.call('ZREM', P .. 'jobs', id)
+  redis.call('ZREM', P .. 'jobs:kind:' .. kind, id)
+  redis.call('ZREM', P .. 'jobs:status:' .. status, id)
+  redis.call('ZREM', P .. 'jobs:kind-status:' .. kind .. ':' .. status, id)
+  redis.call('ZREM', P .. 'done', id)
+  local host = webhook_host(id)
+  if host then redis.call('ZREM', P .. 'webhooks:' .. host, id) end
+  redis.call('UNLINK', job(id), P .. 'events:' .. id)
+  return number
+end
+
+-- An upload, an image or an archive, lives on for ttl_ms after its last use.
+local function keep_upload(sort, sha, ttl)
+  if redis.call('PEXPIRE', P .. sort .. ':' .. sha, ttl) == 1 then
+    redis.call('ZADD', P .. 'refs:' .. sha, now + ttl, sort)
+    redis.call('ZADD', P .. 'objects', now + ttl, sha)
+  end
+end
+
+-- Whether Redis is near its maxmemory. The rest is for the jobs that were accepted: at the bound itself neither events
+-- nor Celery's own commands are taken, and nothing could end.
+local function out_of_room()
+  local memory = redis.call('INFO', 'memory')
+  local used, bound = tonumber(memory:match('used_memory:(%d+)')), tonumber(memory:match('maxmemory:(%d+)'))
+  return bound > 0 and used > 0.9 * bound
+end
+
+local commands = {}

@@ -1,0 +1,174 @@
+-- Idempotency check, bound of the queue, inputs, models and collections still there, record and indexes: all in one
+-- step. A retry goes on from the checkpoint of the job it repeats.
+function commands.create(a)
+  if redis.call('EXISTS', job(a.id)) == 1 then return {'created', a.id} end -- the caller asks again after a lost answer
+  local known = a.idem_key and redis.call('GET', P .. 'idem:' .. a.idem_key)
+  if known then
+    local hash, id = known:match('^(%x+) (.+)$')
+    if redis.call('EXISTS', job(id)) == 1 then return {hash == a.idem_hash and 'exists' or 'reused', id} end
+  end
+  if redis.call('ZCARD', P .. 'queue:' .. a.queue) >= a.max_queue then return {'full', ''} end
+  if out_of_room() then return {'out_of_room', ''} end
+  for _, sha in ipairs(a.inputs) do
+    if not live(sha) then return {'missing', sha} end
+  end
+  for used in a.uses:gmatch('%S+') do
+    local ready = redis.call('HEXISTS', P .. 'collection:' .. used, 'latest') == 1
+    if not ready and redis.call('EXISTS', P .. 'model:' .. used) == 0 then return {'unknown', used} end
+  end
+  local collection = a.collection == 'new' and 'col_' .. a.id:sub(5) or a.collection
+  if collection and collection == a.collection then
+    local key = P .. 'collection:' .. collection
+    if redis.call('EXISTS', key) == 0 then return {'unknown', collection} end
+    local building = redis.call('HGET', key, 'building')
+    if building then return {'building', building} end
+  end
+  redis.call('HSET', job(a.id), 'id', a.id, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
+    'compat', a.compat, 'created_at', now, 'attempt', 0, 'fence', 0, 'ttl_ms', a.ttl_ms, 'retry_of', a.retry_of,
+    'webhook_url', a.webhook_url, 'uses', a.uses)
+  for _, sha in ipairs(a.inputs) do
+    reference(a.id, sha)
+    keep_upload('image', sha, a.upload_ttl_ms)
+    keep_upload('archive', sha, a.upload_ttl_ms)
+  end
+  use(a.id, a.uses)
+  if collection then build(a.id, collection, a.params, a.uses) end
+  local checkpoint = get(a.retry_of, 'checkpoint')
+  if checkpoint then keep_checkpoint(a.id, checkpoint) end
+  if a.expires_ms > 0 then
+    redis.call('HSET', job(a.id), 'expires_at', now + a.expires_ms)
+    redis.call('ZADD', P .. 'expiry', now + a.expires_ms, a.id)
+  end
+  if a.idem_key then redis.call('SET', P .. 'idem:' .. a.idem_key, a.idem_hash .. ' ' .. a.id, 'EX', 86400) end
+  redis.call('ZADD', P .. 'jobs', 0, a.id)
+  redis.call('ZADD', P .. 'jobs:kind:' .. a.kind, 0, a.id)
+  enqueue(a.id)
+  move(a.id, 'queued')
+  return {'created', a.id}
+end
+
+local function lease(id, a, batch)
+  dequeue(id)
+  redis.call('HINCRBY', job(id), 'attempt', 1)
+  redis.call('HINCRBY', job(id), 'fence', 1)
+  redis.call('HSET', job(id), 'started_at', now, 'worker', a.worker, 'batch', batch)
+  redis.call('ZADD', P .. 'leases', now + a.lease_ms, id)
+  move(id, 'running')
+  return redis.call('HGETALL', job(id))
+end
+
+-- The most urgent job of a queue, and up to limit - 1 others that may run in one batch with it: alike, none of lower
+-- priority than a job they would overtake, and each on its first attempt, since one of a batch may have killed its
+-- worker. Jobs past their time are met on the way and expire; 'again' when there was nothing else within reach.
+function commands.claim(a)
+  local ids = redis.call('ZRANGE', P .. 'queue:' .. a.queue, 0, (a.limit > 1 and WINDOW or NEAR) - 1)
+  local taken, compat, overtaken, expired = {}, nil, -math.huge, 0
+  for _, id in ipairs(ids) do
+    if #taken == a.limit or compat == '' or expired == STEP then break end
+    if overdue(id) then
+      expire(id)
+      expired = expired + 1
+    else
+      local theirs, priority, attempt = all(id, 'compat', 'priority', 'attempt')
+      if attempt ~= '0' then theirs = '' end
+      if not compat or (theirs == compat and tonumber(priority) >= overtaken) then
+        compat = theirs
+        taken[#taken + 1] = id
+      else
+        overtaken = math.max(overtaken, priority)
+      end
+    end
+  end
+  for n, id in ipairs(taken) do taken[n] = lease(id, a, #taken) end
+  if #taken > 0 then redis.call('HSET', P .. 'claimed', a.queue, now) end
+  return {#taken == 0 and expired > 0 and 'again' or 'claimed', taken}
+end
+
+function commands.renew(a)
+  local status = held(a)
+  if not status then return 'lost' end
+  redis.call('ZADD', P .. 'leases', now + a.lease_ms, a.id)
+  return instruction(a.id, status)
+end
+
+function commands.report(a)
+  local status = held(a)
+  if not status then return 'lost' end
+  if get(a.id, 'last_report') == a.nonce then return instruction(a.id, status) end -- asked again after a lost answer
+  redis.call('HSET', job(a.id), 'last_report', a.nonce)
+  if a.progress then redis.call('HSET', job(a.id), 'progress', a.progress) end
+  event(a.id, a.type, a.data)
+  return instruction(a.id, status)
+end
+
+-- The newest checkpoint of a running job. An attempt that left one is none of those that end in worker_lost.
+function commands.checkpoint(a)
+  local status = held(a)
+  if not status then return 'lost' end
+  keep_checkpoint(a.id, a.checkpoint)
+  redis.call('HSET', job(a.id), 'fruitful', get(a.id, 'attempt'))
+  return instruction(a.id, status)
+end
+
+-- Only the holder of the current lease finishes a job. A cancel that came first wins, and its outputs are dropped.
+function commands.finish(a)
+  local status = held(a)
+  if not status then
+    -- The caller asks again after a lost answer: its own lease finished the job.
+    if get(a.id, 'finished_fence') == tostring(a.fence) then return get(a.id, 'status') end
+    return 'lost'
+  end
+  local final = status == 'canceling' and 'canceled' or a.status
+  redis.call('HSET', job(a.id), 'finished_fence', a.fence, 'metrics', a.metrics)
+  if final == 'succeeded' then
+    redis.call('HSET', job(a.id), 'outputs', a.outputs)
+    for i, output in ipairs(cjson.decode(a.outputs)) do
+      reference(a.id, output.sha256)
+      event(a.id, 'output', a.each_output[i])  -- as it came: cjson writes 14 digits, and a seed may have 16
+    end
+    if a.model then add_model(a.id, a.model) end
+    if a.collection then add_version(a.id, a.collection) end
+    keep_checkpoint(a.id, nil)
+  end
+  redis.call('HINCRBYFLOAT', P .. 'stats', 'run_ms:' .. get(a.id, 'kind'), a.run_ms)
+  close(a.id, final, final == 'failed' and a.error or nil)
+  return final
+end
+
+-- A worker that is told to stop gives the job back; the attempt does not count, as one with a checkpoint never does.
+function commands.release(a)
+  local status = held(a)
+  if not status then return 'lost' end
+  if status == 'canceling' then
+    close(a.id, 'canceled')
+    return 'canceled'
+  end
+  if get(a.id, 'fruitful') ~= get(a.id, 'attempt') then redis.call('HINCRBY', job(a.id), 'attempt', -1) end
+  requeue(a.id, 0)
+  return 'queued'
+end
+
+function commands.cancel(a)
+  local status = get(a.id, 'status')
+  if status == 'queued' then
+    dequeue(a.id)
+    close(a.id, 'canceled')
+  elseif status == 'running' then
+    move(a.id, 'canceling')
+  end
+  return get(a.id, 'status')
+end
+
+-- A running job is to end after its step with what it has made so far; the caller knows which kinds can.
+function commands.finish_early(a)
+  local status = get(a.id, 'status')
+  if status == 'running' then redis.call('HSET', job(a.id), 'finishing', 1) end
+  return status
+end
+
+function commands.delete(a)
+  if redis.call('EXISTS', job(a.id)) == 0 then return 'missing' end
+  if not redis.call('ZSCORE', P .. 'done', a.id) then return 'unfinished' end
+  forget(a.id)
+  return 'deleted'
+end

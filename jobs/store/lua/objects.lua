@@ -1,0 +1,62 @@
+-- Announces an object before its bytes are stored, so that clean-up leaves it alone until then + ttl_ms. Held in the
+-- name of the job or the upload that will name it, it is let go with that reference and not later.
+function commands.hold(a)
+  if redis.call('EXISTS', P .. 'deleting:' .. a.sha) == 1 then return 'deleting' end
+  redis.call('ZADD', P .. 'refs:' .. a.sha, 'GT', now + a.ttl_ms, a.holder)
+  redis.call('ZADD', P .. 'objects', 'GT', now + a.ttl_ms, a.sha)
+  return 'held'
+end
+
+-- `holder`, in whose name the bytes were stored, lets go of them.
+function commands.put_upload(a)
+  if out_of_room() then return 'out_of_room' end
+  redis.call('SET', P .. a.sort .. ':' .. a.sha, a.facts)
+  keep_upload(a.sort, a.sha, a.ttl_ms)
+  if a.holder then redis.call('ZREM', P .. 'refs:' .. a.sha, a.holder) end
+  return 'kept'
+end
+
+-- An upload is forgotten. Its bytes stay for as long as others name them: jobs, or an upload that is just being stored.
+function commands.delete_upload(a)
+  if redis.call('DEL', P .. a.sort .. ':' .. a.sha) == 0 then return 'missing' end
+  unreference(a.sort, a.sha)
+  return 'deleted'
+end
+
+-- Deletes a model or a collection that nothing uses and no job builds.
+function commands.unregister(a)
+  local key = P .. a.sort .. ':' .. a.id
+  if redis.call('EXISTS', key) == 0 then return {'missing', {}} end
+  local building = redis.call('HGET', key, 'building')
+  if building then return {'building', {building}} end
+  local users = redis.call('SRANDMEMBER', P .. 'uses:' .. a.id, 10)
+  if #users > 0 then return {'in_use', users} end
+  unregister(a.sort, a.id)
+  return {'deleted', {}}
+end
+
+-- Objects nothing names any more; each is the caller's to delete within a minute, and nobody stores it meanwhile.
+function commands.condemn(a)
+  local condemned = {}
+  for _, sha in ipairs(redis.call('ZRANGEBYSCORE', P .. 'objects', '-inf', now, 'LIMIT', 0, 1000)) do
+    if #condemned == a.limit then break end
+    redis.call('ZREMRANGEBYSCORE', P .. 'refs:' .. sha, '-inf', now)
+    local last = redis.call('ZRANGE', P .. 'refs:' .. sha, -1, -1, 'WITHSCORES')
+    if #last == 0 then
+      redis.call('SET', P .. 'deleting:' .. sha, 1, 'PX', 60000)
+      redis.call('ZADD', P .. 'objects', now + 60000, sha)
+      condemned[#condemned + 1] = sha
+    elseif last[2] == 'inf' then
+      redis.call('ZREM', P .. 'objects', sha)
+    else
+      redis.call('ZADD', P .. 'objects', last[2], sha)
+    end
+  end
+  return condemned
+end
+
+function commands.deleted(a)
+  redis.call('DEL', P .. 'deleting:' .. a.sha)
+  if redis.call('EXISTS', P .. 'refs:' .. a.sha) == 0 then redis.call('ZREM', P .. 'objects', a.sha) end
+  return 'deleted'
+end

@@ -1,0 +1,33 @@
+-- A process of a sort (worker or upkeep) lives; those that were silent for a day are forgotten.
+function commands.beat(a)
+  redis.call('ZADD', P .. a.sort .. 's', now, a.name)
+  redis.call('SET', P .. a.sort .. ':' .. a.name, a.facts, 'PX', DAY_MS)
+  redis.call('ZREMRANGEBYSCORE', P .. a.sort .. 's', '-inf', now - DAY_MS)
+  return 'beaten'
+end
+
+-- The processes of a sort whose heartbeat is no older than silence_ms, each with what it reports.
+function commands.living(a)
+  local living = {}
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. a.sort .. 's', now - a.silence_ms, '+inf')) do
+    local facts = redis.call('GET', P .. a.sort .. ':' .. name)
+    if facts then living[#living + 1] = {name, facts} end
+  end
+  return living
+end
+
+-- Of each queue, how long (ms) the older of its first and its last job has waited and how long ago a job was claimed,
+-- and the number of leases that ran out overdue_ms ago. The write shows that writes are accepted.
+function commands.vitals(a)
+  redis.call('SET', P .. 'vitals', now, 'PX', DAY_MS)
+  local queues = {}
+  for i, queue in ipairs(a.queues) do
+    local since = now
+    for _, edge in ipairs({0, -1}) do
+      local id = redis.call('ZRANGE', P .. 'queue:' .. queue, edge, edge)[1]
+      if id then since = math.min(since, tonumber(get(id, 'created_at'))) end
+    end
+    queues[i] = {now - since, now - tonumber(redis.call('HGET', P .. 'claimed', queue) or 0)}
+  end
+  return {queues, redis.call('ZCOUNT', P .. 'leases', '-inf', now - a.overdue_ms)}
+end

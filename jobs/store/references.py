@@ -1,0 +1,35 @@
+"""Which stored objects are in use, so that clean-up deletes the others."""
+
+import secrets
+from typing import cast
+
+from jobs.settings import Settings
+from jobs.store.protocol import Protocol
+
+
+class References:
+    """Holds objects while they are stored, and hands out those that no record names."""
+
+    def __init__(self, protocol: Protocol, settings: Settings) -> None:
+        self._protocol = protocol
+        self._hold_ms = settings.hold_s * 1000
+
+    def hold(self, sha: str, holder: str = "hold") -> bool:
+        """Protects an object that is about to be stored from clean-up; False while clean-up is deleting it.
+
+        `holder` is the upload, or the job whose checkpoint it is.
+        """
+        return bool(self._protocol.call("hold", sha=sha, holder=holder, ttl_ms=self._hold_ms) == "held")
+
+    def condemn(self, limit: int = 100) -> list[str]:
+        """Returns objects that no record names; they cannot be stored again until `deleted` is called."""
+        return cast(list[str], self._protocol.call("condemn", limit=limit))
+
+    def deleted(self, sha: str) -> None:
+        """Records that a condemned object was deleted."""
+        self._protocol.call("deleted", sha=sha)
+
+
+def new_holder() -> str:
+    """Returns a name for an upload while it is being stored."""
+    return f"upload:{secrets.token_hex(8)}"

@@ -1,0 +1,182 @@
+"""Trained models, and collections with their versions, as Redis holds them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+from jobs.errors import Conflict, NotFound
+from jobs.store.protocol import PREFIX, Protocol
+
+Sort = Literal["model", "collection"]
+NEW = "new"  # as the collection of a new job: it creates one
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model's card, and the id of the job that trained it."""
+
+    card: dict[str, Any]
+    trained_by: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """One fit of a collection: when (Unix ms) and by which job it was made, the sha256 of its file, figures, plots.
+
+    Each plot has a name, role, sha256, content_type, width, height and size_bytes.
+    """
+
+    number: int
+    created_at: int
+    built_by: str
+    file: str
+    figures: dict[str, Any]
+    plots: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class CollectionRecord:
+    """A collection with its versions, oldest first, and the job that makes the next one, if there is one.
+
+    `params` are those of the job that made the newest version, or that makes the first.
+    """
+
+    id: str
+    params: dict[str, Any]
+    created_at: int
+    versions: tuple[Version, ...]
+    building: str | None
+
+
+class Models:
+    """Trained models."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def all(self) -> list[TrainedModel]:
+        """Returns every trained model, in the order of their ids."""
+        return [_parse_model(fields) for _, fields in _entries(self._protocol, "model")]
+
+    def get(self, model_id: str) -> TrainedModel:
+        """Returns one trained model; raises `NotFound`."""
+        return _parse_model(_entry(self._protocol, "model", model_id))
+
+    def delete(self, model_id: str) -> None:
+        """Deletes a trained model and its files. Raises `NotFound`, and `Conflict` while it is in use."""
+        _delete(self._protocol, "model", model_id)
+
+    def deleted(self, model_ids: Sequence[str]) -> list[str]:
+        """Returns those of these trained models that are among the last 10,000 deleted ones."""
+        times = self._protocol.client.zmscore(f"{PREFIX}deleted-models", list(model_ids)) if model_ids else []
+        return [model_id for model_id, at in zip(model_ids, cast(list[float | None], times), strict=True) if at]
+
+
+class Collections:
+    """Collections."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def all(self) -> list[CollectionRecord]:
+        """Returns every collection, newest first."""
+        return [_parse_collection(*entry) for entry in reversed(_entries(self._protocol, "collection"))]
+
+    def get(self, collection_id: str) -> CollectionRecord:
+        """Returns one collection; raises `NotFound`."""
+        return _parse_collection(collection_id, _entry(self._protocol, "collection", collection_id))
+
+    def delete(self, collection_id: str) -> None:
+        """Deletes a collection and its files. Raises `NotFound`, and `Conflict` while it is being built or in use."""
+        _delete(self._protocol, "collection", collection_id)
+
+
+def _entries(protocol: Protocol, sort: Sort) -> list[tuple[str, dict[str, str]]]:
+    names = cast(list[str], protocol.client.zrange(f"{PREFIX}{sort}s", 0, -1))
+    pipe = protocol.client.pipeline()
+    for name in names:
+        pipe.hgetall(f"{PREFIX}{sort}:{name}")
+    return [(name, fields) for name, fields in zip(names, pipe.execute(), strict=True) if fields]
+
+
+def _entry(protocol: Protocol, sort: Sort, name: str) -> dict[str, str]:
+    fields = cast(dict[str, str], protocol.client.hgetall(f"{PREFIX}{sort}:{name}"))
+    if not fields:
+        raise not_registered(name)
+    return fields
+
+
+def _delete(protocol: Protocol, sort: Sort, name: str) -> None:
+    outcome, users = protocol.call("unregister", sort=sort, id=name)
+    if outcome == "missing":
+        raise not_registered(name)
+    if outcome == "building":
+        raise being_built(name, users[0])
+    if outcome == "in_use":
+        raise _in_use(name, users)
+
+
+def _parse_model(fields: dict[str, str]) -> TrainedModel:
+    return TrainedModel(json.loads(fields["card"]), fields["trained_by"])
+
+
+def _parse_collection(collection_id: str, fields: dict[str, str]) -> CollectionRecord:
+    return CollectionRecord(
+        collection_id,
+        json.loads(fields["params"]),
+        int(fields["created_at"]),
+        tuple(_parse_version(n, fields[f"version:{n}"]) for n in range(1, int(fields.get("latest", 0)) + 1)),
+        fields.get("building"),
+    )
+
+
+def _parse_version(number: int, text: str) -> Version:
+    stored = json.loads(text)
+    parsed = {"figures": json.loads(stored["figures"]), "plots": tuple(json.loads(stored.get("plots", "[]")))}
+    return Version(number, **stored | parsed)
+
+
+def model_arguments(card: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that `finish` takes for a new model."""
+    return {"id": card["id"], "card": json.dumps(card), "objects": list(card["files"].values())}
+
+
+def version_arguments(made: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that `finish` takes for a new version with its `file`, `figures` and `plots`."""
+    plots = made.get("plots", [])
+    objects = list(dict.fromkeys([made["file"], *(plot["sha256"] for plot in plots)]))
+    texts = {name: json.dumps(value) for name, value in (("figures", made["figures"]), ("plots", plots))}
+    return {"file": made["file"], "objects": objects, **texts}
+
+
+def not_registered(name: str) -> NotFound:
+    """The error for an unknown model or collection; the form of the id says which."""
+    message = f"No {_sort_of(name)} is called {name!r}; it may have been deleted."
+    if _sort_of(name) == "collection":
+        return NotFound("collection_not_found", message, collection=name)
+    return NotFound("model_not_found", message, model=name)
+
+
+def _in_use(name: str, users: list[str]) -> Conflict:
+    """The error for deleting what unfinished jobs use, or a model in whose latent space collections are."""
+    sort, named = _sort_of(name), sorted(users)[:10]
+    by = {"jobs": [user for user in named if user.startswith("job_")]}
+    collections = [user for user in named if user.startswith("col_")]
+    by |= {"collections": collections} if collections else {}
+    message = (
+        f"The {sort} is in use; wait for the jobs, or cancel them, and delete the collections: {', '.join(named)}."
+    )
+    if sort == "collection":
+        return Conflict("collection_in_use", message, collection=name, **by)
+    return Conflict("model_in_use", message, model=name, **by)
+
+
+def being_built(collection_id: str, job_id: str) -> Conflict:
+    """The error for a collection whose next version a job is building."""
+    message = f"Job {job_id} is building this collection; wait for its end or cancel it."
+    return Conflict("collection_building", message, collection=collection_id, job=job_id)
+
+
+def _sort_of(name: str) -> str:
+    return "collection" if name.startswith("col_") else "model"
