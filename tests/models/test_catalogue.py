@@ -23,7 +23,7 @@ from models.catalogue import (
 )
 
 PRETRAINED = ("ip-adapter", "kandinsky-2.2", "stable-unclip")
-# See tests/models/diffusion/test_full_size and test_flux.
+# See tests/models/diffusion/test_text_to_image_full_size and test_text_to_image_flux.
 OF_TEXTS = ("flux-schnell", "sd-turbo", "sdxl", "sdxl-turbo", "stable-diffusion-1.5")
 
 

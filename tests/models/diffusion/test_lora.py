@@ -16,7 +16,7 @@ from models.build import load_model
 from models.catalogue import RECORD, card, file_sha256
 from models.diffusion.lora import LoraError, with_loras
 from models.diffusion.text_to_image import TextToImage, generate
-from tests.models.diffusion.test_full_size import save
+from tests.models.diffusion.test_text_to_image_full_size import save
 
 STEPS: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 2, "scheduler": "ddim"}
 

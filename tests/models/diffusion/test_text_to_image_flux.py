@@ -16,7 +16,7 @@ from models.catalogue import RECORD, Card, card, file_sha256
 from models.clip import make_tokenizer
 from models.diffusion.prompts import reads_weights
 from models.diffusion.text_to_image import T5_LENGTH, TextToImage, cut_off, generate, preview
-from tests.models.diffusion.test_full_size import LENGTH, text_encoder
+from tests.models.diffusion.test_text_to_image_full_size import LENGTH, text_encoder
 
 
 def shard(path: Path, n: int) -> None:
