@@ -15,7 +15,8 @@ from api.json_route import JsonRoute
 from api.service import Service, ServiceDep
 from api.style_transfers import CAT, COFFEE
 from api.submit import JOB_RESPONSES, SUBMIT_RESPONSES, SubmissionDep, submit
-from jobs.collection import (
+from jobs.errors import BadInput, Conflict
+from jobs.requests.collection import (
     COLLECTION_ID,
     KIND,
     PIXELS,
@@ -28,7 +29,6 @@ from jobs.collection import (
     next_version,
     with_images,
 )
-from jobs.errors import BadInput, Conflict
 from jobs.schemas import JOB_ID, Job
 
 router = APIRouter(tags=["collections"], route_class=JsonRoute)

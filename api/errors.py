@@ -11,12 +11,12 @@ from fastapi.responses import JSONResponse
 from redis import RedisError
 from starlette.exceptions import HTTPException
 
-from jobs.collection import COLLECTION_ID
 from jobs.errors import AtelierError, BadInput, NotFound, TooLarge, Unavailable
+from jobs.requests.collection import COLLECTION_ID
+from jobs.requests.style_transfer import BUILTIN_STYLE
+from jobs.requests.text_to_image import NOT_BLANK
+from jobs.requests.training import DATA, SETS
 from jobs.schemas import ARCHIVE_ID, HTTPS_URL, IMAGE_ID, IMAGE_REF, JOB_ID, MODEL_ID, ErrorAnswer
-from jobs.style_transfer import BUILTIN_STYLE
-from jobs.text_to_image import NOT_BLANK
-from jobs.training import DATA, SETS
 
 log = logging.getLogger("atelier.api")
 

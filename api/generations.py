@@ -12,7 +12,7 @@ from api.openapi import example_picture
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.errors import BadInput
-from jobs.generation import (
+from jobs.requests.generation import (
     KIND,
     MODES,
     Arithmetic,
@@ -22,8 +22,8 @@ from jobs.generation import (
     images_of,
     with_images,
 )
+from jobs.requests.text_to_image import Inpainting, Prompted
 from jobs.schemas import Job
-from jobs.text_to_image import Inpainting, Prompted
 
 router = APIRouter(tags=["generation"], route_class=JsonRoute)
 

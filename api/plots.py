@@ -12,9 +12,9 @@ from api.errors import error_responses
 from api.json_route import JsonRoute
 from api.service import Service, ServiceDep
 from api.submit import JOB_RESPONSES, SubmissionDep, submit
-from jobs.collection import COLLECTION_ID
 from jobs.errors import NotFound
-from jobs.plots import KIND, PLOT_NAME, CollectionPlots, PlotParams, of_version
+from jobs.requests.collection import COLLECTION_ID
+from jobs.requests.plots import KIND, PLOT_NAME, CollectionPlots, PlotParams, of_version
 from jobs.schemas import Job, Role
 from jobs.store.registry import Version
 

@@ -11,10 +11,9 @@ from api.images import resolve_images
 from api.json_route import JsonRoute
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
-from jobs.collection import PIXELS, TEXT_SPACES
 from jobs.errors import BadInput
-from jobs.schemas import Job
-from jobs.steering import (
+from jobs.requests.collection import PIXELS, TEXT_SPACES
+from jobs.requests.steering import (
     SAMPLING,
     STEERING,
     ClusterSampling,
@@ -24,6 +23,7 @@ from jobs.steering import (
     fitted_steering,
     images_of,
 )
+from jobs.schemas import Job
 
 router = APIRouter(tags=["collections"], route_class=JsonRoute)
 COLLECTION = "col_" + "0" * 24  # in the examples: put the id of one of yours in its place

@@ -14,8 +14,7 @@ from api.openapi import example_picture
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.errors import BadInput, Unavailable
-from jobs.schemas import Job
-from jobs.style_transfer import (
+from jobs.requests.style_transfer import (
     BUILTIN_NAMES,
     KIND,
     LAYERS,
@@ -32,6 +31,7 @@ from jobs.style_transfer import (
     can_be_guided,
     fitted_diffusion,
 )
+from jobs.schemas import Job
 
 router = APIRouter(tags=["style transfer"], route_class=JsonRoute)
 

@@ -20,15 +20,15 @@ from api.json_route import ParsedRequest
 from api.pools import SUBMITTING
 from api.present import present
 from api.service import Service, ServiceDep
-from jobs.collection import KIND as COLLECTION
 from jobs.errors import BadInput
 from jobs.intake.outbound import check_url
 from jobs.queue import nudge
+from jobs.requests.collection import KIND as COLLECTION
+from jobs.requests.text_to_image import compat_of
+from jobs.requests.training import MODEL_ID
 from jobs.schemas import ARCHIVE_ID, IMAGE_FIELDS, IMAGE_ID, Job
 from jobs.store.records import NewJob
 from jobs.store.registry import NEW
-from jobs.text_to_image import compat_of
-from jobs.training import MODEL_ID
 
 log = logging.getLogger("atelier.api")
 MAX_WAIT_S = 60

@@ -11,8 +11,8 @@ from api.json_route import JsonRoute
 from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.errors import BadInput
+from jobs.requests.training import KIND, Training, TrainingParams, started
 from jobs.schemas import Job
-from jobs.training import KIND, Training, TrainingParams, started
 
 router = APIRouter(tags=["trainings"], route_class=JsonRoute)
 

@@ -21,11 +21,11 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from api.style_transfers import CAT, COFFEE
-from jobs.collection import COLLECTION_ID, AdditionParams, CollectionParams
-from jobs.plots import PlotParams
-from jobs.steering import ClusterSampling, Steering
-from jobs.style_transfer import LAYERS
-from jobs.training import TrainingParams
+from jobs.requests.collection import COLLECTION_ID, AdditionParams, CollectionParams
+from jobs.requests.plots import PlotParams
+from jobs.requests.steering import ClusterSampling, Steering
+from jobs.requests.style_transfer import LAYERS
+from jobs.requests.training import TrainingParams
 from models.catalogue import cards
 
 known = json.loads(Path(os.environ["ATELIER_TEST_IDS"]).read_text())

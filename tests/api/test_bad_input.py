@@ -15,7 +15,7 @@ from PIL import Image
 
 from api.style_transfers import CAT
 from images.sniff import FORMATS
-from jobs.style_transfer import LAYERS
+from jobs.requests.style_transfer import LAYERS
 from models.catalogue import cards
 from tests.api.conftest import FAST, GATYS, MAX_BYTES, data_url, elsewhere, picture, stored
 from tests.stack import Stack

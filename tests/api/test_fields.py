@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 from api import main
 from api.style_transfers import CAT
 from api.submit import archive_shas, image_shas
+from jobs.requests.style_transfer import BUILTIN_NAMES, StyleTransferParams
 from jobs.schemas import IMAGE_FIELDS, MAX_SEED
-from jobs.style_transfer import BUILTIN_NAMES, StyleTransferParams
 from tests.api.conftest import FAST, data_url, picture
 from tests.stack import Stack
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from api.generations import EXAMPLES, SMILEY, WINK
-from jobs.generation import ALL_MODES
+from jobs.requests.generation import ALL_MODES
 from jobs.store.records import NewJob
 from tests.api.conftest import data_url, picture, stored
 from tests.stack import Stack

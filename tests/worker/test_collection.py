@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from jobs.collection import AdditionParams, CollectionParams, fitted, next_version
 from jobs.errors import BadInput, NotFound
 from jobs.images import read_recipe
 from jobs.objects import Objects
-from jobs.plots import PlotParams, of_version
-from jobs.steering import ClusterSampling, Steering, fitted_sampling, fitted_steering
+from jobs.requests.collection import AdditionParams, CollectionParams, fitted, next_version
+from jobs.requests.plots import PlotParams, of_version
+from jobs.requests.steering import ClusterSampling, Steering, fitted_sampling, fitted_steering
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
 from jobs.store.registry import NEW, CollectionRecord

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobs.collection import SPACES, TEXT_SPACES, CollectionParams
 from jobs.errors import AtelierError
+from jobs.requests.collection import SPACES, TEXT_SPACES, CollectionParams
 from jobs.settings import get_settings
 from models.catalogue import card, cards
 from worker.runners.space import load_space

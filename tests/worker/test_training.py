@@ -17,10 +17,10 @@ from torch.optim import Optimizer
 from jobs.errors import AtelierError, Conflict
 from jobs.images import read_recipe
 from jobs.objects import Objects
+from jobs.requests.training import Training, TrainingParams
 from jobs.settings import get_settings
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
-from jobs.training import Training, TrainingParams
 from models.build import load_model
 from models.catalogue import folder_of
 from models.generative.vae import Vae

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from jobs.errors import AtelierError
-from jobs.generation import (
+from jobs.requests.generation import (
     Arithmetic,
     AttributeTerm,
     DenoisingSteps,
@@ -29,8 +29,8 @@ from jobs.generation import (
     attribute_names,
     fitted,
 )
+from jobs.requests.text_to_image import ImageToImage, Inpainting, TextToImage
 from jobs.schemas import seeds_from
-from jobs.text_to_image import ImageToImage, Inpainting, TextToImage
 from models.catalogue import WeightsError
 from models.diffusion.unconditional import Ddpm, Step, generators_of
 from models.generative.classifier import Classifier

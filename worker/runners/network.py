@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 
-from jobs.generation import Denoised
+from jobs.requests.generation import Denoised
 from jobs.settings import get_settings
 from models.build import load_model
 from models.catalogue import Card, revision

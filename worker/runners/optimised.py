@@ -14,7 +14,7 @@ from torch import Tensor
 from images.mask import coverage, read_mask
 from jobs.errors import AtelierError
 from jobs.images import as_answers
-from jobs.style_transfer import FeatureInversion, GatysTransfer, TextureSynthesis
+from jobs.requests.style_transfer import FeatureInversion, GatysTransfer, TextureSynthesis
 from models.grids import labelled_grid
 from models.memory import available_memory
 from models.perceptual.vgg import VGG

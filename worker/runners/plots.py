@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.plots import CollectionPlots
+from jobs.requests.plots import CollectionPlots
 from models.grids import labelled_grid
 from models.space.collection import Collection, Method, figures
 from models.space.maps import FEWEST, tsne_map

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jobs.collection import Method
 from jobs.errors import AtelierError
+from jobs.requests.collection import Method
+from jobs.requests.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering, TextStart
 from jobs.schemas import seeds_from
-from jobs.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering, TextStart
 from models.grids import labelled_grid
 from models.space.collection import Collection
 from models.space.pca import SpaceError

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from jobs.errors import AtelierError
+from jobs.requests.style_transfer import DiffusionTransfer, fitted_diffusion
 from jobs.schemas import seeds_from
-from jobs.style_transfer import DiffusionTransfer, fitted_diffusion
 from models.catalogue import WeightsError
 from models.diffusion.style_guidance import Denoiser, Guided, prompted_denoiser, style_guided, unconditional_denoiser
 from models.diffusion.text_to_image import TextToImage

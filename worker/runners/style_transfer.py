@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 from pydantic import TypeAdapter
 
 from jobs.errors import AtelierError
+from jobs.requests.style_transfer import BUILTIN_STYLES, DiffusionTransfer, FastTransfer, StyleTransferParams
 from jobs.settings import get_settings
-from jobs.style_transfer import BUILTIN_STYLES, DiffusionTransfer, FastTransfer, StyleTransferParams
 from models.catalogue import WeightsError, card, revision
 from models.grids import labelled_grid
 from models.pixels import to_bytes

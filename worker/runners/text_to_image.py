@@ -15,11 +15,11 @@ from torch import Tensor
 
 from images.mask import cut_out, read_mask
 from jobs.errors import AtelierError, BadInput
-from jobs.generation import Generation, GenerationParams, fitted
 from jobs.images import as_answers
+from jobs.requests.generation import Generation, GenerationParams, fitted
+from jobs.requests.text_to_image import ImageToImage, Inpainting, Prompted, TextToImage, steps_of
 from jobs.schemas import seeds_from
 from jobs.settings import get_settings
-from jobs.text_to_image import ImageToImage, Inpainting, Prompted, TextToImage, steps_of
 from models.catalogue import Card, WeightsError, checked_file, revision
 from models.diffusion.lora import LoraError, with_loras
 from models.diffusion.masks import feathered

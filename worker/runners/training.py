@@ -14,8 +14,8 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from jobs.errors import AtelierError
+from jobs.requests.training import Training, TrainingParams
 from jobs.settings import get_settings
-from jobs.training import Training, TrainingParams
 from models.catalogue import WeightsError
 from worker.files import Files
 from worker.run import Made, Picture, Pixels, Task

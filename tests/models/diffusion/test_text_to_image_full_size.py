@@ -16,7 +16,7 @@ from diffusers import (
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from jobs.text_to_image import SCHEDULERS
+from jobs.requests.text_to_image import SCHEDULERS
 from models.build import load_model
 from models.catalogue import RECORD, Card, WeightsError, card, file_sha256
 from models.clip import make_tokenizer

@@ -4,7 +4,15 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import BadInput
-from jobs.generation import MODES, Generation, GenerationParams, attribute_names, fitted, images_of, with_images
+from jobs.requests.generation import (
+    MODES,
+    Generation,
+    GenerationParams,
+    attribute_names,
+    fitted,
+    images_of,
+    with_images,
+)
 
 PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
 A, B = "img_" + "a" * 64, "img_" + "b" * 64

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from jobs.collection import Method
+from jobs.requests.collection import Method
+from jobs.requests.steering import check_attribute, check_component, clustering_of
 from jobs.schemas import Request, whole
-from jobs.steering import check_attribute, check_component, clustering_of
 
 KIND = "collection-plots"
 PLOT_NAME = r"^[a-z][a-z-]{1,40}$"

@@ -18,9 +18,9 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from jobs.errors import BadInput
-from jobs.generation import MODES
+from jobs.requests.generation import MODES
+from jobs.requests.text_to_image import Prompt
 from jobs.schemas import STRICT, ImageRef, ModelRequest, Request, chosen_by
-from jobs.text_to_image import Prompt
 
 KIND = "style-transfer"
 MIN_SIDE = 32  # pixels of an output's shorter side; the networks see nothing in fewer

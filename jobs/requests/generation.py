@@ -16,9 +16,9 @@ from pydantic import (
 )
 
 from jobs.errors import BadInput
+from jobs.requests.text_to_image import MODES as TEXT_MODES
+from jobs.requests.text_to_image import ImageToImage, Inpainting, TextToImage, fitted_prompted
 from jobs.schemas import MAX_SEED, STRICT, ImageRef, ModelId, ModelRequest, Steps, chosen_by, whole
-from jobs.text_to_image import MODES as TEXT_MODES
-from jobs.text_to_image import ImageToImage, Inpainting, TextToImage, fitted_prompted
 
 KIND = "generation"
 _LATENT = ("sample", "reconstruct", "interpolate", "traverse", "arithmetic")

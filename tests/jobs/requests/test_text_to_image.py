@@ -4,8 +4,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import BadInput
-from jobs.generation import Generation, GenerationParams, fitted, images_of, with_images
-from jobs.text_to_image import MODES, SCHEDULERS, Prompted, compat_of, steps_of
+from jobs.requests.generation import Generation, GenerationParams, fitted, images_of, with_images
+from jobs.requests.text_to_image import MODES, SCHEDULERS, Prompted, compat_of, steps_of
 from models.catalogue import cards
 
 PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)

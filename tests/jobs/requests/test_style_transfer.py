@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import BadInput
-from jobs.style_transfer import DiffusionTransfer, StyleTransferParams, can_be_guided, fitted_diffusion
+from jobs.requests.style_transfer import DiffusionTransfer, StyleTransferParams, can_be_guided, fitted_diffusion
 
 PARAMS: TypeAdapter[Any] = TypeAdapter(StyleTransferParams)
 A = "img_" + "a" * 64

@@ -9,8 +9,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import BadInput
+from jobs.requests.training import DATA, MODEL_ID, RECIPES, SETS, DdpmTraining, Training, TrainingParams, started
 from jobs.schemas import Request
-from jobs.training import DATA, MODEL_ID, RECIPES, SETS, DdpmTraining, Training, TrainingParams, started
 from models.catalogue import cards
 from models.data.idx import DEBIAN_FOLDER
 from models.data.named import NAMED, named_dataset

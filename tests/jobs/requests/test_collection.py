@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from jobs.collection import (
+from jobs.requests.collection import (
     AdditionParams,
     CollectionParams,
     NextVersion,

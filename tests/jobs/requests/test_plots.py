@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from jobs.errors import BadInput
-from jobs.plots import PlotParams, of_version
+from jobs.requests.plots import PlotParams, of_version
 
 FIGURES: dict[str, Any] = {
     "n_components": 3,

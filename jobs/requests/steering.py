@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from jobs.collection import COLLECTION_ID, Method
 from jobs.errors import BadInput
+from jobs.requests.collection import COLLECTION_ID, Method
 from jobs.schemas import STRICT, ImageRef, Request, whole
 
 STEERING, SAMPLING = "pc-steering", "cluster-sampling"

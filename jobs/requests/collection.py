@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
+from jobs.requests.training import SETS, Data
 from jobs.schemas import MODEL_ID, STRICT, ImageRef, Request, whole
-from jobs.training import SETS, Data
 
 KIND = "collection"
 COLLECTION_ID = r"^col_[0-9a-f]{24}$"  # the digits of the job that founded it
