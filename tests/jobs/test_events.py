@@ -14,7 +14,7 @@ from jobs.store.client import connect_async
 from jobs.store.jobs import JobStore
 from jobs.store.protocol import PREFIX
 from jobs.store.records import Event, Record
-from tests.jobs.store.test_jobs import end, make, take
+from tests.jobs.store.helpers import end, make, take
 from tests.stack import Stack
 
 

@@ -1,0 +1,128 @@
+"""Claiming jobs: order, batches, priorities, competing workers."""
+
+import random
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from jobs.store.jobs import JobStore
+from jobs.store.protocol import PREFIX
+from tests.jobs.conftest import Wire, with_settings
+from tests.jobs.store.helpers import make, make_later, pass_by, take
+
+
+def test_higher_priority_runs_first_and_then_the_older(store: JobStore) -> None:
+    dice = random.Random(1)
+    ids = [make(store, priority=dice.randint(-10, 10)) for _ in range(60)]
+    jobs = [store.get(job_id) for job_id in ids]
+    expected = [job.id for job in sorted(jobs, key=lambda job: (-job.priority, job.created_at, job.id))]
+    assert [store.queue_position(store.get(job_id)) for job_id in expected] == list(range(60))
+    assert [take(store).id for _ in expected] == expected
+    assert store.claim("fast", worker="w") == []
+    assert store.queue_position(store.get(ids[0])) is None
+
+
+def claims(store: JobStore, names: dict[str, str], limit: int = 9) -> list[list[str]]:
+    """The batches in which the rest of a queue is claimed, by the names of the jobs."""
+    batches = []
+    while records := store.claim("fast", worker="w", limit=limit):
+        batches.append([names[job.id] for job in records])
+    return batches
+
+
+def test_one_claim_takes_like_jobs_and_leaves_unlike_ones(store: JobStore) -> None:
+    names = {make_later(store, compat=compat): f"{compat}{n}" for n, compat in enumerate("abaaab")}
+    names |= {make_later(store, compat=""): f"alone{n}" for n in range(2)}
+    assert claims(store, names, limit=3) == [["a0", "a2", "a3"], ["b1", "b5"], ["a4"], ["alone0"], ["alone1"]]
+
+
+def test_a_batch_takes_no_job_before_one_of_higher_priority(store: JobStore) -> None:
+    priorities = {"a0": 2, "b1": 1, "a2": 1, "a3": 0, "c4": 0, "b5": 0, "a6": -1, "a7": 2}
+    names = {make_later(store, compat=name[0], priority=priority): name for name, priority in priorities.items()}
+    assert claims(store, names) == [["a0", "a7", "a2"], ["b1", "b5"], ["a3"], ["c4"], ["a6"]]
+
+
+def test_waiting_raises_the_rank_of_a_job_so_that_none_starves(store: JobStore) -> None:
+    """Ten minutes are worth one step of priority, for the claim and for what `queue_position` says."""
+    minutes = {"fresh 10": (10, 0), "fresh 0": (0, 0), "old 0": (0, 99), "older 0": (0, 101), "oldest -10": (-10, 203)}
+    names = {make_later(store, priority=priority): name for name, (priority, _) in minutes.items()}
+    for job_id, name in names.items():
+        store.client.hincrby(f"{PREFIX}job:{job_id}", "created_at", -minutes[name][1] * 60_000)
+    for job in [take(store) for _ in names]:
+        store.release(job.id, job.fence)  # and are queued by their new age
+    order = ["oldest -10", "older 0", "fresh 10", "old 0", "fresh 0"]
+    by_name = {name: job_id for job_id, name in names.items()}
+    assert [store.queue_position(store.get(by_name[name])) for name in order] == list(range(5))
+    assert claims(store, names, limit=1) == [[name] for name in order]
+
+
+def test_jobs_of_a_batch_whose_worker_died_run_alone(store: JobStore) -> None:
+    quick = with_settings(store, retry_delay_s=0)
+    names = {make_later(store, compat="a"): str(n) for n in range(16)}
+    batch = store.claim("fast", worker="w", limit=16)
+    assert len(batch) == 16
+    released, *lapsed = [job.id for job in batch]
+    assert store.release(released, 1) == "queued"
+    for job_id in lapsed:
+        pass_by(store, "leases", job_id)
+    quick.sweep()
+    names |= {make_later(store, compat="a"): "new"}
+    assert claims(store, names, limit=16) == [["0", "new"], *([str(n)] for n in range(1, 16))]
+
+
+@pytest.mark.parametrize("max_attempts", [1, 2])
+def test_a_job_fails_only_after_an_attempt_of_its_own(store: JobStore, max_attempts: int) -> None:
+    strict = with_settings(store, retry_delay_s=0, max_attempts=max_attempts)
+    ids = [make_later(store, compat="a") for _ in range(3)]
+    for expected in ([ids], *([[job_id]] for job_id in ids)):
+        batch = [job.id for job in store.claim("fast", worker="w", limit=3)]
+        assert [batch] == expected
+        for job_id in batch:
+            pass_by(store, "leases", job_id)
+        strict.sweep()
+        assert {store.get(job_id).status for job_id in batch} == {"failed" if len(batch) == 1 else "queued"}
+
+
+def test_claim_is_of_one_queue(store: JobStore) -> None:
+    job_id = make(store, queue="gpu")
+    assert store.claim("fast", worker="w") == []
+    assert take(store, "gpu").id == job_id
+
+
+def test_claim_whose_answer_was_lost_loses_no_job(store: JobStore, far_store: JobStore, wire: Wire) -> None:
+    far_store.depths()
+    assert far_store.claim("fast", worker="w") == []
+    first, second = make(store, priority=1), make(store)
+    wire.lose_next_answer()
+    assert take(far_store).id == second
+    pass_by(store, "leases", first)
+    store.sweep()
+    pass_by(store, "delayed", first)
+    store.sweep()
+    assert take(far_store).id == first
+
+
+def test_fifty_threads_claim_one_job_and_one_wins_a_thousand_times(store: JobStore) -> None:
+    rounds, threads = 1000, 50
+    made: list[str] = []
+    won: list[str] = []
+    barrier = threading.Barrier(threads, action=lambda: made.append(make(store)))
+
+    def compete() -> None:
+        for _ in range(rounds):
+            barrier.wait(60)
+            won.extend(job.id for job in store.claim("fast", worker=threading.current_thread().name))
+
+    started = time.perf_counter()
+    competitors = [threading.Thread(target=compete) for _ in range(threads)]
+    for thread in competitors:
+        thread.start()
+    for thread in competitors:
+        thread.join()
+    winners = Counter(won)
+    seconds = time.perf_counter() - started
+    print(f"J2: {len(made)} jobs, {threads} threads each, {winners.total()} wins, {seconds:.1f} s")
+    assert winners == Counter(made)
+    assert all(store.get(job_id).attempt == 1 for job_id in made)
