@@ -9,7 +9,7 @@ import torch
 
 from models.build import load_model
 from models.catalogue import cards
-from models.space.space import Pixels, Space, space_of
+from models.space.space import PixelSpace, Space, space_of
 from models.tensors import autocast, best_device
 
 BATCHES = (1, 4, 16, 64, 256)
@@ -31,7 +31,7 @@ def main() -> None:
 
 def spaces(device: torch.device) -> Iterator[tuple[str, Space]]:
     """Grey pixels as in the flower system, and the shipped models that are spaces."""
-    yield "pixels 128 grey", Pixels(128, 1)
+    yield "pixels 128 grey", PixelSpace(128, 1)
     for name in SPACES:
         yield name, space_of(load_model(cards()[name], device=device), cards()[name].architecture)
 

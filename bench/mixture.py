@@ -31,7 +31,7 @@ def main() -> None:
     args = parser.parse_args()
     pictures = flowers(args.flowers).images.mean(3, dtype=np.float32) / 255
     vectors = pictures.reshape(len(pictures), -1)
-    scores = fit_pca(vectors, standardise=False, seed=0).transform(vectors).astype(np.float64)
+    scores = fit_pca(vectors, standardize=False, seed=0).transform(vectors).astype(np.float64)
     scale = scores.std(0)
     ours, mixture = timed(
         partial(fit_mixture, scores, max_components=args.max_components, patience=EVERY_SIZE, seed=0), args.rounds

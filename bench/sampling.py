@@ -28,7 +28,7 @@ def main() -> None:
     print("set       shrunk: most, late median   here: most, least, late median")
     for name, (side, channels) in SETS.items():
         vectors = _pixels(name, n_images, side, channels)
-        scores = fit_pca(vectors, standardise=False, seed=0).transform(vectors)
+        scores = fit_pca(vectors, standardize=False, seed=0).transform(vectors)
         clustering = kmeans(scores, n_clusters=N_CLUSTERS, seed=0)
         shrunk, here = [], []
         for cluster in range(N_CLUSTERS):

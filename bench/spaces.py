@@ -31,7 +31,7 @@ def main() -> None:
 
     vectors = low_rank(args.rows)
     print(f"{args.rows:,} x {DIM} float32, median of {args.rounds}, t-SNE once; resident before {peak_gb():.2f} GB")
-    pca = measured("PCA at 99 %", args.rounds, lambda: fit_pca(vectors, standardise=False, seed=0))
+    pca = measured("PCA at 99 %", args.rounds, lambda: fit_pca(vectors, standardize=False, seed=0))
     scores = pca.transform(vectors)
     ours = measured(f"k-means of {CLUSTERS}", args.rounds, lambda: kmeans(scores, n_clusters=CLUSTERS, seed=0))
     measured("t-SNE", 1, lambda: tsne_map(scores, seed=0))

@@ -30,7 +30,7 @@ from models.perceptual.losses import content_loss, total_variation
 from models.perceptual.vgg import VGG, load_vgg
 from models.stylize import gatys
 from models.stylize.gatys import CONTENT_LAYERS, STYLE_LAYERS, Region, Style, transfer
-from models.stylize.minimize import DivergedError, Step
+from models.stylize.minimize import OptimizationDivergedError, OptimizationStep
 
 LAYERS = (*STYLE_LAYERS, *CONTENT_LAYERS)
 PHOTO, STYLE = data.astronaut(), data.coffee()  # type: ignore[no-untyped-call]
@@ -106,7 +106,7 @@ def _until(vgg: VGG, photo: Tensor, style: Tensor, wanted: float) -> tuple[float
     """Seconds and steps until the loss at full size is `wanted`; the schedule is that of three hundred steps."""
     taken = 0
 
-    def on_step(step: Step) -> None:
+    def on_step(step: OptimizationStep) -> None:
         nonlocal taken
         taken = step.step
         if step.pixels.shape[2:] == photo.shape[2:] and _comparable(step) <= wanted:
@@ -117,10 +117,10 @@ def _until(vgg: VGG, photo: Tensor, style: Tensor, wanted: float) -> tuple[float
         transfer(vgg, photo, [Region([Style(style)])], num_steps=300, on_step=on_step)
     except ReachedError:
         return time.perf_counter() - started, taken
-    raise DivergedError(f"{wanted} was not reached")
+    raise OptimizationDivergedError(f"{wanted} was not reached")
 
 
-def _comparable(step: Step) -> float:
+def _comparable(step: OptimizationStep) -> float:
     """The loss without the term that the plain side has not."""
     return step.loss - gatys.RANGE_WEIGHT * step.parts["range_loss"]
 

@@ -21,7 +21,7 @@ from models.diffusion.unconditional import Ddpm, generators_of, sample
 from models.generative.gan import Generator
 from models.generative.latents import traversal
 from models.generative.vae import Vae
-from models.grids import labelled_grid
+from models.grids import labeled_grid
 from models.tensors import autocast, to_pixels
 
 DATA, SHOWN = "fashion-mnist", 12
@@ -42,7 +42,7 @@ def main() -> None:
     known = {title: cards()[model_id] for title, model_id in MODELS.items() if model_id in cards()}
     rows = {"real": named_dataset(DATA, "test", SHOWN).images}
     rows |= {title: drawn(card) for title, card in known.items()}
-    grid = labelled_grid(np.stack(list(rows.values())).repeat(3, axis=-1), list(rows), [""] * SHOWN)
+    grid = labeled_grid(np.stack(list(rows.values())).repeat(3, axis=-1), list(rows), [""] * SHOWN)
     Image.fromarray(grid).save(args.out / "techniques.jpg", quality=85)
     Image.fromarray(traversed("vae-smileys")).save(args.out / "traversal.jpg", quality=80)
     card = cards()["ddpm-avatars"]
@@ -72,7 +72,7 @@ def traversed(model_id: str) -> NDArray[np.uint8]:
     z = traversal(torch.zeros(vae.latent_dim), range(8), values)
     pictures = to_pixels(vae.decode(z.flatten(0, 1)))
     rows, columns = [f"z {k}" for k in range(8)], [f"{value:z.1f}" for value in values]
-    return labelled_grid(pictures.reshape(8, 7, *pictures.shape[1:]), rows, columns)
+    return labeled_grid(pictures.reshape(8, 7, *pictures.shape[1:]), rows, columns)
 
 
 def line(title: str, card: Card) -> str:

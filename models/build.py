@@ -14,7 +14,7 @@ from models.diffusion.autoencoders import autoencoder_kl, movq
 from models.diffusion.embedding import kandinsky
 from models.diffusion.memory import offloaded
 from models.diffusion.pretrained import PRETRAINED, load_pretrained
-from models.diffusion.text_to_image import TextToImage, load_text_to_image, stable_diffusion
+from models.diffusion.text_to_image import TextToImageModel, load_text_to_image, stable_diffusion
 from models.diffusion.unconditional import Ddpm
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
@@ -55,7 +55,7 @@ def load_model(card: Card, weights_dir: Path = WEIGHTS_DIR, device: torch.device
     load = _load_parts if card.architecture["name"] in (*PRETRAINED, DIFFUSERS) else _load_file
     device = torch.device(device)
     module = load(card, weights_dir, device)
-    if isinstance(module, TextToImage) and card.architecture["name"] == DIFFUSERS and offloaded(module, device):
+    if isinstance(module, TextToImageModel) and card.architecture["name"] == DIFFUSERS and offloaded(module, device):
         return module.eval().requires_grad_(False)
     return on_device(module, device).eval().requires_grad_(False)
 

@@ -23,7 +23,7 @@ from models.catalogue import WEIGHTS_DIR, Card, cards, folder_of
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
-from models.diffusion.text_to_image import TextToImage, generate
+from models.diffusion.text_to_image import TextToImageModel, generate
 from models.diffusion.unconditional import Ddpm, SchedulerName, generators_of, sample
 from models.familiarity import training_facts
 from models.generative.classifier import Classifier
@@ -33,12 +33,12 @@ from models.generative.gan import Generator
 from models.generative.latents import attribute_arithmetic, meets
 from models.generative.vae import Vae
 from models.metrics import BATCH, Features, answers, density_and_coverage, elbo, features, frechet_distance
+from models.pixels import ImageArray
 from models.space.collection import Members, fit_collection
 from models.space.quality import sampling_precision, steering_precision
 from models.space.space import space_of
 from models.tensors import autocast, to_pixels, to_tensor
 
-Pixels = NDArray[np.uint8]  # (n, h, w, channels)
 Quality = dict[str, Any]
 FACTS_OF = 2000  # images of the training data
 SAMPLERS: tuple[tuple[SchedulerName, int], ...] = (("ddim", 50), ("dpm-solver++", 20), ("ddpm", 100))
@@ -74,7 +74,7 @@ def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quali
         return _translation(model, judge)
     if isinstance(model, Kandinsky):
         return _embedding(model, card, judge)
-    if isinstance(model, TextToImage):
+    if isinstance(model, TextToImageModel):
         return _prompting(model, judge)
     quality = _generation(model, judge)
     if isinstance(model, Ddpm) and model.attributes:
@@ -119,12 +119,12 @@ def _likeness(real: Features, made: Features) -> dict[str, float]:
     }
 
 
-def _samplers(model: nn.Module) -> list[tuple[str, Callable[[int], Pixels]]]:
+def _samplers(model: nn.Module) -> list[tuple[str, Callable[[int], ImageArray]]]:
     if isinstance(model, Ddpm):
         return [(f"{scheduler}-{steps}", _denoiser(model, scheduler, steps)) for scheduler, steps in SAMPLERS]
     assert isinstance(model, Vae | Generator)
 
-    def draw(n: int) -> Pixels:
+    def draw(n: int) -> ImageArray:
         z = torch.randn(n, model.latent_dim, generator=torch.Generator().manual_seed(1))
         with torch.inference_mode():
             return np.concatenate([to_pixels(model.decode(part)) for part in z.split(BATCH)])
@@ -132,11 +132,11 @@ def _samplers(model: nn.Module) -> list[tuple[str, Callable[[int], Pixels]]]:
     return [("sample", draw)]
 
 
-def _denoiser(model: Ddpm, scheduler: SchedulerName, steps: int) -> Callable[[int], Pixels]:
+def _denoiser(model: Ddpm, scheduler: SchedulerName, steps: int) -> Callable[[int], ImageArray]:
     return lambda n: _denoised(model, n, scheduler, steps)[0]
 
 
-def _denoised(model: Ddpm, n: int, scheduler: SchedulerName, steps: int) -> tuple[Pixels, NDArray[np.float32]]:
+def _denoised(model: Ddpm, n: int, scheduler: SchedulerName, steps: int) -> tuple[ImageArray, NDArray[np.float32]]:
     """Pictures of the seeds 0 to n, and the attributes (n, k) of -1 and 1 that the model was told of each."""
     made, all_told = [], []
     for start in range(0, n, 64):
@@ -217,7 +217,7 @@ def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
         members = Members(vectors, unseen, np.arange(len(vectors)).astype(str), np.zeros((len(vectors), 0), np.int8))
         wishes: list[dict[str, Any]] = [{"method": "kmeans", "max_clusters": 20}]
         collection = fit_collection(
-            members, pca={"explained_variance": 0.99, "standardise": True}, clusterings=wishes, seed=0
+            members, pca={"explained_variance": 0.99, "standardize": True}, clusterings=wishes, seed=0
         )
         space, n_clusters = space_of(model, card.architecture), collection.clusterings["kmeans"].n_clusters
         sampled = sampling_precision(space, collection, n=2 * len(vectors) // (3 * n_clusters))
@@ -236,7 +236,7 @@ def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
 
 
 @torch.inference_mode()
-def _prompting(model: TextToImage, judge: Judge) -> Quality:
+def _prompting(model: TextToImageModel, judge: Judge) -> Quality:
     """How often pictures show what the captions of held-out ones name, and how near they come to these."""
     held_out, names, size = judge.held_out, judge.held_out.attribute_names, judge.held_out.images.shape[1]
     parts = []
@@ -273,7 +273,7 @@ def told(attribute: str, caption: str) -> bool:
     return bool(re.search(rf"\b{words}\b", caption))
 
 
-def _decoded(model: Kandinsky, embeds: torch.Tensor) -> Pixels:
+def _decoded(model: Kandinsky, embeds: torch.Tensor) -> ImageArray:
     parts, seeds = embeds.split(BATCH), range(len(embeds))
     return np.concatenate(
         [to_pixels(model.decode(part, seeds=seeds[BATCH * i : BATCH * i + len(part)])) for i, part in enumerate(parts)]
@@ -294,7 +294,7 @@ def _retrieval(model: Kandinsky, embeds: torch.Tensor, captions: Sequence[str]) 
     return found
 
 
-def _batches(images: Pixels) -> list[torch.Tensor]:
+def _batches(images: ImageArray) -> list[torch.Tensor]:
     return [to_tensor(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
 
 

@@ -10,7 +10,7 @@ from models.clip import Clip
 from models.data.dataset import Dataset
 from models.diffusion.embedding import Kandinsky
 from models.diffusion.prompts import words_of
-from models.diffusion.text_to_image import TextToImage
+from models.diffusion.text_to_image import TextToImageModel
 from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import Dcgan
 from models.generative.vae import Vae
@@ -27,7 +27,7 @@ def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | st
     """
     facts: dict[str, Any] = {}
     words = sorted({word for caption in dataset.captions for word in words_of(caption)})
-    if isinstance(model, TextToImage | Kandinsky | Clip) and len(words) <= MOST_WORDS:
+    if isinstance(model, TextToImageModel | Kandinsky | Clip) and len(words) <= MOST_WORDS:
         facts["words"] = words
     some = dataset.images[:: -(-len(dataset) // MOST_IMAGES)]
     images = torch.from_numpy(some).permute(0, 3, 1, 2).to(device).float() / 255
@@ -64,7 +64,7 @@ def _reconstruct_by(model: nn.Module) -> Any:
         return lambda images: model.decode(model.encode(images))
     if isinstance(model, CycleGan):
         return partial(_cycles, model)
-    vae: Any = getattr(model.pipeline, "vae", None) if isinstance(model, TextToImage) else None
+    vae: Any = getattr(model.pipeline, "vae", None) if isinstance(model, TextToImageModel) else None
     if hasattr(vae, "encode"):
         return lambda images: vae.decode(vae.encode(2 * images - 1).latent_dist.mode()).sample / 2 + 0.5
     return None

@@ -4,12 +4,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from models.data.dataset import contact_sheet
+from models.pixels import ImageArray
 
-Pixels = NDArray[np.uint8]
 READABLE, GAP, FONT_SIZE = 96, 4, 12  # pixels
 MAX_SIDE = 8_192  # pixels of all images beside each other: a WebP file may have 16,383 a side, and memory is finite
 _FONT = ImageFont.load_default(FONT_SIZE)
@@ -20,13 +19,13 @@ def readable_scale(side: int) -> int:
     return max(1, math.ceil(READABLE / side))
 
 
-def sheet(pictures: Pixels, captions: Sequence[str] = ()) -> Pixels:
+def sheet(pictures: ImageArray, captions: Sequence[str] = ()) -> ImageArray:
     """Pictures (n, h, w, 3) in a near square, enlarged, each with its caption below; (height, width, 3)."""
     columns = math.ceil(len(pictures) ** 0.5)
     return np.asarray(contact_sheet(pictures, columns, captions, readable_scale(pictures.shape[2])))
 
 
-def labelled_grid(pictures: Pixels, row_titles: Sequence[str], column_titles: Sequence[str]) -> Pixels:
+def labeled_grid(pictures: ImageArray, row_titles: Sequence[str], column_titles: Sequence[str]) -> ImageArray:
     """Lays out images (rows, columns, h, w, 3) with titles on the left and on top; (height, width, 3).
 
     Small ones are enlarged; many large ones are made smaller.

@@ -1,18 +1,18 @@
-"""The step from floats to pixels, and the error for values that are not finite, which must not become black images."""
+"""Conversion of floats to 8-bit pixels; values that are not finite raise an error rather than become black images."""
 
 import numpy as np
 from numpy.typing import NDArray
+
+ImageArray = NDArray[np.uint8]  # (h, w, channels), or (n, h, w, channels)
+NOT_FINITE = "The image has values that are NaN or infinite."
 
 
 class NotFiniteError(ArithmeticError):
     """An image or a weight is NaN or infinite; the message says which."""
 
 
-def to_bytes(image: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Images of [0, 1], clipped to it, as 0 to 255; raises NotFiniteError."""
+def to_bytes(image: NDArray[np.float32]) -> ImageArray:
+    """Converts floats in [0, 1], clipped to that range, to uint8 0 to 255 of the same shape; raises NotFiniteError."""
     if not np.isfinite(image).all():
         raise NotFiniteError(NOT_FINITE)
     return (image * 255).round().clip(0, 255).astype(np.uint8)
-
-
-NOT_FINITE = "The image has values that are NaN or infinite."

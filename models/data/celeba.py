@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.dataset import DataError, Dataset, listed
-from models.data.picture import read_picture
+from models.data.picture import read_image
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
 SPLITS = {"train": "0", "valid": "1", "test": "2"}
@@ -101,7 +101,7 @@ def _read_images(folder: Path, names: Sequence[str], size: int) -> NDArray[np.ui
     images = np.empty((len(names), size, size, 3), np.uint8)
     for row, name in enumerate(names):
         try:
-            images[row] = read_picture((folder / name).read_bytes(), size, 3)
+            images[row] = read_image((folder / name).read_bytes(), size, 3)
         except DataError as error:
             raise DataError(f"{folder.name}/{name}: {error}") from error
     return images

@@ -13,7 +13,7 @@ from models.data.archive import LIMITS, BudgetSpent, Files, Limits, open_files
 from models.data.columns import Known
 from models.data.dataset import DataError, Dataset, Report, listed, ordered
 from models.data.facts import Skipped, check_share, known_of
-from models.data.picture import read_picture
+from models.data.picture import read_image
 
 IMAGE_SUFFIXES = {
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
@@ -113,7 +113,7 @@ def _read(
             on_read(len(kept))
         try:
             data = files.read(names[index])
-            images[len(kept)] = read_picture(data, shape[0], shape[2], files.limits.pixels)
+            images[len(kept)] = read_image(data, shape[0], shape[2], files.limits.pixels)
         except BudgetSpent:
             raise
         except DataError as error:

@@ -10,7 +10,7 @@ from images.limits import MAX_PIXELS
 from models.data.dataset import DataError
 
 
-def read_picture(data: bytes, size: int, channels: int, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_image(data: bytes, size: int, channels: int, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The center square of one image as (size, size, channels), upright, in sRGB and over white.
 
     Raises DataError for what is no image in one of `images.sniff.FORMATS`, is damaged, or declares more than

@@ -56,7 +56,7 @@ def autoencoder_kl(block_out_channels: Sequence[int], layers_per_block: int, lat
 
 
 @torch.no_grad()
-def standardise(autoencoder: nn.Module, mean: Tensor, std: Tensor) -> None:
+def standardize(autoencoder: nn.Module, mean: Tensor, std: Tensor) -> None:
     """Change the weights so that latents z become (z - mean) / std, both (latent_channels,), and decode as before.
 
     A diffusion model wants latents of mean 0 and variance 1, and the pipeline has no place for a scale.

@@ -95,12 +95,12 @@ class Kandinsky(nn.Module):
             guidance_scale=guidance_scale,
             generator=[seeded(seed) for seed in seeds],
             output_type="pt",
-            callback_on_step_end=telling(on_step),
+            callback_on_step_end=step_end_callback(on_step),
         ).images
         return ((images.float() + 1) / 2).clamp(0, 1)  # the pipeline leaves tensors in [-1, 1]
 
 
-def telling(on_step: Callable[[], None]) -> Callable[..., dict[str, Tensor]]:
+def step_end_callback(on_step: Callable[[], None]) -> Callable[..., dict[str, Tensor]]:
     """`on_step` in the form in which pipelines of diffusers call back after each step."""
 
     def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

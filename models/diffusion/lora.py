@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.diffusion.text_to_image import TextToImage
+from models.diffusion.text_to_image import TextToImageModel
 from models.tensors import check_finite
 
 PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
@@ -28,7 +28,7 @@ class LoraError(ValueError):
 
 
 @contextmanager
-def with_loras(model: TextToImage, loras: Sequence[tuple[Path, float]]) -> Iterator[list[list[str]]]:
+def with_loras(model: TextToImageModel, loras: Sequence[tuple[Path, float]]) -> Iterator[list[list[str]]]:
     """The model with LoRAs, each a safetensors file and its scale, inside; its own weights are never changed.
 
     Yields for each LoRA the names of its tensors that fit no layer of the model. Raises LoraError where none fits, and

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, label, maximum
 
 
-def feathered(marked: NDArray[np.bool_], feather: int) -> NDArray[np.float32]:
+def feather_mask(marked: NDArray[np.bool_], feather: int) -> NDArray[np.float32]:
     """Shares of the new image: 0 outside the mask, rising inside it over `feather` pixels from its edge to 1.
 
     marked: (h, w), True where the image is made anew. The border of the image is no edge. In a part of the mask that is

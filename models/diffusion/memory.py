@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from models.diffusion.text_to_image import TextToImage
+from models.diffusion.text_to_image import TextToImageModel
 from models.memory import available_memory
 from models.tensors import bytes_of
 
@@ -15,7 +15,7 @@ DECODING = 8  # times the channels of the decoder's last but one block: input, n
 SPARE = 1.2  # the weights of a model are put on a GPU that has a fifth more free
 
 
-def offloaded(model: TextToImage, device: torch.device) -> bool:
+def offloaded(model: TextToImageModel, device: torch.device) -> bool:
     """Whether a full-size model stays beside a GPU with no room for its weights; its parts then go there by turns."""
     if device.type != "cuda" or not offloads(bytes_of(model), available_memory(device)):
         return False
@@ -28,7 +28,7 @@ def offloads(weights: int, free: int) -> bool:
     return SPARE * weights > free
 
 
-def needed_bytes(model: TextToImage, width: int, height: int) -> int:
+def needed_bytes(model: TextToImageModel, width: int, height: int) -> int:
     """About what one picture takes: for denoising, and for decoding, a tile at a time where the model does so."""
     vae: Any = model.pipeline.vae
     pixels = width * height
@@ -37,7 +37,7 @@ def needed_bytes(model: TextToImage, width: int, height: int) -> int:
     return int(vae.dtype.itemsize * (DENOISING * pixels + DECODING * channels * decoded))
 
 
-def fitting_size(model: TextToImage, width: int, height: int, free: int) -> tuple[int, int]:
+def fitting_size(model: TextToImageModel, width: int, height: int, free: int) -> tuple[int, int]:
     """The largest size in that shape, of multiples of 8, for which so many bytes are enough; (0, 0) where none is."""
     for rows in range(height // 8, 0, -1):
         size = max(8, width * rows // height * 8), 8 * rows

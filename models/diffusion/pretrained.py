@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from models.diffusion.embedding import telling
+from models.diffusion.embedding import step_end_callback
 from models.seeds import seeded
 
 AT_ONCE = 4  # pictures of 512 or 768 px: a caller's batches are made for small models
@@ -148,7 +148,7 @@ def _kandinsky(folder: Path, image_size: int, dtype: torch.dtype) -> Pretrained:
             num_inference_steps=steps,
             generator=generators,
             output_type="pt",
-            callback_on_step_end=telling(on_step),
+            callback_on_step_end=step_end_callback(on_step),
         ).images
         return (images.float() + 1) / 2  # this pipeline leaves tensors in [-1, 1]
 
@@ -232,7 +232,7 @@ def _ip_adapter(folder: Path, image_size: int, dtype: torch.dtype) -> Pretrained
             num_inference_steps=steps,
             generator=generator,
             output_type="pt",
-            callback_on_step_end=telling(on_step),
+            callback_on_step_end=step_end_callback(on_step),
         ).images[0]
         return image
 

@@ -12,7 +12,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from models.diffusion.text_to_image import TextToImage
+from models.diffusion.text_to_image import TextToImageModel
 from models.diffusion.unconditional import Ddpm, make_scheduler
 from models.seeds import seeded
 
@@ -35,11 +35,11 @@ class Denoiser:
 
 
 @dataclass(frozen=True)
-class Guided:
+class GuidedStep:
     """A step just taken, from 1: the clean pictures foreseen (n, channels, h, w) in [0, 1], and the loss's value."""
 
     step: int
-    foreseen: Tensor
+    pred_original_sample: Tensor
     loss: float | None
 
 
@@ -56,7 +56,7 @@ def unconditional_denoiser(model: Ddpm, attributes: Tensor | None = None) -> Den
 
 @torch.no_grad()
 def prompted_denoiser(
-    model: TextToImage,
+    model: TextToImageModel,
     prompts: Sequence[str],
     *,
     width: int,
@@ -101,7 +101,7 @@ def style_guided(
     guided_to: float = 1.0,
     start: Tensor | None = None,
     strength: float = 1.0,
-    on_step: Callable[[Guided], None] = lambda taken: None,
+    on_step: Callable[[GuidedStep], None] = lambda taken: None,
 ) -> Tensor:
     """Pictures (n, channels, h, w) in [0, 1] by DDIM, each foreseen clean picture moved against the loss's gradient.
 
@@ -138,7 +138,7 @@ def style_guided(
             clean = clean - scale[:, None, None, None] * _rms(clean) * gradient / _rms(gradient).clamp_min(1e-12)
         noise = (x.detach() - alpha_bar.sqrt() * clean) / (1 - alpha_bar).sqrt()
         x = _step(scheduler, clean, noise, timestep, x.detach())
-        on_step(Guided(step, pictures.detach().clamp(0, 1), None if value is None else float(value.detach())))
+        on_step(GuidedStep(step, pictures.detach().clamp(0, 1), None if value is None else float(value.detach())))
     with torch.no_grad():
         made: Tensor = denoiser.decode(x).float().clamp(0, 1)
     return made

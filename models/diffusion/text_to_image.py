@@ -44,7 +44,7 @@ SCHEDULERS: dict[str, Any] = {
 T5_LENGTH = 256  # tokens; FLUX schnell was trained with no more
 
 
-class TextToImage(nn.Module):
+class TextToImageModel(nn.Module):
     """A pipeline of diffusers as a module: its networks are the module's, under the names the pipeline has for them."""
 
     def __init__(self, pipeline: Any) -> None:
@@ -56,7 +56,7 @@ class TextToImage(nn.Module):
                 self.add_module(name, part)
 
     @cached_property
-    def latent_colours(self) -> Tensor:
+    def latent_colors(self) -> Tensor:
         """The linear map (channels + 1, 3) from a place's latents and a 1 to its colour in [0, 1], for fast previews.
 
         Of least squares on pictures of soft random colours, which its own encoder turns into latents.
@@ -73,7 +73,7 @@ class TextToImage(nn.Module):
         return found.to(device)
 
 
-def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> TextToImage:
+def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> TextToImageModel:
     """A full-size model from its folder, laid out as diffusers publishes pipelines; safetensors and json only.
 
     Raises OSError or ValueError where a part is missing or does not fit. No safety checker is loaded.
@@ -90,7 +90,7 @@ def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> Text
     # One picture of a batch at a time, and of larger ones than it was trained on a tile: decoding takes most memory.
     pipeline.vae.enable_slicing()
     pipeline.vae.enable_tiling()
-    return TextToImage(pipeline)
+    return TextToImageModel(pipeline)
 
 
 def _has_checker(folder: Path) -> bool:
@@ -104,7 +104,7 @@ def stable_diffusion(
     image_size: int,
     text: Mapping[str, Any],
     autoencoder: Mapping[str, Any],
-) -> TextToImage:
+) -> TextToImageModel:
     """An untrained one; widths are multiples of 32.
 
     text, autoencoder: the arguments of `models.clip.clip`, of which the text tower is used, and of `autoencoder_kl`.
@@ -126,9 +126,9 @@ def stable_diffusion(
     return assembled(texts.tokenizer, texts.model.text_model, unet, autoencoder_kl(**autoencoder))
 
 
-def assembled(tokenizer: Any, text_encoder: nn.Module, unet: nn.Module, vae: nn.Module) -> TextToImage:
+def assembled(tokenizer: Any, text_encoder: nn.Module, unet: nn.Module, vae: nn.Module) -> TextToImageModel:
     """The parts of a small model in the pipeline of Stable Diffusion."""
-    return TextToImage(
+    return TextToImageModel(
         StableDiffusionPipeline(
             vae,
             text_encoder,
@@ -143,7 +143,7 @@ def assembled(tokenizer: Any, text_encoder: nn.Module, unet: nn.Module, vae: nn.
 
 
 def generate(
-    model: TextToImage,
+    model: TextToImageModel,
     prompts: Sequence[str],
     *,
     seeds: Sequence[int],
@@ -248,7 +248,7 @@ def _keeper(
     return keep
 
 
-def cut_off(model: TextToImage, prompt: str) -> str:
+def cut_off(model: TextToImageModel, prompt: str) -> str:
     """The end of a prompt that the text encoder does not read; empty where it reads all.
 
     Raises ValueError for a weighted prompt that cannot be read.
@@ -268,6 +268,6 @@ def cut_off(model: TextToImage, prompt: str) -> str:
 
 
 def preview(latents: Tensor, colours: Tensor) -> Tensor:
-    """Small pictures (n, 3, h, w) in [0, 1] of latents (n, channels, h, w), by the map `latent_colours`."""
+    """Small pictures (n, 3, h, w) in [0, 1] of latents (n, channels, h, w), by the map `latent_colors`."""
     rows = F.pad(latents.movedim(1, 3).float(), (0, 1), value=1.0)
     return (rows @ colours).movedim(3, 1).clamp(0, 1)

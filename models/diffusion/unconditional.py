@@ -19,7 +19,7 @@ from models.diffusion.autoencoders import autoencoder_kl
 from models.seeds import seeded
 
 SchedulerName = Literal["ddpm", "ddim", "dpm-solver++"]
-ROWS = 1024  # pictures of the training data whose attributes are kept
+MAX_ATTRIBUTE_ROWS = 1024  # pictures of the training data whose attributes are kept
 # Nichol and Dhariwal 2021: the cosine schedule wastes fewer steps on pure noise than the linear one.
 NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 
@@ -75,7 +75,7 @@ class Ddpm(nn.Module):
             nn.init.zeros_(embedding.bias)
             unet.class_embedding = embedding
             self.rows: Tensor
-            self.register_buffer("rows", packed(torch.zeros(ROWS, len(attributes))))
+            self.register_buffer("rows", pack_attributes(torch.zeros(MAX_ATTRIBUTE_ROWS, len(attributes))))
         self.unet = unet
 
     def forward(self, noisy: Tensor, timesteps: Tensor, attributes: Tensor | None = None) -> Tensor:
@@ -113,15 +113,17 @@ class Ddpm(nn.Module):
 
         A picture is the same alone and in any batch; generators may go on to `sample`. Attributes are those of a
         picture of the training data that has all that is `wanted`, so that they go together as there, and None for a
-        model that is told none. Raises LookupError where none of `ROWS` has.
+        model that is told none. Raises LookupError where none of `MAX_ATTRIBUTE_ROWS` has.
         """
         noise = torch.stack([torch.randn(self.shape, generator=generator) for generator in generators])
         if not self.attributes:
             return noise, None
-        rows = unpacked(self.rows.cpu(), len(self.attributes))
+        rows = unpack_attributes(self.rows.cpu(), len(self.attributes))
         rows = rows[(rows[:, [self.attributes.index(name) for name in wanted]] > 0).all(1)]
         if not len(rows):
-            raise LookupError(f"none of {ROWS:,} pictures of the training data has {', '.join(wanted)} at once")
+            raise LookupError(
+                f"none of {MAX_ATTRIBUTE_ROWS:,} pictures of the training data has {', '.join(wanted)} at once"
+            )
         return noise, rows[[int(torch.randint(len(rows), (), generator=generator)) for generator in generators]]
 
 
@@ -130,26 +132,26 @@ def generators_of(seeds: Iterable[int]) -> list[torch.Generator]:
     return [seeded(seed) for seed in seeds]
 
 
-def packed(rows: Tensor) -> Tensor:
+def pack_attributes(rows: Tensor) -> Tensor:
     """Attributes (n, k), those above 0 as set bits of uint8 (n, ceil(k / 8)), the first the lowest of its byte."""
     bits = F.pad(rows > 0, (0, -rows.shape[1] % 8)).unflatten(1, (-1, 8))
     found: Tensor = (bits << torch.arange(8)).sum(-1).byte()
     return found
 
 
-def unpacked(bits: Tensor, k: int) -> Tensor:
-    """The k attributes of each row of `packed`, (n, k) of -1 and 1."""
+def unpack_attributes(bits: Tensor, k: int) -> Tensor:
+    """The k attributes of each row of `pack_attributes`, (n, k) of -1 and 1."""
     return ((bits[..., None] >> torch.arange(8)) & 1).flatten(1)[:, :k].float() * 2 - 1
 
 
 @dataclass(frozen=True)
-class Step:
+class DenoisingStep:
     """A step taken, from 1: the noisy x (n, *shape) shown to the model at `timestep`, and the clean one foreseen."""
 
     step: int
     timestep: int
     noisy: Tensor
-    foreseen: Tensor
+    pred_original_sample: Tensor
 
 
 def make_scheduler(name: SchedulerName, *, of_latents: bool = False) -> Any:
@@ -177,7 +179,7 @@ def sample(
     num_inference_steps: int = 50,
     guidance_scale: float = 1.25,
     generators: Sequence[torch.Generator] | None = None,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[DenoisingStep], None] = lambda step: None,
 ) -> Tensor:
     """Pictures (n, channels, h, w) in [0, 1] from starting noise (n, *shape) and the attributes (n, k) to be told.
 
@@ -193,8 +195,8 @@ def sample(
         # 1. Predict v.
         predicted = _guided(model, noisy, timestep.to(noisy.device), attributes, guidance_scale)
         # 2. x_t -> x_t-1.
-        foreseen = _foreseen(stepper, noisy, predicted, int(timestep))
-        taken = Step(step, int(timestep), noisy, foreseen)
+        pred_original_sample = predict_original_sample(stepper, noisy, predicted, int(timestep))
+        taken = DenoisingStep(step, int(timestep), noisy, pred_original_sample)
         noisy = stepper.step(predicted, timestep, noisy, **extra).prev_sample
         on_step(taken)
     return model.decode(noisy).clamp(0, 1)
@@ -211,7 +213,7 @@ def _guided(model: Ddpm, noisy: Tensor, timestep: Tensor, attributes: Tensor | N
     return guided
 
 
-def _foreseen(stepper: Any, noisy: Tensor, predicted: Tensor, timestep: int) -> Tensor:
+def predict_original_sample(stepper: Any, noisy: Tensor, predicted: Tensor, timestep: int) -> Tensor:
     """The clean x that a v-prediction implies: x_0 = sqrt(alpha_bar) x_t - sqrt(1 - alpha_bar) v."""
     alpha_bar = stepper.alphas_cumprod[timestep].to(noisy.device)
     clean: Tensor = alpha_bar.sqrt() * noisy - (1 - alpha_bar).sqrt() * predicted

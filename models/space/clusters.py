@@ -20,7 +20,7 @@ STARTS = 4  # of k-means, of which the best is kept
 
 
 @dataclass(frozen=True)
-class Clustering:
+class FittedClustering:
     """Members in clusters, with scikit-learn's names.
 
     labels_ (n,), -1 for noise; cluster_centers_ (c, k), the means; medoids_ (c,), the member nearest to each mean;
@@ -59,7 +59,7 @@ def kmeans(
     patience: int = 4,
     seed: int,
     on_step: Callable[[int], None] = lambda n_clusters: None,
-) -> Clustering:
+) -> FittedClustering:
     """K-means with a number of clusters, or with the number of the best silhouette.
 
     Numbers from 2 are tried until `patience` in a row were no better. `on_step` is told each and may raise to stop.
@@ -86,7 +86,7 @@ def agglomerative(
     patience: int = 4,
     seed: int,
     on_step: Callable[[int], None] = lambda n_clusters: None,
-) -> Clustering:
+) -> FittedClustering:
     """Ward's tree cut into a number of clusters, or into the number of the best silhouette, as `kmeans` chooses it.
 
     Ward 1963, "Hierarchical grouping to optimize an objective function". Raises SpaceError.
@@ -104,7 +104,7 @@ def agglomerative(
     return _best("agglomerative", scores, sizes, labels, patience, seed)
 
 
-def hdbscan(scores: Scores, *, min_cluster_size: int | None = None, seed: int) -> Clustering:
+def hdbscan(scores: Scores, *, min_cluster_size: int | None = None, seed: int) -> FittedClustering:
     """Clusters where members are dense, as many as there are, and noise between them.
 
     Campello et al. 2013, "Density-based clustering based on hierarchical density estimates". Smaller groups than
@@ -123,7 +123,7 @@ def hdbscan(scores: Scores, *, min_cluster_size: int | None = None, seed: int) -
 
 def from_labels(
     method: str, scores: Scores, labels: Labels, seed: int, sweep: tuple[dict[str, float], ...] = ()
-) -> Clustering:
+) -> FittedClustering:
     """Returns the clustering that labels (n,) make of members (n, k).
 
     Labels below 0 are noise; the others are counted anew from 0, since a method may leave some without members.
@@ -135,7 +135,7 @@ def from_labels(
     medoids = np.array([each[place] for each, place in zip(members, nearest, strict=True)], np.int64)
     inside = labels >= 0
     defined = 2 <= len(members) < inside.sum()  # as scikit-learn has it
-    return Clustering(
+    return FittedClustering(
         method,
         labels,
         centers.astype(np.float32),
@@ -146,11 +146,11 @@ def from_labels(
     )
 
 
-def assigned(clustering: Clustering, scores: Scores, points: Scores) -> Labels:
+def assigned(clustering: FittedClustering, scores: Scores, points: Scores) -> Labels:
     """Returns the cluster of each point (p, k) by the rule of the method, (p,), given its members' scores (n, k).
 
     Of k-means it is the one whose center is nearest. Of Ward's tree and HDBSCAN, which make no cells around centers, it
-    is that of the nearest member that is no noise. A mixture assigns by its posterior: `Collection.assigned`.
+    is that of the nearest member that is no noise. A mixture assigns by its posterior: `FittedCollection.assigned`.
     """
     if clustering.method == "kmeans":
         return np.asarray(pairwise_distances_argmin(points, clustering.cluster_centers_), np.int64)
@@ -185,7 +185,7 @@ def _sizes(scores: Scores, n_clusters: int | None, max_clusters: int) -> range:
 
 def _best(
     method: str, scores: Scores, sizes: range, labels_of: Callable[[int], Labels], patience: int, seed: int
-) -> Clustering:
+) -> FittedClustering:
     if len(sizes) == 1:
         return from_labels(method, scores, labels_of(sizes[0]), seed)
     sweep: list[dict[str, float]] = []

@@ -12,8 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.seeds import folded
-from models.space.clusters import Clustering, Labels, Scores, agglomerative, assigned, from_labels, hdbscan, kmeans
-from models.space.mixture import Mixture, fit_mixture
+from models.space.clusters import (
+    FittedClustering,
+    Labels,
+    Scores,
+    agglomerative,
+    assigned,
+    from_labels,
+    hdbscan,
+    kmeans,
+)
+from models.space.mixture import FittedMixture, fit_mixture
 from models.space.pca import Pca, components_for, fit_pca
 
 Array = NDArray[np.float32]
@@ -71,7 +80,7 @@ def _in_columns(members: Members, names: Sequence[str]) -> NDArray[np.int8]:
 
 
 @dataclass(frozen=True)
-class Collection:
+class FittedCollection:
     """Members with what was fitted to them.
 
     clusterings: by method; mixture: where that is one of them; failed: why a method that was asked for is not among
@@ -80,8 +89,8 @@ class Collection:
 
     members: Members
     pca: Pca
-    clusterings: dict[Method, Clustering]
-    mixture: Mixture | None = None
+    clusterings: dict[Method, FittedClustering]
+    mixture: FittedMixture | None = None
     failed: dict[Method, str] = field(default_factory=dict)
     map: Array | None = None
 
@@ -105,7 +114,7 @@ def fit_collection(
     clusterings: Sequence[Mapping[str, Any]],
     seed: int,
     on_step: Callable[[str], None] = lambda message: None,
-) -> Collection:
+) -> FittedCollection:
     """Fits components and clusterings to the members.
 
     pca: arguments of `fit_pca`. clusterings: for each its `method` and the arguments of that method's function. One
@@ -116,7 +125,7 @@ def fit_collection(
     on_step("principal components")
     fitted = fit_pca(members.vectors, **pca, seed=seed, on_step=lambda: on_step("principal components"))
     scores = fitted.transform(members.vectors)
-    found: dict[Method, Clustering] = {}
+    found: dict[Method, FittedClustering] = {}
     failed: dict[Method, str] = {}
     mixture = None
     for wanted in clusterings:
@@ -130,12 +139,12 @@ def fit_collection(
                 found[method] = _clustering(method, scores, options, seed, on_step)
         except (ValueError, MemoryError) as error:  # SpaceError, and what a library makes of degenerate data
             failed[method] = str(error) or type(error).__name__
-    return Collection(members, fitted, found, mixture, failed)
+    return FittedCollection(members, fitted, found, mixture, failed)
 
 
 def _clustering(
     method: Method, scores: Scores, options: Mapping[str, Any], seed: int, on_step: Callable[[str], None]
-) -> Clustering:
+) -> FittedClustering:
     match method:
         case "kmeans":
             return kmeans(scores, **options, seed=seed, on_step=lambda k: on_step(f"k-means of {k}"))
@@ -147,7 +156,7 @@ def _clustering(
             return hdbscan(scores, **options, seed=seed)
 
 
-def figures(collection: Collection) -> dict[str, Any]:
+def summary(collection: FittedCollection) -> dict[str, Any]:
     """What is worth knowing of a fit, ready for JSON."""
     ratio = collection.pca.explained_variance_ratio_
     return {
@@ -162,7 +171,7 @@ def figures(collection: Collection) -> dict[str, Any]:
     } | ({"mixture": _of_mixture(collection.mixture)} if collection.mixture else {})
 
 
-def _of_clustering(found: Clustering) -> dict[str, Any]:
+def _of_clustering(found: FittedClustering) -> dict[str, Any]:
     return {
         "n_clusters": found.n_clusters,
         "sizes": found.sizes.tolist(),
@@ -174,7 +183,7 @@ def _of_clustering(found: Clustering) -> dict[str, Any]:
     }
 
 
-def _of_mixture(found: Mixture) -> dict[str, Any]:
+def _of_mixture(found: FittedMixture) -> dict[str, Any]:
     return {
         "covariance_type": found.covariance_type,
         "n_components": len(found.weights_),
@@ -186,7 +195,7 @@ def _of_mixture(found: Mixture) -> dict[str, Any]:
 # --- in a file -------------------------------------------------------------------------------------------------------
 
 
-def save_collection(collection: Collection, path: Path) -> None:
+def save_collection(collection: FittedCollection, path: Path) -> None:
     """Writes an npz file of plain arrays; the same collection gives the same bytes."""
     parts: dict[str, Any] = {"members": collection.members, "pca": collection.pca}
     parts |= {f"clusterings/{method}": found for method, found in collection.clusterings.items()}
@@ -203,20 +212,20 @@ def save_collection(collection: Collection, path: Path) -> None:
         np.savez(file, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
 
 
-def load_collection(path: Path) -> Collection:
+def load_collection(path: Path) -> FittedCollection:
     """Reads what `save_collection` wrote; nothing in the file can run."""
     with np.load(path, allow_pickle=False) as file:
         facts: dict[str, dict[str, Any]] = json.loads(str(file["facts"]))
         failed: Any = facts.pop("failed", {})
         map_ = file.get("map")
         parts = {name: _arrays_of(file, name) | _tuples(values) for name, values in facts.items()}
-    return Collection(
+    return FittedCollection(
         Members(**parts.pop("members")),
         Pca(**parts.pop("pca")),
-        mixture=Mixture(**parts.pop("mixture")) if "mixture" in parts else None,
+        mixture=FittedMixture(**parts.pop("mixture")) if "mixture" in parts else None,
         failed=failed,
         map=map_,
-        clusterings={name.removeprefix("clusterings/"): Clustering(**part) for name, part in parts.items()},  # type: ignore[misc]
+        clusterings={name.removeprefix("clusterings/"): FittedClustering(**part) for name, part in parts.items()},  # type: ignore[misc]
     )
 
 

@@ -31,7 +31,7 @@ FLOOR = 0.1
 
 
 @dataclass(frozen=True)
-class Mixture:
+class FittedMixture:
     """A mixture of c Gaussians, with scikit-learn's names and shapes.
 
     weights_ (c,), means_ (c, k), covariances_ (c, k, k) full, (k, k) tied, (c, k) diag, (c,) spherical; sweep: for each
@@ -75,7 +75,7 @@ def fit_mixture(
     patience: int = 5,
     seed: int,
     on_step: Callable[[int, int], None] = lambda n_components, n_iter: None,
-) -> Mixture:
+) -> FittedMixture:
     """A mixture with a number of components, or with the number of the least AIC or BIC.
 
     Tried are 1, 2, 3, 4, 6, 8, 12, … until `patience` in a row were no better, then those between the best and its
@@ -89,9 +89,9 @@ def fit_mixture(
         raise SpaceError(f"{n_components or 'chosen'} components need at least {least} images; there are {n}")
     members = scores.astype(np.float64)
     start_of = _starts(members, seed)
-    fits: dict[int, tuple[Mixture, Row]] = {}
+    fits: dict[int, tuple[FittedMixture, Row]] = {}
 
-    def fitted(size: int, max_iter: int) -> Mixture:
+    def fitted(size: int, max_iter: int) -> FittedMixture:
         return em(members, start_of(size), covariance_type, lambda n_iter: on_step(size, n_iter), max_iter)
 
     def cost(size: int) -> float:
@@ -117,7 +117,7 @@ def em(
     covariance_type: CovarianceType,
     on_step: Callable[[int], None] = lambda n_iter: None,
     max_iter: int = MAX_ITER,
-) -> Mixture:
+) -> FittedMixture:
     """The mixture that expectation maximisation reaches from labels (n,) of members (n, k).
 
     Dempster et al. 1977, "Maximum likelihood from incomplete data via the EM algorithm". The same steps as
@@ -139,7 +139,7 @@ def em(
     return _without_empty(mixture, members)
 
 
-def _maximised(members: Float64, responsibilities: Float64, covariance_type: CovarianceType) -> Mixture:
+def _maximised(members: Float64, responsibilities: Float64, covariance_type: CovarianceType) -> FittedMixture:
     """The M step: the mixture of members (n, k) that belong to its components by responsibilities (n, c)."""
     counts = responsibilities.sum(0) + 10 * np.finfo(float).eps
     means = responsibilities.T @ members / counts[:, None]
@@ -155,7 +155,7 @@ def _maximised(members: Float64, responsibilities: Float64, covariance_type: Cov
         case _:
             covariances = responsibilities.T @ members**2 / counts[:, None] - means**2 + floor
             covariances = covariances if covariance_type == "diag" else covariances.mean(1)
-    return Mixture(covariance_type, counts / counts.sum(), means, covariances)
+    return FittedMixture(covariance_type, counts / counts.sum(), means, covariances)
 
 
 def _covariance(apart: Float64, weights: Float64) -> Float64:
@@ -164,7 +164,7 @@ def _covariance(apart: Float64, weights: Float64) -> Float64:
     return found
 
 
-def _mahalanobis(mixture: Mixture, scores: Float64) -> tuple[Float64, Float64]:
+def _mahalanobis(mixture: FittedMixture, scores: Float64) -> tuple[Float64, Float64]:
     """Squared distances (n, c) of points to the means in units of the covariances, and their log determinants (c,)."""
     means, covariances = mixture.means_, mixture.covariances_
     match mixture.covariance_type:
@@ -197,7 +197,7 @@ def _log_det(roots: Float64) -> Float64:
     return found
 
 
-def _without_empty(mixture: Mixture, members: Float64) -> Mixture:
+def _without_empty(mixture: FittedMixture, members: Float64) -> FittedMixture:
     """Only the components that are the likeliest for some member; no member's likeliest changes."""
     kept = np.unique(mixture.labels(members))
     weights = mixture.weights_[kept]
@@ -205,7 +205,7 @@ def _without_empty(mixture: Mixture, members: Float64) -> Mixture:
     return replace(mixture, weights_=weights / weights.sum(), means_=mixture.means_[kept], covariances_=covariances)
 
 
-def _row(mixture: Mixture, members: Float64) -> Row:
+def _row(mixture: FittedMixture, members: Float64) -> Row:
     """Akaike 1974 and Schwarz 1978: -2 log L + 2 p, and -2 log L + p ln n, of p free parameters."""
     c, k = mixture.means_.shape
     of_covariances = {"full": c * k * (k + 1) // 2, "tied": k * (k + 1) // 2, "diag": c * k, "spherical": c}

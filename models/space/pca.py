@@ -50,17 +50,17 @@ def fit_pca(
     *,
     n_components: int | None = None,
     explained_variance: float = 0.99,
-    standardise: bool = True,
+    standardize: bool = True,
     seed: int,
     on_step: Callable[[], None] = lambda: None,
 ) -> Pca:
     """The principal components of vectors (n, dim): `n_components`, or as many as explain that share of the variance.
 
-    `standardise` brings each value to variance 1 first. `on_step` is called for every block of vectors and may raise to
+    `standardize` brings each value to variance 1 first. `on_step` is called for every block of vectors and may raise to
     stop. Raises SpaceError.
     """
     _check_size(vectors.shape, n_components)
-    scaler = _scaler(vectors, standardise, on_step)
+    scaler = _scaler(vectors, standardize, on_step)
     if n_components and _few(vectors, n_components):
         variances, ratio, components = _randomised(vectors, scaler, n_components, seed)
     else:
@@ -96,9 +96,9 @@ def _blocks(n: int, width: int) -> Iterator[slice]:
     return blocks
 
 
-def _scaler(vectors: Vectors, standardise: bool, on_step: Callable[[], None]) -> StandardScaler:
+def _scaler(vectors: Vectors, standardize: bool, on_step: Callable[[], None]) -> StandardScaler:
     """Mean and standard deviation of each value, found block by block."""
-    scaler, same = StandardScaler(with_std=standardise), True
+    scaler, same = StandardScaler(with_std=standardize), True
     for rows in _blocks(*vectors.shape):
         on_step()
         block = np.asarray(vectors[rows], np.float64)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.metrics import silhouette_samples
 
-from models.grids import Pixels, labelled_grid
+from models.grids import labeled_grid
+from models.pixels import ImageArray
 from models.space.clusters import SAMPLE, Labels, Scores
 from models.space.collection import MARKS
 from models.space.pca import components_for
@@ -61,7 +62,7 @@ def marks(ratio: Shares) -> dict[float, int]:
     return {mark: n for mark, n in needed.items() if n is not None}
 
 
-def plot_explained_variance(ratio: Shares) -> Pixels:
+def plot_explained_variance(ratio: Shares) -> ImageArray:
     """The share of the variance of each of the first components, and of all up to each with `marks`."""
     figure, (each, total) = _panels(10, 4.2, 2)
     shown = ratio[:BARS]
@@ -79,10 +80,10 @@ def plot_explained_variance(ratio: Shares) -> Pixels:
     return _drawn(figure)
 
 
-def component_mosaic(images: Pixels, shares: Mapping[int, float], strengths: Sequence[float]) -> Pixels:
+def component_mosaic(images: ImageArray, shares: Mapping[int, float], strengths: Sequence[float]) -> ImageArray:
     """Lays out images (components, strengths, h, w, 3) along components; shares: of the variance, by component."""
     rows = [f"PC {k}\n{100 * share:.1f} %" for k, share in shares.items()]
-    return labelled_grid(images, rows, [f"{strength:g} sd" for strength in strengths])
+    return labeled_grid(images, rows, [f"{strength:g} sd" for strength in strengths])
 
 
 # --- clusters --------------------------------------------------------------------------------------------------------
@@ -92,7 +93,7 @@ def silhouettes(scores: Scores, labels: Labels, seed: int) -> tuple[Scores, Labe
     """The silhouettes (m,) of members that are no noise, and their clusters (m,).
 
     Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis". Of `SAMPLE`
-    members and one more of each cluster, as in `Clustering`; empty where there are not two clusters to compare.
+    members and one more of each cluster, as in `FittedClustering`; empty where there are not two clusters to compare.
     """
     members = np.flatnonzero(labels >= 0)
     if len(members) > SAMPLE:
@@ -104,7 +105,9 @@ def silhouettes(scores: Scores, labels: Labels, seed: int) -> tuple[Scores, Labe
     return silhouette_samples(scores[members], clusters), clusters
 
 
-def plot_silhouette(scores: Scores, labels: Labels, sweep: Sequence[Mapping[str, float]] = (), seed: int = 0) -> Pixels:
+def plot_silhouette(
+    scores: Scores, labels: Labels, sweep: Sequence[Mapping[str, float]] = (), seed: int = 0
+) -> ImageArray:
     """The silhouette of each member by cluster and, where there is one, what a sweep over `n_clusters` found."""
     figure, panels = _panels(11 if sweep else 6.5, 5.5, 2 if sweep else 1)
     values, clusters = silhouettes(scores, labels, seed)
@@ -145,7 +148,7 @@ def _sweep(axes: Axes, sweep: Sequence[Mapping[str, float]], chosen: int) -> Non
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def plot_information_criteria(sweep: Sequence[Mapping[str, float]], chosen: int, criterion: str) -> Pixels:
+def plot_information_criteria(sweep: Sequence[Mapping[str, float]], chosen: int, criterion: str) -> ImageArray:
     """AIC and BIC of mixtures by their `n_components`, and the one chosen by the criterion, "aic" or "bic"."""
     figure, (axes,) = _panels(7.5, 4.5, 1)
     rows = {int(row["n_components"]): row for row in sorted(sweep, key=lambda row: row["n_components"])}
@@ -160,7 +163,7 @@ def plot_information_criteria(sweep: Sequence[Mapping[str, float]], chosen: int,
     return _drawn(figure)
 
 
-def plot_methods(rows: Sequence[Mapping[str, Any]]) -> Pixels:
+def plot_methods(rows: Sequence[Mapping[str, Any]]) -> ImageArray:
     """Clustering methods beside each other, each a row: its number of clusters, figures of merit, noise and sizes.
 
     rows: method, n_clusters, silhouette and davies_bouldin (a number or None), noise_share, sizes (of each cluster).
@@ -226,13 +229,13 @@ def numbered(places: Places, labels: Labels) -> dict[int, Places]:
 def plot_scatter(
     points: Places,
     labels: Labels | None,
-    thumbnails: Pixels,
+    thumbnails: ImageArray,
     *,
     title: str,
     x_label: str,
     y_label: str,
     n_thumbnails: int = N_THUMBNAILS,
-) -> Pixels:
+) -> ImageArray:
     """Draws members at points (n, 2) in the colors of their clusters, numbered, with thumbnails (n, h, w, 3) of some.
 
     Without labels all have one color.
@@ -246,8 +249,8 @@ def plot_scatter(
 
 
 def plot_attribute(
-    points: Places, has: NDArray[np.int8], thumbnails: Pixels, *, name: str, title: str, x_label: str, y_label: str
-) -> Pixels:
+    points: Places, has: NDArray[np.int8], thumbnails: ImageArray, *, name: str, title: str, x_label: str, y_label: str
+) -> ImageArray:
     """Draws members at points (n, 2) by whether each has an attribute (n,): 1 has it, 0 lacks it, -1 is not known."""
     colors = {1: COLOURS[1], 0: COLOURS[0], -1: NOISE}
     titles = {1: name, 0: f"not {name}", -1: "not known"}
@@ -258,8 +261,8 @@ def plot_attribute(
 
 
 def plot_values(
-    points: Places, values: Shares, thumbnails: Pixels, *, name: str, title: str, x_label: str, y_label: str
-) -> Pixels:
+    points: Places, values: Shares, thumbnails: ImageArray, *, name: str, title: str, x_label: str, y_label: str
+) -> ImageArray:
     """Draws members at points (n, 2) by a value of each (n,), such as a component's score, with its scale."""
     limits = np.quantile(values, [0.01, 0.99])  # beyond them colors no longer tell apart, or outliers take them all
     scale = ScalarMappable(Normalize(limits[0], max(limits[1], limits[0] + 1e-12)), "viridis")
@@ -270,7 +273,7 @@ def plot_values(
 def _scatter(
     points: Places,
     colors: Sequence[str],
-    thumbnails: Pixels,
+    thumbnails: ImageArray,
     title: str,
     axis_labels: tuple[str, str],
     *,
@@ -279,7 +282,7 @@ def _scatter(
     scale: ScalarMappable | None = None,
     scale_label: str = "",
     n_thumbnails: int = N_THUMBNAILS,
-) -> Pixels:
+) -> ImageArray:
     """Draws the points, then thumbnails of some in frames of their color, and numbers of clusters where there are any.
 
     legend: a color by its name; scale: what a color bar shows.
@@ -306,7 +309,7 @@ def _scatter(
     return _drawn(figure)
 
 
-def _thumbnail(axes: Axes, place: Places, picture: Pixels, frame: str) -> None:
+def _thumbnail(axes: Axes, place: Places, picture: ImageArray, frame: str) -> None:
     """A picture (h, w, 3) in a frame, `THUMBNAIL` pixels wide, its middle at a place on the page."""
     points = 72 / DPI
     image = OffsetImage(picture, zoom=points * (THUMBNAIL - 2 * FRAME) / max(picture.shape))
@@ -324,7 +327,7 @@ def _panels(width: float, height: float, n: int, **options: Any) -> tuple[Figure
     return figure, list(figure.subplots(1, n, squeeze=False, **options)[0])
 
 
-def _drawn(figure: Figure) -> Pixels:
+def _drawn(figure: Figure) -> ImageArray:
     file = BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
     return np.asarray(Image.open(file).convert("RGB"))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.space.collection import Collection
+from models.space.collection import FittedCollection
 from models.space.sampling import sample_cluster
 from models.space.space import Space
 from models.space.steering import component_direction, moved
@@ -16,7 +16,7 @@ BATCH = 64
 
 
 @torch.inference_mode()
-def encoded_again(space: Space, vectors: Array, seeds: Sequence[int]) -> Array:
+def reencode(space: Space, vectors: Array, seeds: Sequence[int]) -> Array:
     """The vectors (n, dim) of the pictures that vectors (n, dim) are decoded to."""
     parts = []
     for start in range(0, len(vectors), BATCH):
@@ -26,7 +26,7 @@ def encoded_again(space: Space, vectors: Array, seeds: Sequence[int]) -> Array:
     return np.concatenate(parts)
 
 
-def sampling_precision(space: Space, collection: Collection, n: int, seed: int = 0) -> float:
+def sampling_precision(space: Space, collection: FittedCollection, n: int, seed: int = 0) -> float:
     """The share of `n` new pictures of each k-means cluster that fall into their cluster when encoded again."""
     clustering = collection.clusterings["kmeans"]
     clusters = range(clustering.n_clusters)
@@ -36,13 +36,13 @@ def sampling_precision(space: Space, collection: Collection, n: int, seed: int =
             for cluster in clusters
         ]
     )
-    again = encoded_again(space, collection.pca.inverse_transform(scores), range(len(scores)))
+    again = reencode(space, collection.pca.inverse_transform(scores), range(len(scores)))
     found = collection.assigned("kmeans", collection.pca.transform(again))
     return float((found == np.repeat(clusters, n)).mean())
 
 
 def steering_precision(
-    space: Space, collection: Collection, starts: Array, strength: float = 2.0, n_components: int = 10
+    space: Space, collection: FittedCollection, starts: Array, strength: float = 2.0, n_components: int = 10
 ) -> dict[str, float]:
     """What comes of moving `starts` (n, dim) by `strength` standard deviations along each of the first components.
 
@@ -52,11 +52,11 @@ def steering_precision(
     """
     pca = collection.pca
     seeds = range(len(starts))
-    before = pca.transform(encoded_again(space, starts, seeds))[:, :n_components]
+    before = pca.transform(reencode(space, starts, seeds))[:, :n_components]
     along_it, along_others = [], []
     for component in range(n_components):
         change = strength * component_direction(pca, component)
-        after = pca.transform(encoded_again(space, moved(pca, starts, np.tile(change, (len(starts), 1))), seeds))
+        after = pca.transform(reencode(space, moved(pca, starts, np.tile(change, (len(starts), 1))), seeds))
         went = after[:, :n_components] - before
         along_it.append(went[:, component] / change[component])
         along_others.append(np.abs(np.delete(went, component, axis=1)) / change[component])

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from models.space.clusters import Clustering, Labels, assigned
-from models.space.mixture import Mixture
+from models.space.clusters import FittedClustering, Labels, assigned
+from models.space.mixture import FittedMixture
 from models.space.pca import SpaceError
 
 Array = NDArray[np.float32]
@@ -20,7 +20,7 @@ PARENTS = 5  # members of which a sample is made: of fewer it is nearly one of t
 
 
 def sample_cluster(
-    scores: Array, clustering: Clustering, cluster: int, n: int, temperature: float, rng: np.random.Generator
+    scores: Array, clustering: FittedClustering, cluster: int, n: int, temperature: float, rng: np.random.Generator
 ) -> Array:
     """Draws new scores (n, k) with the mean and the covariance of a cluster's members, `temperature` times as wide.
 
@@ -37,7 +37,7 @@ def sample_cluster(
 
 
 def sample_component(
-    scores: Array, mixture: Mixture, component: int, n: int, temperature: float, rng: np.random.Generator
+    scores: Array, mixture: FittedMixture, component: int, n: int, temperature: float, rng: np.random.Generator
 ) -> Array:
     """Draws new scores (n, k) of a mixture's component, `temperature` times as wide.
 

@@ -45,7 +45,7 @@ class Space(Protocol):
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PixelSpace:
     """The pictures themselves: a vector is every value of every pixel, and PCA's inverse is what draws."""
 
     image_size: int
@@ -66,7 +66,7 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Latents:
+class LatentSpace:
     """The latent codes of a VAE, or of a DCGAN with its encoder."""
 
     model: Vae | Dcgan
@@ -115,7 +115,7 @@ class EmbeddingModel(Protocol):
 
 
 @dataclass(frozen=True)
-class Embeddings:
+class EmbeddingSpace:
     """The image embeddings of a CLIP, decoded by a diffusion model."""
 
     model: EmbeddingModel
@@ -143,6 +143,6 @@ class Embeddings:
 def space_of(model: nn.Module, architecture: Mapping[str, Any]) -> Space:
     """The space of a model that has an encoder and a decoder."""
     if isinstance(model, Vae | Dcgan):
-        return Latents(model, architecture["image_size"], architecture["channels"])
+        return LatentSpace(model, architecture["image_size"], architecture["channels"])
     assert isinstance(model, Kandinsky | Pretrained)
-    return Embeddings(model)
+    return EmbeddingSpace(model)

@@ -12,7 +12,7 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 LUMINANCE = np.array([0.299, 0.587, 0.114])  # of R, G and B, ITU-R BT.601
 
 
-def grey(picture: Array, like: Array | None = None) -> Array:
+def to_gray(picture: Array, like: Array | None = None) -> Array:
     """The luminance of a picture in three equal channels, with the mean and spread of that of `like`: eq. 10."""
     luminance = picture @ LUMINANCE
     if like is not None:
@@ -21,12 +21,12 @@ def grey(picture: Array, like: Array | None = None) -> Array:
     return _within(np.repeat(luminance[..., None], 3, axis=2))
 
 
-def with_luminance(picture: Array, painted: Array) -> Array:
+def replace_luminance(picture: Array, painted: Array) -> Array:
     """The picture with the luminance of one painted from it, of the same size, and its own colours."""
     return _within(picture + ((painted - picture) @ LUMINANCE)[..., None])
 
 
-def with_colours(picture: Array, like: Array) -> Array:
+def match_colors(picture: Array, like: Array) -> Array:
     """The picture with the mean and covariance of the colours of `like`, of any size: eq. 11 to 14.
 
     Of the linear maps that do so, the one that moves colours least: A = C⁻½ (C½ C' C½)½ C⁻½ (Dowson and Landau 1982).

@@ -3,7 +3,7 @@
 Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks"; 2015, "Texture synthesis using
 convolutional neural networks"; Mahendran and Vedaldi 2015, "Understanding deep image representations by inverting
 them". All three minimise one objective, with or without a content and a style. Departures: the losses are relative to
-their targets (see `models.perceptual.losses`), and the minimisation runs from coarse to fine (`minimise`).
+their targets (see `models.perceptual.losses`), and the minimisation runs from coarse to fine (`minimize`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from models.perceptual.losses import StyleTarget, content_loss, positions, style_loss, style_targets, total_variation
 from models.perceptual.vgg import VGG
 from models.seeds import seeded
-from models.stylize.minimize import MIN_SIDE, Minimised, Objective, Size, levels, minimise, resized
+from models.stylize.minimize import MIN_SIDE, Minimized, Objective, Size, levels, minimize, resized
 
 CONTENT_LAYERS = ("relu4_2",)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -60,7 +60,7 @@ def transfer(
     init: Literal["content", "style", "noise"] | Tensor = "content",
     seed: int = 0,
     **options: Any,
-) -> Minimised:
+) -> Minimized:
     """Paints `content` in the style of each region: Gatys et al. 2016, eq. 7, with a total-variation term.
 
     content: (1, 3, h, w) in [0, 1] at the size of the result, h and w at least 16. A region counts by its area, and
@@ -69,9 +69,9 @@ def transfer(
     `STYLE_LOSSES` and weights. `seed` matters for `init="noise"` and for random directions; "style" starts from the
     style of the largest weight, a tensor of the content's shape from itself. `num_steps` is the sum over all levels.
 
-    options: those of `minimise`. The parts of the loss are content_loss, style_loss, tv_loss and range_loss. Same
+    options: those of `minimize`. The parts of the loss are content_loss, style_loss, tv_loss and range_loss. Same
     arguments, same result, on one kind of device with one number of threads. Raises ValueError for a wrong argument,
-    and DivergedError.
+    and OptimizationDivergedError.
     """
     _check(content, regions, num_steps)
     device = vgg.mean.device
@@ -92,10 +92,10 @@ def transfer(
         return lambda pixels: objective(torch.lerp(still, pixels, covered))
 
     schedule = levels(content.shape[2:], num_steps)
-    made = minimise(objective_at, _start(init, content, regions, seed).to(device), schedule, **options)
+    made = minimize(objective_at, _start(init, content, regions, seed).to(device), schedule, **options)
     if cover is None:
         return made
-    return Minimised(torch.lerp(content, made.image, cover), made.loss, made.parts, made.steps)
+    return Minimized(torch.lerp(content, made.image, cover), made.loss, made.parts, made.steps)
 
 
 def texture(
@@ -110,11 +110,11 @@ def texture(
     num_steps: int = 200,
     seed: int = 0,
     **options: Any,
-) -> Minimised:
+) -> Minimized:
     """A new picture of `size` (height, width) with the textures of `styles`: Gatys et al. 2015, eq. 5, from noise.
 
     A style keeps its own size, or is reduced to that of the result if it is larger, and is then scaled by
-    `style_scale`. options: those of `minimise`. Raises ValueError for a wrong argument, and DivergedError.
+    `style_scale`. options: those of `minimize`. Raises ValueError for a wrong argument, and OptimizationDivergedError.
     """
     noise = _noise(size, seed)
     _check(noise, [Region(styles)], num_steps)
@@ -130,7 +130,7 @@ def texture(
         )
 
     schedule = levels(size, num_steps, COARSEST_NOISE)
-    return minimise(objective_at, noise.to(vgg.mean.device), schedule, **options)
+    return minimize(objective_at, noise.to(vgg.mean.device), schedule, **options)
 
 
 def invert(
@@ -142,12 +142,12 @@ def invert(
     num_steps: int = 200,
     seed: int = 0,
     **options: Any,
-) -> Minimised:
+) -> Minimized:
     """A picture, from noise, with the features that `content` has at `layer`: Mahendran and Vedaldi 2015, eq. 1.
 
     content: (1, 3, h, w) in [0, 1]. The parts of the loss are content_loss, which is the relative error of the
-    features, tv_loss and range_loss. options: those of `minimise`. Raises ValueError for a wrong argument, and
-    DivergedError.
+    features, tv_loss and range_loss. options: those of `minimize`. Raises ValueError for a wrong argument, and
+    OptimizationDivergedError.
     """
     _check(content, [], num_steps)
     content = content.to(vgg.mean.device)
@@ -158,7 +158,7 @@ def invert(
 
     size = content.shape[2], content.shape[3]
     noise = _noise(size, seed).to(content.device)
-    return minimise(objective_at, noise, levels(size, num_steps, COARSEST_NOISE), **options)
+    return minimize(objective_at, noise, levels(size, num_steps, COARSEST_NOISE), **options)
 
 
 def memory_needed(vgg: VGG, height: int, width: int, style_scale: float = 1.0) -> int:

@@ -26,12 +26,12 @@ OptimizerName = Literal["lbfgs", "adam"]
 Objective = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]  # pixels -> the loss, and its parts
 
 
-class DivergedError(ArithmeticError):
+class OptimizationDivergedError(ArithmeticError):
     """The loss became infinite or not a number; the message says at which step and what to change."""
 
 
 @dataclass(frozen=True)
-class Step:
+class OptimizationStep:
     """Where a minimisation stands after `step` of at most `total` iterations; the losses are those it set out from."""
 
     step: int
@@ -46,7 +46,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Minimised:
+class Minimized:
     """The picture, (1, 3, h, w) in [0, 1], the loss of its last step and its parts, and how many steps were taken."""
 
     image: Tensor
@@ -55,15 +55,15 @@ class Minimised:
     steps: int
 
 
-def minimise(
+def minimize(
     objective_at: Callable[[Size, int], Objective],
     start: Tensor,
     schedule: Sequence[tuple[Size, int]],
     *,
     optimizer: OptimizerName = "lbfgs",
     tolerance: float = 0.0,
-    on_step: Callable[[Step], None] | None = None,
-) -> Minimised:
+    on_step: Callable[[OptimizationStep], None] | None = None,
+) -> Minimized:
     """Changes `start` level by level, from coarse to fine.
 
     What the optimiser has learned stays behind: carried up, resized with the picture, it gained L-BFGS nothing and led
@@ -73,7 +73,8 @@ def minimise(
     level, as `levels` makes it. A level ends early when the least loss of ten steps is not below that of the ten before
     by `tolerance` of it, and L-BFGS starts a step back with an empty history when a step has doubled the loss.
 
-    `on_step` is called after every iteration and may raise to stop. Raises DivergedError when the loss is not finite.
+    `on_step` is called after every iteration and may raise to stop. Raises OptimizationDivergedError
+    when the loss is not finite.
     """
     if optimizer not in ("lbfgs", "adam"):
         raise ValueError(f"optimizer must be lbfgs or adam, not {optimizer!r}")
@@ -88,14 +89,16 @@ def minimise(
                 pixels, step = changed, step + 1
                 losses.append(loss)
                 if not math.isfinite(loss):
-                    raise DivergedError(f"the loss is {loss} at step {step}; smaller weights or adam may help")
+                    raise OptimizationDivergedError(
+                        f"the loss is {loss} at step {step}; smaller weights or adam may help"
+                    )
                 if on_step:
-                    on_step(Step(step, total, loss, parts, pixels))
+                    on_step(OptimizationStep(step, total, loss, parts, pixels))
                 if _settled(losses, tolerance):
                     break
     if not torch.isfinite(pixels).all():  # the losses are those that each step set out from
-        raise DivergedError(f"the image is not finite after step {step}; smaller weights or adam may help")
-    return Minimised(pixels.clamp(0, 1), loss, parts, step)
+        raise OptimizationDivergedError(f"the image is not finite after step {step}; smaller weights or adam may help")
+    return Minimized(pixels.clamp(0, 1), loss, parts, step)
 
 
 def levels(size: Sequence[int], num_steps: int, coarsest: int = COARSEST) -> list[tuple[Size, int]]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.build import build
 from models.catalogue import Card
 from models.data.dataset import DataError, Dataset
-from models.diffusion.autoencoders import standardise
+from models.diffusion.autoencoders import standardize
 from models.perceptual.losses import content_loss
 from models.perceptual.vgg import VGG, load_vgg
 from models.tensors import autocast, on_device
@@ -115,7 +115,7 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
         run.log(absolute_error=absolute_error, edge_error=edge_error, **{"commitment" if is_movq else "kl": held})
     if settings.learned == "all":
         latents = encoded(model, images).float()
-        standardise(model, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
+        standardize(model, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
     return Trained(architecture, model.state_dict())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.build import build
 from models.catalogue import Card
 from models.data.dataset import DataError, Dataset
-from models.diffusion.unconditional import ROWS, Ddpm, generators_of, make_scheduler, packed
+from models.diffusion.unconditional import MAX_ATTRIBUTE_ROWS, Ddpm, generators_of, make_scheduler, pack_attributes
 from models.diffusion.unconditional import sample as denoise
 from models.tensors import autocast, on_device
 from models.training.autoencoder import encoded, frozen_kl
@@ -78,8 +78,10 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
         run.log(v_loss=loss)
     state = dict(kept.state_dict())
     if model.attributes:
-        rows = torch.randint(len(attributes), (ROWS,), generator=torch.Generator().manual_seed(run.schedule.seed))
-        state["rows"] = packed(attributes.cpu()[rows])
+        rows = torch.randint(
+            len(attributes), (MAX_ATTRIBUTE_ROWS,), generator=torch.Generator().manual_seed(run.schedule.seed)
+        )
+        state["rows"] = pack_attributes(attributes.cpu()[rows])
     return Trained(architecture, state, before)
 
 

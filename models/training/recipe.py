@@ -74,7 +74,7 @@ def train_model(
     """Trains, or resumes from the folder's checkpoint; leaves weights, card, curve and samples there; returns the card.
 
     start: an earlier model of the same architecture to begin with, and its card. Raises DataError where it does not
-    fit, and DivergedError, also for weights that are finite in fp32 and not in the fp16 they are kept in.
+    fit, and TrainingDivergedError, also for weights that are finite in fp32 and not in the fp16 they are kept in.
     """
     facts = {"recipe": recipe.name, "data": data, "pictures": len(dataset), **asdict(settings)}
     facts |= {"start": start[1].id} if start else {}

@@ -37,7 +37,7 @@ CHECKPOINT = "checkpoint.safetensors"
 FLUSH_EVERY = 25  # steps between two looks at the losses; on a GPU each look waits for it
 
 
-class DivergedError(RuntimeError):
+class TrainingDivergedError(RuntimeError):
     """Losses, weights or samples are no longer finite; the last checkpoint was written before that.
 
     `curve` holds every loss so far.
@@ -120,7 +120,8 @@ class Run:
     def steps(self, sample: Callable[[], Tensor], **state: State) -> Iterator[int]:
         """The steps still to do, from where the checkpoint stands; `state` is what must outlive a kill.
 
-        `sample` returns pictures (n, channels, h, w) in [0, 1] for the grid. Raises DivergedError and ResumeError.
+        `sample` returns images (n, channels, h, w) in [0, 1] for the grid. Raises TrainingDivergedError and
+        ResumeError.
         """
         self._restore(state)
         total = self.schedule.num_steps
@@ -163,10 +164,10 @@ class Run:
         """Note the losses of this step."""
         self._pending.append({name: value.detach().float() for name, value in losses.items()})
 
-    def diverged(self, what: str) -> DivergedError:
+    def diverged(self, what: str) -> TrainingDivergedError:
         """The error of a run that went wrong at its current step: `what` is no longer finite."""
         message = f"The {what} were no longer finite by step {self.step} of {self.schedule.num_steps}; "
-        return DivergedError(message + "a smaller learning rate may help.", self.curve)
+        return TrainingDivergedError(message + "a smaller learning rate may help.", self.curve)
 
     def _saved_if_it_raises(self, call: Callable[[], Any], bar: "tqdm[Any]", state: Mapping[str, State]) -> Any:
         try:

@@ -15,7 +15,7 @@ from models.build import build
 from models.clip import Clip, tokenized
 from models.data.dataset import DataError, Dataset
 from models.diffusion.embedding import NOISE
-from models.diffusion.text_to_image import TextToImage, assembled, generate
+from models.diffusion.text_to_image import TextToImageModel, assembled, generate
 from models.tensors import autocast, on_device
 from models.training.autoencoder import encoded, frozen_kl
 from models.training.denoising import noised
@@ -59,9 +59,9 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
     latents = encoded(on_device(vae, run.device), images)  # which never change
     torch.manual_seed(run.schedule.seed)
     model = build(architecture)
-    assert isinstance(model, TextToImage)
+    assert isinstance(model, TextToImageModel)
     unet, text_encoder, tokenizer = (getattr(model.pipeline, name) for name in ("unet", "text_encoder", "tokenizer"))
-    if isinstance(start, TextToImage):
+    if isinstance(start, TextToImageModel):
         unet.load_state_dict(start.pipeline.unet.state_dict())
         text_encoder.load_state_dict(start.pipeline.text_encoder.state_dict())
     else:
@@ -100,12 +100,12 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
 
 def _parts(
     settings: StableDiffusionSettings, run: Run
-) -> tuple[TextToImage | Clip, Any, dict[str, Any], dict[str, Any]]:
+) -> tuple[TextToImageModel | Clip, Any, dict[str, Any], dict[str, Any]]:
     """What it starts from, its autoencoder, the architecture of both, and how they were trained; raises DataError."""
     before: dict[str, Any] = {}
     if run.start:
         start, card = run.start
-        if not isinstance(start, TextToImage):
+        if not isinstance(start, TextToImageModel):
             raise DataError(f"start: {card.id} is no text-to-image model")
         parts = {name: card.architecture[name] for name in ("text", "autoencoder")}
         if not settings.autoencoder:

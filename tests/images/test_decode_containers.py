@@ -14,7 +14,7 @@ from images.decode import decode
 from images.errors import ImageError
 from images.sniff import FORMATS, sniff
 from models.data.dataset import DataError
-from models.data.picture import read_picture
+from models.data.picture import read_image
 from tests.images.crafted import (
     ALPHA,
     CASES,
@@ -131,7 +131,7 @@ def test_scans_are_counted_in_an_mpo_by_an_upload_and_in_a_zip_alike() -> None:
     with pytest.raises(ImageError, match="more than 100 scans"):
         decode(bomb)
     with pytest.raises(DataError, match="more than 100 scans"):
-        read_picture(bomb, 16, 3)
+        read_image(bomb, 16, 3)
 
 
 def test_a_thumbnail_and_what_follows_are_no_scans() -> None:
@@ -175,7 +175,7 @@ def test_broken_exif_is_no_orientation(name: str) -> None:
     for kind, data in files.items():
         image = decode(data)
         assert image.image.size == (48, 32), kind
-        read_picture(data, 16, 3)
+        read_image(data, 16, 3)
 
 
 def _with_exif(data: bytes, body: bytes) -> bytes:
@@ -377,11 +377,11 @@ def test_an_entry_of_a_zip_is_decoded_as_an_upload_is(name: str) -> None:
         size = decode(data).image.size
     except ImageError as error:
         with pytest.raises(DataError) as refused:
-            read_picture(data, 8, 3)
+            read_image(data, 8, 3)
         assert str(refused.value) == error.message
     else:
         assert size == expected
-        assert read_picture(data, 8, 3).shape == (8, 8, 3)
+        assert read_image(data, 8, 3).shape == (8, 8, 3)
 
 
 def test_frames_behind_the_first_are_not_decoded() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.grids import labelled_grid, readable_scale, sheet
+from models.grids import labeled_grid, readable_scale, sheet
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -18,7 +18,7 @@ def test_small_pictures_are_enlarged_by_whole_numbers(side: int, scale: int) -> 
 def test_grid_shows_each_picture_whole_in_its_place_with_titles_around() -> None:
     colours = [RED, BLUE, (0, 255, 0), (9, 90, 9), (200, 0, 99), (1, 2, 3)]
     pictures = np.stack([plain(colour) for colour in colours]).reshape(2, 3, 16, 16, 3)
-    grid = labelled_grid(pictures, ["a row", "another"], ["1", "2", "several\nlines"])
+    grid = labeled_grid(pictures, ["a row", "another"], ["1", "2", "several\nlines"])
     for colour in colours:
         rows, columns = np.nonzero((grid == colour).all(2))
         assert len(rows) == 96 * 96
@@ -32,7 +32,7 @@ def test_grid_shows_each_picture_whole_in_its_place_with_titles_around() -> None
 @pytest.mark.parametrize(("rows", "columns", "side"), [(1, 64, 256), (80, 2, 512), (80, 64, 16)])
 def test_many_large_images_are_made_smaller_and_all_are_there(rows: int, columns: int, side: int) -> None:
     pictures = np.broadcast_to(plain(RED, side), (rows, columns, side, side, 3))
-    grid = labelled_grid(pictures, ["row"] * rows, [str(k) for k in range(columns)])
+    grid = labeled_grid(pictures, ["row"] * rows, [str(k) for k in range(columns)])
     assert max(grid.shape) < 16_383, "WebP has no more"
     red = (grid == RED).all(2)
     for line, n in ((red.any(1), rows), (red.any(0), columns)):
@@ -41,8 +41,8 @@ def test_many_large_images_are_made_smaller_and_all_are_there(rows: int, columns
 
 def test_wide_titles_widen_the_columns_and_none_is_cut_off() -> None:
     pictures = np.stack([plain(RED, 96), plain(BLUE, 96)])[None]
-    narrow = labelled_grid(pictures, ["row"], ["a", "b"])
-    wide = labelled_grid(pictures, ["row"], ["a" * 40, "b" * 40])
+    narrow = labeled_grid(pictures, ["row"], ["a", "b"])
+    wide = labeled_grid(pictures, ["row"], ["a" * 40, "b" * 40])
     assert wide.shape[1] > narrow.shape[1]
     ink = np.nonzero((wide < 200).all(2).any(0))[0]
     assert ink.min() > 0 and ink.max() < wide.shape[1] - 1

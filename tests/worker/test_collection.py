@@ -27,10 +27,8 @@ from models.data.avatars import ATTRIBUTES
 from models.data.smileys import smiley
 from models.generative.classifier import Classifier
 from models.metrics import answers
-from models.space.collection import Collection as Fit
-from models.space.collection import load_collection
-from models.space.space import OnStep
-from models.space.space import Pixels as PixelSpace
+from models.space.collection import FittedCollection, load_collection
+from models.space.space import OnStep, PixelSpace
 from worker.lease import CanceledError, Lease
 from worker.run import run_job
 from worker.runners import RUNNERS, network
@@ -106,7 +104,7 @@ def collection_of(installation: tuple[JobStore, Objects], record: Record) -> Col
     return installation[0].collections.get(record.metrics["collection"])
 
 
-def fit_of(installation: tuple[JobStore, Objects], record: Record, folder: Path) -> Fit:
+def fit_of(installation: tuple[JobStore, Objects], record: Record, folder: Path) -> FittedCollection:
     path = folder / "collection.npz"
     installation[1].get_file(collection_of(installation, record).versions[record.metrics["version"] - 1].file, path)
     return load_collection(path)

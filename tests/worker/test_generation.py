@@ -18,12 +18,12 @@ from models.catalogue import Card, card, file_sha256, folder_of
 from models.data.avatars import avatar
 from models.data.named import named_dataset
 from models.data.smileys import smiley
-from models.diffusion.unconditional import Ddpm, packed
+from models.diffusion.unconditional import Ddpm, pack_attributes
 from models.generative.classifier import Classifier
 from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
 from models.generative.vae import Vae
-from models.grids import labelled_grid
+from models.grids import labeled_grid
 from models.metrics import density_and_coverage, features
 from models.tensors import save_weights, to_tensor
 from worker.lease import CanceledError
@@ -104,7 +104,9 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Card]]
             teach_brightness(module)
         if isinstance(module, Ddpm) and module.attributes:
             nn.init.normal_(module.unet.class_embedding.weight, std=3)
-            module.rows.copy_(packed(torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]]).repeat(256, 1)))
+            module.rows.copy_(
+                pack_attributes(torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]]).repeat(256, 1))
+            )
         made[model_id] = saved(model_id, architecture, module, weights_dir)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ATELIER_WEIGHTS_DIR", str(weights_dir))
@@ -332,9 +334,9 @@ def test_no_value_is_titled_minus_zero(known: dict[str, Card], monkeypatch: pyte
 
     def draw(pictures: Pixels, row_titles: list[str], column_titles: list[str]) -> Pixels:
         titles.extend(column_titles)
-        return labelled_grid(pictures, row_titles, column_titles)
+        return labeled_grid(pictures, row_titles, column_titles)
 
-    monkeypatch.setattr(generation, "labelled_grid", draw)
+    monkeypatch.setattr(generation, "labeled_grid", draw)
     run(known, "gan", mode="traverse", steps=7, extent=2)
     assert titles == ["-2.00", "-1.33", "-0.67", "0.00", "0.67", "1.33", "2.00"]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from jobs.errors import AtelierError
 from models.data.dataset import DataError, Dataset
 from models.data.named import named_dataset
-from models.space.collection import Collection, Members, digests_of, figures, fit_collection, save_collection
+from models.space.collection import FittedCollection, Members, digests_of, fit_collection, save_collection, summary
 from models.space.maps import FEWEST, tsne_map
 from models.space.pca import SpaceError
 from worker.files import Files
@@ -72,7 +72,11 @@ def _built(task: Task, files: Files) -> Made:
 
     collection = fit_collection(
         members,
-        pca={name: params[name] for name in ("n_components", "explained_variance", "standardise")},
+        pca={
+            "n_components": params["n_components"],
+            "explained_variance": params["explained_variance"],
+            "standardize": params["standardise"],
+        },
         clusterings=[{k: v for k, v in each.items() if v is not None} for each in params["clusterings"]],
         seed=params["seed"],
         on_step=on_step,
@@ -82,7 +86,7 @@ def _built(task: Task, files: Files) -> Made:
     collection = _with_map(task, collection)
     phases.begin("plots")
     task.step(PLOTTING, 100, "plots")
-    found = figures(collection) | {"models": space.models}
+    found = summary(collection) | {"models": space.models}
     pictures = overview(task, space, collection, lambda message: task.step(PLOTTING, 100, message))
     phases.begin("storing")
     sha = _stored(files, collection)
@@ -92,7 +96,7 @@ def _built(task: Task, files: Files) -> Made:
     return Made(pictures, space.models, versions, metrics, collection={"file": sha, "figures": found})
 
 
-def _warn_of_clusterings(task: Task, collection: Collection) -> None:
+def _warn_of_clusterings(task: Task, collection: FittedCollection) -> None:
     """Warns of clusterings that failed, that found fewer clusters than asked for or searched to their bound."""
     for method, reason in collection.failed.items():
         task.warn("clustering_failed", f"There is no {method} clustering: {reason}.")
@@ -109,7 +113,7 @@ def _warn_of_clusterings(task: Task, collection: Collection) -> None:
             task.warn("search_at_bound", message)
 
 
-def _with_map(task: Task, collection: Collection) -> Collection:
+def _with_map(task: Task, collection: FittedCollection) -> FittedCollection:
     if len(collection.members) < FEWEST:
         return collection
 
@@ -119,7 +123,7 @@ def _with_map(task: Task, collection: Collection) -> Collection:
     return replace(collection, map=tsne_map(collection.scores, seed=task.params["seed"], on_step=on_step))
 
 
-def _stored(files: Files, collection: Collection) -> str:
+def _stored(files: Files, collection: FittedCollection) -> str:
     with TemporaryDirectory(prefix="atelier-collection-") as folder:
         path = Path(folder) / "collection.npz"
         save_collection(collection, path)
@@ -193,8 +197,8 @@ def _distinct(task: Task, digests: NDArray[np.str_], names: Sequence[str], befor
 def _warn_if_unlike(task: Task, network: Network, pictures: Pixels) -> None:
     """Warns where more than a tenth of some images are unlike what the model was trained on."""
     some = pictures[:: -(-len(pictures) // LOOKED_AT)]
-    unlike, figures = unlike_training_data(network, some)
-    if figures and 10 * len(unlike) > len(some):
+    unlike, summary = unlike_training_data(network, some)
+    if summary and 10 * len(unlike) > len(some):
         message = (
             f"{len(unlike)} of {len(some)} images that were looked at are unlike those that {network.card.id} was "
             "trained on: it reconstructs them worse than any of those, and what is decoded will not look like them."

@@ -32,7 +32,7 @@ from jobs.requests.generation import (
 from jobs.requests.text_to_image import ImageToImage, Inpainting, TextToImage
 from jobs.schemas import seeds_from
 from models.catalogue import WeightsError
-from models.diffusion.unconditional import Ddpm, Step, generators_of
+from models.diffusion.unconditional import Ddpm, DenoisingStep, generators_of
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
 from models.generative.latents import (
@@ -49,7 +49,7 @@ from models.generative.latents import (
     straight,
     traversal,
 )
-from models.grids import labelled_grid, sheet
+from models.grids import labeled_grid, sheet
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.network import BATCH, Network, load_network, pixels
 from worker.runners.text_to_image import run_prompted_alone
@@ -119,7 +119,7 @@ def _reconstruct(task: Task, network: Network, params: Reconstruction) -> Result
     originals = _read(task, network, "images", params.images)
     made = network.decode(task, network.encode(originals))
     errors = np.abs(originals / 255 - made / 255).mean(axis=(1, 2, 3))
-    grid = labelled_grid(np.stack([originals, made]), ["original", "reconstruction"], _numbered("image", len(made)))
+    grid = labeled_grid(np.stack([originals, made]), ["original", "reconstruction"], _numbered("image", len(made)))
     return _with_grid(made, grid), {"mean_absolute_error": [round(float(error), 5) for error in errors]}
 
 
@@ -137,7 +137,7 @@ def _interpolate(task: Task, network: Network, params: Interpolation) -> list[Pi
         made = network.decode(task, between)
     names = [f"seed {end}" if isinstance(end, int) else f"image {i}" for i, end in enumerate(ends, 1)]
     titles = [f"{a}\nto {b}" for a, b in pairwise(names)]
-    grid = labelled_grid(_rows(made, len(titles)), titles, [f"{t:.2f}" for t in np.linspace(0, 1, steps)])
+    grid = labeled_grid(_rows(made, len(titles)), titles, [f"{t:.2f}" for t in np.linspace(0, 1, steps)])
     # The end of one segment is the start of the next.
     return _with_grid([frame for i, frame in enumerate(made) if i == 0 or i % steps], grid)
 
@@ -153,7 +153,7 @@ def _traverse(task: Task, network: Network, params: Traversal) -> list[Picture]:
         z = traversal(_place(task, network, "start", params.start), dimensions, values)
         rows, columns = [f"z{dimension}" for dimension in dimensions], [f"{value:z.2f}" for value in values]
     made = network.decode(task, z.flatten(0, 1))
-    return [Picture(labelled_grid(_rows(made, len(rows)), rows, columns), "grid"), *map(Picture, made)]
+    return [Picture(labeled_grid(_rows(made, len(rows)), rows, columns), "grid"), *map(Picture, made)]
 
 
 def _arithmetic(task: Task, network: Network, judge: Network | None, params: Arithmetic) -> Result:
@@ -177,7 +177,7 @@ def _arithmetic(task: Task, network: Network, judge: Network | None, params: Ari
         results = on_sphere(results)
     made = _rows(network.decode(task, torch.cat([terms, results[:, None]], dim=1).flatten(0, 1)), len(seeds))
     titles = [*(_term_title(i, term) for i, term in enumerate(params.terms, 1)), "result"]
-    grid = labelled_grid(made, _numbered("draw", len(seeds)), titles)
+    grid = labeled_grid(made, _numbered("draw", len(seeds)), titles)
     pictures = [Picture(picture, seed=seed) for picture, seed in zip(made[:, -1], seeds, strict=True)]
     return [*pictures, Picture(grid, "grid")], {"attributes": _seen(judge, made[:, -1])} if judge else {}
 
@@ -190,7 +190,7 @@ def _translate(task: Task, network: Network, params: Translation) -> list[Pictur
         made = pixels(module.translate(network.tensor(originals), params.direction))
     task.step(1, 1, "translated")
     kinds = module.kinds if params.direction == "a-to-b" else module.kinds[::-1]
-    return _with_grid(made, labelled_grid(np.stack([originals, made]), kinds, _numbered("image", len(made))))
+    return _with_grid(made, labeled_grid(np.stack([originals, made]), kinds, _numbered("image", len(made))))
 
 
 def _denoising_steps(task: Task, network: Network, params: DenoisingSteps) -> list[Picture]:
@@ -198,9 +198,9 @@ def _denoising_steps(task: Task, network: Network, params: DenoisingSteps) -> li
     assert isinstance(model, Ddpm)
     total = params.num_inference_steps
     shown = set(np.linspace(1, total, min(params.shown, total)).round())
-    taken: list[Step] = []
+    taken: list[DenoisingStep] = []
 
-    def keep(step: Step) -> None:
+    def keep(step: DenoisingStep) -> None:
         if step.step in shown:
             taken.append(step)
 
@@ -208,9 +208,11 @@ def _denoising_steps(task: Task, network: Network, params: DenoisingSteps) -> li
     network.denoise(task, *model.draw(generators), params, generators, keep)
     with network.inference():
         noisy = pixels(model.decode(torch.cat([step.noisy for step in taken])))
-        foreseen = pixels(model.decode(torch.cat([step.foreseen for step in taken])))
+        pred_original_sample = pixels(model.decode(torch.cat([step.pred_original_sample for step in taken])))
     titles = [f"step {step.step}\nt = {step.timestep}" for step in taken]
-    return _with_grid(foreseen, labelled_grid(np.stack([noisy, foreseen]), ["noisy", "foreseen"], titles))
+    return _with_grid(
+        pred_original_sample, labeled_grid(np.stack([noisy, pred_original_sample]), ["noisy", "predicted x0"], titles)
+    )
 
 
 def _seeds(task: Task, n: int) -> list[int]:

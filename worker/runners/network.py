@@ -14,8 +14,8 @@ from jobs.requests.generation import Denoised
 from jobs.settings import get_settings
 from models.build import load_model
 from models.catalogue import Card, revision
-from models.diffusion.text_to_image import TextToImage
-from models.diffusion.unconditional import Ddpm, Step, sample
+from models.diffusion.text_to_image import TextToImageModel
+from models.diffusion.unconditional import Ddpm, DenoisingStep, sample
 from models.generative.classifier import Classifier
 from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
@@ -38,7 +38,7 @@ class Network:
     @property
     def device(self) -> torch.device:
         """Where it runs, its weights beside it or not."""
-        if isinstance(self.module, TextToImage):
+        if isinstance(self.module, TextToImageModel):
             return torch.device(self.module.pipeline._execution_device)
         return next(self.module.parameters()).device
 
@@ -102,7 +102,7 @@ class Network:
         attributes: Tensor | None,
         params: Denoised,
         generators: Sequence[torch.Generator] | None = None,
-        on_step: Callable[[Step], None] = lambda step: None,
+        on_step: Callable[[DenoisingStep], None] = lambda step: None,
     ) -> Pixels:
         """The picture of each starting noise (n, *shape) and of the attributes (n, k) it is told."""
         model, num_inference_steps, scheduler = self.module, params.num_inference_steps, params.scheduler
@@ -111,10 +111,12 @@ class Network:
         made = []
         for start in starts:
 
-            def show(step: Step, done: int = start // BATCH * num_inference_steps) -> None:
+            def show(step: DenoisingStep, done: int = start // BATCH * num_inference_steps) -> None:
                 on_step(step)
                 total = len(starts) * num_inference_steps
-                task.step(done + step.step, total, "denoising", lambda: sheet(pixels(model.decode(step.foreseen))))
+                task.step(
+                    done + step.step, total, "denoising", lambda: sheet(pixels(model.decode(step.pred_original_sample)))
+                )
 
             with self.inference():
                 finished = sample(

@@ -15,14 +15,14 @@ from images.mask import coverage, read_mask
 from jobs.errors import AtelierError
 from jobs.images import as_answers
 from jobs.requests.style_transfer import FeatureInversion, GatysTransfer, TextureSynthesis
-from models.grids import labelled_grid
+from models.grids import labeled_grid
 from models.memory import available_memory
 from models.perceptual.vgg import VGG
 from models.pixels import to_bytes
 from models.seeds import folded
-from models.stylize.color import grey, with_colours, with_luminance
+from models.stylize.color import match_colors, replace_luminance, to_gray
 from models.stylize.gatys import Region, Style, invert, memory_needed, texture, transfer
-from models.stylize.minimize import DivergedError, Minimised, Step
+from models.stylize.minimize import Minimized, OptimizationDivergedError, OptimizationStep
 from models.tensors import to_pixels
 from models.training.plots import plot_losses
 from worker.run import Made, Picture, Pixels, Task
@@ -70,18 +70,18 @@ def _transfer(task: Task, vgg: VGG, params: GatysTransfer) -> tuple[list[Picture
     init: Any = params.init
     if init in starts:
         start = floats(starts[init]())
-        init = _tensor(grey(start) if in_grey else start)
+        init = _tensor(to_gray(start) if in_grey else start)
 
     def finished(image: Tensor) -> Pixels:
         painted = image[0].permute(1, 2, 0).float().numpy(force=True)
         if not in_grey:
             return to_bytes(painted)
-        return to_bytes(with_luminance(floats(np.asarray(_resized(content, painted.shape))), painted))
+        return to_bytes(replace_luminance(floats(np.asarray(_resized(content, painted.shape))), painted))
 
     curve: Curve = {}
     result = transfer(
         vgg,
-        _tensor(grey(photo) if in_grey else photo),
+        _tensor(to_gray(photo) if in_grey else photo),
         [
             Region(found, _mask(task.read_image(mask), content.shape) if mask else None)
             for mask, found in regions.items()
@@ -163,10 +163,10 @@ def _settings(task: Task, params: GatysTransfer | TextureSynthesis | FeatureInve
 
 def _told(
     task: Task, curve: Curve, shown: Callable[[Tensor], Pixels], place: int = 0, places: int = 1, name: str = "loss"
-) -> Callable[[Step], None]:
+) -> Callable[[OptimizationStep], None]:
     """Tells of each step, as part `place` of `places`, and draws its loss into the curve."""
 
-    def on_step(step: Step) -> None:
+    def on_step(step: OptimizationStep) -> None:
         curve.setdefault(name, []).append(step.loss)
         done = place * step.total + step.step
         message = f"loss {step.loss:.4g}" if places == 1 else f"{name}: loss {step.loss:.4g}"
@@ -175,21 +175,21 @@ def _told(
     return on_step
 
 
-def _figures(result: Minimised) -> dict[str, Any]:
+def _figures(result: Minimized) -> dict[str, Any]:
     return {"loss": result.loss, **result.parts, "steps": result.steps}
 
 
-def _ladder_figures(made: Sequence[Minimised], layers: Sequence[str]) -> dict[str, Any]:
+def _ladder_figures(made: Sequence[Minimized], layers: Sequence[str]) -> dict[str, Any]:
     return {"by_layer": {layer: _figures(result) for layer, result in zip(layers, made, strict=True)}}
 
 
-def _ladder(made: Sequence[Minimised], titles: Sequence[str], before: Sequence[tuple[str, Pixels]]) -> list[Picture]:
+def _ladder(made: Sequence[Minimized], titles: Sequence[str], before: Sequence[tuple[str, Pixels]]) -> list[Picture]:
     """Each picture, and where there are several a grid of all, with what they were made from before them."""
     found = [_pixels(result.image) for result in made]
     pictures = [Picture(pixels) for pixels in found]
     if len(found) > 1:
         row = np.stack([pixels for _, pixels in before] + found)
-        pictures.append(Picture(labelled_grid(row[None], [""], [name for name, _ in before] + list(titles)), "grid"))
+        pictures.append(Picture(labeled_grid(row[None], [""], [name for name, _ in before] + list(titles)), "grid"))
     return pictures
 
 
@@ -200,8 +200,8 @@ def _curve(asked: bool, curve: Curve) -> list[Picture]:
 def _in_colours_of(photo: np.ndarray, style: np.ndarray, preserve_colour: str) -> np.ndarray:
     """The style as it is painted with: grey, or in the content's colours, where those are to be kept."""
     if preserve_colour == "luminance":
-        return grey(style, like=photo)
-    return with_colours(style, photo) if preserve_colour == "histogram" else style
+        return to_gray(style, like=photo)
+    return match_colors(style, photo) if preserve_colour == "histogram" else style
 
 
 def _check_memory(vgg: VGG, height: int, width: int, style_scale: float = 1.0) -> None:
@@ -219,7 +219,7 @@ def _check_memory(vgg: VGG, height: int, width: int, style_scale: float = 1.0) -
 def _failing() -> Iterator[None]:
     try:
         yield
-    except DivergedError as error:
+    except OptimizationDivergedError as error:
         raise AtelierError("diverged", str(error)) from error
 
 

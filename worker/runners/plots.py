@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from jobs.requests.plots import CollectionPlots
-from models.grids import labelled_grid
-from models.space.collection import Collection, Method, figures
+from models.grids import labeled_grid
+from models.space.collection import FittedCollection, Method, summary
 from models.space.maps import FEWEST, tsne_map
 from models.space.plots import (
     component_mosaic,
@@ -37,7 +37,7 @@ Draw = Callable[..., Pixels]  # one of the scatter plots, which takes points (n,
 # --- of a build ------------------------------------------------------------------------------------------------------
 
 
-def overview(task: Task, space: LoadedSpace, collection: Collection, on_step: OnStep) -> list[Picture]:
+def overview(task: Task, space: LoadedSpace, collection: FittedCollection, on_step: OnStep) -> list[Picture]:
     """Draws a version's components, its clusterings beside each other, and its first clustering.
 
     `on_step` is called while images are decoded and may raise to stop.
@@ -54,7 +54,7 @@ def overview(task: Task, space: LoadedSpace, collection: Collection, on_step: On
         criteria = plot_information_criteria(collection.mixture.sweep, chosen, criterion)
         plots.append(Picture(criteria, "plot", name="information-criteria"))
     if first:
-        rows = figures(collection)["clusterings"]
+        rows = summary(collection)["clusterings"]
         methods = plot_methods([{"method": method, **row} for method, row in rows.items()])
         plots.append(Picture(methods, "plot", name="clusterings"))
     components = range(min(N_COMPONENTS, len(ratio)))
@@ -81,7 +81,7 @@ def run_plots(task: Task) -> Made:
     return Made(pictures, models, versions, {})
 
 
-def _with_map(task: Task, collection: Collection) -> Collection:
+def _with_map(task: Task, collection: FittedCollection) -> FittedCollection:
     """The collection with the map of its build; a version from before maps were kept gets one."""
     if collection.map is not None or len(collection.members) < FEWEST:
         return collection
@@ -91,19 +91,19 @@ def _with_map(task: Task, collection: Collection) -> Collection:
     return replace(collection, map=points)
 
 
-def _of_clustering(collection: Collection, method: Method, seed: int) -> list[Picture]:
+def _of_clustering(collection: FittedCollection, method: Method, seed: int) -> list[Picture]:
     plots = [_silhouette(collection, method, seed), *_scatters(collection, _by_cluster(collection, method), method)]
     return [*plots, Picture(_members_of_clusters(collection, method), "grid", name="members")]
 
 
-def _of_attribute(collection: Collection, name: str) -> list[Picture]:
+def _of_attribute(collection: FittedCollection, name: str) -> list[Picture]:
     members = collection.members
     column = members.attributes[:, members.attribute_names.index(name)]
     draw = partial(plot_attribute, has=column, thumbnails=members.thumbnails, name=name)
     return _scatters(collection, draw, name)
 
 
-def _of_component(task: Task, space: LoadedSpace, collection: Collection, component: int) -> list[Picture]:
+def _of_component(task: Task, space: LoadedSpace, collection: FittedCollection, component: int) -> list[Picture]:
     title = f"PC {component}"
     draw = partial(
         plot_values, values=collection.scores[:, component], thumbnails=collection.members.thumbnails, name=title
@@ -121,12 +121,12 @@ def _of_component(task: Task, space: LoadedSpace, collection: Collection, compon
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _by_cluster(collection: Collection, method: Method | None) -> Draw:
+def _by_cluster(collection: FittedCollection, method: Method | None) -> Draw:
     labels = collection.clusterings[method].labels_ if method else None
     return partial(plot_scatter, labels=labels, thumbnails=collection.members.thumbnails)
 
 
-def _scatters(collection: Collection, draw: Draw, title: str, axes: tuple[int, int] = (0, 1)) -> list[Picture]:
+def _scatters(collection: FittedCollection, draw: Draw, title: str, axes: tuple[int, int] = (0, 1)) -> list[Picture]:
     """The members on the map and by two components, where there are a map and two components."""
     found = []
     if collection.map is not None:
@@ -141,13 +141,13 @@ def _scatters(collection: Collection, draw: Draw, title: str, axes: tuple[int, i
     return found
 
 
-def _silhouette(collection: Collection, method: Method, seed: int) -> Picture:
+def _silhouette(collection: FittedCollection, method: Method, seed: int) -> Picture:
     found = collection.clusterings[method]
     return Picture(plot_silhouette(collection.scores, found.labels_, found.sweep, seed), "plot", name="silhouette")
 
 
 def _mosaic(
-    task: Task, space: LoadedSpace, collection: Collection, components: Sequence[int], on_step: OnStep
+    task: Task, space: LoadedSpace, collection: FittedCollection, components: Sequence[int], on_step: OnStep
 ) -> Pixels:
     """Images decoded along components, from the mean."""
     pca = collection.pca
@@ -160,16 +160,16 @@ def _mosaic(
     return component_mosaic(rows, shares, STRENGTHS)
 
 
-def _members_along(collection: Collection, component: int) -> Pixels:
+def _members_along(collection: FittedCollection, component: int) -> Pixels:
     """The members whose scores are nearest to each strength."""
     scores = collection.scores[:, component]
     steps = np.array(STRENGTHS) * np.sqrt(collection.pca.explained_variance_[component])
     nearest = np.abs(scores[None] - steps[:, None]).argmin(1)
     titles = [f"{strength:g} sd" for strength in STRENGTHS]
-    return labelled_grid(collection.members.thumbnails[nearest][None], [f"members\nPC {component}"], titles)
+    return labeled_grid(collection.members.thumbnails[nearest][None], [f"members\nPC {component}"], titles)
 
 
-def _medoids(collection: Collection) -> Pixels:
+def _medoids(collection: FittedCollection) -> Pixels:
     """The member nearest to each center, a row for each clustering."""
     rows = {}
     for method, found in collection.clusterings.items():
@@ -179,7 +179,7 @@ def _medoids(collection: Collection) -> Pixels:
     return _grid_of_members(collection, rows, [f"cluster {k}" for k in range(widest)])
 
 
-def _members_of_clusters(collection: Collection, method: Method) -> Pixels:
+def _members_of_clusters(collection: FittedCollection, method: Method) -> Pixels:
     """The members nearest to each cluster's center, a row for each cluster."""
     found, rows = collection.clusterings[method], {}
     cut = f" of {found.n_clusters}" if found.n_clusters > N_CLUSTERS else ""
@@ -191,9 +191,9 @@ def _members_of_clusters(collection: Collection, method: Method) -> Pixels:
     return _grid_of_members(collection, rows, [str(k + 1) for k in range(widest)])
 
 
-def _grid_of_members(collection: Collection, rows: Mapping[Any, Any], column_titles: Sequence[str]) -> Pixels:
+def _grid_of_members(collection: FittedCollection, rows: Mapping[Any, Any], column_titles: Sequence[str]) -> Pixels:
     """Thumbnails of members, by the title of each row; rows may be of several lengths."""
     blank = np.full((len(rows), len(column_titles), THUMBNAIL, THUMBNAIL, 3), 255, np.uint8)
     for row, members in enumerate(rows.values()):
         blank[row, : len(members)] = collection.members.thumbnails[members]
-    return labelled_grid(blank, [str(title) for title in rows], column_titles)
+    return labeled_grid(blank, [str(title) for title in rows], column_titles)

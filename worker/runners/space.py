@@ -17,9 +17,8 @@ from jobs.errors import AtelierError
 from jobs.store.registry import Version
 from models.catalogue import WeightsError
 from models.clip import TextTooLongError
-from models.space.collection import Collection, load_collection
-from models.space.space import Pixels as PixelSpace
-from models.space.space import Space, space_of
+from models.space.collection import FittedCollection, load_collection
+from models.space.space import PixelSpace, Space, space_of
 from models.tensors import to_tensor
 from worker.files import Files
 from worker.run import Pixels, Task
@@ -101,7 +100,7 @@ def load_space(task: Task, params: dict[str, Any]) -> LoadedSpace:
     return LoadedSpace(space_of(network.module, network.card.architecture), network)
 
 
-def open_collection(task: Task) -> tuple[Collection, LoadedSpace, dict[str, str]]:
+def open_collection(task: Task) -> tuple[FittedCollection, LoadedSpace, dict[str, str]]:
     """The collection a job is about, its space, and what they are: the models' and the collection's revisions."""
     assert task.files is not None
     found = task.files.collection(task.params["collection"])
@@ -119,13 +118,13 @@ def check_models(version: Version, space: LoadedSpace) -> None:
         raise AtelierError("model_changed", message, model=changed[0])
 
 
-def read_collection(task: Task, sha: str) -> Collection:
+def read_collection(task: Task, sha: str) -> FittedCollection:
     """A version of a collection by the sha256 of its file, read by the first job that asks for it."""
     assert task.files is not None
     return loaded(task, ("collection", sha), partial(_fetched, task.files, sha), itemgetter(1))[0]
 
 
-def _fetched(files: Files, sha: str) -> tuple[Collection, int]:
+def _fetched(files: Files, sha: str) -> tuple[FittedCollection, int]:
     """A collection and the bytes of its file, which holds its arrays as they are in memory."""
     with TemporaryDirectory(prefix="atelier-collection-") as folder:
         path = Path(folder) / "collection.npz"

@@ -14,8 +14,8 @@ from jobs.errors import AtelierError
 from jobs.requests.collection import Method
 from jobs.requests.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering, TextStart
 from jobs.schemas import seeds_from
-from models.grids import labelled_grid
-from models.space.collection import Collection
+from models.grids import labeled_grid
+from models.space.collection import FittedCollection
 from models.space.pca import SpaceError
 from models.space.sampling import (
     FEWEST,
@@ -67,8 +67,8 @@ def run_steering(task: Task) -> Made:
     method = params.start.clustering if isinstance(params.start, ClusterStart) else None
     method = method or next(iter(collection.clusterings), None)
     told = _told(collection, space, method, collection.pca.transform(vectors), made)
-    figures = [{"strength": strength, **facts} for strength, facts in zip(strengths, told, strict=True)]
-    return _made(models, [*map(Picture, made), *_grids(rows, made)], figures, method)
+    summary = [{"strength": strength, **facts} for strength, facts in zip(strengths, told, strict=True)]
+    return _made(models, [*map(Picture, made), *_grids(rows, made)], summary, method)
 
 
 @_told_as_failure()
@@ -84,15 +84,15 @@ def run_sampling(task: Task) -> Made:
     near = nearest_members(collection.scores, scores, params.neighbours)
     told = _told(collection, space, _method(params), scores, made)
     names = collection.members.names
-    figures = [
+    summary = [
         {"from_cluster": clusters[k // n], **facts, "nearest": names[near[k]].tolist()} for k, facts in enumerate(told)
     ]
     pictures = [Picture(each, seed=of) for each, of in zip(made, seeds, strict=True)]
     sheets = _contact_sheets(made, collection.members.thumbnails[near], clusters, n)
-    return _made(models, [*pictures, *(Picture(sheet, "grid") for sheet in sheets)], figures, _method(params))
+    return _made(models, [*pictures, *(Picture(sheet, "grid") for sheet in sheets)], summary, _method(params))
 
 
-def _start(task: Task, params: Steering, collection: Collection, space: LoadedSpace) -> Vectors:
+def _start(task: Task, params: Steering, collection: FittedCollection, space: LoadedSpace) -> Vectors:
     """The vector (1, dim) to move."""
     match params.start:
         case ClusterStart(cluster=cluster, clustering=method):
@@ -116,7 +116,7 @@ def _encoded(task: Task, space: LoadedSpace, field: str, image: str) -> Vectors:
     return space.encode(squares)
 
 
-def _rows(task: Task, params: Steering, collection: Collection, space: LoadedSpace, start: Vectors) -> list[_Row]:
+def _rows(task: Task, params: Steering, collection: FittedCollection, space: LoadedSpace, start: Vectors) -> list[_Row]:
     if params.style_from:
         assert params.style_components and params.style_strengths
         pca = collection.pca
@@ -132,7 +132,7 @@ def _rows(task: Task, params: Steering, collection: Collection, space: LoadedSpa
     return rows
 
 
-def _row(collection: Collection, wanted: Component | AttributeDirection) -> _Row:
+def _row(collection: FittedCollection, wanted: Component | AttributeDirection) -> _Row:
     if isinstance(wanted, Component):
         direction = component_direction(collection.pca, wanted.component)
         return _Row(f"PC {wanted.component}", wanted.strengths, along(direction, wanted.strengths))
@@ -147,7 +147,7 @@ def _method(params: ClusterSampling) -> Method:
     return params.clustering
 
 
-def _clusters(task: Task, params: ClusterSampling, collection: Collection) -> list[int]:
+def _clusters(task: Task, params: ClusterSampling, collection: FittedCollection) -> list[int]:
     """Returns the clusters to sample from: the one asked for, or all that have the members for it."""
     if params.cluster != "all":
         return [params.cluster]
@@ -162,7 +162,7 @@ def _clusters(task: Task, params: ClusterSampling, collection: Collection) -> li
     return list(range(len(sizes)))
 
 
-def _draw(collection: Collection, params: ClusterSampling, cluster: int, seed: int) -> Vectors:
+def _draw(collection: FittedCollection, params: ClusterSampling, cluster: int, seed: int) -> Vectors:
     """New scores of a cluster, the same alone and among all."""
     rng = np.random.default_rng([seed, cluster])
     if _method(params) == "mixture":
@@ -177,7 +177,7 @@ def _decode(task: Task, space: LoadedSpace, vectors: Vectors, seeds: Sequence[in
 
 
 def _told(
-    collection: Collection, space: LoadedSpace, method: Method | None, scores: Vectors, made: Pixels
+    collection: FittedCollection, space: LoadedSpace, method: Method | None, scores: Vectors, made: Pixels
 ) -> list[dict[str, Any]]:
     """How far each image, encoded again, is from what was aimed at, and where it lies among the members.
 
@@ -200,7 +200,7 @@ def _grids(rows: Sequence[_Row], made: Pixels) -> list[Picture]:
     parts = [made[a:b] for a, b in pairwise(starts)]
     if all(list(row.strengths) == list(rows[0].strengths) for row in rows):
         columns = [f"{strength:+g}{rows[0].unit}" for strength in rows[0].strengths]
-        return [Picture(labelled_grid(np.stack(parts), [row.title for row in rows], columns), "grid")]
+        return [Picture(labeled_grid(np.stack(parts), [row.title for row in rows], columns), "grid")]
     return [grid for row, part in zip(rows, parts, strict=True) for grid in _grids([row], part)]
 
 
@@ -218,12 +218,12 @@ def _contact_sheets(made: Pixels, near: Pixels, clusters: Sequence[int], n: int)
     for start in range(0, len(clusters), most := SHEET_ROWS // len(sorts)):
         shown = rows[start : start + most].reshape(-1, n, *made.shape[1:])
         titles = [f"cluster {cluster}\n{sort}" for cluster in clusters[start : start + most] for sort in sorts]
-        sheets.append(labelled_grid(shown, titles, [str(k) for k in range(1, n + 1)]))
+        sheets.append(labeled_grid(shown, titles, [str(k) for k in range(1, n + 1)]))
     return sheets
 
 
 def _made(
-    models: dict[str, str], pictures: list[Picture], figures: list[dict[str, Any]], method: Method | None
+    models: dict[str, str], pictures: list[Picture], summary: list[dict[str, Any]], method: Method | None
 ) -> Made:
     versions = {name: version(name) for name in ("scikit-learn", "torch")}
-    return Made(pictures, models, versions, {"clustering": method, "pictures": figures})
+    return Made(pictures, models, versions, {"clustering": method, "pictures": summary})

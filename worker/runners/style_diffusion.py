@@ -13,10 +13,16 @@ from jobs.errors import AtelierError
 from jobs.requests.style_transfer import DiffusionTransfer, fitted_diffusion
 from jobs.schemas import seeds_from
 from models.catalogue import WeightsError
-from models.diffusion.style_guidance import Denoiser, Guided, prompted_denoiser, style_guided, unconditional_denoiser
-from models.diffusion.text_to_image import TextToImage
+from models.diffusion.style_guidance import (
+    Denoiser,
+    GuidedStep,
+    prompted_denoiser,
+    style_guided,
+    unconditional_denoiser,
+)
+from models.diffusion.text_to_image import TextToImageModel
 from models.diffusion.unconditional import Ddpm, generators_of
-from models.grids import labelled_grid, sheet
+from models.grids import labeled_grid, sheet
 from models.perceptual.losses import StyleTarget, positions, style_loss, style_targets
 from models.perceptual.vgg import VGG
 from models.tensors import autocast, to_tensor
@@ -64,7 +70,7 @@ def run_style_diffusion(task: Task, asked: DiffusionTransfer) -> Made:
     pictures = [Picture(row[k], seed=seed) for row, seed in zip(rows, seeds, strict=True) for k in range(len(row))]
     if len(pictures) > 1:
         titles = [f"scale {scale:g}" for scale in params.scales]
-        pictures.append(Picture(labelled_grid(rows, [f"seed {seed}" for seed in seeds], titles), "grid"))
+        pictures.append(Picture(labeled_grid(rows, [f"seed {seed}" for seed in seeds], titles), "grid"))
     metrics = {"style_loss": np.transpose(losses).tolist()}  # as the grid: a row each seed, a column each scale
     used = {network.card.id: network.revision, VGG_ID: revision_of(VGG_ID)}
     return Made(pictures, used, {name: version(name) for name in ("torch", "diffusers")}, metrics)
@@ -84,9 +90,9 @@ def _made(
     if start is not None:
         n_steps = min(int(n_steps * (params.strength or 1)), n_steps)
 
-    def on_step(taken: Guided) -> None:
+    def on_step(taken: GuidedStep) -> None:
         done, total = place * n_steps + taken.step, len(params.scales) * n_steps
-        task.step(done, total, "denoising", lambda: sheet(pixels(taken.foreseen)))
+        task.step(done, total, "denoising", lambda: sheet(pixels(taken.pred_original_sample)))
 
     with autocast(network.device):
         return style_guided(
@@ -111,7 +117,7 @@ def _denoiser(network: Network, params: DiffusionTransfer, seeds: Sequence[int],
         return unconditional_denoiser(
             network.module, attributes.to(network.device) if told and attributes is not None else None
         )
-    assert isinstance(network.module, TextToImage)
+    assert isinstance(network.module, TextToImageModel)
     return prompted_denoiser(
         network.module,
         [params.prompt or ""] * len(seeds),

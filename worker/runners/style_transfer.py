@@ -15,7 +15,7 @@ from jobs.errors import AtelierError
 from jobs.requests.style_transfer import BUILTIN_STYLES, DiffusionTransfer, FastTransfer, StyleTransferParams
 from jobs.settings import get_settings
 from models.catalogue import WeightsError, card, revision
-from models.grids import labelled_grid
+from models.grids import labeled_grid
 from models.pixels import to_bytes
 from worker.run import Made, Picture, Pixels, Task
 from worker.runners.loaded import loaded_model
@@ -58,7 +58,7 @@ def fast_picture(
 
     Built-in styles and images are painted by networks of their own, whose results are mixed by the styles' weights.
     """
-    from models.stylize.color import with_colours, with_luminance
+    from models.stylize.color import match_colors, replace_luminance
     from models.stylize.fast import device_of, load_arbitrary, load_multistyle, stylize_builtin, stylize_images
 
     weights_dir = get_settings().weights_dir
@@ -80,9 +80,9 @@ def fast_picture(
         task.notes.setdefault("device", device_of(networks.transform))
     picture = _mixed(list(painted.values()))
     if preserve_colour == "luminance":
-        picture = with_luminance(photo, picture)
+        picture = replace_luminance(photo, picture)
     if preserve_colour == "histogram":  # of the result, for a built-in style has no picture to change
-        picture = with_colours(picture, photo)
+        picture = match_colors(picture, photo)
     return to_bytes(picture), list(painted)
 
 
@@ -102,7 +102,7 @@ def before_after(content: Pixels, styles: list[Pixels], result: Pixels) -> Pictu
     height, width = result.shape[:2]
     shown = [np.asarray(_boxed(picture, width, height)) for picture in (content, *styles, result)]
     names = ["content", *(f"style {k}" if len(styles) > 1 else "style" for k in range(1, len(styles) + 1)), "result"]
-    return Picture(labelled_grid(np.stack(shown)[None], [""], names), "grid")
+    return Picture(labeled_grid(np.stack(shown)[None], [""], names), "grid")
 
 
 def _boxed(picture: Pixels, width: int, height: int) -> Image.Image:

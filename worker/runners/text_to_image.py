@@ -22,10 +22,9 @@ from jobs.schemas import seeds_from
 from jobs.settings import get_settings
 from models.catalogue import Card, WeightsError, checked_file, revision
 from models.diffusion.lora import LoraError, with_loras
-from models.diffusion.masks import feathered
+from models.diffusion.masks import feather_mask
 from models.diffusion.memory import fitting_size, needed_bytes
-from models.diffusion.text_to_image import TextToImage as Model
-from models.diffusion.text_to_image import cut_off, generate, preview
+from models.diffusion.text_to_image import TextToImageModel, cut_off, generate, preview
 from models.grids import sheet
 from models.memory import available_memory
 from models.pixels import NotFiniteError
@@ -85,7 +84,7 @@ def run_prompted(tasks: Sequence[Task]) -> list[Made | Exception]:
 
 def _check_size(network: Network, params: Prompted) -> None:
     """Raise out_of_memory, with the size that would fit, for a picture that the device has no room for."""
-    assert isinstance(network.module, Model)
+    assert isinstance(network.module, TextToImageModel)
     width, height, free = params.width or 0, params.height or 0, available_memory(network.device)
     if needed_bytes(network.module, width, height) > free:
         fitting = fitting_size(network.module, width, height, free)
@@ -99,7 +98,7 @@ def _with_loras(
     network: Network, cards: Sequence[Card], scales: Sequence[float], tasks: Sequence[Task]
 ) -> Iterator[None]:
     """The network with LoRAs; raises WeightsError for a missing file and AtelierError for one that does not fit."""
-    assert isinstance(network.module, Model)
+    assert isinstance(network.module, TextToImageModel)
     weights_dir = get_settings().weights_dir
     files = [checked_file(card, next(iter(card.files)), weights_dir) for card in cards]
     with ExitStack() as stack:
@@ -155,7 +154,7 @@ def _job(task: Task, network: Network, load_ms: float) -> _Job:
 
 def _note_cut(job: _Job, network: Network, name: str) -> None:
     """Keep what the model does not read of a prompt; raises BadInput where its weights cannot be read."""
-    assert isinstance(network.module, Model)
+    assert isinstance(network.module, TextToImageModel)
     try:
         cut = cut_off(network.module, getattr(job.params, name) or "")
     except ValueError as error:
@@ -174,7 +173,7 @@ def _mask(task: Task, params: Inpainting) -> NDArray[np.float32]:
     """Raises AtelierError where nothing is marked in the part that is cut out."""
     with as_answers():
         marked = read_mask(Image.fromarray(task.read_image(params.mask)))
-        return feathered(cut_out(marked, params.width or 0, params.height or 0), params.mask_feather)
+        return feather_mask(cut_out(marked, params.width or 0, params.height or 0), params.mask_feather)
 
 
 def _denoise(network: Network, batch: Sequence[_Job]) -> None:
@@ -214,7 +213,7 @@ def _images(network: Network, part: Sequence[tuple[_Job, int]], on_step: Callabl
     """The images (n, 3, h, w) of a part of the rows, in [0, 1]."""
     jobs = [job for job, _ in part]
     params = jobs[0].params
-    assert isinstance(network.module, Model)
+    assert isinstance(network.module, TextToImageModel)
     with network.inference():
         return generate(
             network.module,
@@ -245,8 +244,8 @@ def _stacked_masks(masks: Sequence[NDArray[np.float32] | None]) -> Tensor | None
 
 def _preview(network: Network, latents: Tensor) -> Pixels:
     """A sheet of small pictures; nothing to see where latents have no places, as FLUX packs them."""
-    assert isinstance(network.module, Model)
-    return sheet(pixels(preview(latents, network.module.latent_colours)))
+    assert isinstance(network.module, TextToImageModel)
+    return sheet(pixels(preview(latents, network.module.latent_colors)))
 
 
 def _made(network: Network, job: _Job, n_jobs: int, loras: Sequence[Card]) -> Made:

@@ -36,7 +36,7 @@ def run_training(task: Task) -> Made:
     Raises `AtelierError`: `bad_data` for pictures that cannot be used, `diverged` with the losses in its details.
     """
     from models.data.dataset import DataError
-    from models.training.run import DivergedError
+    from models.training.run import TrainingDivergedError
 
     assert task.files is not None
     params = _PARAMS.validate_python(task.params)
@@ -48,7 +48,7 @@ def run_training(task: Task) -> Made:
             return _trained(task, task.files, params, Path(name))
         except DataError as error:
             raise AtelierError("bad_data", f"The images cannot be used: {error}.") from error
-        except DivergedError as error:
+        except TrainingDivergedError as error:
             raise AtelierError("diverged", str(error), **_thinned(error.curve)) from error
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch.nn import functional as F
 
 from models.diffusion.prompts import plain_syntax, reads_weights, unknown_words
-from models.diffusion.text_to_image import TextToImage
+from models.diffusion.text_to_image import TextToImageModel
 from models.familiarity import reconstruction_errors
 from models.tensors import to_tensor
 from worker.run import Pixels, Task
@@ -20,7 +20,7 @@ def warn_of_prompt(task: Task, network: Network, field: str, prompt: str, *, wei
     weighted: whether weights such as (red)1.4 are read, as far as the model can.
     """
     module = network.module
-    reads = weighted and isinstance(module, TextToImage) and reads_weights(module.pipeline)
+    reads = weighted and isinstance(module, TextToImageModel) and reads_weights(module.pipeline)
     if parts := plain_syntax(prompt, weights=not reads):
         how = "; the weight of a word is written (word)1.3" if reads else ""
         task.warn("syntax_as_text", f"{field}: {listed(parts)} is read as plain text{how}.")

@@ -16,7 +16,7 @@ from images.sniff import FORMATS
 from models.data.archive import Limits
 from models.data.dataset import DataError, listed, ordered
 from models.data.folder import image_folder
-from models.data.picture import read_picture
+from models.data.picture import read_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 
@@ -98,7 +98,7 @@ def test_folders_are_no_classes_where_many_images_lie_beside_them(pack: Pack) ->
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_format_is_read(format: str, channels: int) -> None:
-    found = read_picture(picture(RED, (40, 30), format), 16, channels).astype(int)
+    found = read_image(picture(RED, (40, 30), format), 16, channels).astype(int)
     assert found.shape == (16, 16, channels)
     expected = RED if channels == 3 else (0.299 * 200 + 0.587 * 30 + 0.114 * 20,)
     assert np.abs(found - expected).max() <= 4
@@ -115,16 +115,16 @@ def test_the_centre_square_is_taken() -> None:
     pixels = np.zeros((30, 50, 3), np.uint8)
     pixels[:, 10:40] = 255
     for image in (pixels, pixels.transpose(1, 0, 2)):
-        assert read_picture(encoded(Image.fromarray(image)), 10, 3).min() == 255
+        assert read_image(encoded(Image.fromarray(image)), 10, 3).min() == 255
 
 
 def test_resizing_is_lanczos_without_aliasing() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8))
-    found = read_picture(encoded(image), 24, 3)
+    found = read_image(encoded(image), 24, 3)
     assert np.array_equal(found, np.asarray(image.resize((24, 24), Image.Resampling.LANCZOS)))
     stripes = np.zeros((64, 64), np.uint8)
     stripes[:, ::2] = 255
-    assert np.ptp(read_picture(encoded(Image.fromarray(stripes)), 8, 1)[:, 1:-1]) <= 16
+    assert np.ptp(read_image(encoded(Image.fromarray(stripes)), 8, 1)[:, 1:-1]) <= 16
 
 
 def test_a_large_jpeg_is_close_to_what_the_whole_decode_gives() -> None:
@@ -133,7 +133,7 @@ def test_a_large_jpeg_is_close_to_what_the_whole_decode_gives() -> None:
     data = encoded(Image.fromarray(pixels.astype(np.uint8)), "JPEG", quality=95)
     with Image.open(io.BytesIO(data)) as image:
         whole = image.crop((200, 0, 1400, 1200)).resize((32, 32), Image.Resampling.LANCZOS)
-    assert np.abs(read_picture(data, 32, 3).astype(int) - np.asarray(whole)).max() <= 6
+    assert np.abs(read_image(data, 32, 3).astype(int) - np.asarray(whole)).max() <= 6
 
 
 STORED = {  # how an upright picture is turned to be stored under each orientation
@@ -157,19 +157,19 @@ def test_exif_orientation_is_applied(orientation: int, format: str) -> None:
         stored = stored.transpose(STORED[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
-    found = read_picture(encoded(stored, format, exif=exif), 32, 3).astype(int)
+    found = read_image(encoded(stored, format, exif=exif), 32, 3).astype(int)
     assert np.abs(found[4:12, 4:12] - 250).max() <= 12
     assert np.abs(found[4:12, 20:28] - 130).max() <= 12
     assert np.abs(found[20:28, 4:28] - 40).max() <= 12
 
 
 def test_alpha_lies_over_white() -> None:
-    assert read_picture(picture((0, 0, 0, 0)), 8, 3).min() == 255
-    half = read_picture(picture((0, 0, 0, 128)), 8, 1)
+    assert read_image(picture((0, 0, 0, 0)), 8, 3).min() == 255
+    half = read_image(picture((0, 0, 0, 128)), 8, 1)
     assert np.abs(half.astype(int) - 127).max() <= 1
     palette = Image.new("P", (20, 20), 1)
     palette.putpalette([9, 9, 9, 0, 0, 0])
-    assert read_picture(encoded(palette, "GIF", transparency=1), 8, 3).min() == 255
+    assert read_image(encoded(palette, "GIF", transparency=1), 8, 3).min() == 255
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
@@ -177,7 +177,7 @@ def test_every_mode_becomes_grey_or_rgb(mode: str) -> None:
     image = Image.new(mode, (20, 20)) if mode != "I;16" else Image.fromarray(np.full((20, 20), 0x8000, np.uint16))
     format = "TIFF" if mode in ("F", "CMYK") else "PNG"
     for channels in (1, 3):
-        found = read_picture(encoded(image, format), 8, channels)
+        found = read_image(encoded(image, format), 8, channels)
         assert found.shape == (8, 8, channels)
         assert mode != "I;16" or np.all(found == 0x80)
 
@@ -195,7 +195,7 @@ def test_every_cut_of_every_format_is_refused_or_read() -> None:
         data = picture(GREEN, (32, 32), format)
         for end in range(0, len(data), max(1, len(data) // 40)):
             try:
-                assert read_picture(data[:end], 8, 3).shape == (8, 8, 3)
+                assert read_image(data[:end], 8, 3).shape == (8, 8, 3)
             except DataError:
                 continue
 
@@ -210,7 +210,7 @@ def test_mutated_bytes_raise_nothing_but_data_errors() -> None:
             for place in rng.integers(0, len(data), 6):
                 mutated[place] = rng.integers(256)
             try:
-                read_picture(bytes(mutated), 8, 3, max_pixels=1 << 20)
+                read_image(bytes(mutated), 8, 3, max_pixels=1 << 20)
             except DataError:
                 continue
 
@@ -224,7 +224,7 @@ def test_pixels_are_counted_before_any_is_decoded(side: int) -> None:
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1 << 20)))
     tracemalloc.start()
     with pytest.raises(DataError, match="pixels; 67108864 in all are allowed"):
-        read_picture(bomb, 8, 3)
+        read_image(bomb, 8, 3)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4 << 20
@@ -235,7 +235,7 @@ def test_a_jpeg_of_many_scans_is_refused() -> None:
     scan = re.search(rb"\xff\xda\0\x08.*?(?=\xff[^\0])", data, re.DOTALL)
     assert scan is not None
     with pytest.raises(DataError, match="more than 100 scans"):
-        read_picture(data[:-2] + scan[0] * 101 + data[-2:], 8, 3)
+        read_image(data[:-2] + scan[0] * 101 + data[-2:], 8, 3)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from diffusers import DDPMScheduler, KandinskyV22Pipeline
 from torch import Tensor
 
 from models.clip import learn_merges
-from models.diffusion.autoencoders import movq, standardise
+from models.diffusion.autoencoders import movq, standardize
 from models.diffusion.embedding import NOISE, Kandinsky, kandinsky
 from models.tensors import load_weights, save_weights
 
@@ -132,7 +132,7 @@ def test_standardised_latents_have_mean_0_and_variance_1_and_decode_as_before() 
 
     latents, direct, codes = reading()
     mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-    standardise(autoencoder, mean, std)
+    standardize(autoencoder, mean, std)
     new_latents, new_direct, new_codes = reading()
     assert torch.allclose(new_latents.mean((0, 2, 3)), torch.zeros(4), atol=1e-4)
     assert torch.allclose(new_latents.std((0, 2, 3)), torch.ones(4), atol=1e-4)

@@ -15,26 +15,26 @@ from torch import Tensor
 from models.build import load_model
 from models.catalogue import RECORD, card, file_sha256
 from models.diffusion.lora import LoraError, with_loras
-from models.diffusion.text_to_image import TextToImage, generate
+from models.diffusion.text_to_image import TextToImageModel, generate
 from tests.models.diffusion.test_text_to_image_full_size import save
 
 STEPS: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 2, "scheduler": "ddim"}
 
 
 @pytest.fixture(scope="module", params=["stable-diffusion-1.5", "sdxl"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TextToImage:
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TextToImageModel:
     found, weights_dir = card(request.param), tmp_path_factory.mktemp("weights")
     folder = weights_dir / found.id
     save(folder, "xl" in found.id)
     hashes = {name: file_sha256(folder / name) for name in found.files}
     (folder / RECORD).write_text(json.dumps({"source": found.source, "files": hashes}))
     loaded = load_model(found, weights_dir)
-    assert isinstance(loaded, TextToImage)
+    assert isinstance(loaded, TextToImageModel)
     return loaded
 
 
 @pytest.fixture
-def lora(model: TextToImage, tmp_path: Path) -> Callable[..., Path]:
+def lora(model: TextToImageModel, tmp_path: Path) -> Callable[..., Path]:
     """Writes one of random weights that are not zero, for the parts asked for."""
     names = {"unet": ["to_q", "to_v"], "text_encoder": ["q_proj", "v_proj"]}
 
@@ -52,12 +52,14 @@ def lora(model: TextToImage, tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def made(model: TextToImage) -> Tensor:
+def made(model: TextToImageModel) -> Tensor:
     with torch.inference_mode():
         return generate(model, ["a hat"], seeds=[1], **STEPS)
 
 
-def test_they_change_the_picture_and_leave_the_base_as_it_was(model: TextToImage, lora: Callable[..., Path]) -> None:
+def test_they_change_the_picture_and_leave_the_base_as_it_was(
+    model: TextToImageModel, lora: Callable[..., Path]
+) -> None:
     first, second, third = lora(1, "unet"), lora(2, "unet", "text_encoder"), lora(3, "text_encoder")
     before, weights = made(model), {name: value.clone() for name, value in model.state_dict().items()}
 
@@ -101,7 +103,7 @@ NO_LORAS: dict[str, tuple[dict[str, Tensor], str]] = {
 
 @pytest.mark.parametrize("kind", NO_LORAS)
 def test_a_file_that_is_none_for_this_model_is_refused_and_leaves_nothing(
-    model: TextToImage, tmp_path: Path, kind: str
+    model: TextToImageModel, tmp_path: Path, kind: str
 ) -> None:
     state, says = NO_LORAS[kind]
     before, names = made(model), set(model.state_dict())
@@ -112,7 +114,9 @@ def test_a_file_that_is_none_for_this_model_is_refused_and_leaves_nothing(
     assert set(model.state_dict()) == names and torch.equal(made(model), before)
 
 
-def test_tensors_that_fit_no_layer_are_named(model: TextToImage, lora: Callable[..., Path], tmp_path: Path) -> None:
+def test_tensors_that_fit_no_layer_are_named(
+    model: TextToImageModel, lora: Callable[..., Path], tmp_path: Path
+) -> None:
     whole = lora(1, "unet", "text_encoder")
     state, other = load_file(whole), layer("unet.nowhere") | layer("text_encoder_9.layers.0")
     save_file(state | other, tmp_path / "more.safetensors")
@@ -124,7 +128,7 @@ def test_tensors_that_fit_no_layer_are_named(model: TextToImage, lora: Callable[
         assert torch.allclose(made(model), found, atol=1e-4)
 
 
-def test_no_pickle_is_read(model: TextToImage, tmp_path: Path) -> None:
+def test_no_pickle_is_read(model: TextToImageModel, tmp_path: Path) -> None:
     torch.save({"unet.x.lora_A.weight": torch.ones(2, 2)}, tmp_path / "bad.bin")
     with pytest.raises(ValueError, match="no safetensors file"), with_loras(model, [(tmp_path / "bad.bin", 1.0)]):
         pass

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from models.diffusion.memory import fitting_size, needed_bytes, offloads
-from models.diffusion.text_to_image import TextToImage
+from models.diffusion.text_to_image import TextToImageModel
 
 
-def model(tiling: bool, dtype: torch.dtype = torch.bfloat16) -> TextToImage:
+def model(tiling: bool, dtype: torch.dtype = torch.bfloat16) -> TextToImageModel:
     """What the estimate asks of Stable Diffusion 1.5."""
     config = SimpleNamespace(block_out_channels=(128, 256, 512, 512))
     vae = SimpleNamespace(config=config, dtype=dtype, use_tiling=tiling, tile_sample_min_size=512)
-    return cast(TextToImage, SimpleNamespace(pipeline=SimpleNamespace(vae=vae)))
+    return cast(TextToImageModel, SimpleNamespace(pipeline=SimpleNamespace(vae=vae)))
 
 
 def test_a_picture_takes_its_pixels_and_larger_ones_are_decoded_by_tiles() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from models.diffusion.prompts import embeddings, is_weighted, plain_syntax, reads_weights, unknown_words, unweighted
-from models.diffusion.text_to_image import TextToImage, cut_off, generate
+from models.diffusion.text_to_image import TextToImageModel, cut_off, generate
 from tests.models.diffusion.test_lora import STEPS, model  # noqa: F401 (a fixture)
 
 
@@ -77,12 +77,12 @@ def test_what_cannot_be_read_is_refused(prompt: str, message: str) -> None:
         unweighted(prompt)
 
 
-def made(model: TextToImage, prompts: list[str], **more: Any) -> Tensor:  # noqa: F811
+def made(model: TextToImageModel, prompts: list[str], **more: Any) -> Tensor:  # noqa: F811
     with torch.inference_mode():
         return generate(model, prompts, seeds=range(1, 1 + len(prompts)), **STEPS, **more)
 
 
-def test_weights_change_the_picture_and_leave_plain_prompts_as_they_are(model: TextToImage) -> None:  # noqa: F811
+def test_weights_change_the_picture_and_leave_plain_prompts_as_they_are(model: TextToImageModel) -> None:  # noqa: F811
     plain = made(model, ["a hat", "a man"], negative_prompts=["fog", "fog"])
     weighted = made(model, ["a hat", "a (man)2"], negative_prompts=["fog", "fog"])
     assert (plain[0] - weighted[0]).abs().max() < 1e-3 < (plain[1] - weighted[1]).abs().max()
@@ -90,7 +90,7 @@ def test_weights_change_the_picture_and_leave_plain_prompts_as_they_are(model: T
     assert (plain[1] - less[1]).abs().max() < 1e-3 < (plain[0] - less[0]).abs().max()
 
 
-def test_a_weight_of_one_is_no_weight(model: TextToImage) -> None:  # noqa: F811
+def test_a_weight_of_one_is_no_weight(model: TextToImageModel) -> None:  # noqa: F811
     assert reads_weights(model.pipeline)
     with torch.inference_mode():
         one, plain = (embeddings(model.pipeline, [prompt]) for prompt in ("(a hat)1.0", "a hat"))
@@ -99,6 +99,6 @@ def test_a_weight_of_one_is_no_weight(model: TextToImage) -> None:  # noqa: F811
         torch.testing.assert_close(one[name], plain[name], atol=1e-4, rtol=1e-4)
 
 
-def test_what_is_cut_off_is_told_in_words(model: TextToImage) -> None:  # noqa: F811
+def test_what_is_cut_off_is_told_in_words(model: TextToImageModel) -> None:  # noqa: F811
     assert cut_off(model, "(hat hat hat hat)1.5 hat hat hat hat").split() == ["hat", "hat"]
     assert cut_off(model, "(hat)1.5") == ""

@@ -6,8 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.diffusion.style_guidance import Denoiser, Guided, prompted_denoiser, style_guided, unconditional_denoiser
-from models.diffusion.text_to_image import TextToImage, generate, stable_diffusion
+from models.diffusion.style_guidance import (
+    Denoiser,
+    GuidedStep,
+    prompted_denoiser,
+    style_guided,
+    unconditional_denoiser,
+)
+from models.diffusion.text_to_image import TextToImageModel, generate, stable_diffusion
 from models.diffusion.unconditional import Ddpm, generators_of, sample
 
 TEXT: dict[str, Any] = {"image_size": 16, "base_channels": 8, "hidden_size": 32, "text_layers": 1, "projection_dim": 8}
@@ -22,7 +28,7 @@ def pixel_model() -> Ddpm:
 
 
 @pytest.fixture(scope="module")
-def latent_model() -> TextToImage:
+def latent_model() -> TextToImageModel:
     torch.manual_seed(0)
     return stable_diffusion((32, 32), 1, 32, TEXT, AUTOENCODER).eval().requires_grad_(False)
 
@@ -36,7 +42,7 @@ def guided(denoiser: Denoiser, seeds: list[int], scale: list[float], **more: Any
     return style_guided(denoiser, darkness, seeds=seeds, scale=torch.tensor(scale), **{"num_inference_steps": 6} | more)
 
 
-def test_without_guidance_it_is_the_models_own_ddim(pixel_model: Ddpm, latent_model: TextToImage) -> None:
+def test_without_guidance_it_is_the_models_own_ddim(pixel_model: Ddpm, latent_model: TextToImageModel) -> None:
     found = guided(unconditional_denoiser(pixel_model), [1, 2], [0, 0])
     expected = sample(pixel_model, pixel_model.draw(generators_of([1, 2]))[0], scheduler="ddim", num_inference_steps=6)
     assert torch.allclose(found, expected, atol=1e-4)
@@ -49,7 +55,7 @@ def test_without_guidance_it_is_the_models_own_ddim(pixel_model: Ddpm, latent_mo
 
 
 @pytest.mark.parametrize("kind", ["pixels", "latents", "latents without a guided text"])
-def test_the_stronger_it_is_the_smaller_the_loss(kind: str, pixel_model: Ddpm, latent_model: TextToImage) -> None:
+def test_the_stronger_it_is_the_smaller_the_loss(kind: str, pixel_model: Ddpm, latent_model: TextToImageModel) -> None:
     scales = [0.0, 0.1, 0.3]
     denoiser = (
         unconditional_denoiser(pixel_model)
@@ -67,17 +73,17 @@ def test_the_stronger_it_is_the_smaller_the_loss(kind: str, pixel_model: Ddpm, l
 
 
 def test_only_the_steps_of_the_range_are_guided(pixel_model: Ddpm) -> None:
-    told: list[Guided] = []
+    told: list[GuidedStep] = []
     guided(unconditional_denoiser(pixel_model), [1], [0.2], guided_from=0.3, guided_to=0.7, on_step=told.append)
     assert [taken.step for taken in told] == [1, 2, 3, 4, 5, 6]
     assert [taken.loss is not None for taken in told] == [False, False, True, True, True, False]
-    assert all(taken.foreseen.min() >= 0 and taken.foreseen.max() <= 1 for taken in told)
+    assert all(taken.pred_original_sample.min() >= 0 and taken.pred_original_sample.max() <= 1 for taken in told)
 
 
 def test_a_picture_to_start_from_is_kept_the_more_the_smaller_the_strength(pixel_model: Ddpm) -> None:
     torch.manual_seed(1)
     start = torch.rand(1, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    told: list[Guided] = []
+    told: list[GuidedStep] = []
     kept = [
         guided(unconditional_denoiser(pixel_model), [1], [0.0], start=start, strength=strength, on_step=told.append)
         for strength in (0.2, 1.0)

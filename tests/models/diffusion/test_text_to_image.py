@@ -9,11 +9,11 @@ from torch import Tensor
 from models.build import load_model
 from models.catalogue import cards
 from models.data.avatars import avatar
-from models.diffusion.autoencoders import autoencoder_kl, standardise
+from models.diffusion.autoencoders import autoencoder_kl, standardize
 from models.diffusion.text_to_image import (
     SCHEDULERS,
     SchedulerName,
-    TextToImage,
+    TextToImageModel,
     cut_off,
     generate,
     preview,
@@ -28,17 +28,17 @@ PROMPTS = ["a hat", "a man", "no hat"]
 
 
 @pytest.fixture(scope="module")
-def model() -> TextToImage:
+def model() -> TextToImageModel:
     torch.manual_seed(0)
     return stable_diffusion((32, 32), 1, 32, TEXT, AUTOENCODER).eval().requires_grad_(False)
 
 
-def made(model: TextToImage, prompts: list[str], seeds: list[int], **more: Any) -> Tensor:
+def made(model: TextToImageModel, prompts: list[str], seeds: list[int], **more: Any) -> Tensor:
     return generate(model, prompts, seeds=seeds, **{"width": 32, "height": 32, "num_inference_steps": 4} | more)
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_a_picture_is_the_same_alone_and_in_a_batch(model: TextToImage, scheduler: SchedulerName) -> None:
+def test_a_picture_is_the_same_alone_and_in_a_batch(model: TextToImageModel, scheduler: SchedulerName) -> None:
     together = made(model, PROMPTS, [1, 2, 3], negative_prompts=["", "fog", ""], scheduler=scheduler)
     assert together.shape == (3, 3, 32, 32) and 0 <= together.min() < together.max() <= 1
     alone = made(model, PROMPTS[1:2], [2], negative_prompts=["fog"], scheduler=scheduler)
@@ -46,7 +46,7 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(model: TextToImage, schedule
     assert torch.equal(alone, made(model, PROMPTS[1:2], [2], negative_prompts=["fog"], scheduler=scheduler))
 
 
-def test_seed_prompt_negative_prompt_and_guidance_all_matter(model: TextToImage) -> None:
+def test_seed_prompt_negative_prompt_and_guidance_all_matter(model: TextToImageModel) -> None:
     def one(prompt: str = "a hat", seed: int = 1, **more: Any) -> Tensor:
         return made(model, [prompt], [seed], **more)
 
@@ -83,7 +83,7 @@ def test_a_picture_to_start_from_is_kept_the_more_the_smaller_the_strength() -> 
     assert (gentle - face).abs().mean() < 0.06 < (strong - face).abs().mean()
 
 
-def test_inpainting_changes_what_the_mask_covers_and_nothing_else(model: TextToImage) -> None:
+def test_inpainting_changes_what_the_mask_covers_and_nothing_else(model: TextToImageModel) -> None:
     images, masks = torch.rand(2, 3, 32, 32), torch.zeros(2, 1, 32, 32)
     masks[0, :, :16], masks[1, :, :, 8:] = 1, 1
     found = made(model, PROMPTS[:2], [1, 2], images=images, masks=masks, strength=1.0)
@@ -92,7 +92,7 @@ def test_inpainting_changes_what_the_mask_covers_and_nothing_else(model: TextToI
     assert (found[covered] - images[covered]).abs().mean() > 0.05
 
 
-def test_what_is_raised_at_a_step_stops_it(model: TextToImage) -> None:
+def test_what_is_raised_at_a_step_stops_it(model: TextToImageModel) -> None:
     def stop(step: int, latents: Tensor) -> None:
         assert latents.shape == (1, 8, 16, 16)
         if step == 2:
@@ -103,7 +103,7 @@ def test_what_is_raised_at_a_step_stops_it(model: TextToImage) -> None:
     assert made(model, ["a hat"], [1]).shape == (1, 3, 32, 32)
 
 
-def test_what_is_not_read_of_a_prompt_is_told(model: TextToImage) -> None:
+def test_what_is_not_read_of_a_prompt_is_told(model: TextToImageModel) -> None:
     assert cut_off(model, "hat " * 6) == ""
     assert cut_off(model, "hat " * 7 + "man") == "hat man"
 
@@ -129,13 +129,13 @@ def test_previews_have_the_colours_of_pictures() -> None:
 
     torch.manual_seed(0)
     vae = Turned()
-    model: Any = TextToImage.__new__(TextToImage)
+    model: Any = TextToImageModel.__new__(TextToImageModel)
     torch.nn.Module.__init__(model)
     model.add_module("vae", vae)
     object.__setattr__(model, "pipeline", type("Pipeline", (), {"vae": vae, "_execution_device": torch.device("cpu")}))
     picture = torch.rand(1, 3, 1, 1).expand(1, 3, 32, 32)
     latents = (vae.encode(2 * picture - 1).latent_dist.mode() - 0.25) * 0.5
-    found = preview(latents.detach(), model.latent_colours)
+    found = preview(latents.detach(), model.latent_colors)
     assert found.shape == (1, 3, 4, 4)
     assert torch.allclose(found, picture[..., :4, :4], atol=1e-4)
 
@@ -147,7 +147,7 @@ def test_standardised_latents_of_an_autoencoder_kl_have_mean_0_and_variance_1_an
     before = autoencoder.encode(pictures).latent_dist
     decoded = autoencoder.decode(before.mean).sample
     mean, std = before.mean.mean((0, 2, 3)), before.mean.std((0, 2, 3))
-    standardise(autoencoder, mean, std)
+    standardize(autoencoder, mean, std)
     after = autoencoder.encode(pictures).latent_dist
     assert torch.allclose(after.mean, (before.mean - mean[:, None, None]) / std[:, None, None], atol=1e-4)
     assert torch.allclose(after.std, before.std / std[:, None, None], rtol=1e-3)

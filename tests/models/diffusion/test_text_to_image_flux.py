@@ -15,7 +15,7 @@ from models.build import load_model
 from models.catalogue import RECORD, Card, card, file_sha256
 from models.clip import make_tokenizer
 from models.diffusion.prompts import reads_weights
-from models.diffusion.text_to_image import T5_LENGTH, TextToImage, cut_off, generate, preview
+from models.diffusion.text_to_image import T5_LENGTH, TextToImageModel, cut_off, generate, preview
 from tests.models.diffusion.test_text_to_image_full_size import LENGTH, text_encoder
 
 
@@ -77,18 +77,18 @@ def save(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> TextToImage:
+def model(tmp_path_factory: pytest.TempPathFactory) -> TextToImageModel:
     found, weights_dir = card("flux-schnell"), tmp_path_factory.mktemp("weights")
     folder = weights_dir / found.id
     save(folder)
     hashes = {name: file_sha256(folder / name) for name in found.files}
     (folder / RECORD).write_text(json.dumps({"source": found.source, "files": hashes}))
     loaded = load_model(found, weights_dir)
-    assert isinstance(loaded, TextToImage)
+    assert isinstance(loaded, TextToImageModel)
     return loaded
 
 
-def made(model: TextToImage, prompts: list[str], seeds: list[int], **more: Any) -> Tensor:
+def made(model: TextToImageModel, prompts: list[str], seeds: list[int], **more: Any) -> Tensor:
     size: dict[str, Any] = {"width": 48, "height": 32, "num_inference_steps": 4, "guidance_scale": 0.0}
     with torch.inference_mode():
         return generate(model, prompts, seeds=seeds, **size, **more)
@@ -101,32 +101,32 @@ def test_its_card() -> None:
     assert found.licence == "Apache-2.0" and found.architecture["schedulers"] == []
 
 
-def test_pictures_are_the_same_alone_and_previews_have_their_shape(model: TextToImage) -> None:
+def test_pictures_are_the_same_alone_and_previews_have_their_shape(model: TextToImageModel) -> None:
     told: list[tuple[int, Tensor]] = []
     both = made(model, ["a hat", "a man"], [1, 2], on_step=lambda step, latents: told.append((step, latents)))
     assert both.shape == (2, 3, 32, 48) and torch.isfinite(both).all()
     assert (both[1:] - made(model, ["a man"], [2])).abs().max() < 1e-3 < (both[0] - both[1]).abs().max()
     assert [step for step, _ in told] == [1, 2, 3, 4]
-    assert preview(told[0][1], model.latent_colours).shape == (2, 3, 4, 6)
+    assert preview(told[0][1], model.latent_colors).shape == (2, 3, 4, 6)
 
 
 @pytest.mark.parametrize(("strength", "steps"), [(0.3, 1), (0.6, 2), (1.0, 4)])
 def test_a_picture_to_start_from_takes_as_many_steps_as_announced(
-    model: TextToImage, strength: float, steps: int
+    model: TextToImageModel, strength: float, steps: int
 ) -> None:
     image, told = torch.rand(1, 3, 32, 48), []
     found = made(model, ["a hat"], [1], images=image, strength=strength, on_step=lambda step, _: told.append(step))
     assert found.shape == (1, 3, 32, 48) and len(told) == steps
 
 
-def test_inpainting_keeps_what_the_mask_leaves_out(model: TextToImage) -> None:
+def test_inpainting_keeps_what_the_mask_leaves_out(model: TextToImageModel) -> None:
     image, mask = torch.rand(1, 3, 32, 48), torch.zeros(1, 1, 32, 48)
     mask[..., :16] = 1
     kept = made(model, ["a hat"], [1], images=image, masks=mask, strength=1.0)
     assert torch.equal(kept[..., 16:], image[..., 16:]) and not torch.equal(kept[..., :16], image[..., :16])
 
 
-def test_it_reads_words_and_no_weights(model: TextToImage) -> None:
+def test_it_reads_words_and_no_weights(model: TextToImageModel) -> None:
     assert not reads_weights(model.pipeline)
     assert made(model, ["a (hat)1.4"], [1]).shape == (1, 3, 32, 48)
     assert cut_off(model, "hat " * (T5_LENGTH - 1)) == ""

@@ -20,7 +20,7 @@ from jobs.requests.text_to_image import SCHEDULERS
 from models.build import load_model
 from models.catalogue import RECORD, Card, WeightsError, card, file_sha256
 from models.clip import make_tokenizer
-from models.diffusion.text_to_image import TextToImage, cut_off, generate
+from models.diffusion.text_to_image import TextToImageModel, cut_off, generate
 
 NAMES = ("stable-diffusion-1.5", "sdxl", "sd-turbo", "sdxl-turbo")
 LENGTH = 8
@@ -113,7 +113,7 @@ def test_a_card_names_what_a_request_needs_and_where_each_file_comes_from(fetche
 def test_it_is_loaded_from_just_those_files_and_makes_pictures(fetched: tuple[Card, Path]) -> None:
     found, weights_dir = fetched
     model = load_model(found, weights_dir)
-    assert isinstance(model, TextToImage)
+    assert isinstance(model, TextToImageModel)
     guided = found.architecture.get("guided", True)
 
     def made(prompts: list[str], seeds: list[int], **more: Any) -> Tensor:
@@ -131,7 +131,7 @@ def test_it_is_loaded_from_just_those_files_and_makes_pictures(fetched: tuple[Ca
     kept = made(["a hat"], [1], images=image, masks=mask, strength=1.0)
     assert torch.equal(kept[..., 16:], image[..., 16:]) and not torch.equal(kept[..., :16], image[..., :16])
     assert cut_off(model, "hat " * 8) == "hat hat"
-    assert model.latent_colours.shape == (5, 3)
+    assert model.latent_colors.shape == (5, 3)
 
 
 def test_one_that_was_not_fetched_or_is_damaged_says_so(fetched: tuple[Card, Path], tmp_path: Path) -> None:

@@ -8,15 +8,15 @@ from diffusers import DDIMPipeline
 from torch import Tensor
 
 from models.diffusion.unconditional import (
-    ROWS,
+    MAX_ATTRIBUTE_ROWS,
     Ddpm,
+    DenoisingStep,
     SchedulerName,
-    Step,
     generators_of,
     make_scheduler,
-    packed,
+    pack_attributes,
     sample,
-    unpacked,
+    unpack_attributes,
 )
 
 SCHEDULERS: tuple[SchedulerName, ...] = ("ddpm", "ddim", "dpm-solver++")
@@ -45,12 +45,12 @@ AUTOENCODER: dict[str, Any] = {"block_out_channels": [32, 32, 32], "layers_per_b
 def test_of_latents_noise_has_their_shape_and_what_is_made_has_the_pictures() -> None:
     model = Ddpm(32, 3, (8, 16), layers_per_block=1, patch_size=1, autoencoder=AUTOENCODER).eval().requires_grad_(False)
     assert model.shape == (4, 8, 8) and model.latent_dim == 256
-    steps: list[Step] = []
+    steps: list[DenoisingStep] = []
     made = sample(model, noise_of(model, [3, 4]), num_inference_steps=2, on_step=steps.append)
     assert made.shape == (2, 3, 32, 32) and 0 <= made.min() <= made.max() <= 1
-    assert all(step.noisy.shape == step.foreseen.shape == (2, 4, 8, 8) for step in steps)
+    assert all(step.noisy.shape == step.pred_original_sample.shape == (2, 4, 8, 8) for step in steps)
     # The last step of DDIM ends at alphas_cumprod[0], not at 1: a little noise is left.
-    assert torch.allclose(model.decode(steps[-1].foreseen).clamp(0, 1), made, atol=0.05)
+    assert torch.allclose(model.decode(steps[-1].pred_original_sample).clamp(0, 1), made, atol=0.05)
     assert torch.equal(model.encode(made), model.vae.encode(2 * made - 1).latent_dist.mode())
 
 
@@ -72,19 +72,19 @@ class Oracle(Ddpm):
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
 def test_a_perfect_prediction_gives_the_clean_picture_at_any_step_count(scheduler: SchedulerName, steps: int) -> None:
     clean = torch.linspace(-0.9, 0.9, 16).reshape(1, 1, 4, 4)
-    model, foreseen = Oracle(clean), []
+    model, pred_original_sample = Oracle(clean), []
     made = sample(
         model,
         noise_of(model, [5]),
         scheduler=scheduler,
         num_inference_steps=steps,
         generators=[torch.Generator().manual_seed(5)],
-        on_step=lambda step: foreseen.append((step.step, step.foreseen)),
+        on_step=lambda step: pred_original_sample.append((step.step, step.pred_original_sample)),
     )
     # The samplers end at the lowest noise level of the schedule, sigma of about 0.01, not at 0.
     assert torch.allclose(made, (clean + 1) / 2, atol=0.02)
-    assert [step for step, _ in foreseen] == list(range(1, steps + 1))
-    assert all(torch.allclose(x, clean, atol=1e-3) for _, x in foreseen)
+    assert [step for step, _ in pred_original_sample] == list(range(1, steps + 1))
+    assert all(torch.allclose(x, clean, atol=1e-3) for _, x in pred_original_sample)
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
@@ -148,16 +148,16 @@ def told(rows: Tensor) -> Ddpm:
     names = [f"has {k}" for k in range(rows.shape[1])]
     model = Ddpm(16, 1, (8, 16), layers_per_block=1, patch_size=1, attributes=names).eval()
     torch.nn.init.normal_(model.unet.class_embedding.weight, std=3)
-    model.rows.copy_(packed(rows.repeat(ROWS // len(rows) + 1, 1)[:ROWS]))
+    model.rows.copy_(pack_attributes(rows.repeat(MAX_ATTRIBUTE_ROWS // len(rows) + 1, 1)[:MAX_ATTRIBUTE_ROWS]))
     return model
 
 
 @pytest.mark.parametrize("k", [1, 8, 11])
 def test_attributes_take_a_bit_each_and_come_back(k: int) -> None:
     rows = torch.randn(5, k).sign()
-    assert packed(rows).dtype == torch.uint8 and packed(rows).shape == (5, -(-k // 8))
-    assert torch.equal(unpacked(packed(rows), k), rows)
-    assert packed(torch.tensor([[1.0, 0, 1, 0, 0, 0, 0, 0, 1]])).tolist() == [[5, 1]]
+    assert pack_attributes(rows).dtype == torch.uint8 and pack_attributes(rows).shape == (5, -(-k // 8))
+    assert torch.equal(unpack_attributes(pack_attributes(rows), k), rows)
+    assert pack_attributes(torch.tensor([[1.0, 0, 1, 0, 0, 0, 0, 0, 1]])).tolist() == [[5, 1]]
 
 
 def test_attributes_are_drawn_as_often_as_they_were_and_together_as_they_were() -> None:
@@ -198,14 +198,14 @@ def test_guidance_exaggerates_what_the_attributes_change(scheduler: SchedulerNam
     model = told(torch.eye(3))
     noise, attributes = model.draw(generators_of([3, 4]))
 
-    def foreseen(attributes: Tensor | None, **more: Any) -> Tensor:
-        steps: list[Step] = []
+    def pred_original_sample(attributes: Tensor | None, **more: Any) -> Tensor:
+        steps: list[DenoisingStep] = []
         options: dict[str, Any] = {"scheduler": scheduler, "num_inference_steps": 1, "on_step": steps.append} | more
         sample(model, noise, attributes, generators=generators_of([3, 4]), **options)
-        return steps[0].foreseen
+        return steps[0].pred_original_sample
 
-    without, with_them = foreseen(None), foreseen(attributes, guidance_scale=1)
-    guided = foreseen(attributes, guidance_scale=scale)
+    without, with_them = pred_original_sample(None), pred_original_sample(attributes, guidance_scale=1)
+    guided = pred_original_sample(attributes, guidance_scale=scale)
     # The rounding of both estimates is multiplied by the scale; x0 divides it by a signal level of about 0.06.
     assert torch.allclose(guided, without + scale * (with_them - without), atol=1e-3 * (1 + scale))
     assert not torch.allclose(without, with_them, atol=0.1)

@@ -9,14 +9,14 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from models.space import collection as module
 from models.space.collection import (
-    Collection,
+    FittedCollection,
     Members,
     Method,
     digests_of,
-    figures,
     fit_collection,
     load_collection,
     save_collection,
+    summary,
 )
 from models.space.sampling import sample_component
 
@@ -41,11 +41,11 @@ def members(n: int = 60, seed: int = 0, names: tuple[str, ...] = ("round", "red"
 
 
 @pytest.fixture(scope="module")
-def fitted() -> Collection:
+def fitted() -> FittedCollection:
     return fit_collection(members(), pca=PCA, clusterings=METHODS, seed=0)
 
 
-def test_every_method_finds_the_corners(fitted: Collection) -> None:
+def test_every_method_finds_the_corners(fitted: FittedCollection) -> None:
     corner = np.arange(60) % 3
     for method in FINDING:
         labels = fitted.clusterings[method].labels_
@@ -56,14 +56,14 @@ def test_every_method_finds_the_corners(fitted: Collection) -> None:
     np.testing.assert_array_equal(fitted.clusterings["mixture"].labels_, fitted.mixture.labels(fitted.scores))
 
 
-def test_what_is_saved_is_what_is_loaded(fitted: Collection, tmp_path: Path) -> None:
+def test_what_is_saved_is_what_is_loaded(fitted: FittedCollection, tmp_path: Path) -> None:
     for name in ("a", "b"):
         save_collection(fitted, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     loaded = load_collection(tmp_path / "a")
     np.testing.assert_array_equal(loaded.scores, fitted.scores)
     assert loaded.members.names.tolist() == fitted.members.names.tolist()
-    assert figures(loaded) == figures(fitted)
+    assert summary(loaded) == summary(fitted)
     assert loaded.mixture is not None and fitted.mixture is not None
     np.testing.assert_array_equal(loaded.mixture.covariances_, fitted.mixture.covariances_)
     assert loaded.mixture.covariance_type == "full"
@@ -76,8 +76,8 @@ def test_a_pickle_in_a_file_is_not_opened(tmp_path: Path) -> None:
         load_collection(tmp_path / "evil")
 
 
-def test_figures_are_those_of_the_fit(fitted: Collection) -> None:
-    found = figures(fitted)
+def test_figures_are_those_of_the_fit(fitted: FittedCollection) -> None:
+    found = summary(fitted)
     assert (found["n_images"], found["dim"], found["n_components"]) == (60, 6, 3)
     assert found["clusterings"]["kmeans"]["sizes"] == [20, 20, 20]
     assert found["components_for"]["0.99"] is None, "three components of six explain less"
@@ -108,11 +108,11 @@ def test_a_clustering_that_fails_is_noted_and_the_others_are_there(tmp_path: Pat
     found = fit_collection(members(), pca=PCA, clusterings=[NOISE, *METHODS[:3]], seed=0)
     reason = "no cluster can have 61 images: there are 60"
     assert (list(found.clusterings), found.failed) == (["kmeans", "mixture", "agglomerative"], {"hdbscan": reason})
-    assert figures(found)["failed_clusterings"] == {"hdbscan": reason}
+    assert summary(found)["failed_clusterings"] == {"hdbscan": reason}
     save_collection(found, tmp_path / "a")
     assert load_collection(tmp_path / "a").failed == found.failed
     none = fit_collection(members(), pca=PCA, clusterings=[NOISE], seed=0)
-    assert figures(none)["clusterings"] == {} and len(none.scores) == 60
+    assert summary(none)["clusterings"] == {} and len(none.scores) == 60
 
 
 def test_what_a_library_makes_of_degenerate_data_is_a_reason_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,10 +128,10 @@ def test_two_images_have_a_component_and_the_reasons_why_they_have_no_clusters()
     found = fit_collection(members(2), pca={}, clusterings=METHODS[:1] + METHODS[2:], seed=0)
     assert found.scores.shape == (2, 1) and not found.clusterings
     assert "at least 3 images; there are 2" in found.failed["hdbscan"]
-    json.dumps(figures(found), allow_nan=False)
+    json.dumps(summary(found), allow_nan=False)
 
 
-def test_each_method_assigns_its_members_to_their_clusters(fitted: Collection) -> None:
+def test_each_method_assigns_its_members_to_their_clusters(fitted: FittedCollection) -> None:
     for method, found in fitted.clusterings.items():
         inside = found.labels_ >= 0
         np.testing.assert_array_equal(fitted.assigned(method, fitted.scores[inside]), found.labels_[inside])
@@ -161,7 +161,7 @@ def test_the_same_image_has_the_same_digest_in_every_version() -> None:
     assert both.digests.tolist() == ["", "", *digests_of(pictures[:3])], "a version from before has none"
 
 
-def test_the_map_is_kept(fitted: Collection, tmp_path: Path) -> None:
+def test_the_map_is_kept(fitted: FittedCollection, tmp_path: Path) -> None:
     save_collection(replace(fitted, map=fitted.scores[:, :2]), tmp_path / "a")
     loaded = load_collection(tmp_path / "a")
     assert loaded.map is not None

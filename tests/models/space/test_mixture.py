@@ -5,7 +5,7 @@ from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 
 from models.space import mixture as module
-from models.space.mixture import CovarianceType, Mixture, em, fit_mixture
+from models.space.mixture import CovarianceType, FittedMixture, em, fit_mixture
 from models.space.pca import SpaceError
 
 TYPES: tuple[CovarianceType, ...] = ("full", "tied", "diag", "spherical")
@@ -20,7 +20,7 @@ def clumps(n: int = 300, c: int = 4, k: int = 3) -> tuple[Float64, NDArray[np.in
     return (scores - scores.mean(0)) / scores.std(0), labels
 
 
-def mixture_of(covariance_type: CovarianceType) -> Mixture:
+def mixture_of(covariance_type: CovarianceType) -> FittedMixture:
     """Two components in two dimensions, of one shape in every type that can have it."""
     full = np.array([[[2, 1], [1, 3]], [[1, 0], [0, 4]]], float)
     covariances = {
@@ -29,12 +29,12 @@ def mixture_of(covariance_type: CovarianceType) -> Mixture:
         "diag": np.array([[2, 3], [1, 4]], float),
         "spherical": np.array([2.0, 1]),
     }
-    return Mixture(
+    return FittedMixture(
         covariance_type, np.array([0.25, 0.75]), np.array([[0, 0], [3, -1]], float), covariances[covariance_type]
     )
 
 
-def matrices(mixture: Mixture) -> list[Float64]:
+def matrices(mixture: FittedMixture) -> list[Float64]:
     """The covariance matrix of each component."""
     match mixture.covariance_type:
         case "full":
@@ -117,7 +117,7 @@ def test_a_given_number_is_fitted_alone(n_components: int, covariance_type: Cova
 
 
 def test_components_that_are_nobody_s_likeliest_are_dropped_and_no_label_changes() -> None:
-    mixture = Mixture("diag", np.array([0.5, 0.2, 0.3]), np.array([[0.0], [0.1], [9]]), np.ones((3, 1)))
+    mixture = FittedMixture("diag", np.array([0.5, 0.2, 0.3]), np.array([[0.0], [0.1], [9]]), np.ones((3, 1)))
     points = np.array([[-1.0], [0], [8]])
     found = module._without_empty(mixture, points)
     assert found.weights_.tolist() == pytest.approx([0.5 / 0.8, 0.3 / 0.8]) and found.means_[:, 0].tolist() == [0, 9]
@@ -125,7 +125,7 @@ def test_components_that_are_nobody_s_likeliest_are_dropped_and_no_label_changes
 
 
 def test_responsibilities_are_the_posterior_by_hand() -> None:
-    mixture = Mixture("diag", np.array([0.25, 0.75]), np.array([[0.0], [2]]), np.ones((2, 1)))
+    mixture = FittedMixture("diag", np.array([0.25, 0.75]), np.array([[0.0], [2]]), np.ones((2, 1)))
     points = np.array([[1.0], [0]])
     first = mixture.responsibilities(points, 0)
     assert first.tolist() == pytest.approx([0.25, 0.25 / (0.25 + 0.75 * np.exp(-2))])

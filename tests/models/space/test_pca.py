@@ -30,7 +30,7 @@ def assert_same(ours: Pca, x: NDArray[np.floating], theirs: PCA, rtol: float) ->
 def test_points_on_a_line_by_hand() -> None:
     # Along (3, 4) at -10, 0 and 10 from their mean: the variance is (100 + 0 + 100) / 2.
     x = np.array([[1, 2], [7, 10], [13, 18]], np.float32)
-    found = fit_pca(x, n_components=1, standardise=False, seed=0)
+    found = fit_pca(x, n_components=1, standardize=False, seed=0)
     np.testing.assert_allclose(found.components_, [[0.6, 0.8]], atol=1e-6)
     assert found.explained_variance_.tolist() == pytest.approx([100])
     assert found.explained_variance_ratio_.tolist() == pytest.approx([1])
@@ -40,11 +40,11 @@ def test_points_on_a_line_by_hand() -> None:
 
 
 @pytest.mark.parametrize("shape", [(120, 30), (30, 120)])
-@pytest.mark.parametrize("standardise", [True, False])
-def test_it_is_scikit_learn_s_in_float64(shape: tuple[int, int], standardise: bool) -> None:
+@pytest.mark.parametrize("standardize", [True, False])
+def test_it_is_scikit_learn_s_in_float64(shape: tuple[int, int], standardize: bool) -> None:
     x = vectors(*shape)
-    ours = fit_pca(x, n_components=20, standardise=standardise, seed=0)
-    scaled = StandardScaler(with_std=standardise).fit_transform(x.astype(np.float64))
+    ours = fit_pca(x, n_components=20, standardize=standardize, seed=0)
+    scaled = StandardScaler(with_std=standardize).fit_transform(x.astype(np.float64))
     assert_same(ours, x, PCA(svd_solver="full").fit(scaled), rtol=1e-5)
 
 
@@ -130,7 +130,7 @@ def test_what_cannot_be_fitted_says_why(x: NDArray[np.floating], n_components: i
 
 def test_doubles_keep_only_the_components_they_differ_in() -> None:
     x = np.repeat(vectors(3, 9), 5, axis=0)
-    assert len(fit_pca(x, explained_variance=1.0, standardise=False, seed=0).components_) <= 2
+    assert len(fit_pca(x, explained_variance=1.0, standardize=False, seed=0).components_) <= 2
 
 
 class StoppedError(Exception):

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 from sklearn.metrics import silhouette_samples
 
-from models.grids import Pixels, labelled_grid
+from models.grids import labeled_grid
+from models.pixels import ImageArray
 from models.space.clusters import SAMPLE, from_labels
 from models.space.plots import (
     COLOURS,
@@ -32,7 +33,7 @@ RNG = np.random.default_rng(0)
 Mask = NDArray[np.bool_]
 
 
-def where(plot: Pixels, name: str, opacity: float = 1) -> Mask:
+def where(plot: ImageArray, name: str, opacity: float = 1) -> Mask:
     """Which pixels have a colour, laid on white with an opacity."""
     rgb = 255 * (opacity * np.array(to_rgb(name)) + 1 - opacity)
     return np.asarray((np.abs(plot - rgb) <= 1).all(2))
@@ -81,7 +82,7 @@ def test_a_mark_is_drawn_where_it_is_reached(explained: float, drawn: int) -> No
 
 def test_mosaic_names_components_from_0_and_strengths() -> None:
     pictures = RNG.integers(0, 256, (2, 3, 96, 96, 3), np.uint8)
-    wanted = labelled_grid(pictures, ["PC 0\n50.0 %", "PC 1\n12.3 %"], ["-3 sd", "0 sd", "1.5 sd"])
+    wanted = labeled_grid(pictures, ["PC 0\n50.0 %", "PC 1\n12.3 %"], ["-3 sd", "0 sd", "1.5 sd"])
     np.testing.assert_array_equal(component_mosaic(pictures, {0: 0.5, 1: 0.123}, [-3, 0, 1.5]), wanted)
 
 
@@ -157,8 +158,8 @@ def test_the_chosen_mixture_is_marked_on_the_curve_of_its_criterion(chosen: int)
 
 
 def row(sizes: list[int], silhouette: float | None = 0.5) -> dict[str, object]:
-    figures = {"silhouette": silhouette, "davies_bouldin": silhouette, "noise_share": 0.1}
-    return {"method": "kmeans", "n_clusters": len(sizes), "sizes": sizes, **figures}
+    summary = {"silhouette": silhouette, "davies_bouldin": silhouette, "noise_share": 0.1}
+    return {"method": "kmeans", "n_clusters": len(sizes), "sizes": sizes, **summary}
 
 
 def test_each_method_has_a_row_in_which_clusters_are_as_high_as_they_are_large() -> None:
@@ -169,9 +170,9 @@ def test_each_method_has_a_row_in_which_clusters_are_as_high_as_they_are_large()
 
 
 def test_a_figure_that_is_undefined_has_no_bar() -> None:
-    figures = slice(0, 900)  # left of the sizes
+    summary = slice(0, 900)  # left of the sizes
     known, unknown = plot_methods([row([9], 0.5)]), plot_methods([row([9], None)])
-    bars = [where(plot[:, figures], COLOURS[0])[len(plot) // 2] for plot in (known, unknown)]
+    bars = [where(plot[:, summary], COLOURS[0])[len(plot) // 2] for plot in (known, unknown)]
     assert [runs(line) for line in bars] == [4, 2], "number of clusters and noise are left"
 
 
@@ -213,7 +214,7 @@ def test_a_cluster_has_its_number_by_its_median_unless_it_would_hide_another() -
     np.testing.assert_array_equal(found[1] - above_to_the_left, [300, 300])
 
 
-def scatter(labels: NDArray[np.int64], n_thumbnails: int = 60) -> tuple[Pixels, list[Mask]]:
+def scatter(labels: NDArray[np.int64], n_thumbnails: int = 60) -> tuple[ImageArray, list[Mask]]:
     """Members at chance, each with a thumbnail of a colour of its own, and where in the plot each is."""
     n = len(labels)
     points = np.random.default_rng(1).normal(size=(n, 2))

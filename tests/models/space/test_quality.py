@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from models.space.collection import Collection, Members, fit_collection
-from models.space.quality import encoded_again, sampling_precision, steering_precision
-from models.space.space import OnStep, Pixels
+from models.space.collection import FittedCollection, Members, fit_collection
+from models.space.quality import reencode, sampling_precision, steering_precision
+from models.space.space import OnStep, PixelSpace
 
-SPACE = Pixels(4, 1)  # what is decoded and encoded again is what it was, as far as it can be shown
+SPACE = PixelSpace(4, 1)  # what is decoded and encoded again is what it was, as far as it can be shown
 
 
-class Mirrored(Pixels):
+class Mirrored(PixelSpace):
     """A space that shows the opposite of what is asked."""
 
     def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: OnStep = lambda: None) -> Tensor:
@@ -19,7 +19,7 @@ class Mirrored(Pixels):
 
 
 @pytest.fixture(scope="module")
-def collection() -> Collection:
+def collection() -> FittedCollection:
     rng = np.random.default_rng(0)
     around = np.where(np.arange(90)[:, None] % 3 == np.arange(16) % 3, 0.6, 0.4)
     vectors = (around + 0.02 * rng.standard_normal((90, 16))).astype(np.float32)
@@ -28,19 +28,19 @@ def collection() -> Collection:
     return fit_collection(members, pca={"n_components": 8}, clusterings=[{"method": "kmeans", "n_clusters": 3}], seed=0)
 
 
-def test_vectors_come_back_in_their_order(collection: Collection) -> None:
+def test_vectors_come_back_in_their_order(collection: FittedCollection) -> None:
     vectors = np.tile(collection.members.vectors, (2, 1))  # more than a batch
-    np.testing.assert_allclose(encoded_again(SPACE, vectors, range(len(vectors))), vectors)
+    np.testing.assert_allclose(reencode(SPACE, vectors, range(len(vectors))), vectors)
 
 
-def test_a_true_space_is_precise(collection: Collection) -> None:
+def test_a_true_space_is_precise(collection: FittedCollection) -> None:
     assert sampling_precision(SPACE, collection, n=10) == 1
     found = steering_precision(SPACE, collection, collection.members.vectors[:7], n_components=4)
     assert found["right_direction"] == 1
     assert found["reached"] == pytest.approx(1, abs=1e-3) and found["others"] == pytest.approx(0, abs=1e-3)
 
 
-def test_one_that_shows_the_opposite_is_not(collection: Collection) -> None:
+def test_one_that_shows_the_opposite_is_not(collection: FittedCollection) -> None:
     space = Mirrored(4, 1)
     assert sampling_precision(space, collection, n=10) < 0.5
     found = steering_precision(space, collection, collection.members.vectors[:7], n_components=4)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.space.clusters import Clustering, assigned, from_labels, hdbscan
+from models.space.clusters import FittedClustering, assigned, from_labels, hdbscan
 from models.space.mixture import CovarianceType, fit_mixture
 from models.space.pca import SpaceError
 from models.space.sampling import density, distances, nearest_members, sample_cluster, sample_component, spread
@@ -9,7 +9,7 @@ from models.space.sampling import density, distances, nearest_members, sample_cl
 LINE = np.array([[0.0], [1.0], [2.0], [3.0], [10.0]], np.float32)
 
 
-def two_clusters(n: int = 500) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float32]], Clustering]:
+def two_clusters(n: int = 500) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.float32]], FittedClustering]:
     """Around (0, 0), long in the direction (1, 1), and around (6, 0)."""
     rng = np.random.default_rng(0)
     along = rng.normal(size=(n, 1)) * [[1, 1]] + 0.1 * rng.normal(size=(n, 2))

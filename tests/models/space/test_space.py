@@ -3,7 +3,7 @@ import torch
 
 from models.build import build
 from models.clip import learn_merges
-from models.space.space import Pixels, space_of
+from models.space.space import PixelSpace, space_of
 
 MODELS = [
     {"name": "conv-vae", "image_size": 16, "channels": 3, "latent_dim": 5, "base_channels": 8},
@@ -24,7 +24,7 @@ KANDINSKY = {
 
 
 def test_pixels_come_back_as_they_were() -> None:
-    space, images = Pixels(4, 3), torch.rand(2, 3, 4, 4)
+    space, images = PixelSpace(4, 3), torch.rand(2, 3, 4, 4)
     assert (space.dim, space.encode(images).shape) == (48, (2, 48))
     assert torch.equal(space.decode(space.encode(images), seeds=[0, 0]), images)
     assert space.decode(torch.full((1, 48), 2.0), seeds=[0]).max() == 1, "cut to what can be shown"

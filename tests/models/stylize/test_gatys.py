@@ -10,7 +10,7 @@ from torch import Tensor
 from models.perceptual.losses import STYLE_LOSSES, positions, style_loss, style_targets
 from models.perceptual.vgg import VGG, load_vgg
 from models.stylize.gatys import STYLE_LAYERS, Region, Style, invert, memory_needed, texture, transfer
-from models.stylize.minimize import DivergedError, Minimised, Step
+from models.stylize.minimize import Minimized, OptimizationDivergedError, OptimizationStep
 from models.tensors import fast_dtype
 
 Photo = Callable[[str, int], Tensor]
@@ -27,7 +27,7 @@ def style(tensor_photo: Photo) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def painted(vgg16: VGG, content: Tensor, style: Tensor) -> Minimised:
+def painted(vgg16: VGG, content: Tensor, style: Tensor) -> Minimized:
     return transfer(vgg16, content, whole(style), num_steps=30)
 
 
@@ -49,7 +49,7 @@ def correlation(a: Tensor, b: Tensor) -> float:
     return float(np.corrcoef(a.float().flatten().numpy(), b.float().flatten().numpy())[0, 1])
 
 
-def test_the_style_comes_and_the_content_stays(vgg16: VGG, painted: Minimised, content: Tensor, style: Tensor) -> None:
+def test_the_style_comes_and_the_content_stays(vgg16: VGG, painted: Minimized, content: Tensor, style: Tensor) -> None:
     before, after = style_distance(vgg16, content, style), style_distance(vgg16, painted.image, style)
     features = [vgg16(image, ("relu4_2",))["relu4_2"] for image in (painted.image, content)]
     luminance = correlation(painted.image.mean(1), content.mean(1))
@@ -68,7 +68,7 @@ def test_the_result_is_a_picture_of_the_size_of_its_content(tensor_photo: Photo,
 
 
 def test_the_same_arguments_give_the_same_result(
-    vgg16: VGG, painted: Minimised, content: Tensor, style: Tensor
+    vgg16: VGG, painted: Minimized, content: Tensor, style: Tensor
 ) -> None:
     again = transfer(vgg16, content, whole(style), num_steps=30)
     assert torch.equal(again.image, painted.image)
@@ -97,7 +97,7 @@ def test_the_start_decides_and_the_seed_only_for_noise(vgg16: VGG, content: Tens
 def test_the_callback_sees_every_step(tensor_photo: Photo, vgg16: VGG, style: Tensor) -> None:
     content, seen = tensor_photo("chelsea", 400), []
 
-    def on_step(step: Step) -> None:
+    def on_step(step: OptimizationStep) -> None:
         image = step.image()
         assert 0 <= image.min() <= image.max() <= 1
         seen.append((step.step, step.total, tuple(image.shape[2:])))
@@ -111,7 +111,7 @@ def test_the_callback_sees_every_step(tensor_photo: Photo, vgg16: VGG, style: Te
 def test_the_callback_can_stop_it(vgg16: VGG, content: Tensor, style: Tensor) -> None:
     steps = []
 
-    def on_step(step: Step) -> None:
+    def on_step(step: OptimizationStep) -> None:
         steps.append(step.step)
         if step.step == 2:
             raise KeyboardInterrupt
@@ -122,7 +122,7 @@ def test_the_callback_can_stop_it(vgg16: VGG, content: Tensor, style: Tensor) ->
 
 
 def test_losses_add_up(vgg16: VGG, content: Tensor, style: Tensor) -> None:
-    seen: list[Step] = []
+    seen: list[OptimizationStep] = []
     transfer(
         vgg16,
         content,
@@ -162,7 +162,7 @@ def test_of_two_styles_the_larger_share_is_nearer(
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
 def test_every_style_loss_can_be_minimised(vgg16: VGG, content: Tensor, style: Tensor, name: str) -> None:
-    seen: list[Step] = []
+    seen: list[OptimizationStep] = []
     transfer(vgg16, content, whole(style), num_steps=8, style_losses={name: 1.0}, on_step=seen.append)
     assert seen[-1].parts["style_loss"] < 0.6 * seen[0].parts["style_loss"]
 
@@ -201,7 +201,7 @@ def test_a_mask_of_a_style_leaves_the_rest_of_it_out(vgg16: VGG, content: Tensor
 def test_a_start_of_ones_own_is_gone_out_from(vgg16: VGG, content: Tensor, style: Tensor) -> None:
     """From a finished picture the loss begins where that ended, far below where it begins from the content."""
     painted = transfer(vgg16, content, whole(style), num_steps=20)
-    seen: list[Step] = []
+    seen: list[OptimizationStep] = []
     transfer(vgg16, content, whole(style), num_steps=1, init=painted.image, on_step=seen.append)
     # The image is clamped to [0, 1] between the runs, which raises the loss a little.
     assert seen[0].loss == pytest.approx(painted.loss, rel=0.2)
@@ -259,7 +259,7 @@ def test_bfloat16_has_the_losses_of_float32(weights_dir: Path, content: Tensor, 
 
 
 def first_loss(vgg: VGG, content: Tensor, style: Tensor, image: Tensor) -> float:
-    steps: list[Step] = []
+    steps: list[OptimizationStep] = []
     transfer(vgg, content, whole(style), num_steps=1, init=image, on_step=steps.append)
     return steps[0].loss
 
@@ -278,7 +278,7 @@ def test_bfloat16_ends_near_float32(weights_dir: Path, content: Tensor, style: T
 
 
 def test_a_diverging_run_says_so(vgg16: VGG, content: Tensor, style: Tensor) -> None:
-    with pytest.raises(DivergedError, match="at step 1"):
+    with pytest.raises(OptimizationDivergedError, match="at step 1"):
         transfer(vgg16, content, whole(style), num_steps=3, style_weight=float("inf"))
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.stylize.minimize import DivergedError, Step, levels, minimise
+from models.stylize.minimize import OptimizationDivergedError, OptimizationStep, levels, minimize
 
 WANTED = torch.linspace(0, 1, 3 * 24 * 20).view(1, 3, 24, 20)
 
@@ -21,7 +21,7 @@ def distance(size: tuple[int, int], level: int) -> Any:
 
 
 def test_lbfgs_finds_the_bottom() -> None:
-    found = minimise(distance, torch.zeros_like(WANTED), [((24, 20), 80)])
+    found = minimize(distance, torch.zeros_like(WANTED), [((24, 20), 80)])
     # A quadratic: L-BFGS converges to float32 rounding of the loss, whose root is about 3e-4.
     torch.testing.assert_close(found.image, WANTED, rtol=0, atol=1e-3)
     assert found.loss == pytest.approx(1, abs=1e-5)
@@ -30,7 +30,7 @@ def test_lbfgs_finds_the_bottom() -> None:
 
 def test_adam_ends_in_the_average_of_its_last_iterates() -> None:
     pixels: list[Tensor] = []
-    found = minimise(
+    found = minimize(
         distance,
         torch.zeros_like(WANTED),
         [((24, 20), 300)],
@@ -43,7 +43,7 @@ def test_adam_ends_in_the_average_of_its_last_iterates() -> None:
 
 
 def test_it_ends_when_the_loss_no_longer_falls() -> None:
-    found = minimise(distance, torch.zeros_like(WANTED), [((24, 20), 300)], tolerance=0.01)
+    found = minimize(distance, torch.zeros_like(WANTED), [((24, 20), 300)], tolerance=0.01)
     assert 20 <= found.steps < 60
     assert found.loss < 1.01
 
@@ -58,8 +58,8 @@ def test_a_step_that_doubles_the_loss_is_taken_back() -> None:
 
         return objective
 
-    seen: list[Step] = []
-    minimise(walled, torch.zeros(1, 3, 16, 16), [((16, 16), 60)], on_step=seen.append)
+    seen: list[OptimizationStep] = []
+    minimize(walled, torch.zeros(1, 3, 16, 16), [((16, 16), 60)], on_step=seen.append)
     assert max(step.loss for step in seen) > 2 * seen[0].loss  # it did run into the wall
     assert min(step.loss for step in seen) < 0.05 * seen[0].loss  # and found its foot all the same
 
@@ -80,7 +80,7 @@ def test_levels(size: tuple[int, int], num_steps: int, expected: list[tuple[tupl
 
 def test_a_start_that_is_already_the_bottom_stays_as_it_is() -> None:
     start = torch.full((1, 3, 16, 16), 0.5)
-    found = minimise(lambda size, level: lambda x: ((x - 0.5).square().sum(), {}), start, [((16, 16), 5)])
+    found = minimize(lambda size, level: lambda x: ((x - 0.5).square().sum(), {}), start, [((16, 16), 5)])
     assert torch.equal(found.image, start) and found.loss == 0
 
 
@@ -91,5 +91,5 @@ def test_an_image_that_breaks_at_the_last_step_has_diverged(optimizer: Any) -> N
     def objective(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return (0 * x).sqrt().sum(), {}  # 0, with a gradient of 0 / 0
 
-    with pytest.raises(DivergedError, match="image is not finite after step 1"):
-        minimise(lambda size, level: objective, torch.ones(1, 3, 16, 16), [((16, 16), 1)], optimizer=optimizer)
+    with pytest.raises(OptimizationDivergedError, match="image is not finite after step 1"):
+        minimize(lambda size, level: objective, torch.ones(1, 3, 16, 16), [((16, 16), 1)], optimizer=optimizer)
