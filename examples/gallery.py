@@ -1,6 +1,6 @@
-"""Style by a VGG in images: `scripts/run`, then `python examples/gallery.py` writes paint-a-photo.md and its images.
+"""Writes docs/how-to/paint-a-photo.md and its images: `scripts/run`, then `python examples/gallery.py --docs`.
 
-With `--docs` they are those of docs/. Each entry is one request; a picture it names is a file of examples/photos.
+Without `--docs` it writes to `demo/`. Each entry is one request; an image that it names is a file of examples/photos.
 """
 
 import argparse
@@ -17,46 +17,46 @@ from PIL import Image
 from examples.output import DOCS, ROOT, arguments
 
 PHOTOS = ROOT / "examples" / "photos"
-WIDEST = 1000  # pixels of a picture in the docs
+WIDEST = 1000  # pixels of an image in the docs
 CAT = {"content": "chelsea.jpg", "size": 448}
 WOMAN = {"content": "astronaut.jpg", "size": 448}
 GATYS = {"method": "gatys", "style": "strokes.jpg", "num_steps": 120}
 
-# Title, what there is to see, the request, and which output: "picture", "grid" or "plot".
+# Title, what the image shows, the request, and the role of the output to show.
 ENTRIES: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "transfer": (
-        "A photo in the style of a picture",
-        "From coarse to fine, so that strokes are as long as the style's; `before_after` puts them side by side.",
+        "Apply the style of an image",
+        "Optimized from coarse to fine, so that strokes are as long as the style's; `before_after` adds the inputs.",
         CAT | GATYS | {"before_after": True, "seed": 1},
         "grid",
     ),
     "curve": (
-        "Its losses",
-        "`loss_curve` plots them: each jump is the next finer level, where the picture must first learn its detail.",
+        "Plot the loss",
+        "`loss_curve` adds a plot. Each jump is the next finer level, whose detail is not optimized yet.",
         CAT | GATYS | {"loss_curve": True, "seed": 1},
         "plot",
     ),
     "fine-strokes": (
-        "Finer strokes",
-        "`style_scale` shows the network the style at half the size, or up to twice.",
+        "Change the size of strokes",
+        "`style_scale` resizes the style, here to half its size.",
         CAT | GATYS | {"style_scale": 0.5, "before_after": True, "seed": 1},
         "grid",
     ),
     "luminance": (
-        "In its own colours",
-        "`luminance` paints in grey, with the style's luminance, and takes the colours from the photo.",
+        "Keep the photo's colors: luminance",
+        "`luminance` optimizes only the luminance and takes the colors from the photo.",
         CAT | GATYS | {"preserve_colour": "luminance", "before_after": True, "seed": 1},
         "grid",
     ),
     "histogram": (
-        "With a style in the photo's colours",
-        "`histogram` gives the style the mean and covariance of the photo's colours before it is painted with.",
+        "Keep the photo's colors: histogram",
+        "`histogram` first gives the style the mean and covariance of the photo's colors.",
         CAT | GATYS | {"preserve_colour": "histogram", "before_after": True, "seed": 1},
         "grid",
     ),
     "mask": (
-        "Behind her only",
-        "A mask, white where the style goes; what no mask covers stays as it is to the last bit.",
+        "Restrict a style with a mask",
+        "A mask is white where the style applies; pixels that no mask covers do not change.",
         WOMAN
         | GATYS
         | {
@@ -68,8 +68,8 @@ ENTRIES: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "grid",
     ),
     "two-masks": (
-        "A style for each part",
-        "Two styles with a mask each; styles of one mask are mixed by weight.",
+        "Use two styles with two masks",
+        "Each style has its own mask; styles that share a mask are blended by weight.",
         WOMAN
         | GATYS
         | {
@@ -84,20 +84,20 @@ ENTRIES: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "grid",
     ),
     "losses": (
-        "Another loss",
-        "The sliced Wasserstein distance sees whole distributions of features where a Gram matrix sees their products.",
+        "Choose another style loss",
+        "The sliced Wasserstein distance compares distributions of features; a Gram matrix compares their products.",
         CAT | GATYS | {"style_losses": {"sliced-wasserstein": 1}, "before_after": True, "seed": 1},
         "grid",
     ),
     "fast": (
-        "In a third of a second",
-        "One pass through a network that reads any style; `init: fast` lets `gatys` go on from it.",
+        "Get a result in under a second",
+        "`fast` is one pass through a network that reads any style; `init: fast` starts `gatys` from its result.",
         CAT | {"method": "fast", "style": "strokes.jpg", "before_after": True, "seed": 1},
         "grid",
     ),
     "textures": (
-        "Textures by depth",
-        "From noise, with the Gram matrices of the first layer, of the first two, and so on: the classic figure.",
+        "Synthesize textures by depth",
+        "From noise, matching the Gram matrices of the first layer, of the first two, and so on.",
         {
             **{"mode": "texture", "style": "strokes.jpg", "width": 192, "height": 192, "ladder": True},
             **{"num_steps": 150, "seed": 3},
@@ -105,58 +105,58 @@ ENTRIES: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "grid",
     ),
     "wide-texture": (
-        "A texture of any size",
-        "Wider than its style and nowhere repeated.",
+        "Synthesize a texture of any size",
+        "Wider than its style, without repetition.",
         {"mode": "texture", "style": "strokes.jpg", "width": 896, "height": 256, "num_steps": 150, "seed": 3},
         "picture",
     ),
     "inversion": (
-        "What each layer still knows",
-        "From noise, with the features that the photo has at one layer: their error, and how like the pixels are.",
+        "Reconstruct a photo from one layer",
+        "From noise, matching the photo's features at one layer; labels give their error and the pixels' PSNR.",
         {"mode": "inversion", "content": "astronaut.jpg", "size": 192, "num_steps": 300, "tolerance": 0, "seed": 1},
         "grid",
     ),
 }
-HEAD = """# What a VGG can do: a gallery
+HEAD = """# Paint a photo
 
-Each picture is the answer to the request below it, on two CPU cores; a picture that a request names is a file of
-[examples/photos](../../examples/photos). `python examples/gallery.py` makes all of it anew from a running service, this
-page included, with `--docs` in its place. [docs/reference/api.md](../reference/api.md) has every field.
+Each image is the result of the request below it (`POST /v1/style-transfers`). The file names stand for the ids of
+uploaded files of [examples/photos](../../examples/photos). [The API](../reference/api.md#style-transfers) has every
+field, [Style transfer](../explanation/style-transfer.md) explains them, and [Results](../results.md#style-transfer) has
+the times. With `scripts/run` up, `python examples/gallery.py --docs` makes this page and its images again.
 """
 
 
 def main() -> None:
-    """Send each request, and write its picture and its place in the page."""
+    """Sends each request, writes its image and the page, and prints the seconds of each job."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--only", nargs="+", choices=ENTRIES, default=list(ENTRIES))
     args = arguments(parser, DOCS)
-    seconds: dict[str, float] = {}
     with httpx.Client(base_url=args.url, timeout=120, trust_env=False) as http:
         for name in args.only:
             _, _, request, role = ENTRIES[name]
             job = _run(http, _with_ids(http, request))
             wanted = next(output for output in job["outputs"] if output["role"] == role)
             _save(http.get(wanted["url"]).raise_for_status().content, args.out / "images" / "gallery" / f"{name}.jpg")
-            seconds[name] = job["metrics"]["run_ms"] / 1000
             shown = {key: job["metrics"][key] for key in ("loss", "steps", "by_layer") if key in job["metrics"]}
-            print(f"{name}: {seconds[name]:.1f} s, {json.dumps(shown)}", flush=True)
+            print(f"{name}: {job['metrics']['run_ms'] / 1000:.1f} s, {json.dumps(shown)}", flush=True)
     if len(args.only) == len(ENTRIES):
-        page = args.out / "how-to" / "paint-a-photo.md"
-        page.parent.mkdir(exist_ok=True)
-        page.write_text(HEAD + "".join(_entry(name, seconds[name]) for name in ENTRIES))
+        path = args.out / "how-to" / "paint-a-photo.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(page())
 
 
-def _entry(name: str, seconds: float) -> str:
-    title, words, request, _ = ENTRIES[name]
-    return (
-        f"\n## {title}\n\n{words}\n\n![{title}](../images/gallery/{name}.jpg)\n\n"
-        f"    {json.dumps(request)}\n\n{seconds:.1f} seconds.\n"
-    )
+def page() -> str:
+    """Returns the page: a section for each request."""
+    sections = [
+        f"\n## {title}\n\n{words}\n\n![{title}](../images/gallery/{name}.jpg)\n\n    {json.dumps(request)}\n"
+        for name, (title, words, request, _) in ENTRIES.items()
+    ]
+    return HEAD + "".join(sections)
 
 
 def _with_ids(http: httpx.Client, request: Any) -> Any:
-    """The request with every photo uploaded and named by its id."""
+    """Uploads every photo of the request and returns the request with their ids."""
     if isinstance(request, dict):
         return {key: _with_ids(http, value) for key, value in request.items()}
     if isinstance(request, list):

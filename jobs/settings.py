@@ -14,7 +14,7 @@ STORAGE_SCHEMES = ("file", "s3", "gs", "az")
 
 
 class Settings(BaseSettings):
-    """The settings; `docs/how-to/run-in-production.md` has the same list as one table, held to this class by a test."""
+    """The settings; `docs/reference/settings.md` has the same list as one table, held to this class by a test."""
 
     model_config = SettingsConfigDict(
         env_prefix="ATELIER_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from examples.gallery import page as gallery_page
 from jobs.settings import Settings
 from jobs.store.protocol import SCRIPT
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def table_rows(page: str, heading: str) -> list[list[str]]:
@@ -26,7 +27,7 @@ def test_the_settings_table_is_the_settings_class() -> None:
         [f"`ATELIER_{name.upper()}`", "" if field.default is None else f"`{field.default}`", f"{field.description}"]
         for name, field in Settings.model_fields.items()
     ]
-    assert table_rows("how-to/run-in-production.md", "Settings") == expected
+    assert table_rows("reference/settings.md", "Settings") == expected
 
 
 def codes_in_the_code() -> set[str]:
@@ -61,7 +62,7 @@ def is_text(node: ast.expr | None, text: str) -> bool:
 def test_every_error_code_is_documented_and_no_other() -> None:
     from api.errors import HTTP_CODES
 
-    documented = {row[0].strip("`") for row in table_rows("reference/api.md", "Errors")}
+    documented = {row[0].strip("`") for row in table_rows("reference/errors.md", "Errors")}
     assert documented == codes_in_the_code() | set(HTTP_CODES.values())
 
 
@@ -82,7 +83,7 @@ def warning_codes_in_the_code() -> set[str]:
 
 
 def test_every_warning_code_is_documented_and_no_other() -> None:
-    assert {row[0].strip("`") for row in table_rows("reference/api.md", "Warnings")} == warning_codes_in_the_code()
+    assert {row[0].strip("`") for row in table_rows("reference/errors.md", "Warnings")} == warning_codes_in_the_code()
 
 
 def test_every_direct_dependency_has_its_reason() -> None:
@@ -122,6 +123,10 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         file = page.parent / path if path else page
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), target
+
+
+def test_the_gallery_is_what_its_script_writes() -> None:
+    assert (ROOT / "docs" / "how-to" / "paint-a-photo.md").read_text() == gallery_page()
 
 
 def test_every_image_of_the_docs_is_shown() -> None:
