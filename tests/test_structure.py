@@ -37,7 +37,6 @@ PENDING = {
     "jobs",
     "models/diffusion/text_to_image.py",
     "tests/api/schemathesis_hooks.py",
-    "tests/worker",
 }
 
 

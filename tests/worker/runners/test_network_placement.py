@@ -13,10 +13,10 @@ from jobs.store.jobs import JobStore
 from models.catalogue import Card
 from models.diffusion.embedding import Kandinsky
 from tests.stand_in import NAME, Watch, gpu
-from tests.worker import test_collection as collections
-from tests.worker import test_generation as generations
-from tests.worker import test_style_transfer as transfers
-from tests.worker import test_text_to_image as prompted
+from tests.worker.runners import test_collection as collections
+from tests.worker.runners import test_generation as generations
+from tests.worker.runners import test_style_transfer as transfers
+from tests.worker.runners import test_text_to_image as prompted
 from worker.run import JobResult
 from worker.runners import RUNNERS, loaded
 
