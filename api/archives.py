@@ -8,10 +8,11 @@ from fastapi import APIRouter, Form, Path, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.bounds import FORM_LIMITS
-from api.errors import Responses, error_responses, naming
+from api.errors import Responses, error_responses
 from api.pools import ARCHIVING, COUNTING
 from api.service import Service, ServiceDep
 from jobs.intake.archives import count_files
+from jobs.requests.facts import naming
 from jobs.schemas import ARCHIVE_ID, Archive
 from jobs.store.references import new_holder
 

@@ -7,28 +7,13 @@ from fastapi import APIRouter, Body, Path, Response
 from pydantic import BaseModel, Field
 
 import jobs.store.registry
-from api.cards import known_cards
-from api.errors import error_responses, naming
+from api.errors import error_responses
 from api.generations import AVATAR, SMILEY, WINK
-from api.images import resolve_images
 from api.json_route import JsonRoute
-from api.service import Service, ServiceDep
+from api.service import ServiceDep
 from api.style_transfers import CAT, COFFEE
 from api.submit import JOB_RESPONSES, SUBMIT_RESPONSES, SubmissionDep, submit
-from jobs.errors import BadInput, Conflict
-from jobs.requests.collection import (
-    COLLECTION_ID,
-    KIND,
-    PIXELS,
-    SPACES,
-    AdditionParams,
-    CollectionParams,
-    NextVersion,
-    fitted,
-    images_of,
-    next_version,
-    with_images,
-)
+from jobs.requests.collection import COLLECTION_ID, AdditionParams, CollectionParams
 from jobs.schemas import JOB_ID, Job
 
 router = APIRouter(tags=["collections"], route_class=JsonRoute)
@@ -138,9 +123,7 @@ async def create_collection(
     The collection is there at once, `building`; its id is the job's with `col_` for `job_`. With the job's success it
     has its first version. Should the job end otherwise, the collection is gone.
     """
-    return await submit(
-        submission, kind=KIND, queue="collect", params=params, resolve=lambda service: _resolve(service, params)
-    )
+    return await submit(submission, params)
 
 
 @router.post(
@@ -159,13 +142,7 @@ async def add_images(
 
     Older versions stay as they are. One job at a time builds a collection; while one does, the answer is 409.
     """
-    return await submit(
-        submission,
-        kind=KIND,
-        queue="collect",
-        params=params,
-        resolve=lambda service: _resolve_addition(service, collection_id, params),
-    )
+    return await submit(submission, params.of(collection_id))
 
 
 @router.get("/v1/collections", summary="List collections, newest first", responses=error_responses(503))
@@ -192,50 +169,6 @@ def get_collection(collection_id: CollectionId, service: ServiceDep) -> Collecti
 def delete_collection(collection_id: CollectionId, service: ServiceDep) -> None:
     """Remove it with all its versions. While a job builds it, or unfinished jobs use it, the answer is 409."""
     service.jobs.collections.delete(collection_id)
-
-
-def _resolve(service: Service, params: CollectionParams) -> CollectionParams:
-    """The parameters with defaults filled in, and every image stored."""
-    if params.space != PIXELS:
-        _check_space(service, params.space)
-    params = fitted(params)
-    return with_images(params, _stored_images(service, params))
-
-
-def _resolve_addition(service: Service, collection_id: str, params: AdditionParams) -> NextVersion:
-    """All that the next version is made of, and every image stored."""
-    collection = service.jobs.collections.get(collection_id)
-    if collection.building:
-        raise jobs.store.registry.being_built(collection_id, collection.building)
-    params = with_images(params, _stored_images(service, params))
-    return next_version(params, collection.params, collection_id)
-
-
-def _stored_images(service: Service, params: CollectionParams | AdditionParams) -> dict[str, str]:
-    if params.archive:
-        with naming("data"):
-            service.jobs.archives.get(params.archive)
-    return resolve_images(service, images_of(params), check=lambda sizes: None)
-
-
-def _check_space(service: Service, space: str) -> None:
-    cards = sorted(known_cards(service).items())
-    allowed = [PIXELS, *(name for name, card in cards if card["architecture"].get("name") in SPACES)]
-    if space not in allowed:
-        message = f"space: No model with an encoder is called {space!r}; there are {', '.join(allowed)}."
-        raise BadInput("unknown_model", message, field="space", allowed=allowed)
-
-
-def version_of(collection: jobs.store.registry.CollectionRecord, number: int | None) -> jobs.store.registry.Version:
-    """The version asked for, or the newest; raises `BadInput`, and `Conflict` while there is none yet."""
-    n = len(collection.versions)
-    if not n:
-        message = f"The collection has no version yet; job {collection.building} is building it."
-        raise Conflict("collection_not_ready", message, collection=collection.id, job=collection.building)
-    if number is not None and number > n:
-        message = f"version: The collection has versions 1 to {n}."
-        raise BadInput("no_such_version", message, field="version", allowed=n)
-    return collection.versions[(number or n) - 1]
 
 
 def _facts(found: jobs.store.registry.CollectionRecord) -> dict[str, Any]:

@@ -1,8 +1,6 @@
 """One error shape for everything that can go wrong, and its documentation in OpenAPI."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,12 +9,13 @@ from fastapi.responses import JSONResponse
 from redis import RedisError
 from starlette.exceptions import HTTPException
 
-from jobs.errors import AtelierError, BadInput, NotFound, TooLarge, Unavailable
+from jobs.errors import AtelierError, Unavailable
+from jobs.requests.base import HTTPS_URL, IMAGE_REF, MODEL_ID
 from jobs.requests.collection import COLLECTION_ID
-from jobs.requests.style_transfer import BUILTIN_STYLE
+from jobs.requests.datasets import DATA, SETS
+from jobs.requests.styles import BUILTIN_STYLE
 from jobs.requests.text_to_image import NOT_BLANK
-from jobs.requests.training import DATA, SETS
-from jobs.schemas import ARCHIVE_ID, HTTPS_URL, IMAGE_ID, IMAGE_REF, JOB_ID, MODEL_ID, ErrorAnswer
+from jobs.schemas import ARCHIVE_ID, IMAGE_ID, JOB_ID, ErrorAnswer
 
 log = logging.getLogger("atelier.api")
 
@@ -120,17 +119,6 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RedisError, _redis_error)
-
-
-@contextmanager
-def naming(field: str) -> Iterator[None]:
-    """Puts the request's field in front of what is wrong with it."""
-    try:
-        yield
-    except (BadInput, NotFound, TooLarge) as error:
-        error.message = f"{field}: {error.message}"
-        error.details = {"field": field, **error.details}
-        raise
 
 
 def answer(status: int, code: str, message: str, headers: dict[str, str] | None = None, **details: Any) -> JSONResponse:

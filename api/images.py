@@ -14,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.bounds import FORM_LIMITS, SPOOL_BYTES
 from api.content import PICTURE, IfNoneMatch, Range, serve
-from api.errors import Responses, error_responses, naming
+from api.errors import Responses, error_responses
 from api.pools import DECODING, FETCHING, SUBMITTING
 from api.service import Service, ServiceDep
 from images.mask import cut_out, drawn, read_mask
 from jobs.errors import TooLarge
 from jobs.images import DecodedImage, as_answers, decode_data_url, decode_image, stored
 from jobs.intake.outbound import fetch
+from jobs.requests.facts import naming
 from jobs.schemas import IMAGE_ID, Image
 from jobs.store.references import new_holder
 

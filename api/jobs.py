@@ -18,6 +18,7 @@ from api.service import Service, ServiceDep
 from api.submit import JOB_RESPONSES, SubmissionDep, answer_with_job, enqueue
 from jobs.errors import Conflict, NotFound
 from jobs.events import order
+from jobs.requests.kinds import parse
 from jobs.schemas import JOB_ID, Job, JobPage, Kind, Status
 from jobs.store.records import Event, Record
 
@@ -100,16 +101,10 @@ async def retry_job(job_id: JobId, submission: SubmissionDep) -> Response:
         record = service.jobs.get(job_id)
         if not record.finished:
             raise Conflict("job_not_finished", "The job has not finished; cancel it first.", job=job_id)
-        return enqueue(
-            service,
-            kind=record.kind,
-            queue=record.queue,
-            params=record.params,
-            priority=record.priority,
-            idempotency=(submission.key, job_id.removeprefix("job_")) if submission.key else None,
-            webhook_url=record.webhook_url,
-            retry_of=job_id,
-        )
+        once = {"priority": record.priority, "webhook_url": record.webhook_url}  # these are not among the params
+        params = parse(record.kind, record.params).model_copy(update=once)
+        idempotency = (submission.key, job_id.removeprefix("job_")) if submission.key else None
+        return enqueue(service, params, idempotency=idempotency, retry_of=job_id)
 
     return await answer_with_job(service, await run_in_threadpool(again), submission.wait_s)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import BaseModel, Field
 
-from api.collections import CollectionId, version_of
+from api.collections import CollectionId
 from api.content import PICTURE, IfNoneMatch, Range, serve
 from api.errors import error_responses
 from api.json_route import JsonRoute
@@ -14,7 +14,8 @@ from api.service import Service, ServiceDep
 from api.submit import JOB_RESPONSES, SubmissionDep, submit
 from jobs.errors import NotFound
 from jobs.requests.collection import COLLECTION_ID
-from jobs.requests.plots import KIND, PLOT_NAME, CollectionPlots, PlotParams, of_version
+from jobs.requests.facts import version_of
+from jobs.requests.plots import PLOT_NAME, PlotParams
 from jobs.schemas import Job, Role
 from jobs.store.registry import Version
 
@@ -104,18 +105,7 @@ async def create_plots(
     Its outputs are `t-sne` and `pca`, with `silhouette` and `members` of a clustering, `component` and `members` of a
     component. They belong to the job.
     """
-    return await submit(
-        submission,
-        kind=KIND,
-        queue="gpu",
-        params=params,
-        resolve=lambda service: _resolve(service, collection_id, params),
-    )
-
-
-def _resolve(service: Service, collection_id: str, params: PlotParams) -> CollectionPlots:
-    version = version_of(service.jobs.collections.get(collection_id), params.version)
-    return of_version(params, collection_id, version.number, version.figures)
+    return await submit(submission, params.of(collection_id))
 
 
 def _plot(service: Service, collection_id: str, version: Version, plot: dict[str, Any]) -> Plot:

@@ -4,25 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
-from api.cards import known_cards
-from api.collections import version_of
 from api.generations import SMILEY
-from api.images import resolve_images
 from api.json_route import JsonRoute
-from api.service import Service
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
-from jobs.errors import BadInput
-from jobs.requests.collection import PIXELS, TEXT_SPACES
-from jobs.requests.steering import (
-    SAMPLING,
-    STEERING,
-    ClusterSampling,
-    Steering,
-    TextStart,
-    fitted_sampling,
-    fitted_steering,
-    images_of,
-)
+from jobs.requests.steering import ClusterSampling, Steering
 from jobs.schemas import Job
 
 router = APIRouter(tags=["collections"], route_class=JsonRoute)
@@ -76,9 +61,7 @@ async def create_steering(
     image, encoded again, how far it is from what was aimed at (`distance`; 1 is as far as two members are), its
     `cluster` by the rule of `metrics.clustering`, and the share of members in sparser places (`density`).
     """
-    return await submit(
-        submission, kind=STEERING, queue="gpu", params=params, resolve=lambda service: _steering(service, params)
-    )
+    return await submit(submission, params)
 
 
 @router.post(
@@ -96,29 +79,4 @@ async def create_sampling(
     The grid shows the nearest real members below each new image; `metrics.pictures` names them, with the figures of a
     pc-steering. Of `all`, clusters of a single member are left out, which `metrics.warnings` says.
     """
-    return await submit(
-        submission, kind=SAMPLING, queue="gpu", params=params, resolve=lambda service: _sampling(service, params)
-    )
-
-
-def _steering(service: Service, params: Steering) -> Steering:
-    """The parameters with the version chosen, its defaults filled in and every image stored."""
-    collection = service.jobs.collections.get(params.collection)
-    version = version_of(collection, params.version)
-    if isinstance(params.start, TextStart):
-        _check_reads_texts(service, collection.params["space"])
-    params = fitted_steering(params, version.figures)
-    images = resolve_images(service, images_of(params), check=lambda sizes: None)
-    return params.model_copy(update={"version": version.number, **images})
-
-
-def _check_reads_texts(service: Service, space: str) -> None:
-    card = None if space == PIXELS else known_cards(service).get(space)
-    if not card or card["architecture"].get("name") not in TEXT_SPACES:
-        message = f"start.text: The space {space} reads no texts; start from an image, 'mean' or a cluster."
-        raise BadInput("no_texts", message, field="start.text")
-
-
-def _sampling(service: Service, params: ClusterSampling) -> ClusterSampling:
-    version = version_of(service.jobs.collections.get(params.collection), params.version)
-    return fitted_sampling(params, version.figures).model_copy(update={"version": version.number})
+    return await submit(submission, params)

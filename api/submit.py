@@ -1,11 +1,10 @@
-"""From a checked request to a queued job: idempotency, the record, the nudge and the wait."""
+"""Turns a validated request into a queued job: idempotency, defaults and images, the record, the nudge, the wait."""
 
 import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -13,9 +12,9 @@ from fastapi.responses import JSONResponse
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-import jobs.schemas
 from api.bounds import forget_body
 from api.errors import VISIBLE_ASCII, WEBHOOK_URL, Responses, error_responses
+from api.images import resolve_images
 from api.json_route import ParsedRequest
 from api.pools import SUBMITTING
 from api.present import present
@@ -23,12 +22,11 @@ from api.service import Service, ServiceDep
 from jobs.errors import BadInput
 from jobs.intake.outbound import check_url
 from jobs.queue import nudge
-from jobs.requests.collection import KIND as COLLECTION
-from jobs.requests.text_to_image import compat_of
-from jobs.requests.training import MODEL_ID
-from jobs.schemas import ARCHIVE_ID, IMAGE_FIELDS, IMAGE_ID, Job
+from jobs.requests.base import Request as JobRequest
+from jobs.requests.facts import Facts
+from jobs.requests.training_base import TRAINED_ID
+from jobs.schemas import Job
 from jobs.store.records import NewJob
-from jobs.store.registry import NEW
 
 log = logging.getLogger("atelier.api")
 MAX_WAIT_S = 60
@@ -87,47 +85,30 @@ class Submission:
 SubmissionDep = Annotated[Submission, Depends()]
 
 
-async def submit(
-    submission: Submission,
-    *,
-    kind: str,
-    queue: str | Callable[[jobs.schemas.Request], str],
-    params: jobs.schemas.Request,
-    resolve: Callable[[Service], jobs.schemas.Request],
-) -> Response:
-    """Queue a job and answer with it; `resolve` stores the images of `params` and returns them as ids.
-
-    queue: its name, or a function of the resolved parameters.
-    """
+async def submit(submission: Submission, params: JobRequest) -> Response:
+    """Queues a job and answers with it."""
     service = submission.service
     idempotency = (submission.key, submission.digest) if submission.key else None
 
     def create() -> str:
         known = service.jobs.known_request(*idempotency) if idempotency else None
-        if known:
-            return known
-        if params.webhook_url:
-            _check_webhook(params.webhook_url)
-        resolved = resolve(service)
-        stored = resolved.model_dump(mode="json", exclude={"priority", "expires_in", "webhook_url"})
-        if stored["seed"] is None:
-            stored["seed"] = secrets.randbelow(2**32)
-        return enqueue(
-            service,
-            kind=kind,
-            queue=queue if isinstance(queue, str) else queue(resolved),
-            params=stored,
-            priority=params.priority,
-            expires_in=params.expires_in,
-            webhook_url=params.webhook_url,
-            idempotency=idempotency,
-        )
+        return known or enqueue(service, _resolved(service, params), idempotency=idempotency)
 
     job_id = await SUBMITTING.run(create)
     # Its `data:` URLs may be 33 MB, and the caller may wait a minute.
     params.__dict__.clear()
     forget_body(submission.scope)
     return await answer_with_job(service, job_id, submission.wait_s)
+
+
+def _resolved(service: Service, params: JobRequest) -> JobRequest:
+    """The request with all defaults and a seed filled in, and each image stored and named by its id."""
+    if params.webhook_url:
+        _check_webhook(params.webhook_url)
+    resolved = params.resolved(Facts(service.jobs))
+    images = resolve_images(service, resolved.image_refs(), resolved.check_sizes, resolved.masks())
+    seed = secrets.randbelow(2**32) if resolved.seed is None else resolved.seed
+    return resolved.with_images(images).model_copy(update={"seed": seed})
 
 
 def _check_webhook(url: str) -> None:
@@ -138,34 +119,41 @@ def _check_webhook(url: str) -> None:
         raise BadInput(error.code, message, field="webhook_url") from error
 
 
-def enqueue(service: Service, *, kind: str, queue: str, params: dict[str, Any], **extra: Any) -> str:
-    """Write the record, nudge the workers and return the job's id.
+def enqueue(
+    service: Service, params: JobRequest, *, idempotency: tuple[str, str] | None = None, retry_of: str = ""
+) -> str:
+    """Writes the record of a resolved request, nudges the workers and returns the job's id.
 
     A nudge that cannot be sent is no error: upkeep sends it again, and the record is safe.
     """
-    job_id, is_new = service.jobs.create(
-        NewJob(
-            kind=kind,
-            queue=queue,
-            params=params,
-            images=image_shas(params),
-            archives=archive_shas(params),
-            models=trained_models(params),
-            compat=compat_of(params),
-            **_collections(kind, params),
-            **extra,
-        )
+    uses = params.uses()
+    job = NewJob(
+        kind=params.kind,
+        queue=params.queue,
+        params=params.stored(),
+        images=[image.removeprefix("img_") for image in params.image_refs().values()],
+        archives=uses.archives,
+        models=[model for model in uses.models if re.fullmatch(TRAINED_ID, model)],  # others cannot be deleted
+        collections=uses.collections,
+        collection=uses.builds,
+        compat=params.compatibility(),
+        priority=params.priority,
+        expires_in=params.expires_in,
+        webhook_url=params.webhook_url,
+        idempotency=idempotency,
+        retry_of=retry_of,
     )
+    job_id, is_new = service.jobs.create(job)
     if is_new:
         try:
-            nudge(service.celery, queue, job_id)
+            nudge(service.celery, job.queue, job_id)
         except (OperationalError, OSError) as error:
             log.warning("nudge for %s not sent: %s", job_id, type(error).__name__)
     return job_id
 
 
 async def answer_with_job(service: Service, job_id: str, wait_s: int) -> Response:
-    """The job now, or once it ended within `wait_s` seconds: 200 when it has ended, else 202."""
+    """Answers with the job at once, or when it has ended within `wait_s` seconds: 200 when it has ended, else 202."""
     if wait_s:
         await _wait(service, job_id, wait_s)
     job = await run_in_threadpool(lambda: present(service, service.jobs.get(job_id)))
@@ -174,46 +162,10 @@ async def answer_with_job(service: Service, job_id: str, wait_s: int) -> Respons
     return JSONResponse(job.model_dump(mode="json"), status_code=200 if ended else 202, headers=headers)
 
 
-def image_shas(params: Any) -> list[str]:
-    """The sha256 of every upload in the image fields of resolved parameters; a prompt may look like an id."""
-    if isinstance(params, list):
-        return [sha for each in params for sha in image_shas(each)]
-    if not isinstance(params, dict):
-        return []
-    found: list[str] = []
-    for name, value in params.items():
-        strings = value if isinstance(value, list) else [value]
-        if name in IMAGE_FIELDS:
-            found += [each.removeprefix("img_") for each in strings if re.fullmatch(IMAGE_ID, str(each))]
-        found += image_shas(value)
-    return found
-
-
-def archive_shas(params: dict[str, Any]) -> list[str]:
-    """The sha256 of the archive that resolved parameters read their data from."""
-    data = params.get("data")
-    return [data.removeprefix("zip_")] if isinstance(data, str) and re.fullmatch(ARCHIVE_ID, data) else []
-
-
-def trained_models(params: dict[str, Any]) -> Sequence[str]:
-    """The ids of the trained models that resolved parameters name: none can be deleted until the job has ended."""
-    named = [params.get(field) for field in ("model", "classifier", "space", "start")]
-    named += [lora["model"] for lora in params.get("loras") or []]
-    return [model for model in named if isinstance(model, str) and re.fullmatch(MODEL_ID, model)]
-
-
-def _collections(kind: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Which collection a job of these parameters founds or goes on with, or which it uses."""
-    named = params.get("collection")
-    if kind == COLLECTION:
-        return {"collection": named or NEW}
-    return {"collections": [named] if named else []}
-
-
 async def _wait(service: Service, job_id: str, seconds: int) -> None:
     try:
         async with asyncio.timeout(seconds):
             async for _ in service.events.follow(job_id, "0"):
                 pass
-    except (TimeoutError, RedisError):  # the job is queued all the same
+    except (TimeoutError, RedisError):  # the job is queued nevertheless
         return

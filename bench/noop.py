@@ -1,6 +1,6 @@
 """What bench/overhead.py starts: the real API and worker with a kind that does no work, and a bare Celery task."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from celery import Task
 from fastapi import Body, Response
@@ -9,21 +9,32 @@ from redis import Redis
 from api.main import app as api_app
 from api.submit import SubmissionDep, submit
 from jobs.queue import make_celery
-from jobs.schemas import Request
+from jobs.requests.base import Request
 from jobs.settings import get_settings
 from worker.app import app
-from worker.run import JobResult
+from worker.run import Made
 from worker.runners import RUNNERS
 
 __all__ = ["api_app", "app", "raw"]
 
-RUNNERS["noop"] = lambda task: JobResult([], {}, {}, {})
+RUNNERS["noop"] = lambda task: Made([], {}, {}, {})
+
+
+class Noop(Request):
+    """A request of no work."""
+
+    kind: ClassVar[str] = "noop"
+
+    @property
+    def queue(self) -> str:
+        """The queue of the measured worker."""
+        return "fast"
 
 
 @api_app.post("/v1/noops", status_code=202)
-async def create_noop(params: Annotated[Request, Body()], submission: SubmissionDep) -> Response:
+async def create_noop(params: Annotated[Noop, Body()], submission: SubmissionDep) -> Response:
     """Queue a job that does nothing."""
-    return await submit(submission, kind="noop", queue="fast", params=params, resolve=lambda _: params)
+    return await submit(submission, params)
 
 
 raw = make_celery(get_settings())

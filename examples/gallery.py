@@ -45,13 +45,13 @@ ENTRIES: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "luminance": (
         "Keep the photo's colors: luminance",
         "`luminance` optimizes only the luminance and takes the colors from the photo.",
-        CAT | GATYS | {"preserve_colour": "luminance", "before_after": True, "seed": 1},
+        CAT | GATYS | {"preserve_color": "luminance", "before_after": True, "seed": 1},
         "grid",
     ),
     "histogram": (
         "Keep the photo's colors: histogram",
         "`histogram` first gives the style the mean and covariance of the photo's colors.",
-        CAT | GATYS | {"preserve_colour": "histogram", "before_after": True, "seed": 1},
+        CAT | GATYS | {"preserve_color": "histogram", "before_after": True, "seed": 1},
         "grid",
     ),
     "mask": (

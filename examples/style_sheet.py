@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from examples.output import IMAGES, ROOT, arguments
-from jobs.requests.style_transfer import BUILTIN_NAMES
+from jobs.requests.styles import BUILTIN_NAMES
 from models.stylize.fast import load_multistyle, stylize_builtin
 
 TILE, COLUMNS, CAPTION = 200, 7, 22

@@ -1,10 +1,9 @@
-"""The job as every caller sees it, and the fields all requests share."""
+"""What the API answers with: jobs, their outputs and errors, images and archives."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 Kind = Literal["style-transfer", "generation", "training", "collection", "pc-steering", "cluster-sampling"]
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
@@ -14,103 +13,8 @@ ImageFormat = Literal["png", "jpeg", "webp"]
 CONTENT_TYPES: dict[str, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 JOB_ID = r"^job_[0-9a-f]{24}$"
-HTTPS_URL = r"^https://([A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*(:(443|[2-9][0-9]{3}|[1-5][0-9]{4}))?(/[!-\[\]-~]*)?$"
 IMAGE_ID = r"^img_[0-9a-f]{64}$"
 ARCHIVE_ID = r"^zip_[0-9a-f]{64}$"
-IMAGE_REF = r"^(img_[0-9a-f]{64}|data:image/[^,]+,.+|https://.+)$"
-
-# The fields that hold an image, or several. Whatever else looks like an id is a text.
-IMAGE_FIELDS = frozenset(
-    {"content", "init_image", "style", "image", "mask", "style_mask", "images", "between", "start", "style_from"}
-)
-
-ImageRef = Annotated[
-    str,
-    Field(
-        pattern=IMAGE_REF,
-        description="An image: the id of an upload (`img_…`), a `data:` URL in base64, or an `https:` URL.",
-        json_schema_extra={"format": "image-ref"},
-    ),
-]
-
-WebhookUrl = Annotated[
-    str,
-    Field(
-        pattern=HTTPS_URL,
-        max_length=2048,
-        examples=["https://example.com/hooks/atelier"],
-        json_schema_extra={"format": "webhook-url"},
-    ),
-]
-
-
-MAX_SEED = 2**53 - 1  # the largest integer that every JSON parser reads exactly
-
-
-def seeds_from(seed: int, n: int) -> list[int]:
-    """The seeds of n images: `seed` + k, from 0 again after the last."""
-    return [(seed + k) % (MAX_SEED + 1) for k in range(n)]
-
-
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
-
-
-def chosen_by(field: str, names: Sequence[str], default: str | None = None) -> Discriminator:
-    """What a union's branches, whose tags look like <name>, are told apart by: a field that is one of `names`."""
-
-    def tag(value: Any) -> str:
-        name = value.get(field, default) if isinstance(value, dict) else getattr(value, field, default)
-        return f"<{name}>"
-
-    return Discriminator(
-        tag,
-        custom_error_type=field,
-        custom_error_message=f"Input should be {', '.join(map(repr, names[:-1]))} or {names[-1]!r}",
-        custom_error_context={"field": field},
-    )
-
-
-def whole(value: Any) -> Any:
-    """In JSON 64.0 is an integer; "64" and true are not."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-class Request(BaseModel):
-    """The fields every job request shares; unknown fields and wrong types (`"512"` for 512) are refused."""
-
-    model_config = STRICT
-
-    seed: Annotated[
-        int | None, Field(ge=0, le=MAX_SEED, description="Random state; chosen and reported when absent.")
-    ] = None
-    format: Annotated[ImageFormat, Field(description="File format of the outputs.")] = "png"
-    priority: Annotated[
-        int,
-        Field(
-            ge=-10, le=10, description="Higher runs first within its queue; a step counts as ten minutes of waiting."
-        ),
-    ] = 0
-    expires_in: Annotated[
-        int | None,
-        Field(ge=1, le=7 * 86400, description="Seconds after which a job still queued becomes `expired`."),
-    ] = None
-    webhook_url: Annotated[
-        WebhookUrl | None,
-        Field(description="A public https URL that gets a POST with the job's end; tried again for two hours."),
-    ] = None
-
-    _whole = field_validator("*", mode="before")(whole)
-
-
-MODEL_ID = r"^[a-z0-9][a-z0-9.-]{1,79}$"
-ModelId = Annotated[str, Field(pattern=MODEL_ID, examples=["vae-smileys"], json_schema_extra={"format": "model-id"})]
-Steps = Annotated[int, Field(ge=1, le=1000, description="Denoising steps.")]
-
-
-class ModelRequest(Request):
-    """A request of one model's work."""
-
-    model: Annotated[ModelId, Field(description="What makes the pictures; `GET /v1/models` lists them.")]
 
 
 class Progress(BaseModel):

@@ -21,8 +21,18 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from models.catalogue import RECORD, WEIGHTS_DIR, Card, CardError, card, cards, checked_file, file_sha256, read_record
-from models.errors import WeightsError
+from models.catalogue import (
+    RECORD,
+    WEIGHTS_DIR,
+    Card,
+    CardError,
+    WeightsError,
+    card,
+    cards,
+    checked_file,
+    file_sha256,
+    read_record,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -1,113 +1,48 @@
-"""The parameters of a collection: which pictures, in which space, and what is fitted to their vectors."""
+"""Collections: which images, in which space, and what is fitted to their vectors."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AliasChoices,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 
-from jobs.requests.training import SETS, Data
-from jobs.schemas import MODEL_ID, STRICT, ImageRef, Request, whole
+from jobs.requests.architectures import capabilities
+from jobs.requests.base import MODEL_ID, ImageRef, Request, Uses, invalid, unknown_model
+from jobs.requests.clusterings import Clusterings, KMeans, check_methods, with_bound
+from jobs.requests.datasets import SETS, Data, archive_of
+from jobs.requests.facts import Facts
+from jobs.store.registry import NEW
 
-KIND = "collection"
 COLLECTION_ID = r"^col_[0-9a-f]{24}$"  # the digits of the job that founded it
-TEXT_SPACES = ("kandinsky", "kandinsky-2.2")  # architectures that turn texts into vectors too
-SPACES = ("mlp-vae", "conv-vae", "dcgan", *TEXT_SPACES, "stable-unclip", "ip-adapter")  # those with an encoder
 PIXELS = "pixels"
 MIN_IMAGES = 4  # of a new collection
-NAMED_LIMIT = 1000  # pictures of a named set, which may have 70,000
+NAMED_LIMIT = 1000  # images of a named set, which may have 70,000
 EXPLAINED_VARIANCE = 0.99
-MAX_CLUSTERS, MAX_COMPONENTS = 20, 200  # to choose from
-
-Method = Literal["kmeans", "mixture", "agglomerative", "hdbscan"]
-NClusters = Annotated[
-    int | None, Field(ge=2, le=500, description="How many; chosen when absent."), BeforeValidator(whole)
-]
-MostClusters = Annotated[
-    int | None, Field(ge=2, le=500, description="The most to choose from."), BeforeValidator(whole)
-]
 
 
-class _Clustering(BaseModel):
-    model_config = STRICT
+class CollectionRouteRequest(Request):
+    """A request whose collection is in the path of its route."""
 
+    _collection_id: str = PrivateAttr("")
 
-class _Chosen(_Clustering):
-    n_clusters: NClusters = None
-    max_clusters: MostClusters = None
-
-    @model_validator(mode="after")
-    def _number_or_bound(self) -> "_Chosen":
-        if self.n_clusters and self.max_clusters:
-            _refuse("max_clusters", "The number is given by `n_clusters`: none is chosen")
+    def of(self, collection_id: str) -> Self:
+        """Sets the collection; returns the request itself."""
+        self._collection_id = collection_id
         return self
 
 
-class KMeans(_Chosen):
-    """K-means; the number with the best silhouette, of at most 20 unless said."""
+class ImagesRequest(Request):
+    """Images to encode: those of a list, of a named set or of an archive."""
 
-    method: Literal["kmeans"] = "kmeans"
+    kind: ClassVar[str] = "collection"
 
-
-class Agglomerative(_Chosen):
-    """Ward's agglomerative clustering; the number with the best silhouette, of at most 20 unless said."""
-
-    method: Literal["agglomerative"]
-
-
-class Mixture(_Clustering):
-    """A mixture of Gaussians; the number with the least `criterion`, of at most 200 unless said."""
-
-    method: Literal["mixture"]
-    covariance_type: Annotated[
-        Literal["full", "tied", "diag", "spherical"], Field(description="Shape of the Gaussians, as scikit-learn's.")
-    ] = "diag"
-    criterion: Annotated[Literal["aic", "bic"], Field(description="Which information criterion is to be least.")] = (
-        "aic"
-    )
-    n_components: NClusters = None
-    max_components: MostClusters = None
-
-    @model_validator(mode="after")
-    def _number_or_bound(self) -> "Mixture":
-        if self.n_components and self.max_components:
-            _refuse("max_components", "The number is given by `n_components`: none is chosen")
-        return self
-
-
-class Hdbscan(_Clustering):
-    """HDBSCAN, which finds the number itself and leaves noise out."""
-
-    method: Literal["hdbscan"]
-    min_cluster_size: Annotated[
-        int | None,
-        Field(ge=2, le=10_000, description="Smaller groups are noise; chosen when absent."),
-        BeforeValidator(whole),
-    ] = None
-
-
-def _method(value: Any) -> str:
-    return f"<{value.get('method', 'kmeans') if isinstance(value, dict) else getattr(value, 'method', None)}>"
-
-
-Clustering = Annotated[
-    Annotated[KMeans, Tag("<kmeans>")]
-    | Annotated[Mixture, Tag("<mixture>")]
-    | Annotated[Agglomerative, Tag("<agglomerative>")]
-    | Annotated[Hdbscan, Tag("<hdbscan>")],
-    Discriminator(
-        _method,
-        custom_error_type="method",
-        custom_error_message="Input should have a `method`: 'kmeans', 'mixture', 'agglomerative' or 'hdbscan'",
-    ),
-]
-Clusterings = Annotated[
-    list[Clustering],
-    Field(min_length=1, max_length=4, description="Each method once; the first is the one shown and used by default."),
-]
-
-
-class _Pictures(Request):
     model_config = ConfigDict(
         json_schema_extra={
             "oneOf": [
@@ -119,7 +54,7 @@ class _Pictures(Request):
 
     images: Annotated[
         list[ImageRef] | None,
-        Field(min_length=1, max_length=256, description="The images, of which the same is counted once; or `data`."),
+        Field(min_length=1, max_length=256, description="The images; equal ones are counted once. Or give `data`."),
     ] = None
     data: Annotated[Data | None, Field(description="A named set, or the `zip_…` id of an uploaded archive.")] = None
     limit: Annotated[
@@ -127,42 +62,54 @@ class _Pictures(Request):
         Field(
             ge=1,
             le=20_000,
-            description="Use so many images of `data` at most. When absent 1000 of a named set, all of an archive.",
+            description="Use so many images of `data` at most. When absent, 1000 of a named set and all of an archive.",
         ),
     ] = None
 
     @property
+    def queue(self) -> str:
+        """The queue of collections."""
+        return "collect"
+
+    @property
     def archive(self) -> str | None:
-        """The sha256 of the archive its pictures are in, if they are in one."""
-        return self.data.removeprefix("zip_") if self.data and self.data not in SETS else None
+        """The sha256 of the archive its images are in, if they are in one."""
+        return archive_of(self.data)
+
+    def check_archive(self, facts: Facts) -> None:
+        """Raises NotFound for an archive that is not stored."""
+        if self.archive:
+            facts.check_archive(self.archive)
 
     @model_validator(mode="after")
-    def _one_source(self) -> "_Pictures":
+    def _one_source(self) -> Self:
         if self.images and self.data:
-            _refuse("data", "Give `images` or `data`, not both")
+            raise invalid("data", "Give `images` or `data`, not both")
         if not self.images and not self.data:
-            _refuse("images", "Give `images` or `data`")
+            raise invalid("images", "Give `images` or `data`")
         if self.images and self.limit:
-            _refuse("limit", "All of `images` are used; only `data` takes a limit")
+            raise invalid("limit", "All of `images` are used; only `data` takes a limit")
         return self
 
 
-class _Built(_Pictures):
-    name: Annotated[str, Field(min_length=1, max_length=100, description="What it is to be called in lists.")]
+class BuildRequest(ImagesRequest):
+    """All that a version of a collection is made of."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100, description="The name of the collection in lists.")]
     space: Annotated[
         str,
         Field(
             pattern=MODEL_ID,
-            description="What the vectors are: `pixels`, or what a model with an encoder makes, by its id.",
+            description="The space of the vectors: `pixels`, or the id of a model with an encoder.",
             json_schema_extra={"format": "space"},
         ),
     ]
     image_size: Annotated[
         int | None,
-        Field(ge=16, le=256, multiple_of=4, description="Of `pixels`: side of the pictures; 64 when absent."),
+        Field(ge=16, le=256, multiple_of=4, description="Of `pixels`: side of the images; 64 when absent."),
     ] = None
     channels: Annotated[
-        Literal[1, 3] | None, Field(description="Of `pixels`: 1 for grey, 3 for colour; 3 when absent.")
+        Literal[1, 3] | None, Field(description="Of `pixels`: 1 for gray, 3 for color; 3 when absent.")
     ] = None
     n_components: Annotated[
         int | None,
@@ -172,31 +119,56 @@ class _Built(_Pictures):
         float | None,
         Field(ge=0.5, le=0.9999, description="Keep as many components as explain this share; 0.99 when absent."),
     ] = None
-    standardise: Annotated[
-        bool | None, Field(description="Bring each value to variance 1 first. Yes but for `pixels` when absent.")
+    standardize: Annotated[
+        bool | None,
+        Field(
+            validation_alias=AliasChoices("standardize", "standardise"),
+            description="Scale each value to variance 1 first. When absent, yes except for `pixels`.",
+        ),
     ] = None
     clusterings: Clusterings = [KMeans()]
 
+    def uses(self) -> Uses:
+        """The model of the space, the archive, and the collection to build."""
+        return Uses(
+            models=(self.space,),
+            archives=(self.archive,) if self.archive else (),
+            builds=getattr(self, "collection", NEW),
+        )
+
+    def fitted(self) -> Self:
+        """Fills in the defaults that depend on other fields."""
+        in_pixels = self.space == PIXELS
+        changed = {
+            "image_size": self.image_size or (64 if in_pixels else None),
+            "channels": self.channels or (3 if in_pixels else None),
+            "limit": self.limit or (NAMED_LIMIT if self.data in SETS else None),
+            "explained_variance": self.explained_variance or (None if self.n_components else EXPLAINED_VARIANCE),
+            "standardize": not in_pixels if self.standardize is None else self.standardize,
+            "clusterings": [with_bound(each) for each in self.clusterings],
+        }
+        return self.model_copy(update=changed)
+
     @model_validator(mode="after")
-    def _used(self) -> "_Built":
+    def _used(self) -> Self:
         for field in ("image_size", "channels"):
             if self.space != PIXELS and getattr(self, field) is not None:
-                _refuse(field, f"{self.space} has its own; only space pixels takes it")
+                raise invalid(field, f"{self.space} has its own; only space pixels takes it")
         if self.n_components and self.explained_variance:
-            _refuse("explained_variance", "The number of components is given by `n_components`")
-        _check_methods(self.clusterings)
+            raise invalid("explained_variance", "The number of components is given by `n_components`")
+        check_methods(self.clusterings)
         return self
 
 
-class CollectionParams(_Built):
-    """Images as vectors of a space, with their principal components and clusters."""
+class CollectionParams(BuildRequest):
+    """Images encoded into a space, with their principal components and clusters."""
 
     images: Annotated[
         list[ImageRef] | None,
         Field(
             min_length=MIN_IMAGES,
             max_length=256,
-            description="The images, of which the same is counted once; or `data`.",
+            description="The images; equal ones are counted once. Or give `data`.",
         ),
     ] = None
     limit: Annotated[
@@ -204,80 +176,62 @@ class CollectionParams(_Built):
         Field(
             ge=MIN_IMAGES,
             le=20_000,
-            description="Use so many images of `data` at most. When absent 1000 of a named set, all of an archive.",
+            description="Use so many images of `data` at most. When absent, 1000 of a named set and all of an archive.",
         ),
     ] = None
 
+    def resolved(self, facts: Facts) -> "CollectionParams":
+        """Fills in the defaults; raises BadInput for a space that no model has, and NotFound for an archive."""
+        if self.space != PIXELS:
+            self._check_space(facts)
+        self.check_archive(facts)
+        return self.fitted()
 
-class AdditionParams(_Pictures):
-    """Pictures that join a collection, which is fitted anew."""
-
-    clusterings: Annotated[Clusterings | None, Field(description="As before when absent.")] = None
-
-    @model_validator(mode="after")
-    def _once(self) -> "AdditionParams":
-        _check_methods(self.clusterings or [])
-        return self
+    def _check_space(self, facts: Facts) -> None:
+        cards = facts.cards()
+        with_encoder = [name for name, card in cards.items() if capabilities(card["architecture"]).encoder]
+        if self.space not in (allowed := [PIXELS, *with_encoder]):
+            raise unknown_model("space", f"No model with an encoder is called {self.space!r}", allowed)
 
 
-class NextVersion(_Built):
+class NextVersion(BuildRequest):
     """What the record of a job that adds images holds: the images, the collection, and how it is made."""
 
     collection: str
 
 
-def _refuse(field: str, message: str) -> None:
-    raise PydanticCustomError("collection", message, {"field": field})
+class AdditionParams(ImagesRequest, CollectionRouteRequest):
+    """Images to add to a collection, which is fitted anew."""
+
+    clusterings: Annotated[Clusterings | None, Field(description="As before when absent.")] = None
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        check_methods(self.clusterings or [])
+        return self
+
+    def resolved(self, facts: Facts) -> NextVersion:
+        """All that the next version is made of; raises NotFound, and Conflict while a job builds the collection."""
+        collection = facts.idle_collection(self._collection_id)
+        self.check_archive(facts)
+        return self.next_version(built(collection.params), collection.id)
+
+    def next_version(self, before: BuildRequest, collection_id: str) -> NextVersion:
+        """What makes the next version of a collection, whose newest version was made by `before`."""
+        kept = before.model_dump(include=BuildRequest.model_fields.keys() - ImagesRequest.model_fields.keys())
+        given = self.model_dump(exclude={"clusterings"} if self.clusterings is None else None)
+        return NextVersion(**kept | given, collection=collection_id).fitted()
 
 
-def _check_methods(clusterings: list[Clustering]) -> None:
-    if len({each.method for each in clusterings}) < len(clusterings):
-        _refuse("clusterings", "Each method may be named once")
+Collection = Annotated[
+    Annotated[CollectionParams, Tag("<new>")] | Annotated[NextVersion, Tag("<next>")],
+    Discriminator(
+        lambda value: "<next>" if (value if isinstance(value, dict) else vars(value)).get("collection") else "<new>"
+    ),
+]
+_STORED: TypeAdapter[CollectionParams | NextVersion] = TypeAdapter(Collection)
 
 
-Params = TypeVar("Params", bound=_Pictures)
-Built = TypeVar("Built", bound=_Built)
-
-
-def images_of(params: _Pictures) -> dict[str, str]:
-    """Each field that holds an image, and the image."""
-    return {f"images.{i}": image for i, image in enumerate(params.images or ())}
-
-
-def with_images(params: Params, images: Mapping[str, str]) -> Params:
-    """The parameters with other images, by their fields."""
-    return params.model_copy(update={"images": list(images.values()) or None})
-
-
-def fitted(params: Built) -> Built:
-    """The parameters with the defaults that depend on others filled in."""
-    in_pixels = params.space == PIXELS
-    changed = {
-        "image_size": params.image_size or (64 if in_pixels else None),
-        "channels": params.channels or (3 if in_pixels else None),
-        "limit": params.limit or (NAMED_LIMIT if params.data in SETS else None),
-        "explained_variance": params.explained_variance or (None if params.n_components else EXPLAINED_VARIANCE),
-        "standardise": not in_pixels if params.standardise is None else params.standardise,
-        "clusterings": [_with_bound(each) for each in params.clusterings],
-    }
-    return params.model_copy(update=changed)
-
-
-def _with_bound(clustering: Clustering) -> Clustering:
-    match clustering:
-        case Mixture(n_components=None, max_components=None):
-            return clustering.model_copy(update={"max_components": MAX_COMPONENTS})
-        case KMeans(n_clusters=None, max_clusters=None) | Agglomerative(n_clusters=None, max_clusters=None):
-            return clustering.model_copy(update={"max_clusters": MAX_CLUSTERS})
-    return clustering
-
-
-def next_version(params: AdditionParams, before: Mapping[str, Any], collection_id: str) -> NextVersion:
-    """What makes a collection's next version of added pictures.
-
-    before: the parameters of its newest version.
-    """
-    pictures = {"seed", "format", "priority", "expires_in", "webhook_url", *_Pictures.model_fields}
-    kept = {name: value for name, value in before.items() if name in _Built.model_fields.keys() - pictures}
-    given = params.model_dump(exclude={"clusterings"} if params.clusterings is None else None)
-    return fitted(NextVersion(**kept | given, collection=collection_id))
+def built(params: dict[str, Any]) -> CollectionParams | NextVersion:
+    """What made a version of a collection, from the `params` that the store has."""
+    return _STORED.validate_python(params)

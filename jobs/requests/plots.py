@@ -1,22 +1,22 @@
-"""The parameters of a request to draw a collection's plots again, by one of its parts."""
+"""A request to draw the plots of a collection again, by one of its parts."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from jobs.requests.collection import Method
-from jobs.requests.steering import check_attribute, check_component, clustering_of
-from jobs.schemas import Request, whole
+from jobs.requests.base import Request, Uses, check_attribute, invalid, whole
+from jobs.requests.clusterings import Method
+from jobs.requests.collection import CollectionRouteRequest
+from jobs.requests.facts import Facts
+from jobs.requests.steering import check_component, clustering_of
 
-KIND = "collection-plots"
 PLOT_NAME = r"^[a-z][a-z-]{1,40}$"
 PARTS = ("clustering", "component", "attribute")
 
 
-class PlotParams(Request):
-    """By what a collection's members are drawn: one of its clusterings, components or attributes."""
+class _Part(Request):
+    kind: ClassVar[str] = "collection-plots"
 
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [part]} for part in PARTS]})
 
@@ -40,26 +40,38 @@ class PlotParams(Request):
     ] = None
 
     @model_validator(mode="after")
-    def _one_part(self) -> "PlotParams":
+    def _one_part(self) -> Self:
         given = [part for part in PARTS if getattr(self, part) is not None]
         if len(given) != 1:
             message = "Give one of `clustering`, `component` and `attribute`"
-            raise PydanticCustomError("collection", message, {"field": given[1] if given else PARTS[0]})
+            raise invalid(given[1] if given else PARTS[0], message)
         return self
 
 
-class CollectionPlots(PlotParams):
+class CollectionPlots(_Part):
     """What the record of such a job holds: the part, the collection and its version."""
 
     collection: str
 
+    def uses(self) -> Uses:
+        """The collection."""
+        return Uses(collections=(self.collection,))
 
-def of_version(params: PlotParams, collection_id: str, version: int, figures: Mapping[str, Any]) -> CollectionPlots:
-    """Returns what the job's record holds; figures: of the version. Raises BadInput for what the version lacks."""
-    if params.clustering is not None:
-        clustering_of("clustering", params.clustering, figures)
-    if params.component is not None:
-        check_component("component", params.component, figures["n_components"])
-    if params.attribute is not None:
-        check_attribute("attribute", params.attribute, figures["attribute_names"])
-    return CollectionPlots(**params.model_dump() | {"collection": collection_id, "version": version})
+
+class PlotParams(_Part, CollectionRouteRequest):
+    """The part that a collection's members are drawn by: one of its clusterings, components or attributes."""
+
+    def resolved(self, facts: Facts) -> CollectionPlots:
+        """Chooses the version; raises BadInput for a part that it lacks."""
+        collection, version = facts.version(self._collection_id, self.version)
+        return self.of_version(collection.id, version.number, version.figures)
+
+    def of_version(self, collection_id: str, version: int, figures: Mapping[str, Any]) -> CollectionPlots:
+        """What the record of the job holds; raises BadInput for a part that a version with these figures lacks."""
+        if self.clustering is not None:
+            clustering_of("clustering", self.clustering, figures)
+        if self.component is not None:
+            check_component("component", self.component, figures["n_components"])
+        if self.attribute is not None:
+            check_attribute("attribute", self.attribute, figures["attribute_names"])
+        return CollectionPlots(**self.model_dump() | {"collection": collection_id, "version": version})

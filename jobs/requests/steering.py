@@ -1,17 +1,18 @@
-"""The parameters of pc-steerings and cluster-samplings: what is done with a collection."""
+"""What is done with a collection: moving along components and attributes, and sampling clusters."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from jobs.errors import BadInput
-from jobs.requests.collection import COLLECTION_ID, Method
-from jobs.schemas import STRICT, ImageRef, Request, whole
+from jobs.requests.architectures import capabilities
+from jobs.requests.base import STRICT, ImageRef, Request, Uses, check_attribute, invalid, whole
+from jobs.requests.clusterings import Method
+from jobs.requests.collection import COLLECTION_ID, PIXELS
+from jobs.requests.facts import Facts
 
-STEERING, SAMPLING = "pc-steering", "cluster-sampling"
-MAX_PICTURES = 256  # of one job
+MAX_IMAGES = 256  # of one job
 
 Whole = Annotated[int, Field(ge=0), BeforeValidator(whole)]
 Strengths = Annotated[
@@ -21,7 +22,7 @@ Strengths = Annotated[
 
 
 class OfCollection(Request):
-    """What all requests about a collection share."""
+    """A request about a version of a collection."""
 
     collection: Annotated[
         str,
@@ -33,9 +34,13 @@ class OfCollection(Request):
     ]
     version: Annotated[int | None, Field(ge=1, description="The newest when absent.")] = None
 
+    def uses(self) -> Uses:
+        """The collection."""
+        return Uses(collections=(self.collection,))
+
 
 class ClusterStart(BaseModel):
-    """The centre of a cluster."""
+    """The center of a cluster."""
 
     model_config = STRICT
     cluster: Annotated[Whole, Field(description="Counted from 0.")]
@@ -43,14 +48,14 @@ class ClusterStart(BaseModel):
 
 
 class TextStart(BaseModel):
-    """What pictures of a text have on the average, in a space that reads texts."""
+    """The embedding of a text, in a space that embeds texts."""
 
     model_config = STRICT
     text: Annotated[str, Field(min_length=1, max_length=500, description="Such as a caption.")]
 
 
-def _start(value: Any) -> str | None:
-    """Which sort of start this is meant to be; its tag looks like <mean>."""
+def _start_type(value: Any) -> str | None:
+    """The tag, such as <mean>, of the sort of start that a value is meant to be."""
     if isinstance(value, str):
         return "<mean>" if value == "mean" else "<image>"
     has = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else {}
@@ -63,7 +68,7 @@ Start = Annotated[
     | Annotated[ClusterStart, Tag("<cluster>")]
     | Annotated[TextStart, Tag("<text>")],
     Discriminator(
-        _start,
+        _start_type,
         custom_error_type="start",
         custom_error_message="Input should be 'mean', an image or an object with `cluster` or `text`",
     ),
@@ -82,7 +87,7 @@ class AttributeDirection(BaseModel):
     """From members without an attribute towards those with it."""
 
     model_config = STRICT
-    attribute: Annotated[str, Field(min_length=1, max_length=100, description="One the collection's pictures have.")]
+    attribute: Annotated[str, Field(min_length=1, max_length=100, description="One that the collection's images have.")]
     fitting: Annotated[
         Literal["difference", "linear"],
         Field(description="The difference of the two means, or Fisher's linear discriminant."),
@@ -90,7 +95,7 @@ class AttributeDirection(BaseModel):
     strengths: Strengths = [-3, -2, -1, 0, 1, 2, 3]
 
 
-def _direction(value: Any) -> str | None:
+def _direction_type(value: Any) -> str | None:
     has = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else {}
     return next((f"<{name}>" for name in ("component", "attribute") if name in has), None)
 
@@ -98,7 +103,7 @@ def _direction(value: Any) -> str | None:
 Direction = Annotated[
     Annotated[Component, Tag("<component>")] | Annotated[AttributeDirection, Tag("<attribute>")],
     Discriminator(
-        _direction,
+        _direction_type,
         custom_error_type="direction",
         custom_error_message="Input should be an object with `component` or one with `attribute`",
     ),
@@ -107,6 +112,8 @@ Direction = Annotated[
 
 class Steering(OfCollection):
     """Moves a start along components and attributes, or its components towards those of a style image."""
+
+    kind: ClassVar[str] = "pc-steering"
 
     model_config = ConfigDict(
         json_schema_extra={"oneOf": [{"required": ["components"]}, {"required": ["style_from"]}]},
@@ -118,9 +125,9 @@ class Steering(OfCollection):
     ] = None
     combine: Annotated[
         bool | None,
-        Field(description="Move along all at once, the k-th strength of each together, in one row. No when absent."),
+        Field(description="Move along all at once, the k-th strength of each together, in one row; no when absent."),
     ] = None
-    style_from: Annotated[ImageRef | None, Field(description="Whose components to move towards.")] = None
+    style_from: Annotated[ImageRef | None, Field(description="The image whose scores to move towards.")] = None
     style_components: Annotated[
         int | None, Field(ge=1, le=512, description="How many of the first components take the style; 10 when absent.")
     ] = None
@@ -130,23 +137,57 @@ class Steering(OfCollection):
     ] = None
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> "Steering":
+    def _one_of_two(self) -> Self:
         if (self.components is None) == (self.style_from is None):
-            _refuse("components", "Give `components` or `style_from`, one of the two")
+            raise invalid("components", "Give `components` or `style_from`, one of the two")
         unused = ("style_components", "style_strengths") if self.components else ("combine",)
         for field in unused:
             if getattr(self, field) is not None:
-                _refuse(field, f"Goes with `{'style_from' if self.components else 'components'}`, which is not given")
+                raise invalid(
+                    field, f"Goes with `{'style_from' if self.components else 'components'}`, which is absent"
+                )
         if self.combine and self.components:
             counts = {len(direction.strengths) for direction in self.components}
             if len(counts) > 1:
-                _refuse("combine", "Each of `components` must have equally many strengths")
-        if self.components and sum(len(direction.strengths) for direction in self.components) > MAX_PICTURES:
-            _refuse("components", f"At most {MAX_PICTURES} pictures in all")
+                raise invalid("combine", "Each of `components` must have equally many strengths")
+        if self.components and sum(len(direction.strengths) for direction in self.components) > MAX_IMAGES:
+            raise invalid("components", f"At most {MAX_IMAGES} images in all")
         return self
 
+    def resolved(self, facts: Facts) -> "Steering":
+        """Chooses the version and fills in the defaults that depend on it."""
+        collection, version = facts.version(self.collection, self.version)
+        if isinstance(self.start, TextStart):
+            _check_embeds_text(facts, collection.params["space"])
+        return self.fitted(version.figures).model_copy(update={"version": version.number})
 
-def _choice(value: Any) -> str | None:
+    def fitted(self, figures: Mapping[str, Any]) -> Self:
+        """Fills in the defaults that depend on the collection; `figures` are those of its version.
+
+        Raises BadInput, naming the field, for what the version does not have.
+        """
+        self._check_directions(figures)
+        changed: dict[str, Any] = {}
+        if isinstance(self.start, ClusterStart):
+            method = clustering_of("start.clustering", self.start.clustering, figures)
+            _check_cluster("start.cluster", self.start.cluster, figures["clusterings"][method]["n_clusters"])
+            changed["start"] = self.start.model_copy(update={"clustering": method})
+        if self.style_from:
+            n_components = figures["n_components"]
+            changed["style_components"] = self.style_components or min(10, n_components)
+            changed["style_strengths"] = self.style_strengths or [0, 0.25, 0.5, 0.75, 1]
+            check_component("style_components", changed["style_components"] - 1, n_components)
+        return self.model_copy(update=changed)
+
+    def _check_directions(self, figures: Mapping[str, Any]) -> None:
+        for i, direction in enumerate(self.components or ()):
+            if isinstance(direction, Component):
+                check_component(f"components.{i}.component", direction.component, figures["n_components"])
+            else:
+                check_attribute(f"components.{i}.attribute", direction.attribute, figures["attribute_names"])
+
+
+def _cluster_type(value: Any) -> str | None:
     if isinstance(value, str):
         return "<all>" if value == "all" else None
     return "<number>" if isinstance(value, int | float) and not isinstance(value, bool) else None
@@ -155,7 +196,7 @@ def _choice(value: Any) -> str | None:
 ClusterChoice = Annotated[
     Annotated[Whole, Tag("<number>")] | Annotated[Literal["all"], Tag("<all>")],
     Discriminator(
-        _choice,
+        _cluster_type,
         custom_error_type="cluster",
         custom_error_message="Input should be the number of a cluster, counted from 0, or 'all'",
     ),
@@ -163,61 +204,42 @@ ClusterChoice = Annotated[
 
 
 class ClusterSampling(OfCollection):
-    """New pictures of one cluster, or of each."""
+    """Samples of one cluster, or of each."""
+
+    kind: ClassVar[str] = "cluster-sampling"
 
     clustering: Annotated[Method | None, Field(description="The collection's first when absent.")] = None
     cluster: Annotated[ClusterChoice, Field(description="Counted from 0, or `all` for each of them.")] = "all"
-    n: Annotated[int, Field(ge=1, le=64, description="Pictures of each cluster.")] = 8
+    n: Annotated[int, Field(ge=1, le=64, description="Samples of each cluster.")] = 8
     temperature: Annotated[
-        float, Field(ge=0, le=3, description="How wide to draw: 1 as wide as the cluster, 0 its centre alone.")
+        float, Field(ge=0, le=3, description="Spread of the samples: 1 is that of the cluster, 0 its center alone.")
     ] = 1.0
-    neighbours: Annotated[int, Field(ge=1, le=8, description="The nearest members shown below each new picture.")] = 1
+    neighbors: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=8,
+            validation_alias=AliasChoices("neighbors", "neighbours"),
+            description="The nearest members shown below each sample.",
+        ),
+    ] = 1
 
+    def resolved(self, facts: Facts) -> "ClusterSampling":
+        """Chooses the version and the clustering."""
+        _, version = facts.version(self.collection, self.version)
+        return self.fitted(version.figures).model_copy(update={"version": version.number})
 
-def _refuse(field: str, message: str) -> None:
-    raise PydanticCustomError("collection", message, {"field": field})
-
-
-def images_of(params: Steering) -> dict[str, str]:
-    """Each field that holds an image, and the image."""
-    fields = {"start": params.start, "style_from": params.style_from}
-    return {name: value for name, value in fields.items() if isinstance(value, str) and value != "mean"}
-
-
-def fitted_steering(params: Steering, figures: dict[str, Any]) -> Steering:
-    """The parameters with the defaults that depend on the collection filled in.
-
-    figures: of the collection's version. Raises BadInput, naming the field, for what the version does not have.
-    """
-    n_components = figures["n_components"]
-    for i, direction in enumerate(params.components or ()):
-        if isinstance(direction, Component):
-            check_component(f"components.{i}.component", direction.component, n_components)
-        else:
-            check_attribute(f"components.{i}.attribute", direction.attribute, figures["attribute_names"])
-    changed: dict[str, Any] = {}
-    if isinstance(params.start, ClusterStart):
-        method = clustering_of("start.clustering", params.start.clustering, figures)
-        _check_cluster("start.cluster", params.start.cluster, figures["clusterings"][method]["n_clusters"])
-        changed["start"] = params.start.model_copy(update={"clustering": method})
-    if params.style_from:
-        changed["style_components"] = params.style_components or min(10, n_components)
-        changed["style_strengths"] = params.style_strengths or [0, 0.25, 0.5, 0.75, 1]
-        check_component("style_components", changed["style_components"] - 1, n_components)
-    return params.model_copy(update=changed)
-
-
-def fitted_sampling(params: ClusterSampling, figures: dict[str, Any]) -> ClusterSampling:
-    """The parameters with the clustering filled in; raises BadInput as `fitted_steering` does."""
-    method = clustering_of("clustering", params.clustering, figures)
-    found = figures["clusterings"][method]
-    if params.cluster != "all":
-        _check_cluster("cluster", params.cluster, found["n_clusters"])
-    n_clusters = found["n_clusters"] if params.cluster == "all" else 1
-    if n_clusters * params.n > MAX_PICTURES:
-        message = f"n: {n_clusters} clusters of {params.n} are more than {MAX_PICTURES} pictures."
-        raise BadInput("too_many_pictures", message, field="n", allowed=MAX_PICTURES // n_clusters)
-    return params.model_copy(update={"clustering": method})
+    def fitted(self, figures: Mapping[str, Any]) -> Self:
+        """Fills in the clustering; raises BadInput, naming the field, for what the version does not have."""
+        method = clustering_of("clustering", self.clustering, figures)
+        n_clusters = figures["clusterings"][method]["n_clusters"]
+        if self.cluster != "all":
+            _check_cluster("cluster", self.cluster, n_clusters)
+            n_clusters = 1
+        if n_clusters * self.n > MAX_IMAGES:
+            message = f"n: {n_clusters} clusters of {self.n} are more than {MAX_IMAGES} images."
+            raise BadInput("too_many_pictures", message, field="n", allowed=MAX_IMAGES // n_clusters)
+        return self.model_copy(update={"clustering": method})
 
 
 def check_component(field: str, component: int, n_components: int) -> None:
@@ -233,11 +255,11 @@ def _check_cluster(field: str, cluster: int, n_clusters: int) -> None:
         raise BadInput("no_such_cluster", message, field=field, n_clusters=n_clusters)
 
 
-def check_attribute(field: str, name: str, known: list[str]) -> None:
-    """Raises BadInput where a version's members do not have the attribute."""
-    if name not in known:
-        message = f"{field}: There is no attribute {name!r}; there are {', '.join(known) or 'none'}."
-        raise BadInput("unknown_attribute", message, field=field, allowed=known)
+def _check_embeds_text(facts: Facts, space: str) -> None:
+    card = None if space == PIXELS else facts.cards().get(space)
+    if not card or not capabilities(card["architecture"]).embeds_text:
+        message = f"start.text: The space {space} does not embed texts; start from an image, 'mean' or a cluster."
+        raise BadInput("no_texts", message, field="start.text")
 
 
 def clustering_of(field: str, method: Method | None, figures: Mapping[str, Any]) -> Method:

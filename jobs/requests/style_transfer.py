@@ -1,234 +1,128 @@
-"""The parameters of a style transfer, one model per method, of a texture synthesis and of a feature inversion."""
+"""Style transfers, a class for each method; texture syntheses and feature inversions."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
+    AliasChoices,
     ConfigDict,
-    Discriminator,
     Field,
     Tag,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
-from jobs.errors import BadInput
-from jobs.requests.generation import MODES
-from jobs.requests.text_to_image import Prompt
-from jobs.schemas import STRICT, ImageRef, ModelRequest, Request, chosen_by
+from jobs.errors import BadInput, Unavailable
+from jobs.requests.base import ImageRef, ImageSize, Request, chosen_by, distinct, invalid
+from jobs.requests.facts import Facts
+from jobs.requests.style_diffusion import DiffusionTransfer
+from jobs.requests.styles import (
+    BLOCK_LAYERS,
+    KIND,
+    LAYERS,
+    AnyStyle,
+    ImageStyle,
+    Layer,
+    Layers,
+    MaskedStyle,
+    StyleLosses,
+)
+from jobs.requests.text_to_image import check_mask
 
-KIND = "style-transfer"
-MIN_SIDE = 32  # pixels of an output's shorter side; the networks see nothing in fewer
-DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # convolutions per block
-LAYERS: dict[str, tuple[str, ...]] = {
-    name: tuple(f"relu{block}_{i}" for block, depth in enumerate(depths, 1) for i in range(1, depth + 1))
-    for name, depths in DEPTHS.items()
-}
+MIN_OUTPUT_SIDE = 32  # pixels of an output's shorter side, the least that the networks of `fast` take
 
-# What each built-in style looks like, by its number (docs/images/styles.jpg): the network's authors named none.
-BUILTIN_NAMES = (
-    "soft-ochre", "bold-yellow", "pale-pastel", "neon-shards", "crimson-pencil", "autumn-oils", "midnight-speckle",
-    "primary-blocks", "pink-watercolor", "teal-dashes", "rust-engraving", "sepia-engraving", "lilac-wash",
-    "lime-and-teal", "pale-blue-wash", "stained-glass", "dusk-crayon", "red-lattice", "sandstone-relief", "starry-blue",
-    "ember-red", "pastel-cutout", "ink-and-cobalt", "soft-charcoal", "ivory-wave", "copper-swirls",
-)  # fmt: skip
-BUILTIN_STYLES = len(BUILTIN_NAMES)
-BUILTIN_STYLE = rf"^builtin:(1?[0-9]|2[0-5]|{'|'.join(BUILTIN_NAMES)})$"
-
-
-def _numbered(style: str) -> str:
-    name = style.removeprefix("builtin:")
-    return f"builtin:{BUILTIN_NAMES.index(name)}" if name in BUILTIN_NAMES else style
-
-
-BuiltinStyle = Annotated[
-    str,
-    Field(
-        pattern=BUILTIN_STYLE,
-        description="One of the 26 built-in styles, by number or name; `GET /v1/styles` lists them.",
-        examples=["builtin:19", "builtin:starry-blue"],
-    ),
-    AfterValidator(_numbered),
-]
-Weight = Annotated[float, Field(ge=0.001, le=1000)]
-GuidanceScale = Annotated[float, Field(ge=0, le=2)]
 Loss = Annotated[float, Field(ge=0, le=1e9)]
-Layer = Literal[
-    "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3", "relu3_4",
-    "relu4_1", "relu4_2", "relu4_3", "relu4_4", "relu5_1", "relu5_2", "relu5_3", "relu5_4",
-]  # fmt: skip
-Layers = Annotated[list[Layer], Field(min_length=1, max_length=16, json_schema_extra={"uniqueItems": True})]
-Vgg16Layers = Annotated[
-    list[
-        Literal[
-            "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3",
-            "relu4_1", "relu4_2", "relu4_3", "relu5_1", "relu5_2", "relu5_3",
-        ]
-    ],
-    Field(min_length=1, max_length=13, json_schema_extra={"uniqueItems": True}),
-]  # fmt: skip
-BLOCK_LAYERS: list[Layer] = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
 Size = Annotated[
     int, Field(ge=64, le=2048, description="Longer side of the output in pixels; the aspect ratio is kept.")
 ]
 Side = Annotated[int, Field(ge=64, le=2048, description="Pixels.")]
-StyleLosses = Annotated[
-    dict[
-        Literal["gram", "mean-std", "covariance", "sliced-wasserstein", "histogram"],
-        Annotated[float, Field(gt=0, le=1000)],
-    ],
-    Field(min_length=1, description="What is compared of the style, and the weight of each."),
-]
-StyleScale = Annotated[float, Field(ge=0.25, le=2, description="Larger strokes, or smaller ones.")]
+StyleScale = Annotated[float, Field(ge=0.25, le=2, description="Scale of the style image: above 1 larger strokes.")]
 Tolerance = Annotated[
     float, Field(ge=0, le=0.5, description="A level ends when ten steps lower the loss by less than this share of it.")
 ]
-PreserveColour = Annotated[
+PreserveColor = Annotated[
     Literal["none", "luminance", "histogram"],
-    Field(description="Keep the content's colours: paint its luminance only, or give the style its colours first."),
+    Field(
+        validation_alias=AliasChoices("preserve_color", "preserve_colour"),
+        description="Keep the content's colors: stylize its luminance only, or match the style's colors to it first.",
+    ),
 ]
 LossCurve = Annotated[bool, Field(description="Also return a plot of the loss by step.")]
 BeforeAfter = Annotated[bool, Field(description="Also return the content, the styles and the result side by side.")]
-Seen = Annotated[
+FeatureNetwork = Annotated[
     Literal["vgg16", "vgg19"] | None, Field(description="The feature network; the best one installed when absent.")
 ]
-NumSteps = Annotated[int, Field(ge=1, le=2000, description="Optimiser iterations, over all levels.")]
+NumSteps = Annotated[int, Field(ge=1, le=2000, description="Optimizer steps, over all levels.")]
 
 
-class WeightedImage(BaseModel):
-    """One of several style images, and its share."""
+class _Transfer(Request):
+    kind: ClassVar[str] = KIND
 
-    model_config = STRICT
-    image: ImageRef
-    weight: Weight = 1.0
-
-
-class WeightedStyle(BaseModel):
-    """One of several styles, built-in or an image, and its share."""
-
-    model_config = STRICT
-    image: Annotated[
-        Annotated[BuiltinStyle, Tag("<builtin>")] | Annotated[ImageRef, Tag("<image>")],
-        Discriminator(lambda value: "<builtin>" if str(value).startswith("builtin:") else "<image>"),
-    ]
-    weight: Weight = 1.0
-
-
-class MaskedImage(WeightedImage):
-    """One of several style images, its share, and where it goes."""
-
-    mask: Annotated[
-        ImageRef | None,
-        Field(
-            description="A picture of the content's size, white where this style goes; styles of one mask are mixed."
-        ),
-    ] = None
-    style_mask: Annotated[
-        ImageRef | None, Field(description="A picture of the style's size, white on the part of it that counts.")
-    ] = None
-
-
-MaskedBlend = Annotated[list[MaskedImage], Field(min_length=1, max_length=8)]
-ImageBlend = Annotated[list[WeightedImage], Field(min_length=1, max_length=8)]
-StyleBlend = Annotated[list[WeightedStyle], Field(min_length=1, max_length=8)]
-
-
-def _sort(style: Any) -> str | None:
-    """Which sort of style this is meant to be, so that an error speaks of that one; its tag looks like <image>."""
-    if isinstance(style, str):
-        return "<builtin>" if style.startswith("builtin:") else "<image>"
-    return "<list>" if isinstance(style, list) else None
-
-
-def _sort_of_images(style: Any) -> str | None:
-    """The same where no built-in style is allowed."""
-    parts = style if isinstance(style, list) else []
-    images = [part.get("image") if isinstance(part, dict) else getattr(part, "image", None) for part in parts]
-    return None if any(str(image).startswith("builtin:") for image in images) else _sort(style)
-
-
-AnyStyle = Annotated[
-    Annotated[BuiltinStyle, Tag("<builtin>")]
-    | Annotated[ImageRef, Tag("<image>")]
-    | Annotated[StyleBlend, Tag("<list>")],
-    Discriminator(
-        _sort,
-        custom_error_type="style",
-        custom_error_message="Input should be a built-in style, an image, or a list of these with weights",
-    ),
-]
-ImageStyle = Annotated[
-    Annotated[ImageRef, Tag("<image>")] | Annotated[ImageBlend, Tag("<list>")],
-    Discriminator(
-        _sort_of_images,
-        custom_error_type="style",
-        custom_error_message="Input should be an image, or a list of images with weights; "
-        "built-in styles are for method fast",
-    ),
-]
-MaskedStyle = Annotated[
-    Annotated[ImageRef, Tag("<image>")] | Annotated[MaskedBlend, Tag("<list>")],
-    Discriminator(
-        _sort_of_images,
-        custom_error_type="style",
-        custom_error_message="Input should be an image, or a list of images with weights and masks; "
-        "built-in styles are for method fast",
-    ),
-]
-
-
-def _distinct(layers: list[str]) -> list[str]:
-    if len(set(layers)) < len(layers):
-        raise ValueError("Each layer may be named once")
-    return layers
-
-
-class _StyleTransfer(Request):
     mode: Annotated[Literal["transfer"], Field(description="What to make.")] = "transfer"
-    content: Annotated[ImageRef, Field(description="The picture that keeps its shapes.")]
+    content: Annotated[ImageRef, Field(description="The image whose shapes are kept.")]
     size: Size = 512
 
+    def check_sizes(self, sizes: Mapping[str, ImageSize]) -> None:
+        """Raises BadInput for a content too narrow."""
+        check_shorter_side(sizes["content"], self.size)
 
-class FastTransfer(_StyleTransfer):
+
+class FastTransfer(_Transfer):
     """Feed-forward transfer: one pass through a pretrained network, well under a second.
 
     Ghiasi et al. 2017, "Exploring the structure of a real-time, arbitrary neural artistic stylization network".
     """
 
     method: Literal["fast"] = "fast"
-    style: Annotated[
-        AnyStyle,
-        Field(description="A built-in style, a style image, or several of both with weights."),
-    ]
+    style: Annotated[AnyStyle, Field(description="A built-in style, a style image, or several of both with weights.")]
     strength: Annotated[float, Field(ge=0, le=1, description="0 leaves the content as it is, 1 is the full style.")] = (
         1.0
     )
-    preserve_colour: PreserveColour = "none"
+    preserve_color: PreserveColor = "none"
     before_after: BeforeAfter = False
 
+    @property
+    def queue(self) -> str:
+        """Its networks need no GPU."""
+        return "fast"
 
-class _Optimised(Request):
-    """What everything has that changes pixels until their VGG features are those asked for."""
 
-    model: Seen = None
+class OptimizedRequest(Request):
+    """A request whose pixels are optimized until their VGG features match."""
+
+    kind: ClassVar[str] = KIND
+
+    model: FeatureNetwork = None
     num_steps: NumSteps = 200
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
     tolerance: Tolerance = 0.001
     loss_curve: LossCurve = False
 
-    def layers_by_field(self) -> dict[str, list[Layer]]:
-        """The layers that each field of this request names."""
-        found = {name: getattr(self, name, []) for name in ("content_layers", "style_layers", "layers")}
-        return {name: layers for name, layers in found.items() if layers}
+    def resolved(self, facts: Facts) -> "OptimizedRequest":
+        """Chooses the network, where none is given the deepest one that a worker has; its layers must be in it."""
+        installed = facts.installed()
+        network = self.model or next((name for name in ("vgg19", "vgg16") if name in installed), None)
+        if network is None:
+            raise Unavailable("no_worker", "No worker with a feature network is up; try again shortly.")
+        if self.model and installed and self.model not in installed:
+            message = f"model: {network} is not installed on any worker; run `python -m models.fetch {network}` there."
+            raise BadInput("model_not_installed", message, field="model", installed=sorted(installed))
+        for field, layers in self._layers_by_field().items():
+            missing = [layer for layer in layers if layer not in LAYERS[network]]
+            if missing:
+                message = f"{field}: {missing[0]!r} is no layer of {network}, which has {', '.join(LAYERS[network])}."
+                raise BadInput("unknown_layer", message, field=field, layers=missing, allowed=LAYERS[network])
+        return self.model_copy(update={"model": network})
+
+    def _layers_by_field(self) -> dict[str, list[Layer]]:
+        layers = {name: getattr(self, name, []) for name in ("content_layers", "style_layers", "layers")}
+        return {name: named for name, named in layers.items() if named}
 
 
-class GatysTransfer(_StyleTransfer, _Optimised):
-    """Optimisation-based transfer: the image itself is optimised until its VGG statistics match.
+class GatysTransfer(_Transfer, OptimizedRequest):
+    """Optimization-based transfer: the image itself is optimized until its VGG statistics match.
 
     Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks", eq. 7.
     """
@@ -247,27 +141,38 @@ class GatysTransfer(_StyleTransfer, _Optimised):
     style_layers: Layers = BLOCK_LAYERS
     style_losses: StyleLosses = {"gram": 1.0}
     style_scale: StyleScale = 1.0
-    preserve_colour: PreserveColour = "none"
+    preserve_color: PreserveColor = "none"
     before_after: BeforeAfter = False
 
-    _each_once = field_validator("content_layers", "style_layers")(_distinct)
+    _each_once = field_validator("content_layers", "style_layers")(distinct)
 
     @field_validator("init_image")
     @classmethod
-    def _where_it_starts(cls, image: str | None, info: ValidationInfo) -> str | None:
+    def _with_init(cls, image: str | None, info: ValidationInfo) -> str | None:
         if image is not None and info.data.get("init") != "image":
             raise ValueError("It is for `init: image`")
         return image
 
     @model_validator(mode="after")
-    def _with_its_start(self) -> "GatysTransfer":
+    def _with_init_image(self) -> Self:
         if self.init == "image" and self.init_image is None:
-            raise PydanticCustomError("init_image", "`init: image` needs it", {"field": "init_image"})
+            raise invalid("init_image", "`init: image` needs it")
         return self
 
+    def masks(self) -> dict[str, ImageSize | None]:
+        """The masks of the content and of the styles."""
+        return {field: None for field in self.image_refs() if field.endswith("mask")}
 
-class TextureSynthesis(_Optimised):
-    """A new picture, from noise, with the textures of the style, of any size.
+    def check_sizes(self, sizes: Mapping[str, ImageSize]) -> None:
+        """Raises BadInput for a content too narrow, or a mask that is not of the size of its image."""
+        super().check_sizes(sizes)
+        for field in self.masks():
+            masked = "content" if field.endswith(".mask") else field.removesuffix("style_mask") + "image"
+            check_mask(field, sizes[field], sizes[masked])
+
+
+class TextureSynthesis(OptimizedRequest):
+    """A texture of any size, optimized from noise to have the statistics of the style.
 
     Gatys, Ecker and Bethge 2015, "Texture synthesis using convolutional neural networks", eq. 5.
     """
@@ -296,13 +201,13 @@ class TextureSynthesis(_Optimised):
     style_scale: StyleScale = 1.0
     tv_weight: Loss = 0.0
 
-    _each_once = field_validator("style_layers")(_distinct)
+    _each_once = field_validator("style_layers")(distinct)
 
     @model_validator(mode="after")
-    def _sides(self) -> "TextureSynthesis":
+    def _sides(self) -> Self:
         if self.size is not None:
             if {"width", "height"} & self.model_fields_set:
-                raise PydanticCustomError("size", "Give `size`, or `width` and `height`", {"field": "size"})
+                raise invalid("size", "Give `size`, or `width` and `height`")
             self.width = self.height = self.size
             self.size = None
         return self
@@ -314,103 +219,34 @@ class TextureSynthesis(_Optimised):
         return [layers[:k] for k in range(1 if self.ladder else len(layers), len(layers) + 1)]
 
 
-class FeatureInversion(_Optimised):
-    """What a layer of the network still knows of a picture: one, from noise, with the same features there.
+class FeatureInversion(OptimizedRequest):
+    """What a layer of the network preserves of an image: one with the same features, optimized from noise.
 
     Mahendran and Vedaldi 2015, "Understanding deep image representations by inverting them", eq. 1.
     """
 
     mode: Annotated[Literal["inversion"], Field(description="What to make.")]
-    content: Annotated[ImageRef, Field(description="The picture whose features are inverted.")]
+    content: Annotated[ImageRef, Field(description="The image whose features are inverted.")]
     size: Size = 256
     layers: Annotated[Layers, Field(description="An output each, from shallow to deep; several make a grid.")] = (
         BLOCK_LAYERS
     )
     tv_weight: Loss = 0.1
 
-    _each_once = field_validator("layers")(_distinct)
+    _each_once = field_validator("layers")(distinct)
+
+    def check_sizes(self, sizes: Mapping[str, ImageSize]) -> None:
+        """Raises BadInput for a content too narrow."""
+        check_shorter_side(sizes["content"], self.size)
 
 
-class DiffusionTransfer(ModelRequest):
-    """New pictures of a diffusion model, denoised towards the style (Dhariwal and Nichol 2021, classifier guidance)."""
-
-    mode: Annotated[Literal["transfer"], Field(description="What to make.")] = "transfer"
-    method: Literal["diffusion"]
-    style: Annotated[ImageStyle, Field(description="A style image, or several with weights.")]
-    prompt: Annotated[Prompt | None, Field(description="What to show, for a model that reads texts.")] = None
-    content: Annotated[
-        ImageRef | None, Field(description="A picture to start from; its middle is cut out in the model's shape.")
-    ] = None
-    strength: Annotated[
-        float | None, Field(ge=0.05, le=1, description="Share of the steps that change `content`; 0.6 when absent.")
-    ] = None
-    style_guidance_scale: Annotated[
-        Annotated[GuidanceScale, Tag("<one>")]
-        | Annotated[list[GuidanceScale], Field(min_length=2, max_length=8), Tag("<several>")],
-        Discriminator(lambda value: "<several>" if isinstance(value, list) else "<one>"),
-        Field(description="How far each step moves towards the style; several make a grid, a column each."),
-    ] = 0.1
-    guided_from: Annotated[float, Field(ge=0, le=1, description="Share of the steps after which it is guided.")] = 0.0
-    guided_to: Annotated[
-        float, Field(ge=0, le=1, validate_default=True, description="Share of the steps after which it is no more.")
-    ] = 0.95
-    style_layers: Vgg16Layers = ["relu1_1", "relu2_1", "relu3_1"]
-    style_losses: StyleLosses = {"gram": 1.0}
-    guidance_scale: Annotated[
-        float | None, Field(ge=0, le=30, description="How far to exaggerate what the prompt changes; 4 when absent.")
-    ] = None
-    num_inference_steps: Annotated[int, Field(ge=2, le=1000, description="Denoising steps.")] = 30
-    num_images_per_prompt: Annotated[int, Field(ge=1, le=8, description="Picture k has the seed `seed` + k.")] = 1
-
-    _each_once = field_validator("style_layers")(_distinct)
-
-    @field_validator("strength")
-    @classmethod
-    def _with_content(cls, strength: float | None, info: ValidationInfo) -> float | None:
-        if strength is not None and not info.data.get("content"):
-            raise ValueError("It says how far `content` is changed, and there is none")
-        return strength
-
-    @field_validator("guided_to")
-    @classmethod
-    def _after_its_beginning(cls, guided_to: float, info: ValidationInfo) -> float:
-        if guided_to <= info.data.get("guided_from", 0):
-            raise ValueError("Input should be greater than `guided_from`")
-        return guided_to
-
-    @property
-    def scales(self) -> list[float]:
-        """Each `style_guidance_scale`."""
-        scales = self.style_guidance_scale
-        return scales if isinstance(scales, list) else [scales]
-
-
-def fitted_diffusion(params: DiffusionTransfer, architecture: Mapping[str, Any]) -> DiffusionTransfer:
-    """The parameters with the model's own values where they have none.
-
-    architecture: of its card. Raises BadInput, naming the field, for what this model cannot use.
-    """
-    reads_texts = "text-to-image" in MODES[architecture["name"]]
-    if reads_texts and params.prompt is None:
-        raise _mismatch(params, "prompt", "needs a text")
-    for field in ("prompt", "guidance_scale"):
-        if not reads_texts and getattr(params, field) is not None:
-            raise _mismatch(params, field, "reads no texts")
-    if params.content and int(params.num_inference_steps * (params.strength or 0.6)) < 1:
-        message = f"strength: {params.strength} leaves none of {params.num_inference_steps} steps."
-        raise BadInput("too_few_steps", message, field="strength")
-    defaults = {"strength": 0.6 if params.content else None, "guidance_scale": 4.0 if reads_texts else None}
-    absent = {name: value for name, value in defaults.items() if getattr(params, name) is None}
-    return params.model_copy(update=absent)
-
-
-def can_be_guided(architecture: Mapping[str, Any]) -> bool:
-    """Whether its denoising can be steered: it is small, or its card says so."""
-    return architecture.get("name") in ("ddpm", "stable-diffusion") or bool(architecture.get("style_guided"))
-
-
-def _mismatch(params: DiffusionTransfer, field: str, what: str) -> BadInput:
-    return BadInput("model_mismatch", f"{field}: Model {params.model} {what}.", field=field, model=params.model)
+def check_shorter_side(content: ImageSize, size: int) -> None:
+    """Raises BadInput where a content, at `size` pixels on its longer side, has too few on the other."""
+    shorter = round(size * min(content) / max(content))
+    if shorter < MIN_OUTPUT_SIDE:
+        message = f"size: At {size} the shorter side would have {shorter} pixels; at least {MIN_OUTPUT_SIDE} are "
+        message = f"{message}needed."
+        raise BadInput("content_too_narrow", message, field="size", shorter_side=shorter, min_side=MIN_OUTPUT_SIDE)
 
 
 Transfer = TypeAliasType(
@@ -423,7 +259,7 @@ Transfer = TypeAliasType(
         Field(description="A style transfer; `method` says which."),
     ],
 )
-StyleTransferParams = Annotated[
+StyleTransfer = Annotated[
     Annotated[Transfer, Tag("<transfer>")]
     | Annotated[TextureSynthesis, Tag("<texture>")]
     | Annotated[FeatureInversion, Tag("<inversion>")],

@@ -1,52 +1,58 @@
-"""The parameters of pictures made from a text, and what depends on the model."""
+"""Generations from a prompt: text-to-image, image-to-image and inpainting."""
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, field_validator
 
 from jobs.errors import BadInput
-from jobs.schemas import STRICT, ImageRef, ModelId, ModelRequest, Steps
+from jobs.requests.base import STRICT, ImageRef, ImageSize, ModelId, Steps, Uses
+from jobs.requests.facts import Card, Facts
+from jobs.requests.generation_base import GenerationRequest
 
-MODES = ("text-to-image", "image-to-image", "inpaint")
-SCHEDULERS = ("ddim", "euler", "dpm-solver++", "unipc", "lcm")
-MOST_SIDES = 4  # times the side a model was trained at: beyond it pictures repeat themselves, and memory ends
+Scheduler = Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]
+SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
+MAX_SIDES = 4  # times the side a model was trained at: larger images repeat themselves, and memory ends
 
 NOT_BLANK = r"\S"
 Prompt = Annotated[str, Field(min_length=1, max_length=2000, pattern=NOT_BLANK)]
 Side = Annotated[int, Field(ge=32, le=2048, multiple_of=8)]
-Strength = Annotated[float, Field(ge=0.05, le=1, description="Share of the steps that change the picture; 1: all.")]
+Strength = Annotated[float, Field(ge=0.05, le=1, description="Share of the steps that change the image; 1: all.")]
 
 
 class Lora(BaseModel):
-    """A small change of a model's weights (Hu et al. 2022)."""
+    """A low-rank change of a model's weights (Hu et al. 2022)."""
 
     model_config = STRICT
     model: Annotated[ModelId, Field(description="A LoRA of the model's own base; `GET /v1/models` lists them.")]
     scale: Annotated[float, Field(ge=-2, le=2, description="How much of the change; 1: all.")] = 1.0
 
 
-class _Prompted(ModelRequest):
+class PromptedRequest(GenerationRequest):
+    """The fields of every generation from a prompt."""
+
     prompt: Annotated[Prompt, Field(description="What to show; `(words)1.3` count for more where CLIP reads them.")]
     negative_prompt: Annotated[
-        str | None, Field(max_length=2000, description="What guidance leads away from; blank is as good as absent.")
+        str | None, Field(max_length=2000, description="What guidance leads away from; blank is the same as absent.")
     ] = None
-    num_images_per_prompt: Annotated[int, Field(ge=1, le=16, description="Picture k has the seed `seed` + k.")] = 1
+    num_images_per_prompt: Annotated[int, Field(ge=1, le=16, description="Image k has the seed `seed` + k.")] = 1
     width: Annotated[Side | None, Field(description="A multiple of 8; the model's own when absent.")] = None
     height: Annotated[Side | None, Field(description="A multiple of 8; the model's own when absent.")] = None
     num_inference_steps: Annotated[Steps | None, Field(description="The model's own number when absent.")] = None
     guidance_scale: Annotated[
         float | None,
         Field(
-            ge=0, le=30, description="How far to exaggerate what the prompt changes; none up to 1. Absent: the model's."
+            ge=0,
+            le=30,
+            description="How far to exaggerate what the prompt changes; 0 to 1: not at all. The model's own when "
+            "absent.",
         ),
     ] = None
     scheduler: Annotated[
-        Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"] | None,
-        Field(description="How noise is taken away; the model's own way when absent."),
+        Scheduler | None, Field(description="How noise is removed; the model's own way when absent.")
     ] = None
-    loras: Annotated[list[Lora], Field(max_length=4, description="Put on the model for this job; each once.")] = []
+    loras: Annotated[list[Lora], Field(max_length=4, description="Added to the model for this job; each once.")] = []
 
     @field_validator("negative_prompt")
     @classmethod
@@ -60,100 +66,144 @@ class _Prompted(ModelRequest):
             raise ValueError("Each may be named once")
         return loras
 
+    @property
+    def steps(self) -> int:
+        """How many steps are taken of a resolved request."""
+        return self.num_inference_steps or 0
 
-class TextToImage(_Prompted):
-    """Pictures of a text (Rombach et al. 2022)."""
+    def uses(self) -> Uses:
+        """The model and its LoRAs."""
+        return Uses(models=(self.model, *(lora.model for lora in self.loras)))
+
+    def compatibility(self) -> str:
+        """Everything but prompts, images and seeds."""
+        shared = ("mode", "model", "width", "height", "num_inference_steps", "guidance_scale", "scheduler", "strength")
+        loras = [lora.model_dump(mode="json") for lora in self.loras]
+        return json.dumps([*(getattr(self, name, None) for name in shared), loras])
+
+    def resolved(self, facts: Facts) -> GenerationRequest:
+        """Fills in the model's own values; raises BadInput for a model or a LoRA that cannot be used."""
+        cards = facts.cards()
+        model = self.card(cards)
+        self._check_loras(cards, model)
+        return self.fitted(model["architecture"])
+
+    def fitted(self, architecture: Mapping[str, Any]) -> Self:
+        """Fills in the model's own values; raises BadInput, naming the field, for what the model cannot use."""
+        side, guided = architecture["image_size"], architecture.get("guided", True)
+        schedulers = architecture.get("schedulers", list(SCHEDULERS))
+        self._check_model(side, guided, schedulers)
+        filled = self.with_defaults(
+            width=side,
+            height=side,
+            num_inference_steps=self.default_steps(architecture.get("num_inference_steps", 25)),
+            guidance_scale=architecture.get("guidance_scale", 4.0) if guided else 0.0,
+            scheduler=next(iter(schedulers), None),
+        )
+        return filled if guided else filled.model_copy(update={"guidance_scale": 0.0})
+
+    def default_steps(self, steps: int) -> int:
+        """The number of steps where none is given; `steps` is the model's own."""
+        return steps
+
+    def _check_model(self, side: int, guided: bool, schedulers: list[str]) -> None:
+        if self.scheduler and self.scheduler not in schedulers:
+            works = f"works with {', '.join(schedulers)}" if schedulers else "has its own way to remove noise"
+            raise self.mismatch("scheduler", works)
+        if not guided and self.negative_prompt:
+            raise self.mismatch("negative_prompt", "works without guidance and does not use it")
+        if not guided and (self.guidance_scale or 0) > 1:
+            raise self.mismatch("guidance_scale", "works without guidance: 0 to 1 are allowed, and mean none")
+        for field in ("width", "height"):
+            if (getattr(self, field) or 0) > MAX_SIDES * side:
+                raise self.mismatch(field, f"makes images of at most {MAX_SIDES * side} pixels a side")
+
+    def _check_loras(self, cards: Mapping[str, Card], model: Card) -> None:
+        """Raises BadInput for a LoRA that is unknown, or of another base than the model's."""
+        bases = {name: card["architecture"]["base"] for name, card in cards.items() if card["task"] == "lora"}
+        own = model["architecture"].get("base", model["id"])
+        allowed = [name for name, base in bases.items() if base == own]
+        for i, lora in enumerate(self.loras):
+            if lora.model not in allowed:
+                base, field = bases.get(lora.model), f"loras.{i}.model"
+                what = f"{lora.model!r} is a LoRA of {base}" if base else f"No LoRA is called {lora.model!r}"
+                takes = f"{self.model} takes those of {own}: {', '.join(allowed) or 'there are none'}"
+                code = "model_mismatch" if base else "unknown_model"
+                raise BadInput(code, f"{field}: {what}; {takes}.", field=field, model=self.model, allowed=allowed)
+
+
+class TextToImage(PromptedRequest):
+    """Images of a text (Rombach et al. 2022)."""
 
     mode: Literal["text-to-image"]
 
 
-class ImageToImage(_Prompted):
-    """A picture made noisy and denoised to a text (Meng et al. 2022, "SDEdit")."""
+class _FromImage(PromptedRequest):
+    """A generation that starts from an image, at the step where `strength` of the steps are left."""
+
+    image: Annotated[ImageRef, Field(description="Its center is cut out in the shape of the result.")]
+    strength: Strength
+
+    @property
+    def steps(self) -> int:
+        """How many steps are taken of a resolved request."""
+        return min(int(super().steps * self.strength), super().steps)
+
+    def default_steps(self, steps: int) -> int:
+        """The model's own number, or the least that leaves one step: a distilled model's own is often 1."""
+        while int(steps * self.strength) < 1:
+            steps += 1
+        return steps
+
+    def fitted(self, architecture: Mapping[str, Any]) -> Self:
+        """As other generations from a prompt; raises BadInput where no step is left."""
+        filled = super().fitted(architecture)
+        if filled.steps < 1:
+            left = f"leaves none of {filled.num_inference_steps} steps; use more steps or a larger strength"
+            raise BadInput("too_few_steps", f"strength: {self.strength} {left}.", field="strength")
+        return filled
+
+
+class ImageToImage(_FromImage):
+    """An image with noise added, denoised towards a text (Meng et al. 2022, "SDEdit")."""
 
     mode: Literal["image-to-image"]
-    image: Annotated[ImageRef, Field(description="Its middle is cut out in the shape of the result.")]
     strength: Strength = 0.6
 
 
-class Inpainting(_Prompted):
-    """A part of a picture made anew; the rest stays as it is."""
+class Inpainting(_FromImage):
+    """A masked part of an image generated anew; the rest stays as it is."""
 
     mode: Literal["inpaint"]
-    image: Annotated[ImageRef, Field(description="Its middle is cut out in the shape of the result.")]
     mask: Annotated[
         ImageRef,
         Field(
-            description="As large as the image: white where it is made anew, black where it stays; or an image with a "
-            "transparent hole there; or a brush on a transparent layer."
+            description="As large as the image: white where it is generated anew, black where it stays; or an image "
+            "with a transparent hole there; or a brush on a transparent layer."
         ),
     ]
     mask_feather: Annotated[
         int,
-        Field(
-            ge=0, le=64, description="Pixels of the result over which the mask's edge goes over, inside it; 0: none."
-        ),
+        Field(ge=0, le=64, description="Pixels of the result over which the mask fades inside its edge; 0: none."),
     ] = 4
     strength: Strength = 1.0
+
+    def masks(self) -> dict[str, ImageSize | None]:
+        """The mask, cut out in the shape of the result."""
+        return {"mask": (self.width or 0, self.height or 0)}
+
+    def check_sizes(self, sizes: Mapping[str, ImageSize]) -> None:
+        """Raises BadInput for a mask of another size than the image."""
+        check_mask("mask", sizes["mask"], sizes["image"])
 
 
 Prompted = TextToImage | ImageToImage | Inpainting
 
 
-def fitted_prompted(params: Prompted, architecture: Mapping[str, Any]) -> Prompted:
-    """The parameters with the model's own values where they have none.
-
-    architecture: of its card. Raises BadInput, naming the field, for what this model cannot use.
-    """
-    own, guided = architecture["image_size"], architecture.get("guided", True)
-    schedulers = architecture.get("schedulers", list(SCHEDULERS))
-    if params.scheduler and params.scheduler not in schedulers:
-        has = f"works with {', '.join(schedulers)}" if schedulers else "has a way of its own to take noise away"
-        raise _mismatch(params, "scheduler", has)
-    if not guided and params.negative_prompt:
-        raise _mismatch(params, "negative_prompt", "works without guidance and does not use it")
-    if not guided and (params.guidance_scale or 0) > 1:
-        raise _mismatch(params, "guidance_scale", "works without guidance: 0 to 1 are allowed, and mean none")
-    for field in ("width", "height"):
-        if (getattr(params, field) or 0) > MOST_SIDES * own:
-            raise _mismatch(params, field, f"makes pictures of at most {MOST_SIDES * own} pixels a side")
-    given = params.model_dump()
-    own_steps = architecture.get("num_inference_steps", 25)
-    defaults = {
-        "width": own,
-        "height": own,
-        "num_inference_steps": own_steps if isinstance(params, TextToImage) else _enough(own_steps, params.strength),
-        "guidance_scale": architecture.get("guidance_scale", 4.0) if guided else 0.0,
-        "scheduler": next(iter(schedulers), None),
-    }
-    unused = {} if guided else {"guidance_scale": 0.0}
-    absent = {name: value for name, value in defaults.items() if given[name] is None}
-    params = params.model_copy(update=absent | unused)
-    if steps_of(params) < 1:
-        needed = f"leaves none of {params.num_inference_steps} steps; more steps or a larger strength are needed"
-        raise BadInput("too_few_steps", f"strength: {given['strength']} {needed}.", field="strength")
-    return params
-
-
-def _enough(steps: int, strength: float) -> int:
-    """So many steps, or the fewest of which `strength` leaves one: a distilled model's own number is often 1."""
-    while int(steps * strength) < 1:
-        steps += 1
-    return steps
-
-
-def steps_of(params: Prompted) -> int:
-    """How many steps are taken: a picture to start from comes in where `strength` of them are left."""
-    steps = params.num_inference_steps or 0
-    return steps if isinstance(params, TextToImage) else min(int(steps * params.strength), steps)
-
-
-def compat_of(params: Mapping[str, Any]) -> str:
-    """What resolved parameters must have in common to run in one batch; "" where they run alone."""
-    if params.get("mode") not in MODES:
-        return ""
-    shared = ("mode", "model", "width", "height", "num_inference_steps", "guidance_scale", "scheduler", "strength")
-    return json.dumps([*(params.get(name) for name in shared), params.get("loras") or []])
-
-
-def _mismatch(params: Prompted, field: str, what: str) -> BadInput:
-    return BadInput("model_mismatch", f"{field}: Model {params.model} {what}.", field=field, model=params.model)
+def check_mask(field: str, mask: ImageSize, image: ImageSize) -> None:
+    """Raises BadInput for a mask that is not of the size of its image."""
+    if mask != image:
+        (width, height), (image_width, image_height) = mask, image
+        message = f"{field}: The mask is {width} x {height}; it must have its image's size, {image_width} x "
+        message = f"{message}{image_height}."
+        raise BadInput("size_mismatch", message, field=field, allowed=f"{image_width} x {image_height}")

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.data.dataset import Dataset, listed
-from models.errors import DataError
+from models.data.dataset import DataError, Dataset, listed
 
 
 def sides_of(

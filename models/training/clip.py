@@ -11,8 +11,7 @@ from torch import Tensor
 
 from models.build import build
 from models.clip import Clip, learn_merges
-from models.data.dataset import Dataset
-from models.errors import DataError
+from models.data.dataset import DataError, Dataset
 from models.tensors import autocast, on_device
 from models.training.recipe import Recipe, Trained, begun, command
 from models.training.run import Run, Schedule

@@ -24,8 +24,8 @@ from api.style_transfers import CAT, COFFEE
 from jobs.requests.collection import COLLECTION_ID, AdditionParams, CollectionParams
 from jobs.requests.plots import PlotParams
 from jobs.requests.steering import ClusterSampling, Steering
-from jobs.requests.style_transfer import LAYERS
-from jobs.requests.training import TrainingParams
+from jobs.requests.styles import LAYERS
+from jobs.requests.training import Training
 from models.catalogue import cards
 
 known = json.loads(Path(os.environ["ATELIER_TEST_IDS"]).read_text())
@@ -67,7 +67,7 @@ schemathesis.openapi.format("space", st.sampled_from(["pixels", "vae-smileys"]))
 schemathesis.openapi.format("attribute", st.sampled_from(["glasses", "smiling"]))
 PLOTS = "/v1/collections/{collection_id}/plots"
 CHECKED: dict[str, TypeAdapter[Any]] = {
-    "/v1/trainings": TypeAdapter(TrainingParams),
+    "/v1/trainings": TypeAdapter(Training),
     "/v1/collections": TypeAdapter(CollectionParams),
     "/v1/collections/{collection_id}/images": TypeAdapter(AdditionParams),
     PLOTS: TypeAdapter(PlotParams),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from api.style_transfers import CAT
 from images.sniff import FORMATS
-from jobs.requests.style_transfer import LAYERS
+from jobs.requests.styles import LAYERS
 from models.catalogue import cards
 from tests.api.conftest import FAST, GATYS, MAX_BYTES, data_url, elsewhere, picture, stored
 from tests.stack import Stack
@@ -298,7 +298,7 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a layer twice": (
         GATYS | {"style_layers": ["relu1_1", "relu1_1"]},
-        "style_layers: Each layer may be named once.",
+        "style_layers: Each may be named once.",
     ),
     "unknown model": (GATYS | {"model": "resnet"}, "model: Input should be 'vgg16' or 'vgg19'."),
     "unknown method": (FAST | {"method": "magic"}, "method: Input should be 'fast', 'gatys' or 'diffusion'."),
@@ -324,7 +324,7 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "a mask for fast": (FAST | {"style": [{"image": CAT, "mask": CAT}]}, f"style.0.mask: {NO_FIELD}"),
     "a layer twice in a ladder": (
         {"mode": "inversion", "content": CAT, "layers": ["relu1_1", "relu1_1"]},
-        "layers: Each layer may be named once.",
+        "layers: Each may be named once.",
     ),
     "unknown format": (FAST | {"format": "gif"}, "format: Input should be 'png', 'jpeg' or 'webp'."),
     "unknown field": (FAST | {"stlye": "builtin:1"}, f"stlye: {NO_FIELD}"),
@@ -399,13 +399,13 @@ MEANINGS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         GATYS | {"style": [{"image": data_url(picture()), "mask": data_url(picture(size=(63, 64)))}]},
         422,
         "size_mismatch",
-        "style.0.mask: It is 63 x 64; a mask has its picture's size, here 64 x 43.",
+        "style.0.mask: The mask is 63 x 64; it must have its image's size, 64 x 43.",
     ),
     "a mask of a style of another size": (
         GATYS | {"style": [{"image": data_url(picture()), "style_mask": data_url(picture(size=(63, 64)))}]},
         422,
         "size_mismatch",
-        "style.0.style_mask: It is 63 x 64; a mask has its picture's size, here 48 x 32.",
+        "style.0.style_mask: The mask is 63 x 64; it must have its image's size, 48 x 32.",
     ),
     "an empty mask": (
         GATYS | {"style": [{"image": data_url(picture()), "mask": data_url(BLACK.getvalue())}]},

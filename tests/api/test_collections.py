@@ -109,14 +109,14 @@ def test_what_is_resolved(stack: Stack) -> None:
     job = accepted(post(stack, name="Few", space="pixels", images=PICTURES, n_components=2))
     params = job["params"]
     assert all(image.startswith("img_") for image in params["images"]) and len(set(params["images"])) == 4
-    assert (params["image_size"], params["channels"], params["standardise"]) == (64, 3, False)
+    assert (params["image_size"], params["channels"], params["standardize"]) == (64, 3, False)
     assert (params["n_components"], params["explained_variance"], params["limit"]) == (2, None, None)
     assert isinstance(params["seed"], int)
     assert stack.jobs.get(job["id"]).queue == "collect"
     end(stack)
     job = accepted(post(stack, name="Faces", space="vae-faces", data="smileys"))
     params = job["params"]
-    assert (params["image_size"], params["standardise"], params["limit"]) == (None, True, 1000)
+    assert (params["image_size"], params["standardize"], params["limit"]) == (None, True, 1000)
     end(stack)
 
 
@@ -144,7 +144,7 @@ def test_pictures_join_as_the_next_version(stack: Stack) -> None:
     job = accepted(post(stack, f"/{collection_id}/images", images=PICTURES, seed=4))
     params = job["params"]
     assert params["collection"] == collection_id
-    kept = ("name", "space", "image_size", "channels", "n_components", "standardise")
+    kept = ("name", "space", "image_size", "channels", "n_components", "standardize")
     assert [params[name] for name in kept] == ["Digits", "pixels", 16, 1, 5, False]
     assert (params["data"], params["limit"], params["seed"], len(params["images"])) == (None, None, 4, 4)
     building = shown(stack, collection_id)
@@ -335,7 +335,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
     ),
     "two numbers": (
         {"clusterings": [{"n_clusters": 3, "max_clusters": 4}]},
-        *(422, "invalid_request", "clusterings.0.max_clusters: The number is given by `n_clusters`: none is chosen."),
+        *(422, "invalid_request", "clusterings.0.max_clusters: `n_clusters` gives the number, so none is chosen."),
     ),
     "no method": (
         {"clusterings": [{"method": "dbscan"}]},

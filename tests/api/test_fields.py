@@ -6,17 +6,18 @@ from typing import Any, get_type_hints
 
 import pytest
 from fastapi.routing import APIRoute
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from api import main
 from api.style_transfers import CAT
-from api.submit import archive_shas, image_shas
-from jobs.requests.style_transfer import BUILTIN_NAMES, StyleTransferParams
-from jobs.schemas import IMAGE_FIELDS, MAX_SEED
+from jobs.requests.base import MAX_SEED, image_fields
+from jobs.requests.kinds import parse
+from jobs.requests.style_transfer import StyleTransfer
+from jobs.requests.styles import BUILTIN_NAMES
 from tests.api.conftest import FAST, data_url, picture
 from tests.stack import Stack
 
-STYLES: TypeAdapter[Any] = TypeAdapter(StyleTransferParams)
+STYLES: TypeAdapter[Any] = TypeAdapter(StyleTransfer)
 A, B = "a" * 64, "b" * 64
 
 
@@ -46,9 +47,8 @@ def test_no_union_is_told_apart_by_trying() -> None:
         assert not [node for node in nodes(adapter.core_schema, set()) if node.get("type") == "union"], path
 
 
-def test_image_fields_are_those_of_the_requests() -> None:
-    """Every property that takes an image, in itself or in a list."""
-    named: set[str] = set()
+def test_image_fields_are_those_of_the_schema() -> None:
+    """Every property that takes an image, in itself or in a list, is one that a request knows to hold images."""
 
     def takes_image(schema: Any) -> bool:
         if isinstance(schema, list):
@@ -59,36 +59,57 @@ def test_image_fields_are_those_of_the_requests() -> None:
             takes_image(schema.get(key)) for key in ("anyOf", "oneOf", "items")
         )
 
+    named: set[tuple[str, str]] = set()
     for _, adapter in bodies():
         document = adapter.json_schema()
-        for node in nodes(document, set()):
-            properties = node.get("properties")
-            if isinstance(properties, dict):
-                named |= {name for name, schema in properties.items() if takes_image(schema)}
-    assert named == IMAGE_FIELDS
+        for title, schema in {document.get("title", ""): document, **document.get("$defs", {})}.items():
+            named |= {(title, name) for name, each in schema.get("properties", {}).items() if takes_image(each)}
+    models = {model.__name__: model for model in subclasses(BaseModel)}
+    assert named and all(name in image_fields(models[title]) for title, name in named)
+
+
+def subclasses(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for each in model.__subclasses__():
+        if each.__module__.startswith("jobs.requests"):
+            yield each
+        yield from subclasses(each)
+
+
+IMAGE = f"img_{A}"
+ARITHMETIC = {"mode": "arithmetic", "terms": [{"sign": "+", "image": IMAGE}, {"sign": "-", "seed": 1}]}
+TEXT = {"mode": "image-to-image", "prompt": f"img_{B}", "negative_prompt": f"img_{B}", "image": IMAGE}
+STEER: dict[str, Any] = {"collection": "col_" + "0" * 24, "style_from": f"img_{B}"}
 
 
 @pytest.mark.parametrize(
-    ("params", "images"),
+    ("kind", "params", "images"),
     [
-        ({"content": f"img_{A}", "style": f"img_{B}"}, [A, B]),
-        ({"style": [{"image": "builtin:1"}, {"image": f"img_{A}", "mask": f"img_{B}", "style_mask": None}]}, [A, B]),
-        ({"between": [f"img_{A}", 3], "images": [f"img_{B}"]}, [A, B]),
-        ({"terms": [{"sign": "+", "image": f"img_{A}"}, {"sign": "-", "seed": 1}]}, [A]),
-        ({"start": {"text": f"img_{A}"}, "style_from": f"img_{B}"}, [B]),
-        ({"start": f"img_{A}"}, [A]),
-        ({"prompt": f"img_{A}", "negative_prompt": f"img_{B}", "image": f"img_{A}"}, [A]),
-        ({"name": f"img_{A}", "title": f"img_{A}", "attributes": [f"img_{A}"], "data": f"zip_{B}"}, []),
+        ("style-transfer", {"content": f"img_{A}", "style": f"img_{B}"}, [A, B]),
+        ("style-transfer", {"content": f"img_{A}", "style": [{"image": "builtin:1"}, {"image": f"img_{B}"}]}, [A, B]),
+        (
+            "style-transfer",
+            {"method": "gatys", "content": IMAGE, "style": [{"image": f"img_{B}", "mask": IMAGE, "style_mask": None}]},
+            [A, B, A],
+        ),
+        ("generation", {"mode": "interpolate", "model": "any", "between": [f"img_{A}", 3]}, [A]),
+        ("generation", {"model": "any", **ARITHMETIC}, [A]),
+        ("pc-steering", STEER | {"start": {"text": f"img_{A}"}}, [B]),
+        ("pc-steering", STEER | {"start": f"img_{A}"}, [A, B]),
+        ("generation", {"model": "any", **TEXT}, [A]),
+        ("collection", {"name": f"img_{A}", "space": "pixels", "data": f"zip_{B}"}, []),
+        ("training", {"recipe": "ddpm", "data": f"zip_{B}", "title": f"img_{A}", "attributes": [f"img_{A}"]}, []),
     ],
 )
-def test_only_image_fields_hold_images(params: dict[str, Any], images: list[str]) -> None:
-    assert image_shas(params) == images
+def test_only_image_fields_hold_images(kind: str, params: dict[str, Any], images: list[str]) -> None:
+    assert list(parse(kind, params).image_refs().values()) == [f"img_{sha}" for sha in images]
 
 
 def test_only_data_holds_an_archive() -> None:
-    assert archive_shas({"data": f"zip_{A}", "title": f"zip_{B}"}) == [A]
-    assert archive_shas({"prompt": f"zip_{A}", "data": "digits"}) == []
-    assert archive_shas({"data": None}) == []
+    def archives(**params: Any) -> tuple[str, ...]:
+        return parse("training", {"recipe": "vae", **params}).uses().archives
+
+    assert archives(data=f"zip_{A}", title=f"zip_{B}") == (A,)
+    assert archives(data="digits", title=f"zip_{B}") == ()
 
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])

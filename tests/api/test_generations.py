@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from api.generations import EXAMPLES, SMILEY, WINK
-from jobs.requests.generation import ALL_MODES
+from jobs.requests.architectures import ALL_MODES
 from jobs.store.records import NewJob
 from tests.api.conftest import data_url, picture, stored
 from tests.stack import Stack
@@ -239,12 +239,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "picture without an encoder": (
         SEEDS | {"between": [1, SMILEY]},
         "model_mismatch",
-        "between.1: Model gan-8 has no encoder: it takes seeds, no pictures.",
+        "between.1: Model gan-8 has no encoder: it takes seeds, not images.",
     ),
     "steps of no diffusion": (
         {"model": "vae-2", "num_inference_steps": 5},
         "model_mismatch",
-        "num_inference_steps: Model vae-2 is no diffusion model and does not use it.",
+        "num_inference_steps: Model vae-2 is not a diffusion model and does not use it.",
     ),
     "dimension past the last": (
         {"model": "vae-2", "mode": "traverse", "dimensions": [2]},
@@ -264,7 +264,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no classifier": (
         {"model": "gan-8", "mode": "arithmetic", "terms": [HAT]},
         "model_mismatch",
-        "terms.0: Model gan-8 has no classifier of its pictures, so that none can tell attributes.",
+        "terms.0: Model gan-8 has no classifier of its images, so attributes cannot be recognized.",
     ),
     "classifier of other pictures": (
         {"model": "dcgan-faces", "mode": "arithmetic", "terms": [HAT], "classifier": "classifier-other"},
@@ -286,7 +286,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "no classifier of such images": (
         {"model": "gan-mixed", "mode": "arithmetic", "terms": [HAT]},
         "model_mismatch",
-        "terms.0: Model gan-mixed has no classifier of its pictures, so that none can tell attributes.",
+        "terms.0: Model gan-mixed has no classifier of its images, so attributes cannot be recognized.",
     ),
     "terms that cancel": (
         {
@@ -295,7 +295,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
             "terms": [HAT, {"sign": "+", "seed": 1}, {"sign": "-", "with": ["hat"]}, {"sign": "-", "seed": 1}],
         },
         "terms_cancel",
-        "terms: Each is taken away again, so nothing is left.",
+        "terms: Each is subtracted again, so nothing is left.",
     ),
     "damaged picture among good ones": (
         {"model": "vae-faces", "mode": "reconstruct", "images": [SMILEY, data_url(picture()[:-1000])]},
@@ -321,7 +321,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "more pixels than the model makes": (
         {"model": "sd-faces", **HATTED, "height": 512},
         "model_mismatch",
-        "height: Model sd-faces makes pictures of at most 256 pixels a side.",
+        "height: Model sd-faces makes images of at most 256 pixels a side.",
     ),
     "guidance of a model without": (
         {"model": "turbo", **HATTED, "guidance_scale": 5},
@@ -359,13 +359,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "mask of another size": (
         {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(picture())},
         "size_mismatch",
-        "mask: It is 48 x 32 and the image 64 x 64; they must be the same.",
+        "mask: The mask is 48 x 32; it must have its image's size, 64 x 64.",
     ),
     "no step left": (
         {"model": "sd-faces", "mode": "image-to-image", "prompt": "a hat", "image": SMILEY}
         | {"strength": 0.1, "num_inference_steps": 5},
         "too_few_steps",
-        "strength: 0.1 leaves none of 5 steps; more steps or a larger strength are needed.",
+        "strength: 0.1 leaves none of 5 steps; use more steps or a larger strength.",
     ),
     "no model": ({}, "invalid_request", "model: Field required."),
     "model like a path": (

@@ -112,7 +112,7 @@ STEERINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a text in a space that reads none": (
         {"components": PC, "start": {"text": "a face"}},
-        *("no_texts", "start.text: The space pixels reads no texts; start from an image, 'mean' or a cluster."),
+        *("no_texts", "start.text: The space pixels does not embed texts; start from an image, 'mean' or a cluster."),
     ),
     "no text": ({"components": PC, "start": {"text": ""}}, "invalid_request", "start.text: "),
     "strengths that do not pair": (
@@ -125,7 +125,7 @@ STEERINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "not for components": (
         {"components": PC, "style_strengths": [1]},
-        *("invalid_request", "style_strengths: Goes with `style_from`, which is not given."),
+        *("invalid_request", "style_strengths: Goes with `style_from`, which is absent."),
     ),
     "no version": (
         {"components": PC, "version": 3},
@@ -145,7 +145,7 @@ SAMPLINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "too many": (
         {"clustering": "mixture", "n": 8},
-        *("too_many_pictures", "n: 40 clusters of 8 are more than 256 pictures."),
+        *("too_many_pictures", "n: 40 clusters of 8 are more than 256 images."),
     ),
     "too hot": ({"temperature": 4}, "invalid_request", "temperature: "),
 }

@@ -72,7 +72,7 @@ def test_an_archive_may_be_larger_than_another_body_but_not_beyond_its_own_bound
     [
         ({"data": NO_ARCHIVE}, 404, "archive_not_found", "data: No archive"),
         ({"data": "cats"}, 422, "invalid_request", "data: Input should be digits, mnist, fashion-mnist, avatars"),
-        ({"recipe": "gan", "data": "flowers"}, 422, "invalid_request", "data: flowers is in colour"),
+        ({"recipe": "gan", "data": "flowers"}, 422, "invalid_request", "data: flowers has colors"),
         ({"recipe": "dcgan"}, 422, "invalid_request", "data: Recipe dcgan takes 64 x 64"),
         ({"recipe": "cyclegan", "data": "avatars"}, 422, "invalid_request", "attribute: Field required"),
         (

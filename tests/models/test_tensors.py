@@ -6,8 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.errors import NotFiniteError
-from models.pixels import to_bytes
+from models.pixels import NotFiniteError, to_bytes
 from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device, save_weights, to_pixels, to_tensor
 
 

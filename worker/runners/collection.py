@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.data.dataset import Dataset
+from jobs.errors import AtelierError
+from jobs.requests.collection import built
+from models.data.dataset import DataError, Dataset
 from models.data.named import named_dataset
-from models.errors import DataError, SpaceError
 from models.space.collection import FittedCollection, Members, digests_of, fit_collection, save_collection, summary
 from models.space.maps import FEWEST, tsne_map
+from models.space.pca import SpaceError
 from worker.files import Files
-from worker.run import JobResult, Pixels, Task
+from worker.run import Made, Pixels, Task
 from worker.runners.archive import read_archive
 from worker.runners.network import Network
 from worker.runners.plots import THUMBNAIL, overview
@@ -32,10 +34,15 @@ MAX_VALUES = 100_000_000  # of all vectors together, 400 MB
 READING, ENCODING, FITTING, MAPPING, PLOTTING = 0, 20, 50, 80, 95
 
 
-def run_collection(task: Task) -> JobResult:
+def run_collection(task: Task) -> Made:
     """The plots of a new version, whose file is stored; raises `AtelierError` for pictures that cannot be used."""
     assert task.files is not None
-    return _built(task, task.files)
+    try:
+        return _built(task, task.files)
+    except DataError as error:
+        raise AtelierError("bad_data", f"The images cannot be used: {error}.") from error
+    except SpaceError as error:
+        raise AtelierError("cannot_be_fitted", f"The collection cannot be fitted: {error}.") from error
 
 
 @dataclass
@@ -54,7 +61,7 @@ class _Phases:
         self._began, self._name = now, name
 
 
-def _built(task: Task, files: Files) -> JobResult:
+def _built(task: Task, files: Files) -> Made:
     params, phases = task.params, _Phases()
     space = load_space(task, params)
     before = _before(task, files, space)
@@ -62,14 +69,14 @@ def _built(task: Task, files: Files) -> JobResult:
 
     def on_step(message: str) -> None:
         phases.begin(message.partition(" of ")[0])  # "k-means of 3" and "k-means of 4" are one phase
-        task.report_progress(FITTING, 100, message)
+        task.step(FITTING, 100, message)
 
     collection = fit_collection(
         members,
         pca={
             "n_components": params["n_components"],
             "explained_variance": params["explained_variance"],
-            "standardize": params["standardise"],
+            "standardize": built(params).standardize,
         },
         clusterings=[{k: v for k, v in each.items() if v is not None} for each in params["clusterings"]],
         seed=params["seed"],
@@ -79,15 +86,15 @@ def _built(task: Task, files: Files) -> JobResult:
     phases.begin("map")
     collection = _with_map(task, collection)
     phases.begin("plots")
-    task.report_progress(PLOTTING, 100, "plots")
+    task.step(PLOTTING, 100, "plots")
     found = summary(collection) | {"models": space.models}
-    pictures = overview(task, space, collection, lambda message: task.report_progress(PLOTTING, 100, message))
+    pictures = overview(task, space, collection, lambda message: task.step(PLOTTING, 100, message))
     phases.begin("storing")
     sha = _stored(files, collection)
     phases.begin("")
     versions = {name: version(name) for name in ("scikit-learn", "openTSNE", "torch")}
     metrics = {"figures": found, "seconds": {name: round(taken, 3) for name, taken in phases.seconds.items()}}
-    return JobResult(pictures, space.models, versions, metrics, collection={"file": sha, "figures": found})
+    return Made(pictures, space.models, versions, metrics, collection={"file": sha, "figures": found})
 
 
 def _warn_of_clusterings(task: Task, collection: FittedCollection) -> None:
@@ -112,7 +119,7 @@ def _with_map(task: Task, collection: FittedCollection) -> FittedCollection:
         return collection
 
     def on_step() -> None:
-        task.report_progress(MAPPING, 100, "two-dimensional map")
+        task.step(MAPPING, 100, "two-dimensional map")
 
     return replace(collection, map=tsne_map(collection.scores, seed=task.params["seed"], on_step=on_step))
 
@@ -151,7 +158,7 @@ def _members(task: Task, files: Files, space: LoadedSpace, before: Members | Non
 
     def on_done(done: int) -> None:
         share = (FITTING - ENCODING) * done / len(pictures)
-        task.report_progress(int(ENCODING + share), 100, f"{done:,} of {len(pictures):,} images encoded")
+        task.step(int(ENCODING + share), 100, f"{done:,} of {len(pictures):,} images encoded")
 
     phases.begin("encoding")
     if space.network:
@@ -191,8 +198,8 @@ def _distinct(task: Task, digests: NDArray[np.str_], names: Sequence[str], befor
 def _warn_if_unlike(task: Task, network: Network, pictures: Pixels) -> None:
     """Warns where more than a tenth of some images are unlike what the model was trained on."""
     some = pictures[:: -(-len(pictures) // LOOKED_AT)]
-    unlike, figures = unlike_training_data(network, some)
-    if figures and 10 * len(unlike) > len(some):
+    unlike, summary = unlike_training_data(network, some)
+    if summary and 10 * len(unlike) > len(some):
         message = (
             f"{len(unlike)} of {len(some)} images that were looked at are unlike those that {network.card.id} was "
             "trained on: it reconstructs them worse than any of those, and what is decoded will not look like them."
@@ -207,7 +214,7 @@ def _pictures(
     params = task.params
 
     def on_read(n: int) -> None:
-        task.report_progress(READING, 100, f"{n:,} pictures read")
+        task.step(READING, 100, f"{n:,} pictures read")
 
     on_read(0)
     if params["images"]:

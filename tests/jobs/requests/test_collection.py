@@ -5,15 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from jobs.requests.collection import (
-    AdditionParams,
-    CollectionParams,
-    NextVersion,
-    fitted,
-    images_of,
-    next_version,
-    with_images,
-)
+from jobs.requests.collection import AdditionParams, CollectionParams, NextVersion, built
 
 IMAGES = [f"img_{k:064x}" for k in range(4)]
 ZIP = "zip_" + "0" * 64
@@ -28,19 +20,19 @@ MIXTURE = {
 
 
 def filled(**changed: Any) -> dict[str, Any]:
-    return fitted(CollectionParams(**PIXELS | changed)).model_dump(mode="json")
+    return CollectionParams(**PIXELS | changed).fitted().model_dump(mode="json")
 
 
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
-        ({}, {"image_size": 64, "channels": 3, "limit": 1000, "standardise": False, "explained_variance": 0.99}),
+        ({}, {"image_size": 64, "channels": 3, "limit": 1000, "standardize": False, "explained_variance": 0.99}),
         ({"image_size": 16, "channels": 1, "limit": 4}, {"image_size": 16, "channels": 1, "limit": 4}),
         ({"data": ZIP}, {"data": ZIP, "limit": None}),
         ({"data": None, "images": IMAGES}, {"images": IMAGES, "limit": None}),
-        ({"space": "vae-2"}, {"image_size": None, "channels": None, "standardise": True}),
-        ({"space": "vae-2", "standardise": False}, {"standardise": False}),
-        ({"standardise": True}, {"standardise": True}),
+        ({"space": "vae-2"}, {"image_size": None, "channels": None, "standardize": True}),
+        ({"space": "vae-2", "standardize": False}, {"standardize": False}),
+        ({"standardize": True}, {"standardize": True}),
         ({"n_components": 5}, {"n_components": 5, "explained_variance": None}),
         ({"explained_variance": 0.5}, {"n_components": None, "explained_variance": 0.5}),
         ({}, {"clusterings": [KMEANS]}),
@@ -70,7 +62,7 @@ def test_a_mixture_may_have_more_components_than_others_have_clusters() -> None:
 @pytest.mark.parametrize("changed", [{}, {"space": "vae-2"}, {"n_components": 3}, {"data": None, "images": IMAGES}])
 def test_what_was_resolved_can_be_asked_for_again(changed: dict[str, Any]) -> None:
     once = filled(**changed, clusterings=[{"method": "mixture"}, {"method": "hdbscan"}, {"n_clusters": 3}])
-    assert fitted(CollectionParams(**once)).model_dump(mode="json") == once
+    assert CollectionParams(**once).fitted().model_dump(mode="json") == once
 
 
 def refusals(model: type[CollectionParams] | type[AdditionParams], **body: Any) -> set[str]:
@@ -107,7 +99,7 @@ def refusals(model: type[CollectionParams] | type[AdditionParams], **body: Any) 
         ({"n_components": 0}, "n_components"),
         ({"n_components": 5, "explained_variance": 0.9}, "explained_variance"),
         ({"explained_variance": 1.0}, "explained_variance"),
-        ({"standardise": 1}, "standardise"),
+        ({"standardize": 1}, "standardize"),
         ({"clusterings": []}, "clusterings"),
         ({"clusterings": [{"method": "dbscan"}]}, "clusterings.0"),
         ({"clusterings": [{}, {"method": "kmeans"}]}, "clusterings"),
@@ -148,9 +140,9 @@ def test_pictures_that_join_bring_nothing_but_themselves_and_a_clustering(body: 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_few_images_may_join(n: int) -> None:
-    added = next_version(AdditionParams(images=IMAGES[:n]), filled(), "col_1")
+    added = AdditionParams(images=IMAGES[:n]).next_version(built(filled()), "col_1")
     assert added.images == IMAGES[:n]
-    assert next_version(AdditionParams(data="digits", limit=n), filled(), "col_1").limit == n
+    assert AdditionParams(data="digits", limit=n).next_version(built(filled()), "col_1").limit == n
 
 
 def test_the_same_image_may_be_named_twice() -> None:
@@ -160,18 +152,18 @@ def test_the_same_image_may_be_named_twice() -> None:
 
 def test_the_next_version_is_made_as_the_one_before() -> None:
     before = filled(n_components=5, image_size=32, seed=1, clusterings=[{"method": "hdbscan"}], format="webp", limit=9)
-    added = next_version(AdditionParams(images=IMAGES, seed=2), before, "col_1")
+    added = AdditionParams(images=IMAGES, seed=2).next_version(built(before), "col_1")
     assert isinstance(added, NextVersion) and added.collection == "col_1"
     assert added.model_dump(mode="json", exclude={"collection"}) == before | {
         **{"images": IMAGES, "data": None, "limit": None, "seed": 2, "format": "png"},
     }
-    changed = next_version(AdditionParams(data="digits", clusterings=[{"method": "kmeans"}]), before, "col_1")
+    changed = AdditionParams(data="digits", clusterings=[{"method": "kmeans"}]).next_version(built(before), "col_1")
     assert (changed.limit, changed.images) == (1000, None)
     assert changed.model_dump()["clusterings"] == [KMEANS]
 
 
 def test_images_are_found_and_changed_in_their_places() -> None:
     params = CollectionParams(**PIXELS | {"data": None, "images": IMAGES})
-    assert images_of(params) == {f"images.{k}": image for k, image in enumerate(IMAGES)}
-    assert with_images(params, {f"images.{k}": IMAGES[0] for k in range(4)}).images == [IMAGES[0]] * 4
-    assert with_images(CollectionParams(**PIXELS), {}).images is None
+    assert params.image_refs() == {f"images.{k}": image for k, image in enumerate(IMAGES)}
+    assert params.with_images({f"images.{k}": IMAGES[0] for k in range(4)}).images == [IMAGES[0]] * 4
+    assert CollectionParams(**PIXELS).with_images({}).images is None

@@ -4,17 +4,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import BadInput
-from jobs.requests.generation import (
-    MODES,
-    Generation,
-    GenerationParams,
-    attribute_names,
-    fitted,
-    images_of,
-    with_images,
-)
+from jobs.requests.architectures import ARCHITECTURES
+from jobs.requests.arithmetic import Arithmetic, attribute_names
+from jobs.requests.generation import Generation
 
-PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
+PARAMS: TypeAdapter[Generation] = TypeAdapter(Generation)
 A, B = "img_" + "a" * 64, "img_" + "b" * 64
 QUESTIONS = [["no woman", "woman"], ["no glasses", "glasses"]]
 VAE = {"name": "conv-vae", "latent_dim": 4}
@@ -26,6 +20,12 @@ CYCLEGAN = {"name": "cyclegan"}
 
 def parsed(**body: Any) -> Generation:
     return PARAMS.validate_python({"model": "any", **body})
+
+
+def fitted(params: Generation, architecture: dict[str, Any]) -> Generation:
+    if isinstance(params, Arithmetic):
+        return params.fitted(architecture, QUESTIONS)
+    return params.fitted(architecture)
 
 
 def arithmetic(*terms: dict[str, Any], **more: Any) -> Generation:
@@ -46,11 +46,11 @@ WITH_IMAGES: dict[str, tuple[Generation, dict[str, str]]] = {
 @pytest.mark.parametrize("name", WITH_IMAGES)
 def test_images_are_found_and_changed_in_their_places(name: str) -> None:
     params, images = WITH_IMAGES[name]
-    assert images_of(params) == images
+    assert params.image_refs() == images
     others = {field: "img_" + f"{i}" * 64 for i, field in enumerate(images)}
-    changed = with_images(params, others)
-    assert images_of(changed) == others
-    assert with_images(changed, images) == params
+    changed = params.with_images(others)
+    assert changed.image_refs() == others
+    assert changed.with_images(images) == params
 
 
 @pytest.mark.parametrize(
@@ -86,18 +86,22 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
         (
             parsed(num_inference_steps=5),
             VAE,
-            "num_inference_steps: Model any is no diffusion model and does not use it.",
+            "num_inference_steps: Model any is not a diffusion model and does not use it.",
         ),
-        (parsed(scheduler="ddim"), GAN, "scheduler: Model any is no diffusion model and does not use it."),
-        (parsed(guidance_scale=1), VAE, "guidance_scale: Model any is no diffusion model and does not use it."),
-        (parsed(guidance_scale=2), DDPM, "guidance_scale: Model any is told no attributes and does not use it."),
+        (parsed(scheduler="ddim"), GAN, "scheduler: Model any is not a diffusion model and does not use it."),
+        (parsed(guidance_scale=1), VAE, "guidance_scale: Model any is not a diffusion model and does not use it."),
+        (
+            parsed(guidance_scale=2),
+            DDPM,
+            "guidance_scale: Model any is not conditioned on attributes and does not use it.",
+        ),
         (
             parsed(mode="denoise-steps", guidance_scale=0),
             DDPM,
-            "guidance_scale: Model any is told no attributes and does not use it.",
+            "guidance_scale: Model any is not conditioned on attributes and does not use it.",
         ),
-        (parsed(attributes=["hat"]), DDPM, "attributes: Model any is told no attributes."),
-        (parsed(attributes=["hat"]), VAE, "attributes: Model any is told no attributes."),
+        (parsed(attributes=["hat"]), DDPM, "attributes: Model any is not conditioned on attributes."),
+        (parsed(attributes=["hat"]), VAE, "attributes: Model any is not conditioned on attributes."),
         (
             parsed(attributes=["hat", "wings"]),
             TOLD,
@@ -107,18 +111,18 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
         (
             parsed(mode="interpolate", between=[1, A]),
             GAN,
-            "between.1: Model any has no encoder: it takes seeds, no pictures.",
+            "between.1: Model any has no encoder: it takes seeds, not images.",
         ),
         (
             parsed(mode="interpolate", between=[A, 1]),
             DDPM,
-            "between.0: Model any has no encoder: it takes seeds, no pictures.",
+            "between.0: Model any has no encoder: it takes seeds, not images.",
         ),
-        (parsed(mode="traverse", start=A), GAN, "start: Model any has no encoder: it takes seeds, no pictures."),
+        (parsed(mode="traverse", start=A), GAN, "start: Model any has no encoder: it takes seeds, not images."),
         (
             arithmetic({"image": A}),
             GAN,
-            "terms.0.image: Model any has no encoder: it takes seeds, no pictures.",
+            "terms.0.image: Model any has no encoder: it takes seeds, not images.",
         ),
         (arithmetic({"z": [1, 2]}), VAE, "terms.0.z: Model any has a z of 4 values, not 2."),
         (
@@ -135,14 +139,14 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
 )
 def test_what_this_model_cannot_use_is_refused(params: Generation, architecture: dict[str, Any], message: str) -> None:
     with pytest.raises(BadInput) as error:
-        fitted(params, architecture, QUESTIONS)
+        fitted(params, architecture)
     assert error.value.message == message
     assert error.value.details["field"] == message.partition(": ")[0]
 
 
 def test_attributes_need_a_classifier() -> None:
     with pytest.raises(BadInput, match="no classifier"):
-        fitted(arithmetic({"with": ["woman"]}), VAE)
+        arithmetic({"with": ["woman"]}).fitted(VAE)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +169,11 @@ def test_attributes_need_a_classifier() -> None:
 def test_defaults_that_depend_on_the_model(
     params: Generation, architecture: dict[str, Any], filled: dict[str, Any]
 ) -> None:
-    resolved = fitted(params, architecture, QUESTIONS)
+    resolved = fitted(params, architecture)
     assert {name: getattr(resolved, name) for name in filled} == filled
     stored = resolved.model_dump(mode="json")
     assert PARAMS.validate_python(stored) == resolved, "what is stored is what a worker reads"
-    assert fitted(resolved, architecture, QUESTIONS) == resolved
+    assert fitted(resolved, architecture) == resolved
 
 
 def test_names_of_attributes_and_of_labels() -> None:
@@ -180,7 +184,7 @@ def test_names_of_attributes_and_of_labels() -> None:
 
 
 def test_every_mode_is_some_architectures() -> None:
-    modes = {mode for known in MODES.values() for mode in known}
+    modes = {mode for known in ARCHITECTURES.values() for mode in known.modes}
     assert {parsed(**body).mode for body in BODIES} == modes
 
 

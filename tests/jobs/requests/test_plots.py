@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from jobs.errors import BadInput
-from jobs.requests.plots import PlotParams, of_version
+from jobs.requests.plots import PlotParams
 
 FIGURES: dict[str, Any] = {
     "n_components": 3,
@@ -20,7 +20,7 @@ FIGURES: dict[str, Any] = {
     "part", [{"clustering": "kmeans"}, {"component": 0}, {"component": 2}, {"attribute": "glasses"}]
 )
 def test_one_part_of_a_version_is_drawn(part: dict[str, Any]) -> None:
-    found = of_version(PlotParams(**part), "col_1", 4, FIGURES).model_dump()
+    found = PlotParams(**part).of_version("col_1", 4, FIGURES).model_dump()
     assert {name: found[name] for name in part} == part
     assert (found["collection"], found["version"]) == ("col_1", 4)
 
@@ -53,5 +53,5 @@ def test_anything_else_is_refused(body: dict[str, Any], message: str) -> None:
 )
 def test_what_the_version_lacks_is_named_with_what_it_has(part: dict[str, Any], code: str, message: str) -> None:
     with pytest.raises(BadInput, match=message) as error:
-        of_version(PlotParams(**part), "col_1", 1, FIGURES)
+        PlotParams(**part).of_version("col_1", 1, FIGURES)
     assert error.value.code == code and error.value.details["field"] in part

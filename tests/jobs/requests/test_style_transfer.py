@@ -4,9 +4,11 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import BadInput
-from jobs.requests.style_transfer import DiffusionTransfer, StyleTransferParams, can_be_guided, fitted_diffusion
+from jobs.requests.architectures import capabilities
+from jobs.requests.style_diffusion import DiffusionTransfer
+from jobs.requests.style_transfer import StyleTransfer
 
-PARAMS: TypeAdapter[Any] = TypeAdapter(StyleTransferParams)
+PARAMS: TypeAdapter[Any] = TypeAdapter(StyleTransfer)
 A = "img_" + "a" * 64
 TEXT = {"name": "stable-diffusion", "image_size": 64}
 PIXELS = {"name": "ddpm", "image_size": 16}
@@ -42,19 +44,19 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
 
 
 def test_what_is_left_out_is_the_models_own() -> None:
-    plain = fitted_diffusion(parsed(prompt="a hat"), TEXT)
+    plain = parsed(prompt="a hat").fitted(TEXT)
     assert (plain.guidance_scale, plain.strength, plain.scales) == (4.0, None, [0.1])
-    begun = fitted_diffusion(parsed(content=A, style_guidance_scale=[0, 0.2]), PIXELS)
+    begun = parsed(content=A, style_guidance_scale=[0, 0.2]).fitted(PIXELS)
     assert (begun.guidance_scale, begun.strength, begun.scales) == (None, 0.6, [0, 0.2])
-    assert PARAMS.validate_python(begun.model_dump(mode="json")) == begun == fitted_diffusion(begun, PIXELS)
+    assert PARAMS.validate_python(begun.model_dump(mode="json")) == begun == begun.fitted(PIXELS)
 
 
 @pytest.mark.parametrize(
     ("params", "architecture", "message"),
     [
         (parsed(), TEXT, "prompt: Model any needs a text."),
-        (parsed(prompt="a hat"), PIXELS, "prompt: Model any reads no texts."),
-        (parsed(guidance_scale=3), PIXELS, "guidance_scale: Model any reads no texts."),
+        (parsed(prompt="a hat"), PIXELS, "prompt: Model any is not conditioned on text."),
+        (parsed(guidance_scale=3), PIXELS, "guidance_scale: Model any is not conditioned on text."),
         (
             parsed(content=A, strength=0.1, num_inference_steps=5),
             PIXELS,
@@ -66,13 +68,13 @@ def test_what_this_model_cannot_use_is_refused_by_field(
     params: DiffusionTransfer, architecture: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BadInput) as error:
-        fitted_diffusion(params, architecture)
+        params.fitted(architecture)
     assert error.value.message == message
 
 
 def test_which_models_can_be_guided() -> None:
-    assert can_be_guided(TEXT) and can_be_guided(PIXELS)
-    assert can_be_guided({"name": "diffusers", "style_guided": True})
-    assert not can_be_guided({"name": "diffusers"})
-    assert not any(can_be_guided({"name": name}) for name in ("dcgan", "kandinsky", "classifier"))
-    assert not can_be_guided({})
+    assert capabilities(TEXT).style_guided and capabilities(PIXELS).style_guided
+    assert capabilities({"name": "diffusers", "style_guided": True}).style_guided
+    assert not capabilities({"name": "diffusers"}).style_guided
+    assert not any(capabilities({"name": name}).style_guided for name in ("dcgan", "kandinsky", "classifier"))
+    assert not capabilities({}).style_guided

@@ -4,11 +4,13 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import BadInput
-from jobs.requests.generation import Generation, GenerationParams, fitted, images_of, with_images
-from jobs.requests.text_to_image import MODES, SCHEDULERS, Prompted, compat_of, steps_of
+from jobs.requests.architectures import TEXT_MODES
+from jobs.requests.generation import Generation
+from jobs.requests.kinds import parse
+from jobs.requests.text_to_image import SCHEDULERS, Prompted
 from models.catalogue import cards
 
-PARAMS: TypeAdapter[Generation] = TypeAdapter(GenerationParams)
+PARAMS: TypeAdapter[Generation] = TypeAdapter(Generation)
 A, B = "img_" + "a" * 64, "img_" + "b" * 64
 SMALL = {"name": "stable-diffusion", "image_size": 64}
 TURBO = {"name": "diffusers", "image_size": 512, "num_inference_steps": 1, "guided": False, "schedulers": ["euler"]}
@@ -68,10 +70,10 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
     ],
 )
 def test_what_is_left_out_is_the_models_own(params: Prompted, architecture: dict[str, Any], filled: list[Any]) -> None:
-    resolved: Any = fitted(params, architecture)
+    resolved: Any = params.fitted(architecture)
     names = ("width", "height", "num_inference_steps", "guidance_scale", "scheduler")
     assert [getattr(resolved, name) for name in names] == filled
-    assert PARAMS.validate_python(resolved.model_dump(mode="json")) == resolved == fitted(resolved, architecture)
+    assert PARAMS.validate_python(resolved.model_dump(mode="json")) == resolved == resolved.fitted(architecture)
 
 
 @pytest.mark.parametrize(
@@ -88,12 +90,12 @@ def test_what_is_left_out_is_the_models_own(params: Prompted, architecture: dict
             "guidance_scale: Model any works without guidance: 0 to 1 are allowed, and mean none.",
         ),
         (parsed(scheduler="lcm"), TURBO, "scheduler: Model any works with euler."),
-        (parsed(scheduler="lcm"), FLOW, "scheduler: Model any has a way of its own to take noise away."),
-        (parsed(width=264), SMALL, "width: Model any makes pictures of at most 256 pixels a side."),
+        (parsed(scheduler="lcm"), FLOW, "scheduler: Model any has its own way to remove noise."),
+        (parsed(width=264), SMALL, "width: Model any makes images of at most 256 pixels a side."),
         (
             parsed("image-to-image", strength=0.3, num_inference_steps=3),
             SMALL,
-            "strength: 0.3 leaves none of 3 steps; more steps or a larger strength are needed.",
+            "strength: 0.3 leaves none of 3 steps; use more steps or a larger strength.",
         ),
     ],
 )
@@ -101,7 +103,7 @@ def test_what_this_model_cannot_use_is_refused_by_field(
     params: Prompted, architecture: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BadInput) as error:
-        fitted(params, architecture)
+        params.fitted(architecture)
     assert error.value.message == message and error.value.details["field"] == message.partition(":")[0]
 
 
@@ -115,7 +117,7 @@ def test_what_this_model_cannot_use_is_refused_by_field(
     ],
 )
 def test_a_picture_to_start_from_takes_the_last_steps(params: Prompted, steps: int) -> None:
-    assert steps_of(params) == steps
+    assert params.steps == steps
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\t"])
@@ -125,23 +127,23 @@ def test_blank_negative_prompt_is_none(text: str) -> None:
 
 
 @pytest.mark.parametrize("model", [card.id for card in cards().values() if card.task == "text-to-image"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", TEXT_MODES)
 def test_defaults_of_every_model_are_usable(model: str, mode: str) -> None:
-    resolved: Any = fitted(parsed(mode), cards()[model].architecture)
-    assert steps_of(resolved) >= 1
+    resolved: Any = parsed(mode).fitted(cards()[model].architecture)
+    assert resolved.steps >= 1
     assert PARAMS.validate_python(resolved.model_dump(mode="json")) == resolved
 
 
 def test_images_are_found_and_changed_in_their_places() -> None:
-    assert images_of(parsed("inpaint")) == {"image": A, "mask": B}
-    assert images_of(with_images(parsed("inpaint"), {"image": B, "mask": A})) == {"image": B, "mask": A}
-    assert images_of(parsed("image-to-image")) == {"image": A}
-    assert images_of(parsed()) == {}
+    assert parsed("inpaint").image_refs() == {"image": A, "mask": B}
+    assert parsed("inpaint").with_images({"image": B, "mask": A}).image_refs() == {"image": B, "mask": A}
+    assert parsed("image-to-image").image_refs() == {"image": A}
+    assert parsed().image_refs() == {}
 
 
 def test_only_what_one_batch_can_hold_runs_together() -> None:
     def compat(**body: Any) -> str:
-        return compat_of(fitted(parsed(**body), SMALL).model_dump(mode="json"))
+        return parsed(**body).fitted(SMALL).compatibility()
 
     own = compat(prompt="a dog", negative_prompt="fog", num_images_per_prompt=3, seed=4, width=64)
     assert compat() == own != ""
@@ -160,5 +162,5 @@ def test_only_what_one_batch_can_hold_runs_together() -> None:
     ]
     found = [own, *(compat(**body) for body in others)]
     assert len(set(found)) == len(found)
-    assert compat_of({"mode": "sample", "model": "any"}) == ""
-    assert compat_of({"size": 512}) == ""
+    assert parse("generation", {"mode": "sample", "model": "any"}).compatibility() == ""
+    assert parse("style-transfer", {"content": A, "style": "builtin:1"}).compatibility() == ""

@@ -9,15 +9,18 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import BadInput
-from jobs.requests.training import DATA, MODEL_ID, RECIPES, SETS, DdpmTraining, Training, TrainingParams, started
-from jobs.schemas import Request
+from jobs.requests.architectures import RECIPES
+from jobs.requests.base import Request
+from jobs.requests.datasets import DATA, SETS
+from jobs.requests.training import DdpmTraining, Training
+from jobs.requests.training_base import TRAINED_ID
 from models.catalogue import cards
 from models.data.idx import DEBIAN_FOLDER
 from models.data.named import NAMED, named_dataset
 from models.training.recipe import Recipe
 from models.training.run import Schedule
 
-PARAMS: TypeAdapter[Training] = TypeAdapter(TrainingParams)
+PARAMS: TypeAdapter[Training] = TypeAdapter(Training)
 ZIP = "zip_" + "0" * 64
 LEAST: dict[str, dict[str, Any]] = {
     "vae": {"data": "digits"},
@@ -78,7 +81,7 @@ def test_what_is_known_of_a_set_is_so(name: str) -> None:
 
 
 def test_ids_and_data_are_told_by_their_form() -> None:
-    assert re.match(MODEL_ID, "vae-0123456789ab") and not re.match(MODEL_ID, "vae-fashion-mnist-2")
+    assert re.match(TRAINED_ID, "vae-0123456789ab") and not re.match(TRAINED_ID, "vae-fashion-mnist-2")
     assert all(re.match(DATA, data) for data in (*SETS, ZIP))
     assert not re.match(DATA, "../digits")
 
@@ -131,7 +134,7 @@ def test_archives_are_read_at_the_size_asked_for_or_the_recipes_own() -> None:
     assert parse("gan", data=ZIP, image_size=20).size == 20
     assert parse("vae", data=ZIP).archive == "0" * 64
     assert parse("vae").archive is None
-    assert (parse("vae", batch_size=8).needed, parse("vae").needed) == (16, 128)
+    assert (parse("vae", batch_size=8).min_images, parse("vae").min_images) == (16, 128)
 
 
 def asked_for(body: dict[str, Any]) -> Training:
@@ -146,7 +149,7 @@ def test_every_shipped_model_can_be_trained_further(model_id: str) -> None:
     found = SHIPPED[model_id]
     more = {"attribute": "glasses"} if found.source["recipe"] == "cyclegan" else {}
     asked = asked_for({"recipe": found.source["recipe"], "data": found.source["data"], "start": model_id, **more})
-    begun = started(asked, asdict(found))
+    begun = asked.continued_from(asdict(found))
     for field in begun.shape:
         assert getattr(begun, field) == found.architecture.get(field, []), field
     assert asked_for(begun.model_dump(mode="json")) == begun, "a worker reads it again"
@@ -181,12 +184,14 @@ def test_a_start_that_does_not_fit_is_refused_by_field(
 ) -> None:
     params = asked_for({"data": "digits", "start": start, **asked})
     with pytest.raises(BadInput, match=re.escape(says)) as error:
-        started(params, asdict(cards()[start]))
+        params.continued_from(asdict(cards()[start]))
     assert error.value.details["field"] == field
 
 
 def test_an_archive_is_read_in_the_size_of_the_start_and_what_it_is_told_can_be_learned() -> None:
-    begun = started(asked_for({"recipe": "vae", "data": ZIP, "start": "vae-smileys"}), asdict(cards()["vae-smileys"]))
+    begun = asked_for({"recipe": "vae", "data": ZIP, "start": "vae-smileys"}).continued_from(
+        asdict(cards()["vae-smileys"])
+    )
     assert (begun.image_size, begun.model_dump()["latent_dim"]) == (
         64,
         cards()["vae-smileys"].architecture["latent_dim"],
@@ -194,7 +199,7 @@ def test_an_archive_is_read_in_the_size_of_the_start_and_what_it_is_told_can_be_
     plain = asdict(cards()["ddpm-avatars"])
     told = plain["architecture"].pop("attributes")
     asked = {"recipe": "ddpm", "data": "avatars", "start": "ddpm-avatars"}
-    assert started(asked_for({**asked, "attributes": ["hat"]}), plain).model_dump()["attributes"] == ["hat"]
+    assert asked_for({**asked, "attributes": ["hat"]}).continued_from(plain).model_dump()["attributes"] == ["hat"]
     with pytest.raises(BadInput, match="attributes: ddpm-avatars has"):
-        started(asked_for({**asked, "attributes": ["hat"]}), asdict(cards()["ddpm-avatars"]))
-    assert started(asked_for(asked), asdict(cards()["ddpm-avatars"])).model_dump()["attributes"] == told
+        asked_for({**asked, "attributes": ["hat"]}).continued_from(asdict(cards()["ddpm-avatars"]))
+    assert asked_for(asked).continued_from(asdict(cards()["ddpm-avatars"])).model_dump()["attributes"] == told

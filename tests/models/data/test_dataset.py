@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from models.data.dataset import Dataset, contact_sheet
-from models.errors import DataError
+from models.data.dataset import DataError, Dataset, contact_sheet
 
 IMAGES = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
 FULL = Dataset(

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from models.errors import SpaceError
-from models.space.pca import Pca, fit_pca
+from models.space.pca import Pca, SpaceError, fit_pca
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
 
 # Three values, of which PCA keeps the first two; the second is measured in tens.

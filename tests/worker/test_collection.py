@@ -15,9 +15,9 @@ from torch import Tensor
 from jobs.errors import BadInput, NotFound
 from jobs.images import read_recipe
 from jobs.objects import Objects
-from jobs.requests.collection import AdditionParams, CollectionParams, fitted, next_version
-from jobs.requests.plots import PlotParams, of_version
-from jobs.requests.steering import ClusterSampling, Steering, fitted_sampling, fitted_steering
+from jobs.requests.collection import AdditionParams, CollectionParams, built
+from jobs.requests.plots import PlotParams
+from jobs.requests.steering import ClusterSampling, Steering
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
 from jobs.store.registry import NEW, CollectionRecord
@@ -66,26 +66,26 @@ def smileys(installation: tuple[JobStore, Objects]) -> Record:
 
 
 def found(installation: tuple[JobStore, Objects], params: dict[str, Any]) -> Record:
-    stored = fitted(CollectionParams(**params)).model_dump(mode="json")
+    stored = CollectionParams(**params).fitted().model_dump(mode="json")
     return work(installation, kind="collection", params=stored, collection=NEW)
 
 
 def add(installation: tuple[JobStore, Objects], collection: CollectionRecord, **params: Any) -> Record:
-    stored = next_version(AdditionParams(**{"seed": 3, **params}), collection.params, collection.id)
+    stored = AdditionParams(**{"seed": 3, **params}).next_version(built(collection.params), collection.id)
     return work(installation, kind="collection", params=stored.model_dump(mode="json"), collection=collection.id)
 
 
 def steer(installation: tuple[JobStore, Objects], smileys: Record, **params: Any) -> Record:
     version = collection_of(installation, smileys).versions[0]
     asked = Steering(collection=smileys.metrics["collection"], version=1, seed=5, **params)
-    stored = fitted_steering(asked, version.figures).model_dump(mode="json")
+    stored = asked.fitted(version.figures).model_dump(mode="json")
     return work(installation, kind="pc-steering", params=stored)
 
 
 def sample(installation: tuple[JobStore, Objects], smileys: Record, **params: Any) -> Record:
     version = collection_of(installation, smileys).versions[0]
     asked = ClusterSampling(collection=smileys.metrics["collection"], version=1, seed=5, **params)
-    stored = fitted_sampling(asked, version.figures).model_dump(mode="json")
+    stored = asked.fitted(version.figures).model_dump(mode="json")
     return work(installation, kind="cluster-sampling", params=stored)
 
 
@@ -308,7 +308,7 @@ def test_plots_belong_to_the_collection_and_go_with_it(installation: Installatio
 
 def redraw(installation: Installation, smileys: Record, **part: Any) -> Record:
     collection = collection_of(installation, smileys)
-    params = of_version(PlotParams(seed=5, **part), collection.id, 1, collection.versions[0].figures)
+    params = PlotParams(seed=5, **part).of_version(collection.id, 1, collection.versions[0].figures)
     return work(installation, kind="collection-plots", params=params.model_dump(mode="json"))
 
 
@@ -457,7 +457,7 @@ def test_samples_of_a_mixture_in_pixels_are_of_their_component(installation: Ins
 
 
 def test_most_samples_are_found_in_their_cluster_again(installation: Installation, smileys: Record) -> None:
-    record = sample(installation, smileys, n=16, temperature=0.7, neighbours=2)
+    record = sample(installation, smileys, n=16, temperature=0.7, neighbors=2)
     told = record.metrics["pictures"]
     again = np.mean([each["cluster"] == each["from_cluster"] for each in told])
     print(f"{again:.0%} of samples re-encode to their cluster")
@@ -483,7 +483,7 @@ def test_samples_of_many_clusters_are_on_several_sheets(installation: Installati
     """One sheet of all would be higher than a WebP file can be."""
     many = {"limit": 120, "clusterings": [{"method": "kmeans", "n_clusters": 50}]}
     record = found(installation, DIGITS | many)
-    sampled = sample(installation, record, n=1, neighbours=3, format="webp")
+    sampled = sample(installation, record, n=1, neighbors=3, format="webp")
     clusters = sum(size > 1 for size in record.metrics["figures"]["clusterings"]["kmeans"]["sizes"])
     sheets = shown(installation, sampled, "grid")
     assert clusters > 20 and len(sheets) == -(-clusters // 20) and len(shown(installation, sampled)) == clusters

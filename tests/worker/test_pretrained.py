@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from jobs.errors import AtelierError
-from jobs.requests.collection import SPACES, TEXT_SPACES, CollectionParams
+from jobs.requests.architectures import ARCHITECTURES
+from jobs.requests.collection import CollectionParams
 from jobs.settings import get_settings
 from models.catalogue import card, cards
-from worker.failures import failures
 from worker.runners.space import load_space
 
 NAMES = ("kandinsky-2.2", "stable-unclip", "ip-adapter")
@@ -24,10 +24,7 @@ def test_a_job_that_needs_one_that_was_not_fetched_names_the_command(
     monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(tmp_path))
     get_settings.cache_clear()
     task: Any = SimpleNamespace(find_model=card, loading=nullcontext, notes={})
-    with (
-        pytest.raises(AtelierError, match=rf"not on this machine: run `python -m models.fetch {name}`") as caught,
-        failures(),
-    ):
+    with pytest.raises(AtelierError, match=rf"not on this machine: run `python -m models.fetch {name}`") as caught:
         load_space(task, {"space": name})
     assert caught.value.code == "weights_unavailable"
     get_settings.cache_clear()
@@ -40,5 +37,6 @@ def test_a_collection_can_name_it(name: str) -> None:
 
 def test_the_api_knows_the_spaces_and_which_read_texts_as_the_cards_say() -> None:
     full_size = {name: found.architecture for name, found in cards().items() if "reads_text" in found.architecture}
-    assert full_size.keys() == set(NAMES) <= set(SPACES)
-    assert {name for name, found in full_size.items() if found["reads_text"]} == set(NAMES) & set(TEXT_SPACES)
+    assert full_size.keys() == set(NAMES) <= {name for name, known in ARCHITECTURES.items() if known.encoder}
+    embeds_text = {name for name, known in ARCHITECTURES.items() if known.embeds_text}
+    assert {name for name, found in full_size.items() if found["reads_text"]} == set(NAMES) & embeds_text

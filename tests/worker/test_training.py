@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from jobs.errors import AtelierError, Conflict
 from jobs.images import read_recipe
 from jobs.objects import Objects
-from jobs.requests.training import Training, TrainingParams
+from jobs.requests.training import Training
 from jobs.settings import get_settings
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
@@ -30,7 +30,7 @@ from worker.lease import Lease, StoppingError
 from worker.run import run_job
 from worker.runners import RUNNERS
 
-PARAMS: TypeAdapter[Training] = TypeAdapter(TrainingParams)
+PARAMS: TypeAdapter[Training] = TypeAdapter(Training)
 VAE: dict[str, Any] = {
     "recipe": "vae",
     "data": "digits",

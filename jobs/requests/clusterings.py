@@ -1,0 +1,110 @@
+"""How a collection's members are clustered: a class for each method."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from jobs.requests.base import STRICT, invalid, whole
+
+MAX_CLUSTERS, MAX_COMPONENTS = 20, 200  # to choose from
+
+Method = Literal["kmeans", "mixture", "agglomerative", "hdbscan"]
+NClusters = Annotated[
+    int | None, Field(ge=2, le=500, description="How many; chosen when absent."), BeforeValidator(whole)
+]
+MostClusters = Annotated[
+    int | None, Field(ge=2, le=500, description="The largest number to choose from."), BeforeValidator(whole)
+]
+
+
+class _Clustering(BaseModel):
+    model_config = STRICT
+
+
+class _WithNumber(_Clustering):
+    n_clusters: NClusters = None
+    max_clusters: MostClusters = None
+
+    @model_validator(mode="after")
+    def _number_or_bound(self) -> Self:
+        if self.n_clusters and self.max_clusters:
+            raise invalid("max_clusters", "`n_clusters` gives the number, so none is chosen")
+        return self
+
+
+class KMeans(_WithNumber):
+    """K-means; the number of clusters with the best silhouette, of at most 20 by default."""
+
+    method: Literal["kmeans"] = "kmeans"
+
+
+class Agglomerative(_WithNumber):
+    """Ward's agglomerative clustering; the number with the best silhouette, of at most 20 by default."""
+
+    method: Literal["agglomerative"]
+
+
+class GaussianMixture(_Clustering):
+    """A Gaussian mixture; the number of components with the least `criterion`, of at most 200 by default."""
+
+    method: Literal["mixture"]
+    covariance_type: Annotated[
+        Literal["full", "tied", "diag", "spherical"], Field(description="Shape of the covariances, as in scikit-learn.")
+    ] = "diag"
+    criterion: Annotated[Literal["aic", "bic"], Field(description="The information criterion to minimize.")] = "aic"
+    n_components: NClusters = None
+    max_components: MostClusters = None
+
+    @model_validator(mode="after")
+    def _number_or_bound(self) -> Self:
+        if self.n_components and self.max_components:
+            raise invalid("max_components", "`n_components` gives the number, so none is chosen")
+        return self
+
+
+class Hdbscan(_Clustering):
+    """HDBSCAN, which finds the number of clusters itself and leaves out noise."""
+
+    method: Literal["hdbscan"]
+    min_cluster_size: Annotated[
+        int | None,
+        Field(ge=2, le=10_000, description="Smaller groups are noise; chosen when absent."),
+        BeforeValidator(whole),
+    ] = None
+
+
+def _method(value: Any) -> str:
+    return f"<{value.get('method', 'kmeans') if isinstance(value, dict) else getattr(value, 'method', None)}>"
+
+
+Clustering = Annotated[
+    Annotated[KMeans, Tag("<kmeans>")]
+    | Annotated[GaussianMixture, Tag("<mixture>")]
+    | Annotated[Agglomerative, Tag("<agglomerative>")]
+    | Annotated[Hdbscan, Tag("<hdbscan>")],
+    Discriminator(
+        _method,
+        custom_error_type="method",
+        custom_error_message="Input should have a `method`: 'kmeans', 'mixture', 'agglomerative' or 'hdbscan'",
+    ),
+]
+Clusterings = Annotated[
+    list[Clustering],
+    Field(min_length=1, max_length=4, description="Each method once; the first is the one shown and used by default."),
+]
+
+
+def check_methods(clusterings: list[Clustering]) -> None:
+    """Validates that no method is repeated."""
+    if len({each.method for each in clusterings}) < len(clusterings):
+        raise invalid("clusterings", "Each method may be named once")
+
+
+def with_bound(clustering: Clustering) -> Clustering:
+    """A clustering with the largest number to choose from filled in, where it chooses a number."""
+    match clustering:
+        case GaussianMixture(n_components=None, max_components=None):
+            return clustering.model_copy(update={"max_components": MAX_COMPONENTS})
+        case KMeans(n_clusters=None, max_clusters=None) | Agglomerative(n_clusters=None, max_clusters=None):
+            return clustering.model_copy(update={"max_clusters": MAX_CLUSTERS})
+    return clustering

@@ -1,0 +1,56 @@
+from typing import Any
+
+import pytest
+
+from jobs.requests.base import Request
+from jobs.requests.kinds import KINDS, parse
+
+A = "img_" + "a" * 64
+COLLECTION = "col_" + "0" * 24
+LEAST: dict[str, dict[str, Any]] = {
+    "style-transfer": {"content": A, "style": "builtin:1"},
+    "generation": {"model": "any"},
+    "training": {"recipe": "vae", "data": "digits"},
+    "collection": {"name": "Digits", "space": "pixels", "data": "digits"},
+    "collection-plots": {"collection": COLLECTION, "component": 0},
+    "pc-steering": {"collection": COLLECTION, "components": [{"component": 0}]},
+    "cluster-sampling": {"collection": COLLECTION},
+}
+
+
+def test_every_kind_is_tested_here() -> None:
+    assert LEAST.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize("kind", LEAST)
+def test_a_record_is_read_as_the_request_that_it_was(kind: str) -> None:
+    request = parse(kind, LEAST[kind])
+    assert (request.kind, request.queue) in {(kind, queue) for queue in ("fast", "gpu", "collect", "train")}
+    assert parse(kind, request.stored()) == request
+    assert not request.stored().keys() & {"priority", "expires_in", "webhook_url"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "old", "new", "value"),
+    [
+        ("style-transfer", {}, "preserve_colour", "preserve_color", "luminance"),
+        ("style-transfer", {"method": "gatys", "style": A}, "preserve_colour", "preserve_color", "histogram"),
+        ("collection", {}, "standardise", "standardize", True),
+        ("collection", {"collection": COLLECTION}, "standardise", "standardize", False),
+        ("cluster-sampling", {}, "neighbours", "neighbors", 3),
+    ],
+)
+def test_earlier_names_of_fields_are_read(kind: str, body: dict[str, Any], old: str, new: str, value: Any) -> None:
+    def stored(name: str) -> dict[str, Any]:
+        return parse(kind, LEAST[kind] | body | {name: value}).stored()
+
+    assert stored(old) == stored(new) and stored(old)[new] == value and old not in stored(old)
+
+
+@pytest.mark.parametrize("kind", LEAST)
+def test_images_are_replaced_in_a_copy(kind: str) -> None:
+    request: Request = parse(kind, LEAST[kind])
+    others = dict.fromkeys(request.image_refs(), "img_" + "b" * 64)
+    changed = request.with_images(others)
+    assert changed.image_refs() == others
+    assert parse(kind, LEAST[kind]) == request
