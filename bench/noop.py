@@ -12,12 +12,12 @@ from jobs.queue import make_celery
 from jobs.requests.base import Request
 from jobs.settings import get_settings
 from worker.app import app
-from worker.run import Made
+from worker.run import JobResult
 from worker.runners import RUNNERS
 
 __all__ = ["api_app", "app", "raw"]
 
-RUNNERS["noop"] = lambda task: Made([], {}, {}, {})
+RUNNERS["noop"] = lambda task: JobResult([], {}, {}, {})
 
 
 class Noop(Request):

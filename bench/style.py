@@ -26,11 +26,12 @@ from skimage import data
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.errors import DivergedError
 from models.perceptual.losses import content_loss, total_variation
 from models.perceptual.vgg import VGG, load_vgg
 from models.stylize import gatys
 from models.stylize.gatys import CONTENT_LAYERS, STYLE_LAYERS, Region, Style, transfer
-from models.stylize.minimize import OptimizationDivergedError, OptimizationStep
+from models.stylize.minimize import OptimizationStep
 
 LAYERS = (*STYLE_LAYERS, *CONTENT_LAYERS)
 PHOTO, STYLE = data.astronaut(), data.coffee()  # type: ignore[no-untyped-call]
@@ -117,7 +118,7 @@ def _until(vgg: VGG, photo: Tensor, style: Tensor, wanted: float) -> tuple[float
         transfer(vgg, photo, [Region([Style(style)])], num_steps=300, on_step=on_step)
     except ReachedError:
         return time.perf_counter() - started, taken
-    raise OptimizationDivergedError(f"{wanted} was not reached")
+    raise DivergedError(f"{wanted} was not reached")
 
 
 def _comparable(step: OptimizationStep) -> float:

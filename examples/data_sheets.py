@@ -4,11 +4,12 @@ import argparse
 
 from examples.output import IMAGES, arguments
 from models.data.avatars import avatars
-from models.data.dataset import DataError, contact_sheet
+from models.data.dataset import contact_sheet
 from models.data.digits import digits
 from models.data.flowers import flowers
 from models.data.idx import idx_dataset
 from models.data.smileys import smileys
+from models.errors import DataError
 
 
 def main() -> None:

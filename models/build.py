@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from models.catalogue import WEIGHTS_DIR, Card, WeightsError, checked_file, folder_of
+from models.catalogue import WEIGHTS_DIR, Card, checked_file, folder_of
 from models.clip import clip
 from models.diffusion.autoencoders import autoencoder_kl, movq
 from models.diffusion.embedding import kandinsky
@@ -16,6 +16,7 @@ from models.diffusion.memory import offloaded
 from models.diffusion.pretrained import PRETRAINED, load_pretrained
 from models.diffusion.text_to_image import TextToImageModel, load_text_to_image, stable_diffusion
 from models.diffusion.unconditional import Ddpm
+from models.errors import WeightsError
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import dcgan

@@ -15,18 +15,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from models.errors import WeightsError
+
 WEIGHTS_DIR = Path("data/weights")
 RECORD = "fetched.json"
 _CARDS_DIR = Path(__file__).parent / "cards"
 _SHIPPED_DIR = Path(__file__).parent / "weights"  # models trained here: each a folder with its card and its files
-
-
-class WeightsError(Exception):
-    """A model's files are missing, or are not the ones its card names; `model_id` says whose."""
-
-    def __init__(self, model_id: str, message: str) -> None:
-        super().__init__(message)
-        self.model_id = model_id
 
 
 class CardError(ValueError):

@@ -16,14 +16,12 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
+from models.errors import TextTooLongError
+
 HEAD_DIM, START, END = 32, "<|startoftext|>", "<|endoftext|>"
 # Any text is bytes: with these no word is unknown. A word's last one is a token of its own, as in CLIP's vocabulary.
 BYTES = sorted(ByteLevel.alphabet())
 ALPHABET = (*BYTES, *(f"{byte}</w>" for byte in BYTES))
-
-
-class TextTooLongError(ValueError):
-    """A text has more tokens than a model reads; the message says how many of both."""
 
 
 def tokenized(tokenizer: Any, texts: Sequence[str], length: int) -> Tensor:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from models.build import load_model
 from models.catalogue import WEIGHTS_DIR, Card, cards, folder_of
@@ -30,7 +30,7 @@ from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
-from models.generative.latents import attribute_arithmetic, meets
+from models.generative.latents import Wanted, attribute_arithmetic, meets
 from models.generative.vae import Vae
 from models.metrics import BATCH, Features, answers, density_and_coverage, elbo, features, frechet_distance
 from models.pixels import ImageArray
@@ -170,13 +170,17 @@ def _attributes_kept(model: Dcgan, judge: Judge) -> float:
     return _short((answers(judge.classifier, np.concatenate(rebuilt)) == judge.held_out.attributes).mean())
 
 
+@torch.inference_mode()
 def _arithmetic(model: Dcgan, judge: Judge, draws: int = 50, averaged: int = 64) -> Quality:
     """How often man with glasses - man + woman gives a woman with glasses (Radford et al. 2016, figure 7)."""
-    terms = [(1, ["glasses"], ["woman"]), (-1, [], ["woman", "glasses"]), (1, ["woman"], ["glasses"])]
-    z = attribute_arithmetic(model, judge.classifier, terms, draws=draws, averaged=averaged, seed=0)
-    with torch.inference_mode():
-        made = to_pixels(model.decode(z))
-        both = meets(judge.classifier, to_tensor(made), [(["woman", "glasses"], [])])
+    terms = [(1, (["glasses"], ["woman"])), (-1, ([], ["woman", "glasses"])), (1, (["woman"], ["glasses"]))]
+
+    def has(z: Tensor, wanted: Sequence[Wanted]) -> Tensor:
+        return meets(judge.classifier, model.decode(z), wanted)
+
+    sums = [attribute_arithmetic(terms, has, dim=model.latent_dim, averaged=averaged, seed=k)[1] for k in range(draws)]
+    images = to_tensor(to_pixels(model.decode(torch.stack(sums))))
+    both = meets(judge.classifier, images, [(["woman", "glasses"], [])])
     return {"draws": draws, "averaged": averaged, "woman_with_glasses": _short(both.float().mean())}
 
 

@@ -21,18 +21,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from models.catalogue import (
-    RECORD,
-    WEIGHTS_DIR,
-    Card,
-    CardError,
-    WeightsError,
-    card,
-    cards,
-    checked_file,
-    file_sha256,
-    read_record,
-)
+from models.catalogue import RECORD, WEIGHTS_DIR, Card, CardError, card, cards, checked_file, file_sha256, read_record
+from models.errors import WeightsError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

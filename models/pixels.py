@@ -3,12 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import NotFiniteError
+
 ImageArray = NDArray[np.uint8]  # (h, w, channels), or (n, h, w, channels)
 NOT_FINITE = "The image has values that are NaN or infinite."
-
-
-class NotFiniteError(ArithmeticError):
-    """An image or a weight is NaN or infinite; the message says which."""
 
 
 def to_bytes(image: NDArray[np.float32]) -> ImageArray:

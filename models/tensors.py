@@ -12,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models.pixels import NOT_FINITE, NotFiniteError
+from models.errors import NotFiniteError
+from models.pixels import NOT_FINITE
 
 DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}  # values of ATELIER_DTYPE
 # Values of ONEDNN_MAX_CPU_ISA under which oneDNN emulates products of bfloat16.

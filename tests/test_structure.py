@@ -36,7 +36,6 @@ CROSS_CUTTING = {
 PENDING = {
     "models/diffusion/text_to_image.py",
     "tests/api/schemathesis_hooks.py",
-    "tests/worker",
 }
 
 
@@ -64,7 +63,6 @@ def imports(node: ast.AST) -> set[str]:
     return set().union(*(imports(child) for child in ast.iter_child_nodes(node)))
 
 
-@pytest.mark.xfail(strict=True, reason="two runners import each other: remove this mark when they do not")
 def test_no_import_circle() -> None:
     graph = {name: imports(tree(path)) for name, path in modules().items()}
     try:

@@ -13,7 +13,7 @@ from typing import IO
 
 from images.limits import MAX_PIXELS
 from images.zips import MAX_FILES, ZipError, clean_name, entry_name, is_folder, is_junk, open_zip
-from models.data.dataset import DataError
+from models.errors import DataError
 
 Opener = Callable[[], IO[bytes]]
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from models.data.archive import BudgetSpent, Files
-from models.data.dataset import DataError
 from models.data.tables import decoded
+from models.errors import DataError
 
 SUFFIXES = (".txt", ".caption")
 MAX_BYTES = 1 << 16  # of a caption's file

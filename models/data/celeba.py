@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.dataset import DataError, Dataset, listed
+from models.data.dataset import Dataset, listed
 from models.data.picture import read_image
+from models.errors import DataError
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
 SPLITS = {"train": "0", "valid": "1", "test": "2"}

@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from models.data.dataset import DataError, listed
+from models.data.dataset import listed
 from models.data.layout import SMALL, is_split, is_training
 from models.data.matching import MOST, Columns
 from models.data.tables import CAPTIONS
+from models.errors import DataError
 
 PLAIN_FLAGS = {"0": False, "1": True, "false": False, "true": True}
 FLAGS = [  # how no and yes are written; a column keeps to one way

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from models.errors import DataError
+
 LETTER, LINE = 6, 13  # pixels of a caption's letters, about, and of its lines
-
-
-class DataError(ValueError):
-    """Data that cannot be used; the message names the file, row or attribute and what is allowed."""
 
 
 @dataclass(frozen=True)

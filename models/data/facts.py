@@ -8,10 +8,11 @@ from models.data import captions
 from models.data.archive import BudgetSpent, Files
 from models.data.columns import Known, understood
 from models.data.companions import companions, warning_of
-from models.data.dataset import DataError, listed
+from models.data.dataset import listed
 from models.data.layout import Layout, layout_of, without_repeats
 from models.data.matching import MOST, Columns, ImageNames
 from models.data.tables import CELEBA, SUFFIXES, read_table
+from models.errors import DataError
 
 NAMED = ("labels", "metadata")  # tables that must be right; other files are tables if they name the images
 MAX_OTHERS = 20  # files that are tried as tables

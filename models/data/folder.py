@@ -11,9 +11,10 @@ from images.sniff import sniff
 from models.data import captions, tables
 from models.data.archive import LIMITS, BudgetSpent, Files, Limits, open_files
 from models.data.columns import Known
-from models.data.dataset import DataError, Dataset, Report, listed, ordered
+from models.data.dataset import Dataset, Report, listed, ordered
 from models.data.facts import Skipped, check_share, known_of
 from models.data.picture import read_image
+from models.errors import DataError
 
 IMAGE_SUFFIXES = {
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),

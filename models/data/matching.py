@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from images.zips import clean_name
-from models.data.dataset import DataError
 from models.data.tables import FILE_NAME, MAX_COLUMNS, Row
+from models.errors import DataError
 
 MAX_DEPTH = 6  # folders of a name that are compared
 MAX_NAME = 1_000  # characters of a cell that may be a name

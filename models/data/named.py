@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from models.data.avatars import avatars
-from models.data.dataset import DataError, Dataset, joined
+from models.data.dataset import Dataset, joined
 from models.data.digits import digits
 from models.data.flowers import flowers
 from models.data.folder import image_folder
 from models.data.idx import idx_dataset
 from models.data.smileys import smileys
+from models.errors import DataError
 
 Split = Literal["train", "test"]
 TRAIN_SEED, TEST_SEED = 0, 1  # of the drawn sets: the two share no picture

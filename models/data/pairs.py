@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.data.dataset import DataError, Dataset, listed
+from models.data.dataset import Dataset, listed
+from models.errors import DataError
 
 
 def sides_of(

@@ -7,7 +7,7 @@ from PIL import Image
 from images.decode import decode, over_white
 from images.errors import ImageError
 from images.limits import MAX_PIXELS
-from models.data.dataset import DataError
+from models.errors import DataError
 
 
 def read_image(data: bytes, size: int, channels: int, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

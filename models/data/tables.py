@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from models.data.dataset import DataError
+from models.errors import DataError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".txt")
 CAPTIONS = (

@@ -13,18 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.diffusion.text_to_image import TextToImageModel
+from models.errors import LoraError
 from models.tensors import check_finite
 
 PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
 State = dict[str, Tensor]
-
-
-class LoraError(ValueError):
-    """A file cannot be used as a LoRA of a model: `place` is its index among the files, the message says why."""
-
-    def __init__(self, place: int, message: str) -> None:
-        super().__init__(message)
-        self.place = place
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler,
 from torch import Tensor, nn
 
 from models.diffusion.autoencoders import autoencoder_kl
+from models.errors import AttributesNotFoundError
 from models.seeds import seeded
 
 SchedulerName = Literal["ddpm", "ddim", "dpm-solver++"]
@@ -113,7 +114,7 @@ class Ddpm(nn.Module):
 
         A picture is the same alone and in any batch; generators may go on to `sample`. Attributes are those of a
         picture of the training data that has all that is `wanted`, so that they go together as there, and None for a
-        model that is told none. Raises LookupError where none of `MAX_ATTRIBUTE_ROWS` has.
+        model that is told none. Raises AttributesNotFoundError where none of `MAX_ATTRIBUTE_ROWS` has.
         """
         noise = torch.stack([torch.randn(self.shape, generator=generator) for generator in generators])
         if not self.attributes:
@@ -121,9 +122,8 @@ class Ddpm(nn.Module):
         rows = unpack_attributes(self.rows.cpu(), len(self.attributes))
         rows = rows[(rows[:, [self.attributes.index(name) for name in wanted]] > 0).all(1)]
         if not len(rows):
-            raise LookupError(
-                f"none of {MAX_ATTRIBUTE_ROWS:,} pictures of the training data has {', '.join(wanted)} at once"
-            )
+            message = f"none of {MAX_ATTRIBUTE_ROWS:,} images of the training data has {', '.join(wanted)} at once"
+            raise AttributesNotFoundError(message)
         return noise, rows[[int(torch.randint(len(rows), (), generator=generator)) for generator in generators]]
 
 

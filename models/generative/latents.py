@@ -7,22 +7,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from models.errors import AttributesNotFoundError, TermsCancelError
 from models.generative.classifier import Classifier
-from models.generative.gan import Generator
-from models.generative.vae import Vae
 from models.seeds import seeded
 
-BATCH, MOST = 256, 16_384  # prior samples judged at a time, and before a search is given up
+BATCH = 256  # prior samples that are judged at a time
+MAX_SAMPLES = 16_384  # prior samples after which a search ends
+MIN_RELATIVE_LENGTH = 1e-5  # of a sum to its longest term: shorter is rounding error
 Wanted = tuple[Sequence[str], Sequence[str]]  # the attributes a picture must have, and those it must not
-
-
-class AttributesNotFoundError(Exception):
-    """Too few of `MOST` generated pictures have what the `place`-th term wants: `found` of them."""
-
-    def __init__(self, place: int, found: int) -> None:
-        super().__init__(f"{found} of {MOST:,} generated pictures have the attributes of term {place}")
-        self.place = place
-        self.found = found
 
 
 def prior(seeds: Sequence[int], dim: int) -> Tensor:
@@ -119,43 +111,48 @@ def meets(classifier: Classifier, images: Tensor, wanted: Sequence[Wanted]) -> T
 
 
 def matching(judge: Callable[[Tensor], Tensor], terms: int, dim: int, n: int, seed: int) -> Tensor:
-    """For each term the first `n` prior samples that meet it, (terms, n, dim).
+    """For each term the first `n` prior samples that have its attributes, (terms, n, dim).
 
-    judge: z (n, dim) to bool (n, terms). Raises AttributesNotFoundError after `MOST` samples.
+    judge: z (n, dim) to bool (n, terms). Raises AttributesNotFoundError after `MAX_SAMPLES` samples.
     """
     generator = seeded(seed)
-    found = [torch.zeros(0, dim)] * terms
-    for _ in range(MOST // BATCH):
+    samples = [torch.zeros(0, dim)] * terms
+    for _ in range(MAX_SAMPLES // BATCH):
         z = torch.randn(BATCH, dim, generator=generator)
         meeting = judge(z)
-        found = [torch.cat([kept, z[meeting[:, i]]])[:n] for i, kept in enumerate(found)]
-        if all(len(kept) == n for kept in found):
-            return torch.stack(found)
-    place = min(range(terms), key=lambda i: len(found[i]))
-    raise AttributesNotFoundError(place, len(found[place]))
+        samples = [torch.cat([kept, z[meeting[:, i]]])[:n] for i, kept in enumerate(samples)]
+        if all(len(kept) == n for kept in samples):
+            return torch.stack(samples)
+    rarest = min(range(terms), key=lambda i: len(samples[i]))
+    found = len(samples[rarest])
+    raise AttributesNotFoundError(f"{found} of {MAX_SAMPLES:,} generated images meet it; {n} are needed", rarest, found)
 
 
-@torch.inference_mode()
 def attribute_arithmetic(
-    model: Vae | Generator,
-    classifier: Classifier,
-    terms: Sequence[tuple[int, Sequence[str], Sequence[str]]],
+    terms: Sequence[tuple[int, Tensor | Wanted]],
+    judge: Callable[[Tensor, Sequence[Wanted]], Tensor],
     *,
-    draws: int,
+    dim: int,
     averaged: int,
     seed: int,
-) -> Tensor:
-    """Sums of averaged z (draws, dim), such as man with glasses - man + woman; each draw averages other samples.
+) -> tuple[Tensor, Tensor]:
+    """Latent codes of the terms (terms, dim) and their sum (dim,), such as man with glasses - man + woman.
 
-    Radford et al. 2016, section 6.3.2, but for two things: a classifier picks the samples, where they picked by eye,
-    and the sums are brought to the length that samples have.
-    terms: each a sign, attributes wanted and attributes unwanted. Raises AttributesNotFoundError.
+    Radford et al. 2016, section 6.3.2, with two differences: a classifier selects the samples, which the authors
+    selected by eye, and a sum with attributes is scaled to the length of samples (`on_sphere`).
+    terms: each a sign and either a code (dim,) or attributes, whose code is the mean of `averaged` prior samples that
+    have them. judge: z (n, dim) and attributes to bool (n, terms), see `meets`. Raises AttributesNotFoundError, whose
+    `place` counts the terms with attributes, and TermsCancelError.
     """
-    signs, wanted = [sign for sign, _, _ in terms], [(with_, without) for _, with_, without in terms]
-
-    def judge(z: Tensor) -> Tensor:
-        return meets(classifier, model.decode(z), wanted)
-
-    found = matching(judge, len(terms), model.latent_dim, draws * averaged, seed)
-    means = found.unflatten(1, (draws, averaged)).mean(2)  # (terms, draws, dim)
-    return on_sphere(combined(signs, means.transpose(0, 1)))
+    wanted = {k: term for k, (_, term) in enumerate(terms) if not isinstance(term, Tensor)}
+    codes = {k: term for k, (_, term) in enumerate(terms) if isinstance(term, Tensor)}
+    if wanted:
+        samples = matching(lambda z: judge(z, list(wanted.values())), len(wanted), dim, averaged, seed)
+        codes |= dict(zip(wanted, samples.mean(1), strict=True))
+    z = torch.stack([codes[k] for k in range(len(terms))])
+    total = combined([sign for sign, _ in terms], z)
+    if not wanted:
+        return z, total
+    if total.norm() < MIN_RELATIVE_LENGTH * z.norm(dim=-1).amax():
+        raise TermsCancelError("The vectors of the terms cancel, so that their sum has no direction.")
+    return z, on_sphere(total)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from models.catalogue import WEIGHTS_DIR, WeightsError, card, checked_file
+from models.catalogue import WEIGHTS_DIR, card, checked_file
+from models.errors import WeightsError
 from models.tensors import fast_dtype
 
 DEPTHS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # convolutions per block

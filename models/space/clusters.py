@@ -9,7 +9,8 @@ from scipy.cluster.hierarchy import cut_tree, ward
 from sklearn.cluster import HDBSCAN, KMeans, MiniBatchKMeans
 from sklearn.metrics import davies_bouldin_score, pairwise_distances_argmin, silhouette_score
 
-from models.space.pca import Array, SpaceError
+from models.errors import SpaceError
+from models.space.pca import Array
 
 Labels = NDArray[np.int64]  # (n,), counted from 0; -1 is noise
 Scores = NDArray[np.floating]  # (n, k)

@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.metrics.pairwise import euclidean_distances
 
-from models.space.pca import SpaceError
+from models.errors import SpaceError
 
 CovarianceType = Literal["full", "tied", "diag", "spherical"]
 Criterion = Literal["aic", "bic"]

@@ -9,6 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import gen_batches
 
+from models.errors import SpaceError
+
 Array = NDArray[np.float32]
 Vectors = NDArray[np.floating]  # (n, dim), which may be a memory map
 Float64 = NDArray[np.float64]
@@ -16,10 +18,6 @@ BLOCK = 2**22  # values in float64 at a time, 32 MB
 RANDOMISED = 2_000  # smaller side from which a few components are found faster by a randomised decomposition
 IN_MEMORY = 2**30  # bytes of vectors of which a float32 copy may be made
 NOISE = 1e-10  # of the first component's variance; less is rounding
-
-
-class SpaceError(ValueError):
-    """What is asked for cannot be had of these vectors; the message says why and what can."""
 
 
 @dataclass(frozen=True)

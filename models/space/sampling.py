@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
+from models.errors import TooFewMembersError
 from models.space.clusters import FittedClustering, Labels, assigned
 from models.space.mixture import FittedMixture
-from models.space.pca import SpaceError
 
 Array = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -24,7 +24,7 @@ def sample_cluster(
 ) -> Array:
     """Draws new scores (n, k) with the mean and the covariance of a cluster's members, `temperature` times as wide.
 
-    Draws that another cluster is assigned are drawn again. Raises SpaceError.
+    Draws that another cluster is assigned are drawn again. Raises TooFewMembersError.
     """
     members = scores[clustering.labels_ == cluster]
     _check_members(cluster, len(members))
@@ -43,7 +43,7 @@ def sample_component(
 
     Mean and covariance are those of the members (n, k), each weighted by its posterior probability of the component:
     without the floor that keeps the fit's variances apart from 0, and with the correlations that a diagonal one leaves
-    out. Draws that are likelier from another component are drawn again. Raises SpaceError.
+    out. Draws that are likelier from another component are drawn again. Raises TooFewMembersError.
     """
     own = np.flatnonzero(mixture.labels(scores) == component)
     _check_members(component, len(own))
@@ -58,7 +58,7 @@ def sample_component(
 
 def _check_members(cluster: int, n: int) -> None:
     if n < FEWEST:
-        raise SpaceError(f"cluster {cluster} has {n} members; at least {FEWEST} are needed to sample from it")
+        raise TooFewMembersError(f"cluster {cluster} has {n} members; at least {FEWEST} are needed to sample from it")
 
 
 def _draw(members: Array, weights: Float64, n: int, temperature: float, rng: np.random.Generator) -> Array:

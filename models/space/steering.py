@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from models.space.pca import Pca, SpaceError
+from models.errors import SpaceError, TooFewMembersError
+from models.space.pca import Pca
 
 Array = NDArray[np.float32]
 Fitting = Literal["difference", "linear"]
@@ -38,17 +39,19 @@ def attribute_direction(scores: Array, has: NDArray[np.bool_], fitting: Fitting 
     """One standard deviation of the members (n, k) from those without an attribute towards those with it, (k,).
 
     "difference": along the difference of the two means (Larsen et al. 2016, section 4.2); "linear": along the normal of
-    Fisher's linear discriminant, which moves least what goes with the attribute by chance. Raises SpaceError.
+    Fisher's linear discriminant, which moves least what goes with the attribute by chance. Raises TooFewMembersError.
     """
     if min(has.sum(), (~has).sum()) < 2:
-        raise SpaceError(f"{has.sum()} of {len(has)} images have the attribute; at least 2 must have it and 2 lack it")
+        message = f"{has.sum()} of {len(has)} images have the attribute; at least 2 must have it and 2 lack it"
+        raise TooFewMembersError(message)
     if fitting == "difference":
         towards = scores[has].mean(0) - scores[~has].mean(0)
     else:
         towards = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(scores, has).coef_[0]
     length = np.linalg.norm(towards)
     if not np.isfinite(length) or length == 0:
-        raise SpaceError("images with and without the attribute have the same mean; there is no direction between them")
+        message = "images with and without the attribute have the same mean; there is no direction between them"
+        raise TooFewMembersError(message)
     unit = towards / length
     direction: Array = (unit * (scores @ unit).std()).astype(np.float32)
     return direction

@@ -71,7 +71,7 @@ def transfer(
 
     options: those of `minimize`. The parts of the loss are content_loss, style_loss, tv_loss and range_loss. Same
     arguments, same result, on one kind of device with one number of threads. Raises ValueError for a wrong argument,
-    and OptimizationDivergedError.
+    and DivergedError.
     """
     _check(content, regions, num_steps)
     device = vgg.mean.device
@@ -114,7 +114,7 @@ def texture(
     """A new picture of `size` (height, width) with the textures of `styles`: Gatys et al. 2015, eq. 5, from noise.
 
     A style keeps its own size, or is reduced to that of the result if it is larger, and is then scaled by
-    `style_scale`. options: those of `minimize`. Raises ValueError for a wrong argument, and OptimizationDivergedError.
+    `style_scale`. options: those of `minimize`. Raises ValueError for a wrong argument, and DivergedError.
     """
     noise = _noise(size, seed)
     _check(noise, [Region(styles)], num_steps)
@@ -147,7 +147,7 @@ def invert(
 
     content: (1, 3, h, w) in [0, 1]. The parts of the loss are content_loss, which is the relative error of the
     features, tv_loss and range_loss. options: those of `minimize`. Raises ValueError for a wrong argument, and
-    OptimizationDivergedError.
+    DivergedError.
     """
     _check(content, [], num_steps)
     content = content.to(vgg.mean.device)

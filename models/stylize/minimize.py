@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.errors import DivergedError
+
 COARSEST = 192  # longer side in pixels below which no coarser level is made: faces would dissolve
 MIN_SIDE = 16  # block 5 sees a sixteenth of the picture, and needs a pixel to see
 LBFGS_HISTORY = 10
@@ -24,10 +26,6 @@ PATIENCE = 10  # steps whose least loss is compared with that of as many before
 Size = tuple[int, int]
 OptimizerName = Literal["lbfgs", "adam"]
 Objective = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]  # pixels -> the loss, and its parts
-
-
-class OptimizationDivergedError(ArithmeticError):
-    """The loss became infinite or not a number; the message says at which step and what to change."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def minimize(
     level, as `levels` makes it. A level ends early when the least loss of ten steps is not below that of the ten before
     by `tolerance` of it, and L-BFGS starts a step back with an empty history when a step has doubled the loss.
 
-    `on_step` is called after every iteration and may raise to stop. Raises OptimizationDivergedError
+    `on_step` is called after every iteration and may raise to stop. Raises DivergedError
     when the loss is not finite.
     """
     if optimizer not in ("lbfgs", "adam"):
@@ -89,15 +87,13 @@ def minimize(
                 pixels, step = changed, step + 1
                 losses.append(loss)
                 if not math.isfinite(loss):
-                    raise OptimizationDivergedError(
-                        f"the loss is {loss} at step {step}; smaller weights or adam may help"
-                    )
+                    raise DivergedError(f"the loss is {loss} at step {step}; smaller weights or adam may help")
                 if on_step:
                     on_step(OptimizationStep(step, total, loss, parts, pixels))
                 if _settled(losses, tolerance):
                     break
     if not torch.isfinite(pixels).all():  # the losses are those that each step set out from
-        raise OptimizationDivergedError(f"the image is not finite after step {step}; smaller weights or adam may help")
+        raise DivergedError(f"the image is not finite after step {step}; smaller weights or adam may help")
     return Minimized(pixels.clamp(0, 1), loss, parts, step)
 
 

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from models.build import build
 from models.catalogue import Card
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
 from models.diffusion.autoencoders import standardize
+from models.errors import DataError
 from models.perceptual.losses import content_loss
 from models.perceptual.vgg import VGG, load_vgg
 from models.tensors import autocast, on_device

@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from models.build import build
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
+from models.errors import DataError
 from models.generative.classifier import Classifier
 from models.tensors import autocast, on_device
 from models.training.recipe import Recipe, Trained, begun, command

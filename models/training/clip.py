@@ -11,7 +11,8 @@ from torch import Tensor
 
 from models.build import build
 from models.clip import Clip, learn_merges
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
+from models.errors import DataError
 from models.tensors import autocast, on_device
 from models.training.recipe import Recipe, Trained, begun, command
 from models.training.run import Run, Schedule

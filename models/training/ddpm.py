@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from models.build import build
 from models.catalogue import Card
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
 from models.diffusion.unconditional import MAX_ATTRIBUTE_ROWS, Ddpm, generators_of, make_scheduler, pack_attributes
 from models.diffusion.unconditional import sample as denoise
+from models.errors import DataError
 from models.tensors import autocast, on_device
 from models.training.autoencoder import encoded, frozen_kl
 from models.training.denoising import noised

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import torch
 
 from models.build import build
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
+from models.errors import DataError
 from models.generative.gan import Generator, discriminator_loss, generator_loss, mlp_discriminator
 from models.tensors import autocast
 from models.training.recipe import Recipe, Trained, begun, command

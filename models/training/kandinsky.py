@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from models.build import build
 from models.clip import Clip
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
 from models.diffusion.embedding import NOISE, Kandinsky
+from models.errors import DataError
 from models.tensors import autocast, on_device
 from models.training.autoencoder import BATCH, encoded
 from models.training.denoising import noised

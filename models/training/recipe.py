@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from models.build import WEIGHTS, build
 from models.catalogue import Card, file_sha256
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
 from models.data.named import NAMED, any_dataset
+from models.errors import DataError, NotFiniteError
 from models.familiarity import training_facts
-from models.pixels import NotFiniteError
 from models.tensors import fast_dtype, load_weights, on_device, save_weights
 from models.training.run import Module, Progress, Run, Schedule, Start
 
@@ -74,7 +74,7 @@ def train_model(
     """Trains, or resumes from the folder's checkpoint; leaves weights, card, curve and samples there; returns the card.
 
     start: an earlier model of the same architecture to begin with, and its card. Raises DataError where it does not
-    fit, and TrainingDivergedError, also for weights that are finite in fp32 and not in the fp16 they are kept in.
+    fit, and DivergedError, also for weights that are finite in fp32 and not in the fp16 they are kept in.
     """
     facts = {"recipe": recipe.name, "data": data, "pictures": len(dataset), **asdict(settings)}
     facts |= {"start": start[1].id} if start else {}

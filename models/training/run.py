@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from models.catalogue import Card
 from models.data.dataset import contact_sheet
-from models.pixels import NotFiniteError
+from models.errors import DivergedError, NotFiniteError
 from models.tensors import best_device, not_finite, to_pixels
 from models.training.plots import plot_losses
 
@@ -35,17 +35,6 @@ Start = tuple[nn.Module, Card]
 State = nn.Module | Optimizer | dict[str, Tensor]  # a part of what a checkpoint keeps
 CHECKPOINT = "checkpoint.safetensors"
 FLUSH_EVERY = 25  # steps between two looks at the losses; on a GPU each look waits for it
-
-
-class TrainingDivergedError(RuntimeError):
-    """Losses, weights or samples are no longer finite; the last checkpoint was written before that.
-
-    `curve` holds every loss so far.
-    """
-
-    def __init__(self, message: str, curve: dict[str, list[float]]) -> None:
-        super().__init__(message)
-        self.curve = curve
 
 
 class ResumeError(ValueError):
@@ -120,7 +109,7 @@ class Run:
     def steps(self, sample: Callable[[], Tensor], **state: State) -> Iterator[int]:
         """The steps still to do, from where the checkpoint stands; `state` is what must outlive a kill.
 
-        `sample` returns images (n, channels, h, w) in [0, 1] for the grid. Raises TrainingDivergedError and
+        `sample` returns images (n, channels, h, w) in [0, 1] for the grid. Raises DivergedError and
         ResumeError.
         """
         self._restore(state)
@@ -164,10 +153,10 @@ class Run:
         """Note the losses of this step."""
         self._pending.append({name: value.detach().float() for name, value in losses.items()})
 
-    def diverged(self, what: str) -> TrainingDivergedError:
+    def diverged(self, what: str) -> DivergedError:
         """The error of a run that went wrong at its current step: `what` is no longer finite."""
         message = f"The {what} were no longer finite by step {self.step} of {self.schedule.num_steps}; "
-        return TrainingDivergedError(message + "a smaller learning rate may help.", self.curve)
+        return DivergedError(message + "a smaller learning rate may help.", self.curve)
 
     def _saved_if_it_raises(self, call: Callable[[], Any], bar: "tqdm[Any]", state: Mapping[str, State]) -> Any:
         try:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from models.build import build
 from models.clip import Clip, tokenized
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
 from models.diffusion.embedding import NOISE
 from models.diffusion.text_to_image import TextToImageModel, assembled, generate
+from models.errors import DataError
 from models.tensors import autocast, on_device
 from models.training.autoencoder import encoded, frozen_kl
 from models.training.denoising import noised

@@ -5,36 +5,35 @@ from collections.abc import Sequence
 from PIL import Image
 
 from worker import app as worker_app
-from worker.run import Made, Task
-from worker.runners import BATCH_RUNNERS, RUNNERS, run_collection, run_generation, run_prompted
-from worker.runners.style_transfer import run_style_transfer
-from worker.runners.training import run_training
+from worker.run import JobResult, Task
+from worker.runners import BATCH_RUNNERS, RUNNERS
 
 app = worker_app.app
+runners, batch_runners = dict(RUNNERS), dict(BATCH_RUNNERS)
 
 
-def run_quickly(task: Task) -> Made:
+def run_quickly(task: Task) -> JobResult:
     """A style transfer, made small."""
     if task.params.get("method") == "diffusion":
         few = {"num_inference_steps": 2, "num_images_per_prompt": 1, "style_guidance_scale": 0.1}
         task.params = {**task.params, **few}
-        return run_style_transfer(task)
+        return runners["style-transfer"](task)
     small = {"num_steps": 2, "size": 64, "width": 64, "height": 64, "style_scale": 1.0}
     task.params |= {name: value for name, value in small.items() if task.params.get(name) is not None}
-    return run_style_transfer(task)
+    return runners["style-transfer"](task)
 
 
-def generate_quickly(task: Task) -> Made:
+def generate_quickly(task: Task) -> JobResult:
     """A generation of few pictures."""
     _make_few(task)
-    return run_generation(task)
+    return runners["generation"](task)
 
 
-def generate_together_quickly(tasks: Sequence[Task]) -> Sequence[Made | Exception]:
+def generate_together_quickly(tasks: Sequence[Task]) -> Sequence[JobResult | Exception]:
     """A batch of them."""
     for task in tasks:
         _make_few(task)
-    return run_prompted(tasks)
+    return batch_runners["generation"](tasks)
 
 
 def _make_few(task: Task) -> None:
@@ -50,7 +49,7 @@ SMALL = {
 }
 
 
-def train_quickly(task: Task) -> Made:
+def train_quickly(task: Task) -> JobResult:
     """One step of a small model, and a blank plot, which else takes most of the time."""
     from models.training import run
 
@@ -58,15 +57,15 @@ def train_quickly(task: Task) -> Made:
     small = {name: value for name, value in SMALL.items() if name in task.params}
     side = {"image_size": 16} if task.params["image_size"] and task.params["recipe"] != "dcgan" else {}
     task.params = {**task.params, **small, **side}
-    return run_training(task)
+    return runners["training"](task)
 
 
-def collect_quickly(task: Task) -> Made:
+def collect_quickly(task: Task) -> JobResult:
     """A collection of few pictures, grouped in the simplest way."""
     few = {"limit": 6} if task.params["data"] else {}
     one = {"clusterings": [{"method": "kmeans", "n_clusters": 2}], "n_components": 2, "explained_variance": None}
     task.params = {**task.params, **few, **one}
-    return run_collection(task)
+    return runners["collection"](task)
 
 
 RUNNERS["style-transfer"] = run_quickly

@@ -13,8 +13,8 @@ from PIL import Image
 from images.decode import decode
 from images.errors import ImageError
 from images.sniff import FORMATS, sniff
-from models.data.dataset import DataError
 from models.data.picture import read_image
+from models.errors import DataError
 from tests.images.crafted import (
     ALPHA,
     CASES,

@@ -19,7 +19,7 @@ from jobs.settings import get_settings
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
 from worker import app as worker_app
-from worker.run import Made, Picture, Task
+from worker.run import JobResult, OutputImage, Task
 from worker.runners import BATCH_RUNNERS, RUNNERS
 
 app = worker_app.app
@@ -27,7 +27,7 @@ FOLDER = get_settings().data_dir
 current: Record | None = None
 
 
-def run_probe(task: Task) -> Made:
+def run_probe(task: Task) -> JobResult:
     """Take the steps and return a picture that only the seed decides."""
     assert task.files is not None
     with (FOLDER / "runs.log").open("a") as runs:
@@ -35,15 +35,15 @@ def run_probe(task: Task) -> Made:
     _maybe_die("run", task.files.job_id, task.params)
     for step in range(1, task.params["steps"] + 1):
         time.sleep(task.params["step_s"])
-        task.step(step, task.params["steps"], "probing", lambda step=step: _picture(step))
-    return Made([Picture(_picture(task.params["seed"]))], {}, {}, {})
+        task.report_progress(step, task.params["steps"], "probing", lambda step=step: _picture(step))
+    return JobResult([OutputImage(_picture(task.params["seed"]))], {}, {}, {})
 
 
 def _picture(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 
 
-def run_probes(tasks: Sequence[Task]) -> list[Made]:
+def run_probes(tasks: Sequence[Task]) -> list[JobResult]:
     """Run probes of one `compat` one after another, as one batch: the death of one is that of all."""
     with (FOLDER / "batches.log").open("a") as batches:
         batches.write(f"{len(tasks)}\n")

@@ -8,19 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from models.catalogue import (
-    RECORD,
-    Card,
-    CardError,
-    WeightsError,
-    base_of,
-    card,
-    cards,
-    checked_file,
-    installed,
-    own_cards,
-    revision,
-)
+from models.catalogue import RECORD, Card, CardError, base_of, card, cards, checked_file, installed, own_cards, revision
+from models.errors import WeightsError
 
 PRETRAINED = ("ip-adapter", "kandinsky-2.2", "stable-unclip")
 # See tests/models/diffusion/test_text_to_image_full_size and test_text_to_image_flux.

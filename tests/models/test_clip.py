@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.clip import ALPHABET, Clip, TextTooLongError, clip, learn_merges, make_tokenizer
+from models.clip import ALPHABET, Clip, clip, learn_merges, make_tokenizer
 from models.data.avatars import avatars
+from models.errors import TextTooLongError
 from models.training.clip import alike_rows, contrastive_loss, most_alike, words_of
 
 WORDS = ["a man with a red hat", "a woman with a red hat", "a man with a blue hat"]

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from models.catalogue import Card, WeightsError, card, cards, checked_file, file_sha256, installed
+from models.catalogue import Card, card, cards, checked_file, file_sha256, installed
+from models.errors import WeightsError
 from models.fetch import _wheel_files, fetch, main
 from models.perceptual.vgg import DEPTHS, VGG, conv_names
 

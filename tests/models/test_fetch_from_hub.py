@@ -16,7 +16,8 @@ import huggingface_hub
 import pytest
 from huggingface_hub import HfApi
 
-from models.catalogue import RECORD, Card, WeightsError, card, checked_file, installed
+from models.catalogue import RECORD, Card, card, checked_file, installed
+from models.errors import WeightsError
 from models.fetch import COMING, fetch, main
 
 WEIGHTS, CONFIG = "unet/model.safetensors", "unet/config.json"

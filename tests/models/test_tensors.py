@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.pixels import NotFiniteError, to_bytes
+from models.errors import NotFiniteError
+from models.pixels import to_bytes
 from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device, save_weights, to_pixels, to_tensor
 
 

@@ -13,7 +13,7 @@ from jobs.objects import Objects
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
 from models.pixels import to_bytes
-from worker.run import Made, Picture, Runner, Task, run_job, run_jobs
+from worker.run import JobResult, OutputImage, Runner, Task, run_job, run_jobs
 
 PIXELS = np.arange(16 * 20 * 3, dtype=np.uint8).reshape(16, 20, 3)
 
@@ -24,18 +24,18 @@ def finished(jobs: JobStore, objects: Objects, record: Record, runner: Runner) -
 
 
 def raising(error: Exception) -> Runner:
-    def runner(task: Task) -> Made:
+    def runner(task: Task) -> JobResult:
         raise error
 
     return runner
 
 
 def test_the_picture_is_stored_with_its_recipe(jobs: JobStore, objects: Objects, record: Record) -> None:
-    def runner(task: Task) -> Made:
+    def runner(task: Task) -> JobResult:
         with task.loading():
             time.sleep(0.05)
         task.notes["device"] = "cpu"
-        return Made([Picture(PIXELS)], {"vgg16": "abc"}, {"torch": "2"}, {"loss": 1.5})
+        return JobResult([OutputImage(PIXELS)], {"vgg16": "abc"}, {"torch": "2"}, {"loss": 1.5})
 
     ended = finished(jobs, objects, record, runner)
     assert ended.status == "succeeded"
@@ -52,9 +52,9 @@ def test_the_picture_is_stored_with_its_recipe(jobs: JobStore, objects: Objects,
 
 
 def test_warnings_are_listed_in_the_metrics(jobs: JobStore, objects: Objects, record: Record) -> None:
-    def runner(task: Task) -> Made:
+    def runner(task: Task) -> JobResult:
         task.warn("unknown_words", "The model does not know 'cat'.")
-        return Made([Picture(PIXELS)], {}, {}, {})
+        return JobResult([OutputImage(PIXELS)], {}, {}, {})
 
     ended = finished(jobs, objects, record, runner)
     assert ended.metrics["warnings"] == [{"code": "unknown_words", "message": "The model does not know 'cat'."}]
@@ -65,7 +65,7 @@ def test_the_same_job_gives_the_same_bytes(jobs: JobStore, objects: Objects) -> 
     for _ in range(2):
         jobs.create(NewJob(kind="test", queue="fast", params={"seed": 5, "format": "webp"}))
         record = jobs.claim("fast", worker="test")[0]
-        ended = finished(jobs, objects, record, lambda task: Made([Picture(PIXELS)], {}, {}, {}))
+        ended = finished(jobs, objects, record, lambda task: JobResult([OutputImage(PIXELS)], {}, {}, {}))
         made.append(ended.outputs[0]["sha256"])
     assert made[0] == made[1]
 
@@ -77,8 +77,8 @@ def test_a_known_error_reaches_the_user(jobs: JobStore, objects: Objects, record
 
 
 def test_an_image_that_is_not_finite_fails_its_job(jobs: JobStore, objects: Objects, record: Record) -> None:
-    def runner(task: Task) -> Made:
-        return Made([Picture(to_bytes(np.full((16, 16, 3), np.nan, np.float32)))], {}, {}, {})
+    def runner(task: Task) -> JobResult:
+        return JobResult([OutputImage(to_bytes(np.full((16, 16, 3), np.nan, np.float32)))], {}, {}, {})
 
     ended = finished(jobs, objects, record, runner)
     assert ended.status == "failed" and not ended.outputs
@@ -93,8 +93,8 @@ def test_a_damaged_image_fails_the_job_by_its_code(
     sha = objects.put(file.getvalue(), "image/png")
     (folder / sha).write_bytes(file.getvalue()[:-20])
 
-    def runner(task: Task) -> Made:
-        return Made([Picture(task.read_image(f"img_{sha}"))], {}, {}, {})
+    def runner(task: Task) -> JobResult:
+        return JobResult([OutputImage(task.read_image(f"img_{sha}"))], {}, {}, {})
 
     ended = finished(jobs, objects, record, runner)
     assert ended.status == "failed" and ended.error is not None
@@ -103,7 +103,7 @@ def test_a_damaged_image_fails_the_job_by_its_code(
 
 def test_figures_that_are_not_finite_are_null(jobs: JobStore, objects: Objects, record: Record) -> None:
     figures = {"loss": float("nan"), "parts": [{"a": 1.5}, {"a": float("-inf")}], "n": 2, "which": "nan"}
-    ended = finished(jobs, objects, record, lambda task: Made([Picture(PIXELS)], {}, {}, figures))
+    ended = finished(jobs, objects, record, lambda task: JobResult([OutputImage(PIXELS)], {}, {}, figures))
     expected = {"loss": None, "parts": [{"a": 1.5}, {"a": None}], "n": 2, "which": "nan"}
     assert ended.status == "succeeded" and expected.items() <= ended.metrics.items()
 
@@ -123,13 +123,13 @@ def test_a_batch_that_fails_is_run_one_by_one(jobs: JobStore, objects: Objects) 
     records = jobs.claim("fast", worker="test", limit=4)
     sizes = []
 
-    def runner(tasks: Sequence[Task]) -> list[Made | Exception]:
+    def runner(tasks: Sequence[Task]) -> list[JobResult | Exception]:
         sizes.append(len(tasks))
         for task in tasks:
             task.warn("seen", "This task was looked at.")
         if any(task.params["seed"] == 2 for task in tasks):
             raise AtelierError("out_of_memory", "Too much.")
-        return [Made([Picture(PIXELS)], {}, {}, {}) for _ in tasks]
+        return [JobResult([OutputImage(PIXELS)], {}, {}, {}) for _ in tasks]
 
     run_jobs(jobs, objects, objects, records, runner)
     ended = [jobs.get(record.id) for record in records]
@@ -143,10 +143,10 @@ def test_a_batch_that_fails_is_run_one_by_one(jobs: JobStore, objects: Objects) 
 def test_a_cancelled_job_stores_nothing(jobs: JobStore, objects: Objects, record: Record, folder: Path) -> None:
     before = set(folder.iterdir())
 
-    def runner(task: Task) -> Made:
+    def runner(task: Task) -> JobResult:
         jobs.cancel(record.id)
-        task.step(1, 2, "working")
-        return Made([Picture(PIXELS + 1)], {}, {}, {})
+        task.report_progress(1, 2, "working")
+        return JobResult([OutputImage(PIXELS + 1)], {}, {}, {})
 
     ended = finished(jobs, objects, record, runner)
     assert ended.status == "canceled" and not ended.outputs
@@ -154,9 +154,9 @@ def test_a_cancelled_job_stores_nothing(jobs: JobStore, objects: Objects, record
 
 
 def test_a_cancel_that_comes_after_the_last_step_still_wins(jobs: JobStore, objects: Objects, record: Record) -> None:
-    def runner(task: Task) -> Made:
+    def runner(task: Task) -> JobResult:
         jobs.cancel(record.id)
-        return Made([Picture(PIXELS)], {}, {}, {})
+        return JobResult([OutputImage(PIXELS)], {}, {}, {})
 
     ended = finished(jobs, objects, record, runner)
     assert ended.status == "canceled" and not ended.outputs
@@ -164,6 +164,7 @@ def test_a_cancel_that_comes_after_the_last_step_still_wins(jobs: JobStore, obje
 
 def test_storage_that_stays_away_fails_the_job(valkey: Any, jobs: JobStore, record: Record) -> None:
     away = valkey.settings.model_copy(update={"storage_url": "s3://atelier", "storage_endpoint": "http://127.0.0.1:9"})
-    ended = finished(jobs, Objects(away, jobs, retry_s=0.5), record, lambda task: Made([Picture(PIXELS)], {}, {}, {}))
+    result = JobResult([OutputImage(PIXELS)], {}, {}, {})
+    ended = finished(jobs, Objects(away, jobs, retry_s=0.5), record, lambda task: result)
     assert ended.status == "failed"
     assert ended.error is not None and ended.error["code"] == "storage_unavailable"

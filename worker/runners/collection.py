@@ -12,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.errors import AtelierError
 from jobs.requests.collection import built
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
 from models.data.named import named_dataset
+from models.errors import DataError, SpaceError
 from models.space.collection import FittedCollection, Members, digests_of, fit_collection, save_collection, summary
 from models.space.maps import FEWEST, tsne_map
-from models.space.pca import SpaceError
 from worker.files import Files
-from worker.run import Made, Pixels, Task
+from worker.run import JobResult, Pixels, Task
 from worker.runners.archive import read_archive
 from worker.runners.network import Network
 from worker.runners.plots import THUMBNAIL, overview
@@ -34,15 +33,10 @@ MAX_VALUES = 100_000_000  # of all vectors together, 400 MB
 READING, ENCODING, FITTING, MAPPING, PLOTTING = 0, 20, 50, 80, 95
 
 
-def run_collection(task: Task) -> Made:
+def run_collection(task: Task) -> JobResult:
     """The plots of a new version, whose file is stored; raises `AtelierError` for pictures that cannot be used."""
     assert task.files is not None
-    try:
-        return _built(task, task.files)
-    except DataError as error:
-        raise AtelierError("bad_data", f"The images cannot be used: {error}.") from error
-    except SpaceError as error:
-        raise AtelierError("cannot_be_fitted", f"The collection cannot be fitted: {error}.") from error
+    return _built(task, task.files)
 
 
 @dataclass
@@ -61,7 +55,7 @@ class _Phases:
         self._began, self._name = now, name
 
 
-def _built(task: Task, files: Files) -> Made:
+def _built(task: Task, files: Files) -> JobResult:
     params, phases = task.params, _Phases()
     space = load_space(task, params)
     before = _before(task, files, space)
@@ -69,7 +63,7 @@ def _built(task: Task, files: Files) -> Made:
 
     def on_step(message: str) -> None:
         phases.begin(message.partition(" of ")[0])  # "k-means of 3" and "k-means of 4" are one phase
-        task.step(FITTING, 100, message)
+        task.report_progress(FITTING, 100, message)
 
     collection = fit_collection(
         members,
@@ -86,15 +80,15 @@ def _built(task: Task, files: Files) -> Made:
     phases.begin("map")
     collection = _with_map(task, collection)
     phases.begin("plots")
-    task.step(PLOTTING, 100, "plots")
+    task.report_progress(PLOTTING, 100, "plots")
     found = summary(collection) | {"models": space.models}
-    pictures = overview(task, space, collection, lambda message: task.step(PLOTTING, 100, message))
+    pictures = overview(task, space, collection, lambda message: task.report_progress(PLOTTING, 100, message))
     phases.begin("storing")
     sha = _stored(files, collection)
     phases.begin("")
     versions = {name: version(name) for name in ("scikit-learn", "openTSNE", "torch")}
     metrics = {"figures": found, "seconds": {name: round(taken, 3) for name, taken in phases.seconds.items()}}
-    return Made(pictures, space.models, versions, metrics, collection={"file": sha, "figures": found})
+    return JobResult(pictures, space.models, versions, metrics, collection={"file": sha, "figures": found})
 
 
 def _warn_of_clusterings(task: Task, collection: FittedCollection) -> None:
@@ -119,7 +113,7 @@ def _with_map(task: Task, collection: FittedCollection) -> FittedCollection:
         return collection
 
     def on_step() -> None:
-        task.step(MAPPING, 100, "two-dimensional map")
+        task.report_progress(MAPPING, 100, "two-dimensional map")
 
     return replace(collection, map=tsne_map(collection.scores, seed=task.params["seed"], on_step=on_step))
 
@@ -158,7 +152,7 @@ def _members(task: Task, files: Files, space: LoadedSpace, before: Members | Non
 
     def on_done(done: int) -> None:
         share = (FITTING - ENCODING) * done / len(pictures)
-        task.step(int(ENCODING + share), 100, f"{done:,} of {len(pictures):,} images encoded")
+        task.report_progress(int(ENCODING + share), 100, f"{done:,} of {len(pictures):,} images encoded")
 
     phases.begin("encoding")
     if space.network:
@@ -198,8 +192,8 @@ def _distinct(task: Task, digests: NDArray[np.str_], names: Sequence[str], befor
 def _warn_if_unlike(task: Task, network: Network, pictures: Pixels) -> None:
     """Warns where more than a tenth of some images are unlike what the model was trained on."""
     some = pictures[:: -(-len(pictures) // LOOKED_AT)]
-    unlike, summary = unlike_training_data(network, some)
-    if summary and 10 * len(unlike) > len(some):
+    unlike, figures = unlike_training_data(network, some)
+    if figures and 10 * len(unlike) > len(some):
         message = (
             f"{len(unlike)} of {len(some)} images that were looked at are unlike those that {network.card.id} was "
             "trained on: it reconstructs them worse than any of those, and what is decoded will not look like them."
@@ -214,7 +208,7 @@ def _pictures(
     params = task.params
 
     def on_read(n: int) -> None:
-        task.step(READING, 100, f"{n:,} pictures read")
+        task.report_progress(READING, 100, f"{n:,} pictures read")
 
     on_read(0)
     if params["images"]:

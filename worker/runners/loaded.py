@@ -1,21 +1,18 @@
-"""The one cache of what a worker process has loaded: networks of torch, sessions of onnxruntime, collections.
+"""The one cache of a worker process: networks of torch, sessions of onnxruntime and collections.
 
-It is bounded by ATELIER_MODEL_MEMORY_BYTES; what was not used for longest is evicted first, and what is larger than the
-bound is cached alone. A network is loaded onto `models.tensors.best_device()` and stays there: nothing moves it.
-Imports no torch, which jobs of the queue `fast` do without.
+Its bound is ATELIER_MODEL_MEMORY_BYTES: the least recently used entry is evicted first, and an entry larger than the
+bound is cached alone. A network is loaded onto `models.tensors.best_device()` and stays there.
+Imports no torch, which jobs of the queue `fast` do not need.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from jobs.settings import get_settings
 from models.catalogue import Card, card, folder_of, revision
 from worker.run import Task
-
-if TYPE_CHECKING:
-    from models.perceptual.vgg import VGG
 
 T = TypeVar("T")
 
@@ -26,14 +23,14 @@ class _Entry:
     n_bytes: int
 
 
-# By id and revision, the one used last at the end.
+# By id and revision; the most recently used entry is the last.
 _entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
 
 
 def loaded(task: Task, key: tuple[str, str], load: Callable[[], T], size: Callable[[T], int], expected: int = 0) -> T:
-    """What `load` returned for `key`, an id and a revision, loaded by the first job that asks for it.
+    """The cached value of `key`, an id and a revision, which `load` returns for the first job that needs it.
 
-    size: gives the bytes in memory of what was loaded, of which about `expected` are made room for before.
+    size: returns the bytes in memory of the value. expected: about as many bytes are evicted before loading.
     """
     if key not in _entries:
         with task.loading():
@@ -42,29 +39,25 @@ def loaded(task: Task, key: tuple[str, str], load: Callable[[], T], size: Callab
         _entries[key] = _Entry(value, size(value))
         evict_to(get_settings().model_memory_bytes, keep=key)
     _entries.move_to_end(key)
-    found: T = _entries[key].value
-    return found
+    cached: T = _entries[key].value
+    return cached
 
 
 def loaded_model(task: Task, card: Card, load: Callable[[], T], size: Callable[[T], int] | None = None) -> T:
-    """The same for the model of a card; without `size` it takes the bytes of its files."""
+    """The cached model of a card; its size is that of its files unless `size` returns it."""
     weights_dir = get_settings().weights_dir
     paths = (folder_of(card, weights_dir) / name for name in card.files)
     on_disk = sum(path.stat().st_size for path in paths if path.is_file())
     return loaded(task, (card.id, revision(card, weights_dir)), load, size or (lambda value: on_disk), on_disk)
 
 
-def loaded_vgg(task: Task, model_id: str) -> "VGG":
-    """The VGG of a card on the device of this process; raises WeightsError."""
-    from models.perceptual.vgg import load_vgg
-    from models.tensors import best_device, bytes_of
-
-    weights_dir = get_settings().weights_dir
-    return loaded_model(task, card(model_id), lambda: load_vgg(model_id, weights_dir, best_device()), bytes_of)
+def revision_of(model_id: str) -> str:
+    """The revision of a model's files, see `models.catalogue.revision`."""
+    return revision(card(model_id), get_settings().weights_dir)
 
 
 def evict_to(n_bytes: int, keep: tuple[str, str] | None = None) -> None:
-    """Evicts what was not used for longest until all together has `n_bytes` at most, or only `keep` is left."""
+    """Evicts the least recently used entries until the cache has at most `n_bytes`, or only `keep` is left."""
     for key in [key for key in _entries if key != keep]:
         if sum(entry.n_bytes for entry in _entries.values()) <= n_bytes:
             return

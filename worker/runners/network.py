@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from jobs.requests.latents import Denoised
 from jobs.settings import get_settings
 from models.build import load_model
-from models.catalogue import Card, revision
+from models.catalogue import Card, card, revision
 from models.diffusion.text_to_image import TextToImageModel
 from models.diffusion.unconditional import Ddpm, DenoisingStep, sample
 from models.generative.classifier import Classifier
@@ -21,8 +20,10 @@ from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
 from models.generative.vae import Vae
 from models.grids import sheet
+from models.perceptual.vgg import VGG, load_vgg
 from models.tensors import autocast, best_device, bytes_of, to_pixels, to_tensor
 from worker.run import Pixels, Task
+from worker.runners.images import center_squares
 from worker.runners.loaded import loaded_model
 
 BATCH = 64
@@ -62,14 +63,9 @@ class Network:
 
     def read(self, task: Task, images: Sequence[str]) -> Pixels:
         """The centre squares of a job's images as the model sees them."""
-        size, channels = self.card.architecture["image_size"], self.card.architecture["channels"]
-        squares = [
-            ImageOps.fit(Image.fromarray(task.read_image(image)), (size, size), Image.Resampling.LANCZOS)
-            for image in images
-        ]
-        return np.stack(
-            [np.asarray(square.convert("L" if channels == 1 else "RGB").convert("RGB")) for square in squares]
-        )
+        architecture = self.card.architecture
+        read = [task.read_image(image) for image in images]
+        return center_squares(read, architecture["image_size"], architecture["channels"])
 
     def tensor(self, pictures: Pixels) -> Tensor:
         """Pictures as this model takes them: (n, channels, h, w) in [0, 1]."""
@@ -86,7 +82,7 @@ class Network:
         made: list[Pixels] = []
         for part in z.split(BATCH):
             made.append(pixels(self.images(part)))
-            task.step(sum(map(len, made)), len(z), "decoding")
+            task.report_progress(sum(map(len, made)), len(z), "decoding")
         return np.concatenate(made)
 
     def images(self, z: Tensor) -> Tensor:
@@ -114,7 +110,7 @@ class Network:
             def show(step: DenoisingStep, done: int = start // BATCH * num_inference_steps) -> None:
                 on_step(step)
                 total = len(starts) * num_inference_steps
-                task.step(
+                task.report_progress(
                     done + step.step, total, "denoising", lambda: sheet(pixels(model.decode(step.pred_original_sample)))
                 )
 
@@ -155,3 +151,9 @@ def load_network(task: Task, model_id: str) -> Network:
         lambda: Network(card, load_model(card, weights_dir, best_device())),
         lambda network: bytes_of(network.module),
     )
+
+
+def loaded_vgg(task: Task, model_id: str) -> VGG:
+    """The VGG of a card on the device of this process, from the cache; raises WeightsError."""
+    weights_dir = get_settings().weights_dir
+    return loaded_model(task, card(model_id), lambda: load_vgg(model_id, weights_dir, best_device()), bytes_of)

@@ -23,7 +23,7 @@ from models.space.plots import (
     plot_values,
 )
 from models.space.steering import along, component_direction, moved
-from worker.run import Made, Picture, Pixels, Task
+from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.space import LoadedSpace, open_collection
 
 THUMBNAIL = 48  # pixels a side
@@ -37,14 +37,14 @@ Draw = Callable[..., Pixels]  # one of the scatter plots, which takes points (n,
 # --- of a build ------------------------------------------------------------------------------------------------------
 
 
-def overview(task: Task, space: LoadedSpace, collection: FittedCollection, on_step: OnStep) -> list[Picture]:
+def overview(task: Task, space: LoadedSpace, collection: FittedCollection, on_step: OnStep) -> list[OutputImage]:
     """Draws a version's components, its clusterings beside each other, and its first clustering.
 
     `on_step` is called while images are decoded and may raise to stop.
     """
     first = next(iter(collection.clusterings), None)
     ratio = collection.pca.explained_variance_ratio_
-    plots = [Picture(plot_explained_variance(ratio), "plot", name="explained-variance")]
+    plots = [OutputImage(plot_explained_variance(ratio), "plot", name="explained-variance")]
     if first:
         plots += [_silhouette(collection, first, task.params["seed"])]
     plots += _scatters(collection, _by_cluster(collection, first), first or "no clusters")
@@ -52,20 +52,20 @@ def overview(task: Task, space: LoadedSpace, collection: FittedCollection, on_st
         criterion = next(each["criterion"] for each in task.params["clusterings"] if each["method"] == "mixture")
         chosen = len(collection.mixture.weights_)
         criteria = plot_information_criteria(collection.mixture.sweep, chosen, criterion)
-        plots.append(Picture(criteria, "plot", name="information-criteria"))
+        plots.append(OutputImage(criteria, "plot", name="information-criteria"))
     if first:
         rows = summary(collection)["clusterings"]
         methods = plot_methods([{"method": method, **row} for method, row in rows.items()])
-        plots.append(Picture(methods, "plot", name="clusterings"))
+        plots.append(OutputImage(methods, "plot", name="clusterings"))
     components = range(min(N_COMPONENTS, len(ratio)))
-    plots.append(Picture(_mosaic(task, space, collection, components, on_step), "grid", name="components"))
-    return plots + ([Picture(_medoids(collection), "grid", name="medoids")] if first else [])
+    plots.append(OutputImage(_mosaic(task, space, collection, components, on_step), "grid", name="components"))
+    return plots + ([OutputImage(_medoids(collection), "grid", name="medoids")] if first else [])
 
 
 # --- drawn again -----------------------------------------------------------------------------------------------------
 
 
-def run_plots(task: Task) -> Made:
+def run_plots(task: Task) -> JobResult:
     """Draws a version again by one of its clusterings, components or attributes."""
     params = CollectionPlots.model_validate(task.params)
     collection, space, models = open_collection(task)
@@ -78,7 +78,7 @@ def run_plots(task: Task) -> Made:
         assert params.component is not None
         pictures = _of_component(task, space, collection, params.component)
     versions = {name: version(name) for name in ("scikit-learn", "torch")}
-    return Made(pictures, models, versions, {})
+    return JobResult(pictures, models, versions, {})
 
 
 def _with_map(task: Task, collection: FittedCollection) -> FittedCollection:
@@ -86,36 +86,36 @@ def _with_map(task: Task, collection: FittedCollection) -> FittedCollection:
     if collection.map is not None or len(collection.members) < FEWEST:
         return collection
     points = tsne_map(
-        collection.scores, seed=task.params["seed"], on_step=lambda: task.step(0, 100, "two-dimensional map")
+        collection.scores, seed=task.params["seed"], on_step=lambda: task.report_progress(0, 100, "two-dimensional map")
     )
     return replace(collection, map=points)
 
 
-def _of_clustering(collection: FittedCollection, method: Method, seed: int) -> list[Picture]:
+def _of_clustering(collection: FittedCollection, method: Method, seed: int) -> list[OutputImage]:
     plots = [_silhouette(collection, method, seed), *_scatters(collection, _by_cluster(collection, method), method)]
-    return [*plots, Picture(_members_of_clusters(collection, method), "grid", name="members")]
+    return [*plots, OutputImage(_members_of_clusters(collection, method), "grid", name="members")]
 
 
-def _of_attribute(collection: FittedCollection, name: str) -> list[Picture]:
+def _of_attribute(collection: FittedCollection, name: str) -> list[OutputImage]:
     members = collection.members
     column = members.attributes[:, members.attribute_names.index(name)]
     draw = partial(plot_attribute, has=column, thumbnails=members.thumbnails, name=name)
     return _scatters(collection, draw, name)
 
 
-def _of_component(task: Task, space: LoadedSpace, collection: FittedCollection, component: int) -> list[Picture]:
+def _of_component(task: Task, space: LoadedSpace, collection: FittedCollection, component: int) -> list[OutputImage]:
     title = f"PC {component}"
     draw = partial(
         plot_values, values=collection.scores[:, component], thumbnails=collection.members.thumbnails, name=title
     )
 
     def on_step(message: str) -> None:
-        task.step(50, 100, message)
+        task.report_progress(50, 100, message)
 
     mosaic = _mosaic(task, space, collection, [component], on_step)
     members = _members_along(collection, component)
     plots = _scatters(collection, draw, title, (component, 1 if component == 0 else 0))
-    return [*plots, Picture(mosaic, "grid", name="component"), Picture(members, "grid", name="members")]
+    return [*plots, OutputImage(mosaic, "grid", name="component"), OutputImage(members, "grid", name="members")]
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -126,24 +126,26 @@ def _by_cluster(collection: FittedCollection, method: Method | None) -> Draw:
     return partial(plot_scatter, labels=labels, thumbnails=collection.members.thumbnails)
 
 
-def _scatters(collection: FittedCollection, draw: Draw, title: str, axes: tuple[int, int] = (0, 1)) -> list[Picture]:
+def _scatters(
+    collection: FittedCollection, draw: Draw, title: str, axes: tuple[int, int] = (0, 1)
+) -> list[OutputImage]:
     """The members on the map and by two components, where there are a map and two components."""
     found = []
     if collection.map is not None:
         plot = draw(points=collection.map, title=f"t-SNE, {title}", x_label="t-SNE 1", y_label="t-SNE 2")
-        found.append(Picture(plot, "plot", name="t-sne"))
+        found.append(OutputImage(plot, "plot", name="t-sne"))
     ratio = collection.pca.explained_variance_ratio_
     if len(ratio) > 1:
         labels = [f"PC {k} ({ratio[k]:.1%})" for k in axes]
         points = collection.scores[:, list(axes)]
         plot = draw(points=points, title=f"PCA, {title}", x_label=labels[0], y_label=labels[1])
-        found.append(Picture(plot, "plot", name="pca"))
+        found.append(OutputImage(plot, "plot", name="pca"))
     return found
 
 
-def _silhouette(collection: FittedCollection, method: Method, seed: int) -> Picture:
+def _silhouette(collection: FittedCollection, method: Method, seed: int) -> OutputImage:
     found = collection.clusterings[method]
-    return Picture(plot_silhouette(collection.scores, found.labels_, found.sweep, seed), "plot", name="silhouette")
+    return OutputImage(plot_silhouette(collection.scores, found.labels_, found.sweep, seed), "plot", name="silhouette")
 
 
 def _mosaic(

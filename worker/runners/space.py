@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from jobs.errors import AtelierError
 from jobs.store.registry import Version
-from models.catalogue import WeightsError
-from models.clip import TextTooLongError
 from models.space.collection import FittedCollection, load_collection
 from models.space.space import PixelSpace, Space, space_of
 from models.tensors import to_tensor
+from worker.failures import failures
 from worker.files import Files
 from worker.run import Pixels, Task
+from worker.runners.images import center_squares
 from worker.runners.loaded import loaded
 from worker.runners.network import BATCH, Network, load_network, pixels
 
@@ -43,10 +42,7 @@ class LoadedSpace:
 
     def squares(self, pictures: Sequence[Pixels] | Pixels) -> Pixels:
         """Their centre squares at this space's size, grey where it knows no colour."""
-        size = (self.space.image_size, self.space.image_size)
-        mode = "L" if self.space.channels == 1 else "RGB"
-        fitted = [ImageOps.fit(Image.fromarray(each), size, Image.Resampling.LANCZOS) for each in pictures]
-        return np.stack([np.asarray(each.convert(mode).convert("RGB")) for each in fitted])
+        return center_squares(pictures, self.space.image_size, self.space.channels)
 
     def encode(self, squares: Pixels, on_done: OnDone = lambda n: None) -> Vectors:
         """The vector of each picture; `on_done` is told after each batch how many are done."""
@@ -73,12 +69,9 @@ class LoadedSpace:
     def encode_text(self, text: str) -> Vectors:
         """The vector (1, dim) of a text, in a space that reads them; raises AtelierError for one that is too long."""
         assert self.network
-        try:
-            with self._inference():
-                found: Vectors = self.network.module.encode_texts([text]).float().cpu().numpy()  # type: ignore[operator]
-        except TextTooLongError as error:
-            raise AtelierError("text_too_long", f"start.text: {error}: shorten it.", field="start.text") from error
-        return found
+        with failures(["start.text"]), self._inference():
+            vectors: Vectors = self.network.module.encode_texts([text]).float().cpu().numpy()  # type: ignore[operator]
+        return vectors
 
     @property
     def _device(self) -> torch.device:
@@ -92,10 +85,7 @@ def load_space(task: Task, params: dict[str, Any]) -> LoadedSpace:
     """The space that a collection's parameters name; raises `AtelierError` when its weights are missing."""
     if params["space"] == "pixels":
         return LoadedSpace(PixelSpace(params["image_size"], params["channels"]), None)
-    try:
-        network = load_network(task, params["space"])
-    except WeightsError as error:
-        raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
+    network = load_network(task, params["space"])
     task.notes["device"] = str(network.device)
     return LoadedSpace(space_of(network.module, network.card.architecture), network)
 

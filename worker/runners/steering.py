@@ -1,7 +1,6 @@
 """Runs pc-steerings and cluster-samplings: new vectors of a collection, decoded, and looked at again."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import pairwise
@@ -10,13 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jobs.errors import AtelierError
 from jobs.requests.base import seeds_from
 from jobs.requests.clusterings import Method
 from jobs.requests.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering, TextStart
 from models.grids import labeled_grid
 from models.space.collection import FittedCollection
-from models.space.pca import SpaceError
 from models.space.sampling import (
     FEWEST,
     density,
@@ -27,7 +24,7 @@ from models.space.sampling import (
     spread,
 )
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
-from worker.run import Made, Picture, Pixels, Task
+from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.space import LoadedSpace, Vectors, open_collection
 from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
@@ -44,18 +41,7 @@ class _Row:
     unit: str = " sd"
 
 
-@contextmanager
-def _told_as_failure() -> Iterator[None]:
-    """A cluster or an attribute that too few members have is the request's fault, and the job says so."""
-    try:
-        yield
-    except SpaceError as error:
-        message = str(error)
-        raise AtelierError("too_few_members", f"{message[0].upper()}{message[1:]}.") from error
-
-
-@_told_as_failure()
-def run_steering(task: Task) -> Made:
+def run_steering(task: Task) -> JobResult:
     """The moved pictures and their grid."""
     params = Steering.model_validate(task.params)
     collection, space, models = open_collection(task)
@@ -67,12 +53,11 @@ def run_steering(task: Task) -> Made:
     method = params.start.clustering if isinstance(params.start, ClusterStart) else None
     method = method or next(iter(collection.clusterings), None)
     told = _told(collection, space, method, collection.pca.transform(vectors), made)
-    summary = [{"strength": strength, **facts} for strength, facts in zip(strengths, told, strict=True)]
-    return _made(models, [*map(Picture, made), *_grids(rows, made)], summary, method)
+    figures = [{"strength": strength, **facts} for strength, facts in zip(strengths, told, strict=True)]
+    return _made(models, [*map(OutputImage, made), *_grids(rows, made)], figures, method)
 
 
-@_told_as_failure()
-def run_sampling(task: Task) -> Made:
+def run_sampling(task: Task) -> JobResult:
     """New pictures of one cluster or of each, and the nearest members below them."""
     params = ClusterSampling.model_validate(task.params)
     collection, space, models = open_collection(task)
@@ -84,12 +69,12 @@ def run_sampling(task: Task) -> Made:
     near = nearest_members(collection.scores, scores, params.neighbors)
     told = _told(collection, space, _method(params), scores, made)
     names = collection.members.names
-    summary = [
+    figures = [
         {"from_cluster": clusters[k // n], **facts, "nearest": names[near[k]].tolist()} for k, facts in enumerate(told)
     ]
-    pictures = [Picture(each, seed=of) for each, of in zip(made, seeds, strict=True)]
+    pictures = [OutputImage(each, seed=of) for each, of in zip(made, seeds, strict=True)]
     sheets = _contact_sheets(made, collection.members.thumbnails[near], clusters, n)
-    return _made(models, [*pictures, *(Picture(sheet, "grid") for sheet in sheets)], summary, _method(params))
+    return _made(models, [*pictures, *(OutputImage(sheet, "grid") for sheet in sheets)], figures, _method(params))
 
 
 def _start(task: Task, params: Steering, collection: FittedCollection, space: LoadedSpace) -> Vectors:
@@ -173,7 +158,7 @@ def _draw(collection: FittedCollection, params: ClusterSampling, cluster: int, s
 
 
 def _decode(task: Task, space: LoadedSpace, vectors: Vectors, seeds: Sequence[int]) -> Pixels:
-    return space.decode(vectors, seeds, lambda done: task.step(done, len(vectors) + 1, "decoding"))
+    return space.decode(vectors, seeds, lambda done: task.report_progress(done, len(vectors) + 1, "decoding"))
 
 
 def _told(
@@ -194,13 +179,13 @@ def _told(
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _grids(rows: Sequence[_Row], made: Pixels) -> list[Picture]:
+def _grids(rows: Sequence[_Row], made: Pixels) -> list[OutputImage]:
     """One grid where all rows have the same strengths, else one for each row."""
     starts = np.cumsum([0, *(len(row.strengths) for row in rows)])
     parts = [made[a:b] for a, b in pairwise(starts)]
     if all(list(row.strengths) == list(rows[0].strengths) for row in rows):
         columns = [f"{strength:+g}{rows[0].unit}" for strength in rows[0].strengths]
-        return [Picture(labeled_grid(np.stack(parts), [row.title for row in rows], columns), "grid")]
+        return [OutputImage(labeled_grid(np.stack(parts), [row.title for row in rows], columns), "grid")]
     return [grid for row, part in zip(rows, parts, strict=True) for grid in _grids([row], part)]
 
 
@@ -223,7 +208,7 @@ def _contact_sheets(made: Pixels, near: Pixels, clusters: Sequence[int], n: int)
 
 
 def _made(
-    models: dict[str, str], pictures: list[Picture], summary: list[dict[str, Any]], method: Method | None
-) -> Made:
+    models: dict[str, str], pictures: list[OutputImage], figures: list[dict[str, Any]], method: Method | None
+) -> JobResult:
     versions = {name: version(name) for name in ("scikit-learn", "torch")}
-    return Made(pictures, models, versions, {"clustering": method, "pictures": summary})
+    return JobResult(pictures, models, versions, {"clustering": method, "pictures": figures})

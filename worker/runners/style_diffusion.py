@@ -5,14 +5,11 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
-from jobs.errors import AtelierError
 from jobs.requests.base import seeds_from
 from jobs.requests.style_diffusion import DiffusionTransfer
-from models.catalogue import WeightsError
 from models.diffusion.style_guidance import (
     Denoiser,
     GuidedStep,
@@ -26,23 +23,21 @@ from models.grids import labeled_grid, sheet
 from models.perceptual.losses import StyleTarget, positions, style_loss, style_targets
 from models.perceptual.vgg import VGG
 from models.tensors import autocast, to_tensor
-from worker.run import Made, Picture, Pixels, Task
-from worker.runners.loaded import loaded_vgg
-from worker.runners.network import Network, load_network, pixels
-from worker.runners.style_transfer import blended, fit, revision_of
+from worker.run import JobResult, OutputImage, Pixels, Task
+from worker.runners.fast import blended
+from worker.runners.images import center_crop, fit
+from worker.runners.loaded import revision_of
+from worker.runners.network import Network, load_network, loaded_vgg, pixels
 from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
 VGG_ID = "vgg16"  # the one that is on every machine; a guided step wants no deeper layers
 LEAST_SIDE = 64  # pixels a side in which the network still sees something; smaller pictures are enlarged for it
 
 
-def run_style_diffusion(task: Task, params: DiffusionTransfer) -> Made:
+def run_style_diffusion(task: Task, params: DiffusionTransfer) -> JobResult:
     """The pictures of each scale of guidance, and their style losses; raises `AtelierError` where weights lack."""
-    try:
-        network = load_network(task, params.model)
-        vgg = loaded_vgg(task, VGG_ID)
-    except WeightsError as error:
-        raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
+    network = load_network(task, params.model)
+    vgg = loaded_vgg(task, VGG_ID)
     task.notes["device"] = str(network.device)
     side = int(network.card.architecture["image_size"])
     seeds = seeds_from(task.params["seed"], params.num_images_per_prompt)
@@ -55,9 +50,9 @@ def run_style_diffusion(task: Task, params: DiffusionTransfer) -> Made:
     warn_of_prompt(task, network, "prompt", params.prompt or "", weighted=False)
     start = None
     if params.content:
-        middle = ImageOps.fit(Image.fromarray(task.read_image(params.content)), (side, side), Image.Resampling.LANCZOS)
-        warn_of_images(task, network, "content", np.asarray(middle)[None])
-        start = to_tensor(np.asarray(middle)[None], network.device).expand(len(seeds), -1, -1, -1)
+        center = center_crop(task.read_image(params.content), side, side)[None]
+        warn_of_images(task, network, "content", center)
+        start = to_tensor(center, network.device).expand(len(seeds), -1, -1, -1)
         start = start[:, : network.card.architecture.get("channels", 3)]
     columns, losses = [], []
     for place in range(len(params.scales)):
@@ -66,13 +61,13 @@ def run_style_diffusion(task: Task, params: DiffusionTransfer) -> Made:
         with torch.no_grad():
             losses.append([round(float(loss(picture[None])), 5) for picture in made])
     rows = np.stack(columns, axis=1)  # (seeds, scales, h, w, 3)
-    pictures = [Picture(row[k], seed=seed) for row, seed in zip(rows, seeds, strict=True) for k in range(len(row))]
+    pictures = [OutputImage(row[k], seed=seed) for row, seed in zip(rows, seeds, strict=True) for k in range(len(row))]
     if len(pictures) > 1:
         titles = [f"scale {scale:g}" for scale in params.scales]
-        pictures.append(Picture(labeled_grid(rows, [f"seed {seed}" for seed in seeds], titles), "grid"))
+        pictures.append(OutputImage(labeled_grid(rows, [f"seed {seed}" for seed in seeds], titles), "grid"))
     metrics = {"style_loss": np.transpose(losses).tolist()}  # as the grid: a row each seed, a column each scale
     used = {network.card.id: network.revision, VGG_ID: revision_of(VGG_ID)}
-    return Made(pictures, used, {name: version(name) for name in ("torch", "diffusers")}, metrics)
+    return JobResult(pictures, used, {name: version(name) for name in ("torch", "diffusers")}, metrics)
 
 
 def _made(
@@ -91,7 +86,7 @@ def _made(
 
     def on_step(taken: GuidedStep) -> None:
         done, total = place * n_steps + taken.step, len(params.scales) * n_steps
-        task.step(done, total, "denoising", lambda: sheet(pixels(taken.pred_original_sample)))
+        task.report_progress(done, total, "denoising", lambda: sheet(pixels(taken.pred_original_sample)))
 
     with autocast(network.device):
         return style_guided(

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from pydantic import TypeAdapter
 from torch import Tensor
 
@@ -20,17 +20,19 @@ from jobs.requests.base import seeds_from
 from jobs.requests.generation import Generation
 from jobs.requests.text_to_image import ImageToImage, Inpainting, Prompted, TextToImage
 from jobs.settings import get_settings
-from models.catalogue import Card, WeightsError, checked_file, revision
-from models.diffusion.lora import LoraError, with_loras
+from models.catalogue import Card, checked_file, revision
+from models.diffusion.lora import with_loras
 from models.diffusion.masks import feather_mask
 from models.diffusion.memory import fitting_size, needed_bytes
 from models.diffusion.text_to_image import TextToImageModel, cut_off, generate, preview
+from models.errors import NotFiniteError
 from models.grids import sheet
 from models.memory import available_memory
-from models.pixels import NotFiniteError
 from models.tensors import to_tensor
+from worker.failures import failures
 from worker.lease import CanceledError, LeaseLostError
-from worker.run import Made, Picture, Pixels, Task
+from worker.run import JobResult, OutputImage, Pixels, Task
+from worker.runners.images import center_crop
 from worker.runners.network import Network, load_network, pixels
 from worker.runners.unfamiliar import listed, warn_of_images, warn_of_prompt
 
@@ -61,7 +63,7 @@ class _AllEndedError(Exception):
     """None of the jobs of a batch wants its pictures any more."""
 
 
-def run_prompted_alone(task: Task) -> Made:
+def run_prompted_alone(task: Task) -> JobResult:
     """The pictures of one job; raises what ended it."""
     (result,) = run_prompted([task])
     if isinstance(result, Exception):
@@ -69,17 +71,14 @@ def run_prompted_alone(task: Task) -> Made:
     return result
 
 
-def run_prompted(tasks: Sequence[Task]) -> list[Made | Exception]:
+def run_prompted(tasks: Sequence[Task]) -> list[JobResult | Exception]:
     """The pictures of each job, or what ended it; all ask for the same model, LoRAs, size, steps and so on."""
     first = _PARAMS.validate_python(tasks[0].params)
     assert isinstance(first, Prompted)
     loras = [tasks[0].find_model(lora.model) for lora in first.loras]
-    try:
-        network = load_network(tasks[0], first.model)
-        with _with_loras(network, loras, [lora.scale for lora in first.loras], tasks):
-            return _run(network, tasks, loras)
-    except WeightsError as error:
-        raise AtelierError("weights_unavailable", str(error), model=error.model_id) from error
+    network = load_network(tasks[0], first.model)
+    with _with_loras(network, loras, [lora.scale for lora in first.loras], tasks):
+        return _run(network, tasks, loras)
 
 
 def _check_size(network: Network, params: Prompted) -> None:
@@ -102,13 +101,8 @@ def _with_loras(
     weights_dir = get_settings().weights_dir
     files = [checked_file(card, next(iter(card.files)), weights_dir) for card in cards]
     with ExitStack() as stack:
-        try:
-            with tasks[0].loading():
-                unused = stack.enter_context(with_loras(network.module, list(zip(files, scales, strict=True))))
-        except LoraError as error:
-            lora = cards[error.place].id
-            message = f"LoRA {lora} cannot be put on model {network.card.id}: {error}."
-            raise AtelierError("lora_unusable", message, model=lora) from error
+        with failures([card.id for card in cards], network.card.id), tasks[0].loading():
+            unused = stack.enter_context(with_loras(network.module, list(zip(files, scales, strict=True))))
         for card, names in zip(cards, unused, strict=True):
             if names:
                 message = f"{len(names)} tensors of LoRA {card.id} fit no layer of {network.card.id} and are not used"
@@ -117,7 +111,7 @@ def _with_loras(
         yield
 
 
-def _run(network: Network, tasks: Sequence[Task], loras: Sequence[Card]) -> list[Made | Exception]:
+def _run(network: Network, tasks: Sequence[Task], loras: Sequence[Card]) -> list[JobResult | Exception]:
     batch = [_job(task, network, tasks[0].load_ms) for task in tasks]
     first = batch[0].params
     _check_size(network, first)
@@ -143,7 +137,7 @@ def _job(task: Task, network: Network, load_ms: float) -> _Job:
             _note_cut(job, network, name)
             warn_of_prompt(task, network, name, getattr(params, name) or "")
         if isinstance(params, ImageToImage | Inpainting):
-            job.original = _cut_out(task.read_image(params.image), params)
+            job.original = center_crop(task.read_image(params.image), params.width or 0, params.height or 0)
             warn_of_images(task, network, "image", job.original[None])
         if isinstance(params, Inpainting):
             job.mask = _mask(task, params)
@@ -161,12 +155,6 @@ def _note_cut(job: _Job, network: Network, name: str) -> None:
         raise BadInput("invalid_request", f"{name}: It cannot be read: {error}.", field=name) from error
     if cut:
         job.cut[f"{name}_cut"] = cut
-
-
-def _cut_out(picture: Pixels, params: Prompted) -> Pixels:
-    """The middle of a picture in the shape and size of the result."""
-    size = params.width or 0, params.height or 0
-    return np.asarray(ImageOps.fit(Image.fromarray(picture), size, Image.Resampling.LANCZOS))
 
 
 def _mask(task: Task, params: Inpainting) -> NDArray[np.float32]:
@@ -202,7 +190,7 @@ def _tell(network: Network, part: Sequence[tuple[_Job, int]], latents: Tensor) -
         job.steps_done += 1
         try:
             if not job.ended:
-                job.task.step(job.steps_done, job.steps, "denoising", partial(_preview, network, own))
+                job.task.report_progress(job.steps_done, job.steps, "denoising", partial(_preview, network, own))
         except (CanceledError, LeaseLostError, AtelierError, NotFiniteError) as error:
             job.ended = error
     if all(job.ended for job, _ in part):
@@ -248,10 +236,10 @@ def _preview(network: Network, latents: Tensor) -> Pixels:
     return sheet(pixels(preview(latents, network.module.latent_colors)))
 
 
-def _made(network: Network, job: _Job, n_jobs: int, loras: Sequence[Card]) -> Made:
-    pictures = [Picture(picture, seed=seed) for picture, seed in zip(job.made, job.seeds, strict=True)]
+def _made(network: Network, job: _Job, n_jobs: int, loras: Sequence[Card]) -> JobResult:
+    pictures = [OutputImage(picture, seed=seed) for picture, seed in zip(job.made, job.seeds, strict=True)]
     if len(pictures) > 1:
-        pictures.append(Picture(sheet(np.stack(job.made), [f"seed {seed}" for seed in job.seeds]), "grid"))
+        pictures.append(OutputImage(sheet(np.stack(job.made), [f"seed {seed}" for seed in job.seeds]), "grid"))
     models = {card.id: revision(card, get_settings().weights_dir) for card in (network.card, *loras)}
     versions = {name: version(name) for name in ("torch", "diffusers", "transformers")}
-    return Made(pictures, models, versions, {"batch": n_jobs, **job.cut})
+    return JobResult(pictures, models, versions, {"batch": n_jobs, **job.cut})

@@ -8,8 +8,8 @@ import pytest
 
 import models.data.matching
 from models.data.archive import Limits
-from models.data.dataset import DataError
 from models.data.folder import image_folder
+from models.errors import DataError
 from tests.models.data.layouts import HALVES, IN_FOLDERS, ROWS, WET, N, codes, image, images, jsonl, read, table, values
 
 # --- what is skipped -------------------------------------------------------------------------------------------------

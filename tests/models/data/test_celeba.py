@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from models.data.celeba import celeba
-from models.data.dataset import DataError
+from models.errors import DataError
 
 NAMES = ("5_o_Clock_Shadow", "Eyeglasses", "Male", "Smiling")
 ROWS = {"000001.jpg": "-1  1 -1  1", "000002.jpg": " 1 -1  1 -1", "000003.jpg": "-1 -1 -1  1", "000004.jpg": "1 1 1 1"}

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from models.data.dataset import DataError, Dataset, contact_sheet
+from models.data.dataset import Dataset, contact_sheet
+from models.errors import DataError
 
 IMAGES = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
 FULL = Dataset(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from models.data.dataset import DataError
 from models.data.named import any_dataset
 from models.data.pairs import sides_of
+from models.errors import DataError
 from models.training.classifier import questions_of
 from tests.models.data.layouts import HALVES, IN_FOLDERS, ROWS, WET, N, codes, image, images, jsonl, read, table, values
 

@@ -14,9 +14,10 @@ from PIL import Image
 
 from images.sniff import FORMATS
 from models.data.archive import Limits
-from models.data.dataset import DataError, listed, ordered
+from models.data.dataset import listed, ordered
 from models.data.folder import image_folder
 from models.data.picture import read_image
+from models.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models.data.dataset import DataError
 from models.data.folder import image_folder
+from models.errors import DataError
 from tests.models.data.layouts import HALVES, ROWS, N, image, images, read, table, values
 
 NFC = [f"Müller Ñandú {number:02}.png" for number in range(N)]

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from models.data import idx
-from models.data.dataset import DataError
 from models.data.idx import DEBIAN_FOLDER, DTYPES, download_fashion_mnist, idx_dataset, read_idx
+from models.errors import DataError
 
 needs_debian = pytest.mark.skipif(
     not DEBIAN_FOLDER.is_dir(), reason="the Debian package dataset-fashion-mnist is not installed"

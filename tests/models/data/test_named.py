@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.data.dataset import DataError
 from models.data.named import DRAWN, any_dataset, named_dataset
+from models.errors import DataError
 
 
 @pytest.mark.parametrize("name", DRAWN)

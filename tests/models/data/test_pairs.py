@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
 from models.data.pairs import split_by
+from models.errors import DataError
 
 # glasses, hat: eight pictures, of which those with glasses wear a hat more often.
 TABLE = np.array([[0, 0], [0, 0], [0, 0], [0, 1], [1, 0], [1, 1], [1, 1], [1, 1]], bool)

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from models.build import load_model
 from models.catalogue import RECORD, card, file_sha256
-from models.diffusion.lora import LoraError, with_loras
+from models.diffusion.lora import with_loras
 from models.diffusion.text_to_image import TextToImageModel, generate
+from models.errors import LoraError
 from tests.models.diffusion.test_text_to_image_full_size import save
 
 STEPS: dict[str, Any] = {"width": 32, "height": 32, "num_inference_steps": 2, "scheduler": "ddim"}

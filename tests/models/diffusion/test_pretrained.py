@@ -31,9 +31,10 @@ from transformers import (
 )
 
 from models.build import load_model
-from models.catalogue import RECORD, Card, WeightsError, card, file_sha256, revision
+from models.catalogue import RECORD, Card, card, file_sha256, revision
 from models.clip import END, START, make_tokenizer
 from models.diffusion.pretrained import ADAPTER, AT_ONCE, PRETRAINED, NoTextStartError, Pretrained
+from models.errors import WeightsError
 from models.space.space import space_of
 
 NAMES = tuple(PRETRAINED)

@@ -18,9 +18,10 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from jobs.requests.text_to_image import SCHEDULERS
 from models.build import load_model
-from models.catalogue import RECORD, Card, WeightsError, card, file_sha256
+from models.catalogue import RECORD, Card, card, file_sha256
 from models.clip import make_tokenizer
 from models.diffusion.text_to_image import TextToImageModel, cut_off, generate
+from models.errors import WeightsError
 
 NAMES = ("stable-diffusion-1.5", "sdxl", "sd-turbo", "sdxl-turbo")
 LENGTH = 8

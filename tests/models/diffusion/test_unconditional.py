@@ -18,6 +18,7 @@ from models.diffusion.unconditional import (
     sample,
     unpack_attributes,
 )
+from models.errors import AttributesNotFoundError
 
 SCHEDULERS: tuple[SchedulerName, ...] = ("ddpm", "ddim", "dpm-solver++")
 
@@ -174,7 +175,8 @@ def test_attributes_that_are_wanted_are_had_by_all() -> None:
     model = told(torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 1]]))
     _, drawn = model.draw(generators_of(range(50)), ["has 0"])
     assert drawn is not None and (drawn[:, 0] > 0).all() and 0 < (drawn[:, 1] > 0).sum() < 50
-    with pytest.raises(LookupError, match=r"none of 1,024 pictures of the training data has has 1, has 2 at once"):
+    says = "none of 1,024 images of the training data has has 1, has 2 at once"
+    with pytest.raises(AttributesNotFoundError, match=says):
         model.draw(generators_of([0]), ["has 1", "has 2"])
     assert tiny().draw(generators_of([0]))[1] is None
 

@@ -1,17 +1,20 @@
 """Held to what can be worked out on paper."""
 
 import math
+from collections.abc import Sequence
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import Tensor
 
+from models.errors import AttributesNotFoundError, TermsCancelError
 from models.generative.classifier import Classifier
 from models.generative.gan import mlp_generator
 from models.generative.latents import (
     BATCH,
-    MOST,
-    AttributesNotFoundError,
+    MAX_SAMPLES,
+    Wanted,
     attribute_arithmetic,
     combined,
     manifold,
@@ -142,18 +145,38 @@ def test_a_search_that_finds_too_few_ends_and_says_where() -> None:
     judged: list[int] = []
     with pytest.raises(AttributesNotFoundError) as error:
         matching(judge, 2, 1, n=3, seed=0)
-    assert (error.value.place, error.value.found, sum(judged)) == (1, 0, MOST)
+    assert (error.value.place, error.value.found, sum(judged)) == (1, 0, MAX_SAMPLES)
 
 
 def test_attribute_arithmetic_of_a_model() -> None:
     torch.manual_seed(0)
     model = mlp_generator(4, 1, 3, hidden=8).eval()
-    terms = [(1, ["hat"], []), (-1, [], ["hat"])]
-    found = attribute_arithmetic(model, Known().eval(), terms, draws=2, averaged=4, seed=1)
-    assert found.shape == (2, 3)
-    assert not torch.equal(found[0], found[1])
-    assert torch.allclose(found.norm(dim=1), torch.tensor(3**0.5))
-    assert torch.equal(found, attribute_arithmetic(model, Known(), terms, draws=2, averaged=4, seed=1))
+
+    @torch.inference_mode()
+    def has(z: Tensor, wanted: Sequence[Wanted]) -> Tensor:
+        return meets(Known().eval(), model.decode(z), wanted)
+
+    def arithmetic(seed: int) -> tuple[Tensor, Tensor]:
+        return attribute_arithmetic([(1, (["hat"], [])), (-1, ([], ["hat"]))], has, dim=3, averaged=4, seed=seed)
+
+    (terms, total), (_, other) = arithmetic(1), arithmetic(2)
+    assert terms.shape == (2, 3) and total.shape == (3,)
+    assert torch.allclose(total / total.norm(), (terms[0] - terms[1]) / (terms[0] - terms[1]).norm())
+    assert torch.allclose(total.norm(), torch.tensor(3**0.5))
+    assert not torch.equal(total, other)
+    assert torch.equal(total, arithmetic(1)[1])
+
+
+def test_arithmetic_of_codes_alone_keeps_the_length() -> None:
+    terms = [(1, torch.tensor([3.0, 0.0])), (-1, torch.tensor([0.0, 4.0]))]
+    codes, total = attribute_arithmetic(terms, Mock(side_effect=AssertionError), dim=2, averaged=1, seed=0)
+    assert codes.tolist() == [[3, 0], [0, 4]] and total.tolist() == [3, -4]
+
+
+def test_attribute_terms_that_cancel_have_no_sum() -> None:
+    terms: list[tuple[int, Wanted]] = [(1, (["hat"], [])), (-1, (["hat"], []))]
+    with pytest.raises(TermsCancelError):
+        attribute_arithmetic(terms, lambda z, wanted: (z[:, :1] > 0).repeat(1, 2), dim=3, averaged=4, seed=0)
 
 
 def test_on_sphere_keeps_the_direction() -> None:

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import models.perceptual.vgg as module
-from models.catalogue import WeightsError, card, file_sha256
+from models.catalogue import card, file_sha256
+from models.errors import WeightsError
 from models.fetch import CAFFE_MEAN_BGR, _wheel_files
 from models.perceptual.vgg import VGG, conv_names, load_vgg
 from models.tensors import fast_dtype

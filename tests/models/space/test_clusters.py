@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from sklearn.cluster import AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
 
+from models.errors import SpaceError
 from models.space import clusters as module
 from models.space.clusters import agglomerative, assigned, from_labels, hdbscan, kmeans
-from models.space.pca import SpaceError
 
 LINE = np.array([[0.0], [1.0], [3.0], [10.0], [12.0]], np.float32)
 SPLIT = np.array([0, 0, 0, 1, 1])

@@ -4,9 +4,9 @@ from numpy.typing import NDArray
 from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
 
+from models.errors import SpaceError
 from models.space import mixture as module
 from models.space.mixture import CovarianceType, FittedMixture, em, fit_mixture
-from models.space.pca import SpaceError
 
 TYPES: tuple[CovarianceType, ...] = ("full", "tied", "diag", "spherical")
 Float64 = NDArray[np.float64]

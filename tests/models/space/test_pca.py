@@ -6,8 +6,9 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
+from models.errors import SpaceError
 from models.space import pca as module
-from models.space.pca import Pca, SpaceError, components_for, fit_pca
+from models.space.pca import Pca, components_for, fit_pca
 
 
 def vectors(n: int, dim: int, rank: int = 8) -> NDArray[np.float32]:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from models.errors import SpaceError
 from models.space.clusters import FittedClustering, assigned, from_labels, hdbscan
 from models.space.mixture import CovarianceType, fit_mixture
-from models.space.pca import SpaceError
 from models.space.sampling import density, distances, nearest_members, sample_cluster, sample_component, spread
 
 LINE = np.array([[0.0], [1.0], [2.0], [3.0], [10.0]], np.float32)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from models.space.pca import Pca, SpaceError, fit_pca
+from models.errors import SpaceError
+from models.space.pca import Pca, fit_pca
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
 
 # Three values, of which PCA keeps the first two; the second is measured in tens.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnxruntime import InferenceSession
 
-from models.catalogue import WeightsError
+from models.errors import WeightsError
 from models.perceptual.losses import positions, style_loss, style_targets
 from models.perceptual.vgg import VGG
 from models.stylize import fast

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.errors import DivergedError
 from models.perceptual.losses import STYLE_LOSSES, positions, style_loss, style_targets
 from models.perceptual.vgg import VGG, load_vgg
 from models.stylize.gatys import STYLE_LAYERS, Region, Style, invert, memory_needed, texture, transfer
-from models.stylize.minimize import Minimized, OptimizationDivergedError, OptimizationStep
+from models.stylize.minimize import Minimized, OptimizationStep
 from models.tensors import fast_dtype
 
 Photo = Callable[[str, int], Tensor]
@@ -278,7 +279,7 @@ def test_bfloat16_ends_near_float32(weights_dir: Path, content: Tensor, style: T
 
 
 def test_a_diverging_run_says_so(vgg16: VGG, content: Tensor, style: Tensor) -> None:
-    with pytest.raises(OptimizationDivergedError, match="at step 1"):
+    with pytest.raises(DivergedError, match="at step 1"):
         transfer(vgg16, content, whole(style), num_steps=3, style_weight=float("inf"))
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.stylize.minimize import OptimizationDivergedError, OptimizationStep, levels, minimize
+from models.errors import DivergedError
+from models.stylize.minimize import OptimizationStep, levels, minimize
 
 WANTED = torch.linspace(0, 1, 3 * 24 * 20).view(1, 3, 24, 20)
 
@@ -91,5 +92,5 @@ def test_an_image_that_breaks_at_the_last_step_has_diverged(optimizer: Any) -> N
     def objective(x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         return (0 * x).sqrt().sum(), {}  # 0, with a gradient of 0 / 0
 
-    with pytest.raises(OptimizationDivergedError, match="image is not finite after step 1"):
+    with pytest.raises(DivergedError, match="image is not finite after step 1"):
         minimize(lambda size, level: objective, torch.ones(1, 3, 16, 16), [((16, 16), 1)], optimizer=optimizer)

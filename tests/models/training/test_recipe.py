@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from models.build import ARCHITECTURES, WEIGHTS, build, load_model
-from models.catalogue import Card, WeightsError, file_sha256
+from models.catalogue import Card, file_sha256
+from models.errors import WeightsError
 from models.generative.classifier import Classifier
 from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae
 from models.training.recipe import command

@@ -16,24 +16,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from models.build import WEIGHTS, build
-from models.data.dataset import DataError, Dataset
+from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.diffusion.unconditional import Ddpm, generators_of
+from models.errors import DataError, DivergedError
 from models.generative.vae import mlp_vae, next_to_z, whiten
 from models.tensors import load_weights
 from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae
 from models.training.recipe import Recipe, Trained, frozen_model, train_model
-from models.training.run import (
-    CHECKPOINT,
-    FLUSH_EVERY,
-    Progress,
-    ResumeError,
-    Run,
-    Schedule,
-    Start,
-    TrainingDivergedError,
-    averaged,
-)
+from models.training.run import CHECKPOINT, FLUSH_EVERY, Progress, ResumeError, Run, Schedule, Start, averaged
 
 SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
     "vae of digits": (vae.RECIPE, "digits", {}),
@@ -294,7 +285,7 @@ def test_a_diverged_run_keeps_its_last_good_checkpoint_and_its_curve(tmp_path: P
         for step in run.steps(lambda: torch.zeros(1, 1, 8, 8), model=model):
             run.log(loss=torch.tensor(float("nan") if step >= 30 else 1.0))
 
-    with pytest.raises(TrainingDivergedError, match="by step 50 of 60"):
+    with pytest.raises(DivergedError, match="by step 50 of 60"):
         loop()
     with safe_open(tmp_path / CHECKPOINT, "pt") as file:
         assert file.metadata()["step"] == "25"
@@ -349,13 +340,11 @@ def test_a_short_average_holds_almost_nothing_of_its_start() -> None:
     assert kept.weight.item() < 1e-6, "a constant decay leaves 0.998 ** 149 = 0.74 of it"
 
 
-def broken_run(
-    folder: Path, break_at: int, breaking: Callable[[nn.Module], None], **schedule: int
-) -> TrainingDivergedError:
+def broken_run(folder: Path, break_at: int, breaking: Callable[[nn.Module], None], **schedule: int) -> DivergedError:
     """What ends a run whose losses are all finite and whose weights something happens to after a step."""
     run = Run(folder, Schedule(batch_size=1, **{"num_steps": 20, "checkpoint_every": 5, **schedule}), {})
     model = nn.Linear(1, 1)
-    with pytest.raises(TrainingDivergedError) as error:
+    with pytest.raises(DivergedError) as error:
         for step in run.steps(lambda: model(torch.ones(1, 1, 8, 1)), model=model):
             run.log(loss=torch.tensor(1.0))
             if step + 1 == break_at:
@@ -388,7 +377,7 @@ def test_weights_that_have_no_half_precision_end_a_training(data: dict[str, Data
         return Trained({"name": "none"}, {"weight": torch.tensor([1.0, 1e6])})
 
     recipe = replace(gan.RECIPE, train=train_huge)
-    with pytest.raises(TrainingDivergedError, match="weights were no longer finite by step 12"):
+    with pytest.raises(DivergedError, match="weights were no longer finite by step 12"):
         train_model(recipe, data["digits"], recipe.settings(), SCHEDULE, tmp_path, model_id="m", data="digits")
     assert not (tmp_path / WEIGHTS).exists()
 
@@ -405,7 +394,7 @@ def test_latent_codes_that_are_not_finite_end_a_training(data: dict[str, Dataset
         return Trained({"name": "none"}, model.state_dict())
 
     recipe = replace(vae.RECIPE, train=train_huge)
-    with pytest.raises(TrainingDivergedError, match="latent codes were no longer finite by step 12"):
+    with pytest.raises(DivergedError, match="latent codes were no longer finite by step 12"):
         train_model(recipe, data["digits"], recipe.settings(), SCHEDULE, tmp_path, model_id="m", data="digits")
 
 

@@ -28,8 +28,9 @@ from models.generative.vae import Vae
 from models.grids import labeled_grid
 from models.metrics import density_and_coverage, features
 from models.tensors import save_weights, to_tensor
+from worker.failures import failures
 from worker.lease import CanceledError
-from worker.run import Made, Picture, Pixels, Task
+from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners import RUNNERS, generation, loaded, network
 
 TINY: dict[str, dict[str, Any]] = {
@@ -167,7 +168,7 @@ def forget() -> None:
     loaded.evict_all()
 
 
-def run(known: dict[str, Card], model: str, **params: Any) -> tuple[Made, list[tuple[int, int, str]]]:
+def run(known: dict[str, Card], model: str, **params: Any) -> tuple[JobResult, list[tuple[int, int, str]]]:
     steps: list[tuple[int, int, str]] = []
 
     def step(step: int, total: int, message: str, picture: Callable[[], Pixels] | None = None) -> None:
@@ -175,7 +176,8 @@ def run(known: dict[str, Card], model: str, **params: Any) -> tuple[Made, list[t
         if picture:
             assert picture().dtype == np.uint8
 
-    return RUNNERS["generation"](task(known, step, model=model, **params)), steps
+    with failures():
+        return RUNNERS["generation"](task(known, step, model=model, **params)), steps
 
 
 def task(known: dict[str, Card], step: Callable[..., None], **params: Any) -> Task:
@@ -192,16 +194,16 @@ def resolved(find_model: Callable[[str], Card], **params: Any) -> dict[str, Any]
     return stored
 
 
-def pictures(made: Made) -> list[Picture]:
-    return [picture for picture in made.pictures if picture.role == "picture"]
+def pictures(made: JobResult) -> list[OutputImage]:
+    return [picture for picture in made.images if picture.role == "picture"]
 
 
-def grid(made: Made) -> Pixels:
-    [found] = [picture.pixels for picture in made.pictures if picture.role == "grid"]
+def grid(made: JobResult) -> Pixels:
+    [found] = [picture.pixels for picture in made.images if picture.role == "grid"]
     return found
 
 
-def apart(a: Picture, b: Picture) -> int:
+def apart(a: OutputImage, b: OutputImage) -> int:
     """The largest difference of two pictures, of 255."""
     return int(np.abs(a.pixels.astype(int) - b.pixels).max())
 
@@ -228,13 +230,13 @@ def test_picture_of_a_batch_is_the_one_its_seed_gives_alone(
     known: dict[str, Card], model: str, more: dict[str, Any]
 ) -> None:
     made, steps = run(known, model, n=3, seed=MAX_SEED, **more)
-    assert [picture.role for picture in made.pictures] == ["picture"] * 3 + ["grid"]
-    assert [picture.seed for picture in made.pictures] == [MAX_SEED, 0, 1, None]
+    assert [picture.role for picture in made.images] == ["picture"] * 3 + ["grid"]
+    assert [picture.seed for picture in made.images] == [MAX_SEED, 0, 1, None]
     for picture in pictures(made):
         alone, _ = run(known, model, seeds=[picture.seed], **more)
-        assert len(alone.pictures) == 1, "no grid of one picture"
-        assert alone.pictures[0].seed == picture.seed
-        assert apart(alone.pictures[0], picture) <= TOLERANCE
+        assert len(alone.images) == 1, "no grid of one picture"
+        assert alone.images[0].seed == picture.seed
+        assert apart(alone.images[0], picture) <= TOLERANCE
     assert apart(*pictures(made)[:2]) > 2 * TOLERANCE
     assert steps[-1][0] == steps[-1][1]
     assert list(made.models) == [model] and made.models[model] == str(known[model].files[WEIGHTS])[:16]
@@ -270,7 +272,7 @@ def test_frames_go_from_end_to_end_through_every_joint(known: dict[str, Card], m
         assert apart(frame, alone) <= TOLERANCE
 
 
-def rebuilt(known: dict[str, Card], model: str, image: str) -> list[Picture]:
+def rebuilt(known: dict[str, Card], model: str, image: str) -> list[OutputImage]:
     return pictures(run(known, model, mode="reconstruct", images=[image])[0])
 
 
@@ -292,13 +294,13 @@ def test_pictures_are_made_with_the_attributes_that_are_asked_for(known: dict[st
     assert {"glasses" in names for names in made.metrics["attributes"]} == {True, False}
     assert "attributes" not in run(known, "ddpm", n=1, **brief)[0].metrics
     [free], [bearded] = (
-        run(known, "told-ddpm", seeds=[3], **brief, **more)[0].pictures for more in ({}, {"attributes": ["beard"]})
+        run(known, "told-ddpm", seeds=[3], **brief, **more)[0].images for more in ({}, {"attributes": ["beard"]})
     )
     assert apart(free, bearded) > 2 * TOLERANCE, "seed 3 is not drawn with a beard"
-    [guided] = run(known, "told-ddpm", seeds=[3], guidance_scale=8, **brief)[0].pictures
+    [guided] = run(known, "told-ddpm", seeds=[3], guidance_scale=8, **brief)[0].images
     assert apart(free, guided) > 2 * TOLERANCE
     with pytest.raises(
-        AtelierError, match="attributes: none of 1,024 pictures of the training data has hat, beard at once"
+        AtelierError, match="attributes: none of 1,024 images of the training data has hat, beard at once"
     ) as error:
         run(known, "told-ddpm", n=1, attributes=["hat", "beard"], **brief)
     assert error.value.code == "attributes_not_found" and error.value.details["field"] == "attributes"
@@ -313,8 +315,8 @@ def test_steps_are_counted_over_batches(known: dict[str, Card], monkeypatch: pyt
 
 def test_two_dimensions_from_the_mean_are_a_manifold(known: dict[str, Card]) -> None:
     made, _ = run(known, "vae", mode="traverse", steps=5)
-    assert [picture.role for picture in made.pictures] == ["grid"] + ["picture"] * 25
-    middle = made.pictures[1 + 12]
+    assert [picture.role for picture in made.images] == ["grid"] + ["picture"] * 25
+    middle = made.images[1 + 12]
     [mean] = pictures(run(known, "vae", mode="arithmetic", terms=[{"sign": "+", "z": [0, 0]}])[0])
     assert apart(middle, mean) <= 1
 
@@ -330,7 +332,7 @@ def test_two_dimensions_from_the_mean_are_a_manifold(known: dict[str, Card]) -> 
 )
 def test_a_row_for_each_dimension(known: dict[str, Card], model: str, more: dict[str, Any], rows: int) -> None:
     made, _ = run(known, model, mode="traverse", steps=3, **more)
-    assert [picture.role for picture in made.pictures] == ["grid"] + ["picture"] * 3 * rows
+    assert [picture.role for picture in made.images] == ["grid"] + ["picture"] * 3 * rows
 
 
 def test_only_the_dimension_that_matters_changes_the_picture(known: dict[str, Card]) -> None:
@@ -397,7 +399,7 @@ def test_attributes_that_no_picture_has_fail_the_job(known: dict[str, Card]) -> 
 @pytest.mark.parametrize("direction", ["a-to-b", "b-to-a"])
 def test_translations(known: dict[str, Card], direction: str) -> None:
     made, _ = run(known, "cyclegan", mode="translate", images=[A, B], direction=direction)
-    assert [picture.role for picture in made.pictures] == ["picture", "picture", "grid"]
+    assert [picture.role for picture in made.images] == ["picture", "picture", "grid"]
     module: Any = load_model(known["cyclegan"], get_settings().weights_dir)
     seen = network.Network(known["cyclegan"], module).read(task(known, print, model="vae"), [A])
     wanted = module.translate(to_tensor(seen), direction)[0].permute(1, 2, 0).numpy() * 255
@@ -412,14 +414,14 @@ def test_denoising_is_shown_in_even_steps_to_its_end(
     known: dict[str, Card], model: str, steps: int, shown: int, count: int
 ) -> None:
     made, _ = run(known, model, mode="denoise-steps", num_inference_steps=steps, shown=shown, seed=4)
-    assert [picture.role for picture in made.pictures] == ["picture"] * count + ["grid"]
+    assert [picture.role for picture in made.images] == ["picture"] * count + ["grid"]
     [alone] = pictures(run(known, model, seeds=[4], num_inference_steps=steps)[0])
     assert apart(pictures(made)[-1], alone) <= TOLERANCE
 
 
 def test_the_same_job_gives_the_same_pictures(known: dict[str, Card]) -> None:
     first, second = (run(known, "ddpm", n=2, **STOCHASTIC)[0] for _ in range(2))
-    assert all(apart(a, b) == 0 for a, b in zip(first.pictures, second.pictures, strict=True))
+    assert all(apart(a, b) == 0 for a, b in zip(first.images, second.images, strict=True))
 
 
 def test_a_cancelled_job_stops_at_its_next_step(known: dict[str, Card]) -> None:
@@ -483,7 +485,7 @@ def test_a_damaged_file_is_named(known: dict[str, Card], tmp_path: Path, monkeyp
 # What is seen, by the shipped models
 
 
-def shipped(model: str, **params: Any) -> Made:
+def shipped(model: str, **params: Any) -> JobResult:
     return RUNNERS["generation"](
         Task(resolved(card, model=model, **params), print, IMAGES.__getitem__, card, cast(Any, None))
     )

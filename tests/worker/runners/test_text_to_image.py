@@ -23,10 +23,11 @@ from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob
 from models.build import WEIGHTS, build
 from models.catalogue import WEIGHTS_DIR, Card, file_sha256, folder_of
-from models.pixels import NotFiniteError
+from models.errors import NotFiniteError
 from models.tensors import save_weights
+from worker.failures import failures
 from worker.lease import CanceledError, LeaseLostError, StoppingError
-from worker.run import Made, Pixels, Task, run_jobs
+from worker.run import JobResult, Pixels, Task, run_jobs
 from worker.runners import BATCH_RUNNERS, RUNNERS, loaded, network, text_to_image
 
 ARCHITECTURE: dict[str, Any] = {
@@ -88,13 +89,14 @@ def task(card: Card, step: Step = lambda *told: None, **params: Any) -> Task:
     return Task(stored, step, read_image, lambda model_id: card, cast(Any, None))
 
 
-def run(tasks: list[Task]) -> list[Made | Exception]:
-    return list(BATCH_RUNNERS["generation"](tasks))
+def run(tasks: list[Task]) -> list[JobResult | Exception]:
+    with failures():
+        return list(BATCH_RUNNERS["generation"](tasks))
 
 
-def pictures(made: Made | Exception) -> Pixels:
-    assert isinstance(made, Made), made
-    return np.stack([picture.pixels for picture in made.pictures if picture.role == "picture"])
+def pictures(made: JobResult | Exception) -> Pixels:
+    assert isinstance(made, JobResult), made
+    return np.stack([picture.pixels for picture in made.images if picture.role == "picture"])
 
 
 def apart(a: Pixels, b: Pixels) -> int:
@@ -122,10 +124,10 @@ def test_each_job_of_a_batch_has_what_it_has_alone(tiny: Card, monkeypatch: pyte
     for params, made in zip(asked, together, strict=True):
         alone = RUNNERS["generation"](task(tiny, **params))
         assert apart(pictures(made), pictures(alone)) <= TOLERANCE
-        assert isinstance(made, Made) and (made.metrics["batch"], alone.metrics["batch"]) == (3, 1)
+        assert isinstance(made, JobResult) and (made.metrics["batch"], alone.metrics["batch"]) == (3, 1)
     second = together[1]
-    assert isinstance(second, Made)
-    assert [(picture.role, picture.seed) for picture in second.pictures] == [
+    assert isinstance(second, JobResult)
+    assert [(picture.role, picture.seed) for picture in second.images] == [
         *(("picture", seed) for seed in (MAX_SEED, 0, 1)),
         ("grid", None),
     ]
@@ -245,7 +247,7 @@ def test_loras_change_the_pictures_of_their_jobs_alone(tiny: Card) -> None:
 
     plain = pictures(RUNNERS["generation"](wearing()))
     first, second = run([wearing({"model": "ink", "scale": 2.0}), wearing({"model": "ink", "scale": 2.0})])
-    assert isinstance(first, Made) and set(first.models) == {"tiny", "ink"}
+    assert isinstance(first, JobResult) and set(first.models) == {"tiny", "ink"}
     assert first.models["ink"] == str(ink.files["ink.safetensors"])[:16]
     assert apart(pictures(first), plain) > 2 * TOLERANCE >= apart(pictures(first), pictures(second))
     assert (pictures(RUNNERS["generation"](wearing())) == plain).all()
@@ -274,7 +276,7 @@ def test_tensors_of_a_lora_that_fit_nothing_are_a_warning_of_each_job(tiny: Card
     both = [task(tiny, loras=[{"model": "more"}]) for _ in range(2)]
     for each in both:
         each.find_model = lambda model_id: {"tiny": tiny, "more": ink}[model_id]
-    assert all(isinstance(made, Made) for made in run(both))
+    assert all(isinstance(made, JobResult) for made in run(both))
     for each in both:
         [warning] = each.warnings
         assert warning["code"] == "lora_keys_unused"
@@ -283,7 +285,7 @@ def test_tensors_of_a_lora_that_fit_nothing_are_a_warning_of_each_job(tiny: Card
 
 def test_latents_that_are_not_finite_fail_their_job(tiny: Card) -> None:
     """The real model, one of whose weights is damaged in memory."""
-    assert isinstance(run([task(tiny)])[0], Made)
+    assert isinstance(run([task(tiny)])[0], JobResult)
     model: Any = network.load_network(task(tiny), "tiny").module
     bias = model.pipeline.unet.conv_out.bias
     before = bias.clone()
@@ -292,7 +294,7 @@ def test_latents_that_are_not_finite_fail_their_job(tiny: Card) -> None:
         assert [type(made) for made in run([task(tiny), task(tiny)])] == [NotFiniteError] * 2
     finally:
         bias.copy_(before)
-    assert isinstance(run([task(tiny)])[0], Made)
+    assert isinstance(run([task(tiny)])[0], JobResult)
 
 
 def test_words_and_syntax_that_a_model_does_not_know_are_warnings(tiny: Card) -> None:
@@ -352,7 +354,7 @@ def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> 
             style_layers=["relu1_1"],
         )
     )
-    assert [(picture.role, picture.seed) for picture in made.pictures] == [
+    assert [(picture.role, picture.seed) for picture in made.images] == [
         *(("picture", seed) for seed in (1, 1, 2, 2)),
         ("grid", None),
     ]
@@ -360,7 +362,7 @@ def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> 
     assert losses.shape == (2, 2) and (losses[:, 1] < losses[:, 0]).all()
     assert set(made.models) == {"tiny", "vgg16"}
     alone = RUNNERS["generation"](task(tiny, scheduler="ddim"))
-    unguided, [own] = made.pictures[0].pixels, pictures(alone)
+    unguided, [own] = made.images[0].pixels, pictures(alone)
     assert np.abs(unguided.astype(int) - own).mean() < 2, "no guidance is the model's own picture"
 
 
@@ -373,7 +375,7 @@ def test_a_style_transfer_by_diffusion_can_start_from_a_picture(tiny: Card) -> N
 
     asked: dict[str, Any] = {"method": "diffusion", "mode": "transfer", "style": MASK, "style_layers": ["relu1_1"]}
     made = RUNNERS["style-transfer"](task(tiny, step, content=IMAGE, strength=0.5, **asked))
-    assert steps == [(1, 2), (2, 2)] and len(made.pictures) == 1
+    assert steps == [(1, 2), (2, 2)] and len(made.images) == 1
     with pytest.raises(AtelierError, match="gone"):
         RUNNERS["style-transfer"](task(tiny, content=GONE, **asked))
 
@@ -436,7 +438,7 @@ def test_claimed_jobs_come_to_an_end_each_of_its_own(tiny: Card, jobs: JobStore,
     assert [record.id for record in records] == [good, canceled, gone]
     jobs.cancel(canceled)
 
-    def with_the_tiny_model(tasks: Sequence[Task]) -> Sequence[Made | Exception]:
+    def with_the_tiny_model(tasks: Sequence[Task]) -> Sequence[JobResult | Exception]:
         for each in tasks:
             each.find_model = lambda model_id: tiny
         return BATCH_RUNNERS["generation"](tasks)

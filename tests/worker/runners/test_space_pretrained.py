@@ -12,6 +12,7 @@ from jobs.requests.architectures import ARCHITECTURES
 from jobs.requests.collection import CollectionParams
 from jobs.settings import get_settings
 from models.catalogue import card, cards
+from worker.failures import failures
 from worker.runners.space import load_space
 
 NAMES = ("kandinsky-2.2", "stable-unclip", "ip-adapter")
@@ -24,7 +25,10 @@ def test_a_job_that_needs_one_that_was_not_fetched_names_the_command(
     monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(tmp_path))
     get_settings.cache_clear()
     task: Any = SimpleNamespace(find_model=card, loading=nullcontext, notes={})
-    with pytest.raises(AtelierError, match=rf"not on this machine: run `python -m models.fetch {name}`") as caught:
+    with (
+        pytest.raises(AtelierError, match=rf"not on this machine: run `python -m models.fetch {name}`") as caught,
+        failures(),
+    ):
         load_space(task, {"space": name})
     assert caught.value.code == "weights_unavailable"
     get_settings.cache_clear()

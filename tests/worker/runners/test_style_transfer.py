@@ -15,8 +15,10 @@ from models.catalogue import card
 from models.perceptual.losses import gram_matrix, positions
 from models.perceptual.vgg import load_vgg
 from tests.stack import WEIGHTS
-from worker.run import Made, Pixels, Task
-from worker.runners import RUNNERS, loaded, style_transfer
+from worker.failures import failures
+from worker.run import JobResult, Pixels, Task
+from worker.runners import RUNNERS, loaded
+from worker.runners.images import fit
 
 IMAGES = {"img_" + "a" * 64: data.astronaut()[:, :400], "img_" + "b" * 64: data.coffee()}
 PHOTO, STYLE = IMAGES
@@ -34,9 +36,10 @@ def task_of(params: dict[str, Any], messages: list[str] | None = None) -> Task:
     )
 
 
-def run(**params: Any) -> tuple[Made, list[str]]:
+def run(**params: Any) -> tuple[JobResult, list[str]]:
     messages: list[str] = []
-    return RUNNERS["style-transfer"](task_of(params, messages)), messages
+    with failures():
+        return RUNNERS["style-transfer"](task_of(params, messages)), messages
 
 
 def style_distance(pixels: Pixels, style: Pixels) -> float:
@@ -56,12 +59,12 @@ def likeness(pixels: Pixels, photo: Pixels) -> float:
 
 
 def photo() -> Pixels:
-    return style_transfer.fit(IMAGES[PHOTO], 128)
+    return fit(IMAGES[PHOTO], 128)
 
 
 def test_gatys_moves_the_style_and_keeps_the_content() -> None:
     made, messages = run(method="gatys", style=STYLE, model="vgg16", num_steps=40)
-    picture, content, style = made.pictures[0].pixels, photo(), style_transfer.fit(IMAGES[STYLE], 128)
+    picture, content, style = made.images[0].pixels, photo(), fit(IMAGES[STYLE], 128)
     before, after = style_distance(content, style), style_distance(picture, style)
     print(f"gatys: style distance {before:.3f} -> {after:.3f}, content correlation {likeness(picture, content):.2f}")
     assert picture.shape == (128, 100, 3)
@@ -78,7 +81,7 @@ def test_fast_moves_the_picture_and_keeps_the_content(style: str) -> None:
     both = [{"image": "builtin:19", "weight": 1}, {"image": STYLE, "weight": 3}]
     given = {"image": STYLE, "builtin": "builtin:19", "blend": builtin, "both sorts": both}[style]
     made, _ = run(method="fast", style=given)
-    picture, content = made.pictures[0].pixels, photo()
+    picture, content = made.images[0].pixels, photo()
     moved = float(np.abs(picture.astype(int) - content).mean())
     print(f"fast, {style}: mean change {moved:.1f} of 255, content correlation {likeness(picture, content):.2f}")
     assert picture.shape == (128, 100, 3)
@@ -87,8 +90,8 @@ def test_fast_moves_the_picture_and_keeps_the_content(style: str) -> None:
 
 
 def test_fast_with_an_image_comes_nearer_to_its_style() -> None:
-    picture = run(method="fast", style=STYLE)[0].pictures[0].pixels
-    style = style_transfer.fit(IMAGES[STYLE], 128)
+    picture = run(method="fast", style=STYLE)[0].images[0].pixels
+    style = fit(IMAGES[STYLE], 128)
     assert style_distance(picture, style) < style_distance(photo(), style)
 
 
@@ -99,7 +102,7 @@ def test_both_sorts_of_style_are_mixed_by_weight() -> None:
         style = [{"image": name, "weight": weight} for name, weight in styles]
         made, _ = run(method="fast", style=style)
         assert set(made.models) <= {"fast-multistyle", "fast-arbitrary"}
-        return made.pictures[0].pixels.astype(float)
+        return made.images[0].pixels.astype(float)
 
     builtin, image = painted(("builtin:19", 1)), painted((STYLE, 1))
     mixed = painted(("builtin:19", 0.5), (STYLE, 3), ("builtin:starry-blue", 0.5))
@@ -108,7 +111,7 @@ def test_both_sorts_of_style_are_mixed_by_weight() -> None:
 
 
 def test_strength_zero_of_a_builtin_style_is_the_photo() -> None:
-    picture = run(method="fast", style="builtin:7", strength=0)[0].pictures[0].pixels
+    picture = run(method="fast", style="builtin:7", strength=0)[0].images[0].pixels
     assert np.abs(picture.astype(int) - photo()).max() <= 1
 
 
@@ -119,7 +122,7 @@ NOISE = {"method": "gatys", "style": STYLE, "num_steps": 5, "init": "noise"}
 @pytest.mark.parametrize("params", [FAST, NOISE])
 def test_the_same_request_gives_the_same_picture(params: dict[str, Any]) -> None:
     first, second = run(**params)[0], run(**params)[0]
-    assert np.array_equal(first.pictures[0].pixels, second.pictures[0].pixels)
+    assert np.array_equal(first.images[0].pixels, second.images[0].pixels)
 
 
 def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -136,7 +139,7 @@ def forget_models() -> None:
     loaded.evict_all()
 
 
-def optimised(**params: Any) -> tuple[Made, list[str]]:
+def optimized(**params: Any) -> tuple[JobResult, list[str]]:
     """A request of another mode, which has neither content nor size of its own."""
     messages: list[str] = []
     task = Task(
@@ -150,7 +153,7 @@ def optimised(**params: Any) -> tuple[Made, list[str]]:
 
 def test_a_texture_ladder_has_a_picture_of_each_depth_and_a_grid() -> None:
     layers = ["relu2_1", "relu1_1"]
-    made, messages = optimised(
+    made, messages = optimized(
         mode="texture",
         style=STYLE,
         width=96,
@@ -160,24 +163,24 @@ def test_a_texture_ladder_has_a_picture_of_each_depth_and_a_grid() -> None:
         num_steps=30,
         loss_curve=True,
     )
-    assert [picture.role for picture in made.pictures] == ["picture", "picture", "grid", "plot"]
-    assert made.pictures[0].pixels.shape == (64, 96, 3)
+    assert [picture.role for picture in made.images] == ["picture", "picture", "grid", "plot"]
+    assert made.images[0].pixels.shape == (64, 96, 3)
     assert list(made.metrics["by_layer"]) == ["relu1_1", "relu2_1"]
     assert all(figures["style_loss"] < 0.5 for figures in made.metrics["by_layer"].values())
     assert len(messages) == 60 and messages[-1].startswith("relu2_1: loss ")
 
 
 def test_one_texture_alone_has_its_losses_at_hand() -> None:
-    made, _ = optimised(mode="texture", style=STYLE, width=64, height=64, style_layers=["relu1_1"], num_steps=5)
-    assert [picture.role for picture in made.pictures] == ["picture"]
+    made, _ = optimized(mode="texture", style=STYLE, width=64, height=64, style_layers=["relu1_1"], num_steps=5)
+    assert [picture.role for picture in made.images] == ["picture"]
     assert made.metrics["steps"] == 5 and made.metrics["style_loss"] > 0
 
 
 def test_an_inversion_ladder_says_how_much_each_layer_knows() -> None:
-    made, _ = optimised(
+    made, _ = optimized(
         mode="inversion", content=PHOTO, size=96, layers=["relu3_1", "relu1_1"], num_steps=40, tolerance=0.0
     )
-    assert [picture.role for picture in made.pictures] == ["picture", "picture", "grid"]
+    assert [picture.role for picture in made.images] == ["picture", "picture", "grid"]
     by_layer = made.metrics["by_layer"]
     assert list(by_layer) == ["relu1_1", "relu3_1"]
     assert by_layer["relu1_1"]["psnr"] > 30 > by_layer["relu3_1"]["psnr"]
@@ -190,7 +193,7 @@ def test_masks_sheet_and_curve_of_a_transfer() -> None:
     IMAGES["img_" + "c" * 64] = left
     style = [{"image": STYLE, "mask": "img_" + "c" * 64}]
     made, _ = run(method="gatys", style=style, num_steps=10, before_after=True, loss_curve=True)
-    picture, sheet, plot = made.pictures
+    picture, sheet, plot = made.images
     assert [sheet.role, plot.role] == ["grid", "plot"]
     changed = np.abs(picture.pixels.astype(int) - photo()).mean(2)
     assert changed[:, 55:].max() <= 1 < 5 < changed[:, :45].mean()
@@ -199,14 +202,14 @@ def test_masks_sheet_and_curve_of_a_transfer() -> None:
 @pytest.mark.parametrize("preserve_color", ["luminance", "histogram"])
 @pytest.mark.parametrize("method", ["fast", "gatys"])
 def test_colours_are_preserved(method: str, preserve_color: str) -> None:
-    def moved(made: Made) -> float:
+    def moved(made: JobResult) -> float:
         """How far the mean colour went from the content's."""
-        return float(np.abs(made.pictures[0].pixels.mean((0, 1)) - photo().mean((0, 1))).max())
+        return float(np.abs(made.images[0].pixels.mean((0, 1)) - photo().mean((0, 1))).max())
 
     steps = {} if method == "fast" else {"num_steps": 15}
     plain, kept = (run(method=method, style=STYLE, preserve_color=how, **steps)[0] for how in ("none", preserve_color))
     print(f"{method}, {preserve_color}: mean colour moved {moved(plain):.0f} plain, {moved(kept):.0f} preserved")
-    chroma = [x.pictures[0].pixels.astype(float) - x.pictures[0].pixels.mean(2, keepdims=True) for x in (plain, kept)]
+    chroma = [x.images[0].pixels.astype(float) - x.images[0].pixels.mean(2, keepdims=True) for x in (plain, kept)]
     own = photo() - photo().mean(2, keepdims=True)
     apart = [np.abs(c.mean((0, 1)) - own.mean((0, 1))).max() for c in chroma]
     assert apart[1] < 0.5 * apart[0]
@@ -227,13 +230,13 @@ def test_from_a_fast_picture_it_is_ahead() -> None:
 
 def test_it_starts_from_a_picture_of_ones_own() -> None:
     made, _ = run(method="gatys", style=STYLE, num_steps=1, init="image", init_image=STYLE)
-    start = style_transfer.fit(IMAGES[STYLE], 128)
-    assert made.pictures[0].pixels.shape == (128, 100, 3)
-    assert np.abs(made.pictures[0].pixels.mean((0, 1)) - start.mean((0, 1))).max() < 20
+    start = fit(IMAGES[STYLE], 128)
+    assert made.images[0].pixels.shape == (128, 100, 3)
+    assert np.abs(made.images[0].pixels.mean((0, 1)) - start.mean((0, 1))).max() < 20
 
 
 def test_what_would_not_fit_is_refused_with_the_size_that_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.runners.optimised.available_memory", lambda device: 10_000_000)
+    monkeypatch.setattr("worker.runners.optimized.available_memory", lambda device: 10_000_000)
     with pytest.raises(AtelierError) as error:
         run(method="gatys", style=STYLE, size=512)
     assert error.value.code == "out_of_memory"

@@ -13,11 +13,11 @@ from jobs.store.jobs import JobStore
 from models.catalogue import Card
 from models.diffusion.embedding import Kandinsky
 from tests.stand_in import NAME, Watch, gpu
-from tests.worker import test_collection as collections
-from tests.worker import test_generation as generations
-from tests.worker import test_style_transfer as transfers
-from tests.worker import test_text_to_image as prompted
-from worker.run import Made
+from tests.worker.runners import test_collection as collections
+from tests.worker.runners import test_generation as generations
+from tests.worker.runners import test_style_transfer as transfers
+from tests.worker.runners import test_text_to_image as prompted
+from worker.run import JobResult
 from worker.runners import RUNNERS, loaded
 
 known, tiny, installation = generations.known, prompted.tiny, collections.installation
@@ -48,7 +48,7 @@ def tensors_of(module: nn.Module) -> list[Tensor]:
 SMALL = {"size": 64, "num_steps": 2}
 STYLE = transfers.STYLE
 LOSSES = {"gram": 1.0, "mean-std": 1.0, "covariance": 1.0, "sliced-wasserstein": 1.0, "histogram": 1.0}
-OPTIMISED: dict[str, dict[str, Any]] = {
+OPTIMIZED: dict[str, dict[str, Any]] = {
     "transfer": {"method": "gatys", "style": STYLE, "style_losses": LOSSES, "before_after": True, **SMALL},
     "from noise by adam": {"method": "gatys", "style": STYLE, "init": "noise", "optimizer": "adam", **SMALL},
     "from fast, in grey": {
@@ -60,18 +60,18 @@ OPTIMISED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("params", OPTIMISED.values(), ids=OPTIMISED)
-def test_an_optimised_transfer(watch: Watch, params: dict[str, Any]) -> None:
+@pytest.mark.parametrize("params", OPTIMIZED.values(), ids=OPTIMIZED)
+def test_an_optimized_transfer(watch: Watch, params: dict[str, Any]) -> None:
     transfers.run(**{"model": "vgg16", **params})
 
 
 def test_a_texture(watch: Watch) -> None:
-    transfers.optimised(mode="texture", style=STYLE, width=64, height=64, style_layers=["relu1_1"], num_steps=2)
+    transfers.optimized(mode="texture", style=STYLE, width=64, height=64, style_layers=["relu1_1"], num_steps=2)
 
 
 def test_an_inversion(watch: Watch) -> None:
     layers = ["relu2_1", "relu1_1"]
-    transfers.optimised(mode="inversion", content=transfers.PHOTO, size=64, layers=layers, num_steps=2)
+    transfers.optimized(mode="inversion", content=transfers.PHOTO, size=64, layers=layers, num_steps=2)
 
 
 def test_a_fast_transfer_where_onnxruntime_offers_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def test_a_prompt(watch: Watch, tiny: Card, params: dict[str, Any], n_jobs: int)
         assert picture().ndim == 3
 
     made = prompted.run([prompted.task(tiny, step, **params) for _ in range(n_jobs)])
-    assert all(isinstance(each, Made) for each in made)
+    assert all(isinstance(each, JobResult) for each in made)
 
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++", "unipc", "lcm"])

@@ -1,0 +1,90 @@
+"""Runs style transfers of the method `fast`: one pass of a network on onnxruntime, without torch."""
+
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.requests.style_transfer import FastTransfer
+from jobs.requests.styles import BUILTIN_NAMES
+from jobs.settings import get_settings
+from models.catalogue import card
+from models.pixels import to_bytes
+from models.stylize.color import match_colors, replace_luminance
+from models.stylize.fast import device_of, load_arbitrary, load_multistyle, stylize_builtin, stylize_images
+from worker.run import JobResult, OutputImage, Pixels, Task
+from worker.runners.images import before_after, fit, floats
+from worker.runners.loaded import loaded_model, revision_of
+
+Blend = list[tuple[str, float]]  # an image or a built-in style, and its weight
+Stylized = tuple[NDArray[np.float32], float]  # an image (h, w, 3) in [0, 1] and the sum of the weights of its styles
+
+
+def run_fast(task: Task, params: FastTransfer) -> JobResult:
+    """The stylized image, and where requested a grid of what it was made from."""
+    content = fit(task.read_image(params.content), params.size)
+    image, models = stylize(task, content, params.style, params.strength, params.preserve_color)
+    task.report_progress(1, 1, "done")
+    images = [OutputImage(image)]
+    if params.before_after:
+        styles = [task.read_image(name) for name, _ in blended(params.style) if not name.startswith("builtin:")]
+        images.append(before_after(content, styles, image))
+    return JobResult(images, {name: revision_of(name) for name in models}, {"onnxruntime": version("onnxruntime")}, {})
+
+
+def stylize(
+    task: Task, content: Pixels, style: Any, strength: float = 1.0, preserve_color: str = "none"
+) -> tuple[Pixels, list[str]]:
+    """The content in the styles of a request, and the ids of the models that were used.
+
+    Built-in styles and images have a network each, whose results are averaged by the styles' weights.
+    """
+    blend, photo = blended(style), floats(content)
+    builtin = [(name, weight) for name, weight in blend if name.startswith("builtin:")]
+    uploaded = [(name, weight) for name, weight in blend if not name.startswith("builtin:")]
+    stylized: dict[str, Stylized] = {}
+    if builtin:
+        stylized["fast-multistyle"] = _in_builtin_styles(task, photo, builtin, strength)
+    if uploaded:
+        stylized["fast-arbitrary"] = _in_image_styles(task, photo, uploaded, strength)
+    image = _weighted_mean(list(stylized.values()))
+    if preserve_color == "luminance":
+        image = replace_luminance(photo, image)
+    if preserve_color == "histogram":  # of the result, since a built-in style has no image whose colors could change
+        image = match_colors(image, photo)
+    return to_bytes(image), list(stylized)
+
+
+def blended(style: Any) -> Blend:
+    """Each style of a request and its weight."""
+    return [(style, 1.0)] if isinstance(style, str) else [(part.image, part.weight) for part in style]
+
+
+def _in_builtin_styles(task: Task, photo: NDArray[np.float32], blend: Blend, strength: float) -> Stylized:
+    weights = np.zeros(len(BUILTIN_NAMES), np.float32)
+    for name, weight in blend:
+        weights[int(name.removeprefix("builtin:"))] += weight
+    weights_dir = get_settings().weights_dir
+    session = loaded_model(task, card("fast-multistyle"), lambda: load_multistyle(weights_dir))
+    task.notes.setdefault("device", device_of(session))
+    return stylize_builtin(session, photo, weights, strength), float(weights.sum())
+
+
+def _in_image_styles(task: Task, photo: NDArray[np.float32], blend: Blend, strength: float) -> Stylized:
+    styles = [(floats(task.read_image(name)), weight) for name, weight in blend]
+    weights_dir = get_settings().weights_dir
+    networks = loaded_model(task, card("fast-arbitrary"), lambda: load_arbitrary(weights_dir))
+    task.notes.setdefault("device", device_of(networks.transform))
+    return stylize_images(networks, photo, styles, strength), sum(weight for _, weight in blend)
+
+
+def _weighted_mean(stylized: list[Stylized]) -> NDArray[np.float32]:
+    """The weighted mean of images; a single image stays the same to the bit."""
+    if len(stylized) == 1:
+        return stylized[0][0]
+    total = sum(weight for _, weight in stylized)
+    mean = np.zeros_like(stylized[0][0])
+    for image, weight in stylized:
+        mean += image * np.float32(weight / total)
+    return mean
