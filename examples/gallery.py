@@ -6,6 +6,7 @@ Without `--docs` it writes to `demo/`. Each entry is one request; an image that 
 import argparse
 import json
 import sys
+import textwrap
 import time
 from io import BytesIO
 from pathlib import Path
@@ -149,10 +150,16 @@ def main() -> None:
 def page() -> str:
     """Returns the page: a section for each request."""
     sections = [
-        f"\n## {title}\n\n{words}\n\n![{title}](../images/gallery/{name}.jpg)\n\n    {json.dumps(request)}\n"
+        f"\n## {title}\n\n{words}\n\n![{title}](../images/gallery/{name}.jpg)\n\n{_wrapped(request)}\n"
         for name, (title, words, request, _) in ENTRIES.items()
     ]
     return HEAD + "".join(sections)
+
+
+def _wrapped(request: dict[str, Any]) -> str:
+    """Returns the request as a block of code that fits into the page; lines break between fields."""
+    text = json.dumps(request, separators=(", ", ":\xa0"))
+    return textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="     ").replace("\xa0", " ")
 
 
 def _with_ids(http: httpx.Client, request: Any) -> Any:
