@@ -13,7 +13,7 @@ from models.errors import DataError
 
 
 def main() -> None:
-    """One sheet for each set that is at hand."""
+    """Writes one sheet for each data set that is installed."""
     args = arguments(argparse.ArgumentParser(), IMAGES)
     sheets = {
         "avatars": contact_sheet(avatars(48, seed=1).images, 12),

@@ -1,6 +1,6 @@
-"""The service from start to end: start it, send it photographs, watch a job, write the pictures to `demo/`.
+"""Starts the service, sends it photographs, follows a job and writes the images to `demo/`.
 
-Run by `scripts/demo`. What a client of the API needs is the class `Client`; the rest starts and stops the service.
+`scripts/demo` runs it. The class `Client` is what a client of the API needs; the rest starts and stops the service.
 """
 
 import argparse
@@ -26,27 +26,27 @@ ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT / "examples" / "photos"
 OUT = Path("demo")
 START_TIMEOUT_S = 90
-CELL = 360  # pixels a picture of the sheet has room in
+CELL = 360  # width of a column of the sheet, in pixels
 CAPTION = 28
 
 
 class Client:
-    """The few calls a user of Atelier makes."""
+    """The API calls of the demo."""
 
     def __init__(self, url: str) -> None:
         self.http = httpx.Client(base_url=url, timeout=90, trust_env=False)
 
     def upload(self, photo: Path) -> str:
-        """Store a picture; returns the id that requests name it by."""
+        """Uploads an image and returns its id."""
         return str(_answer(self.http.post("/v1/images", files={"file": photo.read_bytes()}))["id"])
 
     def submit(self, wait_s: int = 0, **request: Any) -> dict[str, Any]:
-        """Queue a style transfer; with `wait_s` the answer is held until it ends, at most that long."""
+        """Queues a style transfer; waits up to `wait_s` seconds for its end."""
         headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
         return _answer(self.http.post("/v1/style-transfers", json=request, headers=headers))
 
     def follow(self, job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The events of a job, as they happen, until it has ended (Server-Sent Events)."""
+        """Yields the events of a job until it has ended (Server-Sent Events)."""
         with self.http.stream("GET", job["urls"]["events"]) as response:
             kind = ""
             for line in response.iter_lines():
@@ -57,15 +57,15 @@ class Client:
                     yield kind, json.loads(value)
 
     def cancel(self, job: dict[str, Any]) -> None:
-        """Stop a job; one that has ended stays as it is."""
+        """Cancels a job; one that has ended does not change."""
         self.http.post(job["urls"]["cancel"])
 
     def job(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The job as it now is."""
+        """Returns the current state of the job."""
         return _answer(self.http.get(job["urls"]["self"]))
 
     def download(self, job: dict[str, Any], path: Path) -> None:
-        """Write the picture of a finished job to a file."""
+        """Writes the first image of a finished job to a file."""
         if job["status"] != "succeeded":
             sys.exit(
                 f"Job {job['id']} is {job['status']}: {(job['error'] or {}).get('message', 'it did not end in time')}"
@@ -82,17 +82,17 @@ def _answer(response: httpx.Response) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Result:
-    """One row of the sheet: what went in, what came out and how long it took."""
+    """A row of the sheet: inputs, output and duration."""
 
     title: str
     photo: Path
     style: Path | None
-    picture: Path
+    image: Path
     seconds: float
 
 
 def main() -> None:
-    """Start the service, run three jobs, write their pictures and stop the service."""
+    """Starts the service, runs three jobs, writes their images and stops the service."""
     args = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.monotonic()
@@ -104,20 +104,18 @@ def main() -> None:
         results = _jobs(Client(url), args)
         sheet = _sheet(results)
         for result in results:
-            print(f"{result.picture}  {result.title}, {result.seconds:.1f} s")
+            print(f"{result.image}  {result.title}, {result.seconds:.1f} s")
         print(f"{sheet}  photo, style and result side by side")
         print(f"Done in {time.monotonic() - started:.0f} s.")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/demo", description="Atelier from start to end in a minute.")
-    parser.add_argument(
-        "--photo", type=Path, default=PHOTOS / "astronaut.jpg", help="your photo in place of the demo's"
-    )
-    parser.add_argument("--style", type=Path, default=PHOTOS / "strokes.jpg", help="your style picture")
-    parser.add_argument("--size", type=int, default=384, help="longer side of the optimised picture (%(default)s)")
-    parser.add_argument("--num-steps", type=int, default=80, help="steps of the optimisation (%(default)s)")
-    parser.add_argument("--keep", action="store_true", help="leave the service up at the end")
+    parser.add_argument("--photo", type=Path, default=PHOTOS / "astronaut.jpg", help="the photo to paint (%(default)s)")
+    parser.add_argument("--style", type=Path, default=PHOTOS / "strokes.jpg", help="the style image (%(default)s)")
+    parser.add_argument("--size", type=int, default=384, help="longer side of the optimized image (%(default)s)")
+    parser.add_argument("--num-steps", type=int, default=80, help="steps of the optimization (%(default)s)")
+    parser.add_argument("--keep", action="store_true", help="do not stop the service at the end")
     args = parser.parse_args()
     for path in (args.photo, args.style):
         if not path.is_file():
@@ -138,20 +136,20 @@ def _jobs(client: Client, args: argparse.Namespace) -> list[Result]:
     done("fast-builtin", "built-in style 19, one pass", None, job, now)
     now = time.monotonic()
     job = client.submit(wait_s=60, method="fast", content=photo, style=style, size=512)
-    done("fast-picture", "style picture, one pass", args.style, job, now)
+    done("fast-image", "style image, one pass", args.style, job, now)
     now = time.monotonic()
     job = client.submit(method="gatys", content=photo, style=style, size=args.size, num_steps=args.num_steps, seed=1)
     try:
         _watch(client, job, args.num_steps)
     except (KeyboardInterrupt, SystemExit):
-        client.cancel(job)  # or the next start would take it up again
+        client.cancel(job)  # else the next start would run it again
         raise
-    done("gatys", "style picture, optimised (Gatys et al.)", args.style, client.job(job), now)
+    done("gatys", "style image, optimized (Gatys et al.)", args.style, client.job(job), now)
     return results
 
 
 def _watch(client: Client, job: dict[str, Any], steps: int) -> None:
-    """Show a job's progress events as a bar until it ends."""
+    """Shows a job's progress as a bar until it ends."""
     with tqdm(total=steps, desc="gatys", unit="step") as bar:
         for kind, event in client.follow(job):
             if kind == "progress":
@@ -160,7 +158,7 @@ def _watch(client: Client, job: dict[str, Any], steps: int) -> None:
 
 
 def _sheet(results: list[Result]) -> Path:
-    """Write one row per result: photo, style, result, and a caption below."""
+    """Writes a row for each result: photo, style, result, and a caption below."""
     rows = [_row(result) for result in results]
     sheet = Image.new("RGB", (CELL * 3, sum(row.height for row in rows)), "white")
     top = 0
@@ -174,7 +172,7 @@ def _sheet(results: list[Result]) -> Path:
 def _row(result: Result) -> Image.Image:
     cells = {
         column: ImageOps.contain(ImageOps.exif_transpose(Image.open(path)).convert("RGB"), (CELL - 8, CELL - 8))
-        for column, path in enumerate((result.photo, result.style, result.picture))
+        for column, path in enumerate((result.photo, result.style, result.image))
         if path
     }
     height = max(cell.height for cell in cells.values())
@@ -187,7 +185,7 @@ def _row(result: Result) -> Image.Image:
 
 @contextmanager
 def _service(keep: bool) -> Iterator[str]:
-    """The whole service by `scripts/run`, its data in `data/demo/`; stopped at the end unless `keep`."""
+    """Runs the service with its data in `data/demo/`; stops it at the end unless `keep` is true."""
     data = Path("data") / "demo"
     data.mkdir(parents=True, exist_ok=True)
     with (data / "lock").open("w") as lock:
@@ -212,7 +210,7 @@ def _service(keep: bool) -> Iterator[str]:
 
 
 def _lock(lock: int, data: Path) -> None:
-    """Hold `data` for this run; the service inherits the lock, so two Valkeys never share one append-only file."""
+    """Locks `data` for this run; the service inherits the lock, so two Valkeys never share one append-only file."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -220,7 +218,7 @@ def _lock(lock: int, data: Path) -> None:
 
 
 def _api_port() -> int:
-    """ATELIER_PORT if it is set, else 8000 or, where that is taken, a free port."""
+    """Returns ATELIER_PORT if it is set, else 8000, or a free port if 8000 is taken."""
     named = os.environ.get("ATELIER_PORT")
     port = int(named or 8000)
     if _is_free(port):
@@ -291,7 +289,7 @@ def _tail(log: Path, lines: int = 25) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop `scripts/run`, which stops the rest in order."""
+    """Stops `scripts/run`, which stops the rest in order."""
     if process.poll() is None:
         process.terminate()
     try:

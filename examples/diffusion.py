@@ -1,4 +1,4 @@
-"""Text to image and style guidance of a running service: `scripts/run`, then `python examples/diffusion.py`.
+"""Text to image and style guidance with a running service: `scripts/run`, then `python examples/diffusion.py`.
 
 Writes the images of docs/explanation/diffusion.md to `demo/`, or with `--docs` to docs/images.
 """
@@ -21,17 +21,17 @@ MODEL, SHOWN = "stable-diffusion-avatars", 12
 
 
 def main() -> None:
-    """Pictures of held-out captions, none chosen, and five faces at three scales of guidance."""
+    """Writes images for held-out captions, not selected, and five faces at three style guidance scales."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     args = arguments(parser, IMAGES)
     with httpx.Client(base_url=args.url, timeout=120, trust_env=False) as http:
         captions = named_dataset("avatars", "test", SHOWN).captions
-        asked = [
+        jobs = [
             queued(http, "generations", mode="text-to-image", model=MODEL, prompt=caption, seed=seed)
             for seed, caption in enumerate(captions)
         ]
-        made = np.stack([np.asarray(finished(http, job)[0].convert("RGB")) for job in asked])
+        made = np.stack([np.asarray(finished(http, job)[0].convert("RGB")) for job in jobs])
         contact_sheet(made, 4, captions, scale=2).save(args.out / "text-to-image.jpg", quality=82)
         style = answer(http.post("/v1/images", files={"file": (IMAGES / "style.jpg").read_bytes()}))["id"]
         guided = queued(
@@ -44,12 +44,12 @@ def main() -> None:
 
 
 def queued(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
-    """The new job."""
+    """Submits a request and returns the new job."""
     return answer(http.post(f"/v1/{path}", json=request))
 
 
 def finished(http: httpx.Client, job: dict[str, Any]) -> list[Image.Image]:
-    """The pictures of a job, once they are there."""
+    """Waits for the end of a job and returns its images."""
     while job["finished_at"] is None:
         time.sleep(0.3)
         job = answer(http.get(job["urls"]["self"]))
@@ -59,11 +59,11 @@ def finished(http: httpx.Client, job: dict[str, Any]) -> list[Image.Image]:
 
 
 def answer(response: httpx.Response) -> dict[str, Any]:
-    """The body; what went wrong ends the script."""
+    """Returns the body; an error ends the script."""
     if response.is_error:
         sys.exit(response.text)
-    found: dict[str, Any] = response.json()
-    return found
+    body: dict[str, Any] = response.json()
+    return body
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where the examples write: into `demo/`, and over the files of this repository only on request."""
+"""Output folder of the examples: `demo/`, or on request the tracked files of this repository."""
 
 import argparse
 from pathlib import Path
@@ -9,9 +9,9 @@ IMAGES = DOCS / "images"
 
 
 def arguments(parser: argparse.ArgumentParser, tracked: Path, flag: str = "--docs") -> argparse.Namespace:
-    """The arguments of a script, with `out`: the folder to write into.
+    """Parses the arguments of a script and adds `out`, the folder to write into.
 
-    tracked: the folder that `flag` chooses, whose files the repository keeps.
+    tracked: the folder that `flag` selects, whose files are in the repository.
     """
     parser.add_argument(
         flag,
@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser, tracked: Path, flag: str = "--doc
         action="store_const",
         const=tracked,
         default=Path("demo"),
-        help=f"write into {tracked.relative_to(ROOT)}/, over the files there; else into demo/",
+        help=f"write into {tracked.relative_to(ROOT)}/, over the files there (default: demo/)",
     )
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

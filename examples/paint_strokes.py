@@ -1,6 +1,6 @@
-"""Paints `examples/photos/strokes.jpg`, the style picture of the demo: thick strokes that follow a swirling night sky.
+"""Paints `examples/photos/strokes.jpg`, the style image of the demo: thick strokes that follow a swirling night sky.
 
-The same seed paints the same image: `python examples/paint_strokes.py`, with `--photos` in its place.
+The same seed paints the same image: `python examples/paint_strokes.py --photos` writes it there.
 """
 
 import argparse
@@ -22,7 +22,7 @@ Vector = NDArray[np.float64]
 
 
 def flow(x: float, y: float) -> Vector:
-    """The direction of a stroke at (x, y) in the unit square: swirls and stars turn an eastern wind around them."""
+    """Unit direction of a stroke at (x, y) in the unit square: to the east, and around the swirls and stars."""
     direction = np.array([1.0, 0.25 * np.sin(9 * x + 4 * y)])
     for cx, cy, radius in (*SWIRLS, *((cx, cy, 2.2 * r) for cx, cy, r in STARS)):
         dx, dy = x - cx, y - cy
@@ -31,8 +31,8 @@ def flow(x: float, y: float) -> Vector:
     return np.asarray(direction / np.hypot(*direction))
 
 
-def colour(x: float, y: float, rng: np.random.Generator) -> tuple[int, ...]:
-    """The paint for a stroke that starts at (x, y), never twice quite the same."""
+def paint_color(x: float, y: float, rng: np.random.Generator) -> tuple[int, ...]:
+    """Draws the color of a stroke that starts at (x, y): RGB from 0 to 255."""
     horizon = 0.78 + 0.06 * np.sin(5 * x) + 0.03 * np.sin(17 * x)
     glow = max(np.exp(-(((x - cx) ** 2 + (y - cy) ** 2) / (r * r))) for cx, cy, r in STARS)
     if y > horizon:
@@ -46,9 +46,9 @@ def colour(x: float, y: float, rng: np.random.Generator) -> tuple[int, ...]:
 
 
 def stroke(draw: ImageDraw.ImageDraw, x: float, y: float, width: int, rng: np.random.Generator) -> None:
-    """One stroke along the flow, of a few parallel bristles of slightly different paint."""
+    """Draws a stroke along the flow: five parallel bristles of slightly different colors."""
     points, side = [], SIZE * SCALE
-    paint = np.array(colour(x, y, rng), float)
+    paint = np.array(paint_color(x, y, rng), float)
     for _ in range(rng.integers(5, 14)):
         points.append((x, y))
         step = flow(x, y) * 0.012
@@ -61,16 +61,16 @@ def stroke(draw: ImageDraw.ImageDraw, x: float, y: float, width: int, rng: np.ra
 
 
 def main() -> None:
-    """Big strokes first, fine ones over them."""
+    """Paints large strokes first, then finer ones over them."""
     args = arguments(argparse.ArgumentParser(), ROOT / "examples" / "photos", "--photos")
     rng = np.random.default_rng(19)
-    picture = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE), (30, 60, 110))
-    draw = ImageDraw.Draw(picture)
+    image = Image.new("RGB", (SIZE * SCALE, SIZE * SCALE), (30, 60, 110))
+    draw = ImageDraw.Draw(image)
     for width, count in ((36, 1500), (22, 3500), (15, 5000)):
         for x, y in rng.random((count, 2)) * 1.1 - 0.05:
             stroke(draw, float(x), float(y), width, rng)
-    picture = picture.resize((SIZE, SIZE), Image.Resampling.LANCZOS).filter(ImageFilter.UnsharpMask(1, 80))
-    picture.save(args.out / "strokes.jpg", quality=80)
+    image = image.resize((SIZE, SIZE), Image.Resampling.LANCZOS).filter(ImageFilter.UnsharpMask(1, 80))
+    image.save(args.out / "strokes.jpg", quality=80)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Collections, steerings and samplings of a running service: `scripts/run`, then `python examples/spaces.py`.
+"""Collections, steerings and samplings with a running service: `scripts/run`, then `python examples/spaces.py`.
 
 Writes the images of docs/explanation/spaces.md to `demo/`, or with `--docs` to docs/images; prints the jobs' figures.
 """
@@ -17,8 +17,8 @@ from PIL import Image
 from examples.output import IMAGES, arguments
 from models.data.avatars import avatar
 
-WIDEST = 1000  # pixels of a picture in the docs
-PLOTS = {  # of a collection, and what the page calls them
+MAX_WIDTH = 1000  # of an image in the docs, in pixels
+PLOTS = {  # names of a collection's plots, and their names in the docs
     **{"explained-variance": "variance", "silhouette": "silhouette", "t-sne": "tsne", "pca": "pca"},
     **{"information-criteria": "criteria", "clusterings": "methods", "components": "components"},
 }
@@ -26,7 +26,7 @@ STRENGTHS = [-3, -2, -1, 0, 1, 2, 3]
 
 
 def main() -> None:
-    """Both systems, the avatars' and the flowers', one after the other."""
+    """Runs the avatars, then the flowers."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--only", choices=["avatars", "flowers"])
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def avatars(http: httpx.Client, out: Path) -> None:
-    """The embeddings of drawn faces: components, clusters, directions, styles, texts."""
+    """Collects embeddings of the avatars: components, clusters, directions, styles and texts."""
     made = run(
         http,
         "collections",
@@ -52,7 +52,10 @@ def avatars(http: httpx.Client, out: Path) -> None:
     )
     figures = made["metrics"]["figures"]
     print("avatars:", {key: figures[key] for key in ("n_images", "n_components", "components_for")})
-    print({name: found["n_clusters"] for name, found in figures["clusterings"].items()}, made["metrics"]["seconds"])
+    print(
+        {name: clustering["n_clusters"] for name, clustering in figures["clusterings"].items()},
+        made["metrics"]["seconds"],
+    )
     collection = made["metrics"]["collection"]
     for name, image in plots(http, collection).items():
         if name in PLOTS:
@@ -71,15 +74,15 @@ def avatars(http: httpx.Client, out: Path) -> None:
     }
     for name, request in requests.items():
         steered = run(http, "pc-steerings", collection=collection, seed=4, **request)
-        tell(name, steered)
+        print_metrics(name, steered)
         save(outputs(http, steered, "grid")[0], out / f"space-{name}.jpg")
     sampled = run(http, "cluster-samplings", collection=collection, n=6, seed=2)
-    tell("samples", sampled)
+    print_metrics("samples", sampled)
     save(outputs(http, sampled, "grid")[0], out / "space-samples.jpg")
 
 
 def flowers(http: httpx.Client, out: Path) -> None:
-    """The system of Gaussian mixtures: 800 grey flowers, 16,384 values each."""
+    """Fits a Gaussian mixture to 800 gray flowers of 128 x 128 pixels."""
     made = run(
         http,
         "collections",
@@ -97,12 +100,12 @@ def flowers(http: httpx.Client, out: Path) -> None:
     save(drawn["information-criteria"], out / "space-flowers-aic.jpg")
     save(drawn["components"], out / "space-flowers-components.jpg")
     sampled = run(http, "cluster-samplings", collection=collection, n=6, seed=2)
-    tell("flowers", sampled)
+    print_metrics("flowers", sampled)
     save(outputs(http, sampled, "grid")[0], out / "space-flowers-samples.jpg")
 
 
 def run(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
-    """Queue a job and wait for its end."""
+    """Queues a job and waits for its end."""
     job = answer(http.post(f"/v1/{path}", json=request))
     while job["finished_at"] is None:
         time.sleep(0.5)
@@ -113,46 +116,46 @@ def run(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
 
 
 def plots(http: httpx.Client, collection: str) -> dict[str, Image.Image]:
-    """The plots that a collection keeps, by name."""
+    """Returns the plots of a collection by name."""
     listed = answer(http.get(f"/v1/collections/{collection}/plots"))["plots"]
     return {plot["name"]: Image.open(BytesIO(http.get(plot["url"]).raise_for_status().content)) for plot in listed}
 
 
 def outputs(http: httpx.Client, job: dict[str, Any], role: str) -> list[Image.Image]:
-    """The pictures of one role."""
+    """Returns the outputs of one role."""
     urls = [output["url"] for output in job["outputs"] if output["role"] == role]
     return [Image.open(BytesIO(http.get(url).raise_for_status().content)) for url in urls]
 
 
 def upload(http: httpx.Client, pixels: Any) -> str:
-    """Store a picture; returns its id."""
+    """Uploads an image and returns its id."""
     file = BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return str(answer(http.post("/v1/images", files={"file": file.getvalue()}))["id"])
 
 
 def answer(response: httpx.Response) -> dict[str, Any]:
-    """The body; what went wrong ends the script."""
+    """Returns the body; an error ends the script."""
     if response.is_error:
         sys.exit(response.text)
-    found: dict[str, Any] = response.json()
-    return found
+    body: dict[str, Any] = response.json()
+    return body
 
 
-def tell(name: str, job: dict[str, Any]) -> None:
-    """What the job says of its pictures, in a line."""
+def print_metrics(name: str, job: dict[str, Any]) -> None:
+    """Prints the medians of a job's metrics per image."""
     rows = job["metrics"]["pictures"]
     line = {key: round(statistics.median(row[key] for row in rows), 3) for key in ("distance", "density")}
     if "from_cluster" in rows[0]:
         line["in_its_cluster"] = round(statistics.mean(row["cluster"] == row["from_cluster"] for row in rows), 3)
-    print(f"{name}: {len(rows)} pictures in {job['metrics']['run_ms'] / 1000:.1f} s, median {line}")
+    print(f"{name}: {len(rows)} images in {job['metrics']['run_ms'] / 1000:.1f} s, median {line}")
 
 
-def save(picture: Image.Image, path: Path) -> None:
-    """As a small JPEG."""
-    picture = picture.convert("RGB")
-    picture.thumbnail((WIDEST, 4 * WIDEST), Image.Resampling.LANCZOS)
-    picture.save(path, quality=82, optimize=True)
+def save(image: Image.Image, path: Path) -> None:
+    """Writes a small JPEG."""
+    image = image.convert("RGB")
+    image.thumbnail((MAX_WIDTH, 4 * MAX_WIDTH), Image.Resampling.LANCZOS)
+    image.save(path, quality=82, optimize=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ TILE, COLUMNS, CAPTION = 200, 7, 22
 
 
 def main() -> None:
-    """The photo first, then each style under its number and name, either of which a request may use."""
+    """Writes the photo, then each style with its number and name; a request may use either."""
     args = arguments(argparse.ArgumentParser(), IMAGES)
     photo = Image.open(ROOT / "examples" / "photos" / "astronaut.jpg").convert("RGB")
     content = np.asarray(photo.resize((2 * TILE, 2 * TILE)), np.float32) / np.float32(255)

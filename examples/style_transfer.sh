@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Paint a photo in a style with curl alone: examples/style_transfer.sh PHOTO [STYLE] > picture.png
-# STYLE is a picture, or a built-in style such as builtin:19. The service must be up (scripts/run).
+# Paint a photo in a style with curl alone: examples/style_transfer.sh PHOTO [STYLE] > painted.png
+# STYLE is an image file, or a built-in style such as builtin:19. The service must be up (scripts/run).
 set -euo pipefail
 url=${ATELIER_URL:-http://127.0.0.1:8000}
 photo=$1 style=${2:-builtin:19}
 
-# The answer of the API, or its error on standard error.
+# Prints the API's answer, or its error on standard error.
 call() {
   local body
   body=$(curl --fail-with-body -sS "$@") || { echo "$body" >&2; return 1; }

@@ -37,7 +37,7 @@ MODELS = {
 
 
 def main() -> None:
-    """One row of pictures and one line of the table for each model of the set."""
+    """Writes one row of images and prints one line of the table for each model."""
     args = arguments(argparse.ArgumentParser(), IMAGES)
     known = {title: cards()[model_id] for title, model_id in MODELS.items() if model_id in cards()}
     rows = {"real": named_dataset(DATA, "test", SHOWN).images}
@@ -48,14 +48,14 @@ def main() -> None:
     card = cards()["ddpm-avatars"]
     faces = contact_sheet(np.concatenate([drawn(card, 24), drawn(card, 12, ["glasses", "red_hat"])]), 12)
     faces.save(args.out / "ddpm-avatars.jpg", quality=85)
-    print("| model | Frechet distance | density | coverage | training | parameters' size | pictures a second |")
+    print("| model | Frechet distance | density | coverage | training | parameters' size | images per second |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for title, card in known.items():
         print(line(title, card))
 
 
 def drawn(card: Card, n: int = SHOWN, wanted: Sequence[str] = ()) -> NDArray[np.uint8]:
-    """Pictures of seeds 0 to n, (n, h, w, channels), none chosen; wanted: attributes asked for."""
+    """Samples of the seeds 0 to n - 1, not selected, (n, h, w, channels), conditioned on the attributes in `wanted`."""
     model = load_model(card)
     if isinstance(model, Ddpm):
         with autocast(torch.device("cpu")):
@@ -66,17 +66,17 @@ def drawn(card: Card, n: int = SHOWN, wanted: Sequence[str] = ()) -> NDArray[np.
 
 
 def traversed(model_id: str) -> NDArray[np.uint8]:
-    """The first eight z of a VAE, each from -2 to 2 while the others are 0, with titles; (height, width, 3)."""
+    """Traversal of a VAE's first eight z, each from -2 to 2 while the others are 0, with titles; (height, width, 3)."""
     vae, values = load_model(cards()[model_id]), torch.linspace(-2, 2, 7)
     assert isinstance(vae, Vae)
     z = traversal(torch.zeros(vae.latent_dim), range(8), values)
-    pictures = to_pixels(vae.decode(z.flatten(0, 1)))
+    images = to_pixels(vae.decode(z.flatten(0, 1)))
     rows, columns = [f"z {k}" for k in range(8)], [f"{value:z.1f}" for value in values]
-    return labeled_grid(pictures.reshape(8, 7, *pictures.shape[1:]), rows, columns)
+    return labeled_grid(images.reshape(8, 7, *images.shape[1:]), rows, columns)
 
 
 def line(title: str, card: Card) -> str:
-    """A model's line of the table; a diffusion model's figures are those of DDIM at 50 steps."""
+    """Formats a model's line of the table; for a diffusion model, the figures of DDIM at 50 steps."""
     figures: dict[str, Any] = card.quality.get("ddim-50") or card.quality["sample"]
     size = sum((folder_of(card) / name).stat().st_size for name in card.files) / 1e6
     columns = [

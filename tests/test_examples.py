@@ -1,4 +1,4 @@
-"""The examples leave the files of the repository alone unless told."""
+"""The examples write to the files of the repository only on request."""
 
 import argparse
 import hashlib
@@ -14,14 +14,14 @@ SCRIPTS = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name 
 
 
 def tracked() -> dict[Path, str]:
-    """The digest of each file that an example may make."""
+    """Digests of the files that an example may write, by path."""
     files = [path for folder in (DOCS, ROOT / "examples") for path in folder.rglob("*") if path.is_file()]
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if "__pycache__" not in path.parts}
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_every_example_writes_where_it_is_told(path: Path) -> None:
-    """Only `arguments` knows the folders of the repository; what a script writes goes below `args.out`."""
+def test_every_example_writes_to_its_output_folder(path: Path) -> None:
+    """Only `arguments` knows the folders of the repository; a script writes below `args.out`."""
     lines = path.read_text().splitlines()
     assert any("arguments(" in line for line in lines)
     for line in lines:
