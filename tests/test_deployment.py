@@ -532,8 +532,8 @@ def test_s3_takes_the_credentials_and_only_them(deployment: Deployment) -> None:
     wait_until(lambda: deployment.bucket_step().returncode == 0, 30, "the bucket")
     assert deployment.bucket_step().returncode == 0, "a second start finds the bucket there"
     store = deployment.store(SECRETS["S3_SECRET_KEY"])
-    obstore.put(store, "hello", b"picture")
-    assert bytes(obstore.get(store, "hello").bytes()) == b"picture"
+    obstore.put(store, "hello", b"image")
+    assert bytes(obstore.get(store, "hello").bytes()) == b"image"
     with pytest.raises(PermissionDeniedError):
         obstore.get(deployment.store("wrong"), "hello")
     assert httpx.get(deployment.local("http://127.0.0.1:8333/atelier/hello")).status_code == 403
@@ -574,7 +574,7 @@ def test_upkeep_hands_over_a_job_whose_nudge_was_lost(deployment: Deployment) ->
 
 
 def test_a_worker_ends_within_its_grace_period(deployment: Deployment) -> None:
-    """As `tini -g` does it, the whole group is told. The last of the tests that need the processes."""
+    """Signals the whole group, as `tini -g` does. The last of the tests that need the processes."""
     process = deployment.stack.processes["worker-fast"]
     deployment.stack.kill("worker-fast", signal.SIGTERM)  # waits for half of the grace period
     assert process.returncode == 0

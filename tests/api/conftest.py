@@ -20,7 +20,7 @@ GATYS: dict[str, Any] = {"method": "gatys", "content": CAT, "style": CAT, "size"
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One installation for the tests that do no harm to it."""
+    """Starts one installation, shared by the tests that leave it working."""
     made = Stack(
         tmp_path_factory.mktemp("api"),
         ATELIER_MAX_UPLOAD_BYTES=str(MAX_BYTES),
@@ -30,8 +30,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made.stop()
 
 
-def picture(kind: str = "PNG", size: tuple[int, int] = (48, 32), seed: int = 0, **options: Any) -> bytes:
-    """An image file of coloured noise."""
+def image_file(kind: str = "PNG", size: tuple[int, int] = (48, 32), seed: int = 0, **options: Any) -> bytes:
+    """Bytes of an image file of random pixels."""
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     file = BytesIO()
     Image.fromarray(noise).save(file, kind, **options)
@@ -43,7 +43,7 @@ def data_url(data: bytes) -> str:
 
 
 def stored(stack: Stack) -> dict[str, Any]:
-    """All that an installation keeps: objects, job and image records, and what waits in the queues."""
+    """Returns all that an installation stores: objects, job and image records, queues."""
     redis = stack.redis
     keys = [key for kind in ("job", "image", "idem", "events") for key in redis.scan_iter(f"{PREFIX}{kind}:*")]
     return {
@@ -55,7 +55,7 @@ def stored(stack: Stack) -> dict[str, Any]:
 
 
 def elsewhere(folder: Path) -> set[str]:
-    """Every file of an installation's folder outside its object folder and its processes' own."""
+    """Returns the files of an installation's folder, except objects, Valkey's files and logs."""
     known = ("objects", "valkey")
     files = (path.relative_to(folder) for path in folder.rglob("*"))
     return {str(path) for path in files if path.parts[0] not in known and path.suffix != ".log"}

@@ -1,4 +1,4 @@
-"""The real worker, which makes whatever was asked for small and in two steps: fuzzing asks for the largest."""
+"""The real worker, with every request reduced to small sizes and two steps: fuzzing asks for the largest."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ runners, batch_runners = dict(RUNNERS), dict(BATCH_RUNNERS)
 
 
 def run_quickly(task: Task) -> JobResult:
-    """A style transfer, made small."""
+    """Runs a small style transfer."""
     if task.params.get("method") == "diffusion":
         few = {"num_inference_steps": 2, "num_images_per_prompt": 1, "style_guidance_scale": 0.1}
         task.params = {**task.params, **few}
@@ -24,13 +24,13 @@ def run_quickly(task: Task) -> JobResult:
 
 
 def generate_quickly(task: Task) -> JobResult:
-    """A generation of few pictures."""
+    """Generates few images."""
     _make_few(task)
     return runners["generation"](task)
 
 
 def generate_together_quickly(tasks: Sequence[Task]) -> Sequence[JobResult | Exception]:
-    """A batch of them."""
+    """Generates a batch of few images each."""
     for task in tasks:
         _make_few(task)
     return batch_runners["generation"](tasks)
@@ -50,7 +50,7 @@ SMALL = {
 
 
 def train_quickly(task: Task) -> JobResult:
-    """One step of a small model, and a blank plot, which else takes most of the time."""
+    """Trains a small model for one step; the plot stays blank, as it takes most of the time."""
     from models.training import run
 
     run.plot_losses = lambda curve, log=False: Image.new("RGB", (32, 32))  # type: ignore[attr-defined]
@@ -61,7 +61,7 @@ def train_quickly(task: Task) -> JobResult:
 
 
 def collect_quickly(task: Task) -> JobResult:
-    """A collection of few pictures, grouped in the simplest way."""
+    """Collects few images with one k-means of two clusters."""
     few = {"limit": 6} if task.params["data"] else {}
     one = {"clusterings": [{"method": "kmeans", "n_clusters": 2}], "n_components": 2, "explained_variance": None}
     task.params = {**task.params, **few, **one}

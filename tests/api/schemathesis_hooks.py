@@ -1,4 +1,4 @@
-"""What Schemathesis cannot know from the schema: pictures, ids of things that are really there, what is installed.
+"""Supplies what Schemathesis cannot take from the schema: images, ids that exist, installed models.
 
 `ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images` and `archives`, of a `spare` one of each to delete,
 of finished `jobs` and of `collections`.
@@ -53,7 +53,7 @@ def zipped(seed: int) -> bytes:
     """An archive of one image."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("picture", upload(seed, "PNG"))
+        archive.writestr("image", upload(seed, "PNG"))
     return file.getvalue()
 
 
@@ -107,7 +107,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
             "prompt": schemas["TextToImage"]["properties"]["prompt"],
             **{"strength": nothing, "guided_from": {"enum": [0, 0.25]}, "guided_to": {"enum": [0.5, 1]}},
         },
-        "MaskedImage": {"mask": nothing, "style_mask": nothing},  # which are of the size of their pictures
+        "MaskedImage": {"mask": nothing, "style_mask": nothing},  # a mask has the size of its image
         "GatysTransfer": {"init": {"enum": ["content", "style", "noise", "fast"]}, "init_image": nothing},
         "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}},
         "DenoisingSteps": {"model": {"enum": ["ddpm-avatars"]}},

@@ -1,4 +1,4 @@
-"""The API as its users meet it: real Valkey, a real worker and real pictures."""
+"""The API from a user's side: real Valkey, a real worker and real images."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ from PIL import Image
 
 from jobs.store.records import NewJob
 from models.catalogue import cards
-from tests.api.conftest import FAST, picture
+from tests.api.conftest import FAST, image_file
 from tests.stack import Stack, wait_until
 
 WAIT = {"Prefer": "wait=30"}
@@ -43,7 +43,7 @@ def running(stack: Stack, **params: Any) -> str:
 
 class TestImages:
     def test_upload_facts_and_content(self, stack: Stack) -> None:
-        answer = stack.client.post("/v1/images", files={"file": ("photo", picture("JPEG", size=(40, 30)))})
+        answer = stack.client.post("/v1/images", files={"file": ("photo", image_file("JPEG", size=(40, 30)))})
         assert answer.status_code == 201
         image = answer.json()
         assert (image["width"], image["height"], image["source_format"]) == (40, 30, "jpeg")
@@ -56,27 +56,27 @@ class TestImages:
         assert facts["id"] == "img_" + hashlib.sha256(content.content).hexdigest()
         assert Image.open(io.BytesIO(content.content)).size == (40, 30)
 
-    def test_same_picture_same_id(self, stack: Stack) -> None:
-        assert len({upload(stack, picture(kind))["id"] for kind in ("PNG", "BMP", "TIFF", "PNG")}) == 1
+    def test_same_image_same_id(self, stack: Stack) -> None:
+        assert len({upload(stack, image_file(kind))["id"] for kind in ("PNG", "BMP", "TIFF", "PNG")}) == 1
 
     def test_orientation_is_applied(self, stack: Stack) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6  # the camera lay on its side
-        image = upload(stack, picture("PNG", size=(48, 32), exif=exif))
+        image = upload(stack, image_file("PNG", size=(48, 32), exif=exif))
         assert (image["width"], image["height"]) == (32, 48)
-        upright = Image.open(io.BytesIO(picture("PNG", size=(48, 32)))).transpose(Image.Transpose.ROTATE_270)
+        upright = Image.open(io.BytesIO(image_file("PNG", size=(48, 32)))).transpose(Image.Transpose.ROTATE_270)
         stored = Image.open(io.BytesIO(stack.client.get(image["url"]).content))
         assert np.array_equal(np.asarray(stored), np.asarray(upright))
 
     def test_animation_gives_its_first_frame(self, stack: Stack) -> None:
-        red, blue = (Image.new("RGB", (32, 32), colour) for colour in ("red", "blue"))
+        red, blue = (Image.new("RGB", (32, 32), color) for color in ("red", "blue"))
         file = io.BytesIO()
         red.save(file, "GIF", save_all=True, append_images=[blue])
         content = stack.client.get(upload(stack, file.getvalue())["url"]).content
         assert Image.open(io.BytesIO(content)).getpixel((5, 5)) == (255, 0, 0)
 
     def test_not_modified(self, stack: Stack) -> None:
-        url = upload(stack, picture())["url"]
+        url = upload(stack, image_file())["url"]
         etag = stack.client.get(url).headers["etag"]
         assert etag == f'"{url.split("/")[3].removeprefix("img_")}"'
         for value in (etag, "*", f'"other", {etag}', f"W/{etag}"):
@@ -85,7 +85,7 @@ class TestImages:
         assert stack.client.get(url, headers={"If-None-Match": '"other"'}).status_code == 200
 
     def test_ranges(self, stack: Stack) -> None:
-        url = upload(stack, picture())["url"]
+        url = upload(stack, image_file())["url"]
         whole = stack.client.get(url).content
         size = len(whole)
         for asked, start, stop in (("0-9", 0, 10), ("10-", 10, size), ("-7", size - 7, size), ("0-999999", 0, size)):
@@ -101,7 +101,7 @@ class TestImages:
             assert (answer.status_code, answer.content) == (200, whole)
 
     def test_delete(self, stack: Stack) -> None:
-        data = picture("PNG", size=(33, 31), seed=5)
+        data = image_file("PNG", size=(33, 31), seed=5)
         image = upload(stack, data)
         job_id = stack.jobs.create(NewJob(kind="probe", queue="nobody", params={}, images=[image["id"][4:]]))[0]
         assert stack.client.delete(f"/v1/images/{image['id']}").status_code == 204
@@ -121,7 +121,7 @@ class TestImages:
         assert upload(stack, data)["id"] == image["id"]
 
     def test_damaged_bytes_are_not_served(self, stack: Stack) -> None:
-        data = picture("PNG", size=(34, 31), seed=6)
+        data = image_file("PNG", size=(34, 31), seed=6)
         image = upload(stack, data)
         stored = stack.folder / "objects" / image["id"][4:]
         stored.write_bytes(stored.read_bytes()[:-9])
@@ -402,7 +402,7 @@ def test_while_things_are_away(tmp_path: Path) -> None:
         assert [check for check, _ in failing] == ["upkeep", *["workers"] * 4, "storage"]
         assert failing[1][1] == "No worker serves the queue 'fast'."
         assert stack.client.get("/v1/models").json() == {"models": []}
-        refuse(stack.client.post("/v1/images", files={"file": ("a", picture())}), "storage_unavailable")
+        refuse(stack.client.post("/v1/images", files={"file": ("a", image_file())}), "storage_unavailable")
         assert not list(stack.redis.scan_iter("atelier:image:*"))
 
         job_id = stack.submit()["id"]

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is a clear 4xx in the one shape, nothing is stored and everything lives on."""
+"""Bad input gets a 4xx in the one error shape; nothing is stored and every process stays up."""
 
 import json
 import pickle
@@ -17,7 +17,7 @@ from api.style_transfers import CAT
 from images.sniff import FORMATS
 from jobs.requests.styles import LAYERS
 from models.catalogue import cards
-from tests.api.conftest import FAST, GATYS, MAX_BYTES, data_url, elsewhere, picture, stored
+from tests.api.conftest import FAST, GATYS, MAX_BYTES, data_url, elsewhere, image_file, stored
 from tests.stack import Stack
 
 UNKNOWN = "img_" + "0" * 64
@@ -85,8 +85,8 @@ FILES: dict[str, tuple[bytes, int, str, str]] = {
         "image_format_unsupported",
         NOT_AN_IMAGE.replace("not an image", "an SVG drawing, not an image"),
     ),
-    "truncated": (picture()[:-1000], 422, "image_truncated", "The PNG file's image data is damaged or cut off."),
-    "header only": (picture()[:20], 422, "image_unreadable", "The PNG file's header cannot be read."),
+    "truncated": (image_file()[:-1000], 422, "image_truncated", "The PNG file's image data is damaged or cut off."),
+    "header only": (image_file()[:20], 422, "image_unreadable", "The PNG file's header cannot be read."),
     "bomb": (
         bomb(10_000),
         413,
@@ -100,7 +100,7 @@ FILES: dict[str, tuple[bytes, int, str, str]] = {
         "The image has far too many pixels; 67108864 in all are allowed.",
     ),
     "too small": (
-        picture(size=(15, 200)),
+        image_file(size=(15, 200)),
         422,
         "image_too_small",
         "The image has 15 x 200 pixels; each side needs at least 16.",
@@ -125,9 +125,9 @@ def test_file_in_a_data_url(stack: Stack, name: str, field: str) -> None:
 
 FORMS: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "nothing": ({}, 422, "invalid_request", "file: Field required."),
-    "other field": ({"files": {"image": ("a.png", picture())}}, 422, "invalid_request", "file: Field required."),
+    "other field": ({"files": {"image": ("a.png", image_file())}}, 422, "invalid_request", "file: Field required."),
     "one field more": (
-        {"files": {"file": ("a.png", picture()), "size": (None, "64")}},
+        {"files": {"file": ("a.png", image_file()), "size": (None, "64")}},
         422,
         "invalid_request",
         f"size: {NO_FIELD}",
@@ -319,8 +319,8 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
         GATYS | {"style_losses": {}},
         "style_losses: " + "Object should have at least 1 item, not 0.",
     ),
-    "a start without its picture": (GATYS | {"init": "image"}, "init_image: `init: image` needs it."),
-    "a picture without its start": (GATYS | {"init_image": CAT}, "init_image: It is for `init: image`."),
+    "init image without its file": (GATYS | {"init": "image"}, "init_image: `init: image` needs it."),
+    "init image without its mode": (GATYS | {"init_image": CAT}, "init_image: It is for `init: image`."),
     "a mask for fast": (FAST | {"style": [{"image": CAT, "mask": CAT}]}, f"style.0.mask: {NO_FIELD}"),
     "a layer twice in a ladder": (
         {"mode": "inversion", "content": CAT, "layers": ["relu1_1", "relu1_1"]},
@@ -366,7 +366,7 @@ MEANINGS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         f"content: No image {UNKNOWN} is stored here; upload it first.",
     ),
     "unknown id among good ones": (
-        FAST | {"style": [{"image": data_url(picture(seed=9))}, {"image": UNKNOWN}]},
+        FAST | {"style": [{"image": data_url(image_file(seed=9))}, {"image": UNKNOWN}]},
         404,
         "image_not_found",
         f"style.1.image: No image {UNKNOWN} is stored here; upload it first.",
@@ -390,32 +390,32 @@ MEANINGS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         f"style_layers: 'relu3_4' is no layer of vgg16, which has {', '.join(LAYERS['vgg16'])}.",
     ),
     "a ladder of layers vgg16 lacks": (
-        {"mode": "inversion", "content": data_url(picture()), "model": "vgg16", "layers": ["relu5_4"]},
+        {"mode": "inversion", "content": data_url(image_file()), "model": "vgg16", "layers": ["relu5_4"]},
         422,
         "unknown_layer",
         f"layers: 'relu5_4' is no layer of vgg16, which has {', '.join(LAYERS['vgg16'])}.",
     ),
     "a mask of another size": (
-        GATYS | {"style": [{"image": data_url(picture()), "mask": data_url(picture(size=(63, 64)))}]},
+        GATYS | {"style": [{"image": data_url(image_file()), "mask": data_url(image_file(size=(63, 64)))}]},
         422,
         "size_mismatch",
         "style.0.mask: The mask is 63 x 64; it must have its image's size, 64 x 43.",
     ),
     "a mask of a style of another size": (
-        GATYS | {"style": [{"image": data_url(picture()), "style_mask": data_url(picture(size=(63, 64)))}]},
+        GATYS | {"style": [{"image": data_url(image_file()), "style_mask": data_url(image_file(size=(63, 64)))}]},
         422,
         "size_mismatch",
         "style.0.style_mask: The mask is 63 x 64; it must have its image's size, 48 x 32.",
     ),
     "an empty mask": (
-        GATYS | {"style": [{"image": data_url(picture()), "mask": data_url(BLACK.getvalue())}]},
+        GATYS | {"style": [{"image": data_url(image_file()), "mask": data_url(BLACK.getvalue())}]},
         422,
         "empty_mask",
         "style.0.mask: Nothing of it is white: its luminance is at most 0 of 255, and 128 are needed. A mask is "
         "white on the part that counts.",
     ),
     "too narrow": (
-        FAST | {"content": data_url(picture(size=(640, 20)))},
+        FAST | {"content": data_url(image_file(size=(640, 20)))},
         422,
         "content_too_narrow",
         "size: At 64 the shorter side would have 2 pixels; at least 32 are needed.",

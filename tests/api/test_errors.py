@@ -1,4 +1,4 @@
-"""A failure nobody foresaw tells the caller nothing but a number to ask with."""
+"""An unexpected error shows the caller only an id to quote."""
 
 import logging
 import os

@@ -14,7 +14,7 @@ from jobs.requests.base import MAX_SEED, image_fields
 from jobs.requests.kinds import parse
 from jobs.requests.style_transfer import StyleTransfer
 from jobs.requests.styles import BUILTIN_NAMES
-from tests.api.conftest import FAST, data_url, picture
+from tests.api.conftest import FAST, data_url, image_file
 from tests.stack import Stack
 
 STYLES: TypeAdapter[Any] = TypeAdapter(StyleTransfer)
@@ -41,7 +41,7 @@ def nodes(schema: Any, seen: set[int]) -> Iterator[dict[str, Any]]:
             yield from nodes(each, seen)
 
 
-def test_no_union_is_told_apart_by_trying() -> None:
+def test_every_union_has_a_discriminator() -> None:
     """pydantic would name its validators in the error's place: "cluster.function-before[whole(), int]"."""
     for path, adapter in bodies():
         assert not [node for node in nodes(adapter.core_schema, set()) if node.get("type") == "union"], path
@@ -246,6 +246,6 @@ def test_blank_negative_prompt(stack: Stack) -> None:
 
 
 def test_mixed_styles(stack: Stack) -> None:
-    style = [{"image": data_url(picture()), "weight": 1}, {"image": "builtin:3", "weight": 2}]
+    style = [{"image": data_url(image_file()), "weight": 1}, {"image": "builtin:3", "weight": 2}]
     answer = stack.client.post("/v1/style-transfers", json=FAST | {"style": style}, headers={"Prefer": "wait=25"})
     assert answer.json()["status"] == "succeeded"

@@ -12,7 +12,7 @@ from PIL import Image
 from api.generations import EXAMPLES, SMILEY, WINK
 from jobs.requests.architectures import ALL_MODES
 from jobs.store.records import NewJob
-from tests.api.conftest import data_url, picture, stored
+from tests.api.conftest import data_url, image_file, stored
 from tests.stack import Stack
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -165,7 +165,7 @@ HOLE = (20, 10, 44, 30)  # of 64 x 64, what the masks below mark
 
 def masked(kind: str) -> bytes:
     """A mask with a marked box: by a transparent hole, a brush on a layer, grey JPEG, or black and white."""
-    photo = Image.open(BytesIO(picture(size=(64, 64)))).convert("RGBA")
+    photo = Image.open(BytesIO(image_file(size=(64, 64)))).convert("RGBA")
     images = {"hole": photo, "brush": Image.new("RGBA", (64, 64)), "grey": Image.new("L", (64, 64), 10)}
     paints: dict[str, Any] = {"hole": (0, 0, 0, 0), "brush": (255, 0, 0, 255), "grey": 245}
     image = images.get(kind, Image.new("RGB", (64, 64)))
@@ -298,7 +298,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "terms: Each is subtracted again, so nothing is left.",
     ),
     "damaged picture among good ones": (
-        {"model": "vae-faces", "mode": "reconstruct", "images": [SMILEY, data_url(picture()[:-1000])]},
+        {"model": "vae-faces", "mode": "reconstruct", "images": [SMILEY, data_url(image_file()[:-1000])]},
         "image_truncated",
         "images.1: The PNG file's image data is damaged or cut off.",
     ),
@@ -357,7 +357,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "mask_feather: Input should be less than or equal to 64.",
     ),
     "mask of another size": (
-        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(picture())},
+        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(image_file())},
         "size_mismatch",
         "mask: The mask is 48 x 32; it must have its image's size, 64 x 64.",
     ),

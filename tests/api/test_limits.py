@@ -24,7 +24,7 @@ import api.bounds
 import api.server
 from api.bounds import Bound, Budget, JsonBytes, bound_body
 from api.json_route import JsonRoute
-from tests.api.conftest import FAST, picture
+from tests.api.conftest import FAST, image_file
 from tests.stack import Stack, free_port, wait_until
 
 MAX_DELAY_S = 2.0  # bench/load.py aims at 1 s; here another test may hold the cores
@@ -216,7 +216,9 @@ def test_sixty_large_images_at_once(attacked: Stack) -> None:
 
 def test_request_with_many_large_images_inside(attacked: Stack) -> None:
     """Their decoded bytes wait on disk, not in memory."""
-    urls = ["data:image/png;base64," + base64.b64encode(picture("PNG", (700, 700), seed=i)).decode() for i in range(8)]
+    urls = [
+        "data:image/png;base64," + base64.b64encode(image_file("PNG", (700, 700), seed=i)).decode() for i in range(8)
+    ]
     body = {"name": "x", "space": "pixels", "images": urls}
     with Watched(attacked):
         answer = httpx.post(f"{attacked.url}/v1/collections", json=body, timeout=60)
@@ -286,7 +288,7 @@ def test_five_hundred_stalled_uploads(attacked: Stack) -> None:
                 client = socket.create_connection(("127.0.0.1", attacked.api_port), timeout=20)
                 client.sendall(head % (path, content_type) + start)
                 open_.append(client)
-            answer = httpx.post(f"{attacked.url}/v1/images", files={"file": ("a.png", picture())}, timeout=10)
+            answer = httpx.post(f"{attacked.url}/v1/images", files={"file": ("a.png", image_file())}, timeout=10)
             assert answer.status_code == 201
     finally:
         for client in open_:
@@ -404,7 +406,7 @@ def test_budget_is_shared_and_given_back(served: Served) -> None:
 
 
 def test_large_bodies_are_refused_before_they_are_there(attacked: Stack) -> None:
-    """Three of the largest fit beside each other; of eight the others are told at once, and small ones still pass."""
+    """Three of the largest fit beside each other; of eight the rest are refused at once, and small ones pass."""
     body = b'{"style": "builtin:1", "content": "data:image/png;base64,' + b"A" * 30_000_000 + b'"}'
     with Watched(attacked), ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(lambda _: post_json(attacked, body).status_code, range(8)))

@@ -87,7 +87,7 @@ def test_every_json_request_has_examples() -> None:
 
 @pytest.fixture(scope="module")
 def collection_id(stack: Stack) -> str:
-    """A collection to use and to add pictures to."""
+    """A collection to use and to add images to."""
     _, body = EXAMPLES["/v1/collections codes of a model"]
     job = stack.finished(stack.client.post("/v1/collections", json=body).json()["id"])
     return str(job["metrics"]["collection"])

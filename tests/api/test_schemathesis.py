@@ -1,4 +1,4 @@
-"""The documented API is the real one: Schemathesis over openapi.json, all checks on, no failure (S7)."""
+"""The API is as documented: Schemathesis over openapi.json with all checks finds no failure (S7)."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from api.style_transfers import EXAMPLES
-from tests.api.conftest import picture
+from tests.api.conftest import image_file
 from tests.stack import BIN, ROOT, Stack, wait_until
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -31,38 +31,38 @@ def quick_stack(tmp_path: Path) -> Iterator[Stack]:
     made.stop()
 
 
-def labelled_zip(n_files: int = 20) -> bytes:
-    """An archive to train on, with two attributes."""
+def labeled_zip(n_files: int = 20) -> bytes:
+    """Returns an archive to train on, with two attributes."""
     file = BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         names = [f"{index}.png" for index in range(n_files)]
         for index, name in enumerate(names):
-            archive.writestr(name, picture(seed=index))
+            archive.writestr(name, image_file(seed=index))
         rows = [f"{name},{index % 2},{index // 2 % 2}" for index, name in enumerate(names)]
         archive.writestr("labels.csv", "\n".join(["file,glasses,smiling", *rows]))
     return file.getvalue()
 
 
 def collection(stack: Stack) -> str:
-    """A collection whose pictures have attributes."""
+    """Makes a collection whose images have attributes; returns its id."""
     body = {"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 20}
     job = stack.finished(stack.client.post("/v1/collections", json=body).json()["id"])
     return str(job["metrics"]["collection"])
 
 
 def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
-    stack, pictures = quick_stack, tmp_path / "pictures"
-    pictures.mkdir()
+    stack, folder = quick_stack, tmp_path / "images"
+    folder.mkdir()
     for seed, kind in enumerate(FORMATS):
-        (pictures / kind.lower()).write_bytes(picture(kind, size=(64, 48), seed=seed))
-    files = [("file", path.read_bytes()) for path in sorted(pictures.iterdir())]
+        (folder / kind.lower()).write_bytes(image_file(kind, size=(64, 48), seed=seed))
+    files = [("file", path.read_bytes()) for path in sorted(folder.iterdir())]
     known: dict[str, Any] = {
         "images": [stack.client.post("/v1/images", files=[file]).json()["id"] for file in files],
-        "archives": [stack.client.post("/v1/archives", files={"file": labelled_zip()}).json()["id"]],
+        "archives": [stack.client.post("/v1/archives", files={"file": labeled_zip()}).json()["id"]],
         "collections": [collection(stack)],
         "jobs": [stack.client.post("/v1/style-transfers", json=e["value"]).json()["id"] for e in EXAMPLES.values()],
     }
-    spare_image, spare_zip = picture("PNG", size=(20, 20), seed=99), labelled_zip(n_files=4)
+    spare_image, spare_zip = image_file("PNG", size=(20, 20), seed=99), labeled_zip(n_files=4)
     known["spare"] = {
         "image_id": stack.client.post("/v1/images", files={"file": spare_image}).json()["id"],
         "archive_id": stack.client.post("/v1/archives", files={"file": spare_zip}).json()["id"],
@@ -86,12 +86,12 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     assert passed and passed[1] == passed[2]
     assert int(passed[1]) > 500
 
-    # What was accepted is also run: nothing valid fails in the worker, but for what only its pictures can tell:
-    # attributes that none has together, pictures that a collection has already, and fewer of them than it seemed.
-    told_by_pictures = {"attributes_not_found", "bad_data", "cannot_be_fitted", "too_few_members", "text_too_long"}
+    # Accepted requests also run. They fail only for reasons that only the data shows:
+    # attributes that no image has together, images that a collection has already, too few of them.
+    known_only_from_data = {"attributes_not_found", "bad_data", "cannot_be_fitted", "too_few_members", "text_too_long"}
     wait_until(lambda: not any(stack.jobs.depths().values()), 180, "the queues to empty")
     failed = stack.client.get("/v1/jobs", params={"status": "failed", "limit": 100}).json()["jobs"]
-    errors = [(job["params"], job["error"]) for job in failed if job["error"]["code"] not in told_by_pictures]
+    errors = [(job["params"], job["error"]) for job in failed if job["error"]["code"] not in known_only_from_data]
     assert errors == []
     assert stack.client.get("/readyz").status_code == 200
     assert not re.search(r"unexpected error|Traceback", stack.log("api"))

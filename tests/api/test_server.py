@@ -68,12 +68,12 @@ def test_stalled_uploads_and_open_streams(stack: Stack, number: int) -> None:
         listener.start()
     stalled = [upload(stack, 1000 * n) for n in range(20)]  # some have sent headers only
     time.sleep(1)
-    process, told = stop(stack, number)
+    process, signaled = stop(stack, number)
     process.wait(30)
-    stopped_s = time.monotonic() - told
+    stopped_s = time.monotonic() - signaled
     for listener in listeners:
         listener.join(10)
-    streams_s = max(ended) - told
+    streams_s = max(ended) - signaled
     print(f"20 stalled uploads, 5 streams: the API ended after {stopped_s:.1f} s, the streams after {streams_s:.1f} s")
     assert stopped_s < STOP_S + 3
     assert (len(ended), streams_s < 3) == (5, True)
@@ -84,12 +84,12 @@ def test_stalled_uploads_and_open_streams(stack: Stack, number: int) -> None:
 def test_request_that_ends_in_time_gets_its_answer(stack: Stack) -> None:
     slow = upload(stack, 5000)
     time.sleep(0.5)
-    process, told = stop(stack, signal.SIGTERM)
+    process, signaled = stop(stack, signal.SIGTERM)
     time.sleep(2)
     slow.sendall(BODY[5000:])
     answer = slow.recv(65536)
     process.wait(30)
-    stopped_s = time.monotonic() - told
+    stopped_s = time.monotonic() - signaled
     print(f"an upload that took 2 s more got {answer[:12]!r}; the API ended after {stopped_s:.1f} s")
     assert answer.startswith(b"HTTP/1.1 201")
     assert stopped_s < 6

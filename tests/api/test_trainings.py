@@ -10,7 +10,7 @@ import pytest
 
 from models.generative.gan import Generator
 from models.training.recipe import frozen_model
-from tests.api.conftest import picture, stored
+from tests.api.conftest import image_file, stored
 from tests.stack import Stack, wait_until
 
 VAE: dict[str, Any] = {"recipe": "vae", "data": "digits"}
@@ -21,7 +21,7 @@ def zipped(n: int) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for index in range(n):
-            archive.writestr(f"cats/{index}.png", picture(seed=index))
+            archive.writestr(f"cats/{index}.png", image_file(seed=index))
     return file.getvalue()
 
 
@@ -49,7 +49,7 @@ def test_an_archive_is_stored_under_its_sha256_and_trained_on(stack: Stack) -> N
     assert stack.client.get(f"/v1/images/img_{archive['id'][4:]}").status_code == 404, "it is no image"
 
 
-@pytest.mark.parametrize("data", [b"", b"no zip file", picture(), zipped(2)[:-8], zipped(0)])
+@pytest.mark.parametrize("data", [b"", b"no zip file", image_file(), zipped(2)[:-8], zipped(0)])
 def test_what_is_no_zip_file_is_refused_and_leaves_nothing(stack: Stack, data: bytes) -> None:
     before = stored(stack)
     status, code, message = error(upload(stack, data))
@@ -161,7 +161,7 @@ def test_files_of_a_shipped_model_are_listed_and_only_its_card_is_given(stack: S
 
 
 def test_what_is_no_running_training_cannot_be_finished(stack: Stack) -> None:
-    photo = stack.client.post("/v1/images", files={"file": picture()}).json()["id"]
+    photo = stack.client.post("/v1/images", files={"file": image_file()}).json()["id"]
     body = {"method": "fast", "content": photo, "style": "builtin:1", "size": 64}
     job_id = stack.client.post("/v1/style-transfers", json=body).json()["id"]
     assert error(stack.client.post(f"/v1/jobs/{job_id}/finish"))[:2] == (409, "job_not_finishable")

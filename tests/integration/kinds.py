@@ -1,4 +1,4 @@
-"""The real worker with one more kind, `probe`: a job that takes steps, leaves a trace, and dies where a test says.
+"""The real worker with one more kind, `probe`: a job that takes steps, logs its runs, and dies where a test asks.
 
 steps, step_s   how many steps it takes, and how long each
 die_at          receipt | claim | run | artifact | state: the worker process ends there, at once (os._exit)
@@ -28,23 +28,23 @@ current: Record | None = None
 
 
 def run_probe(task: Task) -> JobResult:
-    """Take the steps and return a picture that only the seed decides."""
+    """Takes the steps and returns an image that depends on the seed alone."""
     assert task.files is not None
     with (FOLDER / "runs.log").open("a") as runs:
         runs.write(f"{task.files.job_id} {os.getpid()}\n")
     _maybe_die("run", task.files.job_id, task.params)
     for step in range(1, task.params["steps"] + 1):
         time.sleep(task.params["step_s"])
-        task.report_progress(step, task.params["steps"], "probing", lambda step=step: _picture(step))
-    return JobResult([OutputImage(_picture(task.params["seed"]))], {}, {}, {})
+        task.report_progress(step, task.params["steps"], "probing", lambda step=step: _image(step))
+    return JobResult([OutputImage(_image(task.params["seed"]))], {}, {}, {})
 
 
-def _picture(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _image(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 
 
 def run_probes(tasks: Sequence[Task]) -> list[JobResult]:
-    """Run probes of one `compat` one after another, as one batch: the death of one is that of all."""
+    """Runs a batch of probes one after another; if one dies, all do."""
     with (FOLDER / "batches.log").open("a") as batches:
         batches.write(f"{len(tasks)}\n")
     return [run_probe(task) for task in tasks]

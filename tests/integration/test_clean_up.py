@@ -1,6 +1,6 @@
-"""J14: clean-up takes only what nothing uses, over random lives of uploads, jobs and shared pictures in a real S3.
+"""J14: clean-up removes only unused objects, in random sequences of uploads, jobs and shared images on a real S3.
 
-Lives are tenths of a second here, by settings; the code is the same.
+Objects live for tenths of a second here, by settings; the code is the same.
 """
 
 import random
@@ -51,7 +51,7 @@ def open_store(valkey: Stack, monkeypatch: pytest.MonkeyPatch, s3: Seaweed) -> t
 
 @dataclass
 class Lives:
-    """A plain account of who names which object until when, beside the real stores it drives.
+    """Plain record of what refers to which object until when, beside the real stores that it drives.
 
     A time is known only to lie between Valkey's clock before a command and after it; so is every end of a life.
     """
@@ -59,7 +59,7 @@ class Lives:
     jobs: JobStore
     objects: Objects
     dice: random.Random
-    pictures: list[bytes]
+    images: list[bytes]
     names: dict[str, dict[str, Span]] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
     running: list[Record] = field(default_factory=list)
@@ -73,26 +73,26 @@ class Lives:
         return float(seconds * 1000 + micros // 1000)
 
     def name(self, sha: str, who: str, until: Span) -> None:
-        """Someone names an object until then."""
+        """Notes that `who` refers to an object until then."""
         self.names.setdefault(sha, {})[who] = until
 
     def put(self) -> str:
-        """Store a picture nobody names yet: a preview, or the start of something."""
+        """Stores an image that nothing refers to yet, as a preview is."""
         before = self.now()
-        sha = self.objects.put(self.dice.choice(self.pictures), "image/png")
+        sha = self.objects.put(self.dice.choice(self.images), "image/png")
         known = self.names.get(sha, {}).get("hold", (0.0, 0.0))
         self.name(sha, "hold", (max(known[0], before + HOLD), max(known[1], self.now() + HOLD)))
         return sha
 
     def upload(self) -> None:
-        """Store a picture and write it down as an image."""
+        """Stores an image and its record."""
         holder = new_holder()
-        sha, before = self.objects.put(self.dice.choice(self.pictures), "image/png", holder=holder), self.now()
+        sha, before = self.objects.put(self.dice.choice(self.images), "image/png", holder=holder), self.now()
         self.jobs.images.put(sha, {}, holder)
         self.name(sha, "image", (before + IMAGE, self.now() + IMAGE))
 
     def delete_upload(self) -> None:
-        """An upload goes before its time; whoever else names its bytes keeps them."""
+        """Deletes an upload before its time; others that refer to its bytes keep them."""
         sha, before = self.dice.choice(sorted(self.names)), self.now()
         known = self.names[sha].get("image", (0.0, 0.0))
         try:
@@ -103,7 +103,7 @@ class Lives:
             assert known[0] <= self.now(), "an upload was gone before its time"
 
     def submit(self) -> None:
-        """A job that names one to three pictures, which are there or not."""
+        """Submits a job with one to three images, which may be gone."""
         shas = self.dice.sample(sorted(self.names), min(len(self.names), self.dice.randint(1, 3)))
         before = self.now()
         try:
@@ -120,18 +120,18 @@ class Lives:
         self.waiting.append(job_id)
 
     def use_image(self, sha: str, before: float) -> None:
-        """A use prolongs the life of an upload that is still known."""
+        """Extends the life of an upload that is used and still there."""
         known, after = self.names[sha].get("image"), self.now()
         if known and known[1] > before:
             self.name(sha, "image", ((before + IMAGE) if known[0] > after else known[0], after + IMAGE))
 
     def claim(self) -> None:
-        """A worker takes a job."""
+        """Claims a job."""
         self.running += self.jobs.claim("fast", worker="w")
         self.waiting = [job_id for job_id in self.waiting if job_id not in {job.id for job in self.running}]
 
     def finish(self) -> None:
-        """A running job stores its pictures, perhaps another's too, and ends."""
+        """Stores images of a running job, some of them other jobs' too, and ends it."""
         if not self.running:
             return
         job = self.running.pop(self.dice.randrange(len(self.running)))
@@ -145,14 +145,14 @@ class Lives:
         self.end(job.id, (before + JOB, self.now() + JOB))
 
     def cancel(self) -> None:
-        """A queued job is canceled."""
+        """Cancels a queued job."""
         if self.waiting:
             job_id, before = self.waiting.pop(), self.now()
             self.jobs.cancel(job_id)
             self.end(job_id, (before + JOB, self.now() + JOB))
 
     def delete(self) -> None:
-        """A finished job is forgotten before its time."""
+        """Deletes a finished job before its time."""
         if self.finished:
             job_id, before = self.finished.pop(self.dice.randrange(len(self.finished))), self.now()
             try:
@@ -162,22 +162,22 @@ class Lives:
             self.end(job_id, (before, self.now()))
 
     def end(self, job_id: str, until: Span) -> None:
-        """A job's record goes at a known time, and with it all it names."""
+        """Notes when a job's record ends, and with it the references to its objects."""
         self.finished = [*(one for one in self.finished if one != job_id), job_id]
         for known in self.names.values():
             if job_id in known:
                 known[job_id] = (min(known[job_id][0], until[0]), min(known[job_id][1], until[1]))
 
     def surely_named(self, sha: str, now: float) -> bool:
-        """Whether someone names an object at least until now."""
+        """Whether something refers to an object at least until now."""
         return any(until[0] > now for until in self.names.get(sha, {}).values())
 
     def surely_free(self, sha: str, now: float) -> bool:
-        """Whether nobody has named an object since before now."""
+        """Whether nothing has referred to an object since before now."""
         return all(until[1] <= now for until in self.names.get(sha, {}).values())
 
     def clean_up(self) -> None:
-        """One round of upkeep; afterwards exactly the named objects are there."""
+        """Runs one round of upkeep and checks that exactly the objects in use are left."""
         before = self.now()
         self.jobs.sweep()
         self.removed += remove_unused(self.jobs, self.objects)
@@ -194,15 +194,15 @@ class Lives:
                 del known[who]
 
     def stored(self) -> set[str]:
-        """The objects that are there."""
-        found = set()
+        """Returns the objects that are there."""
+        shas = set()
         for sha in self.names:
             try:
                 self.objects.get(sha)
             except NotFound:
                 continue
-            found.add(sha)
-        return found
+            shas.add(sha)
+        return shas
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -237,7 +237,7 @@ def test_put_and_clean_up_of_the_same_bytes_never_cross(
     valkey: Stack, s3: Seaweed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs, objects = open_store(valkey, monkeypatch, s3)
-    pictures = [random.Random(14).randbytes(100 + n) for n in range(4)]
+    images = [random.Random(14).randbytes(100 + n) for n in range(4)]
     done = threading.Event()
     removed: list[int] = []
     found: list[str] = []
@@ -252,7 +252,7 @@ def test_put_and_clean_up_of_the_same_bytes_never_cross(
         dice = random.Random(seed)
         for _ in range(40):
             started = time.monotonic()
-            sha = objects.put(dice.choice(pictures), "image/png")
+            sha = objects.put(dice.choice(images), "image/png")
             time.sleep(dice.uniform(0, HOLD / 2000))
             try:
                 objects.get(sha)

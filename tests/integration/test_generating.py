@@ -16,7 +16,7 @@ def pixels(stack: Stack, url: str) -> np.ndarray[tuple[int, ...], np.dtype[np.ui
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_example_makes_pictures_and_a_retry_the_same(shared_stack: Stack, name: str) -> None:
+def test_example_makes_images_and_a_retry_the_same(shared_stack: Stack, name: str) -> None:
     body = EXAMPLES[name]["value"]
     submitted = shared_stack.client.post("/v1/generations", json=body)
     assert submitted.status_code == 202, submitted.text
@@ -26,7 +26,7 @@ def test_example_makes_pictures_and_a_retry_the_same(shared_stack: Stack, name: 
         f"{name}: {len(job['outputs'])} outputs in {job['metrics']['run_ms']} ms, loaded in {job['metrics']['load_ms']}"
     )
     shown = [pixels(shared_stack, output["url"]) for output in job["outputs"]]
-    assert all(picture.std() > 5 for picture in shown), "no picture is one plain colour"
+    assert all(image.std() > 5 for image in shown), "no image is of one plain color"
     recipe = read_recipe(shared_stack.client.get(job["outputs"][0]["url"]).content)
     assert recipe is not None and recipe["params"]["model"] == body["model"] and body["model"] in recipe["models"]
     again = shared_stack.client.post(f"/v1/jobs/{job['id']}/retry").json()
@@ -35,7 +35,7 @@ def test_example_makes_pictures_and_a_retry_the_same(shared_stack: Stack, name: 
     ]
 
 
-def test_a_picture_of_a_batch_by_its_own_seed(shared_stack: Stack) -> None:
+def test_an_image_of_a_batch_by_its_own_seed(shared_stack: Stack) -> None:
     batch = shared_stack.client.post("/v1/generations", json={"model": "dcgan-avatars", "n": 3, "seed": 11}).json()
     outputs = shared_stack.finished(batch["id"])["outputs"]
     assert [(output["role"], output["seed"]) for output in outputs[:3]] == [("picture", seed) for seed in (11, 12, 13)]

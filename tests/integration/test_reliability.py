@@ -57,7 +57,7 @@ def all_finished(stack: Stack, ids: list[str], seconds: float) -> list[Job]:
 
 
 def right_result(stack: Stack, job: Job) -> bool:
-    """Whether a succeeded job has one output, and that is the picture its seed decides (see kinds.py)."""
+    """Whether a succeeded job has one output, the image of its seed (see kinds.py)."""
     [output] = job["outputs"]
     url = output["url"]
     answer = httpx.get(url) if url.startswith("http") else stack.client.get(url)
@@ -312,8 +312,8 @@ def test_running_job_is_canceled_within_two_steps(pair: Stack) -> None:
     wait_until(lambda: (pair.job(job_id)["progress"] or {}).get("step", 0) >= 2, 20, "the second step")
     assert pair.client.post(f"/v1/jobs/{job_id}/cancel").json()["status"] == "canceling"
     canceled = pair.finished(job_id, 10)
-    told = [json.loads(fields["data"]) for _, fields in pair.redis.xrange(f"{PREFIX}events:{job_id}")]  # type: ignore[union-attr]
-    states = [data.get("status", "step") for data in told]
+    events = [json.loads(fields["data"]) for _, fields in pair.redis.xrange(f"{PREFIX}events:{job_id}")]  # type: ignore[union-attr]
+    states = [data.get("status", "step") for data in events]
     steps = states[states.index("canceling") :].count("step")
     print(f"J6: canceling to canceled within {steps} steps")
     assert (canceled["status"], states[-1]) == ("canceled", "canceled")

@@ -81,19 +81,19 @@ def test_a_killed_worker_costs_no_more_than_the_steps_since_its_checkpoint(stack
     stack.start_worker("trainer", "train", app="worker.app")
     wait_until(lambda: stack.job(job_id)["attempt"] == 2 and stack.job(job_id)["progress"], 30, "the second attempt")
     job = stack.finished(job_id, 60)
-    first = next(step for step in steps_since_taken_up(stack, job_id) if step)
+    first = next(step for step in steps_since_claim(stack, job_id) if step)
     print(f"killed after checkpoint {before}, went on at step {first}, done {time.monotonic() - killed_at:.0f} s later")
     assert first > before
     assert model_of(stack, job)["files"] == model_of(stack, whole)["files"], "the very same bytes"
     assert model_of(stack, job)["id"] != model_of(stack, whole)["id"]
 
 
-def steps_since_taken_up(stack: Stack, job_id: str) -> list[int]:
-    """The steps told since the job was last taken up."""
+def steps_since_claim(stack: Stack, job_id: str) -> list[int]:
+    """Returns the steps reported since the last claim of the job."""
     events = stack.redis.xrange(f"atelier:events:{job_id}")
     taken = [n for n, (_, fields) in enumerate(events) if '"running"' in fields["data"]]  # type: ignore[arg-type]
-    told = [fields["data"] for _, fields in events[taken[-1] :] if fields["type"] == "progress"]  # type: ignore[index]
-    return [int(data.split('"step": ')[1].split(",")[0]) for data in told]
+    reported = [fields["data"] for _, fields in events[taken[-1] :] if fields["type"] == "progress"]  # type: ignore[index]
+    return [int(data.split('"step": ')[1].split(",")[0]) for data in reported]
 
 
 def test_a_canceled_training_is_gone_within_two_steps_and_a_retry_goes_on(stack: Stack, whole: Job) -> None:
@@ -109,7 +109,7 @@ def test_a_canceled_training_is_gone_within_two_steps_and_a_retry_goes_on(stack:
     again = stack.client.post(f"/v1/jobs/{job_id}/retry").json()
     assert again["checkpoint"]["step"] == checkpoint["step"]
     job = stack.finished(again["id"], 60)
-    assert next(step for step in steps_since_taken_up(stack, job["id"]) if step) > checkpoint["step"]
+    assert next(step for step in steps_since_claim(stack, job["id"]) if step) > checkpoint["step"]
     assert model_of(stack, job)["files"] == model_of(stack, whole)["files"]
 
 
@@ -133,7 +133,7 @@ def test_a_model_in_use_is_not_deleted(stack: Stack, whole: Job) -> None:
     assert (copies / "vae-of-others").exists(), "only what was deleted here is removed"
 
 
-def test_drawn_pictures_are_drawn_in_a_worker_too(stack: Stack) -> None:
+def test_data_sets_are_drawn_in_a_worker_too(stack: Stack) -> None:
     body = {"recipe": "vae", "data": "smileys", "limit": 32, "batch_size": 8, "num_steps": 2}
     assert stack.finished(start(stack, **body), 60)["status"] == "succeeded"
 
