@@ -1,11 +1,36 @@
-"""Set before anything of Atelier is imported."""
+"""Sets the environment before anything of Atelier is imported, and marks the slow tests."""
 
 import os
 from pathlib import Path
 
-os.environ.setdefault("ATELIER_WEIGHTS_DIR", str(Path(__file__).parent.parent / "data" / "weights"))
+import pytest
+
+ROOT = Path(__file__).parent.parent
+os.environ.setdefault("ATELIER_WEIGHTS_DIR", str(ROOT / "data" / "weights"))
 # As in worker/app.py: OpenMP's threads soon sleep while they wait for each other.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 # Processes that run tests beside each other share the cores.
 beside = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // beside)))
+
+# `scripts/test --quick` leaves out the tests with service processes or shipped weights, and those that train.
+SLOW_FIXTURES = {"attacked", "pair", "quick_stack", "s3", "shared_stack", "stack", "valkey", "venvs", "vgg16", "wheel"}
+SLOW_PATHS = (
+    "tests/api/test_imports.py",
+    "tests/integration/",
+    "tests/jobs/test_queue.py",
+    "tests/jobs/test_settings.py",
+    "tests/models/test_evaluate.py",
+    "tests/models/test_familiarity.py",
+    "tests/models/training/",
+    "tests/test_deployment.py",
+    "tests/test_examples.py",
+    "tests/worker/",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        fixtures: set[str] = set(getattr(item, "fixturenames", ()))
+        if fixtures & SLOW_FIXTURES or item.path.relative_to(ROOT).as_posix().startswith(SLOW_PATHS):
+            item.add_marker("slow")
