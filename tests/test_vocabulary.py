@@ -73,7 +73,6 @@ PENDING = {
     "tests/models",
     "tests/worker",
     "worker",
-    "tests/test_deployment.py",
 }
 
 BREAK = r"[\s#*/>\-]+"  # between two words: spaces, or a line break and the comment sign of the next line
