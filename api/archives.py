@@ -1,4 +1,4 @@
-"""POST /v1/archives: zip files of pictures to train on, stored as they come."""
+"""Uploads of zip files with training images."""
 
 import os
 from datetime import UTC, datetime
@@ -37,14 +37,14 @@ class ArchiveUpload(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     file: Annotated[
-        UploadFile, Field(description="A zip file of images; folders, tables and text files say what is in them.")
+        UploadFile, Field(description="A zip file of images; its folders, tables and text files label them.")
     ]
 
 
 @router.post(
     "/v1/archives",
     status_code=201,
-    summary="Upload a zip file of pictures",
+    summary="Upload a zip file of images",
     responses=error_responses(400, 408, 413, 422, 429, 503, also=UPLOADED),
     form_limits=FORM_LIMITS,
     openapi_extra={
@@ -56,9 +56,9 @@ class ArchiveUpload(BaseModel):
 async def upload_archive(
     form: Annotated[ArchiveUpload, Form(media_type="multipart/form-data")], service: ServiceDep
 ) -> Archive:
-    """Store an archive and get the `zip_…` id that trainings name it by.
+    """Stores a zip file and returns the `zip_…` id to use in trainings.
 
-    Nothing is unpacked here: a training reads the pictures, and says which of them it cannot read.
+    The file is not unpacked here: the training reads the images and reports those that it cannot read.
     """
     with naming("file"):
         n_files = await COUNTING.run(count_files, form.file.file)
@@ -72,9 +72,9 @@ async def upload_archive(
     responses=error_responses(404, 422, 503),
 )
 def delete_archive(archive_id: ArchiveId, service: ServiceDep) -> None:
-    """Forget an archive, so that no new request can name it.
+    """Deletes an archive; new requests cannot use it.
 
-    Jobs that name it already run, and can be retried; its bytes go with the last of them.
+    Existing jobs that use it still run and can be retried; its bytes are deleted with the last of them.
     """
     service.jobs.archives.delete(archive_id.removeprefix("zip_"))
 

@@ -1,4 +1,4 @@
-"""The bounds on a request's body while it arrives: its bytes, its time, and what all bodies together may hold."""
+"""Limits of request bodies while they arrive: bytes and time of each, and bytes of all together."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,13 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import answer
 from jobs.settings import Settings
 
-MAX_JSON_BYTES = 1_000_000  # of a JSON body besides its `data:` URLs
-IDLE_S = 20.0  # the longest pause between two parts of a body
-GRACE_S, MIN_BYTES_PER_S = 30.0, 16_384  # a body must arrive within GRACE_S and at this rate
+MAX_JSON_BYTES = 1_000_000  # of a JSON body without its `data:` URLs
+IDLE_S = 20.0  # the maximum pause between two parts of a body
+GRACE_S, MIN_BYTES_PER_S = 30.0, 16_384  # a body must arrive within GRACE_S plus its size at this rate
 CLOSE = {"Connection": "close"}
-BODY = "atelier.body"  # where the scope of a request has its `_Body`
+BODY = "atelier.body"  # key of the `_Body` in the scope of a request
 DATA_URL = b'"data:'
-# Of a form: its file goes to the spool folder from the first SPOOL_BYTES on; there is no field besides it.
+# A form has one file and no other field. Files above SPOOL_BYTES are written to the spool folder.
 SPOOL_BYTES = 65_536
 FORM_LIMITS: Any = {"max_files": 2, "max_fields": 8, "max_part_size": 1024}
 MultiPartParser.spool_max_size = SPOOL_BYTES
@@ -27,8 +27,8 @@ MultiPartParser.spool_max_size = SPOOL_BYTES
 class Budget:
     """Bytes that all bodies of one kind share.
 
-    Beyond its first `small` bytes a body takes all that it may become, so that of several large ones some arrive
-    whole and the others are refused early, rather than each in the middle.
+    A body with more than `small` bytes reserves its maximum size, so that of several large bodies some arrive
+    completely and the others are refused early, instead of all failing halfway.
     """
 
     def __init__(self, n_bytes: int, small: int | None = None) -> None:
@@ -36,20 +36,20 @@ class Budget:
         self.small = small
 
     def take(self, n_bytes: int) -> None:
-        """Raises HTTPException 429 where fewer are left."""
+        """Reserves bytes; raises HTTPException 429 if too few are left."""
         if n_bytes > self.left:
-            message = "The service is receiving as many bytes as it can hold; try again shortly."
+            message = "The service is at its limit of received bytes; try again shortly."
             raise HTTPException(429, message, {"Retry-After": "5"})
         self.left -= n_bytes
 
     def give_back(self, n_bytes: int) -> None:
-        """Make them available again."""
+        """Releases reserved bytes."""
         self.left += n_bytes
 
 
 @dataclass(frozen=True)
 class Bound:
-    """What one body may take: `max_bytes` in all, and of those `max_json_bytes` outside `data:` URLs."""
+    """Limits of one body: `max_bytes` in total, and `max_json_bytes` outside `data:` URLs."""
 
     max_bytes: int
     budget: Budget
@@ -60,10 +60,10 @@ Bounds = Callable[[str, bytes], Bound]  # by a request's path and content type
 
 
 def body_bounds(settings: Settings) -> Bounds:
-    """The bounds of an API with these settings.
+    """Returns the limits of bodies by path and content type.
 
-    The `data:` URLs of one body may hold as much as one upload. All JSON bodies together may take three times that in
-    memory, and all uploads four archives' bytes in the spool folder.
+    The `data:` URLs of one body may have as many bytes as one upload. All JSON bodies together may use three times that
+    in memory, and all uploads together four times the largest archive in the spool folder.
     """
     spool = Budget(4 * max(settings.max_archive_bytes, settings.max_upload_bytes))
     max_json = settings.max_upload_bytes * 4 // 3 + MAX_JSON_BYTES
@@ -79,17 +79,17 @@ def body_bounds(settings: Settings) -> Bounds:
 class JsonBytes:
     """Counts the bytes of a JSON text outside the strings that begin with `data:`, part by part.
 
-    A string is taken to end at the next quote, as base64 has no escaped ones. In valid JSON what is left out therefore
-    never reaches beyond one string.
+    Such a string is assumed to end at the next quote, since base64 has no escaped quotes. In valid JSON the uncounted
+    bytes therefore never extend beyond one string.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self._inside = False  # a `data:` URL
-        self._tail = b""  # the end of the last part, which may be the beginning of DATA_URL
+        self._inside = False  # inside a `data:` URL
+        self._tail = b""  # the end of the last part, which may be the start of DATA_URL
 
     def add(self, part: bytes) -> None:
-        """Count one more part."""
+        """Counts one more part."""
         text = self._tail + part
         self.count -= len(self._tail)
         position = 0
@@ -105,18 +105,18 @@ class JsonBytes:
 
 
 class _Body:
-    """One body on its way: counts what arrives and refuses what exceeds its bound."""
+    """A body that is being received: counts its bytes and enforces its limits."""
 
     def __init__(self, bound: Bound, declared: int | None) -> None:
         self.bound = bound
-        self.most = bound.max_bytes if declared is None else declared
+        self.max_size = bound.max_bytes if declared is None else declared
         self.received = self.taken = 0
         self.json = JsonBytes() if bound.max_json_bytes is not None else None
         self.complete = False
         self.started = asyncio.get_running_loop().time()
 
     async def receive(self, receive: Receive) -> Message:
-        """The next part; raises HTTPException 408, 413 or 429."""
+        """Receives the next part; raises HTTPException 408, 413 or 429."""
         if self.complete:
             return await receive()
         loop = asyncio.get_running_loop()
@@ -136,7 +136,7 @@ class _Body:
             raise HTTPException(413, too_large(self.bound))
         budget = self.bound.budget
         is_large = budget.small is not None and self.received > budget.small
-        needed = max(self.received, self.most if is_large else 0) - self.taken
+        needed = max(self.received, self.max_size if is_large else 0) - self.taken
         budget.take(needed)
         self.taken += needed
         if self.json is not None and self.bound.max_json_bytes is not None:
@@ -146,23 +146,23 @@ class _Body:
                 raise HTTPException(413, message)
 
     def close(self) -> None:
-        """Give back what it took; a second time does nothing."""
+        """Releases the reserved bytes; a second call does nothing."""
         self.bound.budget.give_back(self.taken)
         self.taken = 0
 
 
 def forget_body(scope: Scope) -> None:
-    """Give back what the body of a request took, once nothing of it is kept."""
+    """Releases the reserved bytes of a request's body, once the body is freed."""
     scope[BODY].close()
 
 
 def too_large(bound: Bound) -> str:
-    """What the answer 413 says."""
+    """Returns the message of a 413 response."""
     return f"The body is larger than {bound.max_bytes} bytes."
 
 
 def bound_body(app: ASGIApp, bounds: Bounds) -> ASGIApp:
-    """Refuse a body over its path's bound: by Content-Length at once, and by counting what really arrives."""
+    """Enforces the limits of bodies: Content-Length at once, and the received bytes while they arrive."""
 
     async def bounded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -181,7 +181,7 @@ def bound_body(app: ASGIApp, bounds: Bounds) -> ASGIApp:
             try:
                 return await body.receive(receive)
             except HTTPException:
-                if answering:  # too late for another answer
+                if answering:  # the response has already started
                     return {"type": "http.disconnect"}
                 raise
 

@@ -1,4 +1,4 @@
-"""One error shape for everything that can go wrong, and its documentation in OpenAPI."""
+"""Error responses of one shape, and their documentation in OpenAPI."""
 
 import logging
 from typing import Any
@@ -22,12 +22,12 @@ log = logging.getLogger("atelier.api")
 MEANINGS: dict[int, tuple[str, str, str]] = {  # status: when, example code, example message
     400: ("The body is not JSON, or not a form.", "invalid_json", "The body is not valid JSON: Expecting value."),
     404: (
-        "There is no such thing.",
+        "The resource does not exist.",
         "job_not_found",
         "There is no such job; it may have been deleted or have expired.",
     ),
     409: (
-        "The state of the thing does not allow it.",
+        "The current state of the resource does not allow the request.",
         "job_not_finished",
         "The job has not finished; cancel it first.",
     ),
@@ -38,30 +38,30 @@ MEANINGS: dict[int, tuple[str, str, str]] = {  # status: when, example code, exa
     ),
     413: ("Too many bytes or pixels.", "body_too_large", "The body is larger than 25000000 bytes."),
     415: (
-        "The body is of another type than this endpoint takes.",
+        "The content type is not supported by this endpoint.",
         "unsupported_media_type",
         "Send a JSON object with Content-Type: application/json.",
     ),
-    416: ("No such range of bytes.", "range_not_satisfiable", "The picture has 1024 bytes."),
+    416: ("The image has no such range of bytes.", "range_not_satisfiable", "The image has 1024 bytes."),
     422: (
-        "A field cannot be used; the message names it and what is allowed.",
+        "A field is invalid; the message names the field and the rule.",
         "invalid_request",
         "size: Input should be less than or equal to 2048.",
     ),
     429: (
-        "The queue, or the service itself, holds as much as it may; `Retry-After` says when to try again.",
+        "The queue is full, or the service is at its limit; try again after `Retry-After` seconds.",
         "queue_full",
         "The queue 'gpu' is full; try again.",
     ),
     500: (
         "The stored bytes are damaged.",
         "object_damaged",
-        "The stored bytes are damaged: they no longer have their sha256. Upload the file, or run the job, again.",
+        "The stored bytes are damaged: they do not match their sha256. Upload the file or run the job again.",
     ),
     503: (
-        "Redis, storage or every worker is away; `Retry-After` says when to try again.",
+        "Redis, storage or every worker is unavailable; try again after `Retry-After` seconds.",
         "redis_unavailable",
-        "The job store does not answer; try again shortly.",
+        "The job store does not respond; try again shortly.",
     ),
 }
 HTTP_CODES = {
@@ -76,7 +76,7 @@ HTTP_CODES = {
 EVENT_ID = r"^[0-9]{1,15}-[0-9]{1,15}$"
 VISIBLE_ASCII = r"^[\x21-\x7e]+$"
 WEBHOOK_URL = "a public https URL, such as https://example.com/hooks/atelier"
-PATTERNS = {  # what a person reads instead
+PATTERNS = {  # in words, for error messages
     IMAGE_REF: "an img_… id of an upload, a data:image/…;base64,… URL or an https: URL",
     IMAGE_ID: "img_ and 64 of the digits 0-9 and a-f",
     ARCHIVE_ID: "zip_ and 64 of the digits 0-9 and a-f",
@@ -90,13 +90,13 @@ PATTERNS = {  # what a person reads instead
     NOT_BLANK: "a text that is not blank",
     VISIBLE_ASCII: "visible ASCII characters without spaces",
 }
-MAX_PROBLEMS = 20  # a body may have a million wrong fields; the answer names the first of them
+MAX_PROBLEMS = 20  # a body may have a million invalid fields; the response names the first ones
 
 Responses = dict[int | str, dict[str, Any]]
 
 
 def error_responses(*statuses: int, also: Responses | None = None) -> Responses:
-    """The `responses` of a route that may answer with these statuses, and those of `also`."""
+    """Returns the OpenAPI `responses` of a route for these statuses, and those of `also`."""
     return {**(also or {}), **{status: _documented(status) for status in statuses}}
 
 
@@ -114,7 +114,7 @@ def _documented(status: int) -> dict[str, Any]:
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Turn every exception an endpoint can raise into the one error shape; `watch` sees to those nobody foresaw."""
+    """Converts the known exceptions of endpoints to error responses; `watch` handles unexpected ones."""
     app.add_exception_handler(AtelierError, _atelier_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -122,7 +122,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def answer(status: int, code: str, message: str, headers: dict[str, str] | None = None, **details: Any) -> JSONResponse:
-    """An error answer."""
+    """Builds an error response."""
     content = {"error": {"code": code, "message": message, "details": details}}
     return JSONResponse(content, status_code=status, headers=headers)
 
@@ -147,7 +147,7 @@ def _validation_error(request: Request, error: Exception) -> JSONResponse:
 
 
 def _message(problem: dict[str, Any]) -> str:
-    """What is allowed, in words for a person."""
+    """Returns the rule that a field violates, in words."""
     match problem["type"]:
         case "string_pattern_mismatch":
             pattern = problem["ctx"]["pattern"]
@@ -155,7 +155,7 @@ def _message(problem: dict[str, Any]) -> str:
         case "missing" if problem["loc"] == ("body",):
             return "A JSON object is required"
         case "extra_forbidden":
-            return "There is no such field here, or the method or mode does not use it"
+            return "There is no such field, or the method or mode does not use it"
         case "model_type" | "model_attributes_type" | "dict_type":
             return "Input should be a JSON object"
         case "int_parsing_size":
@@ -168,7 +168,7 @@ def _message(problem: dict[str, Any]) -> str:
 
 
 def _field(problem: dict[str, Any]) -> str:
-    """The path of a field as the user wrote it, without the tags of a union's branches, which look like <fast>."""
+    """Returns the path of a field in the request, without the tags of union branches, which look like <fast>."""
     where, *path = (str(part) for part in problem["loc"])
     path += [problem["ctx"]["field"]] if "field" in problem.get("ctx", {}) else []
     named = ".".join(part for part in path if not part.startswith(("<", "[key]")))[:100]
@@ -178,29 +178,29 @@ def _field(problem: dict[str, Any]) -> str:
 def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return answer(404, "not_found", "There is no such path; /docs lists those there are.")
+        return answer(404, "not_found", "There is no such path; see /docs for the list of paths.")
     if error.status_code == 405:
         allowed = _methods(request, error)
-        message = f"{request.method} is not for this path, which takes {allowed}."
+        message = f"The path does not support {request.method}; it supports {allowed}."
         return answer(405, "method_not_allowed", message, {"Allow": allowed})
     code = HTTP_CODES.get(error.status_code, "bad_request")
     return answer(error.status_code, code, f"{error.detail.rstrip('.')}.", dict(error.headers or {}) or None)
 
 
 def _methods(request: Request, error: HTTPException) -> str:
-    """Every method that the path takes; Starlette names those of the first route only."""
+    """Returns every method of the path; Starlette names only those of its first route."""
     operations = request.app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None))
     methods = operations or (error.headers or {}).get("Allow", "GET").split(", ")
     return ", ".join(sorted(methods)).upper()
 
 
 def _redis_error(request: Request, error: Exception) -> JSONResponse:
-    log.warning("redis is away: %s", type(error).__name__)
-    away = Unavailable("redis_unavailable", "The job store does not answer; try again shortly.")
-    return _atelier_error(request, away)
+    log.warning("Redis is unavailable: %s", type(error).__name__)
+    unavailable = Unavailable("redis_unavailable", "The job store does not respond; try again shortly.")
+    return _atelier_error(request, unavailable)
 
 
 def internal_error(error: Exception) -> JSONResponse:
-    """The answer to what nobody foresaw: the log has the cause, the caller a number to ask with."""
+    """Logs an unexpected error and builds the response, whose X-Request-ID finds it in the log."""
     log.error("unexpected error", exc_info=error)
-    return answer(500, "internal", "Something went wrong here; the log has it under this request's X-Request-ID.")
+    return answer(500, "internal", "Unexpected error; see the API log under the X-Request-ID of this response.")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Response
 
 from api.json_route import JsonRoute
-from api.openapi import example_picture
+from api.openapi import example_image
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.requests.generation import Generation
 from jobs.schemas import Job
@@ -14,8 +14,8 @@ router = APIRouter(tags=["generation"], route_class=JsonRoute)
 
 
 # Drawn by models/data, of no training set: the examples run as they stand on a fresh installation.
-AVATAR, SMILEY, WINK = example_picture("avatar.webp"), example_picture("smiley.webp"), example_picture("wink.webp")
-UPPER_HALF = example_picture("upper-half.webp")
+AVATAR, SMILEY, WINK = example_image("avatar.webp"), example_image("smiley.webp"), example_image("wink.webp")
+UPPER_HALF = example_image("upper-half.webp")
 EXAMPLES: dict[str, Any] = {
     "sample": {
         "summary": "Four faces",

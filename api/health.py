@@ -1,4 +1,4 @@
-"""Whether the service lives, is ready, and how it fares."""
+"""Health checks and metrics."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,40 +10,40 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from pydantic import BaseModel
 from redis import RedisError
 
-from api.readiness import PATIENCE_S, Ready, unanswered
+from api.readiness import TIMEOUT_S, Ready, unanswered
 from api.service import Service, ServiceDep
 
 router = APIRouter(tags=["health"])
 
 
 class Alive(BaseModel):
-    """The process answers."""
+    """The process responds."""
 
     status: str
 
 
-@router.get("/healthz", summary="The process is alive")
+@router.get("/healthz", summary="Check that the process is alive")
 async def healthz() -> Alive:
-    """200 as long as the API process answers; says nothing of what is behind it, and needs no thread."""
+    """Returns 200 while the API process responds. It does not check Redis, storage or workers, and uses no thread."""
     return Alive(status="alive")
 
 
 @router.get(
     "/readyz",
-    summary="A job sent now will be run",
+    summary="Check that new jobs will run",
     response_model=Ready,
-    responses={503: {"model": Ready, "description": "Something is wrong; `failing` says what."}},
+    responses={503: {"model": Ready, "description": "Not ready; `failing` lists the reasons."}},
 )
 async def readyz(service: ServiceDep) -> Response:
-    """200 while a job sent now will be run; 503 with the same body when not, and `failing` names each reason.
+    """Returns 200 if a job submitted now will run; otherwise 503 with the same body, and `failing` lists the reasons.
 
-    Redis and the store must take writes, an upkeep process must sweep, and each queue needs a worker whose child
-    processes move and that takes its jobs. However often it is asked, the checks run twice a second at most, and a
-    check that hangs counts as failed after a few seconds.
+    Redis and the object store must accept writes, an upkeep process must run, and each queue needs a worker that takes
+    its jobs and whose child processes are not frozen. The checks run at most twice a second, whatever the number of
+    requests; a check that hangs counts as failed after a few seconds.
     """
     checks = asyncio.wrap_future(service.readiness.ask())
     try:
-        ready = await asyncio.wait_for(asyncio.shield(checks), 2 * PATIENCE_S)
+        ready = await asyncio.wait_for(asyncio.shield(checks), 2 * TIMEOUT_S)
     except TimeoutError:
         ready = unanswered()
     headers = {} if ready.ready else {"Retry-After": "2"}
@@ -52,18 +52,18 @@ async def readyz(service: ServiceDep) -> Response:
 
 @router.get(
     "/metrics",
-    summary="Figures for Prometheus",
+    summary="Get metrics for Prometheus",
     response_class=Response,
     responses={200: {"description": "Prometheus text format.", "content": {"text/plain": {}}}},
 )
 def metrics(service: ServiceDep) -> Response:
-    """HTTP requests and times of this process; jobs, run times, queue depths and workers of the whole service."""
+    """Returns HTTP requests and times of this process, and jobs, run times, queues and workers of the whole service."""
     text = b"".join(generate_latest(registry) for registry in (REGISTRY, _Collected(_service_metrics(service))))
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 class _Collected:
-    """Metrics made for one scrape, in the shape `generate_latest` reads."""
+    """Metrics of one scrape, as the registry that `generate_latest` reads."""
 
     def __init__(self, metrics: Iterator[Metric]) -> None:
         self.collect = metrics.__iter__
@@ -76,9 +76,9 @@ def _service_metrics(service: Service) -> Iterator[Metric]:
         yield GaugeMetricFamily("atelier_redis_up", "Whether Redis answers", value=0)
         return
     yield GaugeMetricFamily("atelier_redis_up", "Whether Redis answers", value=1)
-    yield GaugeMetricFamily("atelier_workers", "Workers heard of lately", value=len(workers))
-    queued = GaugeMetricFamily("atelier_queued_jobs", "Jobs waiting, by queue", labels=["queue"])
-    finished = CounterMetricFamily("atelier_jobs", "Finished jobs by kind and state", labels=["kind", "status"])
+    yield GaugeMetricFamily("atelier_workers", "Workers with a recent heartbeat", value=len(workers))
+    queued = GaugeMetricFamily("atelier_queued_jobs", "Queued jobs by queue", labels=["queue"])
+    finished = CounterMetricFamily("atelier_jobs", "Finished jobs by kind and status", labels=["kind", "status"])
     seconds = CounterMetricFamily("atelier_run_seconds", "Time spent running jobs", labels=["kind"])
     for queue, depth in depths.items():
         queued.add_metric([queue], depth)

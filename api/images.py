@@ -1,4 +1,4 @@
-"""Images in: by upload, `data:` URL or `https:` URL; each is decoded once and stored as an upright 8-bit PNG."""
+"""Input images: uploads, `data:` URLs and `https:` URLs; each is decoded once and stored as an upright 8-bit PNG."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ from fastapi import APIRouter, Form, Path, Response, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.bounds import FORM_LIMITS, SPOOL_BYTES
-from api.content import PICTURE, IfNoneMatch, Range, serve
+from api.content import IMAGE, IfNoneMatch, Range, serve
 from api.errors import Responses, error_responses
 from api.pools import DECODING, FETCHING, SUBMITTING
 from api.service import Service, ServiceDep
@@ -44,7 +44,8 @@ class Upload(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     file: Annotated[
-        UploadFile, Field(description="PNG, JPEG, WebP, GIF, BMP, TIFF, HEIC or AVIF; of several frames the first.")
+        UploadFile,
+        Field(description="PNG, JPEG, WebP, GIF, BMP, TIFF, HEIC or AVIF; the first of several frames."),
     ]
 
 
@@ -52,11 +53,11 @@ TYPES = "image/png, image/jpeg, image/webp, image/gif, image/bmp, image/tiff, im
 UPLOADED: Responses = {
     201: {
         "description": "The image is stored.",
-        "headers": {"Location": {"description": "Its facts.", "schema": {"type": "string"}}},
+        "headers": {"Location": {"description": "The path of the upload.", "schema": {"type": "string"}}},
     }
 }
 
-# What one request's decoded images may take in the spool folder until all of them are known to be usable.
+# The limit of one request's decoded images, which stay in the spool folder until all of them are checked.
 MAX_DECODED_BYTES = 512 << 20
 
 
@@ -73,11 +74,11 @@ async def upload_image(
     response: Response,
     service: ServiceDep,
 ) -> Image:
-    """Store an image and get the `img_…` id that requests name it by.
+    """Stores an image and returns the `img_…` id to use in requests.
 
     The same image always gets the same id. EXIF orientation is applied, color profiles are converted to sRGB, and CMYK,
-    16-bit and palette images become 8-bit RGB. Alpha is kept for masks; all else lays the image over white. Above 25
-    megapixels the sides are halved until it has fewer.
+    16-bit and palette images are converted to 8-bit RGB. Masks use the alpha channel; any other use blends the image
+    with white. The sides of an image above 25 megapixels are halved until it has fewer.
     """
     with naming("file"):
         decoded = await DECODING.run(_decode_file, service, form.file.file)
@@ -87,28 +88,31 @@ async def upload_image(
     return image
 
 
-@router.get("/v1/images/{image_id}", summary="Facts of an upload", responses=error_responses(404, 422, 503))
+@router.get("/v1/images/{image_id}", summary="Get an uploaded image", responses=error_responses(404, 422, 503))
 def get_image(image_id: ImageId, service: ServiceDep) -> Image:
-    """The size of an uploaded image and how long it is kept."""
+    """Returns the size of an uploaded image and when it expires."""
     return describe_image(service, image_id)
 
 
 @router.delete(
-    "/v1/images/{image_id}", status_code=204, summary="Delete an upload", responses=error_responses(404, 422, 503)
+    "/v1/images/{image_id}",
+    status_code=204,
+    summary="Delete an uploaded image",
+    responses=error_responses(404, 422, 503),
 )
 def delete_image(image_id: ImageId, service: ServiceDep) -> None:
-    """Forget an uploaded image, so that no new request can name it.
+    """Deletes an uploaded image; new requests cannot use it.
 
-    Jobs that name it already run, and can be retried; its bytes go with the last of them.
+    Existing jobs that use it still run and can be retried; its bytes are deleted with the last of them.
     """
     service.jobs.images.delete(image_id.removeprefix("img_"))
 
 
 @router.get(
     "/v1/images/{image_id}/content",
-    summary="Bytes of an upload",
+    summary="Download an uploaded image",
     response_class=Response,
-    responses=error_responses(404, 416, 422, 500, 503, also=PICTURE),
+    responses=error_responses(404, 416, 422, 500, 503, also=IMAGE),
 )
 def get_image_content(
     image_id: ImageId,
@@ -116,16 +120,16 @@ def get_image_content(
     if_none_match: IfNoneMatch = None,
     range_: Range = None,
 ) -> Response:
-    """The stored PNG; takes `Range` and `If-None-Match`."""
+    """Returns the stored PNG; supports `Range` and `If-None-Match`."""
     sha = image_id.removeprefix("img_")
     service.jobs.images.get(sha)
     return serve(service.objects, sha, "image/png", if_none_match, range_)
 
 
 def describe_image(service: Service, image_id: str) -> Image:
-    """An upload as the API shows it; raises `NotFound`."""
+    """Returns the description of an upload; raises `NotFound`."""
     facts, until = service.jobs.images.get(image_id.removeprefix("img_"))
-    # Images stored before sources were recorded were kept at their own size.
+    # Older records have no source size: those images were stored at their original size.
     facts = {"source_width": facts["width"], "source_height": facts["height"], **facts}
     return Image(
         id=image_id, expires_at=datetime.fromtimestamp(until / 1000, UTC), url=f"/v1/images/{image_id}/content", **facts
@@ -133,7 +137,10 @@ def describe_image(service: Service, image_id: str) -> Image:
 
 
 def decode(service: Service, data: bytes) -> DecodedImage:
-    """An image file made safe; raises `BadInput` and `TooLarge`. Takes up to 430 MB: call it in the pool DECODING."""
+    """Decodes an untrusted image file; raises `BadInput` and `TooLarge`.
+
+    It uses up to 430 MB: call it in the pool DECODING.
+    """
     return decode_image(data, max_pixels=service.settings.max_pixels)
 
 
@@ -142,11 +149,11 @@ def _decode_file(service: Service, file: IO[bytes]) -> DecodedImage:
 
 
 class _Spooled:
-    """A decoded image whose PNG is in the spool folder until it is stored: a request may bring 256 of them."""
+    """A decoded image whose PNG is in the spool folder until it is stored: a request may have 256 of them."""
 
     def __init__(self, image: DecodedImage) -> None:
         self._facts = replace(image, png=b"")
-        self._file = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  # it ends with the request
+        self._file = SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115  # closed when the request ends
         self._file.write(image.png)
 
     @property
@@ -157,10 +164,9 @@ class _Spooled:
 
 
 def store_image(service: Service, image: DecodedImage, holder: str | None = None) -> str:
-    """Store a decoded image; returns its `img_…` id. Raises `Unavailable`.
+    """Stores a decoded image and returns its `img_…` id; raises `Unavailable`.
 
-    holder: of an upload, after which nothing but the upload keeps the image. That of a request is held until its job
-    names it.
+    holder: the name of an upload, whose hold ends here. The image of a request is held until its job names it.
     """
     sha = service.objects.put(image.png, "image/png", holder=holder or "hold")
     facts: dict[str, Any] = {
@@ -181,11 +187,10 @@ def resolve_images(
     check: Callable[[dict[str, Size]], None],
     masks: Mapping[str, Size | None] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """The `img_…` id of each field's image reference.
+    """Stores the images of a request and returns the `img_…` id of each field.
 
-    `check` is shown the size of each and may raise. `masks` are the fields that hold masks, each with the size of the
-    result that its middle is cut out for, where it is: their ids are those of the masks in black and white, as they
-    were understood. Nothing is stored unless every one of them can be used.
+    `check` receives their sizes and may raise. `masks` are the fields with masks, each with the size that its center is
+    cropped to, or None; a mask is stored as it was read, in black and white. Nothing is stored if any image is invalid.
     """
     decoded: dict[str, _Spooled | None] = {}
     sizes: dict[str, Size] = {}
@@ -195,7 +200,7 @@ def resolve_images(
             image, sizes[field] = _read(service, reference)
             left -= len(image.png) if image else 0
             if left < 0:
-                message = "With this image, those of the request that are not uploads are too large; upload them."
+                message = "The images of the request that are not uploads are too large together; upload them first."
                 raise TooLarge("image_too_large", message, max_bytes=MAX_DECODED_BYTES)
             decoded[field] = _Spooled(image) if image else None
     check(sizes)
@@ -209,7 +214,7 @@ def resolve_images(
 
 
 def _drawn_mask(service: Service, reference: str, spooled: _Spooled | None, shape: Size | None) -> _Spooled | None:
-    """A mask in black and white, or None for an upload that is so already; raises BadInput."""
+    """Converts a mask to black and white; returns None for an upload that is so already. Raises BadInput."""
     png = spooled.image.png if spooled else service.objects.get(reference.removeprefix("img_"))
     redrawn = DECODING.call(_redrawn, png, shape)
     return None if spooled is None and redrawn.png == png else _Spooled(redrawn)
@@ -224,7 +229,7 @@ def _redrawn(png: bytes, shape: Size | None) -> DecodedImage:
 
 
 def _read(service: Service, reference: str) -> tuple[DecodedImage | None, Size]:
-    """The image of a `data:` or `https:` URL, or None for an upload, which is stored already; and its size."""
+    """Decodes the image of a `data:` or `https:` URL, or returns None for an upload, which is stored; and its size."""
     settings = service.settings
     if reference.startswith("img_"):
         facts, _ = service.jobs.images.get(reference.removeprefix("img_"))

@@ -1,4 +1,4 @@
-"""Jobs: look, list, follow, cancel, retry, delete, and fetch what they made."""
+"""Jobs: get, list, follow, cancel, finish, retry and delete jobs, and download their outputs."""
 
 import json
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.content import PICTURE, IfNoneMatch, Range, serve
+from api.content import IMAGE, IfNoneMatch, Range, serve
 from api.errors import EVENT_ID, Responses, error_responses
 from api.pools import FOLLOWING
 from api.present import present, present_all, present_event
@@ -27,7 +27,7 @@ JobId = Annotated[
     str,
     Path(
         pattern=JOB_ID,
-        description="A job's id.",
+        description="The id of a job.",
         examples=["job_" + "0" * 24],
         json_schema_extra={"format": "job-id"},
     ),
@@ -35,49 +35,49 @@ JobId = Annotated[
 
 
 class JobFilter(BaseModel):
-    """Which jobs to list; a parameter that is not one of these is refused."""
+    """Query parameters of the list; others are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: Annotated[Kind | None, Field(description="Only jobs of this kind.")] = None
-    status: Annotated[Status | None, Field(description="Only jobs in this state.")] = None
-    limit: Annotated[int, Field(ge=1, le=100, description="Jobs on a page.")] = 20
-    cursor: Annotated[str | None, Field(pattern=JOB_ID, description="`next_cursor` of the page before.")] = None
+    status: Annotated[Status | None, Field(description="Only jobs with this status.")] = None
+    limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of jobs on a page.")] = 20
+    cursor: Annotated[str | None, Field(pattern=JOB_ID, description="`next_cursor` of the previous page.")] = None
 
 
 @router.get("/v1/jobs", summary="List jobs, newest first", responses=error_responses(422, 503))
-def list_jobs(service: ServiceDep, asked: Annotated[JobFilter, Query()]) -> JobPage:
-    """A page of jobs; pass `next_cursor` back as `cursor` for the page after it."""
-    records, next_cursor = service.jobs.page(**asked.model_dump())
+def list_jobs(service: ServiceDep, job_filter: Annotated[JobFilter, Query()]) -> JobPage:
+    """Returns a page of jobs; pass its `next_cursor` as `cursor` to get the next page."""
+    records, next_cursor = service.jobs.page(**job_filter.model_dump())
     return JobPage(jobs=present_all(service, records), next_cursor=next_cursor)
 
 
-@router.get("/v1/jobs/{job_id}", summary="A job as it now is", responses=error_responses(404, 422, 503))
+@router.get("/v1/jobs/{job_id}", summary="Get a job", responses=error_responses(404, 422, 503))
 def get_job(job_id: JobId, service: ServiceDep) -> Job:
-    """Its state, progress, parameters as resolved, outputs, figures and error."""
+    """Returns its status, progress, resolved parameters, outputs, metrics and error."""
     return present(service, service.jobs.get(job_id))
 
 
 @router.delete(
-    "/v1/jobs/{job_id}", status_code=204, summary="Forget a finished job", responses=error_responses(404, 409, 422, 503)
+    "/v1/jobs/{job_id}", status_code=204, summary="Delete a finished job", responses=error_responses(404, 409, 422, 503)
 )
 def delete_job(job_id: JobId, service: ServiceDep) -> None:
-    """Remove the record; its pictures go once no other job names them. An unfinished job answers 409."""
+    """Deletes the job, and its images unless other jobs name them. Returns 409 if the job has not finished."""
     service.jobs.delete(job_id)
 
 
 @router.post("/v1/jobs/{job_id}/cancel", summary="Cancel a job", responses=error_responses(404, 422, 503))
 def cancel_job(job_id: JobId, service: ServiceDep) -> Job:
-    """A queued job is canceled at once, a running one at its next step; a finished one stays as it is. Idempotent."""
+    """Cancels a queued job at once and a running job at its next step; does not change a finished job. Idempotent."""
     service.jobs.cancel(job_id)
     return present(service, service.jobs.get(job_id))
 
 
 @router.post("/v1/jobs/{job_id}/finish", summary="Finish a training now", responses=error_responses(404, 409, 422, 503))
 def finish_job(job_id: JobId, service: ServiceDep) -> Job:
-    """Ends a running training after its current step; it succeeds with the model as it then is.
+    """Ends a running training after its current step; it succeeds with the model trained so far.
 
-    A queued job and another kind answer 409; a finished one stays as it is. Idempotent.
+    Returns 409 for a queued job and for another kind of job; does not change a finished job. Idempotent.
     """
     service.jobs.finish_early(job_id)
     return present(service, service.jobs.get(job_id))
@@ -91,13 +91,13 @@ def finish_job(job_id: JobId, service: ServiceDep) -> Job:
     responses=error_responses(404, 409, 422, 429, 503, also=JOB_RESPONSES),
 )
 async def retry_job(job_id: JobId, submission: SubmissionDep) -> Response:
-    """A new job with the same parameters, seed and `webhook_url`, and so the same result; `retry_of` names the old one.
+    """Creates a job with the same parameters, seed and `webhook_url`, and so the same result.
 
-    A training goes on from the checkpoint that the old job kept.
+    `retry_of` is the id of the old job. A training resumes from the newest checkpoint of the old job.
     """
     service = submission.service
 
-    def again() -> str:
+    def create() -> str:
         record = service.jobs.get(job_id)
         if not record.finished:
             raise Conflict("job_not_finished", "The job has not finished; cancel it first.", job=job_id)
@@ -106,26 +106,26 @@ async def retry_job(job_id: JobId, submission: SubmissionDep) -> Response:
         idempotency = (submission.key, job_id.removeprefix("job_")) if submission.key else None
         return enqueue(service, params, idempotency=idempotency, retry_of=job_id)
 
-    return await answer_with_job(service, await run_in_threadpool(again), submission.wait_s)
+    return await answer_with_job(service, await run_in_threadpool(create), submission.wait_s)
 
 
 @router.get(
     "/v1/jobs/{job_id}/outputs/{index}",
-    summary="A finished picture",
+    summary="Get an output",
     response_class=Response,
-    responses=error_responses(404, 416, 422, 500, 503, also=PICTURE),
+    responses=error_responses(404, 416, 422, 500, 503, also=IMAGE),
 )
 def get_output(
     job_id: JobId,
-    index: Annotated[int, Path(ge=0, le=1000, description="Which of its outputs, from 0.", examples=[0])],
+    index: Annotated[int, Path(ge=0, le=1000, description="The number of the output, from 0.", examples=[0])],
     service: ServiceDep,
     if_none_match: IfNoneMatch = None,
     range_: Range = None,
 ) -> Response:
-    """The bytes of an output; the ETag is their sha256. Takes `Range` and `If-None-Match`."""
+    """Returns the bytes of an output; the ETag is their sha256. Supports `Range` and `If-None-Match`."""
     record = service.jobs.get(job_id)
     if index >= len(record.outputs):
-        message = f"The job has {len(record.outputs)} outputs; it is {record.status}."
+        message = f"The job has {len(record.outputs)} outputs; its status is {record.status}."
         raise NotFound("output_not_found", message, job=job_id, index=index)
     output = record.outputs[index]
     return serve(service.objects, output["sha256"], output["content_type"], if_none_match, range_)
@@ -141,32 +141,32 @@ CHECKPOINT: Responses = {
 
 @router.get(
     "/v1/jobs/{job_id}/checkpoint",
-    summary="The newest checkpoint of a training",
+    summary="Get the newest checkpoint of a training",
     response_class=StreamingResponse,
     responses=error_responses(404, 422, 500, 503, also=CHECKPOINT),
 )
 def get_checkpoint(job_id: JobId, service: ServiceDep) -> Response:
-    """Where a training that has not succeeded stands: weights, optimisers and losses."""
+    """Returns weights, optimizer states and losses of a training that has not succeeded."""
     checkpoint = service.jobs.get(job_id).checkpoint
     if checkpoint is None:
-        raise NotFound("checkpoint_not_found", "The job keeps no checkpoint.", job=job_id)
+        raise NotFound("checkpoint_not_found", "The job has no checkpoint.", job=job_id)
     return StreamingResponse(service.objects.read(checkpoint["sha256"]), media_type="application/octet-stream")
 
 
-PREVIEW: Responses = {200: {**PICTURE[200], "content": {"image/jpeg": PICTURE[200]["content"]["image/jpeg"]}}}
+PREVIEW: Responses = {200: {**IMAGE[200], "content": {"image/jpeg": IMAGE[200]["content"]["image/jpeg"]}}}
 
 
 @router.get(
     "/v1/jobs/{job_id}/preview",
-    summary="The newest preview of a running job",
+    summary="Get the newest preview of a running job",
     response_class=Response,
     responses=error_responses(404, 422, 500, 503, also=PREVIEW),
 )
 def get_preview(job_id: JobId, service: ServiceDep) -> Response:
-    """What the picture looks like so far, at most 256 pixels a side."""
+    """Returns a preview of the image, with sides of at most 256 pixels."""
     sha = (service.jobs.get(job_id).progress or {}).get("preview")
     if sha is None:
-        raise NotFound("preview_not_found", "The job has shown no preview yet.", job=job_id)
+        raise NotFound("preview_not_found", "The job has no preview yet.", job=job_id)
     return serve(service.objects, sha, "image/jpeg", None, None)
 
 
@@ -193,7 +193,7 @@ EVENT = {
                 "description": "`snapshot`, then events.",
                 "content": {"text/event-stream": {"schema": EVENT}},
             },
-            204: {"description": "`Last-Event-ID` was the last event: nothing is left to follow."},
+            204: {"description": "`Last-Event-ID` was the last event of a finished job."},
         },
     ),
 )
@@ -210,15 +210,15 @@ async def follow_job(
         ),
     ] = None,
 ) -> Response:
-    """A `snapshot` of the job, then `status`, `progress`, `preview` and `output` events until the job ends.
+    """Streams a `snapshot` of the job, then `status`, `progress`, `preview` and `output` events until the job ends.
 
-    Each event has an id; a client that reconnects with `Last-Event-ID` misses none and sees none twice. The stream
-    ends with the `status` event of the final state.
+    Each event has an id; a client that reconnects with `Last-Event-ID` receives each event once. The stream ends with
+    the `status` event of the final status.
     """
     record, last, first_id = await FOLLOWING.run(service.jobs.snapshot, job_id)
     if last_event_id is not None and record.finished and order(last_event_id) >= order(last.id):
         return Response(status_code=204)
-    # An id older than what is kept, or one that was made up, gets a snapshot instead.
+    # An id that is invalid, or older than the stored events, gets a snapshot instead.
     resumable = last_event_id is not None and order(first_id) <= order(last_event_id) <= order(last.id)
     start = last_event_id if resumable else None
     return EventSourceResponse(_stream(service, record, last, start), ping=15)

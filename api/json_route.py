@@ -1,4 +1,4 @@
-"""Routes that take a JSON body: parsed and validated in a thread, and of an endless list of errors only the first."""
+"""Routes with a JSON body, which is parsed and validated in a thread; only the first errors are reported."""
 
 import email.message
 import hashlib
@@ -21,35 +21,35 @@ from jobs.errors import Malformed, TooLarge
 
 NOT_JSON = "The body is not valid JSON: it is not UTF-8, is nested too deeply or has a number with too many digits."
 MAX_DEPTH = 32  # of nested lists and objects
-MAX_FIELDS = 100  # an object with more has unknown ones, of which MAX_PROBLEMS are looked at
-MAX_NESTED = 10_000  # lists and objects: empty ones take 2 bytes each, and 60 once parsed
+MAX_FIELDS = 100  # an object with more has unknown fields, of which MAX_PROBLEMS are validated
+MAX_NESTED = 10_000  # lists and objects: an empty one has 2 bytes, and 60 when parsed
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_parsing = CapacityLimiter(1)  # parsing holds the interpreter: more at once would only delay everything else
+_parsing = CapacityLimiter(1)  # parsing blocks the interpreter: more at once would only delay other requests
 
 
 class ParsedRequest(Request):
-    """A request whose body is validated: `json()` is the model, and `digest` identifies path and body.
+    """A request with a validated body: `json()` returns the model; `digest` identifies path and body.
 
-    The bytes of the body are not kept.
+    The bytes of the body are freed.
     """
 
     value: Any
     digest: str
 
     async def body(self) -> bytes:
-        """Stands for the body that was parsed."""
+        """Returns a placeholder for the parsed body."""
         return b"{}"
 
     async def json(self) -> Any:
-        """The validated model."""
+        """Returns the validated model."""
         return self.value
 
 
 class JsonRoute(APIRoute):
-    """A route whose JSON body does not occupy the event loop."""
+    """A route that parses its JSON body outside the event loop."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's handler, which finds the body already validated."""
+        """Returns FastAPI's handler, called with a validated body."""
         handle = super().get_route_handler()
         if self.body_field is None or isinstance(self.body_field.field_info, Form):
             return handle
@@ -57,7 +57,7 @@ class JsonRoute(APIRoute):
         names = _field_names(adapter.json_schema())
 
         async def handle_parsed(request: Request) -> Response:
-            body = bytearray()  # grows in place: parts and their sum would take twice the memory
+            body = bytearray()  # grows in place: joining parts would use twice the memory
             async for part in request.stream():
                 body += part
             if body and not _is_json(request.headers.get("content-type", "")):
@@ -83,9 +83,9 @@ def _is_json(content_type: str) -> bool:
 
 
 def _read(adapter: TypeAdapter[Any], names: frozenset[str], body: bytearray, salt: str | None) -> tuple[Any, str]:
-    """The model in a body, and with a salt the digest of both.
+    """Parses and validates a body; returns the model and the digest of salt and body.
 
-    Raises RequestValidationError, Malformed and TooLarge.
+    The digest is meaningless without a salt. Raises RequestValidationError, Malformed and TooLarge.
     """
     _check_nesting(body)
     try:
@@ -99,14 +99,14 @@ def _read(adapter: TypeAdapter[Any], names: frozenset[str], body: bytearray, sal
     try:
         model = adapter.validate_python(value)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
-        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in found]) from error
-    assert not is_cut, "an object of a request takes fields of any name: its schema needs a bound"
+        problems = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+        raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in problems]) from error
+    assert not is_cut, "the schema of a request allows fields of any name: it needs a limit"
     return model, hashlib.sha256(f"{salt}\n{text}".encode()).hexdigest()
 
 
 def _check_nesting(body: bytearray) -> None:
-    """Raises TooLarge or Malformed before anything is parsed: brackets of texts count too, and are far fewer."""
+    """Raises TooLarge or Malformed before parsing. Brackets in strings count too, but texts have far fewer."""
     if body.count(b"[") + body.count(b"{") <= MAX_NESTED:
         return
     brackets = body.translate(None, _NO_BRACKETS)[:MAX_NESTED]
@@ -116,10 +116,10 @@ def _check_nesting(body: bytearray) -> None:
 
 
 def _cut_surplus(value: Any, names: frozenset[str]) -> bool:
-    """Leaves at most MAX_PROBLEMS unknown fields in any object that has more than MAX_FIELDS; returns whether it did.
+    """Removes all but MAX_PROBLEMS unknown fields of objects with more than MAX_FIELDS; returns whether it removed any.
 
-    A body may have a hundred thousand of them, and pydantic would describe each. Raises Malformed for a body nested
-    more than MAX_DEPTH deep.
+    A body may have a hundred thousand unknown fields, and pydantic would report each. Raises Malformed for a body
+    nested more than MAX_DEPTH deep.
     """
     is_cut, level = False, [value] if isinstance(value, dict | list) else []
     for _ in range(MAX_DEPTH):
@@ -140,7 +140,7 @@ def _cut_surplus(value: Any, names: frozenset[str]) -> bool:
 
 
 def _field_names(schema: Any) -> frozenset[str]:
-    """Every name of a field in a JSON schema."""
+    """Returns every field name in a JSON schema."""
     if isinstance(schema, list):
         return frozenset().union(*map(_field_names, schema))
     if not isinstance(schema, dict):

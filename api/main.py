@@ -31,31 +31,33 @@ from api.service import make_service
 from jobs.settings import Settings, get_settings
 
 DESCRIPTION = """
-Pictures by REST: send a photo and a style, or the name of a model, get a picture. Requests become **jobs**: a submit
-answers `202` with the job at once (or waits for it: `Prefer: wait=20`), workers run it, and its pictures lie in object
-storage.
+Create and transform images over REST. A request creates a **job**: the response is `202` with the job (or waits for it
+to finish: `Prefer: wait=20`), a worker runs it, and its images are stored in object storage.
 
 * **An image** in a request is one string: the `img_…` id of an upload, a `data:` URL, or an `https:` URL.
-* **Follow a job** by asking `GET /v1/jobs/{id}` or by Server-Sent Events at `/v1/jobs/{id}/events`.
-* **Retry safely**: give a submit an `Idempotency-Key`; the same key and body return the first job for 24 hours.
-* **The same request, seed and model give the same picture**; the recipe is in the job and inside the file.
-* **Errors** have one shape: `{"error": {"code", "message", "details"}}`. `429` and `503` carry `Retry-After`.
-* `X-Request-ID` is echoed, or made, on every answer.
+* **Follow a job** by polling `GET /v1/jobs/{id}` or by Server-Sent Events at `/v1/jobs/{id}/events`.
+* **Retry safely** with an `Idempotency-Key`: the same key and body return the first job for 24 hours.
+* **The same request, seed and model give the same image**; the recipe is in the job and inside the file.
+* **Errors** have one shape: `{"error": {"code", "message", "details"}}`. `429` and `503` have `Retry-After`.
+* Every response has `X-Request-ID`: the one of the request, or a new one.
 """
 TAGS = [
-    {"name": "style transfer", "description": "Paint a picture in the style of another."},
-    {"name": "generation", "description": "Make pictures with the models trained here."},
-    {"name": "collections", "description": "Pictures as vectors of a space, with their components and clusters."},
-    {"name": "trainings", "description": "Train models of your own on your pictures, or on sets that are at hand."},
-    {"name": "images", "description": "Upload the pictures that requests name."},
-    {"name": "jobs", "description": "Look at jobs, follow, cancel and repeat them, and fetch what they made."},
-    {"name": "models", "description": "What is installed, from where, under which licence."},
-    {"name": "health", "description": "For load balancers and Prometheus."},
+    {"name": "style transfer", "description": "Render an image in the style of another."},
+    {"name": "generation", "description": "Generate and edit images with shipped and trained models."},
+    {
+        "name": "collections",
+        "description": "Images as vectors in a latent space, with components and clusters.",
+    },
+    {"name": "trainings", "description": "Train models on your own images or on included data sets."},
+    {"name": "images", "description": "Upload images to use in requests."},
+    {"name": "jobs", "description": "Get, list, follow, cancel and retry jobs, and download their outputs."},
+    {"name": "models", "description": "Installed models, with their sources and licenses."},
+    {"name": "health", "description": "Health checks for load balancers, and metrics for Prometheus."},
 ]
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The application over one set of settings."""
+    """Creates the application."""
     service = make_service(settings)
 
     @asynccontextmanager
@@ -63,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         await service.events.aclose()
 
-    app = FastAPIOffline(  # /docs brings its scripts along: it must work without a network
+    app = FastAPIOffline(  # /docs must work without a network
         title="Atelier",
         version="0.1.0",
         summary="A self-hosted image service.",
@@ -100,7 +102,7 @@ def _configure_logging() -> None:
     handler.addFilter(RequestIdFilter())
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # else each malformed form is a line in the log
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # otherwise it logs every malformed form
 
 
 _configure_logging()

@@ -1,4 +1,4 @@
-"""Around every request: its id, and its figures for /metrics."""
+"""Middleware of every request: request ids, metrics and unexpected errors."""
 
 import logging
 import re
@@ -16,20 +16,20 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 REQUESTS = Counter("atelier_http_requests_total", "HTTP requests by route and status", ["method", "route", "status"])
-SECONDS = Histogram("atelier_http_request_seconds", "Time to the end of the answer", ["method", "route"])
+SECONDS = Histogram("atelier_http_request_seconds", "Time to the end of the response", ["method", "route"])
 
 
 class RequestIdFilter(logging.Filter):
-    """Gives every log record the id of the request it belongs to."""
+    """Adds the id of the current request to log records."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Add `request_id`; nothing is dropped."""
+        """Adds `request_id`; drops no record."""
         record.request_id = request_id.get()
         return True
 
 
 def watch(app: ASGIApp) -> ASGIApp:
-    """Echo `X-Request-ID` (or make one), forbid sniffing, count the request, and answer 500 to unexpected errors."""
+    """Returns or creates `X-Request-ID`, forbids MIME sniffing, counts requests, returns 500 for unexpected errors."""
 
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,12 +49,12 @@ def watch(app: ASGIApp) -> ASGIApp:
         try:
             await app(scope, receive, send_with_id)
         except Exception as error:
-            if status:  # the answer is on its way already: cut it off
+            if status:  # the response has started: end it abruptly
                 raise
             await internal_error(error)(scope, receive, send_with_id)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            method = scope["method"] if scope["method"] in METHODS else "other"  # a client may make up any number
+            method = scope["method"] if scope["method"] in METHODS else "other"  # clients may invent methods
             REQUESTS.labels(method, route, status).inc()
             SECONDS.labels(method, route).observe(time.perf_counter() - started)
 

@@ -1,4 +1,4 @@
-"""Models: what can be run, where it is from and whether a worker has it; trained ones can be deleted."""
+"""Models: list shipped and trained models, download their files, and delete trained ones."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, Field
+from pydantic import AliasChoices, BaseModel, Field
 
 from api.errors import Responses, error_responses
 from api.service import Service, ServiceDep
@@ -15,69 +15,73 @@ from jobs.store.registry import TrainedModel
 
 router = APIRouter(tags=["models"])
 CARD = "card.json"
-ModelId = Annotated[str, Path(max_length=100, description="A model's id.", examples=["vgg16"])]
+ModelId = Annotated[str, Path(max_length=100, description="The id of a model.", examples=["vgg16"])]
 
 
 class Model(BaseModel):
-    """A model's card, and the workers that have its files."""
+    """The card of a model, and the workers that have its files."""
 
     id: str
     task: str
     title: str
     description: str
-    licence: str
+    license: Annotated[str, Field(validation_alias=AliasChoices("license", "licence"))]  # of older cards
     source: dict[str, Any]
     files: dict[str, str | None]
     fetch_command: str | None
     installed_on: list[str]
     trained_by: Annotated[
-        str | None, Field(description="The job it was trained by, if one did; every worker can then use it.")
+        str | None, Field(description="The job that trained it; null for a model that came with the service.")
     ]
 
 
 class ModelList(BaseModel):
-    """Every model the workers know, and every model trained here."""
+    """Every model that workers know, and every trained model."""
 
     models: list[Model]
 
 
-@router.get("/v1/models", summary="Models and where they are installed", responses=error_responses(503))
+@router.get("/v1/models", summary="List models", responses=error_responses(503))
 def list_models(service: ServiceDep) -> ModelList:
-    """The cards of all models that living workers know, and of all that were trained here."""
+    """Returns the cards of all models that running workers know, and of all trained models."""
     return ModelList(models=_models(service))
 
 
-@router.get("/v1/models/{model_id}", summary="One model's card", responses=error_responses(404, 422, 503))
+@router.get("/v1/models/{model_id}", summary="Get a model", responses=error_responses(404, 422, 503))
 def get_model(model_id: ModelId, service: ServiceDep) -> Model:
-    """Source, licence and hashes of one model."""
+    """Returns the source, license and file hashes of a model."""
     models = _models(service)
-    found = next((model for model in models if model.id == model_id), None)
-    if found is None:
+    named = next((model for model in models if model.id == model_id), None)
+    if named is None:
         raise _not_found([model.id for model in models])
-    return found
+    return named
 
 
 class ModelFile(BaseModel):
     """One file of a model."""
 
-    name: Annotated[str, Field(description="Its path in the model's folder.")]
-    sha256: Annotated[str | None, Field(description="Of its bytes; null where it is only known once it is fetched.")]
+    name: Annotated[str, Field(description="Its path in the folder of the model.")]
+    sha256: Annotated[
+        str | None, Field(description="Of the bytes; null if it is only known after the file is fetched.")
+    ]
     size_bytes: Annotated[int | None, Field(description="Null for a file that is not in object storage.")]
-    url: Annotated[str | None, Field(description="Where its bytes are; null for a file that only workers have.")]
+    url: Annotated[str | None, Field(description="Where to download it; null for a file that only workers have.")]
 
 
 class ModelFiles(BaseModel):
-    """A model's card and files; put into one folder, they are a model that `models.build.load_model` loads."""
+    """The files of a model, including its card; `models.build.load_model` loads them from one folder."""
 
     files: list[ModelFile]
-    fetch_command: Annotated[str | None, Field(description="What brings those that only workers have to a machine.")]
+    fetch_command: Annotated[str | None, Field(description="The command that fetches files that only workers have.")]
 
 
-@router.get("/v1/models/{model_id}/files", summary="A model's files", responses=error_responses(404, 422, 503))
+@router.get(
+    "/v1/models/{model_id}/files", summary="List the files of a model", responses=error_responses(404, 422, 503)
+)
 def list_model_files(model_id: ModelId, service: ServiceDep) -> ModelFiles:
-    """The card of any model, and the files of one that was trained here, to download.
+    """Returns the card and the files of a model, with links to download them.
 
-    Those of a model that came with the service or was fetched are on the workers alone: their `url` is null.
+    Only workers have the files of a model that came with the service or was fetched: their `url` is null.
     """
     card = _card(service, model_id)
     data, path = _card_json(card), f"/v1/models/{model_id}/files"
@@ -103,16 +107,16 @@ FILE: Responses = {
 
 @router.get(
     "/v1/models/{model_id}/files/{name}",
-    summary="One file of a model",
+    summary="Download a file of a model",
     response_class=Response,
     responses=error_responses(404, 409, 422, 500, 503, also=FILE),
 )
 def get_model_file(
     model_id: ModelId,
-    name: Annotated[str, Path(max_length=100, description="As the list has it.", examples=["card.json"])],
+    name: Annotated[str, Path(max_length=100, description="The `name` in the list of files.", examples=["card.json"])],
     service: ServiceDep,
 ) -> Response:
-    """The bytes of a file, `card.json` among them. One that only workers have answers 409."""
+    """Returns the bytes of a file, for example `card.json`. Returns 409 for a file that only workers have."""
     card = _card(service, model_id)
     known = [CARD, *card["files"]]
     if name not in known:
@@ -124,9 +128,9 @@ def get_model_file(
         remedy = (
             f"run `{card['fetch_command']}`"
             if card.get("fetch_command")
-            else f"look into models/weights/{model_id} of the code"
+            else f"copy it from models/weights/{model_id} of the code"
         )
-        raise Conflict("file_not_stored", f"This file is on the workers alone; to have it, {remedy}.", model=model_id)
+        raise Conflict("file_not_stored", f"Only workers have this file; to get it, {remedy}.", model=model_id)
     parts = service.objects.read(card["files"][name])
     return StreamingResponse(parts, media_type="application/octet-stream", headers=headers)
 
@@ -138,20 +142,22 @@ def get_model_file(
     responses=error_responses(404, 409, 422, 503),
 )
 def delete_model(model_id: ModelId, service: ServiceDep) -> None:
-    """Remove a trained model and its files. One that unfinished jobs or collections use answers 409 and names them."""
+    """Deletes a trained model and its files. Returns 409 and their ids while jobs or collections use it."""
     model = get_model(model_id, service)
     if model.trained_by is None:
-        raise Conflict("model_not_deletable", "The model came with the service; only trained ones can be deleted.")
+        raise Conflict("model_not_deletable", "The model came with the service; only trained models can be deleted.")
     service.jobs.models.delete(model_id)
 
 
 def _not_found(known: list[str]) -> NotFound:
-    message = f"No model is called that; there are {', '.join(known) or 'none while no worker is up'}."
+    message = (
+        f"There is no model with this id; the models are {', '.join(known) or 'unknown while no worker is running'}."
+    )
     return NotFound("model_not_found", message, allowed=known)
 
 
 def _card(service: Service, model_id: str) -> dict[str, Any]:
-    """The whole card of a model; raises NotFound."""
+    """Returns the complete card of a model; raises NotFound."""
     workers = service.jobs.heartbeats.workers().values()
     cards: dict[str, dict[str, Any]] = {card["id"]: card for facts in workers for card in facts["cards"]}
     cards |= {model.card["id"]: model.card for model in service.jobs.models.all()}
@@ -165,9 +171,9 @@ def _is_trained_here(service: Service, model_id: str) -> bool:
 
 
 def _card_json(card: dict[str, Any]) -> bytes:
-    """A card as the file that a folder of a model has."""
-    kept = {name: value for name, value in card.items() if name != "fetch_command"}
-    return (json.dumps(kept, indent=2) + "\n").encode()
+    """Encodes a card as the file card.json in the folder of a model."""
+    stored = {name: value for name, value in card.items() if name != "fetch_command"}
+    return (json.dumps(stored, indent=2) + "\n").encode()
 
 
 def _sha256(data: bytes) -> str:
@@ -190,5 +196,5 @@ def _models(service: Service) -> list[Model]:
 
 
 def _trained(model: TrainedModel, workers: list[str]) -> Model:
-    """Any worker fetches it from object storage when it needs it."""
+    """Describes a trained model; every worker can fetch it from object storage."""
     return Model(**model.card, fetch_command=None, installed_on=workers, trained_by=model.trained_by)

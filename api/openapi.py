@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI makes of the routes, and what holds for every answer."""
+"""The OpenAPI document: the routes as FastAPI describes them, and what all responses share."""
 
 from base64 import b64encode
 from pathlib import Path
@@ -8,21 +8,21 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 REQUEST_ID = {
-    "description": "The request's own `X-Request-ID` if it sent one of 1 to 128 letters, digits, `.`, `_` and `-`; "
-    "else one made here. The log has it.",
+    "description": "The `X-Request-ID` of the request if it has one of 1 to 128 letters, digits, `.`, `_` and `-`; "
+    "otherwise a new one. The log contains it.",
     "schema": {"type": "string"},
 }
 
 
-def example_picture(name: str) -> str:
-    """A file of `api/examples` as a `data:` URL, for requests that run as they stand."""
+def example_image(name: str) -> str:
+    """Returns a file of `api/examples` as a `data:` URL, for example requests that run without changes."""
     return "data:image/webp;base64," + b64encode((Path(__file__).parent / "examples" / name).read_bytes()).decode()
 
 
 def document(app: FastAPI) -> dict[str, Any]:
-    """The document of the app's routes, made once.
+    """Builds the document of the app's routes once.
 
-    `X-Request-ID` stands on every answer. A parameter is absent, never null as FastAPI has it.
+    Every response has `X-Request-ID`. Optional parameters may be absent, but not null as FastAPI describes them.
     """
     if app.openapi_schema is None:
         made = get_openapi(

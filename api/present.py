@@ -1,4 +1,4 @@
-"""A job record as the API shows it."""
+"""Builds the job of a response from its record."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,12 +10,12 @@ from jobs.store.records import Event, Record
 
 
 def present(service: Service, record: Record) -> Job:
-    """The job with its links, times in UTC and its place in the queue."""
+    """Returns the job of a record, with its links and its position in the queue."""
     return present_all(service, [record])[0]
 
 
 def present_all(service: Service, records: Sequence[Record]) -> list[Job]:
-    """Each job as `present` shows it."""
+    """Returns the job of each record, as `present` does."""
     positions = service.jobs.queue_positions(records)
     return [_job(service, record, position) for record, position in zip(records, positions, strict=True)]
 
@@ -45,7 +45,7 @@ def _job(service: Service, record: Record, position: int | None) -> Job:
 
 
 def present_event(service: Service, job_id: str, event: Event) -> dict[str, Any]:
-    """An event's data with the links of the pictures it names."""
+    """Returns the data of an event, with links to its images."""
     if event.type == "output":
         return _output(service, job_id, event.data).model_dump(mode="json")
     if event.type == "preview":
@@ -60,10 +60,15 @@ def _progress(record: Record) -> Progress | None:
     return Progress(**{k: v for k, v in record.progress.items() if k != "preview"}, preview_url=preview_url)
 
 
-def _output(service: Service, job_id: str, output: dict[str, Any]) -> Output:
-    link = service.objects.link(output["sha256"])
+def link_fields(service: Service, sha: str, path: str) -> dict[str, Any]:
+    """Returns `url` and `url_expires_at` of an object: a presigned link, or `path`, which does not expire."""
+    link = service.objects.link(sha)
     until = datetime.now(UTC) + timedelta(seconds=service.settings.link_ttl_s) if link else None
-    return Output(**output, url=link or f"/v1/jobs/{job_id}/outputs/{output['index']}", url_expires_at=until)
+    return {"url": link or path, "url_expires_at": until}
+
+
+def _output(service: Service, job_id: str, output: dict[str, Any]) -> Output:
+    return Output(**output, **link_fields(service, output["sha256"], f"/v1/jobs/{job_id}/outputs/{output['index']}"))
 
 
 def _checkpoint(service: Service, record: Record) -> Checkpoint | None:

@@ -1,4 +1,4 @@
-"""Whether a job sent now will be run: what `/readyz` answers, found out by a thread at a bounded cost."""
+"""Checks whether a job submitted now will run, for `/readyz`: in a thread, at a bounded cost."""
 
 import threading
 import time
@@ -19,8 +19,8 @@ from jobs.store.heartbeats import Vitals
 from jobs.store.jobs import JobStore
 from jobs.store.records import QUEUES
 
-PATIENCE_S = 3  # for one answer of Redis and of the object store
-STORAGE_EVERY_S = 3  # each look writes an object
+TIMEOUT_S = 3  # for one response of Redis or the object store
+STORAGE_EVERY_S = 3  # each check writes an object
 EVERY_S = 0.5
 T = TypeVar("T")
 
@@ -29,14 +29,14 @@ Workers = dict[str, dict[str, Any]]
 
 
 class Failing(BaseModel):
-    """One reason why a job sent now may not be run."""
+    """A reason why a job submitted now may not run."""
 
     check: Check
     message: str
 
 
 class Ready(BaseModel):
-    """What a job needs; `queues` counts the workers that serve each queue, `failing` names what is wrong."""
+    """The state of the service; `queues` counts the workers of each queue, `failing` lists what is wrong."""
 
     ready: bool
     redis: bool
@@ -48,7 +48,7 @@ class Ready(BaseModel):
 
 
 class Probe(Generic[T]):
-    """Runs a check in a thread of its own: at most once in `every_s` seconds, and never twice at a time."""
+    """Runs a check in its own thread, at most once per `every_s` seconds and one at a time."""
 
     def __init__(self, check: Callable[[], T], every_s: float) -> None:
         self._check = check
@@ -59,7 +59,7 @@ class Probe(Generic[T]):
         self._next = 0.0
 
     def ask(self) -> "Future[T]":
-        """The latest result, or the one in the making; a check that hangs leaves it unfinished."""
+        """Returns the latest result, or that of the running check, which may never finish."""
         with self._lock:
             if self._latest is None or (self._latest.done() and time.monotonic() >= self._next):
                 self._next = time.monotonic() + self._every_s
@@ -68,15 +68,15 @@ class Probe(Generic[T]):
 
 
 def make_readiness(settings: Settings) -> Probe[Ready]:
-    """The readiness of the service, over connections of its own that give up early."""
-    jobs = JobStore(connect(settings, attempts=0, timeout_s=PATIENCE_S), settings)
+    """Creates the readiness check, with separate connections that have short timeouts."""
+    jobs = JobStore(connect(settings, attempts=0, timeout_s=TIMEOUT_S), settings)
     storage = Probe(Objects(settings, jobs, retry_s=1).check, STORAGE_EVERY_S)
     return Probe(partial(_assess, jobs, storage), EVERY_S)
 
 
 def unanswered() -> Ready:
-    """The answer while the checks themselves do not come to an end."""
-    return _ready({}, [Failing(check="redis", message=f"The checks did not end within {2 * PATIENCE_S} seconds.")])
+    """Returns the result to report while the checks do not finish."""
+    return _ready({}, [Failing(check="redis", message=f"The checks did not finish within {2 * TIMEOUT_S} seconds.")])
 
 
 def _assess(jobs: JobStore, storage: Probe[None]) -> Ready:
@@ -96,7 +96,7 @@ def _assess(jobs: JobStore, storage: Probe[None]) -> Ready:
 
 def _reason(error: RedisError) -> str:
     code = str(error).split(" ", 1)[0]
-    return code if code.isupper() else type(error).__name__  # without the text, which may hold an address
+    return code if code.isupper() else type(error).__name__  # not the text, which may contain an address
 
 
 def _ready(workers: Workers, failing: list[Failing]) -> Ready:
@@ -114,9 +114,9 @@ def _ready(workers: Workers, failing: list[Failing]) -> Ready:
 
 def _upkeep(upkeeps: list[str], overdue_leases: int) -> Iterator[Failing]:
     if not upkeeps:
-        yield Failing(check="upkeep", message="No upkeep process has completed a round lately.")
+        yield Failing(check="upkeep", message="No upkeep process has completed a round recently.")
     if overdue_leases:
-        message = f"{overdue_leases} leases ran out and their jobs were not requeued; upkeep does not keep up."
+        message = f"{overdue_leases} leases ran out and their jobs were not requeued; upkeep is too slow."
         yield Failing(check="leases", message=message)
 
 
@@ -124,7 +124,7 @@ def _frozen(workers: Workers) -> Iterator[Failing]:
     for name, facts in workers.items():
         if is_frozen(facts):
             pids = ", ".join(map(str, facts["frozen"])) or "there is none"
-            yield Failing(check="children", message=f"No child process of {name} moves: {pids}.")
+            yield Failing(check="children", message=f"No child process of {name} is responsive: {pids}.")
 
 
 def _queue(queue: str, workers: Workers, vitals: Vitals) -> Iterator[Failing]:
@@ -138,8 +138,8 @@ def _queue(queue: str, workers: Workers, vitals: Vitals) -> Iterator[Failing]:
 
 def _storage(stored: "Future[None]") -> Iterator[Failing]:
     try:
-        stored.result(timeout=PATIENCE_S)
+        stored.result(timeout=TIMEOUT_S)
     except TimeoutError:
-        yield Failing(check="storage", message=f"The object store did not answer within {PATIENCE_S} seconds.")
+        yield Failing(check="storage", message=f"The object store did not respond within {TIMEOUT_S} seconds.")
     except Unavailable:
-        yield Failing(check="storage", message="The object store does not take and give back an object.")
+        yield Failing(check="storage", message="An object could not be written to the object store and read back.")

@@ -1,7 +1,7 @@
-"""The HTTP server: uvicorn, with bounds on the bytes and the time of a request's headers.
+"""The HTTP server: uvicorn, with limits on the bytes and the time of a request's headers.
 
-uvicorn's httptools protocol collects headers of any length. Its h11 protocol bounds their bytes, but parses in Python,
-and neither bounds the time between the first byte of a request and the end of its headers.
+uvicorn's httptools protocol accepts headers of any length. Its h11 protocol limits their bytes, but parses in Python,
+and neither limits the time between the first byte of a request and the end of its headers.
 """
 
 import asyncio
@@ -23,35 +23,35 @@ from jobs.settings import get_settings
 
 MAX_HEAD_BYTES = 65_536  # of the request line and all headers
 HEAD_TIMEOUT_S = 10.0  # from the first byte of a request, or from the connection, to the end of its headers
-LINGER_S = 10.0  # how long the rest of a body is read and dropped once the answer is complete
-STOP_S = 10  # requests that have not ended this long after SIGTERM are cut off, such as stalled uploads
-_M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+LINGER_S = 10.0  # how long the rest of a body is read and dropped after the response
+STOP_S = 10  # requests that still run this long after SIGTERM, such as stalled uploads, are aborted
+_M_MMAP_THRESHOLD = -3  # from glibc's malloc.h
 CLOSE = {"Connection": "close"}
 MAX_FILES = 65_536
-SWITCH_S = 0.0005  # how soon a thread lets the event loop go on; Python's 5 ms add up where many run
+SWITCH_S = 0.0005  # interval after which a thread yields; Python's default of 5 ms adds up over many threads
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection: at most MAX_HEAD_BYTES of headers, each request's within HEAD_TIMEOUT_S."""
+    """A connection that limits the headers of each request to MAX_HEAD_BYTES and HEAD_TIMEOUT_S."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.head_bytes: int | None = None  # of the headers now arriving, without the part they began in
+        self.head_bytes: int | None = None  # of the headers being received, without the part in which they began
         self.began = False
         self.timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Give the first request's headers their time."""
+        """Starts the timeout of the first headers."""
         super().connection_made(transport)
         self._start_timer(HEAD_TIMEOUT_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer with the connection."""
+        """Stops the timer."""
         super().connection_lost(exc)
         self._stop_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Parse; refuse headers that are not complete within the bound."""
+        """Parses data; refuses headers that exceed the limit before they are complete."""
         self.began = False
         super().data_received(data)
         if self.transport.is_closing() or self.head_bytes is None:
@@ -63,12 +63,12 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_timer(HEAD_TIMEOUT_S)
 
     def on_message_begin(self) -> None:
-        """Count the bytes of this request's headers."""
+        """Starts counting the bytes of the headers."""
         super().on_message_begin()
         self.began, self.head_bytes = True, 0
 
     def on_headers_complete(self) -> None:
-        """Start the request, or refuse it where the whole head came in one piece that is too large."""
+        """Starts the request, or refuses it if its complete headers are too large."""
         self.head_bytes = None
         self._stop_timer()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -79,16 +79,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self.app = app
 
     def on_response_complete(self) -> None:
-        """Bound the time in which a body that nobody reads any more may go on."""
+        """Limits the time for the rest of a body that is no longer read."""
         super().on_response_complete()
         if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
             self._start_timer(LINGER_S)
 
     def on_message_complete(self) -> None:
-        """Wait for the next request."""
+        """Waits for the next request."""
         super().on_message_complete()
         self._stop_timer()
-        if self.cycle.response_complete:  # uvicorn's timer of an idle connection ended with the first of these bytes
+        if self.cycle.response_complete:  # uvicorn's idle timer ended with the first of these bytes
             self._start_timer(HEAD_TIMEOUT_S)
 
     def _start_timer(self, seconds: float) -> None:
@@ -110,7 +110,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, response: JSONResponse) -> None:
-        """Answer outside the application and close; where an earlier answer is under way, only close."""
+        """Responds without the application and closes; only closes if an earlier response has not ended."""
         self._stop_timer()
         if self.cycle is None or self.cycle.response_complete:
             status = f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}\r\n".encode()
@@ -125,7 +125,7 @@ def _head_too_large() -> JSONResponse:
 
 
 def serve(app: str = "api.main:app") -> None:
-    """Serve an application, by its import path, at the address the settings name."""
+    """Runs an application, given by its import path, at the address of the settings."""
     settings = get_settings()
     _use_spool_dir(settings.spool_dir)
     _return_freed_memory()
@@ -144,17 +144,17 @@ def serve(app: str = "api.main:app") -> None:
 
 
 def _return_freed_memory() -> None:
-    """Have glibc give blocks of 1 MB and more back to the system as soon as they are freed.
+    """Makes glibc return blocks of 1 MB and more to the system as soon as they are freed.
 
-    It would learn to keep blocks of up to 32 MB for each thread, and those of a decoded image are of 16: the process
-    had 350 MB between two images, and 957 MB while it decoded the next.
+    By default it learns to keep blocks of up to 32 MB per thread, and a decoded image has blocks of 16 MB: the process
+    used 350 MB between two images, and 957 MB while it decoded the next one.
     """
-    with contextlib.suppress(OSError, AttributeError):  # where the C library is another one
+    with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def _use_spool_dir(folder: Path) -> None:
-    """Keep temporary files there: the system's folder for them is often in memory."""
+    """Sets the folder of temporary files; the folder of the system is often in memory."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(folder.resolve())
@@ -164,7 +164,7 @@ def _use_spool_dir(folder: Path) -> None:
 
 
 def _allow_connections() -> None:
-    """Raise the limit of open files, one of which each connection is; many systems begin with 1,024."""
+    """Raises the limit of open files: each connection is one, and the default is often 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

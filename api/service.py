@@ -1,4 +1,4 @@
-"""What every endpoint works with, made once per process."""
+"""The connections that every endpoint uses, created once per process."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,7 +17,7 @@ from jobs.store.jobs import JobStore
 
 @dataclass(frozen=True)
 class Service:
-    """The API's hands: records, event streams, objects and the nudge."""
+    """Access to jobs, events, objects, Celery and the readiness checks."""
 
     settings: Settings
     jobs: JobStore
@@ -28,9 +28,9 @@ class Service:
 
 
 def make_service(settings: Settings) -> Service:
-    """The service of one process; nothing is connected until it is used.
+    """Creates the service of a process; nothing is connected before its first use.
 
-    The API gives up on Redis within a second and on storage within ten, and answers 503: its caller can try again.
+    Retries end after a second for Redis and after ten for storage; the API then returns 503 and the client can retry.
     """
     jobs = JobStore(connect(settings, attempts=2), settings)
     objects = Objects(settings, jobs, retry_s=min(10, settings.storage_retry_s))
@@ -39,7 +39,7 @@ def make_service(settings: Settings) -> Service:
 
 
 def get_service(request: Request) -> Service:
-    """The service of the app that serves this request."""
+    """Returns the service of the app that handles this request."""
     service: Service = request.app.state.service
     return service
 

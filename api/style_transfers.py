@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, Field
 
 from api.json_route import JsonRoute
-from api.openapi import example_picture
+from api.openapi import example_image
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.requests.style_transfer import StyleTransfer
 from jobs.requests.styles import BUILTIN_NAMES
@@ -37,8 +37,8 @@ async def list_styles() -> StyleList:
 
 
 # Two CC0 photos of scikit-image at 64 x 43 pixels, so that the examples run as they stand on a fresh installation.
-CAT, COFFEE = example_picture("chelsea.webp"), example_picture("coffee.webp")
-LEFT_HALF = example_picture("left-half.webp")  # a mask: white on the left, of the cat's size
+CAT, COFFEE = example_image("chelsea.webp"), example_image("coffee.webp")
+LEFT_HALF = example_image("left-half.webp")  # a mask: white on the left, of the cat's size
 EXAMPLES: dict[str, Any] = {
     "fast": {
         "summary": "A built-in style, in a fraction of a second",

@@ -1,1 +1,1 @@
-"""What the API and the workers agree on: schemas, the job store, the object store, settings and errors."""
+"""Shared by the API and the workers: requests, the job store, the object store, settings and errors."""

@@ -1,24 +1,24 @@
-"""The errors Atelier answers with, each a code for programs and a sentence for people.
+"""The errors of the API: each has a code for programs and a message for people.
 
 AtelierError             status 500, code "internal"
-├── Malformed            400  the body is not JSON
-├── BadInput             422  the request names something that cannot be used
-├── NotFound             404
-├── Conflict             409  the state of the thing does not allow it
-├── TooLarge             413
+├── Malformed            400  the body cannot be parsed
+├── BadInput             422  the request cannot be used
+├── NotFound             404  no such job, image, model or other resource
+├── Conflict             409  the current state of the resource does not allow it
+├── TooLarge             413  more bytes or pixels than the limit
 ├── QueueFull            429  with Retry-After
-├── Damaged              500  stored bytes are not those that were stored
-├── Busy                 429  the service does as much of one thing as it can; with Retry-After
-└── Unavailable          503  Redis, storage or a worker is away; with Retry-After
+├── Damaged              500  stored bytes no longer match their sha256
+├── Busy                 429  the service is at its limit of concurrent work; with Retry-After
+└── Unavailable          503  Redis, storage or a worker is unavailable; with Retry-After
 """
 
 from typing import Any
 
 
 class AtelierError(Exception):
-    """An error with a `code` a program can act on, a `message` a person can, and `details`.
+    """An error with a `code` for programs, a `message` for people, and `details`.
 
-    `status` is the HTTP status the API answers with; `retry_after` (seconds) becomes its header.
+    `status` is the HTTP status of the response; `retry_after` (seconds) becomes its header.
     """
 
     status = 500
@@ -31,7 +31,7 @@ class AtelierError(Exception):
         self.details = details
 
     def as_dict(self) -> dict[str, Any]:
-        """The one error shape: `{"code", "message", "details"}`."""
+        """Returns the error as JSON: `{"code", "message", "details"}`."""
         return {"code": self.code, "message": self.message, "details": self.details}
 
 
@@ -42,49 +42,49 @@ class Malformed(AtelierError):
 
 
 class BadInput(AtelierError):
-    """The request names something that cannot be used; nothing was queued."""
+    """The request cannot be used; nothing was queued."""
 
     status = 422
 
 
 class NotFound(AtelierError):
-    """There is no such job, image, output or model."""
+    """The job, image, model or other resource does not exist."""
 
     status = 404
 
 
 class Conflict(AtelierError):
-    """The state of the thing does not allow what was asked."""
+    """The current state of the resource does not allow the request."""
 
     status = 409
 
 
 class TooLarge(AtelierError):
-    """More bytes or pixels than the settings allow."""
+    """The request has more bytes or pixels than the limit."""
 
     status = 413
 
 
 class QueueFull(AtelierError):
-    """The queue holds as many jobs as the settings allow."""
+    """The queue holds `max_queue` jobs."""
 
     status = 429
     retry_after = 5
 
 
 class Busy(AtelierError):
-    """The service decodes, fetches or receives as much as it can at once."""
+    """The service is at its limit of concurrent decoding, fetching or receiving."""
 
     status = 429
     retry_after = 5
 
 
 class Damaged(AtelierError):
-    """Stored bytes no longer have the sha256 that they were stored by."""
+    """Stored bytes no longer match their sha256."""
 
 
 class Unavailable(AtelierError):
-    """Redis, the object store or every worker is away for the moment."""
+    """Redis, the object store or every worker is temporarily unavailable."""
 
     status = 503
     retry_after = 2

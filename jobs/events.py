@@ -1,4 +1,4 @@
-"""The event streams of any number of jobs, followed over a few connections of one process."""
+"""Follows the event streams of any number of jobs over a few connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,19 +9,19 @@ from jobs.schemas import TERMINAL
 from jobs.store.protocol import PREFIX
 from jobs.store.records import Event, parse_event
 
-CHANNEL = f"{PREFIX}events"  # the protocol says here which job has a new event
-BATCH = 100  # streams read at once, and events of a stream
+CHANNEL = f"{PREFIX}events"  # the protocol publishes the id of each job that has a new event
+BATCH = 100  # streams read at once, and events read from each
 CHECK_S = 5
 
-Waiting = dict[asyncio.Future[list[Event]], str]  # a follower that asks for news, and the event it last had
+Waiting = dict[asyncio.Future[list[Event]], str]  # waiting followers, each with the id of its last event
 
 
 class EventReader:
     """Reads the streams of all followed jobs for all their followers.
 
-    A follower is given events when it asks for them, at most `BATCH` at a time: one that is slow holds up no other, and
-    what it has not read stays in Redis. A message of `CHANNEL` names the stream to read, and a check of all streams
-    every `CHECK_S` seconds makes up for a message that was lost.
+    A follower receives events when it asks for them, at most `BATCH` at a time, so a slow one delays no other and its
+    unread events stay in Redis. A message on `CHANNEL` names the stream to read. Messages can be lost, so all streams
+    are also checked every `CHECK_S` seconds.
     """
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
@@ -32,9 +32,9 @@ class EventReader:
         self._task: asyncio.Task[None] | None = None
 
     async def follow(self, job_id: str, after: str) -> AsyncIterator[Event]:
-        """The events of a job after the stream id `after` ("0" for all), as they happen, until the one that ends it.
+        """Yields the events of a job after the stream id `after` ("0" for all), up to its final status.
 
-        Ends too once the job was deleted. Raises `RedisError` when Redis is away.
+        Also ends when the job is deleted. Raises `RedisError` when Redis is unavailable.
         """
         while events := await self._news(job_id, after):
             for event in events:
@@ -51,16 +51,16 @@ class EventReader:
         await self._client.aclose()
 
     async def _news(self, job_id: str, after: str) -> list[Event]:
-        """The next events of a job, at least one; none once its stream is gone."""
+        """Waits for the next events of a job; returns none when its stream is gone."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        asked: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(job_id, {})[asked] = after
+        waiter: asyncio.Future[list[Event]] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(job_id, {})[waiter] = after
         self._look_at(job_id)
         try:
-            return await asked
+            return await waiter
         finally:
-            del self._waiting[job_id][asked]
+            del self._waiting[job_id][waiter]
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
@@ -77,8 +77,8 @@ class EventReader:
         except* Exception as errors:  # each follower raises it
             error = errors.exceptions[0]
         finally:
-            for asked in [asked for waiting in self._waiting.values() for asked in waiting if not asked.done()]:
-                asked.set_exception(error)
+            for waiter in [waiter for waiting in self._waiting.values() for waiter in waiting if not waiter.done()]:
+                waiter.set_exception(error)
 
     async def _listen(self) -> None:
         async with self._client.pubsub() as pubsub:
@@ -86,7 +86,7 @@ class EventReader:
             while True:
                 message = await pubsub.get_message(timeout=CHECK_S)
                 if message and message["type"] == "subscribe":
-                    self._look_at(*self._waiting)  # what happened before this moment was not announced
+                    self._look_at(*self._waiting)  # earlier events were not announced to this subscription
                 elif message and message["data"] in self._waiting:
                     self._look_at(message["data"])
 
@@ -95,25 +95,25 @@ class EventReader:
             await self._wake.wait()
             self._wake.clear()
             while self._due:
-                # Of the others nobody asks now: whoever does makes them due again.
+                # Nobody waits for the others now; the next follower marks them as due again.
                 due = [job_id for job_id in self._due if job_id in self._waiting][:BATCH]
                 self._due = self._due.difference(due) & self._waiting.keys()
                 if due:
                     await self._deliver(due)
 
     async def _deliver(self, job_ids: list[str]) -> None:
-        """Gives what is new in these streams to those who asked for it."""
+        """Delivers the new events of these streams to the followers that wait for them."""
         streams = {_stream(job_id): min(self._waiting[job_id].values(), key=order) for job_id in job_ids}
         for stream, entries in await self._client.xread(streams, count=BATCH):  # type: ignore[arg-type]
             job_id = stream.removeprefix(_stream(""))
             events = [parse_event(event_id, fields) for event_id, fields in entries]
-            for asked, after in self._waiting.get(job_id, {}).items():
+            for waiter, after in self._waiting.get(job_id, {}).items():
                 news = [event for event in events if order(event.id) > order(after)]
-                whole = order(after) >= order(streams[stream])  # not of one who has asked meanwhile, from further back
-                if news and whole and not asked.done():
-                    asked.set_result(news)
+                whole = order(after) >= order(streams[stream])  # False if this follower came later and starts earlier
+                if news and whole and not waiter.done():
+                    waiter.set_result(news)
             if len(entries) == BATCH:
-                self._look_at(job_id)  # for those who are further on
+                self._look_at(job_id)  # followers that are further ahead received nothing yet
 
     async def _check(self) -> None:
         while True:
@@ -124,13 +124,13 @@ class EventReader:
             for job_id in job_ids:
                 pipe.exists(_stream(job_id))
             for job_id, exists in zip(job_ids, await pipe.execute(), strict=True):
-                for asked in [] if exists else self._waiting.get(job_id, {}):
-                    if not asked.done():
-                        asked.set_result([])
+                for waiter in [] if exists else self._waiting.get(job_id, {}):
+                    if not waiter.done():
+                        waiter.set_result([])
 
 
 def order(event_id: str) -> tuple[int, ...]:
-    """A key that sorts the ids of events by time."""
+    """Key that sorts event ids by time."""
     return tuple(map(int, event_id.split("-")))
 
 

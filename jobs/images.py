@@ -1,6 +1,6 @@
-"""Images as the API takes them, one clean PNG each; and output files that carry their recipe.
+"""Decodes untrusted images to PNG, and writes output files that contain their recipe.
 
-What `images` finds wrong with untrusted bytes becomes one of these, each a 4xx:
+Errors of the `images` package become one of these, each a 4xx:
 
 BadInput    image_empty, image_format_unsupported, image_unreadable, image_truncated, image_too_small, data_url_invalid
 TooLarge    image_too_large, body_too_large
@@ -35,10 +35,10 @@ _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """An image made safe: upright, 8-bit sRGB, with alpha where it has any; equal images give equal `png` bytes.
+    """A decoded image: upright, 8-bit sRGB, with alpha if the source has it; equal images give equal `png` bytes.
 
-    `source_format` is the format of the bytes it came from: png, jpeg, webp, gif, bmp, tiff, heic or avif;
-    `source_width` and `source_height` are the upright size it had there, which is larger where it was reduced.
+    `source_format` is the format of the original file: png, jpeg, webp, gif, bmp, tiff, heic or avif;
+    `source_width` and `source_height` are its upright size, which is larger if the image was reduced.
     """
 
     png: bytes
@@ -50,9 +50,9 @@ class DecodedImage:
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Decodes the image in `data` once and writes it anew as PNG.
+    """Decodes an image file and encodes it as PNG.
 
-    Raises BadInput for what is no image, is damaged or has a side under 16 pixels; TooLarge above `max_pixels`.
+    Raises BadInput if `data` is not an image, is damaged or has a side under 16 pixels; TooLarge above `max_pixels`.
     """
     with as_answers():
         decoded = decode(data, max_pixels=max_pixels, min_side=MIN_SIDE)
@@ -60,14 +60,14 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
 
 
 def stored(image: Image.Image, source_format: str, source_size: tuple[int, int] | None = None) -> DecodedImage:
-    """An RGB or RGBA image as it is stored; its source had the same size unless said."""
+    """Encodes an RGB or RGBA image as it is stored; `source_size` is the size of `image` if absent."""
     png = _encode(image, "PNG", compress_level=1)
     return DecodedImage(png, *image.size, source_format, *(source_size or image.size))
 
 
 @contextmanager
 def as_answers() -> Iterator[None]:
-    """Turns an `ImageError` into BadInput or TooLarge, with its code, message and details."""
+    """Raises an `ImageError` as BadInput or TooLarge, with the same code, message and details."""
     try:
         yield
     except ImageError as error:
@@ -76,9 +76,9 @@ def as_answers() -> Iterator[None]:
 
 
 def decode_data_url(url: str, *, max_bytes: int) -> bytes:
-    """The bytes of a `data:image/…;base64,…` URL, whose base64 must be strict and padded.
+    """Decodes a `data:image/…;base64,…` URL; its base64 must be strict and padded.
 
-    Raises BadInput `data_url_invalid`, and TooLarge `body_too_large` before anything is decoded.
+    Raises BadInput `data_url_invalid`, and TooLarge `body_too_large` before decoding.
     """
     head = _DATA_URL.match(url)
     if head is None:
@@ -96,7 +96,7 @@ def decode_data_url(url: str, *, max_bytes: int) -> bytes:
 
 
 def encode_image(pixels: NDArray[np.uint8] | Image.Image, format: ImageFormat, recipe: dict[str, Any]) -> bytes:
-    """The output file of a job: `pixels`, with `recipe` inside as compact JSON; equal arguments give equal bytes.
+    """Encodes the output file of a job, with `recipe` inside as compact JSON; equal arguments give equal bytes.
 
     pixels: uint8 array of shape (h, w, 3), or an image, which is converted to RGB.
     PNG keeps the recipe in an iTXt chunk `atelier`, JPEG and WebP in EXIF UserComment. Raises ValueError for another
@@ -108,7 +108,7 @@ def encode_image(pixels: NDArray[np.uint8] | Image.Image, format: ImageFormat, r
         chunks = PngImagePlugin.PngInfo()
         chunks.add_itxt(RECIPE_KEY, text)
         return _encode(image, "PNG", pnginfo=chunks)
-    comment = b"\0" * 8 + text.encode()  # eight zero bytes: EXIF's mark for a charset it has no name for
+    comment = b"\0" * 8 + text.encode()  # EXIF's code for an undefined character set: eight zero bytes
     if format == "jpeg" and len(comment) > MAX_JPEG_RECIPE_BYTES:
         raise ValueError(f"recipe must take at most {MAX_JPEG_RECIPE_BYTES} bytes in a JPEG, got {len(comment)}")
     exif = Image.Exif()
@@ -131,7 +131,7 @@ def read_recipe(data: bytes) -> dict[str, Any] | None:
 
 
 def _recipe_text(data: bytes, source_format: str) -> str:
-    """What stands where `encode_image` puts recipes; raises ImageError for a damaged file."""
+    """Reads the text where `encode_image` writes recipes; raises ImageError for a damaged file."""
     if source_format not in ("PNG", "JPEG", "WEBP"):
         return ""
     try:
@@ -140,13 +140,13 @@ def _recipe_text(data: bytes, source_format: str) -> str:
                 return str(image.info.get(RECIPE_KEY, ""))
             comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
             return comment[8:].decode(errors="replace") if isinstance(comment, bytes) else ""
-    except Exception as error:  # Pillow's readers of metadata raise nearly all that Python has
+    except Exception as error:  # Pillow's metadata readers raise nearly any exception
         raise unreadable(source_format, "'s metadata is damaged") from error
 
 
 def _rgb(pixels: NDArray[np.uint8] | Image.Image) -> Image.Image:
     if isinstance(pixels, Image.Image):
-        image = pixels.convert("RGB")  # always a copy, so the caller's metadata stays
+        image = pixels.convert("RGB")  # always a copy, so the caller's image keeps its metadata
         image.info = {}
         return image
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:

@@ -1,4 +1,4 @@
-"""What a worker's heartbeat means: whether its child processes move, and whether it leaves work waiting."""
+"""Interprets the heartbeats of workers: whether one is frozen, serves a queue, or stalls."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Facts = dict[str, Any]
 
 
 def is_frozen(facts: Facts) -> bool:
-    """Whether no child process of a worker moves, so that nothing it takes is ever run."""
+    """Whether every child process of a worker is frozen, so that it runs no job."""
     return bool(len(facts.get("frozen", [])) >= facts.get("children", 1))
 
 
@@ -18,6 +18,6 @@ def serves(facts: Facts, queue: str) -> bool:
 
 
 def is_stalled(queue: str, facts: Facts, vitals: Vitals) -> bool:
-    """Whether a job waits in this queue, nobody claims one, and this worker has long been free to do so."""
+    """Whether a job waits in this queue and no job is claimed, although this worker has been free for a while."""
     free_s = facts.get("free_s", 0) if serves(facts, queue) else 0
     return bool(min(vitals.waiting_s[queue], vitals.unclaimed_s[queue], free_s) > SILENCE_S)

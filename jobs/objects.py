@@ -1,4 +1,4 @@
-"""Object storage: pictures and files named by the sha256 of their bytes, in a folder, S3, GCS or Azure."""
+"""Object storage: images and files named by the sha256 of their bytes, in a folder, S3, GCS or Azure."""
 
 import hashlib
 import time
@@ -16,14 +16,14 @@ from jobs.errors import AtelierError, Damaged, NotFound, Unavailable
 from jobs.settings import Settings
 from jobs.store.jobs import JobStore
 
-CHUNK = 8 << 20  # bytes of one request for a part of a file: each must end within the client's timeout
+CHUNK = 8 << 20  # bytes read by one request, which must end within the client's timeout
 
-PROBE = "readiness-probe"  # the one object whose name is no sha256; clean-up does not know it
+PROBE = "readiness-probe"  # the only object whose name is not a sha256; clean-up ignores it
 PROBE_DATA = hashlib.shake_256(b"probe").digest(64 << 10)  # no file system compresses it
 
 
 class Objects:
-    """The object store of one process; `retry_s` is how long it goes on trying while the store is away."""
+    """The object store; an operation is retried for `retry_s` seconds while the store is unavailable."""
 
     def __init__(self, settings: Settings, jobs: JobStore, *, retry_s: float) -> None:
         self.settings = settings
@@ -33,17 +33,17 @@ class Objects:
         self._signer = None if isinstance(self._store, LocalStore) else _open(settings, public, retry_s)
 
     def put(self, data: bytes, content_type: str, *, holder: str = "hold") -> str:
-        """Stores bytes under their sha256, which is returned; raises `Unavailable` when the store stays away.
+        """Stores bytes and returns their sha256; raises `Unavailable`.
 
-        The object is announced first, so that clean-up cannot take it before a record names it. `holder` is the job
-        whose checkpoint it is, or the upload.
+        The object is held first, so that clean-up does not delete it before a record names it. `holder` is the upload,
+        or the job whose checkpoint it is.
         """
         sha = hashlib.sha256(data).hexdigest()
         self._put(sha, data, content_type, holder, use_multipart=False)
         return sha
 
     def put_file(self, file: IO[bytes], content_type: str, *, holder: str = "hold") -> str:
-        """Stores a file of any size under its sha256, as `put` does."""
+        """Stores a file of any size as `put` does."""
         sha = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # reads any file from its start
         file.seek(0)
         self._put(sha, file, content_type, holder)
@@ -51,7 +51,7 @@ class Objects:
 
     def _put(self, sha: str, data: bytes | IO[bytes], content_type: str, holder: str, **options: Any) -> None:
         while not self._jobs.references.hold(sha, holder):
-            time.sleep(0.05)  # clean-up is removing the same bytes right now
+            time.sleep(0.05)  # clean-up is deleting the same object right now
         attributes: Any = None if isinstance(self._store, LocalStore) else {"Content-Type": content_type}
         try:
             obstore.put(self._store, sha, data, attributes=attributes, **options)
@@ -59,7 +59,7 @@ class Objects:
             raise _away() from error
 
     def get(self, sha: str) -> bytes:
-        """The bytes of an object, which have its sha256; raises `NotFound`, `Damaged` and `Unavailable`."""
+        """Returns the bytes of an object, checked by sha256; raises `NotFound`, `Damaged` and `Unavailable`."""
         try:
             data = bytes(obstore.get(self._store, sha).bytes())
         except FileNotFoundError as error:
@@ -71,7 +71,7 @@ class Objects:
         return data
 
     def size(self, sha: str) -> int:
-        """The bytes of an object, counted; raises `NotFound` and `Unavailable`."""
+        """Size of an object in bytes; raises `NotFound` and `Unavailable`."""
         try:
             return obstore.head(self._store, sha)["size"]
         except FileNotFoundError as error:
@@ -80,10 +80,10 @@ class Objects:
             raise _away() from error
 
     def read(self, sha: str) -> Iterator[bytes]:
-        """The bytes of an object part by part; raises `NotFound` and `Unavailable`.
+        """Yields the bytes of an object in parts; raises `NotFound` and `Unavailable`.
 
-        Damage is known once all was read: `Damaged` is raised in place of the last part, of an object of one part at
-        once.
+        The sha256 is known once everything was read: a damaged object raises `Damaged` instead of its last part. If
+        there is only one part, the call itself raises.
         """
         parts = self._parts(sha, self.size(sha))
         return chain([next(parts)], parts)
@@ -102,7 +102,7 @@ class Objects:
             yield part
 
     def get_file(self, sha: str, path: Path) -> None:
-        """Writes an object's bytes to a file; raises `NotFound`, `Damaged` and `Unavailable`, and then leaves none."""
+        """Writes an object to a file, or leaves no file and raises `NotFound`, `Damaged` or `Unavailable`."""
         try:
             with path.open("wb") as file:
                 file.writelines(self.read(sha))
@@ -111,7 +111,7 @@ class Objects:
             raise
 
     def delete(self, sha: str) -> None:
-        """Remove an object; one that is gone already is no error. Raises `Unavailable`."""
+        """Deletes an object if it exists; raises `Unavailable`."""
         try:
             obstore.delete(self._store, sha)
         except FileNotFoundError:
@@ -120,13 +120,14 @@ class Objects:
             raise _away() from error
 
     def check(self) -> None:
-        """Writes and reads an object; raises `Unavailable` when the store does not take it or gives back another.
+        """Writes an object and reads it back; raises `Unavailable` when that fails or the bytes differ.
 
-        A folder gets one of 64 KiB, so that a full disk shows. In a bucket that keeps every version it should be small.
+        The object has 64 KiB in a folder, to detect a full disk, and 16 bytes in a bucket, which may keep all
+        versions.
         """
         data = PROBE_DATA if isinstance(self._store, LocalStore) else PROBE_DATA[:16]
         try:
-            next(iter(obstore.list(self._store, prefix="0" * 64)), None)  # some servers make a bucket that is missing
+            next(iter(obstore.list(self._store, prefix="0" * 64)), None)  # some servers create a missing bucket on put
             obstore.put(self._store, PROBE, data, use_multipart=False)
             intact = bytes(obstore.get(self._store, PROBE).bytes()) == data
         except (BaseError, OSError) as error:
@@ -135,7 +136,7 @@ class Objects:
             raise _away()
 
     def link(self, sha: str) -> str | None:
-        """A presigned GET link of `link_ttl_s` seconds, or None when the store is a folder."""
+        """Returns a presigned GET link valid for `link_ttl_s` seconds, or None when the store is a folder."""
         if self._signer is None:
             return None
         return obstore.sign(cast(Any, self._signer), "GET", sha, timedelta(seconds=self.settings.link_ttl_s))
@@ -158,13 +159,13 @@ def _open(settings: Settings, endpoint: str | None, retry_s: float) -> ObjectSto
 
 
 def _gone(sha: str) -> NotFound:
-    return NotFound("object_not_found", "The stored bytes are gone.", sha256=sha)
+    return NotFound("object_not_found", "The stored bytes no longer exist.", sha256=sha)
 
 
 def _damaged(sha: str) -> Damaged:
-    message = "The stored bytes are damaged: they no longer have their sha256. Upload the file, or run the job, again."
+    message = "The stored bytes are damaged: they do not match their sha256. Upload the file or run the job again."
     return Damaged("object_damaged", message, sha256=sha)
 
 
 def _away() -> Unavailable:
-    return Unavailable("storage_unavailable", "The object store does not answer; try again shortly.")
+    return Unavailable("storage_unavailable", "The object store does not respond; try again shortly.")

@@ -1,4 +1,4 @@
-"""The Celery side of the queue: a nudge that says a job is waiting. The job itself stands in Redis."""
+"""Celery: a message, the nudge, reports that a job is waiting. The job itself is a record in Redis."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,7 +11,7 @@ TASK = "atelier.run"
 
 
 def make_celery(settings: Settings) -> Celery:
-    """A Celery app with the settings the job protocol rests on (docs/explanation/architecture.md says why each)."""
+    """Returns a Celery app with the settings that the job protocol requires (see docs/explanation/architecture.md)."""
     app = Celery("atelier", broker=_broker(settings.redis_url), set_as_current=False)
     app.conf.update(
         accept_content=["json"],
@@ -33,7 +33,7 @@ def make_celery(settings: Settings) -> Celery:
 
 
 def _broker(redis_url: str) -> str:
-    """The URL as kombu takes it, which has a form of its own for a Unix socket."""
+    """Converts a Redis URL for kombu, which writes Unix sockets in another form."""
     if not redis_url.startswith("unix://"):
         return redis_url
     url = urlsplit(redis_url)
@@ -42,9 +42,9 @@ def _broker(redis_url: str) -> str:
 
 
 def nudge(app: Celery, queue: str, job_id: str) -> None:
-    """Tell the workers of a queue that a job waits; raises kombu's `OperationalError` when the broker is away.
+    """Sends a nudge to the workers of a queue; raises kombu's `OperationalError` when the broker is unavailable.
 
-    A job that takes no steps is ended with its process a minute after its time.
+    Celery kills the process of a job a minute after the job's time limit, which only jobs that report no steps reach.
     """
     limit = app.conf.atelier_time_limits[queue]
     app.send_task(TASK, args=[job_id], queue=queue, time_limit=limit, ignore_result=True, retry=False)

@@ -14,7 +14,7 @@ STORAGE_SCHEMES = ("file", "s3", "gs", "az")
 
 
 class Settings(BaseSettings):
-    """The settings; `docs/reference/settings.md` has the same list as one table, held to this class by a test."""
+    """The settings of a process; a test compares them with the table in `docs/reference/settings.md`."""
 
     model_config = SettingsConfigDict(
         env_prefix="ATELIER_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
@@ -29,30 +29,34 @@ class Settings(BaseSettings):
     ] = "data/objects"
     storage_endpoint: Annotated[str | None, Field(description="Endpoint of an S3-compatible store")] = None
     storage_public_endpoint: Annotated[
-        str | None, Field(description="The endpoint users reach, for presigned links, where it differs")
+        str | None, Field(description="Endpoint in presigned links, if it differs from `storage_endpoint`")
     ] = None
     storage_retry_s: Annotated[
         float, Field(gt=0, description="How long a worker retries a failing store, in seconds")
     ] = 120
-    data_dir: Annotated[Path, Field(description="Where the embedded Valkey keeps its files")] = Path("data")
-    spool_dir: Annotated[
-        Path, Field(description="Where the API keeps uploads while they arrive: on a disk, not in memory")
-    ] = Path("data/spool")
-    weights_dir: Annotated[Path, Field(description="Where fetched weights are kept")] = Path("data/weights")
+    data_dir: Annotated[Path, Field(description="Folder for the files of the embedded Valkey")] = Path("data")
+    spool_dir: Annotated[Path, Field(description="Folder for uploads while they arrive: on a disk, not in memory")] = (
+        Path("data/spool")
+    )
+    weights_dir: Annotated[Path, Field(description="Folder for fetched weights")] = Path("data/weights")
 
     host: Annotated[str, Field(description="Address the API binds")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="Port the API binds")] = 8000
 
     model_memory_bytes: Annotated[
-        int, Field(ge=1, description="Loaded models a worker process keeps, in bytes; the largest is kept alone")
+        int,
+        Field(
+            ge=1,
+            description="Memory for the loaded models of a worker process, in bytes; a larger model is loaded alone",
+        ),
     ] = 8 << 30
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"],
-        Field(description="Floating type of mixed precision; `auto` is the fastest of the device and its libraries"),
+        Field(description="Floating-point type of mixed precision; `auto` selects the fastest on the device"),
     ] = "auto"
 
     max_batch: Annotated[
-        int, Field(ge=1, description="Jobs alike that a worker takes at once, to run as one batch")
+        int, Field(ge=1, description="Compatible jobs that a worker claims at once, to run as one batch")
     ] = 16
     max_queue: Annotated[int, Field(ge=1, description="Queued jobs per queue before the API answers 429")] = 1000
     max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest request body and fetched image, in bytes")] = (
@@ -62,31 +66,35 @@ class Settings(BaseSettings):
         512 << 20
     )
     max_pixels: Annotated[
-        int, Field(ge=4096, description="Most pixels an image may declare, uploaded or in a zip file")
+        int, Field(ge=4096, description="Maximum number of pixels of an image, uploaded or in a zip file")
     ] = MAX_PIXELS
     fetch_timeout_s: Annotated[float, Field(gt=0, description="Time to fetch one https image, in seconds")] = 10
 
     webhook_secret: Annotated[
-        SecretStr | None, Field(description="Key of the HMAC-SHA256 that signs webhooks; unsigned without")
+        SecretStr | None, Field(description="Key of the HMAC-SHA256 that signs webhooks; unsigned if absent")
     ] = None
 
-    lease_s: Annotated[float, Field(gt=0.1, description="A claimed job's lease; renewed every third of it")] = 30
+    lease_s: Annotated[
+        float, Field(gt=0.1, description="Lease of a claimed job, in seconds; renewed every third of it")
+    ] = 30
     max_attempts: Annotated[
         int, Field(ge=1, description="Claims of one job before it fails with worker_lost, the last of them alone")
     ] = 3
     retry_delay_s: Annotated[float, Field(ge=0, description="Wait before the second attempt; doubles after each")] = 2
-    job_timeout_s: Annotated[float, Field(gt=0, description="Longest run of one job, in seconds")] = 3600
-    training_timeout_s: Annotated[float, Field(gt=0, description="Longest run of one training, in seconds")] = 86400
+    job_timeout_s: Annotated[float, Field(gt=0, description="Time limit of one job, in seconds")] = 3600
+    training_timeout_s: Annotated[float, Field(gt=0, description="Time limit of one training, in seconds")] = 86400
     sweep_s: Annotated[float, Field(gt=0, description="Interval of the upkeep process, in seconds")] = 5
     job_ttl_s: Annotated[int, Field(ge=1, description="How long a finished job is kept, in seconds")] = 7 * 86400
     image_ttl_s: Annotated[
         int, Field(ge=1, description="How long an uploaded image or archive is kept after its last use, in seconds")
     ] = 7 * 86400
-    hold_s: Annotated[int, Field(ge=1, description="How long an object no record names yet is kept, in seconds")] = 3600
-    link_ttl_s: Annotated[int, Field(ge=1, le=900, description="Life of a presigned link, in seconds")] = 900
+    hold_s: Annotated[int, Field(ge=1, description="How long an object that no record names is kept, in seconds")] = (
+        3600
+    )
+    link_ttl_s: Annotated[int, Field(ge=1, le=900, description="How long a presigned link is valid, in seconds")] = 900
 
     def timeout_s(self, queue: str) -> float:
-        """Longest run of a job of this queue, in seconds."""
+        """Time limit of a job of this queue, in seconds."""
         return self.training_timeout_s if queue == "train" else self.job_timeout_s
 
     @field_validator("redis_url")
@@ -106,7 +114,7 @@ class Settings(BaseSettings):
 
 @lru_cache
 def get_settings() -> Settings:
-    """The settings of this process; a wrong value stops it with one sentence."""
+    """Returns the settings; exits with a one-line message if a value is invalid."""
     try:
         return Settings()
     except ValidationError as error:

@@ -46,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     '"standardise"': {"jobs", "tests"},
     "`standardise`": {"CHANGELOG.md", "docs"},
     # The old key of `license` in the cards of models.
-    '"licence"': {"jobs", "models", "tests"},
+    '"licence"': {"api", "jobs", "models", "tests"},
     "`licence`": {"CHANGELOG.md", "docs"},
     # The old name of `neighbors`, still accepted.
     "`neighbours`": {"CHANGELOG.md", "docs"},
@@ -56,23 +56,30 @@ ALLOWED: dict[str, set[str]] = {
 
 # Files and folders that are not clean yet. An entry goes when it is clean, and the test says so.
 PENDING = {
-    "api",
+    "api/collections.py",
+    "api/generations.py",
+    "api/steerings.py",
+    "api/style_transfers.py",
+    "api/trainings.py",
     "bench",
     "docs",
     "examples/gallery.py",
     "examples/spaces.py",
     "examples/techniques.py",
     "images",
-    "jobs",
+    "jobs/requests",
+    "jobs/schemas.py",
     "models",
     "openapi.json",
     "tests/api",
     "tests/images",
     "tests/integration",
-    "tests/jobs",
+    "tests/jobs/requests",
     "tests/models",
-    "tests/worker",
-    "worker",
+    "tests/worker/runners",
+    "tests/worker/test_run.py",
+    "worker/run.py",
+    "worker/runners",
 }
 
 BREAK = r"[\s#*/>\-]+"  # between two words: spaces, or a line break and the comment sign of the next line

@@ -1,1 +1,1 @@
-"""The Celery worker: claims jobs, runs them, reports; and the upkeep that heals what workers leave behind."""
+"""The Celery worker, which claims and runs jobs, and the upkeep process."""

@@ -1,6 +1,6 @@
 """The Celery application: `celery -A worker.app worker -Q fast,gpu,collect,train`.
 
-A message only says that a job waits; which job is run is decided in Redis, by the claim.
+A message only reports that a job waits; the claim in Redis decides which job runs.
 """
 
 import os
@@ -22,13 +22,13 @@ from worker.logs import configure_logging
 from worker.run import run_job, run_jobs
 from worker.runners import BATCH_RUNNERS, RUNNERS
 
-PATIENCE = 120  # attempts of a second each: a worker outlasts a restart of Redis
+REDIS_ATTEMPTS = 120  # about a second each, so that a worker survives a restart of Redis
 
-# Read when torch is loaded: OpenMP's threads wait for each other awake for some microseconds, then asleep. Always
-# awake, they lose most of their time wherever anything else needs a core, such as the worker of the other queue; asleep
-# at once, a good part of it on waking (bench/contention.py).
+# Read when torch is loaded: OpenMP's threads spin for some microseconds when they wait for each other, then sleep.
+# Threads that always spin lose most of their time when another process, such as the worker of another queue, needs a
+# core; threads that sleep at once lose time on waking up (bench/contention.py).
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-# Read at torch's first large tensor: it lies in large pages, which cost less to clear (bench/style.py).
+# Read at torch's first large tensor: large pages are cleared faster (bench/style.py).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 try:
@@ -36,27 +36,27 @@ try:
 except CardError as error:
     raise SystemExit(str(error)) from error
 settings = get_settings()
-os.environ["ATELIER_DTYPE"] = settings.dtype  # models/ reads the environment, and knows no `.env` file
+os.environ["ATELIER_DTYPE"] = settings.dtype  # models/ reads the environment only, not the `.env` file
 app = make_celery(settings)
 setup_logging.connect(lambda **_: configure_logging(), weak=False)
 
 
 @cache
-def _hands() -> tuple[JobStore, Objects, Objects]:
-    """The store, the objects and the previews of this child process; made by its first task, after the fork."""
-    # Supervisors send SIGTERM to the children too: a running job goes back at its next step.
+def open_stores() -> tuple[JobStore, Objects, Objects]:
+    """Connects this child process to jobs, objects and previews; its first task calls it, after the fork."""
+    # Supervisors send SIGTERM to the children too: a running job is requeued at its next step.
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    jobs = JobStore(connect(settings, attempts=PATIENCE), settings)
+    jobs = JobStore(connect(settings, attempts=REDIS_ATTEMPTS), settings)
     return jobs, Objects(settings, jobs, retry_s=settings.storage_retry_s), Objects(settings, jobs, retry_s=1)
 
 
 @app.task(name=TASK, bind=True)
 def run(self: Task, job_id: str) -> None:
-    """Claim the most urgent job of the queue this nudge came by and those alike, and run them; none is no error.
+    """Claims the most urgent job of the nudge's queue and compatible ones, if there are any, and runs them.
 
-    `job_id` is for the log: were the nudge's own job claimed, a lost nudge could strand a job behind later ones.
+    `job_id` is only logged: if each nudge claimed its own job, a lost nudge would leave a job behind later ones.
     """
-    jobs, objects, previews = _hands()
+    jobs, objects, previews = open_stores()
     if stopping.is_set():
         return
     queue = self.request.delivery_info["routing_key"]

@@ -1,4 +1,4 @@
-"""Files between object storage and a worker: what a job keeps beside its pictures, and weights of trained models."""
+"""Moves files between object storage and a worker: data and checkpoints of jobs, and weights of trained models."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ log = logging.getLogger("atelier.worker")
 
 
 class Files:
-    """What a runner may fetch and store in the name of its job."""
+    """Fetches and stores files for one job."""
 
     def __init__(self, jobs: JobStore, objects: Objects, record: Record) -> None:
         self.job_id = record.id
@@ -25,25 +25,25 @@ class Files:
         self._record = record
 
     def fetch(self, sha: str, path: Path) -> None:
-        """Write an object to a file; raises `AtelierError`."""
+        """Writes an object to a file; raises `AtelierError`."""
         self._objects.get_file(sha, path)
 
     def store(self, path: Path) -> str:
-        """Store a file; returns its sha256. Raises `Unavailable`."""
+        """Stores a file and returns its sha256; raises `Unavailable`."""
         with path.open("rb") as file:
             return self._objects.put_file(file, "application/octet-stream")
 
     def collection(self, collection_id: str) -> CollectionRecord:
-        """A collection and its versions; raises `NotFound`."""
+        """Returns a collection with its versions; raises `NotFound`."""
         return self._jobs.collections.get(collection_id)
 
     def fetch_checkpoint(self, path: Path) -> None:
-        """Write to a file what the job's last attempt, or the job it repeats, left; nothing where there was none."""
+        """Writes the checkpoint of the last attempt, or of the job that this one repeats, to a file if there is one."""
         if self._record.checkpoint:
             self.fetch(self._record.checkpoint["sha256"], path)
 
     def keep_checkpoint(self, path: Path, step: int) -> None:
-        """Store a checkpoint in place of the last one; raises `LeaseLostError` and `CanceledError`."""
+        """Replaces the checkpoint of the job; raises `LeaseLostError` and `CanceledError`."""
         with path.open("rb") as file:
             sha = self._objects.put_file(file, "application/octet-stream", holder=self.job_id)
         checkpoint = {"step": step, "sha256": sha, "size_bytes": path.stat().st_size}
@@ -51,16 +51,16 @@ class Files:
 
 
 def remove_deleted_models(jobs: JobStore) -> None:
-    """Frees the disk of the copies of trained models that were deleted: no unfinished job uses one of these."""
+    """Deletes local copies of trained models that were deleted; no unfinished job uses them."""
     folder = jobs.settings.weights_dir / "trained"
     copies = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     for model_id in jobs.models.deleted(copies):
         log.info("removing the copy of %s, which was deleted", model_id)
-        shutil.rmtree(folder / model_id, ignore_errors=True)  # another worker of this disk may be doing the same
+        shutil.rmtree(folder / model_id, ignore_errors=True)  # another worker may delete it at the same time
 
 
 def find_model(jobs: JobStore, objects: Objects, model_id: str) -> Card:
-    """The card of a shipped model, or of a trained one, its files brought to this machine; raises `AtelierError`."""
+    """Returns the card of a model, and fetches the files of a trained one; raises `AtelierError`."""
     if model_id in cards():
         return cards()[model_id]
     trained = jobs.models.get(model_id).card
@@ -72,5 +72,5 @@ def find_model(jobs: JobStore, objects: Objects, model_id: str) -> Card:
         if not path.is_file() or file_sha256(path) != sha:
             partial = path.with_name(f".{name}.{os.getpid()}")
             objects.get_file(sha, partial)
-            partial.replace(path)  # another process may load it at any moment
+            partial.replace(path)  # atomic: another process may load the file at any time
     return card

@@ -1,6 +1,6 @@
-"""Heartbeats of a worker and of its child processes, each from a thread of its own.
+"""Heartbeats of a worker and of its child processes, each sent by its own thread.
 
-Neither depends on Celery's connection to the broker: Celery clears its timers whenever that is cut.
+They do not use Celery's timers, which Celery clears whenever it loses the connection to the broker.
 """
 
 import logging
@@ -25,11 +25,11 @@ from models.catalogue import cards, installed
 from worker.files import remove_deleted_models
 
 log = logging.getLogger("atelier.worker")
-_worker = ""  # this worker's name, which its children inherit
+_worker = ""  # name of this worker; its children inherit it
 
 
 def repeat(beat: Callable[[], None], stop: threading.Event, name: str = "heartbeat") -> threading.Thread:
-    """Calls `beat` now and every `BEAT_S` seconds until `stop` is set, whatever it raises; returns the thread."""
+    """Starts a thread that calls `beat` every `BEAT_S` seconds until `stop` is set, even if it raises."""
 
     def loop() -> None:
         while not stop.is_set():
@@ -37,7 +37,7 @@ def repeat(beat: Callable[[], None], stop: threading.Event, name: str = "heartbe
                 beat()
             except RedisError as error:
                 log.warning("%s failed: %s", name, type(error).__name__)
-            except Exception:  # one that failed must not end those after it
+            except Exception:  # an error must not end the loop
                 log.exception("%s failed", name)
             stop.wait(BEAT_S)
 
@@ -47,7 +47,7 @@ def repeat(beat: Callable[[], None], stop: threading.Event, name: str = "heartbe
 
 
 def open_store(settings: Settings) -> JobStore:
-    """A job store that gives up early: the next heartbeat is due in a moment."""
+    """Connects to the job store without retries: the next heartbeat follows soon."""
     return JobStore(connect(settings, attempts=0, timeout_s=BEAT_S), settings)
 
 
@@ -58,7 +58,7 @@ def _note_worker(sender: str, **_: Any) -> None:
 
 
 def child_name(pid: int) -> str:
-    """The name under which a child process of this worker sends its heartbeat."""
+    """Name in the heartbeats of a child process of this worker."""
     return f"{_worker}/{pid}"
 
 
@@ -69,7 +69,7 @@ def _start_child_heartbeat(**_: Any) -> None:
 
 
 class WorkerHeartbeat(bootsteps.StartStopStep):
-    """Sends the worker's heartbeat: its queues and models, and how its child processes fare."""
+    """Sends the worker's heartbeat: its queues, its models and the state of its child processes."""
 
     requires = {"celery.worker.components:Pool"}
 
@@ -88,24 +88,24 @@ class WorkerHeartbeat(bootsteps.StartStopStep):
         repeat(lambda: remove_deleted_models(jobs), self._stop, "clean-up of models")
 
     def stop(self, worker: Any) -> None:
-        """Ends the heartbeat; the worker counts as away some seconds later."""
+        """Ends the heartbeat; the worker counts as away after `SILENCE_S` seconds."""
         self._stop.set()
 
 
 def _facts(worker: Any, settings: Settings) -> dict[str, Any]:
-    known = cards()
+    all_cards = cards()
     return {
         "queues": sorted(worker.app.amqp.queues.consume_from),
-        "cards": [{**asdict(card), "fetch_command": card.fetch_command} for card in known.values()],
-        "installed": [name for name, card in known.items() if installed(card, settings.weights_dir)],
+        "cards": [{**asdict(card), "fetch_command": card.fetch_command} for card in all_cards.values()],
+        "installed": [name for name, card in all_cards.items() if installed(card, settings.weights_dir)],
     }
 
 
 class Children:
-    """The child processes of a worker, looked at once per heartbeat.
+    """Checks the child processes of a worker at each heartbeat.
 
-    A child is frozen when its heartbeat is missing and it has used no processor time since the last look: a library
-    may keep Python's lock, and with it the child's heartbeat, for as long as it computes.
+    A child is frozen when its heartbeat is missing and it has used no processor time since the last check. A missing
+    heartbeat alone is not enough: a library may hold Python's lock, which blocks the heartbeat, while it computes.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Children:
         self._all_busy_at = time.monotonic()
 
     def facts(self, pool: Any, jobs: JobStore) -> dict[str, Any]:
-        """The number of children, the process ids of the frozen ones, and for how long one was free for a job."""
+        """Returns the number of children, the process ids of frozen ones, and for how long a child has been free."""
         pids = list(pool.info.get("processes", []))
         living = jobs.heartbeats.living_children([child_name(pid) for pid in pids]) if pids else set()
         frozen = [pid for pid in pids if not self._moves(pid) and child_name(pid) not in living]
@@ -123,7 +123,7 @@ class Children:
         return {"children": len(pids), "frozen": frozen, "free_s": round(time.monotonic() - self._all_busy_at, 1)}
 
     def _moves(self, pid: int) -> bool:
-        """Whether a child was started lately or has used processor time since the last look."""
+        """Whether a child was started recently or has used processor time since the last check."""
         now, used = time.monotonic(), _processor_s(pid)
         since, used_before = self._seen.get(pid, (now, used))
         self._seen[pid] = since, used
@@ -131,7 +131,7 @@ class Children:
 
 
 def _processor_s(pid: int) -> float:
-    """The processor time a process has used, in seconds; 0 for one that has ended."""
+    """Processor time of a process in seconds; 0 if it has ended."""
     try:
         times = psutil.Process(pid).cpu_times()
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""A claimed job in the worker's hands: its lease kept alive, its progress told, its end noticed."""
+"""The lease of a claimed job: renews it, reports progress, and notices when the job must stop."""
 
 import logging
 import threading
@@ -15,25 +15,25 @@ from jobs.store.records import Record
 log = logging.getLogger("atelier.worker")
 PROGRESS_EVERY_S = 0.25
 PREVIEW_EVERY_S = 1.0
-stopping = threading.Event()  # this process was told to stop
+stopping = threading.Event()  # set when this process received SIGTERM
 
 
 class LeaseLostError(Exception):
-    """Another worker holds this job now, or nobody does: whatever is made here is no longer wanted."""
+    """The lease ran out, so the result of this attempt will be refused."""
 
 
 class StoppingError(Exception):
-    """This process was told to stop: the job goes back to its queue."""
+    """This process is stopping: the job is requeued."""
 
 
 class CanceledError(Exception):
-    """The job was asked to stop."""
+    """The job was canceled."""
 
 
 class Lease:
-    """Renews a job's lease from a thread of its own, which torch cannot block, until the `with` block ends.
+    """Renews the lease of a job until the `with` block ends, from a separate thread that torch does not block.
 
-    `preview` stores a picture and returns its sha256, or None when it could not.
+    `preview` stores an image and returns its sha256, or None on failure.
     """
 
     def __init__(self, jobs: JobStore, record: Record, preview: Callable[[Any], str | None]) -> None:
@@ -46,7 +46,7 @@ class Lease:
         self._deadline = time.monotonic() + self._limit_s
         self._next_progress = self._next_preview = 0.0
         self._preview_sha: str | None = None
-        self.finishing = False  # the job is to end after its current step with what it has made
+        self.finishing = False  # the job must end after its current step and keep its results
 
     def __enter__(self) -> "Lease":
         self._thread.start()
@@ -68,32 +68,32 @@ class Lease:
         step: int,
         total: int,
         message: str,
-        picture: Callable[[], Any] | None = None,
+        image: Callable[[], Any] | None = None,
         *,
         preview_due: bool = False,
     ) -> None:
         """Reports progress, at most four times a second, with a preview at most once a second or when it is due.
 
-        Raises `CanceledError`, `LeaseLostError`, `StoppingError` and, past its time, `AtelierError` (`timeout`).
+        Raises `CanceledError`, `LeaseLostError`, `StoppingError`, and `AtelierError` (`timeout`) after the time limit.
         """
         if stopping.is_set() and step < total:
             raise StoppingError
         now = time.monotonic()
-        if picture and (preview_due or now >= self._next_preview):
+        if image and (preview_due or now >= self._next_preview):
             self._next_preview = now + PREVIEW_EVERY_S
-            self._show(picture())
+            self._show(image())
         if now >= self._next_progress or step == total:
             self._next_progress = now + PROGRESS_EVERY_S
             progress = {"step": step, "total": total, "fraction": round(step / total, 4), "message": message}
-            kept = {**progress, "preview": self._preview_sha}
-            self._check(self._jobs.report(self._record.id, self._record.fence, "progress", progress, kept))
+            stored = {**progress, "preview": self._preview_sha}
+            self._check(self._jobs.report(self._record.id, self._record.fence, "progress", progress, stored))
         else:
             self._check(self._jobs.renew(self._record.id, self._record.fence))
         if now > self._deadline:
             raise AtelierError("timeout", f"The job ran longer than {self._limit_s:g} seconds.", limit_s=self._limit_s)
 
-    def _show(self, picture: Any) -> None:
-        sha = self._preview(picture)
+    def _show(self, image: Any) -> None:
+        sha = self._preview(image)
         if sha and sha != self._preview_sha:
             self._preview_sha = sha
             self._check(self._jobs.report(self._record.id, self._record.fence, "preview", {"sha256": sha}))
@@ -104,7 +104,7 @@ class Lease:
 
 
 def check(status: str) -> None:
-    """Raise what a command's answer to the holder of a lease means: `LeaseLostError`, `CanceledError`, or nothing."""
+    """Raises `LeaseLostError` or `CanceledError` if the status returned to a lease holder says so."""
     if status == "lost":
         raise LeaseLostError
     if status == "canceling":

@@ -1,8 +1,8 @@
-"""How the worker's processes log."""
+"""Logging of workers and upkeep."""
 
 import logging
 
 
 def configure_logging() -> None:
-    """One line a record on standard error."""
+    """Logs one line per record to standard error."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")

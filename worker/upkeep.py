@@ -1,6 +1,6 @@
-"""Upkeep: `python -m worker.upkeep`. Heals what dead workers, lost messages and ended lives leave behind.
+"""Upkeep: `python -m worker.upkeep`. Requeues jobs of dead workers, resends lost messages, and deletes expired data.
 
-Any number may run; each round is a few atomic commands of the job protocol.
+Any number of upkeep processes may run; each round is a few atomic commands of the job protocol.
 """
 
 import logging
@@ -27,9 +27,9 @@ log = logging.getLogger("atelier.upkeep")
 
 
 def main() -> None:
-    """Sweeps every `sweep_s` seconds, with webhooks and clean-up beside it, until SIGTERM or SIGINT.
+    """Sweeps every `sweep_s` seconds, and calls webhooks and cleans up in threads, until SIGTERM or SIGINT.
 
-    Each completed sweep is this process's heartbeat.
+    Each completed sweep sends the heartbeat of this process.
     """
     configure_logging()
     settings = get_settings()
@@ -43,26 +43,26 @@ def main() -> None:
     webhooks = Webhooks(jobs)
     name = upkeep_name()
 
-    def heal() -> None:
+    def sweep() -> None:
         jobs.sweep()
         for queue in QUEUES:
             for job_id in jobs.without_nudge(queue):
                 nudge(celery, queue, job_id)
         jobs.heartbeats.beat_upkeep(name)
 
-    # A receiver or an object store that takes its time must not keep lapsed leases waiting.
+    # A slow receiver or object store must not delay the handling of lapsed leases.
     for round_, every_s in (
         (webhooks.start_due, min(1, settings.sweep_s)),
         (lambda: remove_unused(jobs, objects), settings.sweep_s),
     ):
         threading.Thread(target=_repeat, args=(round_, every_s, stop), daemon=True).start()
-    _repeat(heal, settings.sweep_s, stop)
+    _repeat(sweep, settings.sweep_s, stop)
     logging.shutdown()
     os._exit(0)  # without waiting for threads that wait for a receiver or a name server
 
 
 def upkeep_name() -> str:
-    """The name under which the upkeep process of this machine sends its heartbeat."""
+    """Name in the heartbeats of the upkeep process of this machine."""
     return f"upkeep@{socket.gethostname()}"
 
 
@@ -71,16 +71,16 @@ def _repeat(round_: Callable[[], object], every_s: float, stop: threading.Event)
         try:
             round_()
         except (RedisError, OperationalError, Unavailable) as error:
-            log.warning("this round is skipped: %s", type(error).__name__)
-        except Exception:  # one bad round must not end the rounds after it
-            log.exception("this round failed")
+            log.warning("round skipped: %s", type(error).__name__)
+        except Exception:  # an error in one round must not end the loop
+            log.exception("round failed")
         stop.wait(every_s)
 
 
 def remove_unused(jobs: JobStore, objects: Objects) -> int:
-    """Delete the objects that no record names any more; returns how many.
+    """Deletes the objects that no record names; returns how many.
 
-    One by one, however slow the store: a condemned object is kept from being stored again for a minute only.
+    They are condemned one by one because a condemned object must be deleted within a minute, even if the store is slow.
     """
     removed = 0
     while condemned := jobs.references.condemn(limit=1):

@@ -1,4 +1,4 @@
-"""Webhooks: a finished job is told to the URL its request gave, at least once, from the upkeep process."""
+"""Webhooks: posts each finished job to the URL that its request gave, at least once, from the upkeep process."""
 
 import hashlib
 import hmac
@@ -23,20 +23,19 @@ TIMEOUT_S = 10
 
 
 class Webhooks:
-    """Calls the webhooks that are due, many at once but few of one host, so that a slow receiver delays no other.
+    """Calls due webhooks, many at once but few per host, so that a slow receiver delays no other.
 
-    A call that ends starts those that it kept waiting. Nobody waits for the threads when the process ends: a webhook
-    whose call did not end is due again.
+    A call that ends starts those that waited for it. The process may exit during calls: their webhooks are due again.
     """
 
     def __init__(self, jobs: JobStore, send: Callable[..., int] = post) -> None:
         self._jobs = jobs
         self._send = send
-        self._calling: dict[str, str] = {}  # the ids of the jobs in hand, and their hosts
+        self._calling: dict[str, str] = {}  # jobs whose webhook is being called, and their hosts
         self._ended = threading.Condition()
 
     def start_due(self, ended: str | None = None) -> None:
-        """Starts a call for each webhook that is due and has room, after that of the job `ended` has ended."""
+        """Starts a call for each due webhook within the limits; `ended` is a job whose call has ended."""
         with self._ended:
             if ended:
                 del self._calling[ended]
@@ -47,7 +46,7 @@ class Webhooks:
             threading.Thread(target=self._call, args=(job_id, number), name=f"webhook-{job_id}", daemon=True).start()
 
     def wait(self, timeout_s: float) -> bool:
-        """Waits until no call runs; returns whether that came within `timeout_s` seconds."""
+        """Waits until no call runs; returns False after `timeout_s` seconds."""
         with self._ended:
             return self._ended.wait_for(lambda: not self._calling, timeout_s)
 
@@ -56,7 +55,7 @@ class Webhooks:
             self._deliver(job_id, number)
         except RedisError as error:
             log.warning("webhook of %s, try %d: %s", job_id, number, type(error).__name__)
-        except Exception:  # the webhook is due again later
+        except Exception:  # the webhook will be tried again
             log.exception("webhook of %s, try %d failed", job_id, number)
         with suppress(RedisError):  # the next round starts what is due
             self.start_due(ended=job_id)
@@ -64,7 +63,7 @@ class Webhooks:
     def _deliver(self, job_id: str, number: int) -> None:
         try:
             status: int | str = self._post(job_id)
-        except AtelierError as error:  # no such host, or the job was deleted a moment ago
+        except AtelierError as error:  # for example an unknown host, or a job deleted meanwhile
             status = error.code
         log.info("webhook of %s, try %d: %s", job_id, number, status)
         if isinstance(status, int) and 200 <= status < 300:
@@ -78,11 +77,11 @@ class Webhooks:
 
 
 def message(record: Record) -> dict[str, Any]:
-    """What a webhook is told: the job's end, and its outputs with the API's own paths, which do not expire."""
-    kept = ("id", "kind", "status", "attempt", "metrics", "error", "retry_of")
+    """Body of a webhook: the finished job, and its outputs with paths of the API, which do not expire."""
+    fields = ("id", "kind", "status", "attempt", "metrics", "error", "retry_of")
     times = {name: _iso(getattr(record, name)) for name in ("created_at", "started_at", "finished_at")}
     outputs = [{**output, "url": f"/v1/jobs/{record.id}/outputs/{output['index']}"} for output in record.outputs]
-    return {name: getattr(record, name) for name in kept} | times | {"outputs": outputs}
+    return {name: getattr(record, name) for name in fields} | times | {"outputs": outputs}
 
 
 def _iso(ms: int | None) -> str | None:

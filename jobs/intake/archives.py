@@ -1,4 +1,4 @@
-"""Zip files at the door: told by their content, their files counted, nothing unpacked."""
+"""Checks uploaded zip files and counts the files inside, without unpacking them."""
 
 from typing import IO
 
@@ -7,18 +7,18 @@ from jobs.errors import BadInput
 
 
 def count_files(file: IO[bytes]) -> int:
-    """How many files a zip file holds, without those that systems add.
+    """Number of files in a zip file, without those that operating systems add.
 
-    Raises BadInput for what is no zip file, is damaged, holds none or too many.
+    Raises BadInput `archive_unreadable` if it is not a zip file, is damaged, or has no file or too many.
     """
     try:
         with open_zip(file) as archive:
             entries = [entry for entry in archive.infolist() if not is_folder(entry)]
     except ZipError as error:
-        message = f"The file is not a whole zip file with at most {MAX_FILES} files in it."
+        message = f"The file must be an undamaged zip file with at most {MAX_FILES} files."
         raise BadInput("archive_unreadable", message, max_files=MAX_FILES) from error
     n_files = sum(not is_junk(entry_name(entry)) for entry in entries)
     if not 1 <= n_files <= MAX_FILES:
-        message = f"The zip file holds {n_files} files; 1 to {MAX_FILES} are allowed."
+        message = f"The zip file has {n_files} files; it must have 1 to {MAX_FILES}."
         raise BadInput("archive_unreadable", message, n_files=n_files, max_files=MAX_FILES)
     return n_files

@@ -1,8 +1,8 @@
-"""Requests to URLs that users give: an image fetched, a webhook posted; they reach public https addresses only.
+"""Fetches images from, and posts webhooks to, URLs that users give; only public https addresses are reached.
 
-Each hop resolves its host once, refuses it unless every address is public, and connects to the very address that was
-checked; TLS still proves the host name. A host that is private, closed, unknown or too slow gives one and the same
-error, so that an answer tells nothing about the network this runs in. Proxies of the environment are not used.
+Each hop resolves its host once, refuses it unless every address is public, and connects to the address that was
+checked; TLS still verifies the host name. A private, closed, unknown or slow host gives the same error, so that a
+response discloses nothing about the internal network. Proxies of the environment are not used.
 """
 
 import ipaddress
@@ -29,9 +29,9 @@ Connect = Callable[[str, int, float], httpcore.NetworkStream]
 
 _dial: Connect = httpcore.SyncBackend().connect_tcp
 _REDIRECTS = {301, 302, 303, 307, 308}
-_URL = re.compile(r"[!-\[\]-~]{1,2048}")  # printable ASCII; no backslash, which parsers read in two ways
+_URL = re.compile(r"[!-\[\]-~]{1,2048}")  # printable ASCII without the backslash, which parsers treat differently
 _GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
-# Global to `ipaddress`, yet they lead to other addresses or were set aside after its table was written.
+# `ipaddress` calls these global, but they lead to other addresses or were reserved after its table was written.
 _NOT_PUBLIC = [ipaddress.ip_network(net) for net in ("192.0.0.0/24", "192.88.99.0/24", "2002::/16", "3fff::/20")]
 
 
@@ -44,13 +44,13 @@ def fetch(
     connect: Connect = _dial,
     ssl_context: ssl.SSLContext | None = None,
 ) -> bytes:
-    """The body that a GET of an https `url` answers with, through at most 3 redirects.
+    """Fetches an https URL, following at most 3 redirects, and returns the body.
 
-    timeout_s: seconds for all hops together, name resolution and a dripping body included.
-    resolve, connect: as `socket.getaddrinfo`, and (address, port, timeout) -> stream.
+    timeout_s: seconds for all hops together, including name resolution and a slow body.
+    resolve, connect: like `socket.getaddrinfo`, and (address, port, timeout) -> stream.
 
-    Raises BadInput `url_not_allowed` for every URL that is refused or does not answer, `url_not_fetched` with its
-    status for an answer other than 2xx, and TooLarge `url_too_large` above `max_bytes`.
+    Raises BadInput `url_not_allowed` for a URL that is refused or does not respond, BadInput `url_not_fetched` for a
+    status other than 2xx, and TooLarge `url_too_large` above `max_bytes`.
     """
     with _public_pool(timeout_s, resolve, connect, ssl_context) as pool:
         for _ in range(MAX_REDIRECTS + 1):
@@ -71,9 +71,9 @@ def post(
     connect: Connect = _dial,
     ssl_context: ssl.SSLContext | None = None,
 ) -> int:
-    """The status that a POST of `body` to an https `url` answers with; redirects are not followed.
+    """Posts `body` to an https URL and returns the status; redirects are not followed.
 
-    The other arguments and BadInput `url_not_allowed` are those of `fetch`.
+    The other arguments are those of `fetch`. Raises BadInput `url_not_allowed`.
     """
     with _public_pool(timeout_s, resolve, connect, ssl_context) as pool:
         parts = _parse(url)
@@ -83,7 +83,7 @@ def post(
 
 
 def check_url(url: str) -> None:
-    """Raise BadInput `url_not_allowed` for a URL that is refused whatever its host resolves to."""
+    """Raises BadInput `url_not_allowed` for a URL that is refused without resolving its host."""
     try:
         host = _parse(url).hostname or ""
         refused = host.replace(":", "").replace(".", "").isdigit() and not is_public(host)
@@ -97,7 +97,7 @@ def check_url(url: str) -> None:
 def _public_pool(
     timeout_s: float, resolve: Resolve, connect: Connect, ssl_context: ssl.SSLContext | None
 ) -> Iterator[httpcore.ConnectionPool]:
-    """Connections that reach public addresses only; whatever goes wrong inside looks the same from outside."""
+    """Opens a pool that connects to public addresses only; every failure inside raises `url_not_allowed`."""
     network = _PublicNetwork(time.monotonic() + timeout_s, resolve, connect)
     try:
         with httpcore.ConnectionPool(ssl_context or _default_ssl_context(), network_backend=network) as pool:
@@ -107,10 +107,10 @@ def _public_pool(
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one anybody on the internet may be sent to.
+    """Whether an IP address is public.
 
-    IPv6 addresses that carry an IPv4 one (mapped, 6to4, Teredo, NAT64) are not: what they lead to depends on the
-    network. Raises ValueError for what is no address.
+    IPv6 addresses that contain an IPv4 address (mapped, 6to4, Teredo, NAT64) are not: their destination depends on the
+    network. Raises ValueError if `address` is not an IP address.
     """
     ip = ipaddress.ip_address(address)
     if ip.version == 6 and ip not in _GLOBAL_IPV6:
@@ -119,7 +119,7 @@ def is_public(address: str) -> bool:
 
 
 class _PublicNetwork(httpcore.NetworkBackend):
-    """Connects to public addresses only, and lets nothing last beyond `deadline` (monotonic seconds)."""
+    """Connects to public addresses only, until `deadline` (monotonic seconds)."""
 
     def __init__(self, deadline: float, resolve: Resolve, connect: Connect) -> None:
         self.deadline = deadline
@@ -136,7 +136,7 @@ class _PublicNetwork(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         addresses = self._public_addresses(host, port)
         for untried in range(len(addresses), 0, -1):
-            try:  # an address that swallows packets leaves the others their share of the time
+            try:  # an address that drops packets must leave time for the others
                 stream = self.connect(addresses[-untried], port, _seconds_left(self.deadline) / untried)
                 return _DeadlineStream(stream, self.deadline)
             except (httpcore.NetworkError, httpcore.TimeoutException) as error:
@@ -144,7 +144,7 @@ class _PublicNetwork(httpcore.NetworkBackend):
         raise last
 
     def _public_addresses(self, host: str, port: int) -> list[str]:
-        executor = ThreadPoolExecutor(1)  # getaddrinfo knows no timeout: the wait is cut off, the thread ends later
+        executor = ThreadPoolExecutor(1)  # getaddrinfo has no timeout: the wait ends, the thread ends later
         answer = executor.submit(self.resolve, host, port, type=socket.SOCK_STREAM)
         executor.shutdown(wait=False)
         infos = answer.result(_seconds_left(self.deadline))
@@ -155,7 +155,7 @@ class _PublicNetwork(httpcore.NetworkBackend):
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    """A stream whose every step may take only what is left until `deadline`."""
+    """A stream that limits each operation to the time left until `deadline`."""
 
     def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
         self.stream = stream
@@ -183,15 +183,15 @@ class _DeadlineStream(httpcore.NetworkStream):
 def _seconds_left(deadline: float) -> float:
     seconds = deadline - time.monotonic()
     if seconds <= 0:
-        raise httpcore.ReadTimeout("the time for the whole fetch is over")
+        raise httpcore.ReadTimeout("the deadline of the whole fetch has passed")
     return seconds
 
 
 def _parse(url: str) -> SplitResult:
-    """The parts of an https URL without user or password.
+    """Parses an https URL without user or password; raises ValueError for any other.
 
-    Ports below 1024 other than 443 belong to mail and the like, which no image needs and a stranger's request should
-    not reach from here; 443 and the ports above, where people do run https, are allowed.
+    The port must be 443 or at least 1024: the other low ports belong to services such as mail, which untrusted
+    requests must not reach.
     """
     parts = urlsplit(url)
     port = 443 if parts.port is None else parts.port
@@ -207,30 +207,30 @@ def _target(parts: SplitResult) -> httpcore.URL:
 
 
 def _get(pool: httpcore.ConnectionPool, parts: SplitResult, max_bytes: int) -> tuple[bytes, str | None]:
-    """One hop: the body, or where the answer sends us instead."""
+    """Makes one hop; returns the body and, for a redirect, its location."""
     with pool.stream("GET", _target(parts), headers=[("Host", parts.netloc), *HEADERS]) as response:
         headers = {name.lower(): value for name, value in response.headers}
         if response.status in _REDIRECTS and b"location" in headers:
             return b"", headers[b"location"].decode("ascii")
         if not 200 <= response.status < 300:
-            message = f"The URL answered with status {response.status}."
+            message = f"The URL returned status {response.status}."
             raise BadInput("url_not_fetched", message, status=response.status)
         return _read(response, max_bytes), None
 
 
 def _read(response: httpcore.Response, max_bytes: int) -> bytes:
-    """The body, counted as it comes: Content-Length is a claim."""
+    """Reads the body and counts its bytes, since Content-Length may be wrong."""
     body = bytearray()
     for chunk in response.iter_stream():
         body += chunk
         if len(body) > max_bytes:
-            message = f"The URL answered with more than {max_bytes} bytes."
+            message = f"The URL returned more than {max_bytes} bytes."
             raise TooLarge("url_too_large", message, max_bytes=max_bytes)
     return bytes(body)
 
 
 def _not_allowed() -> BadInput:
-    message = "The URL could not be fetched: it must be a public https address that answers with an image in time."
+    message = "The URL could not be fetched: it must be a public https URL that returns an image in time."
     return BadInput("url_not_allowed", message)
 
 

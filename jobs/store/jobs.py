@@ -69,13 +69,13 @@ class JobStore:
 
     def known_request(self, key: str, request_hash: str) -> str | None:
         """Returns the job that an idempotency key created before; raises `BadInput` if its request was another."""
-        known = cast(str | None, self.client.get(f"{PREFIX}idem:{key}"))
-        if known is None:
+        stored = cast(str | None, self.client.get(f"{PREFIX}idem:{key}"))
+        if stored is None:
             return None
-        known_hash, job_id = known.split(" ")
+        stored_hash, job_id = stored.split(" ")
         if not self.client.exists(f"{PREFIX}job:{job_id}"):
             return None
-        if known_hash != request_hash:
+        if stored_hash != request_hash:
             raise _key_reuse()
         return job_id
 

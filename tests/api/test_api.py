@@ -152,7 +152,7 @@ class TestSubmit:
         assert stack.client.get(output["url"], headers={"If-None-Match": content.headers["etag"]}).status_code == 304
         assert stack.client.get(output["url"], headers={"Range": "bytes=0-7"}).content == b"\x89PNG\r\n\x1a\n"
         missing = stack.client.get(f"{job['urls']['self']}/outputs/1")
-        assert missing.json()["error"]["message"] == "The job has 1 outputs; it is succeeded."
+        assert missing.json()["error"]["message"] == "The job has 1 outputs; its status is succeeded."
 
     def test_wait_for_the_end(self, stack: Stack) -> None:
         answer = stack.client.post("/v1/probes", json={"steps": 2}, headers={"Prefer": "respond-async, wait=20"})

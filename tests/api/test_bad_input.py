@@ -22,8 +22,8 @@ from tests.stack import Stack
 
 UNKNOWN = "img_" + "0" * 64
 IMAGE = "Input should be an img_… id of an upload, a data:image/…;base64,… URL or an https: URL."
-REFUSED_URL = "The URL could not be fetched: it must be a public https address that answers with an image in time."
-NO_FIELD = "There is no such field here, or the method or mode does not use it."
+REFUSED_URL = "The URL could not be fetched: it must be a public https URL that returns an image in time."
+NO_FIELD = "There is no such field, or the method or mode does not use it."
 NOT_JSON = "The body is not valid JSON: it is not UTF-8, is nested too deeply or has a number with too many digits."
 NOT_AN_IMAGE = f"The file is not an image in one of: {', '.join(FORMATS).lower()}."
 BUILTIN = "Input should be builtin:0 to builtin:25, or a name such as builtin:starry-blue; GET /v1/styles lists them."
@@ -526,7 +526,7 @@ def test_body_of_another_type(stack: Stack, content_type: str | None) -> None:
 JOB = "/v1/jobs/job_" + "0" * 24
 JOB_ID = "Input should be job_ and 24 of the digits 0-9 and a-f."
 STATES = "'queued', 'running', 'canceling', 'succeeded', 'failed', 'canceled' or 'expired'"
-NO_PATH = "There is no such path; /docs lists those there are."
+NO_PATH = "There is no such path; see /docs for the list of paths."
 NO_JOB = "There is no such job; it may have been deleted or have expired."
 PATHS: dict[str, tuple[str, str, int, str, str]] = {
     "cursor": ("GET", "/v1/jobs?cursor=abc", 422, "invalid_request", f"cursor: {JOB_ID}"),
@@ -572,20 +572,20 @@ PATHS: dict[str, tuple[str, str, int, str, str]] = {
         "/v1/models/vgg99",
         404,
         "model_not_found",
-        f"No model is called that; there are {', '.join(cards())}.",
+        f"There is no such model; the models are {', '.join(cards())}.",
     ),
     "unknown path": ("GET", "/v2/jobs", 404, "not_found", NO_PATH),
     "slash at the end": ("GET", "/v1/jobs/", 404, "not_found", NO_PATH),
     "two slashes": ("GET", "//v1/jobs", 404, "not_found", NO_PATH),
-    "put": ("PUT", "/v1/jobs", 405, "method_not_allowed", "PUT is not for this path, which takes GET."),
-    "patch": ("PATCH", JOB, 405, "method_not_allowed", "PATCH is not for this path, which takes DELETE, GET."),
-    "get": ("GET", "/v1/images", 405, "method_not_allowed", "GET is not for this path, which takes POST."),
+    "put": ("PUT", "/v1/jobs", 405, "method_not_allowed", "The path does not support PUT; it supports GET."),
+    "patch": ("PATCH", JOB, 405, "method_not_allowed", "The path does not support PATCH; it supports DELETE, GET."),
+    "get": ("GET", "/v1/images", 405, "method_not_allowed", "The path does not support GET; it supports POST."),
     "post to the docs": (
         "POST",
         "/openapi.json",
         405,
         "method_not_allowed",
-        "POST is not for this path, which takes GET, HEAD.",
+        "The path does not support POST; it supports GET, HEAD.",
     ),
 }
 

@@ -270,7 +270,7 @@ def test_plots_are_those_of_a_version_and_outlive_its_job(stack: Stack) -> None:
     assert [plot["name"] for plot in stack.client.get(path).json()["plots"]] == ["t-sne-of-more"], "of the newest"
     assert stack.client.get(f"{path}/t-sne-of-more").content == b"t-sne-of-more"
     code, _, message = error(stack.client.get(f"{path}/t-sne"))
-    assert code == 404 and message == "Version 2 has no plot 't-sne'; it has t-sne-of-more."
+    assert code == 404 and message == "Version 2 has no plot 't-sne'; its plots are t-sne-of-more."
     assert error(stack.client.get(path, params={"version": 3}))[:2] == (422, "no_such_version")
     assert error(stack.client.get(f"/v1/collections/{NO_COLLECTION}/plots"))[:2] == (404, "collection_not_found")
 
@@ -343,7 +343,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
     ),
     "other method's field": (
         {"clusterings": [{"method": "hdbscan", "n_clusters": 3}]},
-        *(422, "invalid_request", "clusterings.0.n_clusters: There is no such field here"),
+        *(422, "invalid_request", "clusterings.0.n_clusters: There is no such field"),
     ),
     "method twice": (
         {"clusterings": [{}, {"n_clusters": 3}]},

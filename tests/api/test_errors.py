@@ -49,7 +49,7 @@ async def test_answer_tells_nothing(app: FastAPI, caplog: pytest.LogCaptureFixtu
         answer = await get(app, "/raise")
     assert answer.status_code == 500
     assert answer.headers["x-request-id"] == "ask-for-me"
-    message = "Something went wrong here; the log has it under this request's X-Request-ID."
+    message = "Unexpected error; see the API log under the X-Request-ID of this response."
     assert answer.json() == {"error": {"code": "internal", "message": message, "details": {}}}
     for telling in (SECRET, "Traceback", "RuntimeError", __file__, str(Path.cwd())):
         assert telling not in answer.text + str(answer.headers)

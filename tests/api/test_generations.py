@@ -376,7 +376,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "field of another mode": (
         {"model": "vae-2", "images": [SMILEY]},
         "invalid_request",
-        "images: There is no such field here, or the method or mode does not use it.",
+        "images: There is no such field, or the method or mode does not use it.",
     ),
     "n and seeds": (
         {"model": "vae-2", "n": 2, "seeds": [1, 2]},
@@ -407,7 +407,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "term of two sorts": (
         {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+", "seed": 1, "with": ["hat"]}]},
         "invalid_request",
-        "terms.0.with: There is no such field here, or the method or mode does not use it.",
+        "terms.0.with: There is no such field, or the method or mode does not use it.",
     ),
     "a lora that nobody knows": (
         {"model": "sd-faces", **HATTED, "loras": [{"model": "ink"}, {"model": "inc"}]},

@@ -82,7 +82,7 @@ def test_an_archive_may_be_larger_than_another_body_but_not_beyond_its_own_bound
         ({"recipe": "clip"}, 422, "invalid_request", "recipe: Input should be 'vae', 'gan'"),
         ({"limit": 20}, 422, "invalid_request", "limit: Input should be at least batch_size, which is 128"),
         ({"num_steps": 0}, 422, "invalid_request", "num_steps: Input should be greater than or equal to 1"),
-        ({"base_channels": 8}, 422, "invalid_request", "base_channels: There is no such field here"),
+        ({"base_channels": 8}, 422, "invalid_request", "base_channels: There is no such field"),
         ({"title": ""}, 422, "invalid_request", "title: String should have at least 1 character"),
     ],
 )

@@ -62,7 +62,7 @@ def _maybe_die(where: str, job_id: str, params: dict[str, Any]) -> None:
 
 @task_prerun.connect
 def _after_receipt(args: list[str], **_: Any) -> None:
-    jobs, _objects, _previews = worker_app._hands()
+    jobs, _objects, _previews = worker_app.open_stores()
     for job_id in args:
         _maybe_die("receipt", job_id, jobs.get(job_id).params)
 

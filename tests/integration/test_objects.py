@@ -46,7 +46,7 @@ def test_what_is_put_is_got_until_it_is_deleted(
     assert objects.get(sha) == b"image"
     for _ in range(2):  # a second time is no error
         objects.delete(sha)
-    with pytest.raises(NotFound, match="stored bytes are gone"):
+    with pytest.raises(NotFound, match="stored bytes no longer exist"):
         objects.get(sha)
 
 

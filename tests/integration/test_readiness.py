@@ -147,7 +147,7 @@ def test_child_frozen_with_work_waiting(stack: Stack, busy: bool) -> None:
     ended = stack.finished(waiting, 20)["status"]
     print(f"J15: {'busy' if busy else 'idle'} child frozen: 503 after {frozen_s:.1f} s; 200 after {thawed_s:.1f} s")
     assert ended == "succeeded"
-    assert f"No child process of w1@test moves: {child}." in messages
+    assert f"No child process of w1@test is responsive: {child}." in messages
     stack.finished(first, 30)
 
 

@@ -32,7 +32,7 @@ def with_settings(store: JobStore, **changed: Any) -> JobStore:
 
 
 class Wire:
-    """A TCP connection to Valkey that loses the next answer when told to: the command is carried out, then cut."""
+    """A TCP connection to Valkey that can lose a response: the command runs, then the connection is cut."""
 
     def __init__(self, port: int) -> None:
         self._target = port

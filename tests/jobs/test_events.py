@@ -135,7 +135,7 @@ def test_followers_of_many_jobs_share_a_few_connections(store: JobStore) -> None
     run(work)
 
 
-def test_an_event_that_was_not_told_is_found(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_event_that_was_not_announced_is_delivered(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """As one is that an older release wrote, or that was published while the connection was down."""
     monkeypatch.setattr(events, "CHECK_S", 0.2)
     job_id = make(store)
@@ -144,8 +144,8 @@ def test_an_event_that_was_not_told_is_found(store: JobStore, monkeypatch: pytes
         async with reading(store) as reader:
             follower = reader.follow(job_id, "0")
             await anext(follower)
-            untold = {"type": "progress", "data": '{"step": 1}'}
-            asyncio.get_running_loop().call_later(0.1, lambda: store.client.xadd(f"{PREFIX}events:{job_id}", untold))  # type: ignore[arg-type]
+            missed = {"type": "progress", "data": '{"step": 1}'}
+            asyncio.get_running_loop().call_later(0.1, lambda: store.client.xadd(f"{PREFIX}events:{job_id}", missed))  # type: ignore[arg-type]
             assert (await asyncio.wait_for(anext(follower), 5)).data == {"step": 1}
 
     run(work)
@@ -166,7 +166,7 @@ def test_stream_of_a_deleted_job_ends(store: JobStore, monkeypatch: pytest.Monke
     run(work)
 
 
-def test_followers_learn_of_a_cut_or_a_restart_and_go_on_from_where_they_were(valkey: Stack, store: JobStore) -> None:
+def test_followers_learn_of_a_cut_or_a_restart_and_continue_from_where_they_were(valkey: Stack, store: JobStore) -> None:
     make(store)
     job = take(store)
 

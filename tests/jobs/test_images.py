@@ -16,7 +16,7 @@ from tests.images.crafted import MAX_PIXELS, RGB, exif, pixels, save
 pytestmark = pytest.mark.filterwarnings("ignore:::PIL")  # pytest undoes the filter that images.decode sets
 
 
-def test_same_picture_same_bytes_and_no_metadata() -> None:
+def test_same_image_same_bytes_and_no_metadata() -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("Author", "someone")
     marked = save(RGB, "PNG", pnginfo=info, exif=exif(1), dpi=(72, 72), icc_profile=b"not a profile")

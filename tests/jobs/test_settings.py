@@ -35,9 +35,7 @@ def test_a_wrong_value_stops_the_start_with_one_sentence(module: str, name: str,
     assert "secret" not in run.stderr
 
 
-@pytest.mark.parametrize(
-    "url", ["pictures", "/srv/pictures", "file:///srv/x", "s3://bucket", "gs://bucket", "az://box"]
-)
+@pytest.mark.parametrize("url", ["images", "/srv/images", "file:///srv/x", "s3://bucket", "gs://bucket", "az://box"])
 def test_storage_is_a_folder_or_a_known_store(url: str) -> None:
     assert Settings(storage_url=url).storage_url == url
 

@@ -19,14 +19,16 @@ def test_the_lease_outlives_its_length_while_the_job_runs(jobs: JobStore, record
     assert jobs.get(record.id).status == "queued"
 
 
-def test_progress_is_told_at_most_four_times_a_second_and_the_last_step_always(jobs: JobStore, record: Record) -> None:
+def test_progress_is_reported_at_most_four_times_a_second_and_the_last_step_always(
+    jobs: JobStore, record: Record
+) -> None:
     with Lease(jobs, record, lambda _: None) as lease:
         for step in range(1, 51):
             time.sleep(0.01)
             lease.step(step, 50, "working")
     events = jobs.client.xrange(f"{PREFIX}events:{record.id}")
-    told = [fields for _, fields in events if fields["type"] == "progress"]  # type: ignore[union-attr]
-    assert 2 <= len(told) <= 5
+    reported = [fields for _, fields in events if fields["type"] == "progress"]  # type: ignore[union-attr]
+    assert 2 <= len(reported) <= 5
     assert jobs.get(record.id).progress == {
         "step": 50, "total": 50, "fraction": 1.0, "message": "working", "preview": None,
     }  # fmt: skip
@@ -35,9 +37,9 @@ def test_progress_is_told_at_most_four_times_a_second_and_the_last_step_always(j
 def test_a_preview_is_shown_at_most_once_a_second(jobs: JobStore, record: Record) -> None:
     shown: list[int] = []
 
-    def show(picture: int) -> str:
-        shown.append(picture)
-        return f"{picture:064x}"
+    def show(image: int) -> str:
+        shown.append(image)
+        return f"{image:064x}"
 
     with Lease(jobs, record, show) as lease:
         for step in range(1, 21):
@@ -50,7 +52,7 @@ def test_a_preview_is_shown_at_most_once_a_second(jobs: JobStore, record: Record
 
 def test_a_preview_that_is_due_is_shown_at_once(jobs: JobStore, record: Record) -> None:
     shown: list[int] = []
-    with Lease(jobs, record, lambda picture: shown.append(picture) or f"{picture:064x}") as lease:  # type: ignore[func-returns-value]
+    with Lease(jobs, record, lambda image: shown.append(image) or f"{image:064x}") as lease:  # type: ignore[func-returns-value]
         for step in range(1, 4):
             lease.step(step, 3, "training", lambda step=step: step, preview_due=True)  # type: ignore[misc]
     assert shown == [1, 2, 3]

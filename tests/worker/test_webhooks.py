@@ -104,27 +104,27 @@ def make_due(jobs: JobStore, job_id: str) -> None:
     jobs.client.zadd(f"{PREFIX}webhook_hosts", {HOST: 0})
 
 
-def test_the_end_of_a_job_is_told_once(jobs: JobStore, receiver: Receiver) -> None:
+def test_the_webhook_of_a_job_is_called_once(jobs: JobStore, receiver: Receiver) -> None:
     job_id = finish(jobs)
     assert call_webhooks(jobs, receiver.send) == 1
     make_due(jobs, job_id)
     assert call_webhooks(jobs, receiver.send) == 0
-    told = json.loads(receiver.got[0][1])
-    assert (told["id"], told["status"], told["metrics"]) == (job_id, "succeeded", {"run_ms": 3})
-    assert told["outputs"][0]["url"] == f"/v1/jobs/{job_id}/outputs/0"
-    assert told["finished_at"].endswith("+00:00")
+    body = json.loads(receiver.got[0][1])
+    assert (body["id"], body["status"], body["metrics"]) == (job_id, "succeeded", {"run_ms": 3})
+    assert body["outputs"][0]["url"] == f"/v1/jobs/{job_id}/outputs/0"
+    assert body["finished_at"].endswith("+00:00")
     assert "X-Atelier-Signature" not in receiver.got[0][0]
 
 
-def test_failed_and_canceled_jobs_are_told_too(jobs: JobStore, receiver: Receiver) -> None:
+def test_failed_and_canceled_jobs_call_their_webhook_too(jobs: JobStore, receiver: Receiver) -> None:
     failed, _ = jobs.create(NewJob(kind="test", queue="fast", params={}, webhook_url=URL))
     record = jobs.claim("fast", worker="test")[0]
     jobs.finish(failed, record.fence, "failed", metrics={}, error={"code": "diverged", "message": "…", "details": {}})
     canceled, _ = jobs.create(NewJob(kind="test", queue="fast", params={}, webhook_url=URL))
     jobs.cancel(canceled)
     assert call_webhooks(jobs, receiver.send) == 2
-    told = {json.loads(body)["id"]: json.loads(body) for _, body in receiver.got}
-    assert told[failed]["error"]["code"] == "diverged" and told[canceled]["status"] == "canceled"
+    bodies = {json.loads(body)["id"]: json.loads(body) for _, body in receiver.got}
+    assert bodies[failed]["error"]["code"] == "diverged" and bodies[canceled]["status"] == "canceled"
 
 
 def test_no_webhook_no_call(jobs: JobStore, receiver: Receiver) -> None:
@@ -177,8 +177,8 @@ class DeletedMeanwhile(JobStore):
 def test_a_job_deleted_while_its_webhook_is_due_stops_nobody(jobs: JobStore, receiver: Receiver) -> None:
     finished = {finish(jobs), finish(jobs)}
     assert call_webhooks(DeletedMeanwhile(jobs.client, jobs.settings), receiver.send) == 1
-    (told,) = (json.loads(body)["id"] for _, body in receiver.got)
-    assert told in finished and jobs.get(told).finished
+    (job_id,) = (json.loads(body)["id"] for _, body in receiver.got)
+    assert job_id in finished and jobs.get(job_id).finished
 
 
 @pytest.mark.parametrize(

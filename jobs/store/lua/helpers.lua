@@ -1,25 +1,28 @@
--- The job protocol. Every change of a job is one call of this script, so it happens whole or not at all.
--- ARGV[1] names the command, ARGV[2] holds its arguments as JSON; nested JSON travels as opaque strings.
+-- The job protocol. Every change of a job is one call of this script, so it is atomic.
+-- ARGV[1] is the name of the command, ARGV[2] its arguments as JSON; nested JSON is passed as opaque strings.
+--
+-- Parts: helpers.lua (this file), jobs.lua (create to delete), upkeep.lua (sweep, webhooks), objects.lua (uploads,
+-- models, collections, clean-up), processes.lua (heartbeats). protocol.py joins them in this order.
 --
 --   queued -> running -> succeeded | failed | canceled      queued -> canceled | expired
 --             running -> canceling -> canceled              running -> queued  (a lease ran out, or was handed back)
 --
--- Keys (all under "atelier:"):
---   job:<id>          hash, the record and the truth           events:<id>   stream, what happened to it
---   queue:<name>      zset, queued ids by urgency               delayed       zset, queued ids waiting for a retry
+-- Keys (all under "atelier:"; "zset" is a sorted set):
+--   job:<id>          hash, the record                         events:<id>   stream, its events
+--   queue:<name>      zset, queued ids by rank                  delayed       zset, queued ids that wait for a retry
 --   leases            zset, running ids by end of lease         expiry        zset, queued ids by expires_at
 --   jobs, jobs:kind:<k>, jobs:status:<s>, jobs:kind-status:<k>:<s>   zsets, ids in order, an index for each filter
---   done              zset, finished ids by end of life         dropping      set, who is gone and still names objects
---   named:<who>       list, the objects of a model or a collection: <who> is model:<id> or collection:<id>
---   refs:<sha>        zset, who names an object, until when     objects       zset, objects by time of next check
---   deleting:<sha>    an object being removed right now         image:<sha>, archive:<sha>   an upload's facts
+--   done              zset, finished ids by end of life         dropping      set, deleted owners that still name objects
+--   named:<who>       list, the objects of an owner: <who> is model:<id> or collection:<id>
+--   refs:<sha>        zset, holders of an object by end of hold objects       zset, objects by time of next check
+--   deleting:<sha>    an object that is being deleted           image:<sha>, archive:<sha>   facts of an upload
 --   model:<id>        hash, the card of a trained model         models        zset, the ids of trained models
---   deleted-models    zset, ids of models by time of deletion: workers remove their copies
+--   deleted-models    zset, ids of deleted models by time: workers delete their copies
 --   collection:<id>   hash, a collection and its versions   collections   zset, the ids of collections
---   uses:<id>         set, the unfinished jobs that name a trained model or a collection; the collections of a model
---   idem:<key>        the request and job of a used key         stats         hash, counters for /metrics
+--   uses:<id>         set, the unfinished jobs that use a model or a collection, and the collections that use a model
+--   idem:<key>        the request and job of a key              stats         hash, counters for /metrics
 --   webhook_hosts     zset, hosts by time of next call          webhooks:<host>   zset, finished ids by time of next call
---   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   what a process reports
+--   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   facts that a process reports
 --   claimed           hash, time of the last claim of a queue
 
 local P = 'atelier:'
@@ -27,18 +30,18 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local FOREVER = '+inf'
 local DAY_MS = 86400000
--- Redis serves nobody else while a command runs, so each does a bounded amount of work: what may be more is done in
--- steps of this size, and the answer says whether the caller should ask again.
+-- Redis serves no other client while a command runs, so each command does a bounded amount of work: larger work is
+-- done in steps of this size, and the result says whether the caller should call again.
 local STEP = 100
 -- Waiting raises a job's rank: ten minutes in the queue count as much as one step of priority.
 local AGING_MS = 600000
-local WINDOW, NEAR = 200, 20 -- how far a claim looks for the jobs of a batch, and for a single one
+local WINDOW, NEAR = 200, 20 -- how many queued jobs a claim looks at for a batch, and for one job
 
 local function job(id) return P .. 'job:' .. id end
 local function get(id, field) return redis.call('HGET', job(id), field) end
 local function all(id, ...) return unpack(redis.call('HMGET', job(id), ...)) end
 
--- Whoever follows jobs hears which one has news and reads its stream.
+-- Adds an event and publishes the id of its job, so that followers read the stream.
 local function event(id, kind, data)
   redis.call('XADD', P .. 'events:' .. id, 'MAXLEN', '~', 5000, '*', 'type', kind, 'data', data)
   redis.call('PUBLISH', P .. 'events', id)
@@ -56,8 +59,8 @@ local function move(id, status, error)
   event(id, 'status', string.format('{"status":"%s","attempt":%d,"error":%s}', status, attempt, error or 'null'))
 end
 
--- Lower scores run first: by priority and age together. The score holds for as long as the job waits, since all age
--- alike: a job of priority p ranks as one of priority 0 that came p * AGING_MS earlier.
+-- Lower scores run first. The score combines priority and age: a job of priority p ranks as one of priority 0 that was
+-- created p * AGING_MS earlier. All jobs age at the same rate, so the score never changes.
 local function enqueue(id)
   local priority, created_at, queue = all(id, 'priority', 'created_at', 'queue')
   redis.call('ZADD', P .. 'queue:' .. queue, created_at - priority * AGING_MS, id)
@@ -69,7 +72,7 @@ local function dequeue(id)
   redis.call('ZREM', P .. 'expiry', id)
 end
 
--- A job goes back to its queue, where it may expire again; a delay keeps it from being claimed at once.
+-- Returns a job to its queue, where it can expire again; with a delay (ms) it is not claimed before.
 local function requeue(id, delay)
   redis.call('HDEL', job(id), 'progress', 'worker')
   redis.call('ZREM', P .. 'leases', id)
@@ -79,13 +82,14 @@ local function requeue(id, delay)
   move(id, 'queued')
 end
 
--- `who` (a job, model:<id> or collection:<id>) names an object no longer; the next clean-up looks at it.
+-- Removes the reference of `who` (a job, model:<id> or collection:<id>) to an object; the next clean-up checks it.
 local function unreference(who, sha)
   redis.call('ZREM', P .. 'refs:' .. sha, who)
   redis.call('ZADD', P .. 'objects', now, sha)
 end
 
--- `who` (a job or a collection) uses models and collections, their ids parted by spaces: none of them can be deleted.
+-- Records that `who` (a job or a collection) uses models and collections, so that they cannot be deleted. `ids` are
+-- separated by spaces.
 local function use(who, ids)
   for used in ids:gmatch('%S+') do redis.call('SADD', P .. 'uses:' .. used, who) end
 end
@@ -101,17 +105,17 @@ local function refer(who, objects)
   end
 end
 
--- A model or a collection that is gone names its objects no longer; what is more than a step is left to the sweeps.
+-- Removes the references of a deleted model or collection, one step of them; the sweeps remove the others.
 local function drop(who)
   for _, sha in ipairs(redis.call('LPOP', P .. 'named:' .. who, STEP) or {}) do unreference(who, sha) end
   local more = redis.call('EXISTS', P .. 'named:' .. who) == 1
   redis.call(more and 'SADD' or 'SREM', P .. 'dropping', who)
 end
 
--- A model or a collection goes, and with it its references to its objects.
+-- Deletes a model or a collection, and its references to objects.
 local function unregister(sort, id)
   local who = sort .. ':' .. id
-  -- A release before this one kept them in a field.
+  -- Earlier releases stored the objects in a field.
   for sha in (redis.call('HGET', P .. who, 'objects') or ''):gmatch('%x+') do redis.call('RPUSH', P .. 'named:' .. who, sha) end
   drop(who)
   unuse(id, redis.call('HGET', P .. who, 'uses') or '')
@@ -123,7 +127,7 @@ local function unregister(sort, id)
   end
 end
 
--- A job takes up the making of a collection's next version; of a new collection the first.
+-- Records that a job builds the next version of a collection; creates the collection if it is new.
 local function build(id, collection, params, uses)
   local key = P .. 'collection:' .. collection
   if redis.call('HSETNX', key, 'created_at', now) == 1 then
@@ -135,7 +139,7 @@ local function build(id, collection, params, uses)
   redis.call('HSET', job(id), 'collection', collection)
 end
 
--- However it ends, the job builds no longer; a collection that never had a version goes.
+-- Records that a job no longer builds its collection; deletes a collection without a version.
 local function stop_building(id)
   local collection = get(id, 'collection')
   if not collection then return end
@@ -143,7 +147,7 @@ local function stop_building(id)
   if redis.call('HEXISTS', P .. 'collection:' .. collection, 'latest') == 0 then unregister('collection', collection) end
 end
 
--- The host of a job's webhook, without the port; nil where there is no webhook.
+-- Returns the host of a job's webhook without the port; nil if there is no webhook.
 local function webhook_host(id)
   local authority = (get(id, 'webhook_url') or ''):lower():match('^https://([^/?#]+)')
   return authority and authority:gsub(':%d+$', ''):gsub('%.$', '') or nil
@@ -165,18 +169,18 @@ local function close(id, status, error)
   move(id, status, error)
 end
 
--- The status of a job whose current lease is the caller's; nil once it is not.
+-- Returns the status of a job if the caller holds its current lease, else nil.
 local function held(a)
   local status = get(a.id, 'status')
   if get(a.id, 'fence') == tostring(a.fence) and (status == 'running' or status == 'canceling') then return status end
 end
 
--- What the holder of a lease must do: the status of its job, or finish with what it has.
+-- Returns what the holder of a lease must do: the status of its job, or 'finishing' after finish_early.
 local function instruction(id, status)
   return status == 'running' and get(id, 'finishing') and 'finishing' or status
 end
 
--- The ids of a zset whose time has come, at most a step of them.
+-- Returns the ids of a zset whose time has passed, at most STEP of them.
 local function due(zset) return redis.call('ZRANGEBYSCORE', P .. zset, '-inf', now, 'LIMIT', 0, STEP) end
 
 local function overdue(id)
@@ -194,7 +198,7 @@ local function reference(id, sha)
   redis.call('HSET', job(id), 'objects', (get(id, 'objects') or '') .. sha .. ' ')
 end
 
--- Of a job's checkpoints only the newest is kept; nil keeps none.
+-- Replaces the checkpoint of a job; nil removes it.
 local function keep_checkpoint(id, checkpoint)
   local old = get(id, 'checkpoint')
   if old then
@@ -207,14 +211,14 @@ local function keep_checkpoint(id, checkpoint)
   end
 end
 
--- A trained model comes into being with the success of its job, in the same step.
+-- Registers the model that a job trained; finish calls it when the job succeeds.
 local function add_model(id, model)
   redis.call('HSET', P .. 'model:' .. model.id, 'card', model.card, 'trained_by', id, 'created_at', now)
   redis.call('ZADD', P .. 'models', 0, model.id)
   refer('model:' .. model.id, model.objects)
 end
 
--- So does a version of a collection. The newest one's parameters are those that the next one goes on with.
+-- Registers the version of a collection that a job made. The next version continues from its parameters.
 local function add_version(id, made)
   local who = 'collection:' .. get(id, 'collection')
   local version = redis.call('HINCRBY', P .. who, 'latest', 1)
@@ -224,11 +228,12 @@ local function add_version(id, made)
   redis.call('HSET', job(id), 'version', version)
 end
 
+-- Whether an object is held or named, and is not being deleted.
 local function live(sha)
   return redis.call('ZCOUNT', P .. 'refs:' .. sha, '(' .. now, FOREVER) > 0 and redis.call('EXISTS', P .. 'deleting:' .. sha) == 0
 end
 
--- Returns how many objects the job named.
+-- Deletes the record of a finished job; returns how many objects it named.
 local function forget(id)
   local objects, kind, status = all(id, 'objects', 'kind', 'status')
   local number = 0
@@ -248,7 +253,7 @@ local function forget(id)
   return number
 end
 
--- An upload, an image or an archive, lives on for ttl_ms after its last use.
+-- Extends the life of an uploaded image or archive to `ttl` ms from now.
 local function keep_upload(sort, sha, ttl)
   if redis.call('PEXPIRE', P .. sort .. ':' .. sha, ttl) == 1 then
     redis.call('ZADD', P .. 'refs:' .. sha, now + ttl, sort)
@@ -256,8 +261,8 @@ local function keep_upload(sort, sha, ttl)
   end
 end
 
--- Whether Redis is near its maxmemory. The rest is for the jobs that were accepted: at the bound itself neither events
--- nor Celery's own commands are taken, and nothing could end.
+-- Whether Redis is near its maxmemory. The rest of the memory is for accepted jobs: at the limit Redis refuses events
+-- and Celery's own commands, and no job could end.
 local function out_of_room()
   local memory = redis.call('INFO', 'memory')
   local used, bound = tonumber(memory:match('used_memory:(%d+)')), tonumber(memory:match('maxmemory:(%d+)'))

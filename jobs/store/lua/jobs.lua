@@ -1,7 +1,7 @@
--- Idempotency check, bound of the queue, inputs, models and collections still there, record and indexes: all in one
--- step. A retry goes on from the checkpoint of the job it repeats.
+-- Creates a queued job. Checks the idempotency key, the length of the queue, and that inputs, models and collections
+-- exist. A retry continues from the checkpoint of the job that it repeats.
 function commands.create(a)
-  if redis.call('EXISTS', job(a.id)) == 1 then return {'created', a.id} end -- the caller asks again after a lost answer
+  if redis.call('EXISTS', job(a.id)) == 1 then return {'created', a.id} end -- repeated by the caller after a lost answer
   local known = a.idem_key and redis.call('GET', P .. 'idem:' .. a.idem_key)
   if known then
     local hash, id = known:match('^(%x+) (.+)$')
@@ -57,9 +57,9 @@ local function lease(id, a, batch)
   return redis.call('HGETALL', job(id))
 end
 
--- The most urgent job of a queue, and up to limit - 1 others that may run in one batch with it: alike, none of lower
--- priority than a job they would overtake, and each on its first attempt, since one of a batch may have killed its
--- worker. Jobs past their time are met on the way and expire; 'again' when there was nothing else within reach.
+-- Leases the most urgent job of a queue, and up to limit - 1 others that may run in one batch with it. These have equal
+-- compat, overtake no job of higher priority, and are on their first attempt, since a job of the batch may have killed
+-- its worker. Expires overdue jobs that it meets; returns 'again' if it met only those.
 function commands.claim(a)
   local ids = redis.call('ZRANGE', P .. 'queue:' .. a.queue, 0, (a.limit > 1 and WINDOW or NEAR) - 1)
   local taken, compat, overtaken, expired = {}, nil, -math.huge, 0
@@ -94,14 +94,14 @@ end
 function commands.report(a)
   local status = held(a)
   if not status then return 'lost' end
-  if get(a.id, 'last_report') == a.nonce then return instruction(a.id, status) end -- asked again after a lost answer
+  if get(a.id, 'last_report') == a.nonce then return instruction(a.id, status) end -- repeated after a lost answer
   redis.call('HSET', job(a.id), 'last_report', a.nonce)
   if a.progress then redis.call('HSET', job(a.id), 'progress', a.progress) end
   event(a.id, a.type, a.data)
   return instruction(a.id, status)
 end
 
--- The newest checkpoint of a running job. An attempt that left one is none of those that end in worker_lost.
+-- Stores the newest checkpoint of a running job. An attempt with a checkpoint does not count towards worker_lost.
 function commands.checkpoint(a)
   local status = held(a)
   if not status then return 'lost' end
@@ -110,11 +110,11 @@ function commands.checkpoint(a)
   return instruction(a.id, status)
 end
 
--- Only the holder of the current lease finishes a job. A cancel that came first wins, and its outputs are dropped.
+-- Ends a job; only the holder of its current lease can. A cancel that came first wins, and the outputs are dropped.
 function commands.finish(a)
   local status = held(a)
   if not status then
-    -- The caller asks again after a lost answer: its own lease finished the job.
+    -- Repeated by the caller after a lost answer: its own lease finished the job.
     if get(a.id, 'finished_fence') == tostring(a.fence) then return get(a.id, 'status') end
     return 'lost'
   end
@@ -124,7 +124,7 @@ function commands.finish(a)
     redis.call('HSET', job(a.id), 'outputs', a.outputs)
     for i, output in ipairs(cjson.decode(a.outputs)) do
       reference(a.id, output.sha256)
-      event(a.id, 'output', a.each_output[i])  -- as it came: cjson writes 14 digits, and a seed may have 16
+      event(a.id, 'output', a.each_output[i])  -- unparsed: cjson writes 14 digits, and a seed may have 16
     end
     if a.model then add_model(a.id, a.model) end
     if a.collection then add_version(a.id, a.collection) end
@@ -135,7 +135,7 @@ function commands.finish(a)
   return final
 end
 
--- A worker that is told to stop gives the job back; the attempt does not count, as one with a checkpoint never does.
+-- Requeues the job of a worker that stops. The attempt does not count.
 function commands.release(a)
   local status = held(a)
   if not status then return 'lost' end
@@ -159,7 +159,7 @@ function commands.cancel(a)
   return get(a.id, 'status')
 end
 
--- A running job is to end after its step with what it has made so far; the caller knows which kinds can.
+-- Asks a running job to end after its current step and keep its results; the caller checks the kind.
 function commands.finish_early(a)
   local status = get(a.id, 'status')
   if status == 'running' then redis.call('HSET', job(a.id), 'finishing', 1) end

@@ -1,5 +1,5 @@
--- Announces an object before its bytes are stored, so that clean-up leaves it alone until then + ttl_ms. Held in the
--- name of the job or the upload that will name it, it is let go with that reference and not later.
+-- Protects an object from clean-up for ttl_ms, before its bytes are stored. If the holder is the job or upload that will
+-- name it, the hold ends with that reference.
 function commands.hold(a)
   if redis.call('EXISTS', P .. 'deleting:' .. a.sha) == 1 then return 'deleting' end
   redis.call('ZADD', P .. 'refs:' .. a.sha, 'GT', now + a.ttl_ms, a.holder)
@@ -7,7 +7,7 @@ function commands.hold(a)
   return 'held'
 end
 
--- `holder`, in whose name the bytes were stored, lets go of them.
+-- Records an upload, and ends the hold of `holder`.
 function commands.put_upload(a)
   if out_of_room() then return 'out_of_room' end
   redis.call('SET', P .. a.sort .. ':' .. a.sha, a.facts)
@@ -16,7 +16,7 @@ function commands.put_upload(a)
   return 'kept'
 end
 
--- An upload is forgotten. Its bytes stay for as long as others name them: jobs, or an upload that is just being stored.
+-- Deletes an upload. Its bytes stay while jobs, or another upload that is being stored, name them.
 function commands.delete_upload(a)
   if redis.call('DEL', P .. a.sort .. ':' .. a.sha) == 0 then return 'missing' end
   unreference(a.sort, a.sha)
@@ -35,7 +35,7 @@ function commands.unregister(a)
   return {'deleted', {}}
 end
 
--- Objects nothing names any more; each is the caller's to delete within a minute, and nobody stores it meanwhile.
+-- Returns objects that nothing names. The caller must delete each within a minute; until then it cannot be stored.
 function commands.condemn(a)
   local condemned = {}
   for _, sha in ipairs(redis.call('ZRANGEBYSCORE', P .. 'objects', '-inf', now, 'LIMIT', 0, 1000)) do
@@ -55,6 +55,7 @@ function commands.condemn(a)
   return condemned
 end
 
+-- A condemned object was deleted: it can be stored again.
 function commands.deleted(a)
   redis.call('DEL', P .. 'deleting:' .. a.sha)
   if redis.call('EXISTS', P .. 'refs:' .. a.sha) == 0 then redis.call('ZREM', P .. 'objects', a.sha) end

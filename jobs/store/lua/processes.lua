@@ -1,4 +1,4 @@
--- A process of a sort (worker or upkeep) lives; those that were silent for a day are forgotten.
+-- Stores the heartbeat of a process of a sort (worker or upkeep), and deletes those older than a day.
 function commands.beat(a)
   redis.call('ZADD', P .. a.sort .. 's', now, a.name)
   redis.call('SET', P .. a.sort .. ':' .. a.name, a.facts, 'PX', DAY_MS)
@@ -6,7 +6,7 @@ function commands.beat(a)
   return 'beaten'
 end
 
--- The processes of a sort whose heartbeat is no older than silence_ms, each with what it reports.
+-- Returns the processes of a sort with a heartbeat in the last silence_ms, each with the facts it reported.
 function commands.living(a)
   local living = {}
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. a.sort .. 's', now - a.silence_ms, '+inf')) do
@@ -16,8 +16,8 @@ function commands.living(a)
   return living
 end
 
--- Of each queue, how long (ms) the older of its first and its last job has waited and how long ago a job was claimed,
--- and the number of leases that ran out overdue_ms ago. The write shows that writes are accepted.
+-- Returns, for each queue, for how long (ms) its first or last job has waited, whichever is older, and how long ago a job
+-- was claimed; and the number of leases that ran out more than overdue_ms ago. It writes to test that writes work.
 function commands.vitals(a)
   redis.call('SET', P .. 'vitals', now, 'PX', DAY_MS)
   local queues = {}

@@ -1,5 +1,5 @@
--- A lease nobody renewed: another attempt, or the end after max_attempts of them, the last of which was the job's own,
--- not that of a batch.
+-- Ends a lease that was not renewed: the job gets another attempt, or fails after max_attempts, unless the last attempt
+-- was part of a batch.
 local function lapse(id, a)
   local status, attempt, fruitful, batch = all(id, 'status', 'attempt', 'fruitful', 'batch')
   local fruitless = attempt - (fruitful or 0)
@@ -7,7 +7,7 @@ local function lapse(id, a)
     close(id, 'canceled')
   elseif fruitless >= a.max_attempts and tonumber(batch or 1) == 1 then
     close(id, 'failed', cjson.encode({code = 'worker_lost', details = {attempts = fruitless},
-      message = 'The worker died or was cut off in each of ' .. fruitless .. ' attempts.'}))
+      message = 'The worker stopped or lost its connection in each of ' .. fruitless .. ' attempts.'}))
   else
     requeue(id, a.retry_delay_ms * 2 ^ (fruitless - 1))
   end
@@ -18,8 +18,8 @@ local function undelay(id)
   enqueue(id)
 end
 
--- A step each of expired jobs, lapsed leases, retries that are due, records past their life and objects of collections
--- that went. 'again' while more is due. Any number of sweepers may run.
+-- Handles one step each of expired jobs, lapsed leases, due retries, records at the end of their life, and objects of
+-- deleted models and collections. Returns 'again' while more is due. Any number of processes may sweep.
 function commands.sweep(a)
   local more = false
   for _, round in ipairs({{'expiry', expire}, {'leases', lapse}, {'delayed', undelay}, {'done', forget}}) do
@@ -38,10 +38,10 @@ function commands.sweep(a)
   return (more or who) and 'again' or 'swept'
 end
 
--- The finished jobs whose webhook is to be called now, each with the number of this try. Until `called`, the next try
--- comes after a delay that doubles; after the last one the webhook is given up. `calling` maps the ids that the caller
--- has in hand to their hosts: none of them is due, at most `max_calls` run at once, `per_host` of them to one host, and
--- only one to a host once half of `max_calls` run. What is in hand or due to a host bounds the hosts looked at.
+-- Returns the finished jobs whose webhook is due, each with the number of this try. Until `called`, the next try comes
+-- after a delay that doubles, up to max_tries. `calling` maps the ids of jobs that the caller is calling to their hosts:
+-- these are not due. At most `max_calls` run at once and `per_host` to one host, or one to a host once half of
+-- `max_calls` run. The number of hosts looked at is bounded.
 function commands.webhooks(a)
   local due, running, busy = {}, 0, {}
   for _, host in pairs(a.calling) do
@@ -69,6 +69,7 @@ function commands.webhooks(a)
   return due
 end
 
+-- The receiver accepted the webhook: there are no more tries.
 function commands.called(a)
   local host = webhook_host(a.id)
   return host and redis.call('ZREM', P .. 'webhooks:' .. host, a.id) or 0

@@ -36,7 +36,7 @@ def test_what_systems_add_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(jobs.intake.archives, "MAX_FILES", 2)
     junk = ("__MACOSX/a/._1.png", "__MACOSX/a/._2.png", "a/.DS_Store", "a/Thumbs.db")
     assert count_files(io.BytesIO(zipped("a/", "a/1.png", "a/2.png", *junk))) == 2
-    assert "holds 0 files" in refused(zipped(*junk))
+    assert "has 0 files" in refused(zipped(*junk))
 
 
 def test_as_many_files_are_taken_as_a_training_reads() -> None:
@@ -45,19 +45,19 @@ def test_as_many_files_are_taken_as_a_training_reads() -> None:
 
 def test_what_is_no_zip_file_is_refused() -> None:
     for data in (b"", b"PK\3\4", b"\x89PNG\r\n\x1a\n" + b"0" * 100, zipped("1.png")[:-10]):
-        assert "not a whole zip file" in refused(data)
+        assert "must be an undamaged zip file" in refused(data)
 
 
 def test_an_empty_one_and_one_with_too_many_files_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "holds 0 files" in refused(zipped("folder/"))
+    assert "has 0 files" in refused(zipped("folder/"))
     monkeypatch.setattr(jobs.intake.archives, "MAX_FILES", 2)
-    assert "holds 3 files; 1 to 2" in refused(zipped("1", "2", "3"))
+    assert "has 3 files; it must have 1 to 2" in refused(zipped("1", "2", "3"))
 
 
 def test_a_directory_beyond_reason_is_not_read() -> None:
     length = 64 << 20
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 65535, 65535, length, 0, 0)
-    assert "not a whole zip file" in refused(b"\0" * length + end)
+    assert "must be an undamaged zip file" in refused(b"\0" * length + end)
 
 
 def test_no_damage_gets_past_the_one_error() -> None:

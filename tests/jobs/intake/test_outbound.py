@@ -17,10 +17,10 @@ from jobs.intake.outbound import Connect, Resolve, fetch, is_public
 
 PUBLIC = "93.184.216.34"
 OTHER_PUBLIC = "2606:2800:220:1:248:1893:25c8:1946"
-BODY = b"picture" * 1_000
+BODY = b"pixels " * 1_000
 REFUSED = {
     "code": "url_not_allowed",
-    "message": "The URL could not be fetched: it must be a public https address that answers with an image in time.",
+    "message": "The URL could not be fetched: it must be a public https URL that returns an image in time.",
     "details": {},
 }
 
@@ -298,7 +298,7 @@ def test_a_slow_name_service_is_cut_off() -> None:
 
 
 def test_fetch(options: dict[str, Any], dialled: Dialled) -> None:
-    assert get("/picture.png", options) == BODY
+    assert get("/image.png", options) == BODY
     assert dialled.asked == [(PUBLIC, 443)]
 
 
@@ -393,7 +393,7 @@ def test_redirect_to_another_public_host(options: dict[str, Any], dialled: Diall
     assert len(dialled.asked) == 2
 
 
-@pytest.mark.parametrize("path", ["/unending", "/lying", "/picture"])
+@pytest.mark.parametrize("path", ["/unending", "/lying", "/image"])
 def test_too_large(path: str, options: dict[str, Any]) -> None:
     with pytest.raises(TooLarge) as error:
         get(path, options, max_bytes=6_999)
@@ -401,7 +401,7 @@ def test_too_large(path: str, options: dict[str, Any]) -> None:
 
 
 def test_largest_allowed(options: dict[str, Any]) -> None:
-    assert get("/picture", options, max_bytes=7_000) == BODY
+    assert get("/image", options, max_bytes=7_000) == BODY
 
 
 @pytest.mark.parametrize(("path", "status"), [("/missing", 404), ("/redirect-to-nowhere", 302)])

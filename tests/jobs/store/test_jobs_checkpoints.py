@@ -36,7 +36,7 @@ def test_checkpoint_of_an_old_lease_is_refused_and_its_object_let_go(store: JobS
 
 
 @pytest.mark.parametrize("status", ["failed", "canceled"])
-def test_retry_goes_on_from_the_checkpoint_which_outlives_the_first_job(store: JobStore, status: str) -> None:
+def test_retry_resumes_from_the_checkpoint_which_outlives_the_first_job(store: JobStore, status: str) -> None:
     first = make(store)
     job = take(store)
     keep(store, job, PNG)

@@ -17,8 +17,8 @@ def test_report_whose_answer_was_lost_adds_one_event(store: JobStore, far_store:
         far_store.report(record.id, record.fence, "progress", {"step": step})
     wire.lose_next_answer()
     assert far_store.report(record.id, record.fence, "progress", {"step": 3}) == "running"
-    told = [event["data"] for event in events(store, record.id) if event["type"] == "progress"]
-    assert (wire.lost, told) == (1, ['{"step": 1}', '{"step": 2}', '{"step": 3}'])
+    progress = [event["data"] for event in events(store, record.id) if event["type"] == "progress"]
+    assert (wire.lost, progress) == (1, ['{"step": 1}', '{"step": 2}', '{"step": 3}'])
 
 
 def test_renewing_extends_a_lease(store: JobStore) -> None:

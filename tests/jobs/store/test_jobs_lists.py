@@ -47,14 +47,14 @@ def test_paging_goes_on_while_jobs_come_and_go(store: JobStore) -> None:
     assert end_cursor is None
 
 
-def test_events_tell_a_life_in_order(store: JobStore) -> None:
+def test_events_are_in_order(store: JobStore) -> None:
     job_id = make(store)
     job = take(store)
     store.report(job_id, job.fence, "progress", {"step": 1}, {"step": 1, "preview": None})
     store.report(job_id, job.fence, "preview", {"sha256": PNG})
     end(store, job, outputs=[OUTPUT, {**OUTPUT, "index": 1}])
-    told = [(event["type"], event["data"]) for event in events(store, job_id)]
-    assert [kind for kind, _ in told] == ["status", "status", "progress", "preview", "output", "output", "status"]
+    entries = [(event["type"], event["data"]) for event in events(store, job_id)]
+    assert [kind for kind, _ in entries] == ["status", "status", "progress", "preview", "output", "output", "status"]
     record, last, first_id = store.snapshot(job_id)
     assert (record.progress, last.data["status"]) == ({"step": 1, "preview": None}, "succeeded")
     ids = [event_id for event_id, _ in store.client.xrange(f"{PREFIX}events:{job_id}")]  # type: ignore[union-attr]

@@ -65,20 +65,20 @@ BUILT: dict[str, Any] = {"file": PNG, "figures": {"n_images": 4, "share": [0.1, 
 CATS = {"name": "Cats", "space": "pixels"}
 
 
-def found(store: JobStore, **given: Any) -> str:
-    """A job that founds a collection; returns the collection's id."""
+def new_collection(store: JobStore, **given: Any) -> str:
+    """Creates a job that makes a collection; returns the collection's id."""
     return make(store, collection=NEW, **{"params": CATS, **given}).replace("job_", "col_")
 
 
 def build(store: JobStore, **given: Any) -> str:
-    """A collection with a first version."""
-    collection_id = found(store, **given)
+    """Makes a collection with a first version; returns its id."""
+    collection_id = new_collection(store, **given)
     assert end(store, take(store), collection=BUILT) == "succeeded"
     return collection_id
 
 
 def test_collection_is_there_with_its_job_and_has_a_version_with_its_success(store: JobStore) -> None:
-    collection_id = found(store)
+    collection_id = new_collection(store)
     job_id = collection_id.replace("col_", "job_")
     new = store.collections.get(collection_id)
     assert (new.params, new.versions, new.building) == (CATS, (), job_id)
@@ -109,7 +109,7 @@ def test_a_next_version_leaves_the_one_before(store: JobStore) -> None:
 def test_finish_of_a_collection_whose_answer_was_lost_makes_one_version(
     store: JobStore, far_store: JobStore, wire: Wire
 ) -> None:
-    collection_id = found(store)
+    collection_id = new_collection(store)
     job = take(far_store)
     wire.lose_next_answer()
     assert end(far_store, job, collection=BUILT) == "succeeded"
@@ -151,7 +151,7 @@ def test_job_that_does_not_succeed_leaves_the_collection_as_it_was(store: JobSto
 
 
 def test_a_job_that_goes_back_to_its_queue_builds_on(store: JobStore) -> None:
-    collection_id = found(store)
+    collection_id = new_collection(store)
     for lapse in (True, False):
         job = take(store)
         if lapse:
@@ -167,7 +167,7 @@ def test_a_job_that_goes_back_to_its_queue_builds_on(store: JobStore) -> None:
 
 
 def test_one_job_at_a_time_builds_a_collection(store: JobStore) -> None:
-    collection_id = found(store)
+    collection_id = new_collection(store)
     job_id = collection_id.replace("col_", "job_")
     for call in (lambda: make(store, collection=collection_id), lambda: store.collections.delete(collection_id)):
         error = refused(Conflict, "collection_building", call)
@@ -195,7 +195,7 @@ def test_collection_is_kept_by_the_jobs_that_use_it(store: JobStore) -> None:
 
 
 def test_collection_without_a_version_cannot_be_used_yet(store: JobStore) -> None:
-    collection_id = found(store)
+    collection_id = new_collection(store)
     refused(NotFound, "collection_not_found", make, store, collections=[collection_id])
     assert end(store, take(store), collection=BUILT) == "succeeded"
     make(store, collections=[collection_id])
@@ -247,7 +247,7 @@ def test_a_model_that_many_jobs_use_names_ten_of_them(store: JobStore) -> None:
 
 
 def test_collections_are_listed_newest_first(store: JobStore) -> None:
-    older, newer = build(store), found(store)
+    older, newer = build(store), new_collection(store)
     assert [collection.id for collection in store.collections.all()] == [newer, older]
 
 
@@ -264,6 +264,6 @@ def test_model_is_kept_by_the_collections_of_its_space(store: JobStore) -> None:
 def test_model_of_a_collection_that_came_to_nothing_can_be_deleted(store: JobStore) -> None:
     make(store)
     end(store, take(store), model=CARD)
-    found(store, models=[CARD["id"]])
+    new_collection(store, models=[CARD["id"]])
     end(store, take(store), "failed")
     store.models.delete(CARD["id"])
