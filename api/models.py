@@ -150,9 +150,7 @@ def delete_model(model_id: ModelId, service: ServiceDep) -> None:
 
 
 def _not_found(known: list[str]) -> NotFound:
-    message = (
-        f"There is no model with this id; the models are {', '.join(known) or 'unknown while no worker is running'}."
-    )
+    message = f"There is no such model; the models are {', '.join(known) or 'unknown: no worker is running'}."
     return NotFound("model_not_found", message, allowed=known)
 
 

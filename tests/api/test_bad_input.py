@@ -596,7 +596,7 @@ def test_path(stack: Stack, name: str) -> None:
     answer = stack.client.request(method, path)
     refused(answer, status, code, message)
     if status == 405:
-        assert answer.headers["allow"] == message.rpartition("takes ")[2].removesuffix(".")
+        assert answer.headers["allow"] == message.rpartition("it supports ")[2].removesuffix(".")
 
 
 HEADERS: dict[str, tuple[str, bytes, str]] = {

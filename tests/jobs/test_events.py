@@ -166,7 +166,7 @@ def test_stream_of_a_deleted_job_ends(store: JobStore, monkeypatch: pytest.Monke
     run(work)
 
 
-def test_followers_learn_of_a_cut_or_a_restart_and_continue_from_where_they_were(valkey: Stack, store: JobStore) -> None:
+def test_followers_notice_a_cut_or_a_restart_and_resume_where_they_were(valkey: Stack, store: JobStore) -> None:
     make(store)
     job = take(store)
 

@@ -185,7 +185,7 @@ def test_a_job_deleted_while_its_webhook_is_due_stops_nobody(jobs: JobStore, rec
     "url", ["https://127.0.0.1/x", "https://10.0.0.1/", "https://a.example:25/", "https://u@a.example/"]
 )
 def test_urls_no_resolver_could_save_are_refused_at_once(url: str) -> None:
-    with pytest.raises(BadInput, match="must be a public https address"):
+    with pytest.raises(BadInput, match="must be a public https URL"):
         check_url(url)
 
 
