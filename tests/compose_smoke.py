@@ -60,18 +60,18 @@ class Compose:
         return done.stdout
 
     def services(self) -> list[str]:
-        """The services that keep running."""
+        """Returns the names of the services that keep running."""
         return [name for name in self("config", "--services").split() if name != "bucket"]
 
 
 class Client:
-    """Requests to the stack, repeated with one idempotency key while a service is away."""
+    """Sends requests to the stack, and repeats them with one idempotency key while a service is down."""
 
     def __init__(self, url: str) -> None:
         self.http = httpx.Client(base_url=url, timeout=30)
 
     def ask(self, method: str, path: str, patience_s: float = 90, **options: Any) -> httpx.Response:
-        """The first answer that is neither a broken connection nor 429 or 503; asserts that it is 2xx."""
+        """Returns the first answer other than a broken connection, 429 or 503, and asserts that it is 2xx."""
         deadline = time.monotonic() + patience_s
         while True:
             with contextlib.suppress(httpx.TransportError):
@@ -83,12 +83,12 @@ class Client:
             time.sleep(0.5)
 
     def submit(self, path: str, body: Job) -> str:
-        """The id of an accepted job."""
+        """Submits a job and returns its id."""
         headers = {"Idempotency-Key": secrets.token_hex(16)}
         return str(self.ask("POST", path, json=body, headers=headers).json()["id"])
 
     def ended(self, job_id: str, seconds: float = 300) -> Job:
-        """The job once it has ended."""
+        """Waits for the end of a job and returns it."""
         deadline = time.monotonic() + seconds
         while True:
             job: Job = self.ask("GET", f"/v1/jobs/{job_id}").json()
@@ -98,7 +98,7 @@ class Client:
             time.sleep(0.5)
 
     def run(self, path: str, body: Job) -> Job:
-        """The job, succeeded, with every output downloaded by its link and held to its sha256."""
+        """Waits for a job's success, downloads every output by its link and checks its sha256."""
         job = self.ended(self.submit(path, body))
         assert job["status"] == "succeeded", f"{path}: {job['error']}"
         self.download(job)
@@ -113,7 +113,7 @@ class Client:
 
 
 def every_kind(client: Client) -> Iterator[tuple[str, Callable[[], Job]]]:
-    """A name and a job for each kind; later ones use what earlier ones made."""
+    """Yields a name and a job for each kind; later ones use the outputs of earlier ones."""
     with PHOTO.open("rb") as file:
         photo = client.ask("POST", "/v1/images", files={"file": file}).json()["id"]
     made: dict[str, Job] = {}
@@ -144,7 +144,7 @@ def every_kind(client: Client) -> Iterator[tuple[str, Callable[[], Job]]]:
 
 
 def under_load(client: Client, disturb: Callable[[], Any]) -> str:
-    """Submits jobs for every queue while `disturb` runs; all that were accepted must succeed."""
+    """Submits jobs for every queue while `disturb` runs; every accepted job must succeed."""
     photo = client.ask("POST", "/v1/images", files={"file": PHOTO.read_bytes()}).json()["id"]
     fast = ("/v1/style-transfers", {"content": photo, "style": "builtin:19", "size": 128})
     sample = ("/v1/generations", {"model": "dcgan-avatars", "n": 2})
@@ -175,7 +175,7 @@ def under_load(client: Client, disturb: Callable[[], Any]) -> str:
 
 
 def still_there(client: Client, jobs: list[Job]) -> str:
-    """Every job, output, model and collection of before can be read."""
+    """Checks that every earlier job, output, model and collection can be read."""
     for before in jobs:
         job: Job = client.ask("GET", f"/v1/jobs/{before['id']}").json()
         assert [output["sha256"] for output in job["outputs"]] == [output["sha256"] for output in before["outputs"]]
@@ -195,7 +195,7 @@ class Table:
         self.failed = 0
 
     def row(self, name: str, step: Callable[[], Any]) -> Any:
-        """The step's result; None where it failed."""
+        """Runs a step and returns its result, None if it failed."""
         started = time.monotonic()
         result, said = None, "ok"
         try:
@@ -209,7 +209,7 @@ class Table:
 
 
 def smoke(compose: Compose, build: bool) -> int:
-    """The whole run; returns the number of rows that failed."""
+    """Runs all steps and returns the number of rows that failed."""
     table, client = Table(), Client(compose.url)
     print("| step | time | result |\n| --- | --- | --- |")
     if build:
@@ -228,7 +228,7 @@ def smoke(compose: Compose, build: bool) -> int:
 
 
 def docker_answers() -> bool:
-    """Whether a Docker daemon and Compose v2 are at hand."""
+    """Whether a Docker daemon and Compose v2 are available."""
     probe = ["docker", "compose", "version"], ["docker", "info"]
     return bool(shutil.which("docker")) and all(
         subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0 for words in probe

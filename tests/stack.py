@@ -1,4 +1,4 @@
-"""The real thing for tests: Valkey, SeaweedFS, the API, workers and upkeep as processes of their own."""
+"""Starts Valkey, SeaweedFS, the API, workers and upkeep as real processes for the tests."""
 
 import contextlib
 import os
@@ -38,10 +38,10 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A TCP port of loopback that is free and was not given out before, as is the port 10,000 above it.
+    """Returns a free TCP port of loopback that was not returned before; so is the port 10,000 above it, for SeaweedFS.
 
-    SeaweedFS listens on that one too. The ports given and those above them are two ranges that do not meet, and both
-    lie below the range that outgoing connections take theirs from, so that none of these can come to be another's.
+    The two ranges do not overlap, and both lie below the range of ephemeral ports, so that no other connection can take
+    one of them.
     """
     while True:
         port = secrets.choice(range(11_000, 21_000))
@@ -52,7 +52,9 @@ def free_port() -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: old connections are no bar
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as servers do: closed connections do not block a port
         try:
             probe.bind(("", port))
         except OSError:
@@ -61,7 +63,7 @@ def _is_free(port: int) -> bool:
 
 
 def wait_until(check: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true value of `check`, asked ten times a second; AssertionError after `seconds`."""
+    """Calls `check` ten times a second and returns its first true value; AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         value = check()
@@ -72,7 +74,7 @@ def wait_until(check: Callable[[], Any], seconds: float, what: str) -> Any:
 
 
 class Stack:
-    """One installation in a folder of its own; `log(name)` is what a process printed."""
+    """One installation in a folder of its own."""
 
     def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
@@ -96,7 +98,7 @@ class Stack:
 
     @property
     def settings(self) -> Settings:
-        """The settings its processes have."""
+        """Settings of its processes."""
         prefix = "ATELIER_"
         values: dict[str, Any] = {
             name.removeprefix(prefix).lower(): value for name, value in self.env.items() if name.startswith(prefix)
@@ -114,7 +116,7 @@ class Stack:
         return JobStore(connect(self.settings, attempts=5), self.settings)
 
     def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
-        """Start a process in a group of its own; its output goes to `<name>.log`."""
+        """Starts a process in a group of its own; its output goes to `<name>.log`."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 command, env=self.env, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
@@ -123,7 +125,7 @@ class Stack:
         return process
 
     def start_valkey(self) -> None:
-        """Valkey as `scripts/run` starts it; returns once it has read its files and answers."""
+        """Starts Valkey as `scripts/run` does and waits until it answers."""
         self.start("valkey", sys.executable, str(ROOT / "scripts" / "valkey"))
         wait_until(self._redis_answers, 20, "valkey")
 
@@ -133,7 +135,7 @@ class Stack:
         return False
 
     def start_api(self, app: str = "tests.integration.kinds_api:app") -> None:
-        """The API; the default app is the real one with a route for the test kind."""
+        """Starts the API; the default app is the real one with a route for the test kind."""
         self.start("api", sys.executable, "-m", "api", app)
         wait_until(self._api_answers, 30, "the API")
 
@@ -150,7 +152,7 @@ class Stack:
         *,
         wait: bool = True,
     ) -> None:
-        """A Celery worker with one child; the default app is the real one with the test kind among its runners."""
+        """Starts a Celery worker with one child; the default app is the real one with a runner for the test kind."""
         options = ("-c", "1", "-n", f"{name}@test", "--without-gossip", "--without-mingle")
         seen = self.log(name).count(" ready.")
         self.start(name, "celery", "-A", app, "worker", "-Q", queues, *options)
@@ -158,11 +160,11 @@ class Stack:
             wait_until(lambda: self.log(name).count(" ready.") > seen, 40, f"worker {name}")
 
     def start_upkeep(self) -> None:
-        """The upkeep process."""
+        """Starts the upkeep process."""
         self.start("upkeep", sys.executable, "-m", "worker.upkeep")
 
     def start_all(self, workers: int = 1) -> "Stack":
-        """Everything, ready for jobs."""
+        """Starts all processes and waits until they are ready for jobs."""
         self.start_valkey()
         self.start_api()
         self.start_upkeep()
@@ -173,14 +175,14 @@ class Stack:
         return self
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a process and everything it started, and wait for the process to end."""
+        """Sends a signal to a process and its children, and waits for the process to end."""
         process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         process.wait(30)
 
     def stop(self) -> None:
-        """Kill whatever still runs; where coverage is measured, let it end first, to save its own."""
+        """Kills all processes; while coverage is measured, lets them end first and save it."""
         if "COVERAGE_PROCESS_CONFIG" in os.environ:
             self._end()
         for name in list(self.processes):
@@ -196,29 +198,29 @@ class Stack:
                 process.wait(20)
 
     def log(self, name: str) -> str:
-        """What a process has printed so far."""
+        """Returns what a process has printed so far."""
         path = self.folder / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def submit(self, headers: dict[str, str] | None = None, **params: Any) -> dict[str, Any]:
-        """Send a job of the test kind; returns the job."""
+        """Submits a job of the test kind and returns it."""
         answer = self.client.post("/v1/probes", json=params, headers=headers)
         assert answer.status_code in (200, 202), answer.text
         return dict(answer.json())
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """A job as the API shows it."""
+        """Returns a job as the API shows it."""
         answer = self.client.get(f"/v1/jobs/{job_id}")
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
     def finished(self, job_id: str, seconds: float = 60) -> dict[str, Any]:
-        """The job once it has ended."""
+        """Waits for the end of a job and returns it."""
         wait_until(lambda: self.jobs.get(job_id).finished, seconds, f"the end of {job_id}")
         return self.job(job_id)
 
     def runs(self, job_id: str | None = None) -> list[tuple[str, int]]:
-        """(job id, process id) of each time the test kind's runner was entered."""
+        """Returns (job id, process id) of each call of the test kind's runner."""
         path = self.folder / "runs.log"
         lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
         return [(job, int(pid)) for job, pid in lines if job_id in (None, job)]
@@ -226,7 +228,7 @@ class Stack:
 
 @contextlib.contextmanager
 def seaweed(folder: Path) -> Iterator["Seaweed"]:
-    """A SeaweedFS server with an S3 bucket `atelier`."""
+    """Runs a SeaweedFS server with an S3 bucket `atelier`."""
     server = Seaweed(folder)
     server.start()
     try:
@@ -235,12 +237,12 @@ def seaweed(folder: Path) -> Iterator["Seaweed"]:
         server.stop()
 
 
-# Each would listen on a port of its own, the same for every server of the machine.
+# Each would listen on a fixed port, the same for every server on the machine.
 NO_EXTRAS = ("-s3.port.iceberg=0", "-s3.port.lance=0")
 
 
 class Seaweed:
-    """A real S3 server that can be stopped and started again."""
+    """S3 server that can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -256,7 +258,7 @@ class Seaweed:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it takes and gives an object."""
+        """Starts it and waits until it stores and returns an object."""
         (self.folder / "seaweed").mkdir(parents=True, exist_ok=True)
         ports = [f"-{name}.port={port}" for name, port in self.ports.items()]
         command = [
@@ -281,7 +283,7 @@ class Seaweed:
         wait_until(self._answers, 60, "SeaweedFS")
 
     def store(self) -> S3Store:
-        """A client without retries."""
+        """Returns a client without retries."""
         return S3Store(
             "atelier",
             endpoint=self.endpoint,
@@ -306,7 +308,7 @@ class Seaweed:
         (self.folder / "bucket").touch()
 
     def shell(self, command: str) -> None:
-        """Run a command of `weed shell`."""
+        """Runs a command of `weed shell`."""
         subprocess.run(
             [str(BIN / "weed"), "shell", f"-master=127.0.0.1:{self.ports['master']}"],
             input=f"{command}\n".encode(),
@@ -317,12 +319,12 @@ class Seaweed:
 
     @property
     def pid(self) -> int:
-        """The server's process."""
+        """Process id of the server."""
         assert self.process is not None
         return self.process.pid
 
     def stop(self) -> None:
-        """Kill it; its files stay for the next start."""
+        """Kills it; its files stay for the next start."""
         if self.process:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(30)

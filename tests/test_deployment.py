@@ -1,4 +1,4 @@
-"""The compose file and the images, held to the code; and every command of the compose file run without Docker.
+"""Checks the compose file and the images against the code, and runs each command of the compose file without Docker.
 
 The commands run from virtual environments that hold what the Dockerfiles install and nothing else.
 """
@@ -52,7 +52,7 @@ SECRETS = {
 
 
 def interpolated(env: dict[str, str]) -> dict[str, Any]:
-    """The compose file as `docker compose` reads it with these variables."""
+    """Parses the compose file with these variables, as `docker compose` does."""
 
     def value(match: re.Match[str]) -> str:
         name, operator, rest = match.groups()
@@ -70,7 +70,7 @@ LOCK = {
     str(canonicalize_name(name)): version
     for name, version in (line.split("==") for line in (ROOT / "requirements.lock").read_text().split())
 }
-API_COMMAND = ["python", "-m", "api"]  # that of docker/api.Dockerfile, held to it below
+API_COMMAND = ["python", "-m", "api"]  # as in docker/api.Dockerfile, which a test below checks
 OWN = [name for name, service in SERVICES.items() if "build" in service]
 
 
@@ -231,7 +231,7 @@ def test_dockerfile_installs_known_extras_as_another_user(dockerfile: Path) -> N
 
 
 def installed(dockerfile: Path) -> list[str]:
-    """What the image's pip commands install, in their words; each command is held to the lock."""
+    """Returns the arguments of the image's pip commands; asserts that each uses the lock."""
     runs = [rest for word, rest in instructions(dockerfile) if word == "RUN"]
     commands = [command for run in runs for command in run.split("&&") if "pip install" in command]
     found = []
@@ -286,7 +286,7 @@ def test_no_package_index_is_named(path: Path) -> None:
 
 
 def required(extras: set[str]) -> set[str]:
-    """Every distribution that an installation of atelier with these extras brings, by its metadata here."""
+    """Names of the distributions that atelier with these extras requires, by the metadata installed here."""
     waiting, seen = [("atelier", frozenset(extras))], set()
     while waiting:
         name, wanted = waiting.pop()
@@ -310,7 +310,7 @@ def test_api_image_brings_no_torch() -> None:
 
 
 def direct_imports(package: str) -> set[str]:
-    """The distributions that the modules of a package import by name."""
+    """Names of the distributions that the modules of a package import."""
     providers = packages_distributions()
     trees = [ast.parse(path.read_text()) for path in (ROOT / package).rglob("*.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
@@ -325,7 +325,7 @@ def direct_imports(package: str) -> set[str]:
     [("images", []), ("jobs", []), ("api", ["api"]), ("worker", ["worker"]), ("models", ["worker"])],
 )
 def test_what_is_imported_is_declared(package: str, extras: list[str]) -> None:
-    """A package that only another one brings may be gone with its next release."""
+    """A package that only another one requires may be gone with that one's next release."""
     groups = PYPROJECT["project"]["optional-dependencies"]
     lines = [*PYPROJECT["project"]["dependencies"], *(line for extra in extras for line in groups[extra])]
     assert direct_imports(package) <= {canonicalize_name(Requirement(line).name) for line in lines}
@@ -333,7 +333,7 @@ def test_what_is_imported_is_declared(package: str, extras: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of Atelier, built from the files that the images copy."""
+    """Builds the wheel of Atelier from the files that the images copy."""
     folder = tmp_path_factory.mktemp("wheel")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / "source" / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -345,7 +345,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def image_venv(dockerfile: Path, wheel: Path) -> Path:
-    """A virtual environment with what the image's pip commands install, and this wheel.
+    """Makes a virtual environment with what the image's pip commands install, and this wheel.
 
     It is kept in data/venvs until the Dockerfile, the lock or pyproject.toml changes.
     """
@@ -368,7 +368,7 @@ def image_venv(dockerfile: Path, wheel: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def venvs(wheel: Path) -> dict[str, Path]:
-    """The virtual environment of each image by the image's name."""
+    """Virtual environment of each image, by the image's name."""
     return {f"atelier-{path.name.partition('.')[0]}": image_venv(path, wheel) for path in DOCKERFILES}
 
 
@@ -409,11 +409,11 @@ def test_the_api_image_holds_no_torch(venvs: dict[str, Path]) -> None:
     assert subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-# The commands of the compose file, run as processes of this machine.
+# The commands of the compose file, run as local processes.
 
 
 class Deployment:
-    """The compose file's services, each with its own command and environment; only addresses and folders differ."""
+    """Runs the compose file's services with their commands and environments; only addresses and folders differ."""
 
     def __init__(self, folder: Path, venvs: dict[str, Path]) -> None:
         self.folder = folder
@@ -424,7 +424,7 @@ class Deployment:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.ports['api']}", timeout=30)
 
     def local(self, text: str) -> str:
-        """A compose value with this machine's addresses and files in place of the containers'."""
+        """Replaces the containers' addresses and files in a compose value by local ones."""
         moved = {
             "valkey:6379": f"127.0.0.1:{self.ports['valkey']}",
             "s3:9333": f"127.0.0.1:{self.ports['master']}",
@@ -441,7 +441,7 @@ class Deployment:
         return text
 
     def environment(self, name: str) -> dict[str, str]:
-        """A service's own variables over this machine's, with the image's venv first on the path."""
+        """Environment of a service: its variables over the local ones, and its image's venv first on the path."""
         machine = {k: v for k, v in os.environ.items() if not k.startswith(("ATELIER_", "AWS_", "PYTHON"))}
         moved = {"ATELIER_WEIGHTS_DIR": str(WEIGHTS), "TMPDIR": str(self.folder)}
         venv = self.venvs.get(SERVICES[name]["image"])
@@ -453,7 +453,7 @@ class Deployment:
         return machine | {key: self.local(value) for key, value in own.items()} | moved
 
     def start(self, name: str, *more: str, program: str = "") -> None:
-        """Run a service's command; `more` is appended, `program` takes the place of its first word."""
+        """Starts a service's command; `more` is appended, `program` replaces its first word."""
         service = SERVICES[name]
         command = service.get("entrypoint", []) + service.get("command", API_COMMAND)
         words = [self.local(word) for word in command]
@@ -470,7 +470,7 @@ class Deployment:
         return subprocess.run(words, env=env, cwd=self.folder, capture_output=True, text=True, timeout=30)
 
     def healthy(self, name: str) -> bool:
-        """What the service's own health check says."""
+        """Runs the service's own health check."""
         return self.run(name, SERVICES[name]["healthcheck"]["test"][1:]).returncode == 0
 
     def bucket_step(self) -> subprocess.CompletedProcess[str]:

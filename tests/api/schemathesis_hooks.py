@@ -77,27 +77,27 @@ CHECKED: dict[str, TypeAdapter[Any]] = {
 ARCHITECTURES = {name: card.architecture for name, card in cards().items()}
 
 
-@schemathesis.hook
-def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
-    """What each mode can do is up to the models that are there: one of them for each."""
-    nothing = {"type": "null"}
+NOTHING = {"type": "null"}
+
+
+def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Fields that depend on the installed models and the collection, with one choice of them for each schema."""
     some_attributes = {"type": "array", "items": {"enum": ["glasses", "smiling"]}, "maxItems": 1}
-    schemas = raw_schema["components"]["schemas"]
     prompted = {
         "model": {"enum": ["stable-diffusion-avatars"]},
         **{"width": {"enum": [64, 96, None]}, "height": {"enum": [64, 96, None]}},
-        "num_inference_steps": {"enum": [20, None]},  # of which any strength leaves one
+        "num_inference_steps": {"enum": [20, None]},  # so that any strength leaves at least one
         "loras": {"type": "array", "maxItems": 0},  # none are there
     }
-    fitting: dict[str, dict[str, Any]] = {
-        "Sample": {"model": {"enum": ["ddpm-avatars"]}, "attributes": {"anyOf": [some_attributes, nothing]}},
+    return {
+        "Sample": {"model": {"enum": ["ddpm-avatars"]}, "attributes": {"anyOf": [some_attributes, NOTHING]}},
         "Reconstruction": {"model": {"enum": ["vae-smileys"]}},
         "Interpolation": {
             "model": {"enum": ["vae-smileys"]},
-            **{"num_inference_steps": nothing, "scheduler": nothing, "guidance_scale": nothing},
+            **{"num_inference_steps": NOTHING, "scheduler": NOTHING, "guidance_scale": NOTHING},
         },
         "Traversal": {"model": {"enum": ["vae-fashion-mnist-2"]}},
-        "Arithmetic": {"model": {"enum": ["dcgan-avatars"]}, "classifier": nothing},
+        "Arithmetic": {"model": {"enum": ["dcgan-avatars"]}, "classifier": NOTHING},
         "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
         "TextToImage": prompted,
         "ImageToImage": prompted,
@@ -105,14 +105,14 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         "DiffusionTransfer": {
             "model": {"enum": ["stable-diffusion-avatars"]},
             "prompt": schemas["TextToImage"]["properties"]["prompt"],
-            **{"strength": nothing, "guided_from": {"enum": [0, 0.25]}, "guided_to": {"enum": [0.5, 1]}},
+            **{"strength": NOTHING, "guided_from": {"enum": [0, 0.25]}, "guided_to": {"enum": [0.5, 1]}},
         },
-        "MaskedImage": {"mask": nothing, "style_mask": nothing},  # a mask has the size of its image
-        "GatysTransfer": {"init": {"enum": ["content", "style", "noise", "fast"]}, "init_image": nothing},
+        "MaskedImage": {"mask": NOTHING, "style_mask": NOTHING},  # a mask has the size of its image
+        "GatysTransfer": {"init": {"enum": ["content", "style", "noise", "fast"]}, "init_image": NOTHING},
         "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}},
         "DenoisingSteps": {"model": {"enum": ["ddpm-avatars"]}},
         "DdpmTraining": {"attributes": some_attributes},
-        # What the collection there has: two components, two clusters, the attributes of smileys.
+        # The collection has two components, two clusters and the attributes of smileys.
         "Component": {"component": {"enum": [0, 1]}},
         "AttributeDirection": {"attribute": {"enum": ["large"]}},
         "ClusterStart": {"cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans", None]}},
@@ -125,8 +125,15 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         },
         "Steering": {"version": {"enum": [1, None]}, "style_components": {"enum": [1, 2, None]}},
     }
-    # No model there has the shape that the other fields happen to ask for.
-    fitting |= {name: fitting.get(name, {}) | {"start": nothing} for name in schemas if name.endswith("Training")}
+
+
+@schemathesis.hook
+def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
+    """Restricts the schema to requests that the installed models can run."""
+    schemas = raw_schema["components"]["schemas"]
+    fitting = installed_models(schemas)
+    # No installed model has the shape that the other fields ask for.
+    fitting |= {name: fitting.get(name, {}) | {"start": NOTHING} for name in schemas if name.endswith("Training")}
     schemas["DiffusionTransfer"]["required"].append("prompt")
     for name, properties in fitting.items():
         schemas[name]["properties"] |= properties
@@ -135,7 +142,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
         parameters["version"]["schema"] = {"enum": [1]}
     examples = raw_schema["paths"][PLOTS]["post"]["requestBody"]["content"]["application/json"]["examples"]
     examples["attribute"]["value"]["attribute"] = "large"
-    # The space of the collection there reads no texts.
+    # The collection's space encodes no texts.
     start = schemas["Steering"]["properties"]["start"]
     start["oneOf"] = [kind for kind in start["oneOf"] if kind.get("$ref") != "#/components/schemas/TextStart"]
     dimensions = ARCHITECTURES["vae-fashion-mnist-2"]["latent_dim"]

@@ -35,7 +35,7 @@ def done(stack: Stack) -> dict[str, Any]:
 
 
 def running(stack: Stack, **params: Any) -> str:
-    """The id of a probe that is being run, slowly."""
+    """The id of a slow probe that is running."""
     job_id = str(stack.submit(steps=400, step_s=0.05, **params)["id"])
     wait_until(lambda: stack.job(job_id)["status"] == "running", 20, "the probe's start")
     return job_id
@@ -270,7 +270,7 @@ class TestJobs:
 
 
 def events(answer: httpx.Response) -> Iterator[tuple[str | None, str, dict[str, Any]]]:
-    """(id, type, data) of each event of a stream."""
+    """Parses (id, type, data) of each event of a stream."""
     fields: dict[str, str] = {}
     for line in answer.iter_lines():
         if line.startswith(":"):
@@ -379,7 +379,7 @@ class TestService:
 
 
 def test_while_things_are_away(tmp_path: Path) -> None:
-    """No worker, no storage, then no Redis: each answer says so, and says when to come again."""
+    """Without worker, storage or Redis, each answer says so and names when to retry."""
     nobody = "http://127.0.0.1:9"
     keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1"}
     away = {"ATELIER_STORAGE_URL": "s3://atelier", "ATELIER_STORAGE_ENDPOINT": nobody, "ATELIER_STORAGE_RETRY_S": "0.5"}

@@ -32,7 +32,7 @@ ANY_STYLE = "Input should be a built-in style, an image, or a list of these with
 
 @pytest.fixture(autouse=True)
 def nothing_happens(stack: Stack) -> Iterator[None]:
-    """Objects, records and queues are as before, and every process still serves."""
+    """Checks that objects, records and queues did not change and that every process still works."""
     before, files = stored(stack), elsewhere(stack.folder)
     yield
     assert stored(stack) == before
@@ -42,7 +42,7 @@ def nothing_happens(stack: Stack) -> Iterator[None]:
 
 
 def error_of(answer: httpx.Response) -> dict[str, Any]:
-    """The error, after its shape was checked."""
+    """Checks the shape of an error and returns it."""
     body = answer.json()
     assert list(body) == ["error"]
     assert list(body["error"]) == ["code", "message", "details"]
@@ -70,7 +70,7 @@ def bomb(side: int) -> bytes:
 
 
 class Payload:
-    """What unpickles to a file on this machine."""
+    """Pickle that writes a file when it is loaded."""
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, str]]:
         return (open, ("pickled", "w"))
@@ -161,7 +161,7 @@ def test_form(stack: Stack, name: str) -> None:
 
 
 def chunks(start: bytes) -> Iterator[bytes]:
-    """A body that never says how long it is."""
+    """A body without a length."""
     yield start
     for _ in range(2 * MAX_BYTES // 65536 + 10):
         yield b"A" * 65536
@@ -211,7 +211,7 @@ def test_data_url_as_large_as_an_upload(stack: Stack) -> None:
 
 
 def test_length_that_lies(stack: Stack) -> None:
-    """Refused by what it says, before a byte of it has come."""
+    """Refused by its declared length, before a byte is received."""
     with socket.create_connection(("127.0.0.1", stack.api_port), timeout=10) as client:
         client.sendall(b"POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 413 ")
@@ -445,7 +445,7 @@ def test_address_inside(stack: Stack, host: str) -> None:
 
 
 def test_port_of_our_own(stack: Stack) -> None:
-    """One and the same answer for a port that is open and for one that is closed."""
+    """Gives the same answer for an open and a closed port."""
     for port in (stack.redis_port, stack.api_port, 1025):
         answer = stack.client.post("/v1/style-transfers", json=FAST | {"content": f"https://127.0.0.1:{port}/"})
         refused(answer, 422, "url_not_allowed", f"content: {REFUSED_URL}")
@@ -634,7 +634,7 @@ def _prefer(stack: Stack, value: str) -> httpx.Response:
 
 @pytest.mark.parametrize("value", ["wait", "wait=", "wait=-1", "wait=99999", "w" * 5000, "wait=é", "wait=1;wait=x"])
 def test_preference_not_understood_is_ignored(stack: Stack, value: str) -> None:
-    """As RFC 7240 has it: the answer is that of a request without it."""
+    """RFC 7240: the request is handled as without the header."""
     refused(_prefer(stack, value), 404, "job_not_found", NO_JOB)
 
 

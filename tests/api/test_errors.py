@@ -65,7 +65,7 @@ async def test_it_is_counted(app: FastAPI) -> None:
 
 @pytest.mark.anyio
 async def test_answer_on_its_way_is_cut_off(app: FastAPI) -> None:
-    """A body that ended as if nothing had happened would be taken for whole."""
+    """A body that ends normally would look complete."""
     with pytest.raises(RuntimeError):
         await get(app, "/raise-later")
 

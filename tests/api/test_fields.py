@@ -42,13 +42,13 @@ def nodes(schema: Any, seen: set[int]) -> Iterator[dict[str, Any]]:
 
 
 def test_every_union_has_a_discriminator() -> None:
-    """pydantic would name its validators in the error's place: "cluster.function-before[whole(), int]"."""
+    """Otherwise pydantic puts validators into the error's path: "cluster.function-before[whole(), int]"."""
     for path, adapter in bodies():
         assert not [node for node in nodes(adapter.core_schema, set()) if node.get("type") == "union"], path
 
 
 def test_image_fields_are_those_of_the_schema() -> None:
-    """Every property that takes an image, in itself or in a list, is one that a request knows to hold images."""
+    """`image_fields` names every property that takes an image or a list of them."""
 
     def takes_image(schema: Any) -> bool:
         if isinstance(schema, list):
@@ -205,7 +205,7 @@ def seeded(stack: Stack) -> Iterator[dict[str, dict[str, Any]]]:
 
 @pytest.mark.parametrize("name", [*SEEDED, "sampling", "steering"])
 def test_largest_seed(stack: Stack, seeded: dict[str, dict[str, Any]], name: str) -> None:
-    """Every runner takes it, and it comes back whole: in the job, its outputs and their events."""
+    """Every runner accepts it; the job, its outputs and events return it unchanged."""
     job = seeded[name]
     assert (job["status"], job["error"]) == ("succeeded", None)
     assert job["params"]["seed"] == MAX_SEED
@@ -217,7 +217,7 @@ def test_largest_seed(stack: Stack, seeded: dict[str, dict[str, Any]], name: str
 
 
 def test_seed_in_the_event_of_an_output(stack: Stack) -> None:
-    """The job protocol reads outputs and writes them again as events: no digit may be lost."""
+    """The job protocol copies outputs into events: no digit may be lost."""
     job = stack.client.post("/v1/style-transfers", json=FAST | {"seed": MAX_SEED}).json()
     with stack.client.stream("GET", job["urls"]["events"]) as answer:
         text = "".join(answer.iter_text())

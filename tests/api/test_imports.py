@@ -20,7 +20,7 @@ MUST_NOT = {
 
 
 def loaded_by(statement: str) -> set[str]:
-    """The top-level modules that a fresh Python has loaded after a statement."""
+    """Returns the top-level modules that a new Python process has loaded after a statement."""
     code = f"{statement}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert answer.returncode == 0, answer.stderr
@@ -46,7 +46,7 @@ def test_jobs_loads_no_web_framework_and_no_torch() -> None:
 
 @pytest.mark.parametrize("package", MUST_NOT)
 def test_no_import_against_the_stream(package: str) -> None:
-    """Those inside functions count too."""
+    """Imports inside functions count too."""
     against = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in sources(package)

@@ -42,12 +42,12 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def resident_bytes(pid: int) -> int:
-    """What a process has in memory."""
+    """Resident memory of a process, in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Watched:
-    """The worst `/healthz` and the most memory of the API while a block runs."""
+    """Measures the slowest `/healthz` and the API's peak memory inside the block."""
 
     def __init__(self, stack: Stack) -> None:
         self.delay_s, self.memory = 0.0, 0
@@ -114,7 +114,7 @@ def test_flood_of_json(attacked: Stack, name: str) -> None:
 
 
 def test_what_is_cut_is_never_a_field_that_is_known(attacked: Stack) -> None:
-    """A required field behind thousands of unknown ones is no missing one."""
+    """A required field after thousands of unknown ones is not reported as missing."""
     answer = post_json(attacked, json.dumps({f"k{i}": 1 for i in range(10_000)} | FAST).encode())
     errors = answer.json()["error"]["details"]["errors"]
     assert [each["field"] for each in errors] == [f"k{i}" for i in range(20)]
@@ -136,7 +136,7 @@ def test_every_route_with_a_json_body_is_bounded() -> None:
 
 
 def test_every_list_of_a_request_is_bounded() -> None:
-    """pydantic stops at the first item beyond; without a bound it would describe the errors of all."""
+    """pydantic stops at the first item over the bound; otherwise it would describe the errors of all."""
     schemas = json.loads((Path(__file__).parents[2] / "openapi.json").read_text())
     bodies = [
         operation["requestBody"]["content"]["application/json"]["schema"]
@@ -187,7 +187,7 @@ def test_json_bytes_leave_out_what_data_urls_hold() -> None:
 
 
 def flat_png(side: int) -> bytes:
-    """An image of few bytes and many pixels."""
+    """Image file of few bytes and many pixels."""
     from io import BytesIO
 
     from PIL import Image
@@ -226,7 +226,7 @@ def test_request_with_many_large_images_inside(attacked: Stack) -> None:
 
 
 def raw(stack: Stack, *parts: bytes) -> bytes:
-    """What the API answers to some bytes until it closes the connection."""
+    """Sends bytes and returns the answer until the API closes the connection."""
     with socket.create_connection(("127.0.0.1", stack.api_port), timeout=20) as client:
         answer = b""
         with contextlib.suppress(ConnectionError):
@@ -373,7 +373,7 @@ def test_stalled_client_is_let_go(served: Served, data: bytes, status: bytes) ->
 
 
 def test_dripping_body_is_let_go(served: Served) -> None:
-    """A byte every so often keeps no connection for ever."""
+    """Single bytes at intervals do not keep a connection open forever."""
     started = time.monotonic()
     assert served.send(POST, then=b"x" * 30, every_s=0.1)[9:12] == b"408"
     assert time.monotonic() - started < 5
@@ -387,7 +387,7 @@ def test_dripping_headers_are_let_go(served: Served) -> None:
 
 
 def test_budget_is_shared_and_given_back(served: Served) -> None:
-    """Two bodies of 900 kB are more than all may have together; one by one they pass."""
+    """Two bodies of 900 kB exceed the bound on all bodies; one after the other they pass."""
 
     def body(last_s: float) -> Iterator[bytes]:
         yield bytes(899_999)

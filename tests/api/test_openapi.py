@@ -63,7 +63,7 @@ def test_names_are_readable() -> None:
 
 
 def examples() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(path, name, body) of every request example."""
+    """Returns (path, name, body) of every request example."""
     for path, operations in DOCUMENT["paths"].items():
         for operation in operations.values():
             content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
@@ -95,7 +95,7 @@ def collection_id(stack: Stack) -> str:
 
 @pytest.fixture(scope="module")
 def faces_id(stack: Stack) -> str:
-    """A collection whose space reads texts."""
+    """A collection whose space encodes texts."""
     _, body = EXAMPLES["/v1/collections embeddings of a CLIP"]
     job = stack.finished(stack.client.post("/v1/collections", json=body).json()["id"])
     return str(job["metrics"]["collection"])

@@ -42,14 +42,14 @@ def stop(stack: Stack, number: int) -> tuple[subprocess.Popen[bytes], float]:
 
 
 def upload(stack: Stack, sent: int) -> socket.socket:
-    """A connection on which `sent` bytes of an upload's body have come, and no more do."""
+    """Opens a connection and sends the first `sent` bytes of an upload's body."""
     connection = socket.create_connection(("127.0.0.1", stack.api_port), timeout=30)
     connection.sendall(HEAD.encode() + BODY[:sent])
     return connection
 
 
 def follow(stack: Stack, job_id: str, ended: list[float]) -> None:
-    """Listen to a job's events until they end, and note when."""
+    """Follows a job's events until they end and appends the time to `ended`."""
     try:
         with httpx.stream("GET", f"{stack.url}/v1/jobs/{job_id}/events", timeout=60) as answer:
             for _ in answer.iter_raw():

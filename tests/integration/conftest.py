@@ -8,7 +8,7 @@ from tests.stack import Seaweed, Stack, seaweed
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[Stack]:
-    """An installation with nothing started yet."""
+    """An installation in which nothing runs yet."""
     made = Stack(tmp_path)
     yield made
     made.stop()
@@ -16,7 +16,7 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 @pytest.fixture(scope="module")
 def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A whole installation with one worker, shared by the tests of a module."""
+    """An installation with one worker, shared by the tests of a module."""
     made = Stack(tmp_path_factory.mktemp("stack"))
     yield made.start_all()
     made.stop()

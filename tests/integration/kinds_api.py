@@ -33,5 +33,5 @@ KINDS["probe"] = Probe
 
 @app.post("/v1/probes", status_code=202)
 async def create_probe(params: Annotated[Probe, Body()], submission: SubmissionDep) -> Response:
-    """Queue a probe."""
+    """Queues a probe."""
     return await submit(submission, params)

@@ -34,7 +34,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """A disk of its own at `folder`, where this user may mount one."""
+    """Mounts a disk at `folder`, if this user may."""
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True)
     try:
@@ -51,7 +51,7 @@ def readiness(stack: Stack) -> tuple[int, dict[str, Any], set[str]]:
 
 
 def seconds_until(stack: Stack, *checks: str) -> float:
-    """How long it takes until these checks and no others fail, or none; AssertionError after `LIMIT_S`."""
+    """Waits until exactly these checks fail and returns the seconds; AssertionError after `LIMIT_S`."""
     started = time.monotonic()
     while (found := readiness(stack))[2] != set(checks):
         assert time.monotonic() < started + LIMIT_S, f"expected {checks}, found {found}"
@@ -194,7 +194,7 @@ def test_disk_full_or_read_only(stack: Stack, broken: Any) -> None:
 
 
 def test_store_that_takes_no_large_object(stack: Stack) -> None:
-    """What a full disk looks like to a process, where no disk can be mounted."""
+    """Makes writes fail as on a full disk, for users who may not mount one."""
     pid = stack.processes["api"].pid
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
     broken_s = seconds_until(stack, "storage")
@@ -235,7 +235,7 @@ def commands(stack: Stack) -> int:
 
 
 def test_many_probes_cost_few_checks(stack: Stack) -> None:
-    """However often it is asked, the store gets an object every few seconds, and Redis some commands a second."""
+    """However often `/readyz` is called, it writes an object every few seconds and sends Redis few commands."""
     calls = commands(stack)
     answers = [readiness(stack)[0] for _ in range(300)]
     used = commands(stack) - calls

@@ -43,7 +43,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def all_finished(stack: Stack, ids: list[str], seconds: float) -> list[Job]:
-    """The jobs once every one of them has ended."""
+    """Waits for the end of all jobs and returns them."""
     redis = stack.redis
 
     def none_left() -> bool:
@@ -68,18 +68,18 @@ def right_result(stack: Stack, job: Job) -> bool:
 
 
 def counted(jobs: list[Job]) -> Counter[str]:
-    """How many jobs ended in each state."""
+    """Counts the jobs by final state."""
     return Counter(job["status"] for job in jobs)
 
 
 def runs_of(stack: Stack, ids: list[str]) -> Counter[str]:
-    """How often each of these jobs was run."""
+    """Counts the runs of each job."""
     return Counter(job_id for job_id, _ in stack.runs() if job_id in set(ids))
 
 
 @contextlib.contextmanager
 def frozen(stack: Stack, *names: str) -> Iterator[None]:
-    """Processes, with everything they started, that stand still meanwhile."""
+    """Suspends processes and their children inside the block."""
     for name in names:
         os.killpg(stack.processes[name].pid, signal.SIGSTOP)
     try:
@@ -91,7 +91,7 @@ def frozen(stack: Stack, *names: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def restarted(stack: Stack, start: Callable[[], None], name: str, **env: str) -> Iterator[None]:
-    """A process under other settings, and afterwards under its own again."""
+    """Restarts a process with other settings inside the block."""
     before = dict(stack.env)
     for settings in (before | env, before):
         stack.kill(name)
@@ -276,7 +276,7 @@ def test_one_job_of_sixteen_that_kills_its_worker_fails_alone(pair: Stack) -> No
 
 @dataclass
 class Canceled:
-    """One job canceled at some moment: the answers' statuses, what the first said, how it and the next job ended."""
+    """A job canceled at some moment: the answers' statuses, the first answer, and how it and the next job ended."""
 
     answers: list[int]
     said: str
@@ -387,7 +387,7 @@ def test_outage_longer_than_a_lease_loses_no_job_and_no_event(pair: Stack) -> No
 
 
 def submit_until_taken(stack: Stack, started: float) -> tuple[float, str]:
-    """Submit until the answer is 202; returns the seconds since `started` and the job's id."""
+    """Submits until the answer is 202; returns the seconds since `started` and the job's id."""
     while True:
         answer = stack.client.post("/v1/probes", json={})
         if answer.status_code == 202:
@@ -501,7 +501,7 @@ def test_one_key_from_many_clients_at_once_is_one_job(pair: Stack) -> None:
 
 
 def total_jobs(stack: Stack) -> int:
-    """How many records there are."""
+    """Counts the records."""
     return int(stack.redis.zcard(f"{PREFIX}jobs"))  # type: ignore[arg-type]
 
 
@@ -510,14 +510,14 @@ def total_jobs(stack: Stack) -> int:
 
 @dataclass
 class Heard:
-    """What a client got from an event stream, whole events only: (id, type, data); and how often it was cut off."""
+    """Complete events that a client received, (id, type, data), and the number of broken connections."""
 
     events: list[tuple[str | None, str, Any]]
     cuts: int
 
 
 def listen(stack: Stack, job_id: str, after: str | None, cut_after: int | None = None) -> Heard:
-    """Follow a job until its stream ends or breaks, or until so many bytes have come and the client breaks it."""
+    """Follows a job until its stream ends or breaks, or until the client breaks it after a number of bytes."""
     headers = {"Last-Event-ID": after} if after else {}
     text, cuts = b"", 0
     with (
@@ -539,7 +539,7 @@ def listen(stack: Stack, job_id: str, after: str | None, cut_after: int | None =
 
 
 def follow(stack: Stack, job_id: str, cut_after: Callable[[], int | None]) -> Heard:
-    """Follow a job to its end as a browser does, however often it is cut off; the first event is the snapshot."""
+    """Follows a job to its end and reconnects as a browser does; the first event is the snapshot."""
     heard, whole = Heard([], 0), False
     while not whole:
         last = str(heard.events[-1][0]) if heard.events else None
@@ -551,14 +551,14 @@ def follow(stack: Stack, job_id: str, cut_after: Callable[[], int | None]) -> He
 
 
 def parse(stream: bytes) -> list[tuple[str | None, str, Any]]:
-    """The whole events of a part of a stream; a comment (a ping) is none."""
+    """Parses the complete events of a part of a stream; comments (pings) are left out."""
     blocks = stream.decode().replace("\r\n", "\n").split("\n\n")[:-1]
     fields = [dict(line.split(": ", 1) for line in block.split("\n") if not line.startswith(":")) for block in blocks]
     return [(one.get("id"), one["event"], json.loads(one["data"])) for one in fields if "event" in one]
 
 
 def stored_events(stack: Stack, job_id: str, after: str) -> list[tuple[str, str]]:
-    """The (id, type) of a job's events after one of them, as they lie in Redis."""
+    """Returns (id, type) of a job's events in Redis after a given one."""
     stored: Any = stack.redis.xrange(f"{PREFIX}events:{job_id}", f"({after}")
     return [(event_id, fields["type"]) for event_id, fields in stored]
 

@@ -54,12 +54,12 @@ def ready(stack: Stack) -> bool:
 
 
 def spawned(stack: Stack) -> dict[str, int]:
-    """The process id under which the supervisor last started each process."""
+    """Returns the newest process id of each of the supervisor's programs."""
     return {name: int(pid) for name, pid in re.findall(r"spawned: '(\w+)' with pid (\d+)", stack.log("run"))}
 
 
 def answer(stack: Stack, request: dict[str, Any]) -> str:
-    """The id of a job, sent until it is taken."""
+    """Submits a job until it is accepted; returns its id."""
     sent: list[str] = []
 
     def send() -> bool:

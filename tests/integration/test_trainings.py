@@ -43,7 +43,7 @@ def start(stack: Stack, **changed: Any) -> str:
 
 
 def half_way(stack: Stack, job_id: str) -> Job:
-    """The job once it has left some checkpoints."""
+    """Waits until a job has stored some checkpoints and returns it."""
     wait_until(lambda: ((stack.job(job_id)["checkpoint"] or {}).get("step", 0)) >= 60, 60, "a checkpoint")
     job = stack.job(job_id)
     assert job["status"] == "running" and job["checkpoint"]["step"] < 400
@@ -51,7 +51,7 @@ def half_way(stack: Stack, job_id: str) -> Job:
 
 
 def model_of(stack: Stack, job: Job) -> Job:
-    """The model that a training ended in."""
+    """Returns the model of a finished training."""
     assert job["status"] == "succeeded", job["error"]
     answer = stack.client.get(f"/v1/models/{job['metrics']['model']}")
     assert answer.status_code == 200, answer.text
@@ -60,7 +60,7 @@ def model_of(stack: Stack, job: Job) -> Job:
 
 @pytest.fixture(scope="module")
 def whole(stack: Stack) -> Job:
-    """A training that nothing disturbed."""
+    """Runs a training without interruption."""
     return stack.finished(start(stack), 90)
 
 
@@ -139,7 +139,7 @@ def test_data_sets_are_drawn_in_a_worker_too(stack: Stack) -> None:
 
 
 def test_a_training_may_run_longer_than_other_jobs(stack: Stack) -> None:
-    """Its nudge carries its own time limit; Celery ends the process of a job that takes no steps."""
+    """Its message has its own time limit; Celery ends the process of a job that reports no steps."""
     settings = stack.settings
     assert settings.timeout_s("train") == 86400 > settings.timeout_s("gpu")
     from jobs.queue import make_celery
