@@ -16,10 +16,16 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0))
 # `scripts/test --quick` leaves out the tests with service processes or shipped weights, and those that train.
 SLOW_FIXTURES = {"attacked", "pair", "quick_stack", "s3", "shared_stack", "stack", "valkey", "venvs", "vgg16", "wheel"}
 SLOW_PATHS = (
+    "tests/api/test_api.py",
     "tests/api/test_imports.py",
     "tests/integration/",
     "tests/jobs/test_queue.py",
     "tests/jobs/test_settings.py",
+    "tests/models/data/test_avatars.py",
+    "tests/models/diffusion/test_text_to_image_f",
+    "tests/models/stylize/test_fast.py",
+    "tests/models/stylize/test_gatys.py",
+    "tests/models/test_clip.py",
     "tests/models/test_evaluate.py",
     "tests/models/test_familiarity.py",
     "tests/models/training/",

@@ -204,6 +204,7 @@ def test_rgb_profile_is_converted() -> None:
     assert np.abs(decoded(save(RGB, "PNG", icc_profile=profile)).astype(int) - pixels()).max() <= 1
 
 
+@pytest.mark.slow
 def test_fuzz() -> None:
     """The crafted and 5,000 damaged files: nothing but 4xx, and the process stays under 512 MB."""
     root = Path(__file__).parents[2]
