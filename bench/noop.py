@@ -10,14 +10,13 @@ from api.main import app as api_app
 from api.submit import SubmissionDep, submit
 from jobs.queue import make_celery
 from jobs.requests.base import Request
+from jobs.requests.kinds import KINDS
 from jobs.settings import get_settings
 from worker.app import app
 from worker.run import JobResult
 from worker.runners import RUNNERS
 
 __all__ = ["api_app", "app", "raw"]
-
-RUNNERS["noop"] = lambda task: JobResult([], {}, {}, {})
 
 
 class Noop(Request):
@@ -29,6 +28,10 @@ class Noop(Request):
     def queue(self) -> str:
         """The queue of the measured worker."""
         return "fast"
+
+
+KINDS["noop"] = Noop
+RUNNERS[Noop] = lambda task: JobResult([], {}, {}, {})
 
 
 @api_app.post("/v1/noops", status_code=202)

@@ -16,11 +16,11 @@ from jobs.settings import get_settings
 from jobs.store.client import connect
 from jobs.store.jobs import JobStore
 from models.catalogue import CardError, cards
+from worker import runners
 from worker.heartbeat import WorkerHeartbeat
 from worker.lease import stopping
 from worker.logs import configure_logging
-from worker.run import run_job, run_jobs
-from worker.runners import BATCH_RUNNERS, RUNNERS
+from worker.run import run_jobs
 
 REDIS_ATTEMPTS = 120  # about a second each, so that a worker survives a restart of Redis
 
@@ -61,10 +61,8 @@ def run(self: Task, job_id: str) -> None:
         return
     queue = self.request.delivery_info["routing_key"]
     records = jobs.claim(queue, worker=f"{self.request.hostname}/{os.getpid()}", limit=settings.max_batch)
-    if len(records) == 1:
-        run_job(jobs, objects, previews, records[0], RUNNERS[records[0].kind])
-    elif records:
-        run_jobs(jobs, objects, previews, records, BATCH_RUNNERS[records[0].kind])
+    if records:
+        run_jobs(jobs, objects, previews, records, runners.run)
 
 
 app.steps["worker"].add(WorkerHeartbeat)

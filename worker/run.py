@@ -8,17 +8,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, Generic, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import ValidationError
 from redis import RedisError
+from typing_extensions import TypeVar
 
 from images.decode import over_white
 from jobs.errors import Unavailable
 from jobs.images import encode_image
 from jobs.objects import Objects
+from jobs.requests.base import Request
+from jobs.requests.kinds import parse
 from jobs.schemas import CONTENT_TYPES, Role
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
@@ -32,11 +36,15 @@ Pixels = NDArray[np.uint8]  # (h, w, 3)
 PREVIEW_SIDE = 256
 
 
+# A runner of one class takes a `Task[Sample]`; what serves all of them a `Task`.
+P = TypeVar("P", bound=Request, covariant=True, default=Request)
+
+
 @dataclass
-class Task:
+class Task(Generic[P]):
     """A job as its runner sees it: parameters, images and models to read, progress to report, figures to note."""
 
-    params: dict[str, Any]
+    params: P
     report_progress: Callable[..., None]
     read_image: Callable[[str], Pixels]
     find_model: Callable[[str], Card]
@@ -46,11 +54,16 @@ class Task:
     warnings: list[dict[str, str]] = field(default_factory=list)
     finishing: Callable[[], bool] = lambda: False  # whether to end after this step with the result so far
 
+    @property
+    def seed(self) -> int:
+        """The job's random state."""
+        return self.params.seed or 0  # every resolved request has one
+
     def warn(self, code: str, message: str) -> None:
         """Adds an entry to `metrics.warnings`: a code for programs, a sentence for people."""
         self.warnings.append({"code": code, "message": message})
 
-    def reset(self) -> "Task":
+    def reset(self) -> Self:
         """Removes the notes and warnings of an earlier run."""
         self.notes.clear()
         self.warnings.clear()
@@ -86,36 +99,45 @@ class JobResult:
     collection: dict[str, Any] | None = None  # a new version: the sha256 of its stored `file`, and `figures`
 
 
-Runner = Callable[[Task], JobResult]
-BatchRunner = Callable[[Sequence[Task]], Sequence[JobResult | Exception]]  # for each task its result or its error
-
-
-def run_job(jobs: JobStore, objects: Objects, previews: Objects, record: Record, runner: Runner) -> None:
-    """Runs a claimed job to a terminal state.
-
-    A job whose lease is lost is left to the next holder; a job of a process that is told to stop is requeued.
-    """
-    run_jobs(jobs, objects, previews, [record], lambda tasks: [runner(tasks[0])])
+Runner = Callable[[Task[Any]], JobResult]
+BatchRunner = Callable[[Sequence[Task[Any]]], Sequence[JobResult | Exception]]  # for each task its result or its error
 
 
 def run_jobs(
     jobs: JobStore, objects: Objects, previews: Objects, records: Sequence[Record], runner: BatchRunner
 ) -> None:
-    """Runs claimed jobs together, each to a state of its own; when the runner raises, they are run one by one."""
+    """Runs claimed jobs together, each to a state of its own; when the runner raises, they are run one by one.
+
+    A job whose lease is lost is left to the next holder; a job of a process that is told to stop is requeued.
+    """
     started = time.perf_counter()
     with ExitStack() as stack:
-        leases = [stack.enter_context(Lease(jobs, record, partial(_store_preview, previews))) for record in records]
-        tasks = [_task(jobs, objects, record, lease) for record, lease in zip(records, leases, strict=True)]
-        for record, task, result in zip(records, tasks, _results(runner, tasks), strict=True):
+        claimed = []
+        for record in records:
+            lease = stack.enter_context(Lease(jobs, record, partial(_store_preview, previews)))
+            if params := _parsed(jobs, record):
+                claimed.append((record, _task(jobs, objects, record, params, lease)))
+        results = _results(runner, [task for _, task in claimed]) if claimed else []
+        for (record, task), result in zip(claimed, results, strict=True):
             _end(jobs, objects, record, task, result, started)
 
 
 # --- 1. run ----------------------------------------------------------------------------------------------------------
 
 
-def _task(jobs: JobStore, objects: Objects, record: Record, lease: Lease) -> Task:
+def _parsed(jobs: JobStore, record: Record) -> Request | None:
+    """The request of a job; None where its params cannot be read, which ends the job."""
+    try:
+        return parse(record.kind, record.params)
+    except (KeyError, ValidationError):
+        log.exception("%s cannot be read", record.id)
+        jobs.finish(record.id, record.fence, "failed", error=UNEXPECTED.as_dict(), metrics={})
+        return None
+
+
+def _task(jobs: JobStore, objects: Objects, record: Record, params: Request, lease: Lease) -> Task:
     return Task(
-        record.params,
+        params,
         lease.step,
         read_image=partial(_read_image, objects),
         find_model=partial(find_model, jobs, objects),

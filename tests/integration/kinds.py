@@ -18,35 +18,37 @@ from jobs.objects import Objects
 from jobs.settings import get_settings
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
+from tests.integration.probe import Probe
 from worker import app as worker_app
 from worker.run import JobResult, OutputImage, Task
-from worker.runners import BATCH_RUNNERS, RUNNERS
+from worker.runners import BATCH_RUNNERS
 
 app = worker_app.app
 FOLDER = get_settings().data_dir
 current: Record | None = None
 
 
-def run_probe(task: Task) -> JobResult:
+def run_probe(task: Task[Probe]) -> JobResult:
     """Takes the steps and returns an image that depends on the seed alone."""
     assert task.files is not None
     with (FOLDER / "runs.log").open("a") as runs:
         runs.write(f"{task.files.job_id} {os.getpid()}\n")
-    _maybe_die("run", task.files.job_id, task.params)
-    for step in range(1, task.params["steps"] + 1):
-        time.sleep(task.params["step_s"])
-        task.report_progress(step, task.params["steps"], "probing", lambda step=step: _image(step))
-    return JobResult([OutputImage(_image(task.params["seed"]))], {}, {}, {})
+    _maybe_die("run", task.files.job_id, task.params.model_dump())
+    for step in range(1, task.params.steps + 1):
+        time.sleep(task.params.step_s)
+        task.report_progress(step, task.params.steps, "probing", lambda step=step: _image(step))
+    return JobResult([OutputImage(_image(task.seed))], {}, {}, {})
 
 
 def _image(seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
 
 
-def run_probes(tasks: Sequence[Task]) -> list[JobResult]:
+def run_probes(tasks: Sequence[Task[Probe]]) -> list[JobResult]:
     """Runs a batch of probes one after another; if one dies, all do."""
-    with (FOLDER / "batches.log").open("a") as batches:
-        batches.write(f"{len(tasks)}\n")
+    if len(tasks) > 1:
+        with (FOLDER / "batches.log").open("a") as batches:
+            batches.write(f"{len(tasks)}\n")
     return [run_probe(task) for task in tasks]
 
 
@@ -96,5 +98,4 @@ def _finish_then_die(self: JobStore, *arguments: Any, **named: Any) -> str:
 JobStore.claim = _claim_then_die  # type: ignore[method-assign]
 Objects.put = _put_then_die  # type: ignore[method-assign]
 JobStore.finish = _finish_then_die  # type: ignore[method-assign]
-RUNNERS["probe"] = run_probe
-BATCH_RUNNERS["probe"] = run_probes
+BATCH_RUNNERS[Probe] = run_probes

@@ -1,12 +1,24 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from jobs.objects import Objects
+from jobs.requests.base import Request
+from jobs.requests.kinds import KINDS
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
 from tests.stack import Stack
+
+
+class EmptyRequest(Request):
+    """A request of the kind `test`."""
+
+    kind: ClassVar[str] = "test"
+
+
+KINDS["test"] = EmptyRequest
 
 
 @pytest.fixture(scope="module")

@@ -13,13 +13,14 @@ from jobs.objects import Objects
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
 from models.pixels import to_bytes
-from worker.run import JobResult, OutputImage, Runner, Task, run_job, run_jobs
+from tests.worker.tasks import run_job
+from worker.run import JobResult, OutputImage, Runner, Task, run_jobs
 
 PIXELS = np.arange(16 * 20 * 3, dtype=np.uint8).reshape(16, 20, 3)
 
 
 def finished(jobs: JobStore, objects: Objects, record: Record, runner: Runner) -> Record:
-    run_job(jobs, objects, objects, record, runner)
+    run_job(jobs, objects, record, runner)
     return jobs.get(record.id)
 
 
@@ -127,7 +128,7 @@ def test_a_batch_that_fails_is_run_one_by_one(jobs: JobStore, objects: Objects) 
         sizes.append(len(tasks))
         for task in tasks:
             task.warn("seen", "This task was looked at.")
-        if any(task.params["seed"] == 2 for task in tasks):
+        if any(task.seed == 2 for task in tasks):
             raise AtelierError("out_of_memory", "Too much.")
         return [JobResult([OutputImage(PIXELS)], {}, {}, {}) for _ in tasks]
 

@@ -1,16 +1,64 @@
-"""Kind of job to the function that runs it, and to the one that runs several at once."""
+"""The runner of each class of requests."""
 
-from worker.run import BatchRunner, Runner
+from collections.abc import Sequence
+from typing import Any
+
+from jobs.requests.arithmetic import Arithmetic
+from jobs.requests.base import Request
+from jobs.requests.collection import CollectionParams, NextVersion
+from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction, Sample, Translation, Traversal
+from jobs.requests.plots import CollectionPlots
+from jobs.requests.steering import ClusterSampling, Steering
+from jobs.requests.style_diffusion import DiffusionTransfer
+from jobs.requests.style_transfer import FastTransfer, FeatureInversion, GatysTransfer, TextureSynthesis
+from jobs.requests.text_to_image import ImageToImage, Inpainting, TextToImage
+from jobs.requests.training import (
+    ClassifierTraining,
+    CycleganTraining,
+    DcganTraining,
+    DdpmTraining,
+    GanTraining,
+    VaeTraining,
+)
+from worker.run import BatchRunner, JobResult, Runner, Task
 from worker.runners.lazy import lazy
 
-RUNNERS: dict[str, Runner] = {
-    "style-transfer": lazy("style_transfer", "run_style_transfer"),
-    "generation": lazy("generation", "run_generation"),
-    "training": lazy("training", "run_training"),
-    "collection": lazy("collection", "run_collection"),
-    "collection-plots": lazy("plots", "run_plots"),
-    "pc-steering": lazy("steering", "run_steering"),
-    "cluster-sampling": lazy("steering", "run_sampling"),
+RUNNERS: dict[type[Request], Runner] = {
+    FastTransfer: lazy("fast", "run_fast"),
+    GatysTransfer: lazy("optimized", "run_transfer"),
+    TextureSynthesis: lazy("optimized", "run_texture"),
+    FeatureInversion: lazy("optimized", "run_inversion"),
+    DiffusionTransfer: lazy("style_diffusion", "run_style_diffusion"),
+    Sample: lazy("generation", "run_sample"),
+    Reconstruction: lazy("generation", "run_reconstruction"),
+    Interpolation: lazy("generation", "run_interpolation"),
+    Traversal: lazy("generation", "run_traversal"),
+    Translation: lazy("generation", "run_translation"),
+    DenoisingSteps: lazy("generation", "run_denoising_steps"),
+    Arithmetic: lazy("arithmetic", "run_arithmetic"),
+    VaeTraining: lazy("training", "run_training"),
+    GanTraining: lazy("training", "run_training"),
+    DcganTraining: lazy("training", "run_training"),
+    CycleganTraining: lazy("training", "run_training"),
+    DdpmTraining: lazy("training", "run_training"),
+    ClassifierTraining: lazy("training", "run_training"),
+    CollectionParams: lazy("collection", "run_collection"),
+    NextVersion: lazy("collection", "run_collection"),
+    CollectionPlots: lazy("plots", "run_plots"),
+    Steering: lazy("steering", "run_steering"),
+    ClusterSampling: lazy("steering", "run_sampling"),
 }
-# For jobs with the same `compat`.
-BATCH_RUNNERS: dict[str, BatchRunner] = {"generation": lazy("text_to_image", "run_prompted")}
+# Of requests that run as one batch when they are compatible.
+BATCH_RUNNERS: dict[type[Request], BatchRunner] = {
+    TextToImage: lazy("text_to_image", "run_prompted"),
+    ImageToImage: lazy("text_to_image", "run_prompted"),
+    Inpainting: lazy("text_to_image", "run_prompted"),
+}
+
+
+def run(tasks: Sequence[Task[Any]]) -> Sequence[JobResult | Exception]:
+    """Runs the tasks of one claim by the runner of their class: several are compatible, and so of one class."""
+    request = type(tasks[0].params)
+    if request in BATCH_RUNNERS:
+        return BATCH_RUNNERS[request](tasks)
+    return [RUNNERS[request](task) for task in tasks]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.requests.collection import built
+from jobs.requests.collection import BuildRequest, NextVersion
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.errors import DataError, SpaceError
@@ -33,7 +33,7 @@ MAX_VALUES = 100_000_000  # of all vectors together, 400 MB
 READING, ENCODING, FITTING, MAPPING, PLOTTING = 0, 20, 50, 80, 95
 
 
-def run_collection(task: Task) -> JobResult:
+def run_collection(task: Task[BuildRequest]) -> JobResult:
     """The plots of a new version, whose file is stored; raises `AtelierError` for pictures that cannot be used."""
     assert task.files is not None
     return _built(task, task.files)
@@ -55,7 +55,7 @@ class _Phases:
         self._began, self._name = now, name
 
 
-def _built(task: Task, files: Files) -> JobResult:
+def _built(task: Task[BuildRequest], files: Files) -> JobResult:
     params, phases = task.params, _Phases()
     space = load_space(task, params)
     before = _before(task, files, space)
@@ -68,12 +68,12 @@ def _built(task: Task, files: Files) -> JobResult:
     collection = fit_collection(
         members,
         pca={
-            "n_components": params["n_components"],
-            "explained_variance": params["explained_variance"],
-            "standardize": built(params).standardize,
+            "n_components": params.n_components,
+            "explained_variance": params.explained_variance,
+            "standardize": params.standardize,
         },
-        clusterings=[{k: v for k, v in each.items() if v is not None} for each in params["clusterings"]],
-        seed=params["seed"],
+        clusterings=[each.model_dump(exclude_none=True) for each in params.clusterings],
+        seed=task.seed,
         on_step=on_step,
     )
     _warn_of_clusterings(task, collection)
@@ -91,11 +91,11 @@ def _built(task: Task, files: Files) -> JobResult:
     return JobResult(pictures, space.models, versions, metrics, collection={"file": sha, "figures": found})
 
 
-def _warn_of_clusterings(task: Task, collection: FittedCollection) -> None:
+def _warn_of_clusterings(task: Task[BuildRequest], collection: FittedCollection) -> None:
     """Warns of clusterings that failed, that found fewer clusters than asked for or searched to their bound."""
     for method, reason in collection.failed.items():
         task.warn("clustering_failed", f"There is no {method} clustering: {reason}.")
-    for wanted in task.params["clusterings"]:
+    for wanted in (each.model_dump() for each in task.params.clusterings):
         asked = wanted.get("n_clusters") or wanted.get("n_components")
         found = collection.clusterings.get(wanted["method"])
         if asked and found and found.n_clusters < asked:
@@ -108,14 +108,14 @@ def _warn_of_clusterings(task: Task, collection: FittedCollection) -> None:
             task.warn("search_at_bound", message)
 
 
-def _with_map(task: Task, collection: FittedCollection) -> FittedCollection:
+def _with_map(task: Task[BuildRequest], collection: FittedCollection) -> FittedCollection:
     if len(collection.members) < FEWEST:
         return collection
 
     def on_step() -> None:
         task.report_progress(MAPPING, 100, "two-dimensional map")
 
-    return replace(collection, map=tsne_map(collection.scores, seed=task.params["seed"], on_step=on_step))
+    return replace(collection, map=tsne_map(collection.scores, seed=task.seed, on_step=on_step))
 
 
 def _stored(files: Files, collection: FittedCollection) -> str:
@@ -125,16 +125,18 @@ def _stored(files: Files, collection: FittedCollection) -> str:
         return files.store(path)
 
 
-def _before(task: Task, files: Files, space: LoadedSpace) -> Members | None:
+def _before(task: Task[BuildRequest], files: Files, space: LoadedSpace) -> Members | None:
     """The members of the newest version, which stays the newest while this job builds the next."""
-    if "collection" not in task.params:
+    if not isinstance(task.params, NextVersion):
         return None
-    newest = files.collection(task.params["collection"]).versions[-1]
+    newest = files.collection(task.params.collection).versions[-1]
     check_models(newest, space)
     return read_collection(task, newest.file).members
 
 
-def _members(task: Task, files: Files, space: LoadedSpace, before: Members | None, phases: _Phases) -> Members:
+def _members(
+    task: Task[BuildRequest], files: Files, space: LoadedSpace, before: Members | None, phases: _Phases
+) -> Members:
     """The new images as vectors, after those that were there; each image once."""
     phases.begin("reading")
     taken: set[str] = set() if before is None else set(before.names.tolist())
@@ -163,7 +165,9 @@ def _members(task: Task, files: Files, space: LoadedSpace, before: Members | Non
     return members if before is None else before + members
 
 
-def _distinct(task: Task, digests: NDArray[np.str_], names: Sequence[str], before: Members | None) -> NDArray[np.int64]:
+def _distinct(
+    task: Task[BuildRequest], digests: NDArray[np.str_], names: Sequence[str], before: Members | None
+) -> NDArray[np.int64]:
     """Returns the rows of images that are neither among the members nor earlier rows; warns of the others.
 
     Raises DataError where none is left.
@@ -171,7 +175,7 @@ def _distinct(task: Task, digests: NDArray[np.str_], names: Sequence[str], befor
     members = () if before is None or before.digests is None else zip(before.digests, before.names, strict=True)
     known = {str(digest): str(name) for digest, name in members if digest}
     in_collection = set() if before is None else set(before.names.tolist())
-    asked: Sequence[str] = task.params["images"] or ()
+    asked: Sequence[str] = task.params.images or ()
     same = [(name, name) for k, name in enumerate(asked) if name in in_collection or name in asked[:k]]
     new = []
     for row, (digest, name) in enumerate(zip(digests.tolist(), names, strict=True)):
@@ -202,7 +206,7 @@ def _warn_if_unlike(task: Task, network: Network, pictures: Pixels) -> None:
 
 
 def _pictures(
-    task: Task, files: Files, space: LoadedSpace, taken: set[str]
+    task: Task[BuildRequest], files: Files, space: LoadedSpace, taken: set[str]
 ) -> tuple[Pixels, list[str], Dataset | None]:
     """The pictures asked for that are not `taken`, at the space's size, with their names and what is known of them."""
     params = task.params
@@ -211,8 +215,8 @@ def _pictures(
         task.report_progress(READING, 100, f"{n:,} pictures read")
 
     on_read(0)
-    if params["images"]:
-        names = [name for name in dict.fromkeys(params["images"]) if name not in taken]
+    if params.images:
+        names = [name for name in dict.fromkeys(params.images) if name not in taken]
         read = []
         for name in names:
             read.append(space.squares([task.read_image(name)])[0])
@@ -221,8 +225,8 @@ def _pictures(
             raise DataError("the collection has all of these pictures already")
         return np.stack(read), names, None
     dataset = _dataset(task, files, params, space, on_read, len(taken))
-    names = [f"{params['data']}/{index}" for index in range(len(dataset))]
-    new = np.array([index for index, name in enumerate(names) if name not in taken][: params["limit"]], np.int64)
+    names = [f"{params.data}/{index}" for index in range(len(dataset))]
+    new = np.array([index for index, name in enumerate(names) if name not in taken][: params.limit], np.int64)
     if not len(new):
         raise DataError("the collection has all of these pictures already")
     dataset = dataset.where(new)
@@ -230,12 +234,12 @@ def _pictures(
 
 
 def _dataset(
-    task: Task, files: Files, params: dict[str, Any], space: LoadedSpace, on_read: Any, n_taken: int
+    task: Task[BuildRequest], files: Files, params: BuildRequest, space: LoadedSpace, on_read: Any, n_taken: int
 ) -> Dataset:
-    if not params["data"].startswith("zip_"):
-        return named_dataset(params["data"], limit=params["limit"] + n_taken, on_read=on_read)
-    sha, size, channels = params["data"].removeprefix("zip_"), space.space.image_size, space.space.channels
-    dataset = read_archive(task, files, sha, size, channels=channels, on_read=on_read)
+    if params.archive is None:
+        return named_dataset(params.data or "", limit=(params.limit or 0) + n_taken, on_read=on_read)
+    size, channels = space.space.image_size, space.space.channels
+    dataset = read_archive(task, files, params.archive, size, channels=channels, on_read=on_read)
     if dataset.captions:
         task.warn("captions_not_used", "The images have captions, which a collection does not use.")
     return dataset

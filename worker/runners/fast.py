@@ -21,8 +21,9 @@ Blend = list[tuple[str, float]]  # an image or a built-in style, and its weight
 Stylized = tuple[NDArray[np.float32], float]  # an image (h, w, 3) in [0, 1] and the sum of the weights of its styles
 
 
-def run_fast(task: Task, params: FastTransfer) -> JobResult:
+def run_fast(task: Task[FastTransfer]) -> JobResult:
     """The stylized image, and where requested a grid of what it was made from."""
+    params = task.params
     content = fit(task.read_image(params.content), params.size)
     image, models = stylize(task, content, params.style, params.strength, params.preserve_color)
     task.report_progress(1, 1, "done")

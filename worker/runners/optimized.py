@@ -35,8 +35,9 @@ Optimized = GatysTransfer | TextureSynthesis | FeatureInversion
 Curve = dict[str, list[float]]  # losses by step, for each optimization of a job
 
 
-def run_transfer(task: Task, params: GatysTransfer) -> JobResult:
+def run_transfer(task: Task[GatysTransfer]) -> JobResult:
     """The stylized content, and where requested its before and after and its loss curve."""
+    params = task.params
     vgg = _load_vgg(task, params)
     content = fit(task.read_image(params.content), params.size)
     _check_memory(vgg, content.shape[0], content.shape[1], params.style_scale)
@@ -72,8 +73,9 @@ def run_transfer(task: Task, params: GatysTransfer) -> JobResult:
     return _result(vgg, params, images + _curve(params.loss_curve, curve), _figures(result))
 
 
-def run_texture(task: Task, params: TextureSynthesis) -> JobResult:
+def run_texture(task: Task[TextureSynthesis]) -> JobResult:
     """A texture for each depth of style layers."""
+    params = task.params
     vgg = _load_vgg(task, params)
     _check_memory(vgg, params.height, params.width, params.style_scale)
     styles = [Style(_tensor(floats(task.read_image(name))), weight) for name, weight in blended(params.style)]
@@ -97,8 +99,9 @@ def run_texture(task: Task, params: TextureSynthesis) -> JobResult:
     return _result(vgg, params, images + _curve(params.loss_curve, curve), figures)
 
 
-def run_inversion(task: Task, params: FeatureInversion) -> JobResult:
+def run_inversion(task: Task[FeatureInversion]) -> JobResult:
     """The content reconstructed from the features of each layer."""
+    params = task.params
     vgg = _load_vgg(task, params)
     content = fit(task.read_image(params.content), params.size)
     _check_memory(vgg, content.shape[0], content.shape[1])
@@ -142,7 +145,7 @@ def _model_id(params: Optimized) -> str:
 def _settings(task: Task, params: Optimized) -> dict[str, Any]:
     """The arguments that the three optimizations share."""
     named = {name: getattr(params, name) for name in ("num_steps", "optimizer", "tolerance")}
-    return named | {"seed": folded(task.params["seed"])}
+    return named | {"seed": folded(task.seed)}
 
 
 def _regions(

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from jobs.requests.clusterings import GaussianMixture
+from jobs.requests.collection import BuildRequest
 from jobs.requests.plots import CollectionPlots
 from models.grids import labeled_grid
 from models.space.collection import FittedCollection, Method, summary
@@ -37,7 +39,9 @@ Draw = Callable[..., Pixels]  # one of the scatter plots, which takes points (n,
 # --- of a build ------------------------------------------------------------------------------------------------------
 
 
-def overview(task: Task, space: LoadedSpace, collection: FittedCollection, on_step: OnStep) -> list[OutputImage]:
+def overview(
+    task: Task[BuildRequest], space: LoadedSpace, collection: FittedCollection, on_step: OnStep
+) -> list[OutputImage]:
     """Draws a version's components, its clusterings beside each other, and its first clustering.
 
     `on_step` is called while images are decoded and may raise to stop.
@@ -46,10 +50,10 @@ def overview(task: Task, space: LoadedSpace, collection: FittedCollection, on_st
     ratio = collection.pca.explained_variance_ratio_
     plots = [OutputImage(plot_explained_variance(ratio), "plot", name="explained-variance")]
     if first:
-        plots += [_silhouette(collection, first, task.params["seed"])]
+        plots += [_silhouette(collection, first, task.seed)]
     plots += _scatters(collection, _by_cluster(collection, first), first or "no clusters")
     if collection.mixture:
-        criterion = next(each["criterion"] for each in task.params["clusterings"] if each["method"] == "mixture")
+        criterion = next(each.criterion for each in task.params.clusterings if isinstance(each, GaussianMixture))
         chosen = len(collection.mixture.weights_)
         criteria = plot_information_criteria(collection.mixture.sweep, chosen, criterion)
         plots.append(OutputImage(criteria, "plot", name="information-criteria"))
@@ -65,13 +69,13 @@ def overview(task: Task, space: LoadedSpace, collection: FittedCollection, on_st
 # --- drawn again -----------------------------------------------------------------------------------------------------
 
 
-def run_plots(task: Task) -> JobResult:
+def run_plots(task: Task[CollectionPlots]) -> JobResult:
     """Draws a version again by one of its clusterings, components or attributes."""
-    params = CollectionPlots.model_validate(task.params)
+    params = task.params
     collection, space, models = open_collection(task)
     collection = _with_map(task, collection)
     if params.clustering:
-        pictures = _of_clustering(collection, params.clustering, task.params["seed"])
+        pictures = _of_clustering(collection, params.clustering, task.seed)
     elif params.attribute:
         pictures = _of_attribute(collection, params.attribute)
     else:
@@ -86,7 +90,7 @@ def _with_map(task: Task, collection: FittedCollection) -> FittedCollection:
     if collection.map is not None or len(collection.members) < FEWEST:
         return collection
     points = tsne_map(
-        collection.scores, seed=task.params["seed"], on_step=lambda: task.report_progress(0, 100, "two-dimensional map")
+        collection.scores, seed=task.seed, on_step=lambda: task.report_progress(0, 100, "two-dimensional map")
     )
     return replace(collection, map=points)
 
@@ -155,7 +159,7 @@ def _mosaic(
     pca = collection.pca
     changes = np.concatenate([along(component_direction(pca, k), STRENGTHS) for k in components])
     vectors = moved(pca, np.repeat(pca.mean_[None], len(changes), axis=0), changes)
-    seeds = [task.params["seed"]] * len(vectors)
+    seeds = [task.seed] * len(vectors)
     made = space.decode(vectors, seeds, lambda done: on_step("images along components"))
     rows = made.reshape(len(components), len(STRENGTHS), *made.shape[1:])
     shares = {k: float(pca.explained_variance_ratio_[k]) for k in components}

@@ -13,6 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from jobs.errors import AtelierError
+from jobs.requests.collection import BuildRequest, built
+from jobs.requests.plots import CollectionPlots
+from jobs.requests.steering import OfCollection
 from jobs.store.registry import Version
 from models.space.collection import FittedCollection, load_collection
 from models.space.space import PixelSpace, Space, space_of
@@ -81,21 +84,21 @@ class LoadedSpace:
         return self.network.inference() if self.network else torch.inference_mode()
 
 
-def load_space(task: Task, params: dict[str, Any]) -> LoadedSpace:
+def load_space(task: Task, params: BuildRequest) -> LoadedSpace:
     """The space that a collection's parameters name; raises `AtelierError` when its weights are missing."""
-    if params["space"] == "pixels":
-        return LoadedSpace(PixelSpace(params["image_size"], params["channels"]), None)
-    network = load_network(task, params["space"])
+    if params.image_size and params.channels:  # those of pixels
+        return LoadedSpace(PixelSpace(params.image_size, params.channels), None)
+    network = load_network(task, params.space)
     task.notes["device"] = str(network.device)
     return LoadedSpace(space_of(network.module, network.card.architecture), network)
 
 
-def open_collection(task: Task) -> tuple[FittedCollection, LoadedSpace, dict[str, str]]:
+def open_collection(task: Task[OfCollection | CollectionPlots]) -> tuple[FittedCollection, LoadedSpace, dict[str, str]]:
     """The collection a job is about, its space, and what they are: the models' and the collection's revisions."""
     assert task.files is not None
-    found = task.files.collection(task.params["collection"])
-    version = found.versions[task.params["version"] - 1]
-    space = load_space(task, found.params)
+    found = task.files.collection(task.params.collection)
+    version = found.versions[(task.params.version or 0) - 1]
+    space = load_space(task, built(found.params))
     check_models(version, space)
     return read_collection(task, version.file), space, space.models | {found.id: version.file[:16]}
 

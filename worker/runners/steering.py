@@ -41,14 +41,14 @@ class _Row:
     unit: str = " sd"
 
 
-def run_steering(task: Task) -> JobResult:
+def run_steering(task: Task[Steering]) -> JobResult:
     """The moved pictures and their grid."""
-    params = Steering.model_validate(task.params)
+    params = task.params
     collection, space, models = open_collection(task)
     start = _start(task, params, collection, space)
     rows = _rows(task, params, collection, space, start)
     vectors = moved(collection.pca, start, np.concatenate([row.changes for row in rows]))
-    made = _decode(task, space, vectors, [task.params["seed"]] * len(vectors))
+    made = _decode(task, space, vectors, [task.seed] * len(vectors))
     strengths = [strength for row in rows for strength in row.strengths]
     method = params.start.clustering if isinstance(params.start, ClusterStart) else None
     method = method or next(iter(collection.clusterings), None)
@@ -57,11 +57,11 @@ def run_steering(task: Task) -> JobResult:
     return _made(models, [*map(OutputImage, made), *_grids(rows, made)], figures, method)
 
 
-def run_sampling(task: Task) -> JobResult:
+def run_sampling(task: Task[ClusterSampling]) -> JobResult:
     """New pictures of one cluster or of each, and the nearest members below them."""
-    params = ClusterSampling.model_validate(task.params)
+    params = task.params
     collection, space, models = open_collection(task)
-    n, seed = params.n, int(task.params["seed"])
+    n, seed = params.n, task.seed
     clusters = _clusters(task, params, collection)
     scores = np.concatenate([_draw(collection, params, cluster, seed) for cluster in clusters])
     seeds = seeds_from(seed, n) * len(clusters)

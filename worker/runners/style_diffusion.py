@@ -34,13 +34,14 @@ VGG_ID = "vgg16"  # the one that is on every machine; a guided step wants no dee
 LEAST_SIDE = 64  # pixels a side in which the network still sees something; smaller pictures are enlarged for it
 
 
-def run_style_diffusion(task: Task, params: DiffusionTransfer) -> JobResult:
+def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
     """The pictures of each scale of guidance, and their style losses; raises `AtelierError` where weights lack."""
+    params = task.params
     network = load_network(task, params.model)
     vgg = loaded_vgg(task, VGG_ID)
     task.notes["device"] = str(network.device)
     side = int(network.card.architecture["image_size"])
-    seeds = seeds_from(task.params["seed"], params.num_images_per_prompt)
+    seeds = seeds_from(task.seed, params.num_images_per_prompt)
     targets = _targets(vgg, [(task.read_image(name), weight) for name, weight in blended(params.style)], side, params)
 
     def loss(pictures: Tensor) -> Tensor:

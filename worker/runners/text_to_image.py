@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import TypeAdapter
 from torch import Tensor
 
 from images.mask import cut_out, read_mask
 from jobs.errors import AtelierError, BadInput
 from jobs.images import as_answers
 from jobs.requests.base import seeds_from
-from jobs.requests.generation import Generation
 from jobs.requests.text_to_image import ImageToImage, Inpainting, Prompted, TextToImage
 from jobs.settings import get_settings
 from models.catalogue import Card, checked_file, revision
@@ -37,15 +35,13 @@ from worker.runners.network import Network, load_network, pixels
 from worker.runners.unfamiliar import listed, warn_of_images, warn_of_prompt
 
 PIXELS_AT_ONCE = 2**20  # of all pictures denoised together: 256 of 64 px, one of 1024 px
-_PARAMS: TypeAdapter[Generation] = TypeAdapter(Generation)
 
 
 @dataclass
 class _Job:
     """One of the jobs of a batch; `ended` is what ended it before the others."""
 
-    task: Task
-    params: Prompted
+    task: Task[Prompted]
     original: Pixels | None = None
     mask: NDArray[np.float32] | None = None  # shares of what is made anew, (h, w)
     made: list[Pixels] = field(default_factory=list)
@@ -55,26 +51,21 @@ class _Job:
     ended: Exception | None = None
 
     @property
+    def params(self) -> Prompted:
+        return self.task.params
+
+    @property
     def seeds(self) -> list[int]:
-        return seeds_from(self.task.params["seed"], self.params.num_images_per_prompt)
+        return seeds_from(self.task.seed, self.params.num_images_per_prompt)
 
 
 class _AllEndedError(Exception):
     """None of the jobs of a batch wants its pictures any more."""
 
 
-def run_prompted_alone(task: Task) -> JobResult:
-    """The pictures of one job; raises what ended it."""
-    (result,) = run_prompted([task])
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
-def run_prompted(tasks: Sequence[Task]) -> list[JobResult | Exception]:
+def run_prompted(tasks: Sequence[Task[Prompted]]) -> list[JobResult | Exception]:
     """The pictures of each job, or what ended it; all ask for the same model, LoRAs, size, steps and so on."""
-    first = _PARAMS.validate_python(tasks[0].params)
-    assert isinstance(first, Prompted)
+    first = tasks[0].params
     loras = [tasks[0].find_model(lora.model) for lora in first.loras]
     network = load_network(tasks[0], first.model)
     with _with_loras(network, loras, [lora.scale for lora in first.loras], tasks):
@@ -111,7 +102,7 @@ def _with_loras(
         yield
 
 
-def _run(network: Network, tasks: Sequence[Task], loras: Sequence[Card]) -> list[JobResult | Exception]:
+def _run(network: Network, tasks: Sequence[Task[Prompted]], loras: Sequence[Card]) -> list[JobResult | Exception]:
     batch = [_job(task, network, tasks[0].load_ms) for task in tasks]
     first = batch[0].params
     _check_size(network, first)
@@ -126,11 +117,9 @@ def _run(network: Network, tasks: Sequence[Task], loras: Sequence[Card]) -> list
     return [job.ended or _made(network, job, len(tasks), loras) for job in batch]
 
 
-def _job(task: Task, network: Network, load_ms: float) -> _Job:
+def _job(task: Task[Prompted], network: Network, load_ms: float) -> _Job:
     """A job with its pictures read; an image that is gone, or a prompt that cannot be read, ends this one alone."""
-    params = _PARAMS.validate_python(task.params)
-    assert isinstance(params, Prompted)
-    job = _Job(task, params)
+    params, job = task.params, _Job(task)
     task.load_ms, task.notes["device"] = load_ms, str(network.device)
     try:
         for name in ("prompt", "negative_prompt"):

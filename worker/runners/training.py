@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pydantic import TypeAdapter
 
 from jobs.requests.training import Training
 from jobs.settings import get_settings
@@ -25,24 +24,22 @@ from worker.files import Files
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.archive import read_archive
 
-_PARAMS: TypeAdapter[Training] = TypeAdapter(Training)
 
-
-def run_training(task: Task) -> JobResult:
+def run_training(task: Task[Training]) -> JobResult:
     """A trained model, with its last samples and its losses.
 
     Raises `AtelierError`: `bad_data` for pictures that cannot be used, `diverged` with the losses in its details.
     """
     assert task.files is not None
-    params = _PARAMS.validate_python(task.params)
     prefix = f"atelier-{task.files.job_id}-"
     for left in Path(gettempdir()).glob(f"{prefix}*"):  # by an attempt whose worker was killed
         rmtree(left, ignore_errors=True)
     with TemporaryDirectory(prefix=prefix) as name:
-        return _trained(task, task.files, params, Path(name))
+        return _trained(task, task.files, Path(name))
 
 
-def _trained(task: Task, files: Files, params: Training, folder: Path) -> JobResult:
+def _trained(task: Task[Training], files: Files, folder: Path) -> JobResult:
+    params = task.params
 
     task.notes["device"] = str(best_device())
     with task.loading():
@@ -135,14 +132,14 @@ class _Reporter:
 
 
 def _train(
-    task: Task, reporter: _Reporter, recipe: Recipe, dataset: Dataset, start: Start | None, folder: Path
+    task: Task[Training], reporter: _Reporter, recipe: Recipe, dataset: Dataset, start: Start | None, folder: Path
 ) -> dict[str, Any]:
     """Train to the end; returns the model's card."""
 
     # A request has all of them but folders of one machine, such as an autoencoder's.
-    chosen = {field.name: task.params[field.name] for field in fields(recipe.settings) if field.name in task.params}
+    asked = task.params.model_dump() | {"seed": folded(task.seed)}
+    chosen = {field.name: asked[field.name] for field in fields(recipe.settings) if field.name in asked}
     settings = recipe.settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})
-    asked = task.params | {"seed": folded(task.params["seed"])}
     schedule = Schedule(**{field.name: asked[field.name] for field in fields(Schedule)})
 
     def train() -> dict[str, Any]:
@@ -153,7 +150,7 @@ def _train(
             schedule,
             folder,
             model_id=f"{recipe.name}-{reporter.files.job_id[-12:]}",
-            data=task.params["data"],
+            data=task.params.data,
             start=start,
             on_progress=reporter.on_progress,
             on_step=reporter.on_step,

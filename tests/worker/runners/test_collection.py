@@ -29,9 +29,9 @@ from models.generative.classifier import Classifier
 from models.metrics import answers
 from models.space.collection import FittedCollection, load_collection
 from models.space.space import OnStep, PixelSpace
+from tests.worker.tasks import run_job
 from worker.lease import CanceledError, Lease
-from worker.run import run_job
-from worker.runners import RUNNERS, network
+from worker.runners import network
 from worker.runners.network import BATCH
 from worker.runners.space import LoadedSpace
 from worker.upkeep import remove_unused
@@ -95,7 +95,7 @@ def work(installation: tuple[JobStore, Objects], **job: Any) -> Record:
     queue = "collect" if job["kind"] == "collection" else "gpu"
     jobs.create(NewJob(queue=queue, **job))
     [record] = jobs.claim(queue, worker="test")
-    run_job(jobs, objects, objects, record, RUNNERS[record.kind])
+    run_job(jobs, objects, record)
     return jobs.get(record.id)
 
 

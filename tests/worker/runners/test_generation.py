@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from jobs.errors import AtelierError
 from jobs.requests.arithmetic import Arithmetic
-from jobs.requests.base import MAX_SEED
+from jobs.requests.base import MAX_SEED, Request
 from jobs.requests.kinds import parse
 from jobs.settings import get_settings
 from models.build import WEIGHTS, build, load_model
@@ -28,10 +28,11 @@ from models.generative.vae import Vae
 from models.grids import labeled_grid
 from models.metrics import density_and_coverage, features
 from models.tensors import save_weights, to_tensor
+from tests.worker.tasks import run_alone
 from worker.failures import failures
 from worker.lease import CanceledError
 from worker.run import JobResult, OutputImage, Pixels, Task
-from worker.runners import RUNNERS, generation, loaded, network
+from worker.runners import generation, loaded, network
 
 TINY: dict[str, dict[str, Any]] = {
     "vae": {"name": "mlp-vae", "image_size": 16, "channels": 1, "latent_dim": 2, "hidden": 16},
@@ -177,21 +178,21 @@ def run(known: dict[str, Card], model: str, **params: Any) -> tuple[JobResult, l
             assert picture().dtype == np.uint8
 
     with failures():
-        return RUNNERS["generation"](task(known, step, model=model, **params)), steps
+        return run_alone(task(known, step, model=model, **params)), steps
 
 
 def task(known: dict[str, Card], step: Callable[..., None], **params: Any) -> Task:
     return Task(resolved(known.__getitem__, **params), step, IMAGES.__getitem__, known.__getitem__, cast(Any, None))
 
 
-def resolved(find_model: Callable[[str], Card], **params: Any) -> dict[str, Any]:
-    """The params of a job of these models, as the API stores them."""
+def resolved(find_model: Callable[[str], Card], **params: Any) -> Request:
+    """The request of a job of these models, as the API resolves it."""
     request: Any = parse("generation", {"seed": 1, "format": "png", **params})
     architecture = find_model(request.model).architecture
     if isinstance(request, Arithmetic) and request.classifier:
-        return request.fitted(architecture, find_model(request.classifier).architecture["questions"]).stored()
-    stored: dict[str, Any] = request.fitted(architecture).stored()
-    return stored
+        return request.fitted(architecture, find_model(request.classifier).architecture["questions"])
+    fitted: Request = request.fitted(architecture)
+    return fitted
 
 
 def pictures(made: JobResult) -> list[OutputImage]:
@@ -433,7 +434,7 @@ def test_a_cancelled_job_stops_at_its_next_step(known: dict[str, Card]) -> None:
             raise CanceledError
 
     with pytest.raises(CanceledError):
-        RUNNERS["generation"](task(known, step, model="ddpm", num_inference_steps=9))
+        run_alone(task(known, step, model="ddpm", num_inference_steps=9))
     assert taken == [1, 2]
 
 
@@ -486,9 +487,7 @@ def test_a_damaged_file_is_named(known: dict[str, Card], tmp_path: Path, monkeyp
 
 
 def shipped(model: str, **params: Any) -> JobResult:
-    return RUNNERS["generation"](
-        Task(resolved(card, model=model, **params), print, IMAGES.__getitem__, card, cast(Any, None))
-    )
+    return run_alone(Task(resolved(card, model=model, **params), print, IMAGES.__getitem__, card, cast(Any, None)))
 
 
 @pytest.fixture
@@ -526,7 +525,9 @@ def test_reconstructions_are_nearer_to_their_own_picture_than_to_any_other() -> 
 @pytest.mark.usefixtures("real_weights")
 def test_the_manifold_holds_most_sorts_of_clothes() -> None:
     made = shipped("vae-fashion-mnist-2", mode="traverse", steps=15)
-    judge = network.load_network(Task({}, print, IMAGES.__getitem__, card, cast(Any, None)), "classifier-fashion-mnist")
+    judge = network.load_network(
+        Task(Request(), print, IMAGES.__getitem__, card, cast(Any, None)), "classifier-fashion-mnist"
+    )
     seen = {answer for [answer] in judge.answers(np.stack([picture.pixels for picture in pictures(made)]))}
     assert len(seen) >= 7
 
@@ -567,7 +568,7 @@ def test_glasses_are_put_on() -> None:
         card,
         cast(Any, None),
     )
-    made = RUNNERS["generation"](task)
+    made = run_alone(task)
     judge = network.load_network(task, "classifier-avatars")
     before, after = (
         sum("glasses" in seen for seen in judge.answers(np.stack(shown)))

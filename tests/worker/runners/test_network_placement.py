@@ -15,10 +15,11 @@ from models.diffusion.embedding import Kandinsky
 from tests.stand_in import NAME, Watch, gpu
 from tests.worker.runners import test_collection as collections
 from tests.worker.runners import test_generation as generations
-from tests.worker.runners import test_style_transfer as transfers
+from tests.worker.runners import test_optimized as transfers
 from tests.worker.runners import test_text_to_image as prompted
+from tests.worker.tasks import run_alone
 from worker.run import JobResult
-from worker.runners import RUNNERS, loaded
+from worker.runners import loaded
 
 known, tiny, installation = generations.known, prompted.tiny, collections.installation
 
@@ -93,7 +94,7 @@ def test_a_fast_transfer_where_onnxruntime_offers_cuda(monkeypatch: pytest.Monke
     notes = []
     for style in ("builtin:3", STYLE):
         task = transfers.task_of({"method": "fast", "style": style, "size": 64})
-        RUNNERS["style-transfer"](task)
+        run_alone(task)
         notes.append(task.notes["device"])
     loaded.evict_all()
     assert [[provider[0] for provider in providers[:1]] for providers in asked] == [["CUDAExecutionProvider"]] * 3
@@ -173,7 +174,7 @@ def test_a_prompt(watch: Watch, tiny: Card, params: dict[str, Any], n_jobs: int)
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++", "unipc", "lcm"])
 def test_a_scheduler(watch: Watch, tiny: Card, scheduler: str) -> None:
-    RUNNERS["generation"](prompted.task(tiny, scheduler=scheduler))
+    run_alone(prompted.task(tiny, scheduler=scheduler))
 
 
 def test_a_lora(watch: Watch, tiny: Card) -> None:
@@ -188,7 +189,7 @@ def test_a_style_transfer_by_diffusion(watch: Watch, tiny: Card, start: dict[str
         "style": prompted.MASK,
         "style_layers": ["relu1_1"],
     }
-    RUNNERS["style-transfer"](prompted.task(tiny, **asked, **start))
+    run_alone(prompted.task(tiny, **asked, **start))
 
 
 def test_one_network_serves_all_that_share_it_and_stays_where_it_is(watch: Watch, tiny: Card) -> None:
@@ -206,8 +207,8 @@ def test_one_network_serves_all_that_share_it_and_stays_where_it_is(watch: Watch
         "style": prompted.MASK,
         "style_layers": ["relu1_1"],
     }
-    RUNNERS["style-transfer"](prompted.task(tiny, **asked))
-    RUNNERS["generation"](prompted.task(tiny))
+    run_alone(prompted.task(tiny, **asked))
+    run_alone(prompted.task(tiny))
     transfers.run(method="gatys", style=STYLE, model="vgg16", **SMALL)
     after = tensors()
     assert list(before) == ["vgg16"] and set(after) == {"vgg16", "tiny"}

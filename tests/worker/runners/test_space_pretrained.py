@@ -29,7 +29,7 @@ def test_a_job_that_needs_one_that_was_not_fetched_names_the_command(
         pytest.raises(AtelierError, match=rf"not on this machine: run `python -m models.fetch {name}`") as caught,
         failures(),
     ):
-        load_space(task, {"space": name})
+        load_space(task, CollectionParams(name="Faces", space=name, data="digits"))
     assert caught.value.code == "weights_unavailable"
     get_settings.cache_clear()
 

@@ -25,10 +25,12 @@ from models.build import WEIGHTS, build
 from models.catalogue import WEIGHTS_DIR, Card, file_sha256, folder_of
 from models.errors import NotFiniteError
 from models.tensors import save_weights
+from tests.worker.tasks import run_alone
+from worker import runners
 from worker.failures import failures
 from worker.lease import CanceledError, LeaseLostError, StoppingError
 from worker.run import JobResult, Pixels, Task, run_jobs
-from worker.runners import BATCH_RUNNERS, RUNNERS, loaded, network, text_to_image
+from worker.runners import loaded, network, text_to_image
 
 ARCHITECTURE: dict[str, Any] = {
     "name": "stable-diffusion",
@@ -85,13 +87,12 @@ def read_image(image_id: str) -> Pixels:
 def task(card: Card, step: Step = lambda *told: None, **params: Any) -> Task:
     asked = {"mode": "text-to-image", "model": "tiny", "prompt": "a hat", "num_inference_steps": 4, "seed": 1}
     request: Any = parse("generation" if "method" not in params else "style-transfer", asked | params)
-    stored: dict[str, Any] = request.fitted(card.architecture).stored()
-    return Task(stored, step, read_image, lambda model_id: card, cast(Any, None))
+    return Task(request.fitted(card.architecture), step, read_image, lambda model_id: card, cast(Any, None))
 
 
 def run(tasks: list[Task]) -> list[JobResult | Exception]:
     with failures():
-        return list(BATCH_RUNNERS["generation"](tasks))
+        return list(runners.run(tasks))
 
 
 def pictures(made: JobResult | Exception) -> Pixels:
@@ -122,7 +123,7 @@ def test_each_job_of_a_batch_has_what_it_has_alone(tiny: Card, monkeypatch: pyte
     assert told == [[(1, 4), (2, 4), (3, 4), (4, 4)]] * 3
     assert [len(pictures(made)) for made in together] == [1, 3, 1]
     for params, made in zip(asked, together, strict=True):
-        alone = RUNNERS["generation"](task(tiny, **params))
+        alone = run_alone(task(tiny, **params))
         assert apart(pictures(made), pictures(alone)) <= TOLERANCE
         assert isinstance(made, JobResult) and (made.metrics["batch"], alone.metrics["batch"]) == (3, 1)
     second = together[1]
@@ -154,10 +155,10 @@ def test_what_ends_one_job_leaves_the_others_as_they_are(tiny: Card) -> None:
     errors = [CanceledError(), LeaseLostError(), AtelierError("timeout", "Too long.")]
     found = run([*(task(tiny, raising(error), seed=9) for error in errors), task(tiny)])
     assert found[:3] == errors
-    alone = RUNNERS["generation"](task(tiny))
+    alone = run_alone(task(tiny))
     assert apart(pictures(found[3]), pictures(alone)) <= TOLERANCE
     with pytest.raises(CanceledError):
-        RUNNERS["generation"](task(tiny, raising(errors[0])))
+        run_alone(task(tiny, raising(errors[0])))
     with pytest.raises(StoppingError):  # which is told to the worker, not to a job
         run([task(tiny, raising(StoppingError())), task(tiny)])
 
@@ -181,7 +182,7 @@ def test_an_image_that_is_gone_fails_its_job_alone(tiny: Card) -> None:
 
 
 def test_inpainting_keeps_what_the_mask_leaves_out(tiny: Card) -> None:
-    made = RUNNERS["generation"](task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0))
+    made = run_alone(task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0))
     [found] = pictures(made)
     assert (found[17:] == 90).all()
     assert np.abs(found[:15].astype(int) - 90).mean() > 5
@@ -194,7 +195,7 @@ def test_grey_masks_change_what_black_and_white_ones_do(tiny: Card, levels: tupl
         picture[:20] = high
         asked = task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0)
         asked.read_image = lambda image_id: picture if image_id == MASK else read_image(image_id)
-        found: Pixels = pictures(RUNNERS["generation"](asked))[0]
+        found: Pixels = pictures(run_alone(asked))[0]
         return found
 
     assert (made(*levels) == made(0, 255)).all()
@@ -205,7 +206,7 @@ def test_the_edge_of_a_mask_is_feathered_inside_it(tiny: Card) -> None:
 
     def found(feather: int) -> NDArray[np.int64]:
         asked = task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0, mask_feather=feather)
-        made: Pixels = pictures(RUNNERS["generation"](asked))[0]
+        made: Pixels = pictures(run_alone(asked))[0]
         return made.astype(np.int64)
 
     hard, soft = found(0), found(4)
@@ -215,9 +216,9 @@ def test_the_edge_of_a_mask_is_feathered_inside_it(tiny: Card) -> None:
 
 
 def test_what_was_cut_off_a_prompt_is_in_the_metrics(tiny: Card) -> None:
-    made = RUNNERS["generation"](task(tiny, prompt="hat " * 7 + "man", negative_prompt="hat " * 8))
+    made = run_alone(task(tiny, prompt="hat " * 7 + "man", negative_prompt="hat " * 8))
     assert made.metrics["prompt_cut"] == "hat man" and made.metrics["negative_prompt_cut"] == "hat hat"
-    assert "prompt_cut" not in RUNNERS["generation"](task(tiny)).metrics
+    assert "prompt_cut" not in run_alone(task(tiny)).metrics
 
 
 def lora(weights_dir: Path, name: str = "ink") -> Card:
@@ -245,12 +246,12 @@ def test_loras_change_the_pictures_of_their_jobs_alone(tiny: Card) -> None:
         made.find_model = lambda model_id: {"tiny": tiny, "ink": ink}[model_id]
         return made
 
-    plain = pictures(RUNNERS["generation"](wearing()))
+    plain = pictures(run_alone(wearing()))
     first, second = run([wearing({"model": "ink", "scale": 2.0}), wearing({"model": "ink", "scale": 2.0})])
     assert isinstance(first, JobResult) and set(first.models) == {"tiny", "ink"}
     assert first.models["ink"] == str(ink.files["ink.safetensors"])[:16]
     assert apart(pictures(first), plain) > 2 * TOLERANCE >= apart(pictures(first), pictures(second))
-    assert (pictures(RUNNERS["generation"](wearing())) == plain).all()
+    assert (pictures(run_alone(wearing())) == plain).all()
 
     (weights_dir / "ink" / "ink.safetensors").write_bytes(b"other")
     with pytest.raises(AtelierError, match="sha256 differs") as caught:
@@ -263,7 +264,7 @@ def test_loras_change_the_pictures_of_their_jobs_alone(tiny: Card) -> None:
     (weights_dir / "ink" / "ink.safetensors").unlink()
     with pytest.raises(AtelierError, match=r"python -m models\.fetch ink"):
         run([wearing({"model": "ink"})])
-    assert (pictures(RUNNERS["generation"](wearing())) == plain).all()
+    assert (pictures(run_alone(wearing())) == plain).all()
 
 
 def test_tensors_of_a_lora_that_fit_nothing_are_a_warning_of_each_job(tiny: Card) -> None:
@@ -331,19 +332,19 @@ def test_a_picture_without_room_names_the_size_that_would_fit(tiny: Card, monkey
     with pytest.raises(AtelierError, match=r"^width: 128 x 64 pixels need .* free; 64 x 32 would fit\.$") as caught:
         run([task(tiny, width=128, height=64)])
     assert caught.value.code == "out_of_memory"
-    assert len(pictures(RUNNERS["generation"](task(tiny)))) == 1
+    assert len(pictures(run_alone(task(tiny)))) == 1
 
 
 def test_weights_in_a_prompt_change_its_own_picture(tiny: Card) -> None:
     asked = ["a hat", "a (hat)3", "(a hat)9"]
     plain, weighted, bad = run([task(tiny, prompt=prompt, guidance_scale=8) for prompt in asked])
-    alone = pictures(RUNNERS["generation"](task(tiny, guidance_scale=8)))
+    alone = pictures(run_alone(task(tiny, guidance_scale=8)))
     assert apart(pictures(plain), alone) <= TOLERANCE < apart(pictures(weighted), alone)
     assert isinstance(bad, AtelierError) and bad.message == "prompt: It cannot be read: weights are 0 to 5."
 
 
 def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> None:
-    made = RUNNERS["style-transfer"](
+    made = run_alone(
         task(
             tiny,
             method="diffusion",
@@ -361,7 +362,7 @@ def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> 
     losses = np.array(made.metrics["style_loss"])
     assert losses.shape == (2, 2) and (losses[:, 1] < losses[:, 0]).all()
     assert set(made.models) == {"tiny", "vgg16"}
-    alone = RUNNERS["generation"](task(tiny, scheduler="ddim"))
+    alone = run_alone(task(tiny, scheduler="ddim"))
     unguided, [own] = made.images[0].pixels, pictures(alone)
     assert np.abs(unguided.astype(int) - own).mean() < 2, "no guidance is the model's own picture"
 
@@ -374,10 +375,10 @@ def test_a_style_transfer_by_diffusion_can_start_from_a_picture(tiny: Card) -> N
         assert picture().dtype == np.uint8
 
     asked: dict[str, Any] = {"method": "diffusion", "mode": "transfer", "style": MASK, "style_layers": ["relu1_1"]}
-    made = RUNNERS["style-transfer"](task(tiny, step, content=IMAGE, strength=0.5, **asked))
+    made = run_alone(task(tiny, step, content=IMAGE, strength=0.5, **asked))
     assert steps == [(1, 2), (2, 2)] and len(made.images) == 1
     with pytest.raises(AtelierError, match="gone"):
-        RUNNERS["style-transfer"](task(tiny, content=GONE, **asked))
+        run_alone(task(tiny, content=GONE, **asked))
 
 
 def test_memory_comes_back_when_models_are_swapped(
@@ -393,7 +394,7 @@ def test_memory_comes_back_when_models_are_swapped(
 
     def swap() -> None:
         for name, card in cards.items():
-            RUNNERS["generation"](task(card, model=name, num_inference_steps=1))
+            run_alone(task(card, model=name, num_inference_steps=1))
             assert [key[0] for key in loaded._entries] == [name]
 
     swap()
@@ -441,7 +442,7 @@ def test_claimed_jobs_come_to_an_end_each_of_its_own(tiny: Card, jobs: JobStore,
     def with_the_tiny_model(tasks: Sequence[Task]) -> Sequence[JobResult | Exception]:
         for each in tasks:
             each.find_model = lambda model_id: tiny
-        return BATCH_RUNNERS["generation"](tasks)
+        return runners.run(tasks)
 
     run_jobs(jobs, objects, objects, records, with_the_tiny_model)
     statuses = [jobs.get(job_id).status for job_id in (good, canceled, gone, other)]

@@ -25,10 +25,9 @@ from models.build import load_model
 from models.catalogue import folder_of
 from models.generative.vae import Vae
 from models.training.run import Run
+from tests.worker.tasks import run_job
 from worker.files import find_model
 from worker.lease import Lease, StoppingError
-from worker.run import run_job
-from worker.runners import RUNNERS
 
 PARAMS: TypeAdapter[Training] = TypeAdapter(Training)
 VAE: dict[str, Any] = {
@@ -59,7 +58,7 @@ def queue(jobs: JobStore, retry_of: str = "", **params: Any) -> str:
 def work(jobs: JobStore, objects: Objects) -> Record:
     """Claim one training and run it to where it ends."""
     [record] = jobs.claim("train", worker="test")
-    run_job(jobs, objects, objects, record, RUNNERS["training"])
+    run_job(jobs, objects, record)
     return jobs.get(record.id)
 
 

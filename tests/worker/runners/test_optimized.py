@@ -10,14 +10,16 @@ import torch
 from skimage import data
 
 from jobs.errors import AtelierError
+from jobs.requests.kinds import parse
 from jobs.settings import get_settings
 from models.catalogue import card
 from models.perceptual.losses import gram_matrix, positions
 from models.perceptual.vgg import load_vgg
 from tests.stack import WEIGHTS
+from tests.worker.tasks import run_alone
 from worker.failures import failures
 from worker.run import JobResult, Pixels, Task
-from worker.runners import RUNNERS, loaded
+from worker.runners import loaded
 from worker.runners.images import fit
 
 IMAGES = {"img_" + "a" * 64: data.astronaut()[:, :400], "img_" + "b" * 64: data.coffee()}
@@ -29,7 +31,7 @@ def task_of(params: dict[str, Any], messages: list[str] | None = None) -> Task:
     """A task of the photo, whose messages are put into a list."""
     told = [] if messages is None else messages
     return Task(
-        {"seed": 1, "format": "png", "mode": "transfer", "content": PHOTO, "size": 128, **params},
+        parse("style-transfer", {"seed": 1, "mode": "transfer", "content": PHOTO, "size": 128, **params}),
         lambda step, total, message, picture=None: told.append(message),
         IMAGES.__getitem__,
         card,
@@ -39,7 +41,7 @@ def task_of(params: dict[str, Any], messages: list[str] | None = None) -> Task:
 def run(**params: Any) -> tuple[JobResult, list[str]]:
     messages: list[str] = []
     with failures():
-        return RUNNERS["style-transfer"](task_of(params, messages)), messages
+        return run_alone(task_of(params, messages)), messages
 
 
 def style_distance(pixels: Pixels, style: Pixels) -> float:
@@ -143,12 +145,12 @@ def optimized(**params: Any) -> tuple[JobResult, list[str]]:
     """A request of another mode, which has neither content nor size of its own."""
     messages: list[str] = []
     task = Task(
-        {"seed": 1, "format": "png", "model": "vgg16", **params},
+        parse("style-transfer", {"seed": 1, "model": "vgg16", **params}),
         lambda step, total, message, picture=None: messages.append(message),
         IMAGES.__getitem__,
         card,
     )
-    return RUNNERS["style-transfer"](task), messages
+    return run_alone(task), messages
 
 
 def test_a_texture_ladder_has_a_picture_of_each_depth_and_a_grid() -> None:
