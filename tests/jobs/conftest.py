@@ -12,7 +12,7 @@ from tests.stack import Stack
 
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A Valkey, and nothing else, for the tests of a module."""
+    """Starts a Valkey for the tests of a module."""
     made = Stack(tmp_path_factory.mktemp("valkey"))
     made.start_valkey()
     yield made
@@ -21,13 +21,13 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def store(valkey: Stack) -> JobStore:
-    """A job store over an empty Valkey."""
+    """Job store on an empty Valkey."""
     valkey.redis.flushdb()
     return valkey.jobs
 
 
 def with_settings(store: JobStore, **changed: Any) -> JobStore:
-    """The same store under other settings, which may be shorter than an operator's may be."""
+    """Returns the same store with other settings, which may be shorter than the allowed ones."""
     return JobStore(store.client, store.settings.model_copy(update=changed))
 
 
@@ -43,11 +43,11 @@ class Wire:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def lose_next_answer(self) -> None:
-        """Cut the connection in place of the next answer."""
+        """Cuts the connection instead of sending the next response."""
         self._lose = True
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accepts no more connections."""
         self._listener.close()
 
     def _accept(self) -> None:
@@ -75,7 +75,7 @@ class Wire:
 
 
 def shut(end: socket.socket) -> None:
-    """Close both directions of a socket, so that a thread reading it wakes."""
+    """Closes both directions of a socket, which wakes a thread that reads it."""
     try:
         end.shutdown(socket.SHUT_RDWR)
     except OSError:
@@ -92,6 +92,6 @@ def wire(valkey: Stack) -> Iterator[Wire]:
 
 @pytest.fixture
 def far_store(store: JobStore, wire: Wire) -> JobStore:
-    """A job store at the other end of the wire, with the worker's patience."""
+    """Job store that connects through the wire, with several attempts."""
     settings = store.settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{wire.port}/0"})
     return JobStore(connect(settings, attempts=5), settings)

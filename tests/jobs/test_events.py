@@ -20,7 +20,7 @@ from tests.stack import Stack
 
 @asynccontextmanager
 async def reading(store: JobStore) -> AsyncIterator[EventReader]:
-    """A reader of one event loop."""
+    """Event reader of the current event loop."""
     reader = EventReader(connect_async(store.settings))
     try:
         yield reader
@@ -29,18 +29,18 @@ async def reading(store: JobStore) -> AsyncIterator[EventReader]:
 
 
 def report(store: JobStore, job: Record, numbers: range) -> None:
-    """Add progress events with these steps."""
+    """Adds progress events with these steps."""
     for number in numbers:
         assert store.report(job.id, job.fence, "progress", {"step": number}) == "running"
 
 
 def steps(heard: list[Event]) -> list[int]:
-    """The steps of the progress events."""
+    """Returns the steps of progress events."""
     return [event.data["step"] for event in heard if event.type == "progress"]
 
 
 async def all_of(reader: EventReader, job_id: str, after: str = "0", pause_s: float = 0) -> list[Event]:
-    """The events of a job to its end, by a client that takes its time with each."""
+    """Follows a job to its end as a client that is slow with each event."""
     heard = []
     async for event in reader.follow(job_id, after):
         heard.append(event)
@@ -49,7 +49,7 @@ async def all_of(reader: EventReader, job_id: str, after: str = "0", pause_s: fl
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
-    """Run an asynchronous test for 30 seconds at most."""
+    """Runs an asynchronous test for at most 30 seconds."""
     asyncio.run(asyncio.wait_for(work(), 30))
 
 
@@ -136,7 +136,7 @@ def test_followers_of_many_jobs_share_a_few_connections(store: JobStore) -> None
 
 
 def test_an_event_that_was_not_announced_is_delivered(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As one is that an older release wrote, or that was published while the connection was down."""
+    """For example one that an older release wrote, or that was published while the connection was down."""
     monkeypatch.setattr(events, "CHECK_S", 0.2)
     job_id = make(store)
 

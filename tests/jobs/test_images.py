@@ -1,4 +1,4 @@
-"""Images as the API stores them, `data:` URLs, and output files that carry their recipe."""
+"""Decoded images, `data:` URLs, and output files that contain their recipe."""
 
 import base64
 import io

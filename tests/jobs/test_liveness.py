@@ -1,4 +1,4 @@
-"""What the heartbeat of a worker means."""
+"""Interpretation of heartbeats."""
 
 from typing import Any
 

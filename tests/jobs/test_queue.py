@@ -1,4 +1,4 @@
-"""The broker of the nudges."""
+"""Celery messages over TCP and Unix sockets."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from tests.stack import wait_until
 
 @pytest.fixture
 def unix_url(tmp_path: Path) -> Iterator[str]:
-    """The URL of database 3 of a Valkey that listens on a Unix socket and on no port."""
+    """URL of database 3 of a Valkey that listens on a Unix socket only."""
     path = Path(os.path.relpath(tmp_path)) if len(str(tmp_path)) > 90 else tmp_path
     server = subprocess.Popen(
         [str(get_binary_path()), "--port", "0", "--unixsocket", str(path / "s"), "--dir", str(tmp_path)],

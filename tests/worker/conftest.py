@@ -23,7 +23,7 @@ KINDS["test"] = EmptyRequest
 
 @pytest.fixture(scope="module")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A real Valkey, and a folder for objects."""
+    """Starts a real Valkey, with a folder for objects."""
     stack = Stack(tmp_path_factory.mktemp("worker"))
     stack.start_valkey()
     yield stack
@@ -32,7 +32,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def jobs(valkey: Stack) -> JobStore:
-    """An empty job store."""
+    """Empty job store."""
     valkey.redis.flushall()
     return valkey.jobs
 
@@ -52,5 +52,5 @@ def record(jobs: JobStore) -> Record:
 
 @pytest.fixture
 def folder(valkey: Stack) -> Path:
-    """Where the objects lie."""
+    """Folder of the objects."""
     return valkey.folder / "objects"

@@ -1,4 +1,4 @@
-"""The heartbeat's thread, and which child processes count as frozen."""
+"""The thread of heartbeats, and which child processes count as frozen."""
 
 import signal
 import subprocess
@@ -22,7 +22,7 @@ IDLE = "import time; time.sleep(60)"
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heartbeats ten times a second, and children that count from their first second on."""
+    """Sends heartbeats ten times a second, and checks children after 0.3 s."""
     monkeypatch.setattr(heartbeat, "BEAT_S", 0.1)
     monkeypatch.setattr(heartbeat, "SILENCE_S", 0.3)
 
@@ -47,7 +47,7 @@ def test_a_heartbeat_survives_whatever_it_raises(quick: None) -> None:
 
 @pytest.fixture
 def processes() -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """An idle process, one that computes, and one that computed until it was stopped."""
+    """Starts an idle process, one that computes, and one that computes until it is stopped."""
     started = {
         name: subprocess.Popen([sys.executable, "-c", code])
         for name, code in (("idle", IDLE), ("busy", BUSY), ("stopped", BUSY))

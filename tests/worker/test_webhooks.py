@@ -1,4 +1,4 @@
-"""Webhooks against a real TLS server; its public address is dialled to loopback."""
+"""Webhooks against a real TLS server; its public address is mapped to the loopback interface."""
 
 import hashlib
 import hmac
@@ -32,7 +32,7 @@ URL = f"https://{HOST}/done"
 
 @dataclass
 class Receiver:
-    """What the server got, what it answers, and the `post` that reaches it; hosts of slow.example.com wait for `go`."""
+    """A receiver, what it got, and the `post` that reaches it; hosts of slow.example.com wait for `go`."""
 
     send: Any = None
     status: int = 204
@@ -55,7 +55,7 @@ def receiver() -> Iterator[Receiver]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Keep the test's output clean."""
+            """Logs nothing."""
 
     authority = trustme.CA()
     ours, theirs = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -79,7 +79,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def call_webhooks(jobs: JobStore, send: Any) -> int:
-    """Calls what is due, to the end; returns how many calls a receiver answered with 2xx."""
+    """Calls the due webhooks and waits; returns how many calls returned 2xx."""
     answers = []
 
     def answer(*arguments: Any, **named: Any) -> int:
@@ -212,7 +212,7 @@ def test_slow_receivers_delay_nobody_else(jobs: JobStore, receiver: Receiver) ->
 
 
 def test_many_hosts_share_the_calls(jobs: JobStore) -> None:
-    """Half of all calls may be a host's second or later one; the other half is for hosts that have none."""
+    """Hosts with a running call share half of all calls; the other half is for hosts without one."""
     for number in range(60 * WEBHOOK_CALLS_PER_HOST):
         finish(jobs, f"https://h{number % 60}.example.com:8443/hook")
     due = jobs.due_webhooks({})

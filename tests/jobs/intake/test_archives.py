@@ -13,7 +13,7 @@ from models.data.archive import LIMITS
 
 
 def zipped(*names: str) -> bytes:
-    """A zip file with so many files and folders, the names ending in a slash."""
+    """Returns a zip file with these entries; the names of folders end in a slash."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:

@@ -1,4 +1,4 @@
-"""S2: URLs given by users reach public addresses only. All traffic of these tests stays on the loopback."""
+"""URLs given by users reach public addresses only. All traffic of these tests stays on the loopback interface."""
 
 import http.server
 import socket
@@ -26,7 +26,7 @@ REFUSED = {
 
 
 def resolving(*addresses: str) -> Resolve:
-    """A name service that gives every host these addresses."""
+    """Returns a resolver that gives every host these addresses."""
     return lambda host, port, **options: [(0, 0, 0, "", (address, port)) for address in addresses]
 
 
@@ -41,11 +41,11 @@ def error_of(url: str, **options: Any) -> dict[str, Any]:
     return error.value.as_dict()
 
 
-# A real TLS server, which the tests let stand at a public address
+# A real TLS server, which the tests reach under a public address
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers by path; `/to/…` redirects there, `/drip` sends a byte now and then and never ends."""
+    """Responds by path; `/to/…` redirects, `/drip` sends a byte now and then and never ends."""
 
     def do_GET(self) -> None:
         name = self.path.split("/")[1].split("?")[0].replace("-", "_")
@@ -112,14 +112,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(0.05)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing is printed."""
+        """Logs nothing."""
 
 
 class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up or refuses the certificate is what the tests are about."""
+        """Ignores clients that hang up or refuse the certificate, as the tests do on purpose."""
 
 
 AUTHORITY = trustme.CA()
@@ -133,7 +133,7 @@ def client_context() -> ssl.SSLContext:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """The local port of a server that proves to be images.example and 93.184.216.34."""
+    """Port of a local server with a certificate for images.example and 93.184.216.34."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     AUTHORITY.issue_cert("images.example", PUBLIC).configure_cert(context)
     server = Server(("127.0.0.1", 0), Handler)
@@ -145,7 +145,7 @@ def port() -> Iterator[int]:
 
 
 class Dialled:
-    """A connect that takes every address to the local server and keeps what was asked for."""
+    """Returns a connect function that reaches the local server for every address, and records the addresses."""
 
     def __init__(self, local_port: int) -> None:
         self.local_port = local_port
@@ -170,7 +170,7 @@ def get(path: str, options: dict[str, Any], **more: Any) -> bytes:
     return fetch("https://images.example" + path, **{"max_bytes": 100_000, "timeout_s": 5.0, **options, **more})
 
 
-# What is refused before anything is dialled
+# URLs that are refused before any connection
 
 NOT_PUBLIC = """
     127.0.0.1 127.8.9.10 0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 172.16.0.1 172.31.255.255 192.168.1.1 169.254.0.1
@@ -222,7 +222,7 @@ def test_addresses_allowed(address: str) -> None:
     ],
 )
 def test_hosts_refused_by_the_real_resolver(host: str) -> None:
-    """The system's own resolver turns each way to write a number into the address it means; none needs a network."""
+    """The system's resolver understands every notation of an address, without a network."""
     assert error_of(f"https://{host}/") == REFUSED
 
 
@@ -294,7 +294,7 @@ def test_a_slow_name_service_is_cut_off() -> None:
     assert time.monotonic() - started < 0.6
 
 
-# What is fetched
+# Successful fetches, redirects and limits
 
 
 def test_fetch(options: dict[str, Any], dialled: Dialled) -> None:
@@ -336,7 +336,7 @@ def test_second_address_is_tried(options: dict[str, Any], dialled: Dialled) -> N
 
 
 def test_rebinding(options: dict[str, Any], dialled: Dialled) -> None:
-    """A name that is public when first asked and private afterwards is asked once; the checked address is dialled."""
+    """A name that resolves to a public address first and a private one later is resolved once."""
     answers = iter([PUBLIC, "127.0.0.1", "127.0.0.1"])
     asked: list[str] = []
 
@@ -423,7 +423,7 @@ def test_cut_body_is_refused(options: dict[str, Any]) -> None:
 
 
 def test_silent_server_is_cut_off(options: dict[str, Any]) -> None:
-    """A port that accepts and says nothing: the TLS handshake, too, has only the time that is left."""
+    """A port that accepts and sends nothing: the TLS handshake is limited to the remaining time, too."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         connect: Connect = Dialled(silent.getsockname()[1])
         started = time.monotonic()

@@ -21,46 +21,46 @@ CARD: dict[str, Any] = {"id": "vae-0123456789ab", "files": {"model.safetensors":
 
 
 def make(store: JobStore, **given: Any) -> str:
-    """A new job; returns its id."""
+    """Creates a job; returns its id."""
     job_id, is_new = store.create(NewJob(**{"kind": "probe", "queue": "fast", "params": {}, **given}))
     assert is_new
     return job_id
 
 
 def take(store: JobStore, queue: str = "fast") -> Record:
-    """Claim one job."""
+    """Claims one job."""
     [record] = store.claim(queue, worker="w")
     return record
 
 
 def end(store: JobStore, job: Record, status: str = "succeeded", **given: Any) -> str:
-    """Finish a claimed job."""
+    """Finishes a claimed job."""
     return store.finish(job.id, job.fence, status, metrics={"run_ms": 1}, **given)
 
 
 def pass_by(store: JobStore, what: str, job_id: str) -> None:
-    """Let the time of a job in `leases`, `delayed`, `expiry` or `done` be past."""
+    """Moves the time of a job in `leases`, `delayed`, `expiry` or `done` into the past."""
     assert store.client.zadd(f"{PREFIX}{what}", {job_id: 1}, xx=True, ch=True) == 1
 
 
 def statuses(store: JobStore, job_id: str) -> list[str]:
-    """The states a job went through, as its events tell."""
+    """Returns the statuses in the events of a job."""
     return [event["data"].split('"')[3] for event in events(store, job_id) if event["type"] == "status"]
 
 
 def events(store: JobStore, job_id: str) -> list[dict[str, str]]:
-    """The events of a job, oldest first."""
+    """Returns the events of a job, oldest first."""
     return [fields for _, fields in store.client.xrange(f"{PREFIX}events:{job_id}")]  # type: ignore[union-attr]
 
 
 def now_ms(store: JobStore) -> float:
-    """Valkey's own clock."""
+    """Time of Valkey's clock in milliseconds."""
     seconds, micros = store.client.time()  # type: ignore[misc]
     return float(seconds * 1000 + micros / 1000)
 
 
 def refused(error: type[AtelierError], code: str, call: Any, *arguments: Any, **named: Any) -> AtelierError:
-    """The error a call raises, checked for its code."""
+    """Checks that a call raises an error with this code; returns the error."""
     with pytest.raises(error) as caught:
         call(*arguments, **named)
     assert caught.value.code == code
@@ -68,6 +68,6 @@ def refused(error: type[AtelierError], code: str, call: Any, *arguments: Any, **
 
 
 def make_later(store: JobStore, **given: Any) -> str:
-    """A new job that is surely younger than the one before; returns its id."""
+    """Creates a job that is at least 2 ms younger than the last one; returns its id."""
     time.sleep(0.002)
     return make(store, **given)

@@ -9,7 +9,7 @@ from tests.jobs.store.helpers import OTHER_PNG, PNG, end, make, pass_by, take
 
 
 def keep(store: JobStore, job: Record, sha: str) -> str:
-    """Store a checkpoint in the job's name and note it."""
+    """Stores a checkpoint of a job."""
     assert store.references.hold(sha, job.id)
     return store.keep_checkpoint(job.id, job.fence, {"step": 5, "sha256": sha, "size_bytes": 7})
 

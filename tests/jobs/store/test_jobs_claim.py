@@ -25,7 +25,7 @@ def test_higher_priority_runs_first_and_then_the_older(store: JobStore) -> None:
 
 
 def claims(store: JobStore, names: dict[str, str], limit: int = 9) -> list[list[str]]:
-    """The batches in which the rest of a queue is claimed, by the names of the jobs."""
+    """Claims the rest of a queue; returns the names of the jobs in each batch."""
     batches = []
     while records := store.claim("fast", worker="w", limit=limit):
         batches.append([names[job.id] for job in records])
@@ -45,7 +45,7 @@ def test_a_batch_takes_no_job_before_one_of_higher_priority(store: JobStore) -> 
 
 
 def test_waiting_raises_the_rank_of_a_job_so_that_none_starves(store: JobStore) -> None:
-    """Ten minutes are worth one step of priority, for the claim and for what `queue_position` says."""
+    """Ten minutes count as one step of priority, for the claim and for `queue_position`."""
     minutes = {"fresh 10": (10, 0), "fresh 0": (0, 0), "old 0": (0, 99), "older 0": (0, 101), "oldest -10": (-10, 203)}
     names = {make_later(store, priority=priority): name for name, (priority, _) in minutes.items()}
     for job_id, name in names.items():

@@ -38,7 +38,7 @@ REFUSAL = {"claim": False, "cancel": None, "delete": "unfinished", "sweep": None
 
 
 def bring_to(store: JobStore, state: str) -> tuple[str, int]:
-    """A job in a state, and the fence of its last lease."""
+    """Creates a job and brings it to a state; returns its id and the fence of its last lease."""
     job_id = make(store, expires_in=60)
     if state in ("queued", "canceled", "expired"):
         if state == "canceled":
@@ -59,7 +59,7 @@ def bring_to(store: JobStore, state: str) -> tuple[str, int]:
 
 
 def command(store: JobStore, name: str, job_id: str, fence: int) -> Any:
-    """Run one command of the protocol on a job; returns its answer."""
+    """Runs one command of the protocol on a job; returns its result."""
     if name == "claim":
         return bool(store.claim("fast", worker="w"))
     if name == "report":

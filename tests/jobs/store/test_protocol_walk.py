@@ -1,4 +1,4 @@
-"""Random walks over the whole job protocol on a real Valkey, each step compared with a model of plain Python."""
+"""Random walks over the whole job protocol on a real Valkey; each step is compared with a model in plain Python."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +24,7 @@ picks = st.integers(0, 10**6)
 
 @dataclass
 class Model:
-    """What a job should be; `place` is the one of PLACES that holds it."""
+    """Expected state of a job; `place` is the one of PLACES that contains it."""
 
     id: str
     kind: str
@@ -47,18 +47,18 @@ class Model:
     builds: str | None = None  # a collection
 
     def move(self, status: str, place: str) -> None:
-        """Enter a state."""
+        """Enters a state."""
         self.status, self.place, self.due = status, place, False
 
     def close(self, status: str) -> None:
-        """Enter a state it will not leave."""
+        """Enters a final state."""
         self.move(status, "done")
         self.checkpoint = None if status == "succeeded" else self.checkpoint
 
 
 @dataclass
 class Shelf:
-    """What a collection should be."""
+    """Expected state of a collection."""
 
     uses: list[str]  # models
     files: list[str] = field(default_factory=list)  # the sha256 of each version's
@@ -66,7 +66,7 @@ class Shelf:
 
 
 class Walk(RuleBasedStateMachine):
-    """The commands in any order, from workers that are right, late or confused."""
+    """Runs the commands in any order, from workers that hold the lease, are late or send wrong ids."""
 
     store: JobStore
 
@@ -81,18 +81,18 @@ class Walk(RuleBasedStateMachine):
         self.made = 0
 
     def new_sha(self) -> str:
-        """A sha256 nobody has had yet."""
+        """Returns a new sha256."""
         self.made += 1
         return f"{self.made:064x}"
 
     def pick(self, number: int, late: bool = True) -> Model:
-        """Some job; one that runs, if any does, where its worker is not late."""
+        """Picks a job: a running one, if there is one, unless the worker is late."""
         running = [job for job in self.jobs.values() if job.place == "leases" and not late]
         jobs = running or list(self.jobs.values())
         return jobs[number % len(jobs)]
 
     def close(self, job: Model, status: str) -> None:
-        """A job ends; a collection it was to give its first version goes, unless it did."""
+        """Ends a job, and deletes the collection whose first version it did not make."""
         job.close(status)
         if job.builds:
             self.shelves[job.builds].building = None
@@ -100,7 +100,7 @@ class Walk(RuleBasedStateMachine):
                 del self.shelves[job.builds]
 
     def expire(self) -> None:
-        """Sweeps begin with this."""
+        """Runs at the start of each sweep."""
         for job in self.jobs.values():
             if job.past and job.status == "queued":
                 self.close(job, "expired")
@@ -193,13 +193,13 @@ class Walk(RuleBasedStateMachine):
             assert self.users(model) >= self.named(error) > set()
 
     def users(self, name: str) -> set[str]:
-        """The unfinished jobs that use a model or a collection, and the collections that use a model."""
+        """Returns the unfinished jobs that use a model or a collection, and the collections that use a model."""
         jobs = {job.id for job in self.jobs.values() if name in job.uses and job.place != "done"}
         return jobs | {shelf for shelf, found in self.shelves.items() if name in found.uses}
 
     @staticmethod
     def named(error: Conflict) -> set[str]:
-        """The jobs and collections that an error says stand in the way."""
+        """Returns the jobs and collections that an error names as users."""
         return {*error.details["jobs"], *error.details.get("collections", [])}
 
     @precondition(lambda self: self.shelves)
@@ -245,14 +245,14 @@ class Walk(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule(number=picks)
     def wait_for_hours(self, number: int) -> None:
-        """A job outside its queue has a higher rank when it comes back there."""
+        """A job gets a higher rank while it is outside its queue."""
         job, older_by = self.pick(number, late=False), (number % 4) * AGING_MS
         if job.place != "queue:fast":
             self.store.client.hincrby(f"{PREFIX}job:{job.id}", "created_at", -older_by)
             job.urgency = (job.urgency[0] - older_by, job.id)
 
     def queue(self) -> list[Model]:
-        """The jobs that can be claimed, the most urgent first."""
+        """Returns the jobs that can be claimed, most urgent first."""
         return sorted((job for job in self.jobs.values() if job.place == "queue:fast"), key=lambda job: job.urgency)
 
     @rule(limit=st.integers(1, 4))
@@ -280,7 +280,7 @@ class Walk(RuleBasedStateMachine):
 
     @staticmethod
     def batched(job: Model) -> bool:
-        """Whether a job may run with others: one that was claimed before runs alone."""
+        """Whether a job may run in a batch: one that was claimed before runs alone."""
         return job.compat != "" and job.attempt == 0
 
     @precondition(lambda self: self.jobs)
@@ -328,7 +328,7 @@ class Walk(RuleBasedStateMachine):
     @precondition(lambda self: self.jobs)
     @rule(number=picks)
     def claim_and_succeed(self, number: int) -> None:
-        """The way most jobs go, and few random walks."""
+        """The usual life of a job, which random walks rarely take."""
         for _ in range(3):
             self.claim(limit=1)
             self.finish(number, late=False, status="succeeded")
@@ -355,7 +355,7 @@ class Walk(RuleBasedStateMachine):
             assert job.place != "done"
 
     def forget(self, job: Model) -> None:
-        """A record goes."""
+        """Deletes a record."""
         del self.jobs[job.id]
         self.ended.pop(job.id, None)
 

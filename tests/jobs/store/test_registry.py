@@ -119,7 +119,7 @@ def test_finish_of_a_collection_whose_answer_was_lost_makes_one_version(
 @pytest.mark.parametrize("status", ["failed", "canceled", "expired", "lost", "canceled before", "released"])
 @pytest.mark.parametrize("first", [True, False])
 def test_job_that_does_not_succeed_leaves_the_collection_as_it_was(store: JobStore, status: str, first: bool) -> None:
-    """And no collection where it was to be the first version's."""
+    """A collection without a version is deleted."""
     collection_id = NEW if first else build(store)
     job_id = make(store, collection=collection_id, params=CATS, expires_in=60)
     collection_id = job_id.replace("job_", "col_") if first else collection_id
@@ -219,7 +219,7 @@ def test_collection_keeps_the_files_of_all_its_versions_and_outlives_its_jobs(st
 
 @pytest.mark.parametrize("release", ["this", "the one before"])
 def test_collection_of_many_versions_goes_step_by_step(store: JobStore, release: str) -> None:
-    """Its files are let go in the sweeps that follow: no call looks at more than a hundred."""
+    """The next sweeps release its files: no call handles more than a hundred."""
     collection_id = build(store)
     key = f"{PREFIX}named:collection:{collection_id}"
     assert store.client.lrange(key, 0, -1) == [PNG]
