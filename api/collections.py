@@ -1,4 +1,4 @@
-"""Collections: pictures as vectors of a space, with their components and clusters; made by jobs, kept until deleted."""
+"""Collections: images encoded into a space, with their components and clusters; built by jobs, kept until deleted."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -29,11 +29,11 @@ CollectionId = Annotated[
 
 
 class Collection(BaseModel):
-    """A collection as it now is."""
+    """The state of a collection."""
 
     id: Annotated[str, Field(pattern=COLLECTION_ID)]
     name: str
-    space: Annotated[str, Field(description="`pixels`, or the model whose codes the vectors are.")]
+    space: Annotated[str, Field(description="`pixels`, or the model that encodes the images.")]
     status: Annotated[
         Literal["building", "ready"], Field(description="`ready` once it has a version, also while the next is built.")
     ]
@@ -43,7 +43,7 @@ class Collection(BaseModel):
 
 
 class CollectionVersion(BaseModel):
-    """The images at one time and what was fitted to them; it never changes. `GET …/plots` lists its plots."""
+    """A set of images and what was fitted to it; it never changes. `GET …/plots` lists its plots."""
 
     version: int
     created_at: datetime
@@ -66,29 +66,29 @@ class CollectionList(BaseModel):
 
 EXAMPLES: dict[str, Any] = {
     "named set": {
-        "summary": "Grey pixels of handwritten digits, grouped in two ways",
+        "summary": "Gray pixels of handwritten digits, clustered in two ways",
         "value": {
             **{"name": "Digits", "space": "pixels", "image_size": 16, "channels": 1},
             **{"data": "digits", "limit": 200, "seed": 1},
             "clusterings": [{"method": "kmeans"}, {"method": "hdbscan", "min_cluster_size": 5}],
         },
     },
-    "your own pictures": {
-        "summary": "Five pictures",
+    "your own images": {
+        "summary": "Five images",
         "value": {
             **{"name": "A few", "space": "pixels", "images": [AVATAR, SMILEY, WINK, CAT, COFFEE]},
             **{"n_components": 3, "clusterings": [{"method": "agglomerative", "n_clusters": 2}]},
         },
     },
     "embeddings of a CLIP": {
-        "summary": "What a CLIP sees in drawn faces, which a diffusion model can draw again",
+        "summary": "CLIP embeddings of drawn faces, which a diffusion model can decode",
         "value": {
             **{"name": "Faces", "space": "kandinsky-avatars", "data": "avatars", "limit": 40, "n_components": 3},
             "clusterings": [{"method": "kmeans", "n_clusters": 3}],
         },
     },
     "codes of a model": {
-        "summary": "What a VAE makes of drawn faces, as a mixture of Gaussians",
+        "summary": "Latent codes of drawn faces, as a mixture of Gaussians",
         "value": {
             **{"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 120, "explained_variance": 0.9},
             "clusterings": [
@@ -100,8 +100,8 @@ EXAMPLES: dict[str, Any] = {
 }
 ADDITIONS: dict[str, Any] = {
     "named set": {"summary": "More of a set", "value": {"data": "digits", "limit": 50}},
-    "your own pictures": {
-        "summary": "Four pictures, and another clustering",
+    "your own images": {
+        "summary": "Four images, and another clustering",
         "value": {"images": [AVATAR, SMILEY, WINK, CAT], "clusterings": [{"method": "kmeans", "n_clusters": 3}]},
     },
 }
@@ -112,16 +112,16 @@ ADDITION_RESPONSES = error_responses(400, 404, 408, 409, 413, 415, 422, 429, 503
     "/v1/collections",
     status_code=202,
     response_model=Job,
-    summary="Make a collection of pictures",
+    summary="Make a collection of images",
     responses=SUBMIT_RESPONSES,
 )
 async def create_collection(
     params: Annotated[CollectionParams, Body(openapi_examples=EXAMPLES)], submission: SubmissionDep
 ) -> Response:
-    """A job that brings pictures into a space and fits principal components and clusters to their vectors.
+    """A job that encodes images into a space and fits principal components and clusters to the vectors.
 
-    The collection is there at once, `building`; its id is the job's with `col_` for `job_`. With the job's success it
-    has its first version. Should the job end otherwise, the collection is gone.
+    The collection exists at once, `building`; its id is the job's with `col_` instead of `job_`. When the job succeeds
+    it has its first version; when the job ends otherwise, the collection is removed.
     """
     return await submit(submission, params)
 
@@ -130,7 +130,7 @@ async def create_collection(
     "/v1/collections/{collection_id}/images",
     status_code=202,
     response_model=Job,
-    summary="Add pictures to a collection",
+    summary="Add images to a collection",
     responses=ADDITION_RESPONSES,
 )
 async def add_images(
@@ -138,7 +138,7 @@ async def add_images(
     params: Annotated[AdditionParams, Body(openapi_examples=ADDITIONS)],
     submission: SubmissionDep,
 ) -> Response:
-    """A job that makes the next version: the pictures of the newest one and these, fitted anew.
+    """A job that makes the next version: the images of the newest one and these, fitted anew.
 
     Older versions stay as they are. One job at a time builds a collection; while one does, the answer is 409.
     """
@@ -147,12 +147,12 @@ async def add_images(
 
 @router.get("/v1/collections", summary="List collections, newest first", responses=error_responses(503))
 def list_collections(service: ServiceDep) -> CollectionList:
-    """All collections, those that are being built among them."""
+    """All collections, including those that are being built."""
     return CollectionList(collections=[Collection(**_facts(found)) for found in service.jobs.collections.all()])
 
 
 @router.get(
-    "/v1/collections/{collection_id}", summary="A collection as it now is", responses=error_responses(404, 422, 503)
+    "/v1/collections/{collection_id}", summary="The state of a collection", responses=error_responses(404, 422, 503)
 )
 def get_collection(collection_id: CollectionId, service: ServiceDep) -> CollectionDetails:
     """Its versions, with the figures of each."""
@@ -167,7 +167,7 @@ def get_collection(collection_id: CollectionId, service: ServiceDep) -> Collecti
     responses=error_responses(404, 409, 422, 503),
 )
 def delete_collection(collection_id: CollectionId, service: ServiceDep) -> None:
-    """Remove it with all its versions. While a job builds it, or unfinished jobs use it, the answer is 409."""
+    """Removes it with all its versions. While a job builds it, or unfinished jobs use it, the answer is 409."""
     service.jobs.collections.delete(collection_id)
 
 

@@ -22,7 +22,7 @@ EXAMPLES: dict[str, Any] = {
         "value": {"model": "dcgan-avatars", "n": 4, "seed": 7},
     },
     "sample by diffusion": {
-        "summary": "Digits out of noise, by seeds",
+        "summary": "Digits by diffusion, from seeds",
         "value": {
             "model": "ddpm-digits",
             "seeds": [1, 2, 3],
@@ -31,19 +31,19 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "sample by attributes": {
-        "summary": "Faces out of noise, with what is asked for",
+        "summary": "Faces conditioned on attributes",
         "value": {"model": "ddpm-avatars", "attributes": ["glasses", "red_hat"], "seed": 5},
     },
     "reconstruct": {
-        "summary": "A picture through an encoder and back",
+        "summary": "Images encoded and decoded again",
         "value": {"mode": "reconstruct", "model": "vae-smileys", "images": [SMILEY, WINK]},
     },
     "interpolate": {
-        "summary": "From one picture to another, and on to a seed",
+        "summary": "From one image to another, then to a seed",
         "value": {"mode": "interpolate", "model": "vae-smileys", "between": [SMILEY, WINK, 3], "steps": 6},
     },
     "manifold": {
-        "summary": "All that a model of two dimensions knows, on one page",
+        "summary": "The whole latent space of a model of two dimensions",
         "value": {"mode": "traverse", "model": "vae-fashion-mnist-2", "steps": 15},
     },
     "traverse": {
@@ -68,11 +68,11 @@ EXAMPLES: dict[str, Any] = {
         "value": {"mode": "translate", "model": "cyclegan-avatars-glasses", "images": [AVATAR]},
     },
     "denoise-steps": {
-        "summary": "How a picture comes out of noise",
+        "summary": "The steps of denoising an image",
         "value": {"mode": "denoise-steps", "model": "ddpm-digits", "num_inference_steps": 20, "shown": 6, "seed": 2},
     },
     "text-to-image": {
-        "summary": "Four pictures of a text",
+        "summary": "Four images of a text",
         "value": {
             "mode": "text-to-image",
             "model": "stable-diffusion-avatars",
@@ -82,7 +82,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "weighted": {
-        "summary": "Some words count for more",
+        "summary": "Some words weighted more",
         "value": {
             "mode": "text-to-image",
             "model": "stable-diffusion-avatars",
@@ -91,7 +91,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "image-to-image": {
-        "summary": "A picture made more like a text",
+        "summary": "An image made more like a text",
         "value": {
             "mode": "image-to-image",
             "model": "stable-diffusion-avatars",
@@ -101,7 +101,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "inpaint": {
-        "summary": "The upper half made anew",
+        "summary": "The upper half generated anew",
         "value": {
             "mode": "inpaint",
             "model": "stable-diffusion-avatars",
@@ -117,16 +117,16 @@ EXAMPLES: dict[str, Any] = {
     "/v1/generations",
     status_code=202,
     response_model=Job,
-    summary="Make pictures with a trained model",
+    summary="Generate images with a trained model",
     responses=SUBMIT_RESPONSES,
 )
 async def create_generation(
     params: Annotated[Generation, Body(openapi_examples=EXAMPLES)], submission: SubmissionDep
 ) -> Response:
-    """What a model can do depends on its architecture.
+    """The modes of a model depend on its architecture.
 
     VAE and DCGAN: `sample`, `reconstruct`, `interpolate`, `traverse`, `arithmetic`; the GAN of perceptrons the same
-    without pictures, having no encoder; diffusion models: `sample`, `interpolate`, `denoise-steps`; CycleGAN:
+    without images, since it has no encoder; diffusion models: `sample`, `interpolate`, `denoise-steps`; CycleGAN:
     `translate`; latent diffusion models: `text-to-image`, `image-to-image`, `inpaint`.
     """
     return await submit(submission, params)

@@ -11,37 +11,37 @@ from jobs.requests.steering import ClusterSampling, Steering
 from jobs.schemas import Job
 
 router = APIRouter(tags=["collections"], route_class=JsonRoute)
-COLLECTION = "col_" + "0" * 24  # in the examples: put the id of one of yours in its place
+COLLECTION = "col_" + "0" * 24  # in the examples; use the id of one of yours
 STEERINGS: dict[str, Any] = {
     "components": {
         "summary": "From the mean along the first three components",
         "value": {"collection": COLLECTION, "components": [{"component": 0}, {"component": 1}, {"component": 2}]},
     },
     "attribute": {
-        "summary": "A picture along a named direction",
+        "summary": "An image along the direction of an attribute",
         "value": {
             **{"collection": COLLECTION, "start": SMILEY},
             "components": [{"attribute": "winking", "fitting": "linear", "strengths": [-2, -1, 0, 1, 2]}],
         },
     },
     "text": {
-        "summary": "A text along two directions at once, in a space that reads texts",
+        "summary": "A text along two directions at once, in a space that embeds texts",
         "value": {
             **{"collection": COLLECTION, "start": {"text": "a smiling woman with glasses"}, "combine": True},
             "components": [{"component": 0, "strengths": [-1, 0, 1]}, {"component": 1, "strengths": [-1, 0, 1]}],
         },
     },
     "style": {
-        "summary": "The centre of a cluster towards the style of a picture",
+        "summary": "The center of a cluster towards the style of an image",
         "value": {"collection": COLLECTION, "start": {"cluster": 0}, "style_from": SMILEY, "style_components": 5},
     },
 }
 SAMPLINGS: dict[str, Any] = {
     "one cluster": {
-        "summary": "Eight new pictures of a cluster",
+        "summary": "Eight samples of a cluster",
         "value": {"collection": COLLECTION, "cluster": 1, "n": 8, "temperature": 0.8},
     },
-    "all": {"summary": "Each cluster on one sheet", "value": {"collection": COLLECTION, "n": 4}},
+    "all": {"summary": "Each cluster, on one sheet", "value": {"collection": COLLECTION, "n": 4}},
 }
 
 
@@ -49,17 +49,17 @@ SAMPLINGS: dict[str, Any] = {
     "/v1/pc-steerings",
     status_code=202,
     response_model=Job,
-    summary="Move a picture along principal components",
+    summary="Move an image along principal components",
     responses=SUBMIT_RESPONSES,
 )
 async def create_steering(
     params: Annotated[Steering, Body(openapi_examples=STEERINGS)], submission: SubmissionDep
 ) -> Response:
-    """A grid with a row for each component or attribute, and its single pictures.
+    """A grid with a row for each component or attribute, and its single images.
 
-    With `style_from` the start's first components move towards those of that image. `metrics.pictures` says of each
-    image, encoded again, how far it is from what was aimed at (`distance`; 1 is as far as two members are), its
-    `cluster` by the rule of `metrics.clustering`, and the share of members in sparser places (`density`).
+    With `style_from` the start's first components move towards those of that image. `metrics.pictures` has figures of
+    each image, encoded again: its `distance` from the target (in units of the typical distance of two members), its
+    `cluster` by the rule of `metrics.clustering`, and its `density`: the share of members that lie in sparser regions.
     """
     return await submit(submission, params)
 
@@ -68,15 +68,15 @@ async def create_steering(
     "/v1/cluster-samplings",
     status_code=202,
     response_model=Job,
-    summary="Make new pictures of a cluster",
+    summary="Sample clusters",
     responses=SUBMIT_RESPONSES,
 )
 async def create_sampling(
     params: Annotated[ClusterSampling, Body(openapi_examples=SAMPLINGS)], submission: SubmissionDep
 ) -> Response:
-    """Drawn with the mean and covariance of the cluster's members, those of a mixture by their posterior, and decoded.
+    """Samples a Gaussian of the cluster's members, in a mixture weighted by their posterior, and decodes the samples.
 
-    The grid shows the nearest real members below each new image; `metrics.pictures` names them, with the figures of a
-    pc-steering. Of `all`, clusters of a single member are left out, which `metrics.warnings` says.
+    The grid shows the nearest members below each sample; `metrics.pictures` names them, with the figures of a
+    pc-steering. With `all`, clusters of a single member are left out, and `metrics.warnings` says so.
     """
     return await submit(submission, params)

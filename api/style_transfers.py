@@ -16,11 +16,11 @@ router = APIRouter(tags=["style transfer"], route_class=JsonRoute)
 
 
 class BuiltinStyle(BaseModel):
-    """One of the styles that method `fast` has learned."""
+    """A style of method `fast`."""
 
-    id: Annotated[str, Field(description="What requests name it by: `builtin:` and its number.")]
+    id: Annotated[str, Field(description="Its name in requests: `builtin:` and its number.")]
     number: int
-    name: Annotated[str, Field(description="What it looks like; `builtin:` and this is the same style.")]
+    name: Annotated[str, Field(description="A description; `builtin:` and this name the same style.")]
 
 
 class StyleList(BaseModel):
@@ -31,7 +31,7 @@ class StyleList(BaseModel):
 
 @router.get("/v1/styles", summary="Built-in styles, by number and name")
 async def list_styles() -> StyleList:
-    """The 26 styles of method `fast`. Their names say what they look like."""
+    """The styles of method `fast`, whose names describe them."""
     named = enumerate(BUILTIN_NAMES)
     return StyleList(styles=[BuiltinStyle(id=f"builtin:{i}", number=i, name=name) for i, name in named])
 
@@ -45,7 +45,7 @@ EXAMPLES: dict[str, Any] = {
         "value": {"method": "fast", "content": CAT, "style": "builtin:19", "size": 256},
     },
     "blend": {
-        "summary": "Two built-in styles, one to three",
+        "summary": "Two built-in styles, weighted 1 to 3",
         "value": {
             "method": "fast",
             "content": CAT,
@@ -55,7 +55,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "gatys": {
-        "summary": "Any picture as the style, by optimisation",
+        "summary": "Any image as the style, by optimization",
         "value": {
             "method": "gatys",
             "content": CAT,
@@ -66,7 +66,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "masks": {
-        "summary": "A style for one part of the picture, in its own colours",
+        "summary": "A style for one part of the image, whose colors are kept",
         "value": {
             "method": "gatys",
             "content": CAT,
@@ -80,7 +80,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "texture": {
-        "summary": "A texture of any size, to each depth of the network",
+        "summary": "A texture of any size, up to each depth of the network",
         "value": {
             "mode": "texture",
             "style": COFFEE,
@@ -92,7 +92,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "inversion": {
-        "summary": "What each layer of the network still knows of a picture",
+        "summary": "What each layer of the network preserves of an image",
         "value": {
             "mode": "inversion",
             "content": CAT,
@@ -102,7 +102,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "diffusion": {
-        "summary": "New pictures of a text, denoised towards a style",
+        "summary": "Samples of a text, denoised towards a style",
         "value": {
             "method": "diffusion",
             "model": "stable-diffusion-avatars",
@@ -119,17 +119,17 @@ EXAMPLES: dict[str, Any] = {
     "/v1/style-transfers",
     status_code=202,
     response_model=Job,
-    summary="Paint in the style of a picture, synthesise its texture, or invert its features",
+    summary="Transfer the style of an image, synthesize its texture, or invert its features",
     responses=SUBMIT_RESPONSES,
 )
 async def create_style_transfer(
     params: Annotated[StyleTransfer, Body(openapi_examples=EXAMPLES)], submission: SubmissionDep
 ) -> Response:
-    """`method: fast` is one pass through a network; `method: gatys` optimises the picture itself, with previews.
+    """`method: fast` is one pass through a network; `method: gatys` optimizes the image itself, with previews.
 
-    `method: diffusion` lets a diffusion model make new pictures, each denoising step moved towards the style.
+    `method: diffusion` samples a diffusion model and guides each denoising step towards the style.
 
-    `mode: texture` makes a new picture with the textures of the style, and `mode: inversion` one with the features that
-    a picture has at a layer; both also as a ladder over layers with a labelled grid.
+    `mode: texture` makes an image with the textures of the style, and `mode: inversion` one with the features of an
+    image at a layer; both also as a ladder over layers with a labeled grid.
     """
     return await submit(submission, params)

@@ -50,14 +50,14 @@ EXAMPLES: dict[str, Any] = {
     "/v1/trainings",
     status_code=202,
     response_model=Job,
-    summary="Train a model on your pictures or a named set",
+    summary="Train a model on your images or a named set",
     responses=SUBMIT_RESPONSES,
 )
 async def create_training(
     params: Annotated[Training, Body(openapi_examples=EXAMPLES)], submission: SubmissionDep
 ) -> Response:
-    """A job that ends in a new model, which `GET /v1/models` lists and every worker can use; its id is in `metrics`.
+    """A job that trains a new model, which `GET /v1/models` lists and every worker can use; its id is in `metrics`.
 
-    It outlives killed workers by its checkpoints. A canceled or failed one keeps the newest, and a retry goes on there.
+    Its checkpoints survive the death of a worker. A canceled or failed job keeps the newest, and a retry resumes there.
     """
     return await submit(submission, params)

@@ -18,44 +18,47 @@ ARCHIVE_ID = r"^zip_[0-9a-f]{64}$"
 
 
 class Progress(BaseModel):
-    """How far a running job is."""
+    """The progress of a running job."""
 
-    step: Annotated[int, Field(description="The step just taken.")]
-    total: Annotated[int, Field(description="All steps.")]
+    step: Annotated[int, Field(description="Steps taken so far.")]
+    total: Annotated[int, Field(description="Steps in all.")]
     fraction: Annotated[float, Field(description="`step` / `total`.")]
-    message: Annotated[str, Field(description="What it is doing.")]
-    preview_url: Annotated[str | None, Field(description="What the picture looks like so far.")] = None
+    message: Annotated[str, Field(description="The current activity.")]
+    preview_url: Annotated[str | None, Field(description="A preview of the image so far.")] = None
 
 
 class Output(BaseModel):
-    """One finished picture; `url` is presigned where the store can sign."""
+    """One finished image; `url` is presigned where the store can sign."""
 
-    index: Annotated[int, Field(description="Its place among the outputs, from 0.")]
-    role: Annotated[Role, Field(description="`grid` shows several pictures with labels, `plot` shows figures.")]
-    name: Annotated[str | None, Field(description="Of a collection's plot, by which the collection has it.")] = None
-    sha256: Annotated[str, Field(description="Of its bytes; also its ETag.")]
+    index: Annotated[int, Field(description="Its index among the outputs, from 0.")]
+    role: Annotated[
+        Role,
+        Field(description="`grid`: several images with labels; `plot`: figures; others are `picture`."),
+    ]
+    name: Annotated[str | None, Field(description="Of a plot of a collection: its name there.")] = None
+    sha256: Annotated[str, Field(description="sha256 of its bytes; also its ETag.")]
     content_type: Annotated[str, Field(description="`image/png`, `image/jpeg` or `image/webp`.")]
     width: int
     height: int
     size_bytes: int
     seed: Annotated[int, Field(description="The random state it was made with.")]
-    url: Annotated[str, Field(description="Where its bytes are.")]
+    url: Annotated[str, Field(description="The address of its bytes.")]
     url_expires_at: Annotated[
-        datetime | None, Field(description="Until when a presigned `url` works; null for one that lasts.")
+        datetime | None, Field(description="When a presigned `url` expires; null for one that does not.")
     ]
 
 
 class Checkpoint(BaseModel):
-    """Where a training that was broken off stands: a retry goes on from there."""
+    """The state of an interrupted training; a retry resumes from it."""
 
-    step: Annotated[int, Field(description="The steps it holds.")]
-    sha256: Annotated[str, Field(description="Of its bytes, a safetensors file.")]
+    step: Annotated[int, Field(description="The steps taken up to it.")]
+    sha256: Annotated[str, Field(description="sha256 of its bytes, a safetensors file.")]
     size_bytes: int
-    url: Annotated[str, Field(description="Where its bytes are.")]
+    url: Annotated[str, Field(description="The address of its bytes.")]
 
 
 class ErrorBody(BaseModel):
-    """What went wrong: a code for programs, a sentence for people."""
+    """An error: a code for programs, a sentence for people."""
 
     code: str
     message: str
@@ -63,13 +66,13 @@ class ErrorBody(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    """The one shape of every error answer."""
+    """The shape of every error answer."""
 
     error: ErrorBody
 
 
 class JobWarning(BaseModel):
-    """What a person should know of a job that succeeds nevertheless: a code for programs, a sentence for people."""
+    """A warning of a job that succeeds: a code for programs, a sentence for people."""
 
     code: Annotated[str, Field(examples=["unknown_words"])]
     message: str
@@ -80,11 +83,13 @@ class Metrics(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    warnings: Annotated[list[JobWarning], Field(description="What was not used, not known or not as it seems.")] = []
+    warnings: Annotated[
+        list[JobWarning], Field(description="Inputs not used or not recognized, and results to check.")
+    ] = []
 
 
 class JobUrls(BaseModel):
-    """Where to go from here."""
+    """The addresses of a job."""
 
     self: str
     events: str
@@ -92,12 +97,12 @@ class JobUrls(BaseModel):
 
 
 class Job(BaseModel):
-    """A job as it now is."""
+    """The state of a job."""
 
     id: Annotated[str, Field(pattern=JOB_ID)]
-    kind: Annotated[str, Field(description="What sort of job.")]
+    kind: Annotated[str, Field(description="The kind of job.")]
     status: Status
-    attempt: Annotated[int, Field(description="How often a worker has taken it up.")]
+    attempt: Annotated[int, Field(description="How often a worker has claimed it.")]
     priority: Annotated[int, Field(description="Higher runs first within its queue.")]
     created_at: datetime
     started_at: datetime | None
@@ -108,10 +113,10 @@ class Job(BaseModel):
     params: Annotated[
         dict[str, Any], Field(description="The request as resolved: defaults, seed and image ids filled in.")
     ]
-    outputs: Annotated[list[Output], Field(description="The finished pictures.")]
+    outputs: Annotated[list[Output], Field(description="The finished images.")]
     metrics: Annotated[Metrics, Field(description="Figures of the job, once it has ended.")]
     error: Annotated[ErrorBody | None, Field(description="Why it failed.")]
-    retry_of: Annotated[str | None, Field(description="The job this one repeats.")]
+    retry_of: Annotated[str | None, Field(description="The job that this one repeats.")]
     checkpoint: Annotated[
         Checkpoint | None, Field(description="The newest checkpoint of a training that has not succeeded.")
     ]
@@ -133,16 +138,16 @@ class Image(BaseModel):
     height: Annotated[int, Field(description="Of the stored image, in pixels.")]
     size_bytes: Annotated[int, Field(description="Of the stored PNG.")]
     source_format: Annotated[str, Field(description="png, jpeg, webp, gif, bmp, tiff, heic or avif.")]
-    source_width: Annotated[int, Field(description="Of the file, upright; above 25 megapixels less is kept.")]
-    source_height: Annotated[int, Field(description="Of the file, upright; above 25 megapixels less is kept.")]
+    source_width: Annotated[int, Field(description="Of the file, upright; more than stored above 25 megapixels.")]
+    source_height: Annotated[int, Field(description="Of the file, upright; more than stored above 25 megapixels.")]
     expires_at: datetime
     url: str
 
 
 class Archive(BaseModel):
-    """An uploaded zip file, stored as it came."""
+    """An uploaded zip file, stored unchanged."""
 
     id: Annotated[str, Field(pattern=ARCHIVE_ID)]
     size_bytes: int
-    n_files: Annotated[int, Field(description="Files in it, of any sort.")]
+    n_files: Annotated[int, Field(description="Files in it, of any type.")]
     expires_at: datetime

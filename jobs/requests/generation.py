@@ -1,4 +1,4 @@
-"""The union of all generations, told apart by `mode`."""
+"""The union of all generations, distinguished by `mode`."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Generations by models without prompts: a class for each mode, but for arithmetic, which has a file of its own."""
+"""Generations by models without prompts, a class for each mode; arithmetic has a file of its own."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self

@@ -134,7 +134,7 @@ def test_what_cannot_be_used_is_refused_by_its_field(changed: dict[str, Any], fi
         ({"data": "digits", "limit": 0}, "limit"),
     ],
 )
-def test_pictures_that_join_bring_nothing_but_themselves_and_a_clustering(body: dict[str, Any], field: str) -> None:
+def test_an_addition_takes_images_and_clusterings_alone(body: dict[str, Any], field: str) -> None:
     assert refusals(AdditionParams, **body) == {field}
 
 

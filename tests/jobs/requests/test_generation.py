@@ -14,7 +14,7 @@ QUESTIONS = [["no woman", "woman"], ["no glasses", "glasses"]]
 VAE = {"name": "conv-vae", "latent_dim": 4}
 GAN = {"name": "mlp-gan", "latent_dim": 4}
 DDPM = {"name": "ddpm"}
-TOLD = {**DDPM, "attributes": ["hat", "glasses"]}
+CONDITIONED = {**DDPM, "attributes": ["hat", "glasses"]}
 CYCLEGAN = {"name": "cyclegan"}
 
 
@@ -104,7 +104,7 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
         (parsed(attributes=["hat"]), VAE, "attributes: Model any is not conditioned on attributes."),
         (
             parsed(attributes=["hat", "wings"]),
-            TOLD,
+            CONDITIONED,
             "attributes: There is no attribute 'wings'; there are hat, glasses.",
         ),
         (parsed(mode="traverse", dimensions=[0, 4]), VAE, "dimensions.1: Model any has 4 dimensions, 0 to 3."),
@@ -157,9 +157,9 @@ def test_attributes_need_a_classifier() -> None:
         (parsed(n=2), DDPM, {"n": 2, "num_inference_steps": 50, "scheduler": "ddim"}),
         (parsed(mode="interpolate", between=[1, 2], num_inference_steps=9), DDPM, {"num_inference_steps": 9}),
         (parsed(), DDPM, {"guidance_scale": None}),
-        (parsed(), TOLD, {"guidance_scale": 1.25, "scheduler": "ddim"}),
-        (parsed(mode="interpolate", between=[1, 2], guidance_scale=0), TOLD, {"guidance_scale": 0}),
-        (parsed(mode="denoise-steps", scheduler="ddpm"), TOLD, {"guidance_scale": 1.25, "scheduler": "ddpm"}),
+        (parsed(), CONDITIONED, {"guidance_scale": 1.25, "scheduler": "ddim"}),
+        (parsed(mode="interpolate", between=[1, 2], guidance_scale=0), CONDITIONED, {"guidance_scale": 0}),
+        (parsed(mode="denoise-steps", scheduler="ddpm"), CONDITIONED, {"guidance_scale": 1.25, "scheduler": "ddpm"}),
         (arithmetic({"with": ["woman"]}), VAE, {"n": 8, "averaged": 64}),
         (arithmetic({"with": ["woman"]}, n=2), VAE, {"n": 2, "averaged": 64}),
         (arithmetic({"seed": 2}), VAE, {"n": None, "averaged": None}),

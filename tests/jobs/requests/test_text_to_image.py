@@ -116,7 +116,7 @@ def test_what_this_model_cannot_use_is_refused_by_field(
         (parsed("inpaint", num_inference_steps=20), 20),
     ],
 )
-def test_a_picture_to_start_from_takes_the_last_steps(params: Prompted, steps: int) -> None:
+def test_an_image_to_start_from_takes_the_last_steps(params: Prompted, steps: int) -> None:
     assert params.steps == steps
 
 

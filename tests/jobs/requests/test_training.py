@@ -80,7 +80,7 @@ def test_what_is_known_of_a_set_is_so(name: str) -> None:
     assert known.attribute_names == SETS[name].attributes
 
 
-def test_ids_and_data_are_told_by_their_form() -> None:
+def test_ids_and_data_are_recognized_by_their_form() -> None:
     assert re.match(TRAINED_ID, "vae-0123456789ab") and not re.match(TRAINED_ID, "vae-fashion-mnist-2")
     assert all(re.match(DATA, data) for data in (*SETS, ZIP))
     assert not re.match(DATA, "../digits")
@@ -188,7 +188,7 @@ def test_a_start_that_does_not_fit_is_refused_by_field(
     assert error.value.details["field"] == field
 
 
-def test_an_archive_is_read_in_the_size_of_the_start_and_what_it_is_told_can_be_learned() -> None:
+def test_an_archive_is_read_in_the_size_of_the_start_and_a_start_without_attributes_can_learn_some() -> None:
     begun = asked_for({"recipe": "vae", "data": ZIP, "start": "vae-smileys"}).continued_from(
         asdict(cards()["vae-smileys"])
     )
@@ -197,9 +197,9 @@ def test_an_archive_is_read_in_the_size_of_the_start_and_what_it_is_told_can_be_
         cards()["vae-smileys"].architecture["latent_dim"],
     )
     plain = asdict(cards()["ddpm-avatars"])
-    told = plain["architecture"].pop("attributes")
+    attributes = plain["architecture"].pop("attributes")
     asked = {"recipe": "ddpm", "data": "avatars", "start": "ddpm-avatars"}
     assert asked_for({**asked, "attributes": ["hat"]}).continued_from(plain).model_dump()["attributes"] == ["hat"]
     with pytest.raises(BadInput, match="attributes: ddpm-avatars has"):
         asked_for({**asked, "attributes": ["hat"]}).continued_from(asdict(cards()["ddpm-avatars"]))
-    assert asked_for(asked).continued_from(asdict(cards()["ddpm-avatars"])).model_dump()["attributes"] == told
+    assert asked_for(asked).continued_from(asdict(cards()["ddpm-avatars"])).model_dump()["attributes"] == attributes
