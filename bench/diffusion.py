@@ -14,14 +14,14 @@ BATCHES = (1, 4, 16, 64)
 
 
 def main() -> None:
-    """Print pictures a second by how many jobs a worker takes at once, and how many times the first that is."""
+    """Print images a second by how many jobs a worker takes at once, and how many times the first that is."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--jobs", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     prompts = avatars(args.jobs, seed=1).captions
-    print(f"{args.jobs} jobs of one picture, {MODEL}; median of {args.rounds}")
-    print(f"{'jobs at once':>12}{'pictures a second':>20}{'ratio':>8}")
+    print(f"{args.jobs} jobs of one image, {MODEL}; median of {args.rounds}")
+    print(f"{'jobs at once':>12}{'images a second':>20}{'ratio':>8}")
     rates: list[float] = []
     for batch in BATCHES:
         with tempfile.TemporaryDirectory() as folder:
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def rate(folder: Path, batch: int, prompts: tuple[str, ...], rounds: int) -> float:
-    """Pictures a second of a stack whose worker takes so many jobs at once, from the first one's start to the last end.
+    """Images a second of a stack whose worker takes so many jobs at once, from the first one's start to the last end.
 
     All are queued before the worker may begin, held up by another job.
     """

@@ -1,4 +1,4 @@
-"""Pictures a second into each space, by batch size: `python -m bench.encode`."""
+"""Images a second into each space, by batch size: `python -m bench.encode`."""
 
 import argparse
 import statistics
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     device = best_device()
-    print(f"pictures a second on {device}, median of {args.rounds}; {torch.get_num_threads()} threads")
+    print(f"images a second on {device}, median of {args.rounds}; {torch.get_num_threads()} threads")
     print(f"{'space':20}" + "".join(f"{batch:>12}" for batch in BATCHES) + "    best")
     for name, space in spaces(device):
         rates = [rate(space, batch, device, args.rounds) for batch in BATCHES]
@@ -30,15 +30,15 @@ def main() -> None:
 
 
 def spaces(device: torch.device) -> Iterator[tuple[str, Space]]:
-    """Grey pixels as in the flower system, and the shipped models that are spaces."""
-    yield "pixels 128 grey", PixelSpace(128, 1)
+    """Gray pixels as in the flower system, and the shipped models that are spaces."""
+    yield "pixels 128 gray", PixelSpace(128, 1)
     for name in SPACES:
         yield name, space_of(load_model(cards()[name], device=device), cards()[name].architecture)
 
 
 @torch.inference_mode()
 def rate(space: Space, batch: int, device: torch.device, rounds: int) -> float:
-    """Pictures a second in batches of `batch`."""
+    """Images a second in batches of `batch`."""
     images = torch.rand(batch, space.channels, space.image_size, space.image_size, device=device)
     seconds = []
     for _ in range(rounds + 1):  # the first warms up

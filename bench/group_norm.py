@@ -23,11 +23,11 @@ CLIP = {
     **{"projection_dim": 128, "context_length": 8, "merges": ()},
 }
 NETWORKS = {
-    "movq 64 px, 16 pictures": (
+    "movq 64 px, 16 images": (
         {"name": "movq"} | AUTOENCODER,
         lambda model: model(torch.rand(16, 3, 64, 64)).sample,
     ),
-    "kandinsky's UNet, 32 pictures": (
+    "kandinsky's UNet, 32 images": (
         {"name": "kandinsky", "block_out_channels": (64, 96, 160), "layers_per_block": 1, "clip": CLIP}
         | {"autoencoder": AUTOENCODER},
         lambda model: (

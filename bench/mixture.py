@@ -1,6 +1,6 @@
 """The sweep over the number of Gaussians against scikit-learn's refits: `python -m bench.mixture`.
 
-The system as published: grey flowers of 128 x 128, PCA at 99 % of the variance, a mixture chosen by AIC of sizes up to
+The system as published: gray flowers of 128 x 128, PCA at 99 % of the variance, a mixture chosen by AIC of sizes up to
 several hundred. scikit-learn fits each of the same sizes afresh: as it comes, where AIC falls to the last size since
 components of one member are all but points; and to scores of variance 1 with our floor, where the AICs compare.
 """
@@ -29,8 +29,8 @@ def main() -> None:
     parser.add_argument("--max-components", type=int, default=400)
     parser.add_argument("--flowers", type=int, default=800)
     args = parser.parse_args()
-    pictures = flowers(args.flowers).images.mean(3, dtype=np.float32) / 255
-    vectors = pictures.reshape(len(pictures), -1)
+    images = flowers(args.flowers).images.mean(3, dtype=np.float32) / 255
+    vectors = images.reshape(len(images), -1)
     scores = fit_pca(vectors, standardize=False, seed=0).transform(vectors).astype(np.float64)
     scale = scores.std(0)
     ours, mixture = timed(

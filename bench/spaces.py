@@ -51,8 +51,8 @@ def main() -> None:
 def low_rank(rows: int) -> NDArray[np.float32]:
     """Vectors (rows, DIM) of clusters in `RANK` directions, with a little noise."""
     rng = np.random.default_rng(0)
-    centres = 3 * rng.standard_normal((CLUSTERS, RANK), np.float32)
-    inside = centres[rng.integers(CLUSTERS, size=rows)] + rng.standard_normal((rows, RANK), np.float32)
+    centers = 3 * rng.standard_normal((CLUSTERS, RANK), np.float32)
+    inside = centers[rng.integers(CLUSTERS, size=rows)] + rng.standard_normal((rows, RANK), np.float32)
     vectors = inside @ rng.standard_normal((RANK, DIM), np.float32)
     vectors += 0.3 * rng.standard_normal((rows, DIM), np.float32)
     return np.asarray(vectors, np.float32)

@@ -203,7 +203,7 @@ def _plain_run(vgg: VGG, photo: Tensor, style: Tensor, steps: int) -> float:
 
 
 def _seconds_a_step(vgg: VGG, photo: Tensor, style: Tensor, rounds: int) -> float:
-    """The median time between two steps at full size, whatever the optimiser does there included."""
+    """The median time between two steps at full size, whatever the optimizer does there included."""
     times: list[float] = []
     with patch.object(gatys, "levels", _one_level):
         regions = [Region([Style(style)])]
@@ -233,8 +233,8 @@ def _flops(vgg: VGG, photo: Tensor) -> float:
     return float(sum(2 * 2 * n * x.shape[2] * x.shape[3] for n, x in zip(filters, found.values(), strict=True)))
 
 
-def _photo(side: int, picture: np.ndarray) -> Tensor:
-    square = torch.from_numpy(np.ascontiguousarray(picture[:400, :400])).permute(2, 0, 1)[None].float() / 255
+def _photo(side: int, image: np.ndarray) -> Tensor:
+    square = torch.from_numpy(np.ascontiguousarray(image[:400, :400])).permute(2, 0, 1)[None].float() / 255
     return F.interpolate(square, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
 
 

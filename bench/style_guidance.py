@@ -1,6 +1,6 @@
-"""What style guidance does to the style and to the content of pictures: `python -m bench.style_guidance`.
+"""What style guidance does to the style and to the content of images: `python -m bench.style_guidance`.
 
-Each picture is compared with that of the same seed without guidance, by the request's own style loss and by what the
+Each image is compared with that of the same seed without guidance, by the request's own style loss and by what the
 classifier of the set sees in both. All through the service.
 """
 
@@ -34,14 +34,14 @@ Pixels = NDArray[np.uint8]
 def main() -> None:
     """Print, by model and scale, the style loss, how often it is halved, and what of the content is still seen."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--pictures", type=int, default=24)
+    parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--scales", type=float, nargs="+", default=[0.03, 0.1, 0.3])
     parser.add_argument("--models", nargs="+", choices=SETS, default=list(SETS))
     # What a model without prompts makes is decided in the first steps: guided then, a shoe becomes a shirt.
     parser.add_argument("--guided-from", type=float, default=0.4, help="of models without prompts")
     args = parser.parse_args()
-    captions = avatars(args.pictures, seed=1).captions
-    print(f"{args.pictures} pictures, style {STYLE.name}")
+    captions = avatars(args.images, seed=1).captions
+    print(f"{args.images} images, style {STYLE.name}")
     print(f"{'model':<26}{'scale':>6}{'style loss':>12}{'halved in':>11}{'still seen':>12}")
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder), OMP_NUM_THREADS="2")
@@ -60,30 +60,30 @@ def main() -> None:
 def report(
     stack: Stack, model: str, style: str, captions: Sequence[str], scales: Sequence[float], guided_from: float
 ) -> None:
-    """Ask for the pictures one by one, and print a line for each scale; the first is 0."""
-    losses, pictures = [], []
+    """Ask for the images one by one, and print a line for each scale; the first is 0."""
+    losses, images = [], []
     for seed, caption in enumerate(captions):
         own = {"prompt": caption} if model == "stable-diffusion-avatars" else {"guided_from": guided_from}
         body = {"method": "diffusion", "model": model, "style": style, "style_guidance_scale": scales, "seed": seed}
         job = stack.finished(stack.client.post("/v1/style-transfers", json=body | own).json()["id"], 600)
         losses.append(job["metrics"]["style_loss"][0])
-        pictures.append([opened(stack, output["url"]) for output in job["outputs"][: len(scales)]])
+        images.append([opened(stack, output["url"]) for output in job["outputs"][: len(scales)]])
     classifier = load_model(cards()[f"classifier-{SETS[model]}"])
     assert isinstance(classifier, Classifier)
-    loss = np.array(losses)  # (pictures, scales)
+    loss = np.array(losses)  # (images, scales)
     for k, scale in enumerate(scales):
         halved = "" if k == 0 else f"{(loss[:, k] < loss[:, 0] / 2).mean():.0%}"
-        seen = still_seen(classifier, [row[0] for row in pictures], [row[k] for row in pictures])
+        seen = still_seen(classifier, [row[0] for row in images], [row[k] for row in images])
         print(f"{model:<26}{scale:>6g}{loss[:, k].mean():>12.3f}{halved:>11}{seen:>12.0%}", flush=True)
 
 
 def opened(stack: Stack, url: str) -> Pixels:
-    """A picture of the service, (h, w, 3)."""
+    """An image of the service, (h, w, 3)."""
     return np.asarray(Image.open(BytesIO(stack.client.get(url).content)).convert("RGB"))
 
 
 def still_seen(classifier: Classifier, without: Sequence[Pixels], guided: Sequence[Pixels]) -> float:
-    """The share of the attributes, or of the labels, seen in pictures without guidance that guided ones show too."""
+    """The share of the attributes, or of the labels, seen in images without guidance that guided ones show too."""
     attributes = len(classifier.questions) > 1
     channels = 3 if attributes else 1
     before, after = (answers(classifier, np.stack(side)[..., :channels]) for side in (without, guided))

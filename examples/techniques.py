@@ -86,7 +86,7 @@ def line(title: str, card: Card) -> str:
         f"{figures['coverage']:.2f} (real: {card.quality['coverage_real']:.2f})",
         f"{card.training['seconds'] / 60:.0f} min",
         f"{size:.1f} MB",
-        f"{figures['pictures_per_second']:,.0f}",
+        f"{figures['images_per_second']:,.0f}",
     ]
     return "| " + " | ".join(columns) + " |"
 

@@ -216,8 +216,8 @@ class _Bits:
 
 def _largest_frame(bits: _Bits) -> Size:
     """max_frame_width and max_frame_height of a sequence header (AV1 specification, section 5.5)."""
-    bits(4)  # seq_profile, still_picture
-    if bits(1):  # reduced_still_picture_header
+    bits(4)  # seq_profile, still_image
+    if bits(1):  # reduced_still_image_header
         bits(5)
     else:
         _skip_operating_points(bits)

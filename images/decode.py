@@ -308,7 +308,7 @@ def _srgb(band: Image.Image, source: Source, convert: ToRGB) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, depth: int) -> Image.Image:
-    """16-bit grey keeps its top byte, as Pillow does for color; float grey runs from 0 to 1; both are clipped."""
+    """16-bit gray keeps its top byte, as Pillow does for color; float gray runs from 0 to 1; both are clipped."""
     if image.mode.startswith("I"):
         levels = np.clip(np.asarray(image), 0, 65_535).astype(np.uint16) >> (depth - 8 if depth == 12 else 8)
         return Image.fromarray(levels.astype(np.uint8))

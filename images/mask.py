@@ -87,7 +87,7 @@ def _by_alpha(image: Image.Image, luminance: NDArray[np.uint8], threshold: int) 
         message = (
             "It has transparent parts beside parts in black and white, or a border that is half transparent: which "
         )
-        raise ImageError("ambiguous_mask", message + "part changes cannot be told. Send it without transparency.")
+        raise ImageError("ambiguous_mask", message + "part changes is ambiguous. Send it without transparency.")
     return {"hole": ~visible, "brush": visible, "white": visible & (luminance >= WHITE)}[meaning]
 
 
@@ -96,8 +96,8 @@ def _paint(image: Image.Image, threshold: int) -> str:
     small = image.resize([max(1, side * 256 // max(image.size)) for side in image.size], Image.Resampling.NEAREST)
     pixels = np.asarray(small if max(image.size) > 256 else image).reshape(-1, 4).astype(np.int16)
     rgb = pixels[pixels[:, 3] >= threshold, :3]
-    grey = np.ptp(rgb, axis=1) <= 32
-    white, black = (grey & (rgb.min(axis=1) >= 208)).mean(), (grey & (rgb.max(axis=1) <= 47)).mean()
+    gray = np.ptp(rgb, axis=1) <= 32
+    white, black = (gray & (rgb.min(axis=1) >= 208)).mean(), (gray & (rgb.max(axis=1) <= 47)).mean()
     if white + black >= 0.95:
         return "white" if black < 0.02 else "black" if white < 0.02 else "black and white"
     flat = (np.abs(rgb - np.median(rgb, axis=0)).max(axis=1) <= 32).mean() >= 0.95

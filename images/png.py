@@ -9,7 +9,7 @@ from images.errors import truncated, unreadable
 from images.source import Source, orientation_of
 
 _MAGIC = b"\x89PNG\r\n\x1a\n"
-_GREY, _RGB, _PALETTE = 0, 2, 3
+_GRAY, _RGB, _PALETTE = 0, 2, 3
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _MAX_UNPACKED = 4 << 20
 _ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
@@ -96,7 +96,7 @@ def _source(kept: list[bytes], pixels: list[memoryview], found: dict[bytes, byte
 
 def _key(body: bytes, depth: int, color: int) -> tuple[int, ...] | None:
     """The transparent color's samples; bits above `depth` do not count."""
-    samples = {_GREY: 1, _RGB: 3}.get(color)
+    samples = {_GRAY: 1, _RGB: 3}.get(color)
     if samples is None or len(body) < 2 * samples:
         return None
     return tuple(value & (2**depth - 1) for value in struct.unpack_from(f">{samples}H", body))

@@ -9,7 +9,7 @@ class Source:
     """An image file as its decoder gets it, and what was read from the metadata that it no longer has.
 
     orientation: 1 to 8, as EXIF counts. profile: an ICC profile, or empty. depth: bits of a sample. key: the sample
-    values, of `depth` bits, of the one color that is transparent. inverted: grey where 0 is white. scans: passes over
+    values, of `depth` bits, of the one color that is transparent. inverted: gray where 0 is white. scans: passes over
     the pixels. complete: False where an end marker is missing, so that pixels may be, too.
     """
 

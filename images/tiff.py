@@ -63,7 +63,7 @@ class _Entry:
 def strip(data: bytes) -> Source:
     """The first page of a file without metadata; a directory that cannot be read is left to the decoder to refuse.
 
-    Grey stored with 0 as white is marked `inverted` and stored the other way round where Pillow would not see it.
+    Gray stored with 0 as white is marked `inverted` and stored the other way round where Pillow would not see it.
     Raises ImageError `image_unreadable` for more than 4,000 tags.
     """
     order = "<" if data[:2] == b"II" else ">"
@@ -117,7 +117,7 @@ def _bytes(data: bytes, entry: _Entry | None, order: str, layout: _Layout) -> by
 
 
 def _rewritten(data: bytes, at: int, entries: list[_Entry], order: str, layout: _Layout) -> bytes:
-    """The file with these entries as its only directory, in the place of the first one."""
+    """Replaces the first directory of the file by these entries and drops every other directory."""
     packed = [struct.pack(order + layout.entry, e.tag, e.kind, e.count, e.value) for e in entries]
     body = struct.pack(order + layout.number, len(packed)) + b"".join(packed) + bytes(layout.value_bytes)
     return data[:at] + body + data[at + len(body) :]

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from models.errors import WeightsError
 
@@ -43,7 +43,7 @@ class Card:
     task: str
     title: str
     description: str
-    licence: str
+    license: str
     source: dict[str, Any]
     files: dict[str, str | None]
     architecture: dict[str, Any] = field(default_factory=dict)
@@ -63,9 +63,19 @@ def cards() -> dict[str, Card]:
     Raises CardError for one of the operator's that cannot be used.
     """
     paths = [*_CARDS_DIR.glob("*.json"), *_SHIPPED_DIR.glob("*/card.json")]
-    shipped = {found.id: found for found in (Card(**json.loads(path.read_text(encoding="utf-8"))) for path in paths)}
-    found = shipped | own_cards(Path(os.environ.get("ATELIER_CARDS_DIR") or "data/cards"), shipped)
-    return dict(sorted(found.items()))
+    shipped = {each.id: each for each in map(read_card, paths)}
+    every = shipped | own_cards(Path(os.environ.get("ATELIER_CARDS_DIR") or "data/cards"), shipped)
+    return dict(sorted(every.items()))
+
+
+def read_card(path: Path) -> Card:
+    """Reads the card in a JSON file."""
+    return card_of(json.loads(path.read_text(encoding="utf-8")))
+
+
+def card_of(values: Mapping[str, Any]) -> Card:
+    """Makes a card from its JSON object; an earlier version wrote `license` in British spelling, which is read too."""
+    return Card(**{"license" if key == "licence" else key: value for key, value in values.items()})
 
 
 def _each_to_itself(files: Any) -> Any:
@@ -91,7 +101,7 @@ class _OwnCard(BaseModel):
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
     title: Annotated[str, Field(min_length=1)]
     description: str = ""
-    licence: Annotated[str, Field(min_length=1)]
+    license: Annotated[str, Field(min_length=1, validation_alias=AliasChoices("license", "licence"))]
     task: Literal["text-to-image", "lora"]
     base: str | None = Field(None, validate_default=True)
     repository: Annotated[str | None, Field(pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$", validate_default=True)] = None
@@ -104,13 +114,13 @@ class _OwnCard(BaseModel):
     @field_validator("base", "repository", "revision", "image_size", "files", "defaults")
     @classmethod
     def _fits_the_task(cls, value: Any, info: Any) -> Any:
-        name, told = info.field_name, info.data
-        is_lora = told.get("task") == "lora"
+        name, data = info.field_name, info.data
+        is_lora = data.get("task") == "lora"
         if is_lora and name in ("image_size", "defaults") and value is not None:
             raise ValueError("a LoRA has none: it is its base's")
         if name in (("base",) if is_lora else ("repository", "image_size")) and value is None:
-            raise ValueError(f"is needed for task {told.get('task')!r}")
-        if name == "revision" and (value is None) != (told.get("repository") is None):
+            raise ValueError(f"is needed for task {data.get('task')!r}")
+        if name == "revision" and (value is None) != (data.get("repository") is None):
             raise ValueError("goes with repository: the commit, 40 hex digits")
         if name == "files" and is_lora and [file.endswith(".safetensors") for file in value] != [True]:
             raise ValueError("must be one .safetensors file for a LoRA")
@@ -119,16 +129,16 @@ class _OwnCard(BaseModel):
 
 def own_cards(folder: Path, shipped: Mapping[str, Card]) -> dict[str, Card]:
     """The cards an operator wrote, by id, of each `*.toml` of a folder; raises CardError naming file and key."""
-    told: dict[str, tuple[Path, _OwnCard]] = {}
+    written: dict[str, tuple[Path, _OwnCard]] = {}
     for path in sorted(folder.glob("*.toml")):
         own = _read(path)
-        if own.id in shipped or own.id in told:
+        if own.id in shipped or own.id in written:
             raise CardError(f"{path}: id: There is a model {own.id!r} already.")
-        told[own.id] = path, own
+        written[own.id] = path, own
     bases = {name: card for name, card in shipped.items() if card.task == "text-to-image"}
     families = {base_of(card) for card in bases.values()}
-    families |= {own.base or own.id for _, own in told.values() if own.task == "text-to-image"}
-    return {name: _card_of(path, own, bases, families) for name, (path, own) in told.items()}
+    families |= {own.base or own.id for _, own in written.values() if own.task == "text-to-image"}
+    return {name: _card_of(path, own, bases, families) for name, (path, own) in written.items()}
 
 
 def base_of(card: Card) -> str:
@@ -169,7 +179,7 @@ def _card_of(path: Path, own: _OwnCard, bases: Mapping[str, Card], families: set
         source = {"kind": "hub", "gated": own.gated, "repositories": {own.repository: part}}
     description = own.description or own.title
     return Card(
-        own.id, own.task, own.title, description, own.licence, source, dict.fromkeys(sorted(files)), architecture
+        own.id, own.task, own.title, description, own.license, source, dict.fromkeys(sorted(files)), architecture
     )
 
 

@@ -1,4 +1,4 @@
-"""Pictures and texts as vectors of one space, with the networks and the tokenizer of transformers.
+"""Images and texts as vectors of one space, with the networks and the tokenizer of transformers.
 
 Radford et al. 2021, "Learning transferable visual models from natural language supervision".
 """
@@ -51,7 +51,7 @@ class Clip(nn.Module):
 
     @property
     def image_size(self) -> int:
-        """The side of the pictures it sees."""
+        """The side of the images it sees."""
         return int(self.model.config.vision_config.image_size)
 
     @property
@@ -60,15 +60,15 @@ class Clip(nn.Module):
         return int(self.model.config.text_config.max_position_embeddings)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Pictures (n, 3, image_size, image_size) in [0, 1] as image_embeds (n, dim).
+        """Images (n, 3, image_size, image_size) in [0, 1] as image_embeds (n, dim).
 
-        Not normalised: a decoder is conditioned on them as they are. Divide by their length to compare them.
+        Not normalized: a decoder is conditioned on them as they are. Divide by their length to compare them.
         """
         embeds: Tensor = self.model.get_image_features(pixel_values=(images - self.mean) / self.std).pooler_output
         return embeds.float()
 
     def encode_texts(self, token_ids: Tensor) -> Tensor:
-        """Texts as `tokenize` gives them, (n, context_length), as text_embeds (n, dim), not normalised either."""
+        """Texts as `tokenize` gives them, (n, context_length), as text_embeds (n, dim), not normalized either."""
         embeds: Tensor = self.model.get_text_features(input_ids=token_ids).pooler_output
         return embeds.float()
 
@@ -120,7 +120,7 @@ def clip(
 class _ImageTower(nn.Module):
     """Convolutions that halve four times; all that is left is the output (n, dim).
 
-    As in Radford et al.'s other half of models: of 20,000 pictures these learn in minutes what a transformer of their
+    As in Radford et al.'s other half of models: of 20,000 images these learn in minutes what a transformer of their
     cost has not learned in an hour, glasses and smiles. It keeps their places, which attention has to find.
     """
 

@@ -1,7 +1,7 @@
 """Measures trained models: `python -m models.evaluate [id …] [--write]` prints a table and puts it on their cards.
 
 The judge of a model is the classifier trained on the same set. Real against real is what the same figure gives between
-two halves of real pictures, of which neither was seen by the judge: no generator can do better.
+two halves of real images, of which neither was seen by the judge: no generator can do better.
 """
 
 import argparse
@@ -46,7 +46,7 @@ SAMPLERS: tuple[tuple[SchedulerName, int], ...] = (("ddim", 50), ("dpm-solver++"
 
 @dataclass(frozen=True)
 class Judge:
-    """A set's classifier, held-out pictures of it, and the features of these and of as many others."""
+    """A set's classifier, held-out images of it, and the features of these and of as many others."""
 
     classifier: Classifier
     held_out: Dataset
@@ -55,7 +55,7 @@ class Judge:
 
 
 def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
-    """The judge of a named set, with `n` pictures a side, or as many as the set's test split has two of."""
+    """The judge of a named set, with `n` images a side, or as many as the set's test split has two of."""
     classifier = load_model(cards()[f"classifier-{data}"], weights_dir)
     assert isinstance(classifier, Classifier)
     test = named_dataset(data, "test", 2 * n)
@@ -78,7 +78,7 @@ def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quali
         return _prompting(model, judge)
     quality = _generation(model, judge)
     if isinstance(model, Ddpm) and model.attributes:
-        quality["attributes_told_and_shown"] = _told_and_shown(model, judge)
+        quality["attributes_shown"] = _attributes_shown(model, judge)
     if isinstance(model, Vae):
         quality |= _reconstruction(model, judge)
     if isinstance(model, Dcgan):
@@ -89,23 +89,23 @@ def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quali
 def _classification(model: Classifier, test: Dataset) -> Quality:
     truth = test.labels[:, None] if test.label_names else test.attributes.astype(np.int64)
     right = (answers(model, test.images) == truth).mean(0)
-    quality: Quality = {"pictures": len(test), "accuracy": _short(right.mean())}
+    quality: Quality = {"images": len(test), "accuracy": _short(right.mean())}
     if len(right) > 1:
         quality["worst"] = {model.questions[int(right.argmin())][-1]: _short(right.min())}
     return quality
 
 
 def _generation(model: nn.Module, judge: Judge) -> Quality:
-    """Frechet distance, density and coverage, beside those of real pictures; a diffusion model's by sampler."""
+    """Frechet distance, density and coverage, beside those of real images; a diffusion model's by sampler."""
     real = _likeness(judge.real, judge.others)
-    quality: Quality = {"pictures": len(judge.real), **{f"{name}_real": figure for name, figure in real.items()}}
+    quality: Quality = {"images": len(judge.real), **{f"{name}_real": figure for name, figure in real.items()}}
     for name, draw in _samplers(model):
         started = time.perf_counter()
         fakes = draw(len(judge.real))
         seconds = time.perf_counter() - started
         quality[name] = {
             **_likeness(judge.real, features(judge.classifier, fakes)),
-            "pictures_per_second": _short(len(fakes) / seconds),
+            "images_per_second": _short(len(fakes) / seconds),
         }
     return quality
 
@@ -137,37 +137,39 @@ def _denoiser(model: Ddpm, scheduler: SchedulerName, steps: int) -> Callable[[in
 
 
 def _denoised(model: Ddpm, n: int, scheduler: SchedulerName, steps: int) -> tuple[ImageArray, NDArray[np.float32]]:
-    """Pictures of the seeds 0 to n, and the attributes (n, k) of -1 and 1 that the model was told of each."""
-    made, all_told = [], []
+    """Samples images of the seeds 0 to n - 1, and the attributes (n, k) of -1 and 1 that they are conditioned on."""
+    parts, conditions = [], []
     for start in range(0, n, 64):
         generators = generators_of(range(start, min(start + 64, n)))
-        noise, told = model.draw(generators)
+        noise, attributes = model.draw(generators)
         with autocast(torch.device("cpu")):
-            pictures = sample(model, noise, told, scheduler=scheduler, num_inference_steps=steps, generators=generators)
-        made.append(to_pixels(pictures))
-        all_told.append(noise.new_zeros(len(noise), 0).numpy() if told is None else told.numpy())
-    return np.concatenate(made), np.concatenate(all_told)
+            images = sample(
+                model, noise, attributes, scheduler=scheduler, num_inference_steps=steps, generators=generators
+            )
+        parts.append(to_pixels(images))
+        conditions.append(noise.new_zeros(len(noise), 0).numpy() if attributes is None else attributes.numpy())
+    return np.concatenate(parts), np.concatenate(conditions)
 
 
-def _told_and_shown(model: Ddpm, judge: Judge) -> float:
-    """The share of the attributes that pictures were told to have which the classifier sees in them."""
-    pictures, all_told = _denoised(model, len(judge.real), "dpm-solver++", 20)
+def _attributes_shown(model: Ddpm, judge: Judge) -> float:
+    """Share of the attributes that samples are conditioned on which the classifier detects in them."""
+    images, conditions = _denoised(model, len(judge.real), "dpm-solver++", 20)
     places = [judge.held_out.attribute_names.index(name) for name in model.attributes]
-    return _short((answers(judge.classifier, pictures)[:, places] == 1)[all_told > 0].mean())
+    return _short((answers(judge.classifier, images)[:, places] == 1)[conditions > 0].mean())
 
 
 def _reconstruction(model: Vae, judge: Judge) -> Quality:
     bound, divergence, error = elbo(model, judge.held_out.images)
     found = {"reconstruction_mse": round(error, 5)}
-    if judge.held_out.images.shape[-1] == 1:  # a Bernoulli likelihood says nothing of colours
+    if judge.held_out.images.shape[-1] == 1:  # a Bernoulli likelihood says nothing of colors
         found |= {"elbo": _short(bound), "kl_divergence": _short(divergence)}
     return found
 
 
 def _attributes_kept(model: Dcgan, judge: Judge) -> float:
     with torch.inference_mode():
-        rebuilt = [to_pixels(model.decode(model.encode(part))) for part in _batches(judge.held_out.images)]
-    return _short((answers(judge.classifier, np.concatenate(rebuilt)) == judge.held_out.attributes).mean())
+        reconstructions = [to_pixels(model.decode(model.encode(part))) for part in _batches(judge.held_out.images)]
+    return _short((answers(judge.classifier, np.concatenate(reconstructions)) == judge.held_out.attributes).mean())
 
 
 @torch.inference_mode()
@@ -185,11 +187,11 @@ def _arithmetic(model: Dcgan, judge: Judge, draws: int = 50, averaged: int = 64)
 
 
 def _translation(model: CycleGan, judge: Judge) -> Quality:
-    """The share of held-out pictures in which the attribute came or went, and of the others' answers that held."""
+    """Share of held-out images whose attribute is translated, and share of the other attributes that stay the same."""
     attribute = model.kinds[1]
     names = judge.held_out.attribute_names
     place = names.index(attribute)
-    # What cannot hold: only men have mustaches, so a mustache says what the picture shows, not how well it was kept.
+    # What cannot hold: only men have mustaches, so a mustache says what the image shows, not how well it was kept.
     others = [i for i, name in enumerate(names) if name not in (attribute, "mustache" if attribute == "woman" else "")]
     quality: Quality = {}
     for direction, wanted in (("a-to-b", True), ("b-to-a", False)):
@@ -199,7 +201,7 @@ def _translation(model: CycleGan, judge: Judge) -> Quality:
         before, after = answers(judge.classifier, source.images), answers(judge.classifier, np.concatenate(parts))
         held = (before == after)[:, others]
         quality[direction] = {
-            "pictures": len(source),
+            "images": len(source),
             "translated": _short((after[:, place] == wanted).mean()),
             "held": _short(held.mean()),
             "worst_held": {names[others[int(held.mean(0).argmin())]]: _short(held.mean(0).min())},
@@ -209,12 +211,12 @@ def _translation(model: CycleGan, judge: Judge) -> Quality:
 
 @torch.inference_mode()
 def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
-    """Retrieval, what pictures keep on the way there and back, what texts and directions bring about."""
+    """Measures retrieval, attributes after encoding and decoding, samples of texts and clusters, and steering."""
     held_out, names = judge.held_out, judge.held_out.attribute_names
     with autocast(torch.device("cpu")):
         embeds = torch.cat([model.encode_images(part).float() for part in _batches(held_out.images)])
         kept = answers(judge.classifier, _decoded(model, embeds)) == held_out.attributes
-        wanted = np.array([[told(name, caption) for name in names] for caption in held_out.captions])
+        wanted = np.array([[mentions(name, caption) for name in names] for caption in held_out.captions])
         shown = answers(judge.classifier, _decoded(model, model.encode_texts(held_out.captions))) == 1
         vectors = embeds.numpy()
         unseen = np.zeros((len(vectors), 1, 1, 3), np.uint8)
@@ -227,11 +229,11 @@ def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
         sampled = sampling_precision(space, collection, n=2 * len(vectors) // (3 * n_clusters))
         steered = steering_precision(space, collection, vectors[: len(vectors) // 15])
     return {
-        "pictures": len(held_out),
+        "images": len(held_out),
         "retrieval": _retrieval(model, embeds, held_out.captions),
         "attributes_kept": _short(kept.mean()),
         "worst_kept": {names[int(kept.mean(0).argmin())]: _short(kept.mean(0).min())},
-        "attributes_told_and_shown": _short(shown[wanted].mean()),
+        "attributes_shown": _short(shown[wanted].mean()),
         "texts_shown_whole": _short((shown | ~wanted).all(1).mean()),
         "clusters": n_clusters,
         "samples_in_their_cluster": _short(sampled),
@@ -241,7 +243,7 @@ def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
 
 @torch.inference_mode()
 def _prompting(model: TextToImageModel, judge: Judge) -> Quality:
-    """How often pictures show what the captions of held-out ones name, and how near they come to these."""
+    """Measures how often samples show what held-out captions mention, and their distance to the held-out images."""
     held_out, names, size = judge.held_out, judge.held_out.attribute_names, judge.held_out.images.shape[1]
     parts = []
     started = time.perf_counter()
@@ -250,10 +252,10 @@ def _prompting(model: TextToImageModel, judge: Judge) -> Quality:
         with autocast(torch.device("cpu")):
             made = generate(model, captions, seeds=range(start, start + len(captions)), width=size, height=size)
         parts.append(to_pixels(made))
-    seconds, pictures = time.perf_counter() - started, np.concatenate(parts)
-    found = answers(judge.classifier, pictures) == 1
-    wanted = np.array([[told(name, caption) for name in names] for caption in held_out.captions])
-    # Each caption names one of the two, and "man" says that the attribute is absent.
+    seconds, images = time.perf_counter() - started, np.concatenate(parts)
+    found = answers(judge.classifier, images) == 1
+    wanted = np.array([[mentions(name, caption) for name in names] for caption in held_out.captions])
+    # Each caption mentions one of the two; "man" means that the attribute is absent.
     woman = names.index("woman")
     right = found | ~wanted
     right[:, woman] = found[:, woman] == wanted[:, woman]
@@ -261,18 +263,18 @@ def _prompting(model: TextToImageModel, judge: Judge) -> Quality:
     by_name = {name: right[named[:, i], i].mean() for i, name in enumerate(names)}
     worst = min(by_name, key=lambda name: by_name[name])
     return {
-        "pictures": len(held_out),
-        "attributes_told_and_shown": _short(right[named].mean()),
+        "images": len(held_out),
+        "attributes_shown": _short(right[named].mean()),
         "worst_shown": {worst: _short(by_name[worst])},
         "texts_shown_whole": _short(right.all(1).mean()),
         **{f"{name}_real": figure for name, figure in _likeness(judge.real, judge.others).items()},
-        **_likeness(judge.real, features(judge.classifier, pictures)),
-        "pictures_per_second": _short(len(pictures) / seconds),
+        **_likeness(judge.real, features(judge.classifier, images)),
+        "images_per_second": _short(len(images) / seconds),
     }
 
 
-def told(attribute: str, caption: str) -> bool:
-    """Whether a caption names an attribute such as `red_hat`, with one word at most between its two."""
+def mentions(attribute: str, caption: str) -> bool:
+    """Returns whether a caption mentions an attribute such as `red_hat`, with at most one word between its two."""
     words = attribute.replace("_", r" (\w+ )?")
     return bool(re.search(rf"\b{words}\b", caption))
 
@@ -285,15 +287,15 @@ def _decoded(model: Kandinsky, embeds: torch.Tensor) -> ImageArray:
 
 
 def _retrieval(model: Kandinsky, embeds: torch.Tensor, captions: Sequence[str]) -> Quality:
-    """How often the nearest picture of a text has this very caption, and the nearest text of a picture is its own."""
+    """Shares of texts whose nearest images include one of theirs, and of images whose nearest texts include theirs."""
     texts, kinds = np.unique(captions, return_inverse=True)
     text_embeds = torch.nn.functional.normalize(model.clip.encode_texts(model.clip.tokenize(texts.tolist())))
-    near = torch.nn.functional.normalize(embeds) @ text_embeds.T  # (pictures, texts)
+    near = torch.nn.functional.normalize(embeds) @ text_embeds.T  # (images, texts)
     found: Quality = {"texts": len(texts)}
     for k in (1, 5):
-        of_pictures = near.topk(k, dim=1).indices.numpy()
+        of_images = near.topk(k, dim=1).indices.numpy()
         of_texts = kinds[near.topk(k, dim=0).indices.numpy()]  # (k, texts)
-        found[f"image_to_text_{k}"] = _short((of_pictures == kinds[:, None]).any(1).mean())
+        found[f"image_to_text_{k}"] = _short((of_images == kinds[:, None]).any(1).mean())
         found[f"text_to_image_{k}"] = _short((of_texts == np.arange(len(texts))).any(0).mean())
     return found
 
@@ -311,7 +313,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.evaluate", description="Measure trained models.")
     trained = [card.id for card in cards().values() if card.source["kind"] == "trained"]
     parser.add_argument("ids", nargs="*", metavar="id", help=f"any of {', '.join(trained)}; all if absent")
-    parser.add_argument("--pictures", type=int, default=1000, help="a side (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=1000, help="a side (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="put the figures on the cards")
     args = parser.parse_args(argv)
     judges: dict[str, Judge] = {}
@@ -319,7 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         card = cards()[model_id]
         data = card.source["data"]
         if data not in judges:
-            judges[data] = judge_of(data, args.pictures)
+            judges[data] = judge_of(data, args.images)
         quality = evaluate(card, judges[data])
         print(f"{model_id}: {json.dumps(quality)}", flush=True)
         if args.write:

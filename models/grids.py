@@ -1,4 +1,4 @@
-"""Pictures side by side with titles, as figures are shown."""
+"""Images side by side with titles, as figures are shown."""
 
 import math
 from collections.abc import Sequence
@@ -15,23 +15,23 @@ _FONT = ImageFont.load_default(FONT_SIZE)
 
 
 def readable_scale(side: int) -> int:
-    """How many times a picture is enlarged to have at least `READABLE` pixels a side."""
+    """How many times an image is enlarged to have at least `READABLE` pixels a side."""
     return max(1, math.ceil(READABLE / side))
 
 
-def sheet(pictures: ImageArray, captions: Sequence[str] = ()) -> ImageArray:
-    """Pictures (n, h, w, 3) in a near square, enlarged, each with its caption below; (height, width, 3)."""
-    columns = math.ceil(len(pictures) ** 0.5)
-    return np.asarray(contact_sheet(pictures, columns, captions, readable_scale(pictures.shape[2])))
+def sheet(images: ImageArray, captions: Sequence[str] = ()) -> ImageArray:
+    """Images (n, h, w, 3) in a near square, enlarged, each with its caption below; (height, width, 3)."""
+    columns = math.ceil(len(images) ** 0.5)
+    return np.asarray(contact_sheet(images, columns, captions, readable_scale(images.shape[2])))
 
 
-def labeled_grid(pictures: ImageArray, row_titles: Sequence[str], column_titles: Sequence[str]) -> ImageArray:
+def labeled_grid(images: ImageArray, row_titles: Sequence[str], column_titles: Sequence[str]) -> ImageArray:
     """Lays out images (rows, columns, h, w, 3) with titles on the left and on top; (height, width, 3).
 
     Small ones are enlarged; many large ones are made smaller.
     """
-    rows, columns = pictures.shape[:2]
-    width, height = _tile_size(*pictures.shape[:4])
+    rows, columns = images.shape[:2]
+    width, height = _tile_size(*images.shape[:4])
     left, top = _extent(row_titles)[0] + 2 * GAP, _extent(column_titles)[1] + 2 * GAP
     across = max(width, _extent(column_titles)[0]) + GAP
     down = max(height, _extent(row_titles)[1]) + GAP
@@ -44,7 +44,7 @@ def labeled_grid(pictures: ImageArray, row_titles: Sequence[str], column_titles:
         middle = left + column * across + width // 2
         pen.multiline_text((middle, top - GAP), title, "black", _FONT, anchor="md", align="center")
     for row, column in np.ndindex(rows, columns):
-        image = Image.fromarray(pictures[row, column])
+        image = Image.fromarray(images[row, column])
         resampling = Image.Resampling.NEAREST if width >= image.width else Image.Resampling.LANCZOS
         canvas.paste(image.resize((width, height), resampling), (left + column * across, top + row * down))
     return np.asarray(canvas)

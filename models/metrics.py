@@ -18,7 +18,7 @@ BATCH = 256
 
 @torch.inference_mode()
 def features(classifier: Classifier, images: NDArray[np.uint8]) -> Features:
-    """The classifier's features of pictures (n, h, w, channels), (n, 64)."""
+    """The classifier's features of images (n, h, w, channels), (n, 64)."""
     parts = [classifier.features(to_tensor(images[i : i + BATCH])).numpy() for i in range(0, len(images), BATCH)]
     return np.concatenate(parts).astype(np.float64)
 
@@ -44,24 +44,24 @@ def frechet_distance(a: Features, b: Features) -> float:
     return float(max(0.0, apart + np.trace(cov_a) + np.trace(cov_b) - 2 * roots.sum()))
 
 
-def density_and_coverage(real: Features, fake: Features, neighbours: int = 5) -> tuple[float, float]:
+def density_and_coverage(real: Features, fake: Features, neighbors: int = 5) -> tuple[float, float]:
     """How deep the fakes lie among the real, about 1 for more of the real; and the share of real ones a fake is near.
 
     Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", eqs. 1 and 3: near means within
-    the distance of a real picture to its k-th neighbour.
+    the distance of a real image to its k-th neighbor.
     """
-    index = NearestNeighbors(n_neighbors=neighbours + 1).fit(real)
-    radii = index.kneighbors(real)[0][:, -1]  # the first neighbour of each is itself
+    index = NearestNeighbors(n_neighbors=neighbors + 1).fit(real)
+    radii = index.kneighbors(real)[0][:, -1]  # the first neighbor of each is itself
     apart = np.sqrt(((real**2).sum(1)[:, None] + (fake**2).sum(1)[None] - 2 * real @ fake.T).clip(0))
     near = apart <= radii[:, None]  # (real, fake)
-    return float(near.sum() / (neighbours * len(fake))), float(near.any(1).mean())
+    return float(near.sum() / (neighbors * len(fake))), float(near.any(1).mean())
 
 
 @torch.inference_mode()
 def elbo(vae: Vae, images: NDArray[np.uint8], seed: int = 0) -> tuple[float, float, float]:
     """The evidence lower bound in nats, its KL part, and the mean squared error of reconstructions in [0, 1].
 
-    One draw of z per picture (Kingma and Welling 2014, eq. 8), the pixels' likelihood being Bernoulli.
+    One draw of z per image (Kingma and Welling 2014, eq. 8), the pixels' likelihood being Bernoulli.
     """
     generator = torch.Generator().manual_seed(seed)
     bounds, divergences, errors = [], [], []

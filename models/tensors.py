@@ -1,4 +1,4 @@
-"""Pictures as tensors and back, the fast floating type of a device, and weights to and from safetensors."""
+"""Images as tensors and back, the fast floating type of a device, and weights to and from safetensors."""
 
 import os
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ class WeightsMismatchError(ValueError):
 
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
-    """Pictures (n, h, w, channels) of 0 to 255 as (n, channels, h, w) in [0, 1]."""
+    """Images (n, h, w, channels) of 0 to 255 as (n, channels, h, w) in [0, 1]."""
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div(255)
 
 
@@ -59,9 +59,10 @@ def fast_dtype(device: torch.device) -> torch.dtype:
 
 
 def _cpu_multiplies_bfloat16() -> bool:
-    """Whether the CPU does, and neither torch (ATEN_CPU_CAPABILITY) nor oneDNN (ONEDNN_MAX_CPU_ISA) was told not to.
+    """Returns whether the CPU multiplies bfloat16 in hardware and neither torch nor oneDNN is configured not to.
 
-    Emulated products of bfloat16 are slower than those of float32: a hundred times under AVX2.
+    ATEN_CPU_CAPABILITY configures torch, ONEDNN_MAX_CPU_ISA oneDNN. Emulated bfloat16 products are slower than those
+    of float32, a hundred times under AVX2.
     """
     able = torch.cpu.get_capabilities()
     isa = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""

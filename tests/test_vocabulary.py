@@ -60,17 +60,22 @@ ALLOWED: dict[str, set[str]] = {
     # Attributes that shipped models are conditioned on.
     '"grey_hair"': {"jobs", "models", "tests"},
     '"grey_background"': {"jobs", "models", "tests"},
+    # The old key of `images` in the facts of a training's checkpoint.
+    '"pictures"': {"models/training/run.py"},
+    # A function of PyTorch.
+    "_rebuild_tensor": {"models/torch_file.py"},
+    # Colors in the attributes and captions of the drawn data sets, which shipped models were trained on.
+    '"grey"': {"models", "tests"},
+    '"on grey"': {"models"},
+    '"no grey_hair"': {"models"},
+    '"no grey_background"': {"models"},
 }
 
 # Files and folders that are not clean yet. An entry goes when it is clean, and the test says so.
 PENDING = {
-    "bench",
     "docs",
     "examples/gallery.py",
     "examples/spaces.py",
-    "examples/techniques.py",
-    "images",
-    "models",
     "openapi.json",
     "tests/api",
     "tests/images",

@@ -9,7 +9,7 @@ from jobs.objects import Objects
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
 from jobs.store.registry import CollectionRecord
-from models.catalogue import Card, cards, file_sha256, folder_of
+from models.catalogue import Card, card_of, cards, file_sha256, folder_of
 from worker.lease import check
 
 log = logging.getLogger("atelier.worker")
@@ -64,7 +64,7 @@ def find_model(jobs: JobStore, objects: Objects, model_id: str) -> Card:
     if model_id in cards():
         return cards()[model_id]
     trained = jobs.models.get(model_id).card
-    card = Card(**trained)
+    card = card_of(trained)
     folder = folder_of(card, jobs.settings.weights_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for name, sha in trained["files"].items():

@@ -1,6 +1,6 @@
 """Drawn faces with attributes as CelebA has them, a caption each, and no two alike: 64 x 64 RGB.
 
-Picture `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
+Image `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
 """
 
 from collections.abc import Callable
@@ -40,13 +40,13 @@ BACKGROUNDS = {
 }
 
 
-# What a caption may leave out, and how often it does not. What a face wears is always told.
-TELLABLE = {"expression": 0.85, "skin": 0.6, "hair": 0.8, "background": 0.6}
+# What a caption may omit, and how often it is mentioned. What a face wears is always mentioned.
+MENTIONABLE = {"expression": 0.85, "skin": 0.6, "hair": 0.8, "background": 0.6}
 
 
 @dataclass(frozen=True)
 class Face:
-    """The attributes of one face, `hat` a colour or None, and what of `TELLABLE` its caption tells."""
+    """The attributes of one face, `hat` a color or None, and what of `MENTIONABLE` its caption tells."""
 
     woman: bool
     glasses: bool
@@ -57,23 +57,23 @@ class Face:
     hair: str
     skin: str
     background: str
-    told: frozenset[str] = frozenset(TELLABLE)
+    mentioned: frozenset[str] = frozenset(MENTIONABLE)
 
     @property
     def caption(self) -> str:
         """A sentence part such as "a smiling woman with pale skin, glasses and a red hat on a blue background"."""
-        has = [f"{self.skin} skin"] * ("skin" in self.told)
-        has += [f"{self.hair_length} {self.hair} hair"] * ("hair" in self.told)
+        has = [f"{self.skin} skin"] * ("skin" in self.mentioned)
+        has += [f"{self.hair_length} {self.hair} hair"] * ("hair" in self.mentioned)
         has += ["glasses"] * self.glasses + ["a mustache"] * self.mustache
         has += [f"a {self.hat} hat"] if self.hat else []
-        words = ["a", *[self.expression] * ("expression" in self.told), "woman" if self.woman else "man"]
+        words = ["a", *[self.expression] * ("expression" in self.mentioned), "woman" if self.woman else "man"]
         words += ["with", ", ".join(has[:-1]) + " and " * (len(has) > 1) + has[-1]] if has else []
-        words += [f"on a {self.background} background"] * ("background" in self.told)
+        words += [f"on a {self.background} background"] * ("background" in self.mentioned)
         return " ".join(words)
 
 
 def random_face(rng: np.random.Generator) -> Face:
-    """Attributes drawn independently, but for hair length and mustache, which depend on the sex as in CelebA."""
+    """Draws attributes independently, except hair length and mustache, which depend on the sex as in CelebA."""
     woman = bool(rng.random() < 0.5)
     return Face(
         woman=woman,
@@ -91,10 +91,10 @@ def random_face(rng: np.random.Generator) -> Face:
 ATTRIBUTES = (
     *("woman", "glasses", "mustache", "hat", "long_hair"),
     *EXPRESSIONS,
-    *(f"{colour}_hair" for colour in HAIR),
-    *(f"{colour}_skin" for colour in SKIN),
-    *(f"{colour}_hat" for colour in HATS),
-    *(f"{colour}_background" for colour in BACKGROUNDS),
+    *(f"{color}_hair" for color in HAIR),
+    *(f"{color}_skin" for color in SKIN),
+    *(f"{color}_hat" for color in HATS),
+    *(f"{color}_background" for color in BACKGROUNDS),
 )
 
 
@@ -113,17 +113,18 @@ def attributes_of(face: Face) -> NDArray[np.bool_]:
 
 
 def avatars(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
-    """Pictures `start` to `start + n` of a seed, drawn by as many processes as there are cores."""
+    """Images `start` to `start + n` of a seed, drawn by as many processes as there are cores."""
     dataset, _ = drawn_set(avatar, attributes_of, ATTRIBUTES, n=n, seed=seed, start=start, processes=processes)
     return dataset
 
 
 def avatar(seed: int, index: int, **fixed: object) -> tuple[NDArray[np.uint8], Face]:
-    """The picture (64, 64, 3) and attributes of one avatar; `fixed` sets attributes and leaves the rest as it was."""
+    """The image (64, 64, 3) and attributes of one avatar; `fixed` sets attributes and leaves the rest as it was."""
     rng = np.random.default_rng([seed, index])
     face = replace(random_face(rng), **fixed)  # type: ignore[arg-type]
-    picture = draw(face, rng)
-    return picture, replace(face, told=frozenset(part for part, share in TELLABLE.items() if rng.random() < share))
+    image = draw(face, rng)
+    mentioned = frozenset(part for part, share in MENTIONABLE.items() if rng.random() < share)
+    return image, replace(face, mentioned=mentioned)
 
 
 def draw(face: Face, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -135,7 +136,7 @@ def draw(face: Face, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 class _Canvas:
-    """A picture in the coordinates of a face: the head reaches from about -1 to 1, whatever its pose."""
+    """An image in the coordinates of a face: the head reaches from about -1 to 1, whatever its pose."""
 
     def __init__(self, face: Face, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -144,7 +145,7 @@ class _Canvas:
         self.pen = ImageDraw.Draw(self.image)
         angle, scale = rng.normal(0, 0.07), rng.uniform(0.59, 0.67) * self.side / 2
         self.turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        self.centre = self.side * np.array([0.5 + rng.normal(0, 0.02), 0.54 + rng.normal(0, 0.02)])
+        self.center = self.side * np.array([0.5 + rng.normal(0, 0.02), 0.54 + rng.normal(0, 0.02)])
         self.look = rng.normal(0, 0.07)  # the features turn to a side together
         self.width = rng.uniform(0.74, 0.84) if face.woman else rng.uniform(0.80, 0.92)
         self.eye_gap, self.eye_y = rng.uniform(0.30, 0.38), rng.uniform(-0.12, 0.0)
@@ -152,24 +153,24 @@ class _Canvas:
         self.skin = self.tint(SKIN[face.skin])
         self.hair = self.tint(HAIR[face.hair])
 
-    def tint(self, colour: Rgb, by: float = 9) -> Rgb:
-        """The colour with a little of chance in it."""
-        r, g, b = np.clip(np.array(colour) + self.rng.normal(0, by, 3), 0, 255).astype(int)
+    def tint(self, color: Rgb, by: float = 9) -> Rgb:
+        """The color with a little of chance in it."""
+        r, g, b = np.clip(np.array(color) + self.rng.normal(0, by, 3), 0, 255).astype(int)
         return int(r), int(g), int(b)
 
     def at(self, points: Points) -> list[tuple[float, float]]:
-        return [tuple(p) for p in points @ self.turn.T + self.centre]
+        return [tuple(p) for p in points @ self.turn.T + self.center]
 
-    def fill(self, points: Points, colour: Rgb) -> None:
-        self.pen.polygon(self.at(points), fill=colour)
+    def fill(self, points: Points, color: Rgb) -> None:
+        self.pen.polygon(self.at(points), fill=color)
 
-    def stroke(self, points: Points, colour: Rgb, width: float) -> None:
+    def stroke(self, points: Points, color: Rgb, width: float) -> None:
         """A line of `width` in face units, with round ends."""
         pixels = max(1, round(width * float(np.hypot(*self.turn[0]))))
         line = self.at(points)
-        self.pen.line(line, fill=colour, width=pixels, joint="curve")
+        self.pen.line(line, fill=color, width=pixels, joint="curve")
         for x, y in (line[0], line[-1]):
-            self.pen.ellipse((x - pixels / 2, y - pixels / 2, x + pixels / 2, y + pixels / 2), fill=colour)
+            self.pen.ellipse((x - pixels / 2, y - pixels / 2, x + pixels / 2, y + pixels / 2), fill=color)
 
     def finish(self) -> NDArray[np.uint8]:
         small = self.image.resize((SIDE, SIDE), Image.Resampling.BOX)
@@ -178,8 +179,8 @@ class _Canvas:
         return (np.asarray(small, float) * light[..., None] + noise).round().clip(0, 255).astype(np.uint8)
 
 
-def _darker(colour: Rgb, by: float = 0.75) -> Rgb:
-    r, g, b = (int(v * by) for v in colour)
+def _darker(color: Rgb, by: float = 0.75) -> Rgb:
+    r, g, b = (int(v * by) for v in color)
     return r, g, b
 
 
@@ -315,11 +316,11 @@ def _glasses(c: _Canvas, face: Face) -> None:
 def _hat(c: _Canvas, face: Face) -> None:
     if not face.hat:
         return
-    colour = c.tint(HATS[face.hat], 10)
+    color = c.tint(HATS[face.hat], 10)
     brim, top = c.rng.uniform(-0.62, -0.52), c.rng.uniform(0.62, 0.85)
     wide = c.width + c.rng.choice([0.12, 0.42])
-    c.fill(oval(0, brim, c.width + 0.1, top, power=c.rng.uniform(2, 4), start=np.pi, end=2 * np.pi), colour)
-    c.fill(oval(0, brim, wide, 0.11, power=2.5), _darker(colour, 0.8))
+    c.fill(oval(0, brim, c.width + 0.1, top, power=c.rng.uniform(2, 4), start=np.pi, end=2 * np.pi), color)
+    c.fill(oval(0, brim, wide, 0.11, power=2.5), _darker(color, 0.8))
 
 
 LAYERS: tuple[Callable[[_Canvas, Face], None], ...] = (

@@ -1,7 +1,7 @@
 """CelebA as its authors lay it out (Liu et al., "Deep Learning Face Attributes in the Wild", 2015).
 
 `img_align_celeba/*.jpg`, 178 x 218 each; `list_attr_celeba.txt`: the count, the 40 names, then a row of name and +-1
-for each picture; `list_eval_partition.txt`: name and 0 (train), 1 (valid) or 2 (test).
+for each image; `list_eval_partition.txt`: name and 0 (train), 1 (valid) or 2 (test).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.dataset import Dataset, listed
-from models.data.picture import read_image
+from models.data.image import read_image
 from models.errors import DataError
 
 IMAGES, ATTRIBUTES, PARTITION = "img_align_celeba", "list_attr_celeba.txt", "list_eval_partition.txt"
@@ -20,7 +20,7 @@ SPLITS = {"train": "0", "valid": "1", "test": "2"}
 SIGNS = {"-1": False, "1": True}
 
 Split = Literal["train", "valid", "test"]
-Table = dict[str, NDArray[np.bool_]]  # the row of each picture, in the order of the file
+Table = dict[str, NDArray[np.bool_]]  # the row of each image, in the order of the file
 
 
 def celeba(
@@ -31,7 +31,7 @@ def celeba(
     split: Split | None = None,
     limit: int | None = None,
 ) -> Dataset:
-    """The first `limit` faces of a split, or of all: the centre 178 x 178 resized to (n, size, size, 3).
+    """The first `limit` faces of a split, or of all: the center 178 x 178 resized to (n, size, size, 3).
 
     `attributes` chooses and orders the columns; None takes all. Raises DataError, naming the file, row or attribute,
     for files that are missing or not in the layout, and attributes there are not.
@@ -49,10 +49,10 @@ def celeba(
 
 
 def _read_attributes(path: Path) -> tuple[tuple[str, ...], Table]:
-    """The attributes' names, and for each picture a row (k,) of them."""
+    """The attributes' names, and for each image a row (k,) of them."""
     lines = _lines(path)
     if len(lines) < 2 or not lines[0].strip().isdecimal():
-        raise DataError(f"{path.name} must start with the number of pictures and a line of attribute names")
+        raise DataError(f"{path.name} must start with the number of images and a line of attribute names")
     names = tuple(lines[1].split())
     rows = {}
     for number, line in enumerate(lines[2:], start=3):
@@ -61,7 +61,7 @@ def _read_attributes(path: Path) -> tuple[tuple[str, ...], Table]:
             raise DataError(f"{path.name}, row {number}: a file name and {len(names)} values of -1 or 1 are needed")
         rows[name] = np.array([SIGNS[cell] for cell in cells], np.bool_)
     if len(rows) != int(lines[0]):
-        raise DataError(f"{path.name} says it has {lines[0].strip()} pictures and names {len(rows)}")
+        raise DataError(f"{path.name} says it has {lines[0].strip()} images and names {len(rows)}")
     return names, rows
 
 
@@ -98,7 +98,7 @@ def _read_images(folder: Path, names: Sequence[str], size: int) -> NDArray[np.ui
     if any("/" in name or "\\" in name or name == ".." for name in names):
         raise DataError(f"{ATTRIBUTES} names files outside {folder.name}")
     if missing := [name for name in names if not (folder / name).is_file()]:
-        raise DataError(f"{len(missing)} pictures are missing from {folder.name}: {listed(missing)}")
+        raise DataError(f"{len(missing)} images are missing from {folder.name}: {listed(missing)}")
     images = np.empty((len(names), size, size, 3), np.uint8)
     for row, name in enumerate(names):
         try:

@@ -57,7 +57,7 @@ class Dataset:
         raise DataError(f"there is no attribute {name!r}; there are {', '.join(known[:50]) or 'none'}{more}")
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> "Dataset":
-        """The pictures a mask, a list of indices or a slice chooses, with all that is known of them."""
+        """The images a mask, a list of indices or a slice chooses, with all that is known of them."""
         rows = np.arange(len(self))[chosen]
         return replace(
             self,
@@ -94,7 +94,7 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
 
 
 def contact_sheet(images: NDArray[np.uint8], columns: int, captions: Sequence[str] = (), scale: int = 1) -> Image.Image:
-    """The pictures (n, h, w, channels) in rows, each with its caption below it, in lines, where there are captions."""
+    """The images (n, h, w, channels) in rows, each with its caption below it, in lines, where there are captions."""
     n, height, width, _ = images.shape
     texts = [textwrap.fill(caption, max(6, width * scale // LETTER)) for caption in captions]
     tall = height * scale + (3 + LINE * (1 + max(text.count("\n") for text in texts)) if texts else 0)

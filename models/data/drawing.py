@@ -1,4 +1,4 @@
-"""What the drawn sets share: shapes, and a set drawn picture by picture in as many processes as there are cores."""
+"""What the drawn sets share: shapes, and a set drawn image by image in as many processes as there are cores."""
 
 import multiprocessing
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ Points = NDArray[np.float64]  # (n, 2)
 
 
 class Captioned(Protocol):
-    """What is known of a drawn picture; `caption` says it in words."""
+    """What is known of a drawn image; `caption` says it in words."""
 
     @property
     def caption(self) -> str:
@@ -36,7 +36,7 @@ def drawn_set(
     start: int,
     processes: int | None,
 ) -> tuple[Dataset, list[Known]]:
-    """Pictures `start` to `start + n` of a seed with attributes and captions, and what is known of each.
+    """Images `start` to `start + n` of a seed with attributes and captions, and what is known of each.
 
     `draw` takes the seed and an index, and must be a function of a module, since other processes call it.
     """

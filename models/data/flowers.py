@@ -1,6 +1,6 @@
 """Drawn flowers of ten species, painted petal by petal, a caption each, and no two alike: 128 x 128 RGB.
 
-Picture `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
+Image `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from models.data.dataset import Dataset
 from models.data.drawing import Points, drawn_set
-from models.data.petals import COLOURS, Canvas, Petal, disc, paint, petal_outline, ring, stamens
+from models.data.petals import COLORS, Canvas, Petal, disc, paint, petal_outline, ring, stamens
 
-SPECIES = {  # the colours each grows in
+SPECIES = {  # the colors each grows in
     "bluebell": ("blue", "purple", "pink", "white"),
     "blossom": ("pink", "white"),
     "dahlia": ("red", "purple", "pink", "orange", "white", "yellow"),
@@ -42,44 +42,44 @@ BROWN = np.array([(126, 76, 34), (48, 28, 18)], float)
 
 @dataclass(frozen=True)
 class Flower:
-    """What is known of one picture; any colour can be drawn, `SPECIES` says which a species grows in."""
+    """What is known of one image; any color can be drawn, `SPECIES` says which a species grows in."""
 
     species: str
-    colour: str
+    color: str
     background: str
     leaves: bool
 
     @property
     def caption(self) -> str:
         """A sentence part such as "a red tulip with leaves on green"."""
-        article = "an" if self.colour[0] in "aeiou" else "a"
-        return f"{article} {self.colour} {self.species}{' with leaves' * self.leaves} {BACKGROUNDS[self.background]}"
+        article = "an" if self.color[0] in "aeiou" else "a"
+        return f"{article} {self.color} {self.species}{' with leaves' * self.leaves} {BACKGROUNDS[self.background]}"
 
 
 def random_flower(rng: np.random.Generator) -> Flower:
-    """A species, one of its colours, a background and leaves, each drawn evenly but the leaves, at three in four."""
+    """A species, one of its colors, a background and leaves, each drawn evenly but the leaves, at three in four."""
     species = str(rng.choice(list(SPECIES)))
     return Flower(
         species=species,
-        colour=str(rng.choice(SPECIES[species])),
+        color=str(rng.choice(SPECIES[species])),
         background=str(rng.choice(list(BACKGROUNDS))),
         leaves=bool(rng.random() < 0.75),
     )
 
 
-ATTRIBUTES = (*SPECIES, *COLOURS, *(f"{name}_background" for name in BACKGROUNDS), "leaves", "side_view")
+ATTRIBUTES = (*SPECIES, *COLORS, *(f"{name}_background" for name in BACKGROUNDS), "leaves", "side_view")
 
 
 def attributes_of(flower: Flower) -> NDArray[np.bool_]:
     """The flower as a row of an attribute table whose columns are `ATTRIBUTES`."""
-    has = {flower.species, flower.colour, f"{flower.background}_background"}
+    has = {flower.species, flower.color, f"{flower.background}_background"}
     has |= {"leaves"} if flower.leaves else set()
     has |= {"side_view"} if flower.species in SEEN_FROM_THE_SIDE else set()
     return np.array([name in has for name in ATTRIBUTES])
 
 
 def flowers(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
-    """Pictures `start` to `start + n` of a seed, (n, 128, 128, 3), labelled by species; drawn by `processes`."""
+    """Images `start` to `start + n` of a seed, (n, 128, 128, 3), labeled by species; drawn by `processes`."""
     dataset, known = drawn_set(flower, attributes_of, ATTRIBUTES, n=n, seed=seed, start=start, processes=processes)
     names = tuple(SPECIES)
     labels = np.array([names.index(each.species) for each in known], np.int64)
@@ -87,7 +87,7 @@ def flowers(n: int, seed: int = 0, *, start: int = 0, processes: int | None = No
 
 
 def flower(seed: int, index: int, **fixed: object) -> tuple[NDArray[np.uint8], Flower]:
-    """The picture (128, 128, 3) of one flower and what is known of it; `fixed` sets fields and leaves the rest."""
+    """The image (128, 128, 3) of one flower and what is known of it; `fixed` sets fields and leaves the rest."""
     rng = np.random.default_rng([seed, index])
     known = replace(random_flower(rng), **fixed)  # type: ignore[arg-type]
     return draw(known, rng), known
@@ -96,7 +96,7 @@ def flower(seed: int, index: int, **fixed: object) -> tuple[NDArray[np.uint8], F
 def draw(known: Flower, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Such a flower, anti-aliased, (128, 128, 3); pose, petals, tints and light come from `rng`."""
     side_view = known.species in SEEN_FROM_THE_SIDE
-    c = Canvas(known.background, known.colour, side_view=side_view, rng=rng)
+    c = Canvas(known.background, known.color, side_view=side_view, rng=rng)
     _stem(c, known)
     c.frame = c.head
     HEADS[known.species](c)
@@ -104,7 +104,7 @@ def draw(known: Flower, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _stem(c: Canvas, known: Flower) -> None:
-    """The stem, from below the picture to the middle of the head, and its leaves."""
+    """The stem, from below the image to the middle of the head, and its leaves."""
     c.frame = c.upright
     foot, bend = c.rng.normal(0, 0.22), c.rng.normal(0, 0.12)
     t = np.linspace(0, 1, 12)[:, None]

@@ -13,7 +13,7 @@ from models.data.archive import LIMITS, BudgetSpent, Files, Limits, open_files
 from models.data.columns import Known
 from models.data.dataset import Dataset, Report, listed, ordered
 from models.data.facts import Skipped, check_share, known_of
-from models.data.picture import read_image
+from models.data.image import read_image
 from models.errors import DataError
 
 IMAGE_SUFFIXES = {

@@ -14,7 +14,7 @@ from models.data.smileys import smileys
 from models.errors import DataError
 
 Split = Literal["train", "test"]
-TRAIN_SEED, TEST_SEED = 0, 1  # of the drawn sets: the two share no picture
+TRAIN_SEED, TEST_SEED = 0, 1  # of the drawn sets: the two share no image
 DRAWN: dict[str, Callable[..., Dataset]] = {"avatars": avatars, "flowers": flowers, "smileys": smileys}
 DRAWN_AT_ONCE = 1000
 DIGITS_TEST = 397  # of scikit-learn's 1,797, which come in no split: the last ones
@@ -24,10 +24,10 @@ NAMED = ("digits", "mnist", "fashion-mnist", *DRAWN)
 def named_dataset(
     name: str, split: Split = "train", limit: int | None = None, on_read: Callable[[int], None] = lambda n: None
 ) -> Dataset:
-    """A named set, at most `limit` pictures of it; a drawn one has as many as are asked for, 20,000 if none are.
+    """A named set, at most `limit` images of it; a drawn one has as many as are asked for, 20,000 if none are.
 
-    `on_read` is told now and then how many pictures there are by now, and may raise to stop. Raises DataError for an
-    unknown name and for IDX files that are not on this machine.
+    `on_read` is called from time to time with the number of images so far and may raise to stop. Raises DataError for
+    an unknown name and for IDX files that are not on this machine.
     """
     if name in DRAWN:
         n, seed, parts = limit or 20_000, TRAIN_SEED if split == "train" else TEST_SEED, []
@@ -46,7 +46,7 @@ def named_dataset(
 
 
 def any_dataset(name_or_path: str, *, size: int, channels: int, limit: int | None = None) -> Dataset:
-    """A named set as it is, or the pictures of a folder or zip at `size` and in `channels`."""
+    """A named set as it is, or the images of a folder or zip at `size` and in `channels`."""
     path = Path(name_or_path)
     if name_or_path in NAMED or not path.exists():
         return named_dataset(name_or_path, limit=limit)

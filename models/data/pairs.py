@@ -32,10 +32,10 @@ def sides_of(
 
 
 def split_by(dataset: Dataset, attribute: str, matched: Sequence[str] = ()) -> tuple[Dataset, Dataset]:
-    """The pictures without the attribute, and those with it.
+    """The images without the attribute, and those with it.
 
     matched: attributes whose combinations are to be equally frequent on both sides, so that a translator does not learn
-    to change them too; surplus pictures are left out. Raises DataError where a side is empty.
+    to change them too; surplus images are left out. Raises DataError where a side is empty.
     """
     has = dataset.attribute(attribute)
     cells = np.zeros(len(dataset), np.int64)
@@ -48,6 +48,6 @@ def split_by(dataset: Dataset, attribute: str, matched: Sequence[str] = ()) -> t
         for side, found in zip(sides, rows, strict=True):
             side.extend(found[:kept].tolist())
     if not all(sides):
-        raise DataError(f"attribute {attribute!r} must be there in some pictures and missing in others")
+        raise DataError(f"attribute {attribute!r} must be there in some images and missing in others")
     without, with_ = (dataset.where(np.array(sorted(side))) for side in sides)
     return without, with_

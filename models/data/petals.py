@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from models.data.drawing import Points, Rgb, oval
 
 SIDE, OVERSAMPLING = 128, 3
-COLOURS = {  # the light and the deep tone of each; a petal runs from one to the other
+COLORS = {  # the light and the deep tone of each; a petal runs from one to the other
     "white": ((238, 238, 234), (190, 193, 206)),
     "yellow": ((255, 226, 76), (232, 164, 22)),
     "orange": ((255, 172, 72), (218, 88, 18)),
@@ -65,27 +65,27 @@ class Frame:
     """Coordinates in which a head reaches from about -1 to 1, y down."""
 
     turn: NDArray[np.float64]  # (2, 2)
-    centre: NDArray[np.float64]  # (2,)
+    center: NDArray[np.float64]  # (2,)
 
 
 class Canvas:
-    """A picture with its background, the pose of its flower and its light."""
+    """An image with its background, the pose of its flower and its light."""
 
-    def __init__(self, background: str, colour: str, *, side_view: bool, rng: np.random.Generator) -> None:
+    def __init__(self, background: str, color: str, *, side_view: bool, rng: np.random.Generator) -> None:
         self.rng = rng
         self.side = SIDE * OVERSAMPLING
         self.image = _background(background, self.side, rng)
         self.pen = ImageDraw.Draw(self.image)
         toward = rng.uniform(-2.6, -0.5)  # from above, left or right
         self.light = np.array([np.cos(toward), np.sin(toward)])
-        self.tones = self.tint(np.array(COLOURS[colour], float))
+        self.tones = self.tint(np.array(COLORS[color], float))
         self.green = self.tint(GREEN)
         lean, spin = rng.normal(0, 0.13), rng.normal(0, 0.05) if side_view else rng.uniform(0, 2 * np.pi)
         foreshortening = np.diag([1, 1 if side_view else rng.uniform(0.68, 1.0)])
         radius = rng.uniform(0.31, 0.38) * self.side
-        centre = self.side * np.array([0.5 + rng.normal(0, 0.02), 0.44 + rng.normal(0, 0.02)])
-        self.upright = self.frame = Frame(radius * np.eye(2), centre)
-        self.head = Frame(radius * _rotation(lean) @ foreshortening @ _rotation(spin), centre)
+        center = self.side * np.array([0.5 + rng.normal(0, 0.02), 0.44 + rng.normal(0, 0.02)])
+        self.upright = self.frame = Frame(radius * np.eye(2), center)
+        self.head = Frame(radius * _rotation(lean) @ foreshortening @ _rotation(spin), center)
 
     def tint(self, tones: Tones, by: float = 10) -> Tones:
         """The tones with a little of chance in them, the same for both, and a little in how far they lie apart."""
@@ -93,19 +93,19 @@ class Canvas:
         apart: Tones = middle + (tones - middle) * self.rng.uniform(0.75, 1.2)
         return apart + self.rng.normal(0, by, 3)
 
-    def fill(self, points: Points, colour: NDArray[np.float64]) -> None:
+    def fill(self, points: Points, color: NDArray[np.float64]) -> None:
         """A filled outline."""
-        self.pen.polygon((points @ self.frame.turn.T + self.frame.centre).ravel().tolist(), fill=_rgb(colour))
+        self.pen.polygon((points @ self.frame.turn.T + self.frame.center).ravel().tolist(), fill=_rgb(color))
 
-    def stroke(self, points: Points, colour: NDArray[np.float64], width: float) -> None:
-        """A line `width` hundredths of the picture wide."""
-        line = (points @ self.frame.turn.T + self.frame.centre).ravel().tolist()
-        self.pen.line(line, fill=_rgb(colour), width=max(1, round(width * self.side / 100)), joint="curve")
+    def stroke(self, points: Points, color: NDArray[np.float64], width: float) -> None:
+        """A line `width` hundredths of the image wide."""
+        line = (points @ self.frame.turn.T + self.frame.center).ravel().tolist()
+        self.pen.line(line, fill=_rgb(color), width=max(1, round(width * self.side / 100)), joint="curve")
 
-    def dot(self, point: NDArray[np.float64], colour: NDArray[np.float64], radius: float) -> None:
-        """A round dot whose radius is in hundredths of the picture."""
-        (x, y), r = self.frame.turn @ point + self.frame.centre, radius * self.side / 100
-        self.pen.ellipse((x - r, y - r, x + r, y + r), fill=_rgb(colour))
+    def dot(self, point: NDArray[np.float64], color: NDArray[np.float64], radius: float) -> None:
+        """A round dot whose radius is in hundredths of the image."""
+        (x, y), r = self.frame.turn @ point + self.frame.center, radius * self.side / 100
+        self.pen.ellipse((x - r, y - r, x + r, y + r), fill=_rgb(color))
 
     def lit(self, direction: NDArray[np.float64]) -> float:
         """How bright a part of the head is that lies in this direction, about 0.85 to 1.15."""
@@ -113,7 +113,7 @@ class Canvas:
         return float(1 + 0.12 * (seen @ self.light) / np.hypot(*seen) + self.rng.normal(0, 0.03))
 
     def finish(self) -> NDArray[np.uint8]:
-        """The picture as (128, 128, 3), anti-aliased, in its light and with a little noise."""
+        """The image as (128, 128, 3), anti-aliased, in its light and with a little noise."""
         small = np.asarray(self.image.reduce(OVERSAMPLING), np.float32)
         across = np.linspace(-1, 1, SIDE, dtype=np.float32)
         slope = self.rng.uniform(0.03, 0.12) * (self.light[0] * across + self.light[1] * across[:, None])
@@ -127,8 +127,8 @@ def _rotation(angle: float) -> NDArray[np.float64]:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def _rgb(colour: NDArray[np.float64]) -> Rgb:
-    r, g, b = colour.clip(0, 255).astype(int).tolist()
+def _rgb(color: NDArray[np.float64]) -> Rgb:
+    r, g, b = color.clip(0, 255).astype(int).tolist()
     return r, g, b
 
 
@@ -159,23 +159,23 @@ def paint(
     part = np.linspace(0, 1, petal.layers)
     shrunk = petal.outline * np.stack([0.94 - 0.6 * part, 0.97 - 0.5 * part], 1)[:, None]
     tones = light * (petal.tip + (petal.base - petal.tip) * part[:, None])
-    for points, colour in zip(shrunk @ axes + at, tones, strict=True):
-        c.fill(points, colour)
+    for points, color in zip(shrunk @ axes + at, tones, strict=True):
+        c.fill(points, color)
     _veins(c, petal, axes, np.array(at), light * 0.86 * (petal.tip + petal.base) / 2)
 
 
 def _veins(
-    c: Canvas, petal: Petal, axes: NDArray[np.float64], at: NDArray[np.float64], colour: NDArray[np.float64]
+    c: Canvas, petal: Petal, axes: NDArray[np.float64], at: NDArray[np.float64], color: NDArray[np.float64]
 ) -> None:
     half = petal.outline[1:10]  # the first half of an outline is its right edge, from the base up
     for share in np.linspace(-0.6, 0.6, petal.veins) if petal.veins > 1 else [0.0] * petal.veins:
-        c.stroke(half * (share, 0.95) @ axes + at, colour, 0.3)
+        c.stroke(half * (share, 0.95) @ axes + at, color, 0.3)
 
 
 def ring(
     c: Canvas, petal: Petal, count: int, length: float = 1.0, inset: float = 0.0, shade: float = 1.0, phase: float = 0
 ) -> None:
-    """Petals all around, every other one below its neighbours; none quite in its place or of its length."""
+    """Petals all around, every other one below its neighbors; none quite in its place or of its length."""
     for place in [*range(0, count, 2), *range(1, count, 2)]:
         angle = phase + 2 * np.pi * place / count + c.rng.normal(0, 0.12 / np.sqrt(count))
         root = (inset * np.cos(angle), inset * np.sin(angle))

@@ -1,6 +1,6 @@
 """Round drawn faces with five expressions, the plainest faces there are, and no two alike: 64 x 64 RGB.
 
-Picture `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
+Image `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from models.data.drawing import Points, Rgb, drawn_set, oval
 
 SIDE, OVERSAMPLING = 64, 4
 EXPRESSIONS = ("smiling", "neutral", "frowning", "surprised", "winking")
-COLOURS = {
+COLORS = {
     "yellow": (252, 208, 56),
     "orange": (246, 150, 58),
     "green": (132, 200, 92),
@@ -33,12 +33,12 @@ INK = (52, 34, 26)
 
 @dataclass(frozen=True)
 class Smiley:
-    """What is known of one picture; sizes are shares of the face's radius, which is a share of half the picture."""
+    """What is known of one image; sizes are shares of the face's radius, which is a share of half the image."""
 
     expression: str
-    colour: str
+    color: str
     background: str
-    x: float  # of the middle, from -1 to 1 over the picture, as is y
+    x: float  # of the middle, from -1 to 1 over the image, as is y
     y: float
     radius: float
     tilt: float  # radians, clockwise
@@ -53,19 +53,19 @@ class Smiley:
     def caption(self) -> str:
         """A sentence part such as "a winking yellow face on navy"."""
         article = "an" if self.expression[0] in "aeiou" else "a"
-        return f"{article} {self.expression} {self.colour} face on {self.background}"
+        return f"{article} {self.expression} {self.color} face on {self.background}"
 
 
 def random_smiley(rng: np.random.Generator, expression: str | None = None) -> Smiley:
     """A face of this expression or of one drawn evenly, six in ten yellow; all that can vary continuously does."""
     drawn = str(rng.choice(EXPRESSIONS))  # drawn in any case, so that all else is the same whichever it is
     expression = expression or drawn
-    colour = "yellow" if rng.random() < 0.6 else str(rng.choice(list(COLOURS)[1:]))
+    color = "yellow" if rng.random() < 0.6 else str(rng.choice(list(COLORS)[1:]))
     x, y = rng.normal(0, 0.05, 2).clip(-0.12, 0.12).tolist()
     features = _features(expression, rng)
     return Smiley(
         expression=expression,
-        colour=colour,
+        color=color,
         background=str(rng.choice(list(BACKGROUNDS))),
         x=x,
         y=y,
@@ -99,29 +99,29 @@ def _features(expression: str, rng: np.random.Generator) -> dict[str, float]:
 
 ATTRIBUTES = (
     *EXPRESSIONS,
-    *(f"{colour}_face" for colour in COLOURS),
-    *(f"{colour}_background" for colour in BACKGROUNDS),
+    *(f"{color}_face" for color in COLORS),
+    *(f"{color}_background" for color in BACKGROUNDS),
     *("open_mouth", "large", "tilted_left"),
 )
 
 
 def attributes_of(face: Smiley) -> NDArray[np.bool_]:
     """The face as a row of an attribute table whose columns are `ATTRIBUTES`."""
-    has = {face.expression, f"{face.colour}_face", f"{face.background}_background"}
+    has = {face.expression, f"{face.color}_face", f"{face.background}_background"}
     flags = {"open_mouth": face.mouth_open > 0, "large": face.radius > 0.75, "tilted_left": face.tilt < 0}
     has |= {name for name, flag in flags.items() if flag}
     return np.array([name in has for name in ATTRIBUTES])
 
 
 def smileys(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
-    """Pictures `start` to `start + n` of a seed, (n, 64, 64, 3), labelled by expression; drawn by `processes`."""
+    """Images `start` to `start + n` of a seed, (n, 64, 64, 3), labeled by expression; drawn by `processes`."""
     dataset, faces = drawn_set(smiley, attributes_of, ATTRIBUTES, n=n, seed=seed, start=start, processes=processes)
     labels = np.array([EXPRESSIONS.index(face.expression) for face in faces], np.int64)
     return replace(dataset, labels=labels, label_names=EXPRESSIONS)
 
 
 def smiley(seed: int, index: int, expression: str | None = None, **fixed: object) -> tuple[NDArray[np.uint8], Smiley]:
-    """The picture (64, 64, 3) of one face and what is known of it; `expression` and `fixed` fields leave the rest."""
+    """The image (64, 64, 3) of one face and what is known of it; `expression` and `fixed` fields leave the rest."""
     rng = np.random.default_rng([seed, index])
     face = replace(random_smiley(rng, expression), **fixed)  # type: ignore[arg-type]
     return draw(face, rng), face
@@ -138,7 +138,7 @@ def draw(face: Smiley, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 class _Canvas:
-    """A picture in the coordinates of a face: it is the unit circle, y down, whatever its pose."""
+    """An image in the coordinates of a face: it is the unit circle, y down, whatever its pose."""
 
     def __init__(self, face: Smiley, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -148,19 +148,19 @@ class _Canvas:
         cos, sin = np.cos(face.tilt), np.sin(face.tilt)
         self.scale = face.radius * side / 2
         self.turn = self.scale * np.array([[cos, -sin], [sin, cos]])
-        self.centre = side / 2 * np.array([1 + face.x, 1 + face.y])
-        self.colour = self.tint(COLOURS[face.colour])
+        self.center = side / 2 * np.array([1 + face.x, 1 + face.y])
+        self.color = self.tint(COLORS[face.color])
 
-    def tint(self, colour: Rgb, by: float = 9) -> Rgb:
-        r, g, b = (np.array(colour) + self.rng.normal(0, by, 3)).clip(0, 255).astype(int).tolist()
+    def tint(self, color: Rgb, by: float = 9) -> Rgb:
+        r, g, b = (np.array(color) + self.rng.normal(0, by, 3)).clip(0, 255).astype(int).tolist()
         return r, g, b
 
-    def fill(self, points: Points, colour: Rgb) -> None:
-        self.pen.polygon((points @ self.turn.T + self.centre).ravel().tolist(), fill=colour)
+    def fill(self, points: Points, color: Rgb) -> None:
+        self.pen.polygon((points @ self.turn.T + self.center).ravel().tolist(), fill=color)
 
     def stroke(self, points: Points, width: float) -> None:
         """A line of ink of `width` in radii, with round ends."""
-        line, pixels = points @ self.turn.T + self.centre, max(1, round(width * self.scale))
+        line, pixels = points @ self.turn.T + self.center, max(1, round(width * self.scale))
         self.pen.line(line.ravel().tolist(), fill=INK, width=pixels, joint="curve")
         for x, y in (line[0], line[-1]):
             self.pen.ellipse((x - pixels / 2, y - pixels / 2, x + pixels / 2, y + pixels / 2), fill=INK)
@@ -172,9 +172,9 @@ class _Canvas:
 
 
 def _head(c: _Canvas, face: Smiley) -> None:
-    r, g, b = c.colour
+    r, g, b = c.color
     c.fill(oval(0, 0, 1, 1), (int(r * 0.72), int(g * 0.68), int(b * 0.62)))
-    c.fill(oval(0, 0, 0.95, 0.95), c.colour)
+    c.fill(oval(0, 0, 0.95, 0.95), c.color)
 
 
 def _eye(c: _Canvas, face: Smiley, side: int) -> None:

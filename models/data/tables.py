@@ -112,9 +112,9 @@ def _cell_of(title: str, value: Any) -> str | None:
 
 
 def _csv_rows(text: str, is_image: Callable[[str], bool], whitespace: bool) -> Iterator[Row]:
-    told = _EXCEL.match(text)
-    text = text[told.end() :] if told else text
-    delimiter = told[1] if told else _delimiter(text)
+    excel = _EXCEL.match(text)
+    text = text[excel.end() :] if excel else text
+    delimiter = excel[1] if excel else _delimiter(text)
     lines = (line.split(None, 1) for line in _lines(text)) if whitespace and not delimiter else None
     rows = _stripped(_split(text, delimiter or ",") if lines is None else lines)
     header = next(rows, None)

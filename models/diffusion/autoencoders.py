@@ -1,4 +1,4 @@
-"""Small autoencoders between pictures and the latents that diffusion models work in, as classes of diffusers.
+"""Small autoencoders between images and the latents that diffusion models work in, as classes of diffusers.
 
 Van den Oord et al. 2017, "Neural discrete representation learning"; Zheng et al. 2022, "MoVQ: modulating quantized
 vectors for high-fidelity image generation"; Rombach et al. 2022, "High-resolution image synthesis with latent diffusion
@@ -12,16 +12,16 @@ import torch
 from diffusers import AutoencoderKL, VQModel
 from torch import Tensor, nn
 
-# Of norms: diffusers' 32 leave groups of one channel here, and norms remove a group's mean, a picture's very colour.
+# Of norms: diffusers' 32 leave groups of one channel here, and norms remove a group's mean, an image's very color.
 GROUPS = 8
 
 
 def movq(
     block_out_channels: Sequence[int], layers_per_block: int, latent_channels: int, num_vq_embeddings: int
 ) -> nn.Module:
-    """An untrained autoencoder of RGB pictures that halves them between its levels; widths are multiples of 32.
+    """An untrained autoencoder of RGB images that halves them between its levels; widths are multiples of 32.
 
-    `encode` gives latents (n, latent_channels, h, w), and a pipeline's `decode` takes them without quantising.
+    `encode` gives latents (n, latent_channels, h, w), and a pipeline's `decode` takes them without quantizing.
     """
     depth = len(block_out_channels)
     autoencoder: Any = VQModel(

@@ -1,4 +1,4 @@
-"""Pictures to image embeddings and back, in the shape of Kandinsky 2.2: a CLIP, and a UNet over the latents of a MoVQ.
+"""Image embeddings and their decoder in the layout of Kandinsky 2.2: a CLIP, and a UNet over the latents of a MoVQ.
 
 Razzhigaev et al. 2023, "Kandinsky: an improved text-to-image synthesis with image prior and latent diffusion"; Zheng et
 al. 2022, "MoVQ: modulating quantized vectors for high-fidelity image generation".
@@ -18,9 +18,9 @@ from models.diffusion.autoencoders import movq
 from models.seeds import seeded
 
 HEAD_DIM = 32
-# Kandinsky 2.2's own, but for the spacing, few steps that start at the last one, where there is next to no picture; and
-# for what is predicted: from pure noise an error of the noise is fourteen times as large in the picture, whose colours
-# then take a training of days to come right (Salimans and Ho 2022, section 4).
+# As Kandinsky 2.2, with two differences. Trailing timestep spacing: few steps must start at the last timestep, where
+# almost no signal is left. v-prediction: from pure noise, an error of predicted noise is fourteen times as large in the
+# image, and colors would need days of training (Salimans and Ho 2022, section 4).
 NOISE = {
     "prediction_type": "v_prediction",
     "num_train_timesteps": 1000,
@@ -33,10 +33,10 @@ NOISE = {
 
 
 class Kandinsky(nn.Module):
-    """Its parts: `clip` and `prior` give image_embeds (n, dim) of pictures and of texts, `unet` and `movq` decode them.
+    """An image-embedding model: `clip` and `prior` make image_embeds (n, dim), `unet` and `movq` decode them.
 
-    The prior of a text is linear: the embeddings its pictures have on the average (Ramesh et al. 2022, "Hierarchical
-    text-conditional image generation with CLIP latents", section 2.2, have a network draw one).
+    The prior of a text is linear and predicts the mean embedding of its images; in Ramesh et al. 2022, "Hierarchical
+    text-conditional image generation with CLIP latents", section 2.2, a network samples one embedding instead.
     """
 
     def __init__(self, clip: Clip, prior: nn.Linear, unet: nn.Module, movq: nn.Module) -> None:
@@ -48,27 +48,27 @@ class Kandinsky(nn.Module):
 
     @property
     def dim(self) -> int:
-        """How many values an embedding has."""
+        """Number of values of an embedding."""
         return self.clip.dim
 
     @property
     def image_size(self) -> int:
-        """The side of the pictures it makes, and of those it sees."""
+        """Side in pixels of decoded images and of images to encode."""
         return self.clip.image_size
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Pictures (n, 3, image_size, image_size) in [0, 1] as image_embeds (n, dim)."""
+        """Encodes images (n, 3, image_size, image_size) in [0, 1] as image_embeds (n, dim)."""
         return self.clip.encode_images(images)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """The image_embeds (n, dim) that pictures of these texts have on the average; raises TextTooLongError."""
+        """Returns the mean image_embeds (n, dim) of images with these texts; raises TextTooLongError."""
         self.clip.check_length(texts)
         token_ids = self.clip.tokenize(texts).to(self.prior.weight.device)
         embeds: Tensor = self.prior(F.normalize(self.clip.encode_texts(token_ids)))
         return embeds.float()
 
     def pipeline(self) -> Any:
-        """The pipeline of diffusers over these parts."""
+        """Returns the diffusers pipeline over these parts."""
         pipeline: Any = KandinskyV22Pipeline(self.unet, DDPMScheduler(**NOISE), self.movq)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
@@ -82,13 +82,14 @@ class Kandinsky(nn.Module):
         guidance_scale: float = 2.0,
         on_step: Callable[[], None] = lambda: None,
     ) -> Tensor:
-        """Pictures (n, 3, image_size, image_size) in [0, 1], each the same alone and in any batch, up to rounding.
+        """Decodes embeddings (n, dim) to images (n, 3, image_size, image_size) in [0, 1].
 
-        `on_step` is called after each step and may raise to stop.
+        seeds: one for each image; an image does not depend on its batch, up to rounding. `on_step` is called after each
+        denoising step and may raise to stop.
         """
         images: Tensor = self.pipeline()(
             image_embeds,
-            torch.zeros_like(image_embeds),  # what the UNet was trained on where an embedding was left out
+            torch.zeros_like(image_embeds),  # the unconditional embedding that the UNet was trained with
             height=self.image_size,
             width=self.image_size,
             num_inference_steps=num_inference_steps,
@@ -101,7 +102,7 @@ class Kandinsky(nn.Module):
 
 
 def step_end_callback(on_step: Callable[[], None]) -> Callable[..., dict[str, Tensor]]:
-    """`on_step` in the form in which pipelines of diffusers call back after each step."""
+    """Wraps `on_step` as the `callback_on_step_end` of diffusers pipelines."""
 
     def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         on_step()
@@ -113,13 +114,16 @@ def step_end_callback(on_step: Callable[[], None]) -> Callable[..., dict[str, Te
 def kandinsky(
     block_out_channels: Sequence[int], layers_per_block: int, clip: Mapping[str, Any], autoencoder: Mapping[str, Any]
 ) -> Kandinsky:
-    """An untrained one; widths are multiples of 32, the others hold the arguments of `models.clip.clip` and `movq`."""
+    """Builds an untrained model.
+
+    block_out_channels: multiples of 32. clip, autoencoder: the arguments of `models.clip.clip` and of `movq`.
+    """
     embedder = small_clip(**clip)
     depth, latent_channels = len(block_out_channels), autoencoder["latent_channels"]
     unet: Any = UNet2DConditionModel(
         sample_size=embedder.image_size // 2 ** (len(autoencoder["block_out_channels"]) - 1),
         in_channels=latent_channels,
-        # Half are what is predicted. The pipeline splits the others off, a variance that its scheduler does not use.
+        # One half is the prediction, the other a variance, which the pipeline drops because its scheduler learns none.
         out_channels=2 * latent_channels,
         block_out_channels=tuple(block_out_channels),
         layers_per_block=layers_per_block,

@@ -1,4 +1,4 @@
-"""What a text-to-image model needs of a device: an estimate of which picture fits, and weights put aside."""
+"""What a text-to-image model needs of a device: an estimate of which image fits, and weights put aside."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from models.diffusion.text_to_image import TextToImageModel
 from models.memory import available_memory
 from models.tensors import bytes_of
 
-# Values of the UNet's largest block for each pixel of a picture: 320 channels, eight times widened, at an eighth of its
+# Values of the UNet's largest block for each pixel of an image: 320 channels, eight times widened, at an eighth of its
 # sides, with skip connections and their copies; with guidance there are two such rows.
 DENOISING = 512
 DECODING = 8  # times the channels of the decoder's last but one block: input, norm, convolution, sum and their copies
@@ -29,7 +29,7 @@ def offloads(weights: int, free: int) -> bool:
 
 
 def needed_bytes(model: TextToImageModel, width: int, height: int) -> int:
-    """About what one picture takes: for denoising, and for decoding, a tile at a time where the model does so."""
+    """About what one image takes: for denoising, and for decoding, a tile at a time where the model does so."""
     vae: Any = model.pipeline.vae
     pixels = width * height
     decoded = min(pixels, vae.tile_sample_min_size**2) if vae.use_tiling else pixels

@@ -33,12 +33,12 @@ from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from models.diffusion.embedding import step_end_callback
 from models.seeds import seeded
 
-AT_ONCE = 4  # pictures of 512 or 768 px: a caller's batches are made for small models
+AT_ONCE = 4  # images of 512 or 768 px: a caller's batches are made for small models
 TEXT_SEED = 0  # a prior draws noise, and a text is to be one vector
 ADAPTER = "ip-adapter_sd15.safetensors"
 
 OnStep = Callable[[], None]
-# image_embeds (n, dim), one generator each, the number of steps, what is called after each: pictures in [0, 1].
+# image_embeds (n, dim), one generator each, the number of steps, what is called after each: images in [0, 1].
 Draw = Callable[[Tensor, list[torch.Generator], int, OnStep], Tensor]
 Read = Callable[[Sequence[str]], Tensor]
 
@@ -48,9 +48,9 @@ class NoTextStartError(ValueError):
 
 
 class Pretrained(nn.Module):
-    """A CLIP image encoder, and the parts that decode its image_embeds (n, dim), which are not normalised.
+    """A CLIP image encoder, and the parts that decode its image_embeds (n, dim), which are not normalized.
 
-    `draw` makes the pictures of a batch of embeddings, `read` embeddings of texts; they use `parts`.
+    `draw` makes the images of a batch of embeddings, `read` embeddings of texts; they use `parts`.
     """
 
     mean: Tensor
@@ -80,7 +80,7 @@ class Pretrained(nn.Module):
         return int(self.image_encoder.config.projection_dim)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Pictures (n, 3, h, h) in [0, 1] as image_embeds (n, dim)."""
+        """Images (n, 3, h, h) in [0, 1] as image_embeds (n, dim)."""
         side = self.image_encoder.config.image_size
         seen = F.interpolate(images.float(), (side, side), mode="bicubic", antialias=True).clamp(0, 1)
         pixel_values = ((seen - self.mean) / self.std).to(self.image_encoder.dtype)
@@ -90,7 +90,7 @@ class Pretrained(nn.Module):
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """The image_embeds (n, dim) that a prior draws for texts; raises NoTextStartError where there is none."""
         if self.read is None:
-            raise NoTextStartError("This space has no text start: its model has no prior. Start from a picture.")
+            raise NoTextStartError("This space has no text start: its model has no prior. Start from an image.")
         return self.read(texts).float()
 
     def decode(
@@ -101,7 +101,7 @@ class Pretrained(nn.Module):
         num_inference_steps: int = 25,
         on_step: OnStep = lambda: None,
     ) -> Tensor:
-        """Pictures (n, 3, image_size, image_size) in [0, 1] of embeddings (n, dim), `AT_ONCE` at a time.
+        """Images (n, 3, image_size, image_size) in [0, 1] of embeddings (n, dim), `AT_ONCE` at a time.
 
         Each comes from its own seed alone. `on_step` is called after each denoising step.
         """
@@ -142,7 +142,7 @@ def _kandinsky(folder: Path, image_size: int, dtype: torch.dtype) -> Pretrained:
     def draw(embeds: Tensor, generators: list[torch.Generator], steps: int, on_step: OnStep) -> Tensor:
         images: Tensor = decoder(
             embeds,
-            prior.get_zero_embed(len(embeds)),  # what the decoder is guided away from: a black picture
+            prior.get_zero_embed(len(embeds)),  # what the decoder is guided away from: a black image
             height=image_size,
             width=image_size,
             num_inference_steps=steps,
@@ -237,7 +237,7 @@ def _ip_adapter(folder: Path, image_size: int, dtype: torch.dtype) -> Pretrained
         return image
 
     def draw(embeds: Tensor, generators: list[torch.Generator], steps: int, on_step: OnStep) -> Tensor:
-        # One at a time: the pipeline shows all pictures of a batch the same embeddings.
+        # One at a time: the pipeline shows all images of a batch the same embeddings.
         drawn = [draw_one(*each, steps, on_step) for each in zip(embeds, generators, strict=True)]
         return torch.stack(drawn)
 

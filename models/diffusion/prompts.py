@@ -78,7 +78,7 @@ def unweighted(prompt: str) -> str:
     try:
         found = Compel.parse_prompt_string(prompt)
     except (ParseException, ValueError, RecursionError) as error:
-        raise ValueError("its weights cannot be told from its words") from error
+        raise ValueError("its weights cannot be separated from its words") from error
     [first, *more] = found.prompts
     parts = first.children if isinstance(first, FlattenedPrompt) else []
     if more or not parts or not all(type(part) is Fragment for part in parts) or getattr(found, "lora_weights", None):
@@ -89,7 +89,7 @@ def unweighted(prompt: str) -> str:
 
 
 def embeddings(pipeline: Any, prompts: Sequence[str], prefix: str = "") -> dict[str, Tensor]:
-    """What a pipeline takes in the place of prompts, one of which is weighted; the others' are its own, unchanged."""
+    """Returns prompt embeddings for a pipeline, by argument name; those of prompts without weights are unchanged."""
     found = {prompt: _row(pipeline, prompt) for prompt in dict.fromkeys(prompts)}
     rows = [found[prompt] for prompt in prompts]
     names = [f"{prefix}prompt_embeds", f"{prefix}pooled_prompt_embeds"]

@@ -1,4 +1,4 @@
-"""Denoising steered by a style: the gradient of a loss of the foreseen picture moves each step.
+"""Style-guided denoising: the gradient of a loss of the predicted x0 changes each step.
 
 Dhariwal and Nichol 2021, "Diffusion models beat GANs on image synthesis", section 4 (classifier guidance); the loss is
 that of Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks".
@@ -16,15 +16,15 @@ from models.diffusion.text_to_image import TextToImageModel
 from models.diffusion.unconditional import Ddpm, make_scheduler
 from models.seeds import seeded
 
-Loss = Callable[[Tensor], Tensor]  # of pictures (n, channels, h, w) in about [0, 1]; a scalar that sums over them
+Loss = Callable[[Tensor], Tensor]  # images (n, channels, h, w) in about [0, 1] -> a scalar, summed over the images
 
 
 @dataclass(frozen=True)
 class Denoiser:
-    """What guidance needs of a diffusion model, over pictures or latents x (n, channels, h, w).
+    """The parts of a diffusion model that guidance uses, over images or latents x (n, channels, h, w).
 
-    predict: (x, timestep) to what the scheduler calls the model's output. decode: clean x to pictures in about [0, 1];
-    encode: the other way.
+    predict: maps (x, timestep) to the scheduler's `model_output`. decode: maps clean x to images in about [0, 1].
+    encode: maps images in [0, 1] to clean x. shape: (channels, h, w) of x.
     """
 
     scheduler: Any
@@ -36,7 +36,11 @@ class Denoiser:
 
 @dataclass(frozen=True)
 class GuidedStep:
-    """A step just taken, from 1: the clean pictures foreseen (n, channels, h, w) in [0, 1], and the loss's value."""
+    """One guided denoising step.
+
+    step: counted from 1. pred_original_sample: the images (n, channels, h, w) in [0, 1] of the predicted x0. loss: its
+    style loss; None for a step without guidance.
+    """
 
     step: int
     pred_original_sample: Tensor
@@ -44,7 +48,7 @@ class GuidedStep:
 
 
 def unconditional_denoiser(model: Ddpm, attributes: Tensor | None = None) -> Denoiser:
-    """Of a model without prompts; attributes (n, k) are what it is told of each picture."""
+    """Returns the denoiser of a model without prompts, conditioned on attributes (n, k) where these are given."""
     return Denoiser(
         make_scheduler("ddim"),
         lambda x, timestep: model(x, timestep, attributes),
@@ -64,18 +68,18 @@ def prompted_denoiser(
     negative_prompts: Sequence[str] = (),
     guidance_scale: float = 4.0,
 ) -> Denoiser:
-    """Of a text-to-image model with a UNet over latents, for one prompt a picture, with classifier-free guidance."""
+    """Returns the denoiser of a latent text-to-image model, one prompt per image, with classifier-free guidance."""
     pipeline, device = model.pipeline, model.pipeline._execution_device
     vae, scale = pipeline.vae, pipeline.vae.config.scaling_factor
-    told, left_out = pipeline.encode_prompt(
+    prompt_embeds, negative_prompt_embeds = pipeline.encode_prompt(
         list(prompts), device, 1, guidance_scale > 1, negative_prompt=list(negative_prompts) or None
     )
 
     def predict(x: Tensor, timestep: Tensor) -> Tensor:
         if guidance_scale <= 1:
-            found: Tensor = pipeline.unet(x, timestep, told).sample
-            return found
-        both = pipeline.unet(torch.cat([x, x]), timestep, torch.cat([left_out, told])).sample
+            conditional: Tensor = pipeline.unet(x, timestep, prompt_embeds).sample
+            return conditional
+        both = pipeline.unet(torch.cat([x, x]), timestep, torch.cat([negative_prompt_embeds, prompt_embeds])).sample
         without, with_text = both.float().chunk(2)
         guided: Tensor = without + guidance_scale * (with_text - without)
         return guided
@@ -85,7 +89,7 @@ def prompted_denoiser(
         DDIMScheduler.from_config(pipeline.scheduler.config),
         predict,
         lambda x: vae.decode(x / scale).sample / 2 + 0.5,
-        lambda pictures: vae.encode(2 * pictures - 1).latent_dist.mode() * scale,
+        lambda images: vae.encode(2 * images - 1).latent_dist.mode() * scale,
         (pipeline.unet.config.in_channels, height // factor, width // factor),
     )
 
@@ -103,15 +107,15 @@ def style_guided(
     strength: float = 1.0,
     on_step: Callable[[GuidedStep], None] = lambda taken: None,
 ) -> Tensor:
-    """Pictures (n, channels, h, w) in [0, 1] by DDIM, each foreseen clean picture moved against the loss's gradient.
+    """Samples images (n, channels, h, w) in [0, 1] by DDIM, changing each predicted x0 against the loss's gradient.
 
-    At each step x_0 becomes x_0 - scale rms(x_0) g / rms(g), where g is the gradient of the loss of the decoded x_0 by
-    x_t, through the model. Classifier guidance (Dhariwal and Nichol 2021, algorithm 2) moves the noise by
-    sqrt(1 - alpha_bar) g, which is the same direction; its length is here a share of the picture's own, so that one
-    scale does for every loss, step and model.
+    At each step x0 becomes x0 - scale rms(x0) g / rms(g), where g is the gradient of the loss of the decoded x0 with
+    respect to x_t, through the model. Classifier guidance (Dhariwal and Nichol 2021, algorithm 2) changes the noise by
+    sqrt(1 - alpha_bar) g, which is the same direction. Here its length is relative to that of x0, so that one scale
+    fits every loss, step and model.
 
-    scale: (n,) of each picture, 0 for none. guided_from, guided_to: the share of the steps between which it is guided.
-    start: pictures (n, channels, h, w) in [0, 1] to begin from, with noise for the last `strength` of the steps (Meng
+    scale: (n,), one per image, 0 for no guidance. guided_from, guided_to: the range of guided steps, as shares of all
+    steps. start: images (n, channels, h, w) in [0, 1] to begin from, noised for the last `strength` of the steps (Meng
     et al. 2022, "SDEdit"). `on_step` is called after every step and may raise to stop.
     """
     scheduler = denoiser.scheduler
@@ -130,29 +134,29 @@ def style_guided(
             x = x.detach().requires_grad_(guided)
             output = denoiser.predict(x, timestep.to(x.device)).float()
             clean = _clean(x, output, alpha_bar, scheduler.config.prediction_type)
-            pictures = denoiser.decode(clean).float()
-            value = loss(pictures) if guided else None
+            images = denoiser.decode(clean).float()
+            value = loss(images) if guided else None
         if value is not None:
             (gradient,) = torch.autograd.grad(value, x)
             clean = clean.detach()
             clean = clean - scale[:, None, None, None] * _rms(clean) * gradient / _rms(gradient).clamp_min(1e-12)
         noise = (x.detach() - alpha_bar.sqrt() * clean) / (1 - alpha_bar).sqrt()
         x = _step(scheduler, clean, noise, timestep, x.detach())
-        on_step(GuidedStep(step, pictures.detach().clamp(0, 1), None if value is None else float(value.detach())))
+        on_step(GuidedStep(step, images.detach().clamp(0, 1), None if value is None else float(value.detach())))
     with torch.no_grad():
         made: Tensor = denoiser.decode(x).float().clamp(0, 1)
     return made
 
 
 def _clean(x: Tensor, output: Tensor, alpha_bar: Tensor, prediction_type: str) -> Tensor:
-    """The clean picture that the model's output for x implies."""
+    """Returns the predicted x0 of a model output for x."""
     if prediction_type == "v_prediction":
         return alpha_bar.sqrt() * x - (1 - alpha_bar).sqrt() * output
     return (x - (1 - alpha_bar).sqrt() * output) / alpha_bar.sqrt()
 
 
 def _step(scheduler: Any, clean: Tensor, noise: Tensor, timestep: Tensor, x: Tensor) -> Tensor:
-    """The scheduler's step of a model whose output would be this clean picture and noise."""
+    """Takes the scheduler's step for the model output that corresponds to this clean x and noise."""
     alpha_bar = scheduler.alphas_cumprod[timestep].to(x.device)
     is_v = scheduler.config.prediction_type == "v_prediction"
     output = alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * clean if is_v else noise
@@ -161,5 +165,5 @@ def _step(scheduler: Any, clean: Tensor, noise: Tensor, timestep: Tensor, x: Ten
 
 
 def _rms(values: Tensor) -> Tensor:
-    """The root mean square of each row, (n, 1, 1, 1)."""
+    """Root mean square of each row, (n, 1, 1, 1)."""
     return values.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()

@@ -1,4 +1,4 @@
-"""Text to pictures by latent diffusion, with the pipelines of diffusers: small models trained here, and full-size ones.
+"""Text to images by latent diffusion, with the pipelines of diffusers: small models trained here, and full-size ones.
 
 Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models".
 """
@@ -57,17 +57,17 @@ class TextToImageModel(nn.Module):
 
     @cached_property
     def latent_colors(self) -> Tensor:
-        """The linear map (channels + 1, 3) from a place's latents and a 1 to its colour in [0, 1], for fast previews.
+        """The linear map (channels + 1, 3) from a place's latents and a 1 to its color in [0, 1], for fast previews.
 
-        Of least squares on pictures of soft random colours, which its own encoder turns into latents.
+        Of least squares on images of soft random colors, which its own encoder turns into latents.
         """
         vae, device = self.pipeline.vae, self.pipeline._execution_device
-        colours = torch.rand(16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-        pictures = F.interpolate(colours.to(device), 128, mode="bicubic").clamp(0, 1).to(vae.dtype)
+        colors = torch.rand(16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+        images = F.interpolate(colors.to(device), 128, mode="bicubic").clamp(0, 1).to(vae.dtype)
         with torch.inference_mode():
-            latents = vae.encode(2 * pictures - 1).latent_dist.mode()
+            latents = vae.encode(2 * images - 1).latent_dist.mode()
         latents = (latents - (getattr(vae.config, "shift_factor", None) or 0)) * vae.config.scaling_factor
-        small = F.interpolate(pictures, latents.shape[2:], mode="area")
+        small = F.interpolate(images, latents.shape[2:], mode="area")
         rows, targets = (part.movedim(1, 3).flatten(0, 2).float().cpu() for part in (latents, small))
         found: Tensor = torch.linalg.lstsq(F.pad(rows, (0, 1), value=1.0), targets).solution
         return found.to(device)
@@ -87,7 +87,7 @@ def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> Text
     )
     if not isinstance(getattr(pipeline, "vae", None), AutoencoderKL):
         raise ValueError(f"{type(pipeline).__name__} has no AutoencoderKL, which previews and tiles need")
-    # One picture of a batch at a time, and of larger ones than it was trained on a tile: decoding takes most memory.
+    # One image of a batch at a time, and of larger ones than it was trained on a tile: decoding takes most memory.
     pipeline.vae.enable_slicing()
     pipeline.vae.enable_tiling()
     return TextToImageModel(pipeline)
@@ -158,12 +158,12 @@ def generate(
     scheduler: SchedulerName | None = None,
     on_step: Callable[[int, Tensor], None] = lambda step, latents: None,
 ) -> Tensor:
-    """Pictures (n, 3, height, width) in [0, 1], one for each prompt and seed, the same alone and in any batch, nearly.
+    """Images (n, 3, height, width) in [0, 1], one for each prompt and seed, the same alone and in any batch, nearly.
 
     images: what to start from, (n, 3, height, width) in [0, 1], with the noise of the last `strength` of the steps
     (Meng et al. 2022, "SDEdit"). masks: (n, 1, height, width), the share of what is made anew in each pixel: latents
     change where it is above 0, what is 0 stays exact. Without masks the whole changes.
-    scheduler: by name; the model's own when absent. `on_step` is told the number of each step taken, from 1, and the
+    scheduler: by name; the model's own when absent. `on_step` is called with the number of each step, from 1, and the
     latents, and may raise to stop.
     """
     pipeline, packed = model.pipeline, isinstance(model.pipeline, FluxPipeline)
@@ -230,7 +230,7 @@ def _texts(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str
 def _keeper(
     pipeline: Any, images: Tensor, masks: Tensor, seeds: Sequence[int]
 ) -> Callable[[Any, Tensor, Tensor], Tensor]:
-    """What brings latents outside the masks back to the pictures', as noisy as they have to be after a timestep.
+    """What brings latents outside the masks back to the images', as noisy as they have to be after a timestep.
 
     As StableDiffusionInpaintPipeline does (Lugmayr et al. 2022, "RePaint", eq. 8, without its resampling), which takes
     latents of four channels only.
@@ -267,7 +267,7 @@ def cut_off(model: TextToImageModel, prompt: str) -> str:
     return text
 
 
-def preview(latents: Tensor, colours: Tensor) -> Tensor:
-    """Small pictures (n, 3, h, w) in [0, 1] of latents (n, channels, h, w), by the map `latent_colors`."""
+def preview(latents: Tensor, colors: Tensor) -> Tensor:
+    """Small images (n, 3, h, w) in [0, 1] of latents (n, channels, h, w), by the map `latent_colors`."""
     rows = F.pad(latents.movedim(1, 3).float(), (0, 1), value=1.0)
-    return (rows @ colours).movedim(3, 1).clamp(0, 1)
+    return (rows @ colors).movedim(3, 1).clamp(0, 1)

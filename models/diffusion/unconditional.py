@@ -20,18 +20,20 @@ from models.errors import AttributesNotFoundError
 from models.seeds import seeded
 
 SchedulerName = Literal["ddpm", "ddim", "dpm-solver++"]
-MAX_ATTRIBUTE_ROWS = 1024  # pictures of the training data whose attributes are kept
+MAX_ATTRIBUTE_ROWS = 1024  # images of the training data whose attributes are stored with the model
 # Nichol and Dhariwal 2021: the cosine schedule wastes fewer steps on pure noise than the linear one.
 NOISE = {"num_train_timesteps": 1000, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 
 
 class Ddpm(nn.Module):
-    """A UNet over blocks of x (n, *shape): pictures in [-1, 1] of one size, or the latents of an autoencoder.
+    """A UNet over blocks of x (n, *shape): images in [-1, 1] of one size, or the latents of an autoencoder.
 
-    x is folded into blocks of `patch_size` before the UNet and unfolded after it, which leaves the process what it is
-    (the folding is a permutation) and makes each step `patch_size`^2 times as cheap. Widths are multiples of 8.
-    autoencoder: arguments of `autoencoder_kl`, of RGB pictures; None for pixels. attributes: names of what the UNet is
-    told of each picture beside the time; new ones get those of a picture of the training data, by `draw`.
+    x is folded into blocks of `patch_size` before the UNet and unfolded after it. The folding is a permutation, so the
+    diffusion process is the same, and each step costs `patch_size`^2 times less.
+
+    block_out_channels: multiples of 8. autoencoder: arguments of `autoencoder_kl`, for RGB images; None for a model of
+    pixels. attributes: names of the attributes that the UNet is conditioned on, besides the timestep; samples get those
+    of a training image, see `draw`.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Ddpm(nn.Module):
             channels = autoencoder["latent_channels"]
             image_size //= 2 ** (len(autoencoder["block_out_channels"]) - 1)
         self.shape, self.patch_size = (channels, image_size, image_size), patch_size
-        # The UNet halves its input once per level: pictures of 28 are worked on as 32.
+        # The UNet halves its input once per level: images of 28 pixels are padded to 32.
         unit = patch_size * 2 ** (depth - 1)
         self.padding = -image_size % unit
         unet: Any = UNet2DModel(
@@ -70,7 +72,8 @@ class Ddpm(nn.Module):
         )
         self.attributes = tuple(attributes)
         if attributes:
-            # A picture has several attributes: what each adds to the embedded time is summed. A new one adds nothing.
+            # An image has several attributes, whose embeddings are summed and added to that of the timestep. They
+            # start at zero, so that a new attribute changes nothing yet.
             embedding = nn.Linear(len(attributes), 4 * block_out_channels[0])
             nn.init.zeros_(embedding.weight)
             nn.init.zeros_(embedding.bias)
@@ -80,9 +83,10 @@ class Ddpm(nn.Module):
         self.unet = unet
 
     def forward(self, noisy: Tensor, timesteps: Tensor, attributes: Tensor | None = None) -> Tensor:
-        """The predicted v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0, of the shape of `noisy`.
+        """Predicts v = sqrt(alpha_bar) noise - sqrt(1 - alpha_bar) x_0, of the shape of `noisy`.
 
-        attributes: (n, k) of 1 for one a picture has, -1 for one it lacks and 0 for one not told; None tells none.
+        attributes: (n, k), 1 for an attribute that an image has, -1 for one that it lacks, 0 for one not given; None
+        gives none.
         """
         if attributes is None and self.attributes:
             attributes = noisy.new_zeros(len(noisy), len(self.attributes))
@@ -96,25 +100,25 @@ class Ddpm(nn.Module):
 
     @property
     def latent_dim(self) -> int:
-        """How many values the starting noise has."""
+        """Number of values of the starting noise."""
         return math.prod(self.shape)
 
-    def encode(self, pictures: Tensor) -> Tensor:
-        """The x of pictures (n, channels, h, w) in [0, 1]."""
-        signed = 2 * pictures - 1
+    def encode(self, images: Tensor) -> Tensor:
+        """Encodes images (n, channels, h, w) in [0, 1] as clean x (n, *shape)."""
+        signed = 2 * images - 1
         return self.vae.encode(signed).latent_dist.mode() if self.vae else signed
 
     def decode(self, x: Tensor) -> Tensor:
-        """The pictures (n, channels, h, w) of clean x, about in [0, 1]."""
+        """Decodes clean x (n, *shape) to images (n, channels, h, w) in about [0, 1]."""
         signed: Tensor = self.vae.decode(x).sample.float() if self.vae else x
         return (signed + 1) / 2
 
     def draw(self, generators: Sequence[torch.Generator], wanted: Sequence[str] = ()) -> tuple[Tensor, Tensor | None]:
-        """What each generator's picture begins with: noise (n, *shape), and attributes (n, k) of -1 and 1.
+        """Draws the starting noise (n, *shape) and the attributes (n, k) of -1 and 1 of each generator's image.
 
-        A picture is the same alone and in any batch; generators may go on to `sample`. Attributes are those of a
-        picture of the training data that has all that is `wanted`, so that they go together as there, and None for a
-        model that is told none. Raises AttributesNotFoundError where none of `MAX_ATTRIBUTE_ROWS` has.
+        An image does not depend on its batch; pass the same generators on to `sample`. The attributes are those of a
+        random training image that has every `wanted` one, so that they occur together as in the training data; None for
+        a model without attributes. Raises AttributesNotFoundError if none of the `MAX_ATTRIBUTE_ROWS` images has all.
         """
         noise = torch.stack([torch.randn(self.shape, generator=generator) for generator in generators])
         if not self.attributes:
@@ -128,25 +132,25 @@ class Ddpm(nn.Module):
 
 
 def generators_of(seeds: Iterable[int]) -> list[torch.Generator]:
-    """A generator for each seed."""
+    """Returns a generator for each seed."""
     return [seeded(seed) for seed in seeds]
 
 
 def pack_attributes(rows: Tensor) -> Tensor:
-    """Attributes (n, k), those above 0 as set bits of uint8 (n, ceil(k / 8)), the first the lowest of its byte."""
+    """Packs attributes (n, k) into uint8 (n, ceil(k / 8)): a bit is set for a value above 0, lowest bit first."""
     bits = F.pad(rows > 0, (0, -rows.shape[1] % 8)).unflatten(1, (-1, 8))
     found: Tensor = (bits << torch.arange(8)).sum(-1).byte()
     return found
 
 
 def unpack_attributes(bits: Tensor, k: int) -> Tensor:
-    """The k attributes of each row of `pack_attributes`, (n, k) of -1 and 1."""
+    """Unpacks the result of `pack_attributes` to (n, k) of -1 and 1."""
     return ((bits[..., None] >> torch.arange(8)) & 1).flatten(1)[:, :k].float() * 2 - 1
 
 
 @dataclass(frozen=True)
 class DenoisingStep:
-    """A step taken, from 1: the noisy x (n, *shape) shown to the model at `timestep`, and the clean one foreseen."""
+    """One denoising step, counted from 1: the noisy x (n, *shape) at `timestep`, and the predicted x0 (n, *shape)."""
 
     step: int
     timestep: int
@@ -155,16 +159,17 @@ class DenoisingStep:
 
 
 def make_scheduler(name: SchedulerName, *, of_latents: bool = False) -> Any:
-    """DDPM draws noise at every step, DDIM (eta 0) and DPM-Solver++ none; the last needs the fewest steps.
+    """Returns a scheduler: DDPM adds noise at every step, DDIM (eta 0) and DPM-Solver++ do not.
 
-    of_latents: which, unlike pictures, are not in [-1, 1]; DDPM clips what it foresees of pictures to that.
+    DPM-Solver++ needs the fewest steps. of_latents: disables DDPM's clipping of the predicted x0 to [-1, 1], which is
+    the range of images but not of latents.
     """
     if name == "ddpm":
         return DDPMScheduler(**NOISE, timestep_spacing="trailing", clip_sample=not of_latents)
     if name == "ddim":
-        # Clipping the foreseen picture without the noise that belongs to it would leave the path.
+        # Clipping the predicted x0 without changing the predicted noise would leave the sampling path.
         return DDIMScheduler(**NOISE, timestep_spacing="trailing", clip_sample=False)
-    # Lu et al. 2022, section 7, take the second order where guidance is strong; here the third is as good or better.
+    # Lu et al. 2022, section 7, use the second order for strong guidance; here the third order is as good or better.
     options = {"algorithm_type": "dpmsolver++", "solver_order": 3}
     return DPMSolverMultistepScheduler(**NOISE, timestep_spacing="trailing", **options)
 
@@ -181,11 +186,11 @@ def sample(
     generators: Sequence[torch.Generator] | None = None,
     on_step: Callable[[DenoisingStep], None] = lambda step: None,
 ) -> Tensor:
-    """Pictures (n, channels, h, w) in [0, 1] from starting noise (n, *shape) and the attributes (n, k) to be told.
+    """Denoises starting noise (n, *shape) to images (n, channels, h, w) in [0, 1].
 
-    guidance_scale: how far to exaggerate what the attributes change; at 1 they are told and no more, and each step
-    costs half. generators: one per picture, for the noise that `ddpm` adds. `on_step` is called after every step and
-    may raise to stop.
+    attributes: (n, k), what the images are conditioned on. guidance_scale: of classifier-free guidance; 1 disables it,
+    and each step then costs half. generators: one per image, for the noise that `ddpm` adds. `on_step` is called after
+    every step and may raise to stop.
     """
     stepper = make_scheduler(scheduler, of_latents=model.vae is not None)
     stepper.set_timesteps(num_inference_steps)
@@ -203,18 +208,18 @@ def sample(
 
 
 def _guided(model: Ddpm, noisy: Tensor, timestep: Tensor, attributes: Tensor | None, scale: float) -> Tensor:
-    """v = untold + scale (told - untold) (Ho and Salimans 2022, equation 6, whose w is scale - 1)."""
+    """Classifier-free guidance: v = v_u + scale (v_c - v_u) (Ho and Salimans 2022, eq. 6, with w = scale - 1)."""
     if attributes is None or scale == 1:
         predicted: Tensor = model(noisy, timestep, attributes)
         return predicted
     both = model(torch.cat([noisy, noisy]), timestep, torch.cat([torch.zeros_like(attributes), attributes]))
-    untold, told = both.chunk(2)
-    guided: Tensor = untold + scale * (told - untold)
+    unconditional, conditional = both.chunk(2)
+    guided: Tensor = unconditional + scale * (conditional - unconditional)
     return guided
 
 
 def predict_original_sample(stepper: Any, noisy: Tensor, predicted: Tensor, timestep: int) -> Tensor:
-    """The clean x that a v-prediction implies: x_0 = sqrt(alpha_bar) x_t - sqrt(1 - alpha_bar) v."""
+    """Predicted x0 of a v-prediction: x_0 = sqrt(alpha_bar) x_t - sqrt(1 - alpha_bar) v."""
     alpha_bar = stepper.alphas_cumprod[timestep].to(noisy.device)
     clean: Tensor = alpha_bar.sqrt() * noisy - (1 - alpha_bar).sqrt() * predicted
     return clean

@@ -1,4 +1,4 @@
-"""The networks that judge generators: several questions about a picture, answered from one set of features."""
+"""The networks that judge generators: several questions about an image, answered from one set of features."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ FEATURES = 64
 
 
 class Classifier(nn.Module):
-    """Pictures (n, channels, h, w) in [0, 1] to features (n, 64) and one answer to each question.
+    """Images (n, channels, h, w) in [0, 1] to features (n, 64) and one answer to each question.
 
     questions: each question's possible answers; attributes that exclude each other are one question.
     """

@@ -1,7 +1,7 @@
-"""DCGAN for 64 x 64 pictures, with an encoder that finds the z of a picture.
+"""DCGAN for 64 x 64 images, with an encoder that finds the z of an image.
 
 Radford, Metz and Chintala 2016, "Unsupervised representation learning with deep convolutional generative adversarial
-networks": strided convolutions only, batch normalisation but at the ends, ReLU in G and leaky ReLU in D.
+networks": strided convolutions only, batch normalization but at the ends, ReLU in G and leaky ReLU in D.
 """
 
 from itertools import pairwise
@@ -14,14 +14,14 @@ SIDE = 64
 
 
 class Dcgan(Generator):
-    """The generator and, where it was trained, the encoder: pictures in [0, 1] to z (n, latent_dim)."""
+    """The generator and, where it was trained, the encoder: images in [0, 1] to z (n, latent_dim)."""
 
     def __init__(self, layers: nn.Module, latent_dim: int, encoder: nn.Module) -> None:
         super().__init__(layers, latent_dim)
         self.encoder = encoder
 
     def encode(self, images: Tensor) -> Tensor:
-        """The z of each picture, (n, latent_dim)."""
+        """The z of each image, (n, latent_dim)."""
         z: Tensor = self.encoder(images).float()
         return z
 
@@ -35,13 +35,13 @@ def dcgan(image_size: int, channels: int, latent_dim: int, base_channels: int, e
 
 
 def generator_layers(channels: int, latent_dim: int, base_channels: int) -> nn.Sequential:
-    """z (n, latent_dim) to pictures in [-1, 1]: 4 x 4 with 8 times `base_channels`, then doubled four times."""
+    """z (n, latent_dim) to images in [-1, 1]: 4 x 4 with 8 times `base_channels`, then doubled four times."""
     widths = [base_channels * factor for factor in (8, 4, 2, 1)]
     layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1)), *_up(latent_dim, widths[0], stride=1)]
     for before, after in pairwise(widths):
         layers += _up(before, after, stride=2)
     layers += [nn.ConvTranspose2d(base_channels, channels, 4, 2, 1), nn.Tanh()]
-    return nn.Sequential(*layers).apply(_initialise)
+    return nn.Sequential(*layers).apply(_initialize)
 
 
 def _up(before: int, after: int, stride: int) -> list[nn.Module]:
@@ -53,12 +53,12 @@ def _up(before: int, after: int, stride: int) -> list[nn.Module]:
 
 
 def discriminator(channels: int, base_channels: int) -> nn.Sequential:
-    """Pictures in [0, 1] to logits (n, 1); all but the last two layers give features (n, 8 base, 4, 4)."""
+    """Images in [0, 1] to logits (n, 1); all but the last two layers give features (n, 8 base, 4, 4)."""
     return _down(channels, 1, base_channels)
 
 
 def encoder_layers(channels: int, latent_dim: int, base_channels: int) -> nn.Sequential:
-    """Pictures in [0, 1] to z (n, latent_dim), by the discriminator's shape."""
+    """Images in [0, 1] to z (n, latent_dim), by the discriminator's shape."""
     return _down(channels, latent_dim, base_channels)
 
 
@@ -68,11 +68,11 @@ def _down(channels: int, outputs: int, base_channels: int) -> nn.Sequential:
     for before, after in pairwise(widths):
         conv = nn.Conv2d(before, after, 4, 2, 1, bias=False)
         layers += [conv, nn.BatchNorm2d(after), nn.LeakyReLU(0.2, inplace=True)]
-    return nn.Sequential(*layers, nn.Conv2d(widths[-1], outputs, 4), nn.Flatten()).apply(_initialise)
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], outputs, 4), nn.Flatten()).apply(_initialize)
 
 
-def _initialise(module: nn.Module) -> None:
-    """N(0, 0.02) for convolutions, N(1, 0.02) for the scales of batch normalisation (section 4)."""
+def _initialize(module: nn.Module) -> None:
+    """N(0, 0.02) for convolutions, N(1, 0.02) for the scales of batch normalization (section 4)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Generator(nn.Module):
-    """z (n, latent_dim), standard normal, to pictures (n, channels, h, w) in [0, 1]; `layers` end in tanh."""
+    """z (n, latent_dim), standard normal, to images (n, channels, h, w) in [0, 1]; `layers` end in tanh."""
 
     def __init__(self, layers: nn.Module, latent_dim: int) -> None:
         super().__init__()
@@ -17,13 +17,13 @@ class Generator(nn.Module):
         self.latent_dim = latent_dim
 
     def decode(self, z: Tensor) -> Tensor:
-        """Pictures (n, channels, h, w) in [0, 1]."""
-        pictures: Tensor = self.layers(z).float()
-        return (pictures + 1) / 2
+        """Images (n, channels, h, w) in [0, 1]."""
+        images: Tensor = self.layers(z).float()
+        return (images + 1) / 2
 
 
 def mlp_generator(image_size: int, channels: int, latent_dim: int, hidden: int = 256) -> Generator:
-    """Two hidden layers with batch normalisation."""
+    """Two hidden layers with batch normalization."""
     pixels = channels * image_size**2
     layers = nn.Sequential(
         *(nn.Linear(latent_dim, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2)),
@@ -34,7 +34,7 @@ def mlp_generator(image_size: int, channels: int, latent_dim: int, hidden: int =
 
 
 def mlp_discriminator(image_size: int, channels: int, hidden: int = 512) -> nn.Sequential:
-    """Pictures in [0, 1] to logits (n, 1), above 0 for real; drop-out keeps it from outrunning the generator."""
+    """Images in [0, 1] to logits (n, 1), above 0 for real; drop-out keeps it from outrunning the generator."""
     return nn.Sequential(
         *(nn.Flatten(), nn.Linear(channels * image_size**2, hidden), nn.LeakyReLU(0.2), nn.Dropout(0.3)),
         *(nn.Linear(hidden, hidden // 2), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(hidden // 2, 1)),

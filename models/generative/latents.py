@@ -14,7 +14,7 @@ from models.seeds import seeded
 BATCH = 256  # prior samples that are judged at a time
 MAX_SAMPLES = 16_384  # prior samples after which a search ends
 MIN_RELATIVE_LENGTH = 1e-5  # of a sum to its longest term: shorter is rounding error
-Wanted = tuple[Sequence[str], Sequence[str]]  # the attributes a picture must have, and those it must not
+Wanted = tuple[Sequence[str], Sequence[str]]  # the attributes an image must have, and those it must not
 
 
 def prior(seeds: Sequence[int], dim: int) -> Tensor:
@@ -91,7 +91,7 @@ def on_sphere(z: Tensor) -> Tensor:
 
 
 def meets(classifier: Classifier, images: Tensor, wanted: Sequence[Wanted]) -> Tensor:
-    """Whether the classifier sees in each picture all that is wanted and nothing that is not, bool (n, wanted)."""
+    """Whether the classifier sees in each image all that is wanted and nothing that is not, bool (n, wanted)."""
     answers = classifier.answers(images)
     places = {name: (q, k) for q, names in enumerate(classifier.questions) for k, name in enumerate(names)}
 

@@ -1,4 +1,4 @@
-"""Variational autoencoders: multilayer perceptrons for digits, convolutions for colour pictures.
+"""Variational autoencoders: multilayer perceptrons for digits, convolutions for color images.
 
 Kingma and Welling 2014, "Auto-encoding variational Bayes".
 """
@@ -13,7 +13,7 @@ LOG_VAR = 20.0  # the most on either side of 0
 
 
 class Vae(nn.Module):
-    """A VAE over pictures (n, channels, h, w) in [0, 1] with a standard normal prior on z (n, latent_dim)."""
+    """A VAE over images (n, channels, h, w) in [0, 1] with a standard normal prior on z (n, latent_dim)."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Vae(nn.Module):
         return self.posterior(images)[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        """The pictures' means (n, channels, h, w) in [0, 1]."""
+        """The images' means (n, channels, h, w) in [0, 1]."""
         return torch.sigmoid(self.decoder(z).float())
 
 
@@ -77,12 +77,12 @@ def next_to_z(vae: Vae) -> tuple[nn.Linear, nn.Linear]:
 def whiten(vae: Vae, images: Tensor) -> None:
     """Change the coordinates of z, in place, so that those of `images` (n, channels, h, w) fit the prior.
 
-    Trained z may be correlated, and most draws from the prior then fall where no picture is. With z = m + L w, where m
+    Trained z may be correlated, and most draws from the prior then fall where no image is. With z = m + L w, where m
     and L L^T are mean and covariance of the aggregate posterior, draws of w come from its Gaussian (Ghosh et al. 2020,
     "From variational to deterministic autoencoders", section 4). L also makes the mean posterior covariance diagonal,
     so that q(w|x) goes on having a variance for each axis: `log_var` is exact where it is the mean one and of first
-    order elsewhere. The first axes of w say most. Both maps are folded into the layers next to z: pictures rebuilt
-    from their means stay the same.
+    order elsewhere. The first axes of w say most. Both maps are folded into the layers next to z, so that
+    reconstructions from the means stay the same.
     """
     posteriors = [vae.posterior(part.float() / 255) for part in images.split(1000)]
     mu, log_var = (torch.cat(parts).double() for parts in zip(*posteriors, strict=True))
@@ -111,14 +111,14 @@ def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
 
 
 def bernoulli_loss(decoded: Tensor, images: Tensor) -> Tensor:
-    """-log p(x|z) in nats, (n,), each value of a picture the mean of a Bernoulli variable; for grey pictures."""
+    """-log p(x|z) in nats, (n,), each value of an image the mean of a Bernoulli variable; for gray images."""
     # PyTorch refuses NaN here (on a GPU the whole process is lost to it); as a loss it says that the run diverged.
     loss = F.binary_cross_entropy(decoded.nan_to_num(0.5), images, reduction="none") + 0 * decoded
     return loss.flatten(1).sum(1)
 
 
 def gaussian_loss(decoded: Tensor, images: Tensor) -> Tensor:
-    """-log p(x|z) in nats up to a constant, (n,), with the variance that fits the batch best; for colour pictures.
+    """-log p(x|z) in nats up to a constant, (n,), with the variance that fits the batch best; for color images.
 
     Rybkin, Daniilidis and Levine 2021, "Simple and effective VAE training with calibrated decoders", eq. 5: no weight
     between the two losses is left to choose.

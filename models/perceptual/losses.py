@@ -3,10 +3,10 @@
 Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks". Departure from the paper:
 its eq. 1 and 4 are squared distances whose size follows the network's activations, and those differ twentyfold between
 the layers of one network and between networks. Here each distance is divided by the energy of its target, so it is
-1 for an all-zero picture and 0 for a match, and one set of weights fits every loss, layer, network and picture size.
+1 for an all-zero image and 0 for a match, and one set of weights fits every loss, layer, network and image size.
 Sums are taken in float32 or better, whatever type the features have.
 
-What the losses of style compare are *positions*, (n, m, c): the c channels at m places of n pictures, in any order.
+What the losses of style compare are *positions*, (n, m, c): the c channels at m places of n images, in any order.
 Each channel counts by its change relative to its own energy in the style, so that a few loud ones do not rule: it is
 multiplied by D_c = 1 / sqrt(A_cc + a tenth of the mean of A_cc), where A is the style's Gram matrix. Gatys et al. reach
 that by scaling the network's filters to a mean activation of 1 over ImageNet. The tenth keeps channels that are almost
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from models.seeds import seeded
 
-EPSILON = 1e-8  # keeps the ratio finite for a target without any energy, such as the features of a black picture
+EPSILON = 1e-8  # keeps the ratio finite for a target without any energy, such as the features of a black image
 BLOCK = 4096  # positions of one product of half-precision features, whose sums are added in float32
 SORTED = (
     2**22
@@ -42,7 +42,7 @@ def positions(features: Tensor, places: Tensor | None = None) -> Tensor:
 def gram_matrix(x: Tensor) -> Tensor:
     """The correlations between channels, G = F Fᵀ / M: eq. 3 divided by the number of positions M.
 
-    Divided by M, pictures of different sizes have comparable matrices. x: positions (n, m, c) of any float type; the
+    Divided by M, images of different sizes have comparable matrices. x: positions (n, m, c) of any float type; the
     result is (n, c, c) in at least float32, symmetric and positive semidefinite.
     """
     gram: Tensor = _GramFunction.apply(x)  # type: ignore[no-untyped-call]
@@ -55,7 +55,7 @@ def content_loss(features: Tensor, target: Tensor) -> Tensor:
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """The mean squared step between neighbours, down plus across: 2 for a checkerboard of zeros and ones.
+    """The mean squared step between neighbors, down plus across: 2 for a checkerboard of zeros and ones.
 
     images: (n, c, h, w), h and w at least 2. Squared rather than absolute steps (Mahendran and Vedaldi 2015, eq. 4 with
     beta = 2), because L-BFGS wants a smooth loss.
@@ -189,7 +189,7 @@ def style_targets(
     """What `style_loss` compares with: read once from the positions of each layer of each style, mixed by their shares.
 
     styles: {layer: (1, m, c)} of each, and its share. losses: names of `STYLE_LOSSES` and their weights; both are made
-    to add up to 1. A picture mixed of two styles has the positions of both.
+    to add up to 1. An image mixed of two styles has the positions of both.
     """
     total, weights = sum(share for _, share in styles), sum(losses.values())
     return [
@@ -205,7 +205,7 @@ def style_targets(
 
 
 def style_loss(found: Mapping[str, Tensor], targets: Sequence[StyleTarget]) -> Tensor:
-    """The mean over layers of the weighted losses, and over pictures: eq. 5 with equal weights.
+    """The mean over layers of the weighted losses, and over images: eq. 5 with equal weights.
 
     found: positions {layer: (n, m, c)}, which may hold more layers than the targets.
     """

@@ -22,12 +22,12 @@ WIDTHS = (64, 128, 256, 512, 512)  # channels per block
 
 
 class VGG(nn.Module):
-    """The frozen trunk of VGG-16 or VGG-19; its input is RGB in [0, 1], normalised inside.
+    """The frozen trunk of VGG-16 or VGG-19; its input is RGB in [0, 1], normalized inside.
 
     The convolutions are named `conv1_1` … `conv5_4` after the papers' layers, and the ReLU that follows `conv4_2` is
-    `relu4_2`. Two departures from the paper make better pictures: blocks are joined by average instead of max pooling
+    `relu4_2`. Two departures from the paper make better images: blocks are joined by average instead of max pooling
     (Gatys, Ecker and Bethge 2016, section 2), and the borders are continued with their own pixels instead of zeros,
-    whose edge an optimiser would otherwise answer with a frame.
+    whose edge an optimizer would otherwise answer with a frame.
     """
 
     mean: Tensor
@@ -90,7 +90,7 @@ class _ConvFunction(torch.autograd.Function):
     """relu(conv(x)) with 3 x 3 filters that are no variables, x continued by one pixel with its own borders.
 
     Nothing is kept but the result, whose zeros are where the gradient stops. The gradient of the borders is added to
-    their neighbours in place: F.pad's own makes a copy, and on CUDA differs between runs.
+    their neighbors in place: F.pad's own makes a copy, and on CUDA differs between runs.
     """
 
     @staticmethod

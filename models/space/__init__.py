@@ -1,1 +1,1 @@
-"""Vector spaces of pictures: components, clusters, steering and sampling."""
+"""Vector spaces of images: principal components, clusters, steering and sampling."""

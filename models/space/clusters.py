@@ -1,4 +1,4 @@
-"""Clusters of vectors, and how well they are apart."""
+"""Clusterings of vectors and their figures of merit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,20 +12,21 @@ from sklearn.metrics import davies_bouldin_score, pairwise_distances_argmin, sil
 from models.errors import SpaceError
 from models.space.pca import Array
 
-Labels = NDArray[np.int64]  # (n,), counted from 0; -1 is noise
+Labels = NDArray[np.int64]  # (n,), from 0; -1 is noise
 Scores = NDArray[np.floating]  # (n, k)
-SAMPLE = 2_000  # members of which a silhouette is made: it needs the distance of each two
-MINI_BATCH = 20_000  # members above which k-means looks at batches of them
-TREE = 10_000  # members of which a tree is made: it needs the distance of each two
-STARTS = 4  # of k-means, of which the best is kept
+SILHOUETTE_MEMBERS = 2_000  # the most members that a silhouette is computed on: it needs all pairwise distances
+MINI_BATCH = 20_000  # members above which k-means uses mini-batches
+MAX_TREE_MEMBERS = 10_000  # the most members of agglomerative clustering: it needs all pairwise distances
+N_INIT = 4  # initializations of k-means, the best of which is kept
 
 
 @dataclass(frozen=True)
 class FittedClustering:
-    """Members in clusters, with scikit-learn's names.
+    """A fitted clustering, with scikit-learn's names.
 
-    labels_ (n,), -1 for noise; cluster_centers_ (c, k), the means; medoids_ (c,), the member nearest to each mean;
-    silhouette and davies_bouldin, None where undefined; sweep: for each number tried n_clusters, inertia, silhouette.
+    labels_: (n,), -1 for noise. cluster_centers_: (c, k), the means. medoids_: (c,), indices of the members nearest to
+    the means. silhouette, davies_bouldin: None where undefined. sweep: n_clusters, inertia and silhouette of each
+    number of clusters that was tried.
     """
 
     method: str
@@ -38,17 +39,17 @@ class FittedClustering:
 
     @property
     def n_clusters(self) -> int:
-        """How many clusters there are."""
+        """Number of clusters."""
         return len(self.cluster_centers_)
 
     @property
     def sizes(self) -> Labels:
-        """How many members each has, (c,)."""
+        """Number of members of each cluster, (c,)."""
         return np.bincount(self.labels_[self.labels_ >= 0], minlength=self.n_clusters)
 
     @property
     def noise_share(self) -> float:
-        """The share of members in no cluster."""
+        """Share of members in no cluster."""
         return float((self.labels_ < 0).mean())
 
 
@@ -61,20 +62,20 @@ def kmeans(
     seed: int,
     on_step: Callable[[int], None] = lambda n_clusters: None,
 ) -> FittedClustering:
-    """K-means with a number of clusters, or with the number of the best silhouette.
+    """Clusters scores (n, k) by k-means, into `n_clusters` or the number with the best silhouette.
 
-    Numbers from 2 are tried until `patience` in a row were no better. `on_step` is told each and may raise to stop.
-    Raises SpaceError.
+    Numbers from 2 to `max_clusters` are tried until `patience` in a row do not improve the silhouette. `on_step` is
+    called with each number and may raise to stop. Raises SpaceError.
     """
     sizes = _sizes(scores, n_clusters, max_clusters)
 
     def labels(size: int) -> Labels:
         on_step(size)
         if len(scores) > MINI_BATCH:
-            found = MiniBatchKMeans(size, n_init=STARTS, random_state=seed)
+            estimator = MiniBatchKMeans(size, n_init=N_INIT, random_state=seed)
         else:
-            found = KMeans(size, n_init=STARTS, random_state=seed)
-        return np.asarray(found.fit_predict(scores), np.int64)
+            estimator = KMeans(size, n_init=N_INIT, random_state=seed)
+        return np.asarray(estimator.fit_predict(scores), np.int64)
 
     return _best("kmeans", scores, sizes, labels, patience, seed)
 
@@ -88,12 +89,14 @@ def agglomerative(
     seed: int,
     on_step: Callable[[int], None] = lambda n_clusters: None,
 ) -> FittedClustering:
-    """Ward's tree cut into a number of clusters, or into the number of the best silhouette, as `kmeans` chooses it.
+    """Clusters scores (n, k) by cutting Ward's tree, into `n_clusters` or the number with the best silhouette.
 
-    Ward 1963, "Hierarchical grouping to optimize an objective function". Raises SpaceError.
+    Ward 1963, "Hierarchical grouping to optimize an objective function". The number is chosen as by `kmeans`. Raises
+    SpaceError.
     """
-    if len(scores) > TREE:
-        raise SpaceError(f"agglomerative clustering takes at most {TREE:,} images; there are {len(scores):,}")
+    if len(scores) > MAX_TREE_MEMBERS:
+        most = f"{MAX_TREE_MEMBERS:,}"
+        raise SpaceError(f"agglomerative clustering takes at most {most} images; there are {len(scores):,}")
     sizes = _sizes(scores, n_clusters, max_clusters)
     on_step(sizes[0])
     tree = ward(scores)
@@ -106,10 +109,10 @@ def agglomerative(
 
 
 def hdbscan(scores: Scores, *, min_cluster_size: int | None = None, seed: int) -> FittedClustering:
-    """Clusters where members are dense, as many as there are, and noise between them.
+    """Clusters scores (n, k) by density with HDBSCAN, which finds the number of clusters and marks noise.
 
-    Campello et al. 2013, "Density-based clustering based on hierarchical density estimates". Smaller groups than
-    `min_cluster_size` are noise; when None it is a hundredth of the members, but 5 at least. Raises SpaceError.
+    Campello et al. 2013, "Density-based clustering based on hierarchical density estimates". Groups smaller than
+    `min_cluster_size` are noise; by default it is a hundredth of the members, and at least 5. Raises SpaceError.
     """
     _check_members(scores)
     n = len(scores)
@@ -125,9 +128,9 @@ def hdbscan(scores: Scores, *, min_cluster_size: int | None = None, seed: int) -
 def from_labels(
     method: str, scores: Scores, labels: Labels, seed: int, sweep: tuple[dict[str, float], ...] = ()
 ) -> FittedClustering:
-    """Returns the clustering that labels (n,) make of members (n, k).
+    """Returns the clustering of members (n, k) by labels (n,).
 
-    Labels below 0 are noise; the others are counted anew from 0, since a method may leave some without members.
+    Labels below 0 are noise; the others are renumbered from 0, because a method may leave some without members.
     """
     labels = _without_gaps(labels)
     members = [np.flatnonzero(labels == label) for label in range(labels.max() + 1)]
@@ -148,10 +151,10 @@ def from_labels(
 
 
 def assigned(clustering: FittedClustering, scores: Scores, points: Scores) -> Labels:
-    """Returns the cluster of each point (p, k) by the rule of the method, (p,), given its members' scores (n, k).
+    """Assigns points (p, k) to clusters, (p,), given the scores (n, k) of the members.
 
-    Of k-means it is the one whose center is nearest. Of Ward's tree and HDBSCAN, which make no cells around centers, it
-    is that of the nearest member that is no noise. A mixture assigns by its posterior: `FittedCollection.assigned`.
+    K-means: the nearest center. Ward's tree and HDBSCAN, whose clusters are not cells around centers: the cluster of
+    the nearest member that is not noise. A mixture assigns by its posterior, see `FittedCollection.assigned`.
     """
     if clustering.method == "kmeans":
         return np.asarray(pairwise_distances_argmin(points, clustering.cluster_centers_), np.int64)
@@ -160,10 +163,10 @@ def assigned(clustering: FittedClustering, scores: Scores, points: Scores) -> La
 
 
 def _without_gaps(labels: Labels) -> Labels:
-    """Returns the labels counted from 0 without a number that no member has; noise stays -1."""
-    found = np.full(len(labels), -1, np.int64)
-    found[labels >= 0] = np.unique(labels[labels >= 0], return_inverse=True)[1]
-    return found
+    """Renumbers labels from 0 so that every label has members; noise stays -1."""
+    renumbered = np.full(len(labels), -1, np.int64)
+    renumbered[labels >= 0] = np.unique(labels[labels >= 0], return_inverse=True)[1]
+    return renumbered
 
 
 def _check_members(scores: Scores) -> None:
@@ -172,7 +175,7 @@ def _check_members(scores: Scores) -> None:
 
 
 def _sizes(scores: Scores, n_clusters: int | None, max_clusters: int) -> range:
-    """The numbers of clusters to try."""
+    """Returns the numbers of clusters to try; raises SpaceError."""
     _check_members(scores)
     distinct = len(np.unique(scores, axis=0))
     if n_clusters and n_clusters > distinct:
@@ -209,19 +212,19 @@ def _best(
 
 
 def _silhouette(scores: Scores, labels: Labels, seed: int) -> float | None:
-    """Returns the mean silhouette (Rousseeuw 1987), or None where there are not two clusters to compare.
+    """Mean silhouette (Rousseeuw 1987), or None without two clusters to compare.
 
-    Made of `SAMPLE` members and one more of each cluster, so that none is missing.
+    Computed on `SILHOUETTE_MEMBERS` members and one more of each cluster, so that every cluster is represented.
     """
     if not 2 <= len(np.unique(labels)) < len(labels):
         return None
-    if len(scores) > SAMPLE:
-        drawn = np.random.default_rng(seed).choice(len(scores), SAMPLE, replace=False)
+    if len(scores) > SILHOUETTE_MEMBERS:
+        drawn = np.random.default_rng(seed).choice(len(scores), SILHOUETTE_MEMBERS, replace=False)
         chosen = np.union1d(drawn, np.unique(labels, return_index=True)[1])
         scores, labels = scores[chosen], labels[chosen]
     return float(silhouette_score(scores, labels))
 
 
 def _inertia(scores: Scores, labels: Labels) -> float:
-    """The sum of squared distances of members to the mean of their cluster."""
+    """Sum of squared distances of members to the mean of their cluster."""
     return float(sum(((scores[labels == k] - scores[labels == k].mean(0)) ** 2).sum() for k in np.unique(labels)))

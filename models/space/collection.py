@@ -1,4 +1,4 @@
-"""A collection: images as vectors of one space, their principal components, clusterings and map, kept in one file."""
+"""Collections: images as vectors of a space, with principal components, clusterings and a map, stored in one file."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -34,9 +34,9 @@ MARKS = (0.9, 0.95, 0.99)
 class Members:
     """The images of a collection.
 
-    vectors (n, dim) float32; thumbnails uint8 (n, t, t, 3); names (n,): `img_…` ids or places in a set; attributes int8
-    (n, k) with their names: 1 has it, 0 lacks it, -1 where that is not known; digests (n,) of what was encoded, empty
-    where a version from before they were kept does not have them.
+    vectors: float32 (n, dim). thumbnails: uint8 (n, t, t, 3). names: (n,), `img_…` ids or indices in a data set.
+    attributes: int8 (n, k), 1 for one that an image has, 0 for one that it lacks, -1 for unknown; attribute_names: k
+    names. digests: sha256 (n,) of the encoded pixels, empty in collections of an earlier version.
     """
 
     vectors: Array
@@ -50,7 +50,7 @@ class Members:
         return len(self.vectors)
 
     def __add__(self, others: "Members") -> "Members":
-        """One after the other, with the attributes of both."""
+        """Concatenates two sets of members, with the attributes of both."""
         names = tuple(dict.fromkeys(self.attribute_names + others.attribute_names))
         return Members(
             np.concatenate([self.vectors, others.vectors]),
@@ -63,7 +63,7 @@ class Members:
 
 
 def digests_of(images: NDArray[np.uint8]) -> NDArray[np.str_]:
-    """Returns the sha256 of each image's pixels (n, h, w, 3), (n,): the same for the same image under two names."""
+    """sha256 of the pixels of each image (n, h, w, 3), (n,): equal for the same image under two names."""
     return np.array([sha256(image.tobytes()).hexdigest() for image in images])
 
 
@@ -72,7 +72,7 @@ def _digests(members: Members) -> NDArray[np.str_]:
 
 
 def _in_columns(members: Members, names: Sequence[str]) -> NDArray[np.int8]:
-    """The attributes by other names, of which members may lack some."""
+    """Attributes in the order of `names`, -1 for those that the members do not have."""
     table = np.full((len(members), len(names)), -1, np.int8)
     for column, name in zip(members.attributes.T, members.attribute_names, strict=True):
         table[:, names.index(name)] = column
@@ -81,10 +81,10 @@ def _in_columns(members: Members, names: Sequence[str]) -> NDArray[np.int8]:
 
 @dataclass(frozen=True)
 class FittedCollection:
-    """Members with what was fitted to them.
+    """Members with their fitted principal components, clusterings and map.
 
-    clusterings: by method; mixture: where that is one of them; failed: why a method that was asked for is not among
-    them; map: the members on a plane (n, 2), where one was made.
+    clusterings: by method. mixture: the fitted mixture, if it is one of the methods. failed: the reason for each
+    requested method that failed. map: the members on a plane (n, 2), if one was made.
     """
 
     members: Members
@@ -96,11 +96,11 @@ class FittedCollection:
 
     @cached_property
     def scores(self) -> Array:
-        """The members' principal components, (n, k)."""
+        """Component scores of the members, (n, k)."""
         return self.pca.transform(self.members.vectors)
 
     def assigned(self, method: Method, points: Scores) -> Labels:
-        """Returns the cluster of each point (p, k), (p,): of a mixture the component it most likely comes from."""
+        """Assigns points (p, k) to clusters, (p,); a mixture assigns the most likely component."""
         if method == "mixture":
             assert self.mixture
             return self.mixture.labels(points)
@@ -115,31 +115,31 @@ def fit_collection(
     seed: int,
     on_step: Callable[[str], None] = lambda message: None,
 ) -> FittedCollection:
-    """Fits components and clusterings to the members.
+    """Fits principal components and clusterings to the members.
 
-    pca: arguments of `fit_pca`. clusterings: for each its `method` and the arguments of that method's function. One
-    that fails is in `failed`, with its reason. `on_step` is called with what is being done and may raise to stop.
-    Raises SpaceError where there are no components.
+    pca: arguments of `fit_pca`. clusterings: the `method` of each and the arguments of that method's function; one that
+    fails is in `failed`, with its reason. `on_step` is called with the name of the current stage and may raise to stop.
+    Raises SpaceError if the components cannot be fitted.
     """
     seed = folded(seed)
     on_step("principal components")
     fitted = fit_pca(members.vectors, **pca, seed=seed, on_step=lambda: on_step("principal components"))
     scores = fitted.transform(members.vectors)
-    found: dict[Method, FittedClustering] = {}
+    fits: dict[Method, FittedClustering] = {}
     failed: dict[Method, str] = {}
     mixture = None
-    for wanted in clusterings:
-        options = dict(wanted)
+    for arguments in clusterings:
+        options = dict(arguments)
         method: Method = options.pop("method")
         try:
             if method == "mixture":
                 mixture = fit_mixture(scores, **options, seed=seed, on_step=lambda k, _: on_step(f"mixture of {k}"))
-                found["mixture"] = from_labels("mixture", scores, mixture.labels(scores), seed)
+                fits["mixture"] = from_labels("mixture", scores, mixture.labels(scores), seed)
             else:
-                found[method] = _clustering(method, scores, options, seed, on_step)
-        except (ValueError, MemoryError) as error:  # SpaceError, and what a library makes of degenerate data
+                fits[method] = _clustering(method, scores, options, seed, on_step)
+        except (ValueError, MemoryError) as error:  # SpaceError, and errors of libraries for degenerate data
             failed[method] = str(error) or type(error).__name__
-    return FittedCollection(members, fitted, found, mixture, failed)
+    return FittedCollection(members, fitted, fits, mixture, failed)
 
 
 def _clustering(
@@ -157,7 +157,7 @@ def _clustering(
 
 
 def summary(collection: FittedCollection) -> dict[str, Any]:
-    """What is worth knowing of a fit, ready for JSON."""
+    """Figures of a fit, ready for JSON."""
     ratio = collection.pca.explained_variance_ratio_
     return {
         "n_images": len(collection.members),
@@ -166,29 +166,29 @@ def summary(collection: FittedCollection) -> dict[str, Any]:
         "explained_variance_ratio": [round(float(share), 6) for share in ratio],
         "components_for": {f"{mark:g}": components_for(ratio, mark) for mark in MARKS},
         "attribute_names": list(collection.members.attribute_names),
-        "clusterings": {method: _of_clustering(found) for method, found in collection.clusterings.items()},
+        "clusterings": {method: _of_clustering(each) for method, each in collection.clusterings.items()},
         "failed_clusterings": dict(collection.failed),
     } | ({"mixture": _of_mixture(collection.mixture)} if collection.mixture else {})
 
 
-def _of_clustering(found: FittedClustering) -> dict[str, Any]:
+def _of_clustering(clustering: FittedClustering) -> dict[str, Any]:
     return {
-        "n_clusters": found.n_clusters,
-        "sizes": found.sizes.tolist(),
-        "noise_share": round(found.noise_share, 4),
-        "silhouette": found.silhouette,
-        "davies_bouldin": found.davies_bouldin,
-        "medoids": found.medoids_.tolist(),
-        "sweep": list(found.sweep),
+        "n_clusters": clustering.n_clusters,
+        "sizes": clustering.sizes.tolist(),
+        "noise_share": round(clustering.noise_share, 4),
+        "silhouette": clustering.silhouette,
+        "davies_bouldin": clustering.davies_bouldin,
+        "medoids": clustering.medoids_.tolist(),
+        "sweep": list(clustering.sweep),
     }
 
 
-def _of_mixture(found: FittedMixture) -> dict[str, Any]:
+def _of_mixture(mixture: FittedMixture) -> dict[str, Any]:
     return {
-        "covariance_type": found.covariance_type,
-        "n_components": len(found.weights_),
-        "weights": [round(float(weight), 5) for weight in found.weights_],
-        "sweep": list(found.sweep),
+        "covariance_type": mixture.covariance_type,
+        "n_components": len(mixture.weights_),
+        "weights": [round(float(weight), 5) for weight in mixture.weights_],
+        "sweep": list(mixture.sweep),
     }
 
 
@@ -213,7 +213,7 @@ def save_collection(collection: FittedCollection, path: Path) -> None:
 
 
 def load_collection(path: Path) -> FittedCollection:
-    """Reads what `save_collection` wrote; nothing in the file can run."""
+    """Loads a collection from the file of `save_collection`; no code in the file is run."""
     with np.load(path, allow_pickle=False) as file:
         facts: dict[str, dict[str, Any]] = json.loads(str(file["facts"]))
         failed: Any = facts.pop("failed", {})
@@ -235,5 +235,5 @@ def _arrays_of(file: Mapping[str, NDArray[Any]], name: str) -> dict[str, Any]:
 
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has lists where these dataclasses have tuples."""
+    """Converts the lists of JSON to the tuples of these dataclasses."""
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

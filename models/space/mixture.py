@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians, their number chosen by an information criterion."""
+"""Gaussian mixtures whose number of components is chosen by an information criterion."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,13 +20,14 @@ Row = dict[str, float]
 Float64 = NDArray[np.float64]
 Labels = NDArray[np.int64]
 Scores = NDArray[np.floating]  # (n, k)
-TREE = 3_000  # members of which the tree is made that gives the starts
-TOL, MAX_ITER = 1e-3, 100  # of EM, as scikit-learn's: the least gain of the mean log-likelihood, and the most steps
-SWEEP_ITER = 4  # steps after which sizes are compared; from a tree the later ones hardly change which is best
-TINY = 1e-100  # a responsibility below it is none: products with the smallest of floats take five times as long
-# The share of each score's variance that is added to every component's. A component of one member costs 2 * 2k of AIC
-# (k means and k variances) and with the floor f it gains k (1 + ln(1 / f)) over one Gaussian for all, so that a smaller
-# floor than e^-3 = 0.05 lets AIC fall to a component for every member. At 0.1 the curve of 800 flowers has one minimum.
+TREE_MEMBERS = 3_000  # the most members of the Ward tree that initializes EM
+TOL, MAX_ITER = 1e-3, 100  # of EM, as in scikit-learn: smallest gain of the mean log-likelihood, and most iterations
+SWEEP_ITER = 4  # EM steps before numbers of components are compared; later steps hardly change which is best
+TINY = 1e-100  # smaller responsibilities are set to 0: products with subnormal floats take five times as long
+# Share of each score's variance that is added to the variance of every component. A component of one member costs
+# 2 * 2k of AIC (k means and k variances), and with a floor f it gains k (1 + ln(1 / f)) over one Gaussian for all
+# members. With a floor below e^-3 = 0.05 AIC therefore prefers one component per member. At 0.1 the curve of 800
+# flowers has one minimum.
 FLOOR = 0.1
 
 
@@ -34,8 +35,8 @@ FLOOR = 0.1
 class FittedMixture:
     """A mixture of c Gaussians, with scikit-learn's names and shapes.
 
-    weights_ (c,), means_ (c, k), covariances_ (c, k, k) full, (k, k) tied, (c, k) diag, (c,) spherical; sweep: for each
-    number tried n_components, aic, bic and log_likelihood of all members.
+    weights_: (c,). means_: (c, k). covariances_: (c, k, k) for full, (k, k) tied, (c, k) diag, (c,) spherical. sweep:
+    n_components, aic, bic and log_likelihood of all members for each number of components that was tried.
     """
 
     covariance_type: CovarianceType
@@ -45,24 +46,24 @@ class FittedMixture:
     sweep: tuple[Row, ...] = ()
 
     def log_prob(self, scores: Scores) -> Float64:
-        """The log density of each point (n, k) under each component, its weight included, (n, c)."""
+        """Weighted log density of points (n, k) under each component, (n, c)."""
         squares, log_det = _mahalanobis(self, scores.astype(np.float64))
-        found: Float64 = np.log(self.weights_) - 0.5 * (scores.shape[1] * np.log(2 * np.pi) + log_det + squares)
-        return found
+        log_prob: Float64 = np.log(self.weights_) - 0.5 * (scores.shape[1] * np.log(2 * np.pi) + log_det + squares)
+        return log_prob
 
     def score_samples(self, scores: Scores) -> Float64:
-        """The log density of each point (n, k) under the mixture, (n,)."""
+        """Log density of points (n, k) under the mixture, (n,)."""
         return np.asarray(logsumexp(self.log_prob(scores), axis=1))
 
     def labels(self, scores: Scores) -> Labels:
-        """The component each point (n, k) most likely comes from, (n,)."""
+        """Most likely component of points (n, k), (n,)."""
         return np.asarray(self.log_prob(scores).argmax(1), np.int64)
 
     def responsibilities(self, scores: Scores, component: int) -> Float64:
-        """Returns the posterior probability that each point (n, k) comes from a component, (n,)."""
+        """Posterior probability of a component for points (n, k), (n,)."""
         log_prob = self.log_prob(scores)
-        found: Float64 = np.exp(log_prob[:, component] - logsumexp(log_prob, axis=1))
-        return found
+        posterior: Float64 = np.exp(log_prob[:, component] - logsumexp(log_prob, axis=1))
+        return posterior
 
 
 def fit_mixture(
@@ -76,13 +77,14 @@ def fit_mixture(
     seed: int,
     on_step: Callable[[int, int], None] = lambda n_components, n_iter: None,
 ) -> FittedMixture:
-    """A mixture with a number of components, or with the number of the least AIC or BIC.
+    """Fits a mixture to scores (n, k), with `n_components` or the number with the smallest AIC or BIC.
 
-    Tried are 1, 2, 3, 4, 6, 8, 12, … until `patience` in a row were no better, then those between the best and its
-    neighbours by halves. Each starts at the cut of one tree (Fraley and Raftery 1998, "How many clusters?").
-    The sweep's figures are those after `SWEEP_ITER` steps of EM; the chosen mixture has gone on to its end.
-    Components that are the likeliest for no member are dropped. `on_step` is told number and step of EM, and may raise
-    to stop. Raises SpaceError.
+    The numbers 1, 2, 3, 4, 6, 8, 12, … are tried until `patience` in a row are no better, then numbers between the best
+    and its neighbors by bisection. EM starts from a cut of one Ward tree (Fraley and Raftery 1998, "How many
+    clusters?"). The criteria of the sweep are those after `SWEEP_ITER` EM steps; the chosen mixture is fitted until it
+    converges. Components that are not the most likely one of any member are dropped.
+
+    `on_step` is called with the number of components and the EM step and may raise to stop. Raises SpaceError.
     """
     n, least = len(scores), max(2, n_components or 0)
     if n < least:
@@ -96,18 +98,18 @@ def fit_mixture(
 
     def cost(size: int) -> float:
         if size not in fits:
-            found = fitted(size, MAX_ITER if n_components else SWEEP_ITER)
-            fits[size] = found, _row(found, members)
+            candidate = fitted(size, MAX_ITER if n_components else SWEEP_ITER)
+            fits[size] = candidate, _row(candidate, members)
         return fits[size][1][criterion]
 
-    chosen = n_components or _least(cost, min(max_components, n, TREE), patience)
+    chosen = n_components or _least(cost, min(max_components, n, TREE_MEMBERS), patience)
     cost(chosen)
     few = fits[chosen][0]
     mixture = few if n_components else fitted(chosen, MAX_ITER)
     if len(mixture.weights_) < len(few.weights_):
-        mixture = few  # the number chosen is the number had
+        mixture = few  # keeps the chosen number of components
     rows = sorted((row for _, row in fits.values()), key=lambda row: (row["n_components"], -row[criterion]))
-    sweep = {row["n_components"]: row for row in rows}  # sizes that lost components may have become the same
+    sweep = {row["n_components"]: row for row in rows}  # two numbers may be the same after components were dropped
     return replace(mixture, sweep=tuple(sweep.values()))
 
 
@@ -118,29 +120,29 @@ def em(
     on_step: Callable[[int], None] = lambda n_iter: None,
     max_iter: int = MAX_ITER,
 ) -> FittedMixture:
-    """The mixture that expectation maximisation reaches from labels (n,) of members (n, k).
+    """Fits a mixture to members (n, k) by expectation maximization from initial labels (n,).
 
-    Dempster et al. 1977, "Maximum likelihood from incomplete data via the EM algorithm". The same steps as
-    scikit-learn's, with a floor that is relative to each score and with matrix products in place of loops where the
-    covariance is tied: there it is many times as fast.
+    Dempster et al. 1977, "Maximum likelihood from incomplete data via the EM algorithm". The steps are those of
+    scikit-learn, with a variance floor relative to each score, and with matrix products instead of loops for tied
+    covariances, which is many times faster.
     """
     responsibilities = np.eye(labels.max() + 1)[labels]
-    mixture, before = _maximised(members, responsibilities, covariance_type), -np.inf
+    mixture, before = _maximized(members, responsibilities, covariance_type), -np.inf
     for n_iter in range(1, max_iter + 1):
         on_step(n_iter)
         log_prob = mixture.log_prob(members)
         log_density = logsumexp(log_prob, axis=1, keepdims=True)
         responsibilities = np.exp(log_prob - log_density)
         responsibilities[responsibilities < TINY] = 0
-        mixture = _maximised(members, responsibilities, covariance_type)
+        mixture = _maximized(members, responsibilities, covariance_type)
         gain, before = log_density.mean() - before, log_density.mean()
         if abs(gain) < TOL:
             break
     return _without_empty(mixture, members)
 
 
-def _maximised(members: Float64, responsibilities: Float64, covariance_type: CovarianceType) -> FittedMixture:
-    """The M step: the mixture of members (n, k) that belong to its components by responsibilities (n, c)."""
+def _maximized(members: Float64, responsibilities: Float64, covariance_type: CovarianceType) -> FittedMixture:
+    """M step: fits a mixture to members (n, k), given responsibilities (n, c)."""
     counts = responsibilities.sum(0) + 10 * np.finfo(float).eps
     means = responsibilities.T @ members / counts[:, None]
     floor = FLOOR * members.var(0)
@@ -165,7 +167,7 @@ def _covariance(apart: Float64, weights: Float64) -> Float64:
 
 
 def _mahalanobis(mixture: FittedMixture, scores: Float64) -> tuple[Float64, Float64]:
-    """Squared distances (n, c) of points to the means in units of the covariances, and their log determinants (c,)."""
+    """Squared Mahalanobis distances (n, c) of points to the means, and log determinants (c,) of the covariances."""
     means, covariances = mixture.means_, mixture.covariances_
     match mixture.covariance_type:
         case "full":
@@ -198,7 +200,7 @@ def _log_det(roots: Float64) -> Float64:
 
 
 def _without_empty(mixture: FittedMixture, members: Float64) -> FittedMixture:
-    """Only the components that are the likeliest for some member; no member's likeliest changes."""
+    """Drops components that are not the most likely one of any member; the most likely ones do not change."""
     kept = np.unique(mixture.labels(members))
     weights = mixture.weights_[kept]
     covariances = mixture.covariances_ if mixture.covariance_type == "tied" else mixture.covariances_[kept]
@@ -206,7 +208,7 @@ def _without_empty(mixture: FittedMixture, members: Float64) -> FittedMixture:
 
 
 def _row(mixture: FittedMixture, members: Float64) -> Row:
-    """Akaike 1974 and Schwarz 1978: -2 log L + 2 p, and -2 log L + p ln n, of p free parameters."""
+    """AIC and BIC (Akaike 1974, Schwarz 1978): -2 log L + 2 p and -2 log L + p ln n, with p free parameters."""
     c, k = mixture.means_.shape
     of_covariances = {"full": c * k * (k + 1) // 2, "tied": k * (k + 1) // 2, "diag": c * k, "spherical": c}
     p = of_covariances[mixture.covariance_type] + c * k + c - 1
@@ -216,12 +218,15 @@ def _row(mixture: FittedMixture, members: Float64) -> Row:
 
 
 def _starts(members: Float64, seed: int) -> Callable[[int], Labels]:
-    """Labels (n,) for any number of components, from one Ward tree of `TREE` members; others go to the nearest mean."""
+    """Returns initial labels (n,) by number of components: cuts of one Ward tree.
+
+    The tree has at most `TREE_MEMBERS` random members; the others get the label of the nearest mean.
+    """
     n = len(members)
-    if n <= TREE:
+    if n <= TREE_MEMBERS:
         tree = ward(members)
         return lambda size: _cut(tree, size)
-    drawn = members[np.random.default_rng(seed).choice(n, TREE, replace=False)]
+    drawn = members[np.random.default_rng(seed).choice(n, TREE_MEMBERS, replace=False)]
     tree = ward(drawn)
 
     def labels(size: int) -> Labels:
@@ -237,7 +242,7 @@ def _cut(tree: Float64, size: int) -> Labels:
 
 
 def _least(cost: Callable[[int], float], largest: int, patience: int) -> int:
-    """The size of the least cost: on a grid until `patience` in a row are no better, then by halves beside the best."""
+    """Size of smallest cost: on a grid until `patience` in a row are no better, then by bisection near the best."""
     grid = sorted(size for power in range(largest.bit_length()) for size in {2**power, 3 * 2**power // 2})
     tried: list[int] = []
     for size in sorted({*(size for size in grid if size <= largest), largest}):

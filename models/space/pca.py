@@ -1,4 +1,4 @@
-"""Principal components of vectors of any space."""
+"""Principal component analysis of vectors."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from models.errors import SpaceError
 Array = NDArray[np.float32]
 Vectors = NDArray[np.floating]  # (n, dim), which may be a memory map
 Float64 = NDArray[np.float64]
-BLOCK = 2**22  # values in float64 at a time, 32 MB
-RANDOMISED = 2_000  # smaller side from which a few components are found faster by a randomised decomposition
-IN_MEMORY = 2**30  # bytes of vectors of which a float32 copy may be made
-NOISE = 1e-10  # of the first component's variance; less is rounding
+BLOCK = 2**22  # float64 values per block, 32 MB
+RANDOMIZED = 2_000  # smaller side of the matrix from which a randomized decomposition is faster for few components
+IN_MEMORY = 2**30  # the most bytes of vectors that may be copied as float32
+NOISE = 1e-10  # relative to the first component's variance; a smaller variance is rounding error
 
 
 @dataclass(frozen=True)
 class Pca:
-    """Principal components, with scikit-learn's names: (vector - mean_) / scale_ is about components_.T @ scores.
+    """Fitted principal components, with scikit-learn's names: (vector - mean_) / scale_ ≈ components_.T @ scores.
 
-    mean_ and scale_ (dim,), components_ (k, dim), explained_variance_ and explained_variance_ratio_ (k,).
+    mean_, scale_: (dim,). components_: (k, dim). explained_variance_, explained_variance_ratio_: (k,).
     """
 
     mean_: Array
@@ -34,12 +34,12 @@ class Pca:
     explained_variance_ratio_: Array
 
     def transform(self, vectors: Vectors) -> Array:
-        """Vectors (n, dim) to scores (n, k)."""
+        """Projects vectors (n, dim) to scores (n, k)."""
         parts = [((vectors[rows] - self.mean_) / self.scale_) @ self.components_.T for rows in _blocks(*vectors.shape)]
         return np.concatenate(parts).astype(np.float32)
 
     def inverse_transform(self, scores: Vectors) -> Array:
-        """Scores (n, k) to the vectors (n, dim) they stand for."""
+        """Reconstructs vectors (n, dim) from scores (n, k)."""
         return (scores @ self.components_ * self.scale_ + self.mean_).astype(np.float32)
 
 
@@ -52,15 +52,16 @@ def fit_pca(
     seed: int,
     on_step: Callable[[], None] = lambda: None,
 ) -> Pca:
-    """The principal components of vectors (n, dim): `n_components`, or as many as explain that share of the variance.
+    """Fits the principal components of vectors (n, dim).
 
-    `standardize` brings each value to variance 1 first. `on_step` is called for every block of vectors and may raise to
+    n_components: how many; by default as many as explain the share `explained_variance` of the variance. standardize:
+    whether each value is first scaled to variance 1. `on_step` is called for every block of vectors and may raise to
     stop. Raises SpaceError.
     """
     _check_size(vectors.shape, n_components)
     scaler = _scaler(vectors, standardize, on_step)
     if n_components and _few(vectors, n_components):
-        variances, ratio, components = _randomised(vectors, scaler, n_components, seed)
+        variances, ratio, components = _randomized(vectors, scaler, n_components, seed)
     else:
         variances, ratio, components = _exact(vectors, scaler, n_components or explained_variance, on_step)
     on_step()
@@ -73,7 +74,7 @@ def fit_pca(
 
 
 def components_for(ratio: Vectors, share: float) -> int | None:
-    """How many components with these shares of the variance (k,) reach `share`; None if all together do not."""
+    """Number of components whose explained variance ratios (k,) sum to `share`; None if all together do not."""
     reached = np.flatnonzero(np.cumsum(ratio, dtype=np.float64) >= share)
     return int(reached[0]) + 1 if len(reached) else None
 
@@ -89,13 +90,13 @@ def _check_size(shape: tuple[int, ...], n_components: int | None) -> None:
 
 
 def _blocks(n: int, width: int) -> Iterator[slice]:
-    """Slices of range(n), each of about `BLOCK` values when `width` go with each place."""
+    """Slices of range(n) with about `BLOCK` values each, at `width` values per row."""
     blocks: Iterator[slice] = gen_batches(n, max(1, BLOCK // width))
     return blocks
 
 
 def _scaler(vectors: Vectors, standardize: bool, on_step: Callable[[], None]) -> StandardScaler:
-    """Mean and standard deviation of each value, found block by block."""
+    """Fits the mean and standard deviation of each value, block by block; raises SpaceError."""
     scaler, same = StandardScaler(with_std=standardize), True
     for rows in _blocks(*vectors.shape):
         on_step()
@@ -114,15 +115,15 @@ def _scale(scaler: StandardScaler) -> Float64:
 
 
 def _few(vectors: Vectors, n_components: int) -> bool:
-    """Whether the randomised decomposition pays, and has the memory for its copy."""
+    """Returns whether a randomized decomposition is faster and its copy of the vectors fits into memory."""
     smaller = min(vectors.shape)
-    return smaller >= RANDOMISED and 10 * n_components <= smaller and vectors.nbytes <= IN_MEMORY
+    return smaller >= RANDOMIZED and 10 * n_components <= smaller and vectors.nbytes <= IN_MEMORY
 
 
-def _randomised(
+def _randomized(
     vectors: Vectors, scaler: StandardScaler, n_components: int, seed: int
 ) -> tuple[Float64, Float64, Float64]:
-    """Variances, their shares and the components, by Halko et al. 2011, "Finding structure with randomness"."""
+    """Variances, variance ratios and components, by Halko et al. 2011, "Finding structure with randomness"."""
     scaled = np.subtract(vectors, scaler.mean_, dtype=np.float32)
     scaled /= _scale(scaler).astype(np.float32)
     pca = PCA(n_components, svd_solver="randomized", random_state=seed, copy=False).fit(scaled)
@@ -132,11 +133,11 @@ def _randomised(
 def _exact(
     vectors: Vectors, scaler: StandardScaler, wanted: float, on_step: Callable[[], None]
 ) -> tuple[Float64, Float64, Float64]:
-    """Variances, their shares and the components, of a number `wanted` or a share of the variance below 1.
+    """Variances, variance ratios and components; `wanted` is their number, or a share of the variance below 1.
 
-    From the eigenvectors of the covariance (dim, dim), or where there are fewer vectors than values of the Gram matrix
-    (n, n), summed in float64 block by block: as exact as a singular value decomposition of float32 vectors, several
-    times as fast, and in bounded memory (scikit-learn's IncrementalPCA takes nine times as long and is approximate).
+    Uses the eigenvectors of the covariance (dim, dim), or of the Gram matrix (n, n) for fewer vectors than values,
+    summed in float64 block by block. This is as exact as a singular value decomposition of float32 vectors, several
+    times faster, and needs bounded memory (scikit-learn's IncrementalPCA takes nine times as long and is approximate).
     """
     n, dim = vectors.shape
     wide = dim > n
@@ -145,8 +146,8 @@ def _exact(
         on_step()
         columns = block if wide else slice(None)
         rows = slice(None) if wide else block
-        found: Float64 = (vectors[rows, columns] - scaler.mean_[columns]) / _scale(scaler)[columns]
-        return found.T if wide else found
+        values: Float64 = (vectors[rows, columns] - scaler.mean_[columns]) / _scale(scaler)[columns]
+        return values.T if wide else values
 
     moments = np.zeros((min(n, dim), min(n, dim)))
     for block in _blocks(max(n, dim), min(n, dim)):

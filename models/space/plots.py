@@ -1,4 +1,4 @@
-"""Plots of a collection: its components, its clusters and where its members lie, each as pixels (height, width, 3)."""
+"""Plots of a collection: its components, clusters and members, each as uint8 pixels (height, width, 3)."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -19,7 +19,7 @@ from sklearn.metrics import silhouette_samples
 
 from models.grids import labeled_grid
 from models.pixels import ImageArray
-from models.space.clusters import SAMPLE, Labels, Scores
+from models.space.clusters import SILHOUETTE_MEMBERS, Labels, Scores
 from models.space.collection import MARKS
 from models.space.pca import components_for
 
@@ -27,53 +27,53 @@ Places = NDArray[np.floating]  # (n, 2)
 Shares = NDArray[np.floating]  # (k,), of the variance
 
 DPI = 100
-BARS = 30  # components that are shown one by one
+BARS = 30  # the most components with a bar of their own
 N_THUMBNAILS = 60  # at most
 THUMBNAIL, FRAME = 46, 3  # pixels of a side with its frame, and of the frame
-NUMBER = 28  # pixels from one cluster's number to the next, if both are to be read
+NUMBER = 28  # the least distance in pixels between the numbers of two clusters, so that both are legible
 NOWHERE = np.zeros((0, 2))
 NOISE = "#b8b8b8"
-# Matplotlib's own cycle without its grey, then each next colour the farthest from those before it and from grey among
-# those that are neither dark nor pale: no two are nearer to each other than 16 by CIEDE2000, where tab20 has 12.
-COLOURS = (
+# Matplotlib's default cycle without its gray. Each further color is the one farthest from those before it and from gray
+# that is neither dark nor pale. Any two differ by at least 16 in CIEDE2000; in tab20 they differ by 12.
+COLORS = (
     *("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf", "#005a3c"),
     *("#695a00", "#0000ff", "#960069", "#b4b4ff", "#00e1a5", "#ffb4a5", "#4b4b69", "#a5874b", "#ffb400", "#5ae100"),
 )
-# Of a clustering, what is compared: its title and how it is written.
+# Figures of clusterings that are compared: title and number format of each.
 COMPARED = {
     "n_clusters": ("clusters", "{:.0f}"),
-    "silhouette": ("silhouette\n(more is better)", "{:.2f}"),
-    "davies_bouldin": ("Davies-Bouldin\n(less is better)", "{:.2f}"),
+    "silhouette": ("silhouette\n(higher is better)", "{:.2f}"),
+    "davies_bouldin": ("Davies-Bouldin\n(lower is better)", "{:.2f}"),
     "noise_share": ("noise", "{:.0%}"),
 }
 
 
-def colour(label: int) -> str:
-    """The colour of a cluster; they repeat after `COLOURS`, and noise is grey."""
-    return NOISE if label < 0 else COLOURS[label % len(COLOURS)]
+def cluster_color(label: int) -> str:
+    """Color of a cluster; colors repeat after the last of `COLORS`, and noise is gray."""
+    return NOISE if label < 0 else COLORS[label % len(COLORS)]
 
 
 # --- components ------------------------------------------------------------------------------------------------------
 
 
 def marks(ratio: Shares) -> dict[float, int]:
-    """How many of the components each of `MARKS` needs, where it is reached."""
+    """Number of components that reach each of `MARKS`, for those that are reached."""
     needed = {mark: components_for(ratio, mark) for mark in MARKS}
     return {mark: n for mark, n in needed.items() if n is not None}
 
 
 def plot_explained_variance(ratio: Shares) -> ImageArray:
-    """The share of the variance of each of the first components, and of all up to each with `marks`."""
+    """Plots the explained variance ratio of the first components, and the cumulative one with `marks`."""
     figure, (each, total) = _panels(10, 4.2, 2)
     shown = ratio[:BARS]
-    each.bar(np.arange(len(shown)), 100 * shown, color=COLOURS[0])
+    each.bar(np.arange(len(shown)), 100 * shown, color=COLORS[0])
     each.set(title=f"Explained variance, first {len(shown)} of {len(ratio)}", xlabel="component")
-    total.plot(np.arange(len(ratio) + 1), 100 * np.cumsum([0, *ratio]), ".-", color=COLOURS[0], markersize=4)
+    total.plot(np.arange(len(ratio) + 1), 100 * np.cumsum([0, *ratio]), ".-", color=COLORS[0], markersize=4)
     for row, (mark, n) in enumerate(marks(ratio).items()):
         total.plot([0, n, n], [100 * mark, 100 * mark, 0], "--", color="0.4", linewidth=1)
-        # One above the other, for the same number of components may do for several marks.
+        # One above the other, because several marks may be reached by the same number of components.
         total.text(n, 4 + 22 * row, f"{mark:.0%}: {n} ", rotation=90, ha="right")
-    total.set(title="Explained variance, all up to each", xlabel="components", ylim=(0, 103))
+    total.set(title="Cumulative explained variance", xlabel="components", ylim=(0, 103))
     for axes in (each, total):
         axes.set_ylabel("% of variance")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -81,7 +81,7 @@ def plot_explained_variance(ratio: Shares) -> ImageArray:
 
 
 def component_mosaic(images: ImageArray, shares: Mapping[int, float], strengths: Sequence[float]) -> ImageArray:
-    """Lays out images (components, strengths, h, w, 3) along components; shares: of the variance, by component."""
+    """Lays out images (components, strengths, h, w, 3) along components; shares: explained variance ratios."""
     rows = [f"PC {k}\n{100 * share:.1f} %" for k, share in shares.items()]
     return labeled_grid(images, rows, [f"{strength:g} sd" for strength in strengths])
 
@@ -90,14 +90,14 @@ def component_mosaic(images: ImageArray, shares: Mapping[int, float], strengths:
 
 
 def silhouettes(scores: Scores, labels: Labels, seed: int) -> tuple[Scores, Labels]:
-    """The silhouettes (m,) of members that are no noise, and their clusters (m,).
+    """Silhouettes (m,) of members that are not noise, and their clusters (m,).
 
-    Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis". Of `SAMPLE`
-    members and one more of each cluster, as in `FittedClustering`; empty where there are not two clusters to compare.
+    Rousseeuw 1987, "Silhouettes: a graphical aid to the interpretation and validation of cluster analysis". Computed on
+    `SILHOUETTE_MEMBERS` members and one more of each cluster, as in `FittedClustering`; empty without two clusters.
     """
     members = np.flatnonzero(labels >= 0)
-    if len(members) > SAMPLE:
-        drawn = np.random.default_rng(seed).choice(members, SAMPLE, replace=False)
+    if len(members) > SILHOUETTE_MEMBERS:
+        drawn = np.random.default_rng(seed).choice(members, SILHOUETTE_MEMBERS, replace=False)
         members = np.union1d(drawn, members[np.unique(labels[members], return_index=True)[1]])
     clusters = labels[members]
     if not 2 <= len(np.unique(clusters)) < len(clusters):
@@ -108,13 +108,13 @@ def silhouettes(scores: Scores, labels: Labels, seed: int) -> tuple[Scores, Labe
 def plot_silhouette(
     scores: Scores, labels: Labels, sweep: Sequence[Mapping[str, float]] = (), seed: int = 0
 ) -> ImageArray:
-    """The silhouette of each member by cluster and, where there is one, what a sweep over `n_clusters` found."""
+    """Plots the silhouette of each member by cluster and, if given, a sweep over `n_clusters`."""
     figure, panels = _panels(11 if sweep else 6.5, 5.5, 2 if sweep else 1)
     values, clusters = silhouettes(scores, labels, seed)
     if len(values):
         _silhouette_bars(panels[0], values, clusters)
     else:
-        panels[0].set(title="No silhouettes: there are not two clusters to compare", xticks=[], yticks=[])
+        panels[0].set(title="No silhouettes: at least two clusters are needed", xticks=[], yticks=[])
     if sweep:
         _sweep(panels[1], sweep, len(np.unique(labels[labels >= 0])))
     return _drawn(figure)
@@ -125,9 +125,11 @@ def _silhouette_bars(axes: Axes, values: Scores, clusters: Labels) -> None:
     named: dict[float, str] = {}
     for cluster in np.unique(clusters):
         bars = np.sort(values[clusters == cluster])
-        axes.fill_betweenx(start + np.arange(len(bars) + 1), 0, [*bars, bars[-1]], color=colour(cluster), step="post")
+        axes.fill_betweenx(
+            start + np.arange(len(bars) + 1), 0, [*bars, bars[-1]], color=cluster_color(cluster), step="post"
+        )
         middle = start + len(bars) / 2
-        if middle - max(named, default=-np.inf) > 3 * gap:  # so far from the last number that both can be read
+        if middle - max(named, default=-np.inf) > 3 * gap:  # far enough from the last number that both are legible
             named[middle] = str(cluster)
         start += len(bars) + gap
     axes.axvline(values.mean(), color="black", linestyle="--", linewidth=1)
@@ -138,33 +140,33 @@ def _silhouette_bars(axes: Axes, values: Scores, clusters: Labels) -> None:
 
 def _sweep(axes: Axes, sweep: Sequence[Mapping[str, float]], chosen: int) -> None:
     n = [row["n_clusters"] for row in sweep]
-    axes.plot(n, [row["silhouette"] for row in sweep], "o-", color=COLOURS[0])
+    axes.plot(n, [row["silhouette"] for row in sweep], "o-", color=COLORS[0])
     axes.axvline(chosen, color="0.4", linestyle="--", linewidth=1)
-    axes.set(title=f"Numbers of clusters tried, {chosen} chosen", xlabel="clusters")
-    axes.set_ylabel("mean silhouette, more is better", color=COLOURS[0])
+    axes.set(title=f"Sweep over the number of clusters, {chosen} chosen", xlabel="clusters")
+    axes.set_ylabel("mean silhouette (higher is better)", color=COLORS[0])
     inertia = axes.twinx()
-    inertia.plot(n, [row["inertia"] for row in sweep], "s--", color=COLOURS[1], markersize=4)
-    inertia.set_ylabel("inertia", color=COLOURS[1])
+    inertia.plot(n, [row["inertia"] for row in sweep], "s--", color=COLORS[1], markersize=4)
+    inertia.set_ylabel("inertia", color=COLORS[1])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def plot_information_criteria(sweep: Sequence[Mapping[str, float]], chosen: int, criterion: str) -> ImageArray:
-    """AIC and BIC of mixtures by their `n_components`, and the one chosen by the criterion, "aic" or "bic"."""
+    """Plots AIC and BIC of mixtures by `n_components`, and the number chosen by the criterion, "aic" or "bic"."""
     figure, (axes,) = _panels(7.5, 4.5, 1)
     rows = {int(row["n_components"]): row for row in sorted(sweep, key=lambda row: row["n_components"])}
     for place, name in enumerate(("aic", "bic")):
         values = [row[name] for row in rows.values()]
-        axes.plot(list(rows), values, "o-", color=COLOURS[place], markersize=3, label=name.upper())
+        axes.plot(list(rows), values, "o-", color=COLORS[place], markersize=3, label=name.upper())
     name = f"{chosen} components, by {criterion.upper()}"
     axes.plot(chosen, rows[chosen][criterion], "*", color="black", markersize=14, label=name)
-    axes.set(title="Gaussian mixtures", xlabel="components", ylabel="criterion, less is better")
+    axes.set(title="Gaussian mixtures", xlabel="components", ylabel="criterion (lower is better)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     return _drawn(figure)
 
 
 def plot_methods(rows: Sequence[Mapping[str, Any]]) -> ImageArray:
-    """Clustering methods beside each other, each a row: its number of clusters, figures of merit, noise and sizes.
+    """Compares clustering methods, one per row: number of clusters, figures of merit, noise and sizes.
 
     rows: method, n_clusters, silhouette and davies_bouldin (a number or None), noise_share, sizes (of each cluster).
     """
@@ -172,7 +174,7 @@ def plot_methods(rows: Sequence[Mapping[str, Any]]) -> ImageArray:
     for axes, (name, (title, form)) in zip(panels, COMPARED.items(), strict=False):
         values = [row[name] for row in rows]
         lengths = [value or 0 for value in values]
-        bars = axes.barh(range(len(rows)), lengths, height=0.5, color=COLOURS[0])
+        bars = axes.barh(range(len(rows)), lengths, height=0.5, color=COLORS[0])
         axes.bar_label(bars, ["none" if value is None else form.format(value) for value in values], padding=3)
         low, high = min(0, *lengths), max(0, *lengths) or 1
         axes.set(title=title, xlim=(low, low + 1.4 * (high - low)))  # room for the values
@@ -188,9 +190,9 @@ def plot_methods(rows: Sequence[Mapping[str, Any]]) -> ImageArray:
 
 
 def _sizes(axes: Axes, place: int, sizes: Sequence[int]) -> None:
-    """In row `place` a small bar for each cluster, in its colour."""
+    """Draws a small bar for each cluster, in its color, in row `place`."""
     left = np.arange(len(sizes)) / len(sizes)
-    tints = [colour(cluster) for cluster in range(len(sizes))]
+    tints = [cluster_color(cluster) for cluster in range(len(sizes))]
     heights = 0.7 * np.array(sizes) / max(sizes)
     axes.bar(left, -heights, 0.85 / len(sizes), place + 0.35, align="edge", color=tints)
     axes.text(1.03, place, f"{min(sizes)} to {max(sizes)}", va="center")
@@ -200,10 +202,10 @@ def _sizes(axes: Axes, place: int, sizes: Sequence[int]) -> None:
 
 
 def spread(points: Places, n: int, side: float, uncovered: Places) -> list[int]:
-    """Up to n of the points (m, 2), evenly over them all, around which squares of this side do not overlap.
+    """Selects up to n of the points (m, 2), spread evenly, so that squares of this side around them do not overlap.
 
-    Nor do they cover any of the places `uncovered` (t, 2). Each next point is the farthest from those before it
-    (Gonzalez 1985, "Clustering to minimize the maximum intercluster distance").
+    The squares do not cover the places `uncovered` (t, 2). Each next point is the farthest from those before it
+    (Gonzalez 1985, "Clustering to minimize the maximum intercluster distance"). Returns indices.
     """
     room = np.full(len(points), np.inf)
     for place in uncovered:
@@ -216,9 +218,9 @@ def spread(points: Places, n: int, side: float, uncovered: Places) -> list[int]:
 
 
 def numbered(places: Places, labels: Labels) -> dict[int, Places]:
-    """Where numbers of clusters stand: at the medians, but a corner of a thumbnail there is all that they hide.
+    """Positions of the numbers of clusters: near the medians, covering only the corner of a thumbnail there.
 
-    Of hundreds of clusters those are left out that would hide each other.
+    Numbers that would cover each other are omitted, as with hundreds of clusters.
     """
     corner = np.array([-1, 1]) * (THUMBNAIL / 2 + 1)
     clusters = np.unique(labels[labels >= 0]).tolist()
@@ -241,9 +243,9 @@ def plot_scatter(
     Without labels all have one color.
     """
     if labels is None:
-        return _scatter(points, [COLOURS[0]] * len(points), thumbnails, title, (x_label, y_label))
-    noise = f", noise {(labels < 0).mean():.0%}, grey" if (labels < 0).any() else ""
-    colors = [colour(label) for label in labels]
+        return _scatter(points, [COLORS[0]] * len(points), thumbnails, title, (x_label, y_label))
+    noise = f", noise {(labels < 0).mean():.0%}, gray" if (labels < 0).any() else ""
+    colors = [cluster_color(label) for label in labels]
     axis_labels = x_label, y_label
     return _scatter(points, colors, thumbnails, title + noise, axis_labels, labels=labels, n_thumbnails=n_thumbnails)
 
@@ -252,7 +254,7 @@ def plot_attribute(
     points: Places, has: NDArray[np.int8], thumbnails: ImageArray, *, name: str, title: str, x_label: str, y_label: str
 ) -> ImageArray:
     """Draws members at points (n, 2) by whether each has an attribute (n,): 1 has it, 0 lacks it, -1 is not known."""
-    colors = {1: COLOURS[1], 0: COLOURS[0], -1: NOISE}
+    colors = {1: COLORS[1], 0: COLORS[0], -1: NOISE}
     titles = {1: name, 0: f"not {name}", -1: "not known"}
     legend = {
         f"{titles[value]} ({(has == value).sum():,})": color for value, color in colors.items() if (has == value).any()
@@ -264,7 +266,7 @@ def plot_values(
     points: Places, values: Shares, thumbnails: ImageArray, *, name: str, title: str, x_label: str, y_label: str
 ) -> ImageArray:
     """Draws members at points (n, 2) by a value of each (n,), such as a component's score, with its scale."""
-    limits = np.quantile(values, [0.01, 0.99])  # beyond them colors no longer tell apart, or outliers take them all
+    limits = np.quantile(values, [0.01, 0.99])  # without limits, outliers would use up the color range
     scale = ScalarMappable(Normalize(limits[0], max(limits[1], limits[0] + 1e-12)), "viridis")
     colors = [to_hex(color) for color in scale.to_rgba(values)]
     return _scatter(points, colors, thumbnails, title, (x_label, y_label), scale=scale, scale_label=name)
@@ -283,9 +285,9 @@ def _scatter(
     scale_label: str = "",
     n_thumbnails: int = N_THUMBNAILS,
 ) -> ImageArray:
-    """Draws the points, then thumbnails of some in frames of their color, and numbers of clusters where there are any.
+    """Draws the points, thumbnails of some in frames of their color, and the numbers of clusters for given labels.
 
-    legend: a color by its name; scale: what a color bar shows.
+    legend: colors by name. scale: the scale of a color bar.
     """
     figure, (axes,) = _panels(10, 8, 1)
     size = np.clip(8_000 / len(points), 3, 30)
@@ -297,23 +299,23 @@ def _scatter(
         handles = [Line2D([], [], marker="o", linestyle="", color=color, label=name) for name, color in legend.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # from here on each point has its place on the page
+    figure.set_layout_engine("none")  # the positions of the points on the page are fixed from here on
     places = axes.transData.transform(points)
     numbers = {} if labels is None else numbered(places, labels)
     for member in spread(places, n_thumbnails, THUMBNAIL, np.array([*NOWHERE, *numbers.values()])):
         _thumbnail(axes, places[member], thumbnails[member], colors[member])
     for cluster, place in numbers.items():
-        box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": colour(cluster), "linewidth": 2}
+        box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": cluster_color(cluster), "linewidth": 2}
         number = axes.annotate(str(cluster), tuple(place), xycoords="figure pixels", bbox=box, weight="bold", zorder=5)
         number.set(ha="center", va="center")
     return _drawn(figure)
 
 
-def _thumbnail(axes: Axes, place: Places, picture: ImageArray, frame: str) -> None:
-    """A picture (h, w, 3) in a frame, `THUMBNAIL` pixels wide, its middle at a place on the page."""
+def _thumbnail(axes: Axes, place: Places, thumbnail: ImageArray, frame: str) -> None:
+    """Draws an image (h, w, 3) in a frame, `THUMBNAIL` pixels wide, centered at a place on the page."""
     points = 72 / DPI
-    image = OffsetImage(picture, zoom=points * (THUMBNAIL - 2 * FRAME) / max(picture.shape))
-    box = {"edgecolor": frame, "linewidth": 2 * points * FRAME}  # the inner half of the line is under the picture
+    image = OffsetImage(thumbnail, zoom=points * (THUMBNAIL - 2 * FRAME) / max(thumbnail.shape))
+    box = {"edgecolor": frame, "linewidth": 2 * points * FRAME}  # the image covers the inner half of the line
     axes.add_artist(AnnotationBbox(image, tuple(place), xycoords="figure pixels", pad=0, bboxprops=box, zorder=4))
 
 
@@ -321,7 +323,7 @@ def _thumbnail(axes: Axes, place: Places, picture: ImageArray, frame: str) -> No
 
 
 def _panels(width: float, height: float, n: int, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of so many inches with n panels side by side."""
+    """Creates a figure, its size in inches, with n panels side by side."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     return figure, list(figure.subplots(1, n, squeeze=False, **options)[0])

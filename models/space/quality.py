@@ -1,4 +1,4 @@
-"""How truly a space shows what is asked of it: vectors decoded, encoded again and compared."""
+"""Quality of a space: vectors are decoded, encoded again and compared."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ BATCH = 64
 
 @torch.inference_mode()
 def reencode(space: Space, vectors: Array, seeds: Sequence[int]) -> Array:
-    """The vectors (n, dim) of the pictures that vectors (n, dim) are decoded to."""
+    """Decodes vectors (n, dim) to images and encodes these again, (n, dim)."""
     parts = []
     for start in range(0, len(vectors), BATCH):
         rows = slice(start, start + BATCH)
@@ -27,7 +27,7 @@ def reencode(space: Space, vectors: Array, seeds: Sequence[int]) -> Array:
 
 
 def sampling_precision(space: Space, collection: FittedCollection, n: int, seed: int = 0) -> float:
-    """The share of `n` new pictures of each k-means cluster that fall into their cluster when encoded again."""
+    """Share of `n` samples of each k-means cluster that are assigned to it again after decoding and encoding."""
     clustering = collection.clusterings["kmeans"]
     clusters = range(clustering.n_clusters)
     scores = np.concatenate(
@@ -37,18 +37,18 @@ def sampling_precision(space: Space, collection: FittedCollection, n: int, seed:
         ]
     )
     again = reencode(space, collection.pca.inverse_transform(scores), range(len(scores)))
-    found = collection.assigned("kmeans", collection.pca.transform(again))
-    return float((found == np.repeat(clusters, n)).mean())
+    labels = collection.assigned("kmeans", collection.pca.transform(again))
+    return float((labels == np.repeat(clusters, n)).mean())
 
 
 def steering_precision(
     space: Space, collection: FittedCollection, starts: Array, strength: float = 2.0, n_components: int = 10
 ) -> dict[str, float]:
-    """What comes of moving `starts` (n, dim) by `strength` standard deviations along each of the first components.
+    """Measures moves of `starts` (n, dim) by `strength` standard deviations along each of the first components.
 
-    `right_direction`: the share of pictures that, encoded again, lie farther along the component than the start encoded
-    again. `reached`: how far they move along it, 1 being all the way. `others`: how far they move along each other of
-    these components at the median, as a share of that.
+    All vectors are decoded and encoded again. `right_direction`: share of images that move forward along the component.
+    `reached`: median move along it, 1 for the requested distance. `others`: median move along each other component,
+    relative to `reached`.
     """
     pca = collection.pca
     seeds = range(len(starts))

@@ -1,4 +1,4 @@
-"""Samples of a cluster, and what can be said of where a vector lies among a collection's members."""
+"""Samples from clusters, and distances and densities of vectors among a collection's members."""
 
 from collections.abc import Callable
 
@@ -12,19 +12,19 @@ from models.space.mixture import FittedMixture
 
 Array = NDArray[np.float32]
 Float64 = NDArray[np.float64]
-Inside = Callable[[Array], NDArray[np.bool_]]  # of points (p, k), which are in a cluster, (p,)
-ROUNDS = 20  # of draws, before those still outside their cluster are moved in
-MOVES = 40  # by a fifth each towards a member: after all of them 0.01 % of the way is left
+Inside = Callable[[Array], NDArray[np.bool_]]  # whether points (p, k) are in a cluster, (p,)
+ROUNDS = 20  # draws before samples that are still outside their cluster are moved into it
+MOVES = 40  # each by a fifth of the distance to a member: after all of them 0.01 % of it is left
 FEWEST = 2  # members that a cluster needs to be sampled from
-PARENTS = 5  # members of which a sample is made: of fewer it is nearly one of them, of many an average of all
+PARENTS = 5  # members that are combined into a sample: fewer give almost a copy of one, many give an average
 
 
 def sample_cluster(
     scores: Array, clustering: FittedClustering, cluster: int, n: int, temperature: float, rng: np.random.Generator
 ) -> Array:
-    """Draws new scores (n, k) with the mean and the covariance of a cluster's members, `temperature` times as wide.
+    """Samples scores (n, k) with the mean and covariance of a cluster, scaled by `temperature`.
 
-    Draws that another cluster is assigned are drawn again. Raises TooFewMembersError.
+    Samples that are assigned to another cluster are drawn again. Raises TooFewMembersError.
     """
     members = scores[clustering.labels_ == cluster]
     _check_members(cluster, len(members))
@@ -39,11 +39,11 @@ def sample_cluster(
 def sample_component(
     scores: Array, mixture: FittedMixture, component: int, n: int, temperature: float, rng: np.random.Generator
 ) -> Array:
-    """Draws new scores (n, k) of a mixture's component, `temperature` times as wide.
+    """Samples scores (n, k) of a mixture component, scaled by `temperature`.
 
-    Mean and covariance are those of the members (n, k), each weighted by its posterior probability of the component:
-    without the floor that keeps the fit's variances apart from 0, and with the correlations that a diagonal one leaves
-    out. Draws that are likelier from another component are drawn again. Raises TooFewMembersError.
+    Mean and covariance are those of the members (n, k), weighted by their posterior probability of the component. They
+    have no variance floor, unlike the fit, and include the correlations that a diagonal covariance omits. Samples that
+    are more likely under another component are drawn again. Raises TooFewMembersError.
     """
     own = np.flatnonzero(mixture.labels(scores) == component)
     _check_members(component, len(own))
@@ -62,12 +62,12 @@ def _check_members(cluster: int, n: int) -> None:
 
 
 def _draw(members: Array, weights: Float64, n: int, temperature: float, rng: np.random.Generator) -> Array:
-    """Draws sums of a few members' differences from their mean, by positive factors whose squares add up to 1.
+    """Draws weighted sums of a few members' deviations from the mean; the factors are positive, their squares sum to 1.
 
-    They have exactly the mean and the covariance of the members (m, k) with weights (m,), however few these are. A
-    Gaussian has them too, but its draws are sums of all members with both signs, which in pixels are colored noise; one
-    whose covariance is shrunk towards a multiple of the identity (Ledoit and Wolf 2004) also gives each late component
-    the variance of the average one.
+    The draws have exactly the mean and covariance of the members (m, k) with weights (m,), even for few members. Draws
+    of a Gaussian have them too, but combine all members with both signs, which in pixels is colored noise. A covariance
+    that is shrunk towards a multiple of the identity (Ledoit and Wolf 2004) also gives late components the mean
+    variance.
     """
     shares = weights / weights.sum()
     mean = shares @ members.astype(np.float64)
@@ -86,7 +86,7 @@ def _draw_inside(
     temperature: float,
     rng: np.random.Generator,
 ) -> Array:
-    """Draws until all are inside their cluster; those that stay out are moved towards a member (k,) that is inside."""
+    """Draws until all samples are inside their cluster; the remaining ones are moved towards a member (k,) inside."""
     drawn = _draw(members, weights, n, temperature, rng)
     for _ in range(ROUNDS):
         outside = ~inside(drawn)
@@ -102,30 +102,31 @@ def _draw_inside(
 
 
 def nearest_members(scores: Array, points: Array, n: int) -> Labels:
-    """The `n` members (rows of `scores`) nearest to each point, nearest first, (points, n)."""
-    found: Labels = NearestNeighbors(n_neighbors=min(n, len(scores))).fit(scores).kneighbors(points)[1]
-    return found
+    """Indices of the `n` members (rows of `scores`) nearest to each point, nearest first, (points, n)."""
+    nearest: Labels = NearestNeighbors(n_neighbors=min(n, len(scores))).fit(scores).kneighbors(points)[1]
+    return nearest
 
 
 def spread(scores: Array) -> float:
-    """The root mean square distance between two members: the unit in which distances are told."""
+    """Root mean square distance between two members: the unit of reported distances."""
     return float(np.sqrt(2 * scores.var(0).sum()))
 
 
-def density(scores: Array, points: Array, neighbours: int = 5) -> Float64:
-    """The share of members that lie in sparser places than each point, (points,) in [0, 1].
+def density(scores: Array, points: Array, neighbors: int = 5) -> Float64:
+    """Share of members in sparser regions than each point, (points,) in [0, 1].
 
-    Sparser: farther from their `neighbours`-th nearest member (Loftsgaarden and Quesenberry 1965).
+    The density of a point is measured by the distance to its `neighbors`-th nearest member (Loftsgaarden and
+    Quesenberry 1965).
     """
-    neighbours = min(neighbours, len(scores) - 1)
+    neighbors = min(neighbors, len(scores) - 1)
     index = NearestNeighbors().fit(scores)
-    own = index.kneighbors(scores, neighbours + 1)[0][:, -1]  # the first is the member itself
-    reach = index.kneighbors(points, neighbours)[0][:, -1]
+    own = index.kneighbors(scores, neighbors + 1)[0][:, -1]  # the first is the member itself
+    reach = index.kneighbors(points, neighbors)[0][:, -1]
     shares: Float64 = (own[None] > reach[:, None]).mean(1)
     return shares
 
 
 def distances(a: Array, b: Array) -> Float64:
-    """From each row of a to the same row of b, (n,)."""
-    found: Float64 = np.linalg.norm(a.astype(np.float64) - b, axis=1)
-    return found
+    """Distances (n,) between corresponding rows of a and b (n, k)."""
+    lengths: Float64 = np.linalg.norm(a.astype(np.float64) - b, axis=1)
+    return lengths

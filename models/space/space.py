@@ -1,4 +1,4 @@
-"""What the vectors of a collection mean: how pictures become vectors, and vectors pictures."""
+"""Spaces: what the vectors of a collection mean, with an encoder from images and a decoder to images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,34 +19,34 @@ def _ignore() -> None:
 
 
 class Space(Protocol):
-    """Pictures (n, channels, h, w) in [0, 1], all of one size, to vectors (n, dim) and back.
+    """Encodes images (n, channels, h, w) in [0, 1], all of one size, as vectors (n, dim), and decodes vectors.
 
-    `seeds`, one for each vector, are for decoders that draw noise: the same vector and seed give the same picture.
-    `on_step` is called after each step of a decoder that takes several, and may raise to stop.
+    seeds: one for each vector, for decoders that draw noise; the same vector and seed give the same image. `on_step` is
+    called after each step of an iterative decoder and may raise to stop.
     """
 
     @property
     def image_size(self) -> int:
-        """The side of its pictures."""
+        """Side of the images in pixels."""
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for colour."""
+        """1 for gray, 3 for color."""
 
     @property
     def dim(self) -> int:
-        """The length of a vector."""
+        """Length of a vector."""
 
     def encode(self, images: Tensor) -> Tensor:
-        """Pictures to vectors."""
+        """Encodes images (n, channels, h, w) as vectors (n, dim)."""
 
     def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: OnStep = _ignore) -> Tensor:
-        """Vectors to pictures."""
+        """Decodes vectors (n, dim) to images (n, channels, h, w)."""
 
 
 @dataclass(frozen=True)
 class PixelSpace:
-    """The pictures themselves: a vector is every value of every pixel, and PCA's inverse is what draws."""
+    """The space of pixel values: a vector is a flattened image."""
 
     image_size: int
     channels: int
@@ -57,17 +57,17 @@ class PixelSpace:
         return self.channels * self.image_size**2
 
     def encode(self, images: Tensor) -> Tensor:
-        """Flattened."""
+        """Flattens images (n, channels, h, w) to vectors (n, dim)."""
         return images.flatten(1)
 
     def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: OnStep = _ignore) -> Tensor:
-        """Back in rows and columns, cut to [0, 1]."""
+        """Reshapes vectors to images, clipped to [0, 1]."""
         return vectors.view(-1, self.channels, self.image_size, self.image_size).clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """The latent codes of a VAE, or of a DCGAN with its encoder."""
+    """The latent space of a VAE, or of a DCGAN with its encoder."""
 
     model: Vae | Dcgan
     image_size: int
@@ -75,18 +75,18 @@ class LatentSpace:
 
     @property
     def dim(self) -> int:
-        """The length of z."""
+        """Length of z."""
         return self.model.latent_dim
 
     def encode(self, images: Tensor) -> Tensor:
-        """The mean of q(z|x), or the encoder's z."""
+        """Returns the mean of q(z|x) of a VAE, or the z of a DCGAN's encoder."""
         return self.model.encode(images)
 
     def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: OnStep = _ignore) -> Tensor:
-        """The decoder's or generator's pictures.
+        """Decodes z by the decoder or the generator.
 
-        A DCGAN has hardly seen a z shorter than sqrt(dim) (White 2016, "Sampling generative networks"), and makes mud
-        of means. Shorter ones than sqrt(dim / 2), about the length of its encoder's, are stretched to that.
+        A DCGAN is trained on z of length about sqrt(dim) (White 2016, "Sampling generative networks") and decodes
+        averaged codes poorly. Codes shorter than sqrt(dim / 2), about the length of its encoder's, are scaled to that.
         """
         if isinstance(self.model, Dcgan):
             vectors = vectors * ((self.dim / 2) ** 0.5 / vectors.norm(dim=1, keepdim=True).clamp(min=1e-6)).clamp(min=1)
@@ -94,54 +94,54 @@ class LatentSpace:
 
 
 class EmbeddingModel(Protocol):
-    """What a CLIP-embedding space is made of: pictures (n, 3, h, h) in [0, 1] to image_embeds (n, dim) and back.
+    """A model with image embeddings: encodes images (n, 3, h, h) in [0, 1] as image_embeds (n, dim) and decodes these.
 
-    One that reads texts also has `encode_texts(texts) -> image_embeds`.
+    A model with a text prior also has `encode_texts(texts) -> image_embeds`.
     """
 
     @property
     def dim(self) -> int:
-        """How many values an embedding has."""
+        """Number of values of an embedding."""
 
     @property
     def image_size(self) -> int:
-        """The side of the pictures it makes."""
+        """Side of decoded images in pixels."""
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Pictures of any size to image_embeds."""
+        """Encodes images of any size as image_embeds."""
 
     def decode(self, image_embeds: Tensor, *, seeds: Sequence[int], on_step: OnStep = ...) -> Tensor:
-        """image_embeds to pictures."""
+        """Decodes image_embeds to images."""
 
 
 @dataclass(frozen=True)
 class EmbeddingSpace:
-    """The image embeddings of a CLIP, decoded by a diffusion model."""
+    """The space of a CLIP's image embeddings, decoded by a diffusion model."""
 
     model: EmbeddingModel
     channels: int = 3
 
     @property
     def image_size(self) -> int:
-        """Of the decoded pictures; those to encode are given at the same size."""
+        """Side in pixels of decoded images and of images to encode."""
         return self.model.image_size
 
     @property
     def dim(self) -> int:
-        """How many values an embedding has."""
+        """Number of values of an embedding."""
         return self.model.dim
 
     def encode(self, images: Tensor) -> Tensor:
-        """Not normalised: the decoder was trained on embeddings as they are."""
+        """Encodes images as embeddings, not normalized: the decoder was trained on them unnormalized."""
         return self.model.encode_images(images)
 
     def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: OnStep = _ignore) -> Tensor:
-        """A diffusion model's pictures of these embeddings."""
+        """Decodes embeddings by diffusion."""
         return self.model.decode(vectors, seeds=seeds, on_step=on_step)
 
 
 def space_of(model: nn.Module, architecture: Mapping[str, Any]) -> Space:
-    """The space of a model that has an encoder and a decoder."""
+    """Returns the space of a model that has an encoder and a decoder."""
     if isinstance(model, Vae | Dcgan):
         return LatentSpace(model, architecture["image_size"], architecture["channels"])
     assert isinstance(model, Kandinsky | Pretrained)

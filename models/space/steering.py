@@ -1,4 +1,4 @@
-"""Moving vectors along components and named directions, in standard deviations of a collection's members."""
+"""Directions in a space and moves along them, in standard deviations of a collection's members."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -15,18 +15,18 @@ Fitting = Literal["difference", "linear"]
 
 
 def moved(pca: Pca, vectors: Array, changes: Array) -> Array:
-    """Vectors (n, dim) with their scores changed by `changes` (n, k); what lies outside the components stays."""
-    found: Array = (vectors + (changes @ pca.components_) * pca.scale_).astype(np.float32)
-    return found
+    """Moves vectors (n, dim) by changes (n, k) of their scores; their part outside the components stays the same."""
+    result: Array = (vectors + (changes @ pca.components_) * pca.scale_).astype(np.float32)
+    return result
 
 
 def along(direction: Array, strengths: Sequence[float]) -> Array:
-    """A direction (k,), one standard deviation long, times each strength: (strengths, k)."""
+    """Multiplies a direction (k,) of one standard deviation by each strength: (strengths, k)."""
     return np.asarray(strengths, np.float32)[:, None] * direction
 
 
 def component_direction(pca: Pca, component: int) -> Array:
-    """One standard deviation along a component, counted from 0, as a change of scores (k,). Raises SpaceError."""
+    """Change of scores (k,) by one standard deviation along a component, counted from 0. Raises SpaceError."""
     k = len(pca.components_)
     if not 0 <= component < k:
         raise SpaceError(f"there is no component {component}; there are {k}, 0 to {k - 1}")
@@ -36,10 +36,10 @@ def component_direction(pca: Pca, component: int) -> Array:
 
 
 def attribute_direction(scores: Array, has: NDArray[np.bool_], fitting: Fitting = "difference") -> Array:
-    """One standard deviation of the members (n, k) from those without an attribute towards those with it, (k,).
+    """Direction (k,) from members (n, k) without an attribute to those with it, one standard deviation long.
 
-    "difference": along the difference of the two means (Larsen et al. 2016, section 4.2); "linear": along the normal of
-    Fisher's linear discriminant, which moves least what goes with the attribute by chance. Raises TooFewMembersError.
+    "difference": the difference of the two means (Larsen et al. 2016, section 4.2). "linear": the normal of Fisher's
+    linear discriminant, which changes least what correlates with the attribute by chance. Raises TooFewMembersError.
     """
     if min(has.sum(), (~has).sum()) < 2:
         message = f"{has.sum()} of {len(has)} images have the attribute; at least 2 must have it and 2 lack it"
@@ -58,9 +58,9 @@ def attribute_direction(scores: Array, has: NDArray[np.bool_], fitting: Fitting 
 
 
 def towards_style(start: Array, style: Array, n_components: int, strength: float) -> Array:
-    """The change of scores (k,) that brings the first `n_components` of `start` (k,) to those of `style`.
+    """Change of scores (k,) that moves the first `n_components` of `start` (k,) towards those of `style` (k,).
 
-    At strength 1 they are those of the style; the later components stay.
+    At strength 1 they equal those of the style. Later components stay the same.
     """
     change = np.zeros_like(start)
     change[:n_components] = strength * (style[:n_components] - start[:n_components])

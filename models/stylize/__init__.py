@@ -1,1 +1,1 @@
-"""Style transfer: by optimisation (`gatys`) and by one pass through a pretrained network (`fast`)."""
+"""Style transfer: by optimization (`gatys`) and by one pass through a pretrained network (`fast`)."""

@@ -22,13 +22,13 @@ BUILTIN_STYLES = 26
 MIN_SIDE = 32
 PREDICT_SIDE = 256  # the network that reads a style takes this size only
 TILE = 384  # the network that paints with it takes this size only
-OVERLAP = 128  # the least that neighbouring tiles share, over which one fades into the other
-LOWPASS = 32  # details of fewer pixels are the tiles' own; what is larger is decided for the whole picture at once
+OVERLAP = 128  # the least that neighboring tiles share, over which one fades into the other
+LOWPASS = 32  # details of fewer pixels are the tiles' own; what is larger is decided for the whole image at once
 BUILTIN_TILE = 1024  # the network of the built-in styles takes any size, and 0.6 kB a pixel
-BUILTIN_LOWPASS = 256  # its tiles differ in tint more than in what they paint, and less would blur its strong colours
+BUILTIN_LOWPASS = 256  # its tiles differ in tint more than in what they paint, and less would blur its strong colors
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
-Painter = Callable[[Array], Array]  # paints a picture of at most one tile
+Painter = Callable[[Array], Array]  # paints an image of at most one tile
 
 
 # cuDNN's exhaustive search would time every algorithm for each size of image, and need not choose the same one twice.
@@ -78,18 +78,18 @@ def stylize_builtin(
 ) -> Array:
     """Paints `content` in a blend of the built-in styles.
 
-    weights: (26,), at least 0 with a sum above 0; a blend is the weighted mean of the styles' normalisation parameters.
-    strength: 0 (the photo) to 1 (the style); between them the two pictures are mixed. Raises ValueError.
+    weights: (26,), at least 0 with a sum above 0; a blend is the weighted mean of the styles' normalization parameters.
+    strength: 0 (the photo) to 1 (the style); between them the two images are mixed. Raises ValueError.
     """
     shares = np.asarray(weights, np.float32)
     if shares.shape != (BUILTIN_STYLES,) or not (shares >= 0).all() or not 0 < shares.sum() < np.inf:
         raise ValueError(f"weights must be {BUILTIN_STYLES} numbers of at least 0, not all of them 0")
     _check(content, strength)
 
-    def paint(picture: Array) -> Array:
-        height, width, _ = picture.shape
+    def paint(image: Array) -> Array:
+        height, width, _ = image.shape
         # The network halves its input twice, and returns whole multiples of 4.
-        padded = np.pad(picture, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="reflect")
+        padded = np.pad(image, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="reflect")
         feed = {"image": padded.transpose(2, 0, 1)[None], "style_weights": shares / shares.sum()}
         painted: Array = net.run(None, feed)[0][0].transpose(1, 2, 0)[:height, :width]
         return painted
@@ -100,47 +100,47 @@ def stylize_builtin(
 def stylize_images(
     net: ArbitraryNet, content: Array, styles: Sequence[tuple[Array, float]], strength: float = 1.0
 ) -> Array:
-    """Paints `content` in the style of pictures, each with its share.
+    """Paints `content` in the style of images, each with its share.
 
     The styles' bottlenecks (100 numbers each) are averaged by their shares. strength: 0 (the content's own style) to 1;
     between them the bottleneck moves from the content's own to the styles'. Raises ValueError.
     """
     if not styles or any(not share > 0 for _, share in styles):
-        raise ValueError("styles must be one or more pairs of a picture and a share above 0")
+        raise ValueError("styles must be one or more pairs of an image and a share above 0")
     _check(content, strength)
     total = sum(share for _, share in styles)
     target = np.zeros(1, np.float32)
-    for picture, share in styles:
-        target = target + np.float32(share / total) * _bottleneck(net, picture)
+    for image, share in styles:
+        target = target + np.float32(share / total) * _bottleneck(net, image)
     own = _bottleneck(net, content) if strength < 1 else target
     bottleneck = own + np.float32(strength) * (target - own)
     content_name, style_name = (node.name for node in net.transform.get_inputs())
 
-    def paint(picture: Array) -> Array:
-        height, width, _ = picture.shape
-        padded = np.pad(picture, ((0, TILE - height), (0, TILE - width), (0, 0)), mode="reflect")
+    def paint(image: Array) -> Array:
+        height, width, _ = image.shape
+        padded = np.pad(image, ((0, TILE - height), (0, TILE - width), (0, 0)), mode="reflect")
         painted: Array = net.transform.run(None, {content_name: padded[None], style_name: bottleneck})[0][0]
         return painted[:height, :width]
 
     return _painted(content, paint, TILE, LOWPASS)
 
 
-def _bottleneck(net: ArbitraryNet, picture: Array) -> Array:
-    """What the network reads from the middle square of a picture: (1, 1, 1, 100)."""
-    height, width, _ = picture.shape
+def _bottleneck(net: ArbitraryNet, image: Array) -> Array:
+    """What the network reads from the middle square of an image: (1, 1, 1, 100)."""
+    height, width, _ = image.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = _resized(picture[top : top + side, left : left + side], (PREDICT_SIDE, PREDICT_SIDE))
+    square = _resized(image[top : top + side, left : left + side], (PREDICT_SIDE, PREDICT_SIDE))
     bottleneck: Array = net.predict.run(None, {"style_image": square[None]})[0]
     return bottleneck
 
 
 def _painted(content: Array, paint: Painter, tile: int, lowpass: int) -> Array:
-    """A picture of any size, painted at most `tile` x `tile` at a time.
+    """An image of any size, painted at most `tile` x `tile` at a time.
 
-    The whole picture is painted once within that size. A larger one is also painted in overlapping tiles at its own
-    size, for their detail. Each tile is normalised by its own mean and spread and so has its own tint; large features
-    and colours are therefore taken from the whole: tiles + lowpass(whole - tiles), which leaves to the tiles the
+    The whole image is painted once within that size. A larger one is also painted in overlapping tiles at its own
+    size, for their detail. Each tile is normalized by its own mean and spread and so has its own tint; large features
+    and colors are therefore taken from the whole: tiles + lowpass(whole - tiles), which leaves to the tiles the
     details of fewer than `lowpass` pixels.
     """
     height, width, _ = content.shape

@@ -1,9 +1,9 @@
-"""Pictures whose VGG features are those asked for: style transfer, texture synthesis and feature inversion.
+"""Images whose VGG features are those asked for: style transfer, texture synthesis and feature inversion.
 
 Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks"; 2015, "Texture synthesis using
 convolutional neural networks"; Mahendran and Vedaldi 2015, "Understanding deep image representations by inverting
-them". All three minimise one objective, with or without a content and a style. Departures: the losses are relative to
-their targets (see `models.perceptual.losses`), and the minimisation runs from coarse to fine (`minimize`).
+them". All three minimize one objective, with or without a content and a style. Departures: the losses are relative to
+their targets (see `models.perceptual.losses`), and the minimization runs from coarse to fine (`minimize`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,21 +24,21 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 GRAM = {"gram": 1.0}
 BYTES_A_PIXEL = {2: 1000, 4: 1600, 8: 3200}  # by the size of a feature
 RANGE_WEIGHT = 10.0  # of the squared distance of pixels from [0, 1], to which the result is cut
-COARSEST_NOISE = 64  # longer side at which pictures begin that come from noise: there are no faces to dissolve
+COARSEST_NOISE = 64  # longer side at which images begin that come from noise: there are no faces to dissolve
 
 
 @dataclass(frozen=True)
 class Style:
-    """A picture (1, 3, h, w) in [0, 1], its weight, and the part of it that counts: (1, 1, h, w), 1 where it does."""
+    """An image (1, 3, h, w) in [0, 1], its weight, and the part of it that counts: (1, 1, h, w), 1 where it does."""
 
-    picture: Tensor
+    image: Tensor
     weight: float = 1.0
     mask: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Region:
-    """Styles, mixed by weight, and the part of the picture they are for: (1, 1, h, w), 1 inside, or None for all."""
+    """Styles, mixed by weight, and the part of the image they are for: (1, 1, h, w), 1 inside, or None for all."""
 
     styles: Sequence[Style]
     mask: Tensor | None = None
@@ -111,7 +111,7 @@ def texture(
     seed: int = 0,
     **options: Any,
 ) -> Minimized:
-    """A new picture of `size` (height, width) with the textures of `styles`: Gatys et al. 2015, eq. 5, from noise.
+    """A new image of `size` (height, width) with the textures of `styles`: Gatys et al. 2015, eq. 5, from noise.
 
     A style keeps its own size, or is reduced to that of the result if it is larger, and is then scaled by
     `style_scale`. options: those of `minimize`. Raises ValueError for a wrong argument, and DivergedError.
@@ -121,7 +121,7 @@ def texture(
     weights = {"style_loss": 1.0, "tv_loss": tv_weight}
 
     def scale_at(level: Size) -> Callable[[Tensor], float]:
-        return lambda picture: style_scale * min(1.0, max(size) / max(picture.shape[2:])) * max(level) / max(size)
+        return lambda image: style_scale * min(1.0, max(size) / max(image.shape[2:])) * max(level) / max(size)
 
     def objective_at(level: Size, k: int) -> Objective:
         region = Region(styles)
@@ -143,7 +143,7 @@ def invert(
     seed: int = 0,
     **options: Any,
 ) -> Minimized:
-    """A picture, from noise, with the features that `content` has at `layer`: Mahendran and Vedaldi 2015, eq. 1.
+    """An image, from noise, with the features that `content` has at `layer`: Mahendran and Vedaldi 2015, eq. 1.
 
     content: (1, 3, h, w) in [0, 1]. The parts of the loss are content_loss, which is the relative error of the
     features, tv_loss and range_loss. options: those of `minimize`. Raises ValueError for a wrong argument, and
@@ -162,9 +162,9 @@ def invert(
 
 
 def memory_needed(vgg: VGG, height: int, width: int, style_scale: float = 1.0) -> int:
-    """Bytes that a picture of this size takes while it is changed, measured (`python -m bench.style`) and rounded up.
+    """Bytes that an image of this size takes while it is changed, measured (`python -m bench.style`) and rounded up.
 
-    A style costs half as much a pixel, for its features have no gradient; it is as large as the picture by its scale.
+    A style costs half as much a pixel, for its features have no gradient; it is as large as the image by its scale.
     """
     pixel = BYTES_A_PIXEL[vgg.compute_dtype.itemsize]
     return int(pixel * height * width * max(1.0, style_scale**2 / 2))
@@ -185,7 +185,7 @@ class _Read:
 def _objective(
     vgg: VGG, weights: Mapping[str, float], content: Mapping[str, Tensor], regions: Sequence[_Read]
 ) -> Objective:
-    """The weighted sum of what a picture is compared with: content and style, where there are any, and its steps."""
+    """The weighted sum of what an image is compared with: content and style, where there are any, and its steps."""
     weights = {**weights, "range_loss": RANGE_WEIGHT}
     styled = {layer for region in regions for layer in region.targets}
     layers = tuple({*content, *styled})
@@ -218,13 +218,13 @@ def _read(
     losses: Mapping[str, float],
     seed: int,
 ) -> _Read:
-    """What a region wants of a picture of `size`, its styles scaled by `scale_of`."""
+    """What a region wants of an image of `size`, its styles scaled by `scale_of`."""
     device, found = vgg.mean.device, []
     for style in region.styles:
-        scale, (height, width) = scale_of(style.picture), style.picture.shape[2:]
+        scale, (height, width) = scale_of(style.image), style.image.shape[2:]
         scaled = max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
         with torch.no_grad():
-            features = vgg(resized(style.picture.to(device), scaled), layers)
+            features = vgg(resized(style.image.to(device), scaled), layers)
         places = None if style.mask is None else _places(style.mask.to(device), scaled, layers)
         found.append(
             ({layer: positions(x, places[layer] if places else None) for layer, x in features.items()}, style.weight)
@@ -239,7 +239,7 @@ def _read(
 
 
 def _places(mask: Tensor, size: Size, layers: Sequence[str]) -> dict[str, Tensor]:
-    """The positions of each layer of a picture of `size` that lie mostly inside the mask, or the one that does most."""
+    """The positions of each layer of an image of `size` that lie mostly inside the mask, or the one that does most."""
     halved = {layer: int(layer.removeprefix("relu")[0]) - 1 for layer in layers}  # once between two blocks
     shares = {layer: _smaller(mask, (size[0] >> k, size[1] >> k)).flatten() for layer, k in halved.items()}
     return {layer: (share >= min(0.5, float(share.max()))).nonzero()[:, 0] for layer, share in shares.items()}
@@ -250,7 +250,7 @@ def _smaller(mask: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _scale(size: Size, style_scale: float) -> Callable[[Tensor], float]:
-    return lambda picture: style_scale * max(size) / max(picture.shape[2:])
+    return lambda image: style_scale * max(size) / max(image.shape[2:])
 
 
 def _start(init: str | Tensor, content: Tensor, regions: Sequence[Region], seed: int) -> Tensor:
@@ -262,20 +262,20 @@ def _start(init: str | Tensor, content: Tensor, regions: Sequence[Region], seed:
         return _noise(content.shape[2:], seed)
     if init == "style":
         styles = [style for region in regions for style in region.styles]
-        return _covering(max(styles, key=lambda style: style.weight).picture, content.shape[2:])
-    raise ValueError(f"init must be content, style, noise or a picture, not {init!r}")
+        return _covering(max(styles, key=lambda style: style.weight).image, content.shape[2:])
+    raise ValueError(f"init must be content, style, noise or an image, not {init!r}")
 
 
 def _noise(size: Sequence[int], seed: int) -> Tensor:
-    """Grey with a tenth of white noise: more of it is never quite lost where a network does not see it."""
+    """Gray with a tenth of white noise: more of it is never quite lost where a network does not see it."""
     return 0.45 + 0.1 * torch.rand(1, 3, *size, generator=seeded(seed))
 
 
-def _covering(picture: Tensor, size: Sequence[int]) -> Tensor:
-    """The middle of the picture, scaled so that it fills `size` without being stretched."""
-    height, width = picture.shape[2:]
+def _covering(image: Tensor, size: Sequence[int]) -> Tensor:
+    """The middle of the image, scaled so that it fills `size` without being stretched."""
+    height, width = image.shape[2:]
     scale = max(size[0] / height, size[1] / width)
-    scaled = resized(picture, (max(size[0], round(height * scale)), max(size[1], round(width * scale))))
+    scaled = resized(image, (max(size[0], round(height * scale)), max(size[1], round(width * scale))))
     top, left = (scaled.shape[2] - size[0]) // 2, (scaled.shape[3] - size[1]) // 2
     return scaled[:, :, top : top + size[0], left : left + size[1]]
 
@@ -284,9 +284,9 @@ def _check(content: Tensor, regions: Sequence[Region], num_steps: int) -> None:
     if content.dim() != 4 or content.shape[:2] != (1, 3) or min(content.shape[2:]) < MIN_SIDE:
         raise ValueError(f"content must be (1, 3, h, w) with sides of at least {MIN_SIDE}, not {tuple(content.shape)}")
     for region in regions:
-        if not region.styles or any(s.picture.shape[:2] != (1, 3) or not s.weight > 0 for s in region.styles):
-            raise ValueError("a region must have one or more styles: pictures (1, 3, h, w) with weights above 0")
-        for mask, of in [(region.mask, content), *((style.mask, style.picture) for style in region.styles)]:
+        if not region.styles or any(s.image.shape[:2] != (1, 3) or not s.weight > 0 for s in region.styles):
+            raise ValueError("a region must have one or more styles: images (1, 3, h, w) with weights above 0")
+        for mask, of in [(region.mask, content), *((style.mask, style.image) for style in region.styles)]:
             if mask is not None and (mask.shape != (1, 1, *of.shape[2:]) or not mask.max() >= 0.5):
                 raise ValueError(f"a mask must be (1, 1, {of.shape[2]}, {of.shape[3]}) with values of at least 0.5")
     if num_steps < 1:

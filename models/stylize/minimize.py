@@ -1,7 +1,7 @@
 """Pixels changed from coarse to fine until a loss is small, by L-BFGS or Adam.
 
 Gatys et al. 2017, "Controlling perceptual factors in neural style transfer", section 6: a network sees a larger share
-of a small picture at once, so large strokes form there, at a fraction of the cost.
+of a small image at once, so large strokes form there, at a fraction of the cost.
 """
 
 import math
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from models.errors import DivergedError
 
 COARSEST = 192  # longer side in pixels below which no coarser level is made: faces would dissolve
-MIN_SIDE = 16  # block 5 sees a sixteenth of the picture, and needs a pixel to see
+MIN_SIDE = 16  # block 5 sees a sixteenth of the image, and needs a pixel to see
 LBFGS_HISTORY = 10
 FIRST_STEP = 0.01  # of L-BFGS, the root mean square over pixels: half precision does not see a much smaller one
 ADAM_LR, ADAM_BETAS, AVERAGED = 0.02, (0.9, 0.999), 20  # AVERAGED: steps over which Adam's iterates are averaged
@@ -30,7 +30,7 @@ Objective = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]  # pixels -> th
 
 @dataclass(frozen=True)
 class OptimizationStep:
-    """Where a minimisation stands after `step` of at most `total` iterations; the losses are those it set out from."""
+    """Where a minimization stands after `step` of at most `total` iterations; the losses are those it set out from."""
 
     step: int
     total: int
@@ -39,13 +39,13 @@ class OptimizationStep:
     pixels: Tensor
 
     def image(self) -> Tensor:
-        """The picture as it now is: (1, 3, h, w) in [0, 1], smaller than the result at coarse levels."""
+        """The image as it now is: (1, 3, h, w) in [0, 1], smaller than the result at coarse levels."""
         return self.pixels.detach().clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class Minimized:
-    """The picture, (1, 3, h, w) in [0, 1], the loss of its last step and its parts, and how many steps were taken."""
+    """The image, (1, 3, h, w) in [0, 1], the loss of its last step and its parts, and how many steps were taken."""
 
     image: Tensor
     loss: float
@@ -64,10 +64,10 @@ def minimize(
 ) -> Minimized:
     """Changes `start` level by level, from coarse to fine.
 
-    What the optimiser has learned stays behind: carried up, resized with the picture, it gained L-BFGS nothing and led
+    What the optimizer has learned stays behind: carried up, resized with the image, it gained L-BFGS nothing and led
     Adam astray (a loss of 1.86 for 1.14 after 120 steps), for what changes first at a level is what was not there yet.
 
-    objective_at: what is minimised at a size and a level counted from 0. schedule: ((height, width), steps) of each
+    objective_at: what is minimized at a size and a level counted from 0. schedule: ((height, width), steps) of each
     level, as `levels` makes it. A level ends early when the least loss of ten steps is not below that of the ten before
     by `tolerance` of it, and L-BFGS starts a step back with an empty history when a step has doubled the loss.
 
@@ -112,7 +112,7 @@ def levels(size: Sequence[int], num_steps: int, coarsest: int = COARSEST) -> lis
 
 
 def resized(image: Tensor, size: Size) -> Tensor:
-    """A picture (n, c, h, w) at another (height, width), by an antialiased bicubic filter."""
+    """An image (n, c, h, w) at another (height, width), by an antialiased bicubic filter."""
     if tuple(image.shape[2:]) == size:
         return image
     return F.interpolate(image, size, mode="bicubic", antialias=True)
@@ -129,8 +129,8 @@ def _evaluated(objective: Objective, pixels: Tensor) -> tuple[float, dict[str, f
 def _lbfgs(objective: Objective, pixels: Tensor, steps: int) -> Iterator[tuple[float, dict[str, float], Tensor]]:
     """Liu and Nocedal 1989, with steps of the length its history says: one evaluation each, no line search.
 
-    What its history knows nothing of is weighted as in natural pictures (`_natural`) instead of alike, which reaches
-    a loss in half the steps and gives inversions of deep layers their colours.
+    What its history knows nothing of is weighted as in natural images (`_natural`) instead of alike, which reaches
+    a loss in half the steps and gives inversions of deep layers their colors.
     """
     smoothed = _natural(pixels)
     pairs: deque[tuple[Tensor, Tensor]] = deque(maxlen=LBFGS_HISTORY)
@@ -176,7 +176,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _natural(pixels: Tensor) -> Callable[[Tensor], Tensor]:
-    """Multiplies a picture of this shape by 1 / f, and its brightness by four: about what natural pictures vary by.
+    """Multiplies an image of this shape by 1 / f, and its brightness by four: about what natural images vary by.
 
     Field 1987, "Relations between the statistics of natural images and the response properties of cortical cells"; as a
     preconditioner Olah, Mordvintsev and Schubert 2017, "Feature visualization". Symmetric and positive definite.
@@ -186,8 +186,8 @@ def _natural(pixels: Tensor) -> Callable[[Tensor], Tensor]:
     frequency = torch.hypot(down[:, None], across[None]).to(pixels.device)
     share = 1 / (max(height, width) * frequency).clamp_min(1)
 
-    def smoothed(picture: Tensor) -> Tensor:
-        smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(picture) * share, s=(height, width))
+    def smoothed(image: Tensor) -> Tensor:
+        smooth: Tensor = torch.fft.irfft2(torch.fft.rfft2(image) * share, s=(height, width))
         return smooth + 3 * smooth.mean(1, keepdim=True)
 
     return smoothed

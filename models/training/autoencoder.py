@@ -18,7 +18,7 @@ from models.tensors import autocast, on_device
 from models.training.recipe import Recipe, Trained, begun, command, frozen_model
 from models.training.run import Run, Schedule
 
-BATCH = 256  # pictures encoded at a time
+BATCH = 256  # images encoded at a time
 UNROUNDED = {"force_not_quantize": True}
 PERCEPTUAL = ("relu1_2", "relu2_2")
 
@@ -48,7 +48,7 @@ class AutoencoderSettings:
 
 @torch.inference_mode()
 def encoded(model: Any, images: Tensor) -> Tensor:
-    """The latents of uint8 pictures (n, 3, h, w), as fp16 (n, latent_channels, h, w)."""
+    """The latents of uint8 images (n, 3, h, w), as fp16 (n, latent_channels, h, w)."""
     with autocast(images.device):
         found = [model.encode(part.float() / 127.5 - 1) for part in images.split(BATCH)]
     latents = [each.latent_dist.mode() if isinstance(model, AutoencoderKL) else each.latents for each in found]
@@ -64,10 +64,10 @@ def frozen_kl(folder: str) -> tuple[Any, Card]:
 
 
 def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run) -> Trained:
-    """Absolute errors and what holds the latents in place; at the end its latents are standardised.
+    """Absolute errors and what holds the latents in place; at the end its latents are standardized.
 
-    Errors are those of pixels and of the differences between neighbours (Mathieu et al. 2016, eq. 6), without which
-    lines one pixel wide are the last to come. No adversary as in MoVQ: drawn pictures have no texture to make up.
+    Errors are those of pixels and of the differences between neighbors (Mathieu et al. 2016, eq. 6), without which
+    lines one pixel wide are the last to come. No adversary as in MoVQ: drawn images have no texture to make up.
     """
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
     is_movq = settings.architecture == "movq"
@@ -92,21 +92,21 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
 
     @torch.inference_mode()
     def sample() -> Tensor:
-        rebuilt = decoded(model, encoded(model, images[:16]).float()) / 2 + 0.5
-        return torch.stack([images[:16].float() / 255, rebuilt], dim=1).flatten(0, 1)  # each beside its original
+        reconstruction = decoded(model, encoded(model, images[:16]).float()) / 2 + 0.5
+        return torch.stack([images[:16].float() / 255, reconstruction], dim=1).flatten(0, 1)  # each beside its original
 
     for _ in run.steps(sample, model=model, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
         (real,) = run.batch(images)
         real = real.float() / 127.5 - 1
         with autocast(run.device):
-            rebuilt, held = through(model, real)
-        errors = rebuilt.float() - real
+            reconstruction, held = through(model, real)
+        errors = reconstruction.float() - real
         absolute_error = errors.abs().mean()
         edge_error = errors.diff(dim=2).abs().mean() + errors.diff(dim=3).abs().mean()
         loss = absolute_error + edge_error + weight * held
         if vgg:
-            perceptual = _perceptual(vgg, rebuilt.float() / 2 + 0.5, real / 2 + 0.5)
+            perceptual = _perceptual(vgg, reconstruction.float() / 2 + 0.5, real / 2 + 0.5)
             loss = loss + settings.perceptual_weight * perceptual
             run.log(perceptual_loss=perceptual)
         optimizer.zero_grad()
@@ -121,24 +121,24 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
 
 
 def decoded(model: Any, latents: Tensor) -> Tensor:
-    """The pictures (n, 3, h, w), about in [-1, 1], of latents as a pipeline leaves them, which no codebook rounds."""
-    pictures: Tensor = model.decode(latents, **({} if isinstance(model, AutoencoderKL) else UNROUNDED)).sample
-    return pictures
+    """The images (n, 3, h, w), about in [-1, 1], of latents as a pipeline leaves them, which no codebook rounds."""
+    images: Tensor = model.decode(latents, **({} if isinstance(model, AutoencoderKL) else UNROUNDED)).sample
+    return images
 
 
-def _perceptual(vgg: VGG, rebuilt: Tensor, real: Tensor) -> Tensor:
+def _perceptual(vgg: VGG, reconstruction: Tensor, real: Tensor) -> Tensor:
     """The distance of features (Johnson et al. 2016, eq. 2), without which faint lines, such as a mouth's, are lost.
 
     Of an uncertain thin line the absolute error's best guess is none at all.
     """
     with torch.no_grad():
         target = vgg(real, PERCEPTUAL)
-    features = vgg(rebuilt, PERCEPTUAL)
+    features = vgg(reconstruction, PERCEPTUAL)
     return torch.stack([content_loss(features[layer], target[layer]) for layer in PERCEPTUAL]).mean()
 
 
 def _through_movq(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures there and back, and the commitment (van den Oord et al. 2017, eq. 3)."""
+    """Images there and back, and the commitment (van den Oord et al. 2017, eq. 3)."""
     latents = model.encode(real).latents.float()
     # The pipeline decodes latents as they are, which keeps more than their codes say: so do half of them here.
     as_codes, commitment, _ = model.quantize(latents)
@@ -147,7 +147,7 @@ def _through_movq(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _through_kl(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures there and back, and the KL divergence of the latents from a standard normal, for each value."""
+    """Images there and back, and the KL divergence of the latents from a standard normal, for each value."""
     posterior = model.encode(real).latent_dist
     latents = posterior.sample()
     return decoded(model, latents), posterior.kl().sum() / latents.numel()
@@ -155,7 +155,7 @@ def _through_kl(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _spread_codes(model: Any, latents: Tensor) -> None:
-    """Start the codebook at latents of real pictures: where diffusers starts it, near 0, few codes are ever used."""
+    """Start the codebook at latents of real images: where diffusers starts it, near 0, few codes are ever used."""
     vectors = latents.float().permute(0, 2, 3, 1).flatten(0, 2)
     weight = model.quantize.embedding.weight
     weight.copy_(vectors[torch.randint(len(vectors), (len(weight),))])

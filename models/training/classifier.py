@@ -22,7 +22,7 @@ class ClassifierSettings:
 
     learning_rate: float = field(default=2e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     weight_decay: float = field(default=0.01, metadata={"help": "of AdamW"})
-    noise: float = field(default=0.05, metadata={"help": "the most noise put on a picture, as a share of its range"})
+    noise: float = field(default=0.05, metadata={"help": "the most noise put on an image, as a share of its range"})
     base_channels: int = field(default=32, metadata={"help": "of the first layer"})
 
 
@@ -36,12 +36,12 @@ def questions_of(dataset: Dataset) -> list[list[str]]:
 
 
 def _instead(dataset: Dataset) -> str:
-    """What a set has in place of labels."""
+    """Says what a data set has instead of labels."""
     only = [f"all images have the label {dataset.label_names[0]!r}"] if dataset.label_names else []
     captions = [f"captions such as {dataset.captions[0][:80]!r} are no labels"] if any(dataset.captions) else []
     about = ("columns_not_used", "folders_not_used")
-    told = [each["message"] for each in dataset.report.warnings if each["code"] in about]
-    return "".join(f"; {reason.rstrip('.')}" for reason in (*only, *captions, *told))
+    reasons = [each["message"] for each in dataset.report.warnings if each["code"] in about]
+    return "".join(f"; {reason.rstrip('.')}" for reason in (*only, *captions, *reasons))
 
 
 def answers_of(dataset: Dataset) -> NDArray[np.int64]:
@@ -50,7 +50,7 @@ def answers_of(dataset: Dataset) -> NDArray[np.int64]:
 
 
 def train_classifier(dataset: Dataset, settings: ClassifierSettings, run: Run) -> Trained:
-    """Cross-entropy, summed over the questions, on pictures shifted by up to two pixels and a little noisy."""
+    """Cross-entropy, summed over the questions, on images shifted by up to two pixels and a little noisy."""
     questions = questions_of(dataset)
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
     truth = torch.from_numpy(answers_of(dataset)).to(run.device)
@@ -68,7 +68,7 @@ def train_classifier(dataset: Dataset, settings: ClassifierSettings, run: Run) -
         run.set_learning_rate(optimizer, settings.learning_rate)
         real, wanted = run.batch(images, truth)
         real = real.float() / 255
-        # Generated pictures are a little noisy or soft, and must be read as surely as clean ones.
+        # Generated images are a little noisy or soft, and must be read as surely as clean ones.
         shift = torch.randint(-2, 3, (2,)).tolist()
         real = torch.roll(real, shift, dims=(2, 3)) + torch.rand(()) * settings.noise * torch.randn_like(real)
         with autocast(run.device):

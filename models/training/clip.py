@@ -1,4 +1,4 @@
-"""Trains a CLIP on captioned pictures: `python -m models.training.clip --data avatars --id clip-avatars`."""
+"""Trains a CLIP on captioned images: `python -m models.training.clip --data avatars --id clip-avatars`."""
 
 import math
 from dataclasses import dataclass, field
@@ -32,25 +32,25 @@ class ClipSettings:
     n_merges: int = field(default=110, metadata={"help": "tokens learned from the captions, beside the bytes"})
     learning_rate: float = field(default=2e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     weight_decay: float = field(default=0.1, metadata={"help": "of AdamW"})
-    alike: int = field(default=16, metadata={"help": "pictures of alike colours that come together"})
+    alike: int = field(default=16, metadata={"help": "images of alike colors that come together"})
     word_weight: float = field(default=10.0, metadata={"help": "of the loss of telling a caption's words"})
-    noise: float = field(default=0.03, metadata={"help": "standard deviation of the noise put on pictures"})
+    noise: float = field(default=0.03, metadata={"help": "standard deviation of the noise put on images"})
 
 
 def contrastive_loss(image_embeds: Tensor, text_embeds: Tensor, scale: Tensor, kinds: Tensor) -> Tensor:
     """The symmetric cross-entropy of each row's pair among all, (Radford et al. 2021, figure 3), a scalar.
 
     Here every row of the same kind (n,) is right, in equal shares: a caption names few attributes, so that a batch has
-    it several times, and to push a picture away from its own words would be wrong.
+    it several times, and to push an image away from its own words would be wrong.
     """
-    logits = scale * F.normalize(image_embeds) @ F.normalize(text_embeds).T  # (pictures, texts)
+    logits = scale * F.normalize(image_embeds) @ F.normalize(text_embeds).T  # (images, texts)
     same = (kinds[:, None] == kinds[None]).float()
     shares = same / same.sum(1)
     return (F.cross_entropy(logits, shares) + F.cross_entropy(logits.T, shares)) / 2
 
 
 def augmented(images: Tensor, noise: float) -> Tensor:
-    """Pictures (n, 3, h, w), each mirrored or not, all shifted by up to two pixels, and a little noisy."""
+    """Images (n, 3, h, w), each mirrored or not, all shifted by up to two pixels, and a little noisy."""
     mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
     shift = torch.randint(-2, 3, (2,)).tolist()
     images = torch.where(mirrored, images.flip(3), images).roll(shift, dims=(2, 3))
@@ -58,21 +58,21 @@ def augmented(images: Tensor, noise: float) -> Tensor:
 
 
 def most_alike(images: Tensor, n: int) -> Tensor:
-    """The rows (m, n) of the `n` pictures most like each of (m, 3, h, w), as far as 4 x 4 pixels tell, itself first."""
-    colours = F.adaptive_avg_pool2d(images.float(), 4).flatten(1).cpu().numpy()
-    n = min(n, len(colours))
-    return torch.from_numpy(NearestNeighbors(n_neighbors=n).fit(colours).kneighbors(colours, return_distance=False))
+    """The rows (m, n) of the `n` images most like each of (m, 3, h, w), as far as 4 x 4 pixels tell, itself first."""
+    colors = F.adaptive_avg_pool2d(images.float(), 4).flatten(1).cpu().numpy()
+    n = min(n, len(colors))
+    return torch.from_numpy(NearestNeighbors(n_neighbors=n).fit(colors).kneighbors(colors, return_distance=False))
 
 
-def alike_rows(neighbours: Tensor, batch_size: int, alike: int) -> Tensor:
-    """Row numbers (batch_size,): some pictures, each with `alike` - 1 of its neighbours (m, n).
+def alike_rows(neighbors: Tensor, batch_size: int, alike: int) -> Tensor:
+    """Row numbers (batch_size,): some images, each with `alike` - 1 of its neighbors (m, n).
 
-    Among pictures of all colours colours tell nearly each from the others, and glasses or a smile are never learned;
+    Among images of all colors colors tell nearly each from the others, and glasses or a smile are never learned;
     Robinson et al. 2021, "Contrastive learning with hard negative samples".
     """
-    anchors = torch.randint(len(neighbours), (-(-batch_size // alike), 1))
-    drawn = torch.rand(len(anchors), neighbours.shape[1]).argsort(1)[:, :alike]
-    return neighbours[anchors, drawn].flatten()[:batch_size]
+    anchors = torch.randint(len(neighbors), (-(-batch_size // alike), 1))
+    drawn = torch.rand(len(anchors), neighbors.shape[1]).argsort(1)[:, :alike]
+    return neighbors[anchors, drawn].flatten()[:batch_size]
 
 
 def words_of(token_ids: Tensor) -> Tensor:
@@ -82,11 +82,11 @@ def words_of(token_ids: Tensor) -> Tensor:
 
 
 def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
-    """Bring pictures and their captions together by AdamW; raises DataError where there are no captions.
+    """Bring images and their captions together by AdamW; raises DataError where there are no captions.
 
     Beside the contrastive loss a linear layer tells from image_embeds which words a caption has (Joulin et al. 2016,
-    "Learning visual features from large weakly supervised data"): with 20,000 pictures the contrast alone learns
-    colours in minutes, and glasses in hours.
+    "Learning visual features from large weakly supervised data"): with 20,000 images the contrast alone learns
+    colors in minutes, and glasses in hours.
     """
     if not dataset.captions:
         raise DataError("a CLIP needs captions")
@@ -107,33 +107,33 @@ def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
     captions, kinds_of = np.unique(dataset.captions, return_inverse=True)
     token_ids, kinds = model.tokenize(captions.tolist()).to(run.device), torch.from_numpy(kinds_of).to(run.device)
     words = words_of(token_ids.cpu()).to(run.device)
-    teller = torch.nn.Linear(settings.projection_dim, words.shape[1]).to(run.device)
-    neighbours = most_alike(images, 4 * settings.alike)
+    word_classifier = torch.nn.Linear(settings.projection_dim, words.shape[1]).to(run.device)
+    neighbors = most_alike(images, 4 * settings.alike)
     log_scale = model.model.logit_scale
     optimizer = torch.optim.AdamW(
-        [*model.parameters(), *teller.parameters()],
+        [*model.parameters(), *word_classifier.parameters()],
         lr=settings.learning_rate,
         betas=(0.9, 0.98),
         weight_decay=settings.weight_decay,
     )
-    for _ in run.steps(lambda: images[:64].float() / 255, model=model, teller=teller, optimizer=optimizer):
+    for _ in run.steps(lambda: images[:64].float() / 255, model=model, teller=word_classifier, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
-        rows = alike_rows(neighbours, run.schedule.batch_size, settings.alike).to(run.device)
+        rows = alike_rows(neighbors, run.schedule.batch_size, settings.alike).to(run.device)
         real, kind = images[rows], kinds[rows]
         with autocast(run.device):
             image_embeds = model.encode_images(augmented(real.float() / 255, settings.noise))
             text_embeds = model.encode_texts(token_ids[kind])
         contrastive = contrastive_loss(image_embeds, text_embeds, log_scale.exp(), kind)
-        told = F.binary_cross_entropy_with_logits(teller(image_embeds), words[kind])
-        loss = contrastive + settings.word_weight * told
+        word_loss = F.binary_cross_entropy_with_logits(word_classifier(image_embeds), words[kind])
+        loss = contrastive + settings.word_weight * word_loss
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_([*model.parameters(), *teller.parameters()], 1.0)
+        torch.nn.utils.clip_grad_norm_([*model.parameters(), *word_classifier.parameters()], 1.0)
         optimizer.step()
         with torch.no_grad():
             log_scale.clamp_(max=math.log(MOST_SCALE))
             nearest = (F.normalize(image_embeds) @ F.normalize(text_embeds).T).argmax(1)
-        run.log(contrastive_loss=contrastive, word_loss=told, error_rate=(kind[nearest] != kind).float().mean())
+        run.log(contrastive_loss=contrastive, word_loss=word_loss, error_rate=(kind[nearest] != kind).float().mean())
     return Trained(architecture, model.state_dict())
 
 

@@ -39,7 +39,7 @@ class CycleganSettings:
 
 
 def tone(images: Tensor) -> Tensor:
-    """Pictures in [-1, 1] on a logarithmic scale, from -1 to 1 again, and a straight line below.
+    """Images in [-1, 1] on a logarithmic scale, from -1 to 1 again, and a straight line below.
 
     As to an eye, a dark frame on dark skin then differs as much as one on pale skin, where the same difference of
     values is a far smaller share.
@@ -51,7 +51,7 @@ def tone(images: Tensor) -> Tensor:
 def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Trained:
     """Least-squares adversarial, cycle-consistency and identity losses (Zhu et al. 2017, eqs. 1 to 3, section 5.2).
 
-    The first two are of the pictures' `tone`.
+    The first two are of the images' `tone`.
     """
     without, with_, kinds = sides_of(dataset, settings.attribute, settings.matched)
     images_a, images_b = (torch.from_numpy(side.images).permute(0, 3, 1, 2).to(run.device) for side in (without, with_))
@@ -82,7 +82,7 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
         with torch.inference_mode():
             fake_b = kept.translate(shown_a, "a-to-b")
             fake_a = kept.translate(shown_b, "b-to-a")
-        return torch.stack([shown_a, fake_b, shown_b, fake_a], 1).flatten(0, 1)  # each picture, then its translation
+        return torch.stack([shown_a, fake_b, shown_b, fake_a], 1).flatten(0, 1)  # each image, then its translation
 
     state: dict[str, State] = {"model": model, "critics": critics, "average": average, "pool": pool}
     for step in run.steps(sample, **state, optimizer_g=optimizer_g, optimizer_d=optimizer_d):

@@ -36,8 +36,8 @@ class DcganSettings:
 def train_dcgan(dataset: Dataset, settings: DcganSettings, run: Run) -> Trained:
     """Adversarial steps by Radford et al., then the encoder's against the finished generator.
 
-    The encoder learns to find the z of generated pictures, and to rebuild real ones as the discriminator sees them
-    (Larsen et al. 2016, "Autoencoding beyond pixels using a learned similarity metric").
+    The encoder learns the z of generated images, and to reconstruct real images in the discriminator's features (Larsen
+    et al. 2016, "Autoencoding beyond pixels using a learned similarity metric").
     """
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
     architecture = {
@@ -104,10 +104,10 @@ def train_dcgan(dataset: Dataset, settings: DcganSettings, run: Run) -> Trained:
                 fake = kept.decode(z)
             with autocast(run.device):
                 found, of_real = kept.encode(torch.cat([fake, real])).split(len(real))
-                rebuilt = kept.decode(of_real)
-                seen = critic[:-2](torch.cat([rebuilt, real])).float()
+                reconstruction = kept.decode(of_real)
+                seen = critic[:-2](torch.cat([reconstruction, real])).float()
             latent = F.mse_loss(found, z)
-            pixels = F.l1_loss(rebuilt, real)
+            pixels = F.l1_loss(reconstruction, real)
             features = F.mse_loss(*seen.split(len(real))) / seen[len(real) :].square().mean()
             # The prior: what is not held to |z|^2 = latent_dim drifts to where the generator never was.
             prior = (of_real.square().mean(1) - 1).square().mean()

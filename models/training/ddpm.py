@@ -21,7 +21,7 @@ from models.training.denoising import noised
 from models.training.recipe import Recipe, Trained, architecture_of, command
 from models.training.run import Run, Schedule, averaged
 
-UNTOLD = 0.1  # of the pictures: the share whose attributes the model is not told
+DROPPED_SHARE = 0.1  # of the images: trained without their attributes, for classifier-free guidance
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class DdpmSettings:
     """What a diffusion model is trained with."""
 
     autoencoder: str = field(default="", metadata={"help": "the folder of an autoencoder's training; none: of pixels"})
-    attributes: tuple[str, ...] = field(default=(), metadata={"help": "of the set that the model is told"})
+    attributes: tuple[str, ...] = field(default=(), metadata={"help": "of the set that the model is conditioned on"})
     block_out_channels: tuple[int, ...] = field(default=(32, 64, 64), metadata={"help": "of the UNet, level by level"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     patch_size: int = field(default=2, metadata={"help": "side of the blocks of pixels or latents the UNet works on"})
@@ -56,18 +56,18 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     optimizer = torch.optim.AdamW(model.unet.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     scheduler = make_scheduler("ddpm")
     start = model.draw(generators_of(range(16)))[0].to(run.device)
-    told = attributes[:16] if model.attributes else None
+    sampled_attributes = attributes[:16] if model.attributes else None
 
     def sample() -> Tensor:
         with autocast(run.device):
-            return denoise(kept, start, told, num_inference_steps=25)
+            return denoise(kept, start, sampled_attributes, num_inference_steps=25)
 
     for _ in run.steps(sample, model=model, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
         real, has = run.batch(clean, attributes)
         x = real.float() if model.vae else real.float() / 127.5 - 1
         noisy, timesteps, velocity = noised(x, scheduler, settings.timestep_location)
-        shown = has * (torch.rand(len(has), 1, device=has.device) >= UNTOLD) if model.attributes else None
+        shown = has * (torch.rand(len(has), 1, device=has.device) >= DROPPED_SHARE) if model.attributes else None
         with autocast(run.device):
             predicted = model(noisy, timesteps, shown)
         loss = F.mse_loss(predicted, velocity)
@@ -87,7 +87,7 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
 
 
 def _attributes(dataset: Dataset, names: Sequence[str]) -> Tensor:
-    """Those a model is told of each picture, (n, k) of -1 and 1; raises DataError for one that the set lacks."""
+    """Attributes that a model is conditioned on, (n, k) of -1 and 1; raises DataError for one that the set lacks."""
     has = np.array([dataset.attribute(name) for name in names]).reshape(len(names), len(dataset))
     return torch.from_numpy(has.T).float() * 2 - 1
 
@@ -100,18 +100,17 @@ def _started(settings: DdpmSettings, images: Tensor, earlier: nn.Module, card: C
         raise DataError(f"start: {card.id} has images of another size or kind than {tuple(images.shape)}")
     if earlier.attributes and settings.attributes and earlier.attributes != settings.attributes:
         raise DataError(f"start: {card.id} is conditioned on other attributes: {', '.join(earlier.attributes)}")
-    told = {"attributes": list(settings.attributes)} if settings.attributes else {}
-    architecture = {**card.architecture, **told}
+    architecture = {**card.architecture, **({"attributes": list(settings.attributes)} if settings.attributes else {})}
     model = build(architecture)
     assert isinstance(model, Ddpm)
-    model.load_state_dict({**model.state_dict(), **earlier.state_dict()})  # attributes not told before add nothing yet
+    model.load_state_dict({**model.state_dict(), **earlier.state_dict()})  # the weights of new attributes stay 0
     if model.vae:
         model.vae.requires_grad_(False)
     return model, architecture
 
 
 def _untrained(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
-    """A new model for such pictures, its architecture, and how its autoencoder was trained before."""
+    """A new model for such images, its architecture, and how its autoencoder was trained before."""
     architecture: dict[str, Any] = {
         "name": "ddpm",
         "image_size": images.shape[-1],

@@ -1,4 +1,4 @@
-"""What a diffusion model is shown and asked for at each step of its training."""
+"""Inputs and targets of a diffusion model's training step."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def noised(clean: Tensor, scheduler: Any, timestep_location: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures or latents (n, c, h, w) with noise in them, the times (n,) they have then, and v, which is to be told.
+    """Adds noise to images or latents (n, c, h, w); returns the noisy x, its timesteps (n,) and the target v.
 
     v = alpha noise - sigma clean, Salimans and Ho 2022, "Progressive distillation for fast sampling of diffusion
-    models", section 4. The times are spread evenly over the batch, which makes the loss less noisy than independent
-    draws; with a location m they are logit-normal, sigmoid(N(m, 1)), and more of them in the middle (Esser et al. 2024,
+    models", section 4. Timesteps are spread evenly over the batch, which makes the loss less noisy than independent
+    draws. With a location m they are logit-normal, sigmoid(N(m, 1)), and denser in the middle (Esser et al. 2024,
     "Scaling rectified flow transformers for high-resolution image synthesis", section 3.1).
     """
     noise = torch.randn_like(clean)

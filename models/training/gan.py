@@ -23,11 +23,11 @@ class GanSettings:
 
 
 def train_gan(dataset: Dataset, settings: GanSettings, run: Run) -> Trained:
-    """One step of the discriminator, one of the generator (Goodfellow et al. 2014, algorithm 1); grey pictures only."""
+    """One step of the discriminator, one of the generator (Goodfellow et al. 2014, algorithm 1); gray images only."""
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)  # (n, 1, h, w)
     size, channels = images.shape[-1], images.shape[1]
     if channels != 1:
-        raise DataError(f"recipe gan takes grey pictures, not {channels} channels; recipe dcgan takes colour")
+        raise DataError(f"recipe gan takes gray images, not {channels} channels; recipe dcgan takes color")
     architecture = {"name": "mlp-gan", "image_size": size, "channels": channels, "latent_dim": settings.latent_dim}
     torch.manual_seed(run.schedule.seed)
     generator = begun(build(architecture), architecture, run).to(run.device)

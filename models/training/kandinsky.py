@@ -40,7 +40,7 @@ class KandinskySettings:
 
 @torch.inference_mode()
 def embedded(model: Clip, images: Tensor) -> Tensor:
-    """The image_embeds of uint8 pictures (n, 3, h, w), (n, dim)."""
+    """The image_embeds of uint8 images (n, 3, h, w), (n, dim)."""
     with autocast(images.device):
         return torch.cat([model.encode_images(part.float() / 255) for part in images.split(BATCH)])
 
@@ -53,14 +53,14 @@ def _texts_embedded(model: Clip, texts: Sequence[str]) -> Tensor:
 
 @torch.no_grad()
 def linear_prior(text_embeds: Tensor, image_embeds: Tensor, ridge: float) -> nn.Linear:
-    """The layer from normalised text_embeds to image_embeds, both (n, dim), with the least squared error.
+    """The layer from normalized text_embeds to image_embeds, both (n, dim), with the least squared error.
 
     Ridge regression: `ridge` times the squared weights is added to the sum of squares; the constant is free.
     """
     texts, images = F.normalize(text_embeds).double(), image_embeds.double()
-    centred = texts - texts.mean(0)
-    gram = centred.T @ centred + ridge * torch.eye(texts.shape[1], dtype=torch.float64, device=texts.device)
-    weight = torch.linalg.solve(gram, centred.T @ (images - images.mean(0))).T
+    centered = texts - texts.mean(0)
+    gram = centered.T @ centered + ridge * torch.eye(texts.shape[1], dtype=torch.float64, device=texts.device)
+    weight = torch.linalg.solve(gram, centered.T @ (images - images.mean(0))).T
     prior = nn.Linear(texts.shape[1], images.shape[1], device=texts.device)
     prior.weight.copy_(weight)
     prior.bias.copy_(images.mean(0) - weight @ texts.mean(0))
@@ -68,7 +68,7 @@ def linear_prior(text_embeds: Tensor, image_embeds: Tensor, ridge: float) -> nn.
 
 
 def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> Trained:
-    """Predict v of noisy latents at a drawn time (Salimans and Ho 2022, section 4), given the picture's embedding.
+    """Predict v of noisy latents at a drawn time (Salimans and Ho 2022, section 4), given the image's embedding.
 
     Some embeddings are left out (Ho and Salimans 2022, "Classifier-free diffusion guidance", algorithm 1).
     """
@@ -85,7 +85,7 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
         "clip": architecture_of(clip_card),
         "autoencoder": architecture_of(movq_card),
     }
-    # Neither network changes, so every picture goes through them once.
+    # Neither network changes, so every image goes through them once.
     image_embeds = embedded(on_device(clip, run.device), images)
     latents = encoded(on_device(movq, run.device), images)
     prior = linear_prior(_texts_embedded(clip, dataset.captions), image_embeds, settings.ridge)

@@ -1,4 +1,4 @@
-"""The loss curves of a run as a picture."""
+"""The loss curves of a run as an image."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def plot_losses(curve: Mapping[str, Sequence[float]], log: bool = False) -> Image.Image:
-    """Each loss over the steps, raw and smoothed, in a panel of its own with labelled axes; by its logarithm or not."""
+    """Each loss over the steps, raw and smoothed, in a panel of its own with labeled axes; by its logarithm or not."""
     figure = Figure(figsize=(4.2 * max(1, len(curve)), 3.2), layout="constrained")
     panels = figure.subplots(1, max(1, len(curve)), squeeze=False)[0]
     for axes, (name, values) in zip(panels, curve.items(), strict=False):

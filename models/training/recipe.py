@@ -1,4 +1,4 @@
-"""A recipe: settings, a loop and what it leaves behind; and the command every recipe shares."""
+"""Training recipes: settings, a training loop and the files it writes; and the command that all recipes share."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.build import WEIGHTS, build
-from models.catalogue import Card, file_sha256
+from models.catalogue import Card, file_sha256, read_card
 from models.data.dataset import Dataset
 from models.data.named import NAMED, any_dataset
 from models.errors import DataError, NotFiniteError
@@ -28,9 +28,10 @@ CARD = "card.json"
 
 @dataclass(frozen=True)
 class Trained:
-    """What a loop returns: architecture with arguments, the state dict to keep, how parts were trained before.
+    """Result of a training loop.
 
-    warnings: what whoever uses the model should know, each a `code` and a `message`.
+    architecture: name and arguments. state: the state dict to store. parts: how parts of the model were trained before.
+    warnings: what users of the model should know, each a `code` and a `message`.
     """
 
     architecture: dict[str, Any]
@@ -41,9 +42,9 @@ class Trained:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one sort of model is trained.
+    """How one kind of model is trained.
 
-    settings: a frozen dataclass of what is chosen for it. train: (dataset, settings, run) to what it left.
+    settings: a frozen dataclass of hyperparameters. train: maps (dataset, settings, run) to the result.
     """
 
     name: str
@@ -71,12 +72,13 @@ def train_model(
     on_step: Callable[[int], bool | None] | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
 ) -> dict[str, Any]:
-    """Trains, or resumes from the folder's checkpoint; leaves weights, card, curve and samples there; returns the card.
+    """Trains a model, or resumes from the folder's checkpoint, and writes weights, card, losses and samples there.
 
-    start: an earlier model of the same architecture to begin with, and its card. Raises DataError where it does not
-    fit, and DivergedError, also for weights that are finite in fp32 and not in the fp16 they are kept in.
+    Returns the card. start: an earlier model of the same architecture, whose weights are the initial ones, and its
+    card. Raises DataError where it does not fit, and DivergedError, also for weights that are finite in fp32 but not in
+    fp16, in which they are stored.
     """
-    facts = {"recipe": recipe.name, "data": data, "pictures": len(dataset), **asdict(settings)}
+    facts = {"recipe": recipe.name, "data": data, "images": len(dataset), **asdict(settings)}
     facts |= {"start": start[1].id} if start else {}
     run = Run(
         folder, schedule, facts, start=start, on_progress=on_progress, on_step=on_step, on_checkpoint=on_checkpoint
@@ -97,8 +99,8 @@ def train_model(
         "id": model_id,
         "task": recipe.task,
         "title": f"{recipe.title} on {data}",
-        "description": f"{recipe.title}, trained on {len(dataset):,} pictures of {data}.",
-        "licence": "MIT" if data in NAMED else "that of its pictures",
+        "description": f"{recipe.title}, trained on {len(dataset):,} images of {data}.",
+        "license": "MIT" if data in NAMED else "that of its images",
         "source": {"kind": "trained", "recipe": recipe.name, "data": data},
         "files": {WEIGHTS: file_sha256(folder / WEIGHTS)},
         "architecture": trained.architecture,
@@ -121,20 +123,20 @@ def train_model(
 
 
 def frozen_model(name: str) -> tuple[nn.Module, Card]:
-    """The trained model of the folder its training left, to be part of another, and its card; raises DataError."""
+    """Loads a trained model, frozen, and its card from the folder of its training; raises DataError."""
     path = Path(name) / CARD
     if not path.is_file():
         raise DataError(f"there is no trained model in {name}")
-    found = Card(**json.loads(path.read_text(encoding="utf-8")))
+    found = read_card(path)
     model = build(found.architecture)
     load_weights(model, path.with_name(WEIGHTS))
     return model.eval().requires_grad_(False), found
 
 
 def begun(model: Module, architecture: Mapping[str, Any], run: Run, free: Sequence[str] = ()) -> Module:
-    """An untrained model with the weights of the run's start, where it has one; raises DataError where they do not fit.
+    """Loads the weights of the run's start, if it has one, into an untrained model; raises DataError for others.
 
-    free: arguments of the architecture that may differ, since no weight's shape depends on them.
+    free: arguments of the architecture that may differ, because no weight's shape depends on them.
     """
     if run.start:
         start, card = run.start
@@ -148,7 +150,7 @@ def begun(model: Module, architecture: Mapping[str, Any], run: Run, free: Sequen
 
 
 def architecture_of(card: Card) -> dict[str, Any]:
-    """The arguments a card's model is made with."""
+    """Arguments of the architecture on a card, without its name."""
     return {name: value for name, value in card.architecture.items() if name != "name"}
 
 
@@ -159,17 +161,19 @@ def _hardware(device: torch.device) -> str:
 
 
 def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
-    """`python -m models.training.<recipe>`: every setting is an option; run again after a kill, it goes on."""
+    """Runs `python -m models.training.<recipe>`: every setting is an option; a run resumes from its last checkpoint."""
     parser = argparse.ArgumentParser(
         prog=f"python -m models.training.{recipe.name}",
-        description=f"{recipe.title}. Run again after an interruption, it goes on from its last checkpoint.",
+        description=f"{recipe.title}. Run again after an interruption, it resumes from its last checkpoint.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--data", required=True, help=f"{', '.join(NAMED)}, or a folder or zip of pictures")
-    parser.add_argument("--limit", type=int, help="use so many pictures at most")
-    parser.add_argument("--id", required=True, help="what the model is to be called")
-    parser.add_argument("--start", help="folder of an earlier training whose weights it begins with")
-    parser.add_argument("--out", type=Path, default=Path("data/training"), help="the run's folder is made in it")
+    parser.add_argument("--data", required=True, help=f"{', '.join(NAMED)}, or a folder or zip of images")
+    parser.add_argument("--limit", type=int, help="the largest number of images to use")
+    parser.add_argument("--id", required=True, help="the model's id")
+    parser.add_argument("--start", help="folder of an earlier training; its weights are the initial ones")
+    parser.add_argument(
+        "--out", type=Path, default=Path("data/training"), help="the folder in which the run's folder is created"
+    )
     _add_options(parser, recipe.settings)
     _add_options(parser, Schedule, recipe.schedule)
     args = parser.parse_args(argv)
@@ -180,7 +184,7 @@ def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
         for warning in dataset.report.warnings:
             print(f"{warning['code']}: {warning['message']}", file=sys.stderr)
         for name, reason in dataset.report.skipped:
-            print(f"left out: {name}: {reason}", file=sys.stderr)
+            print(f"skipped: {name}: {reason}", file=sys.stderr)
         folder = args.out / args.id
         start = frozen_model(args.start) if args.start else None
         data = Path(args.data).stem
@@ -207,7 +211,7 @@ def _add_options(parser: argparse.ArgumentParser, kind: type[Any], defaults: Any
 
 
 def _element(hint: Any) -> Any:
-    """The type of one word of an option: int of int, of tuple[int, ...] and of int | None."""
+    """Type of one value of an option: int for int, tuple[int, ...] and int | None."""
     if get_origin(hint) in (tuple, Union, types.UnionType):
         return get_args(hint)[0]
     return hint

@@ -34,16 +34,17 @@ Module = TypeVar("Module", bound=nn.Module)
 Start = tuple[nn.Module, Card]
 State = nn.Module | Optimizer | dict[str, Tensor]  # a part of what a checkpoint keeps
 CHECKPOINT = "checkpoint.safetensors"
+EARLIER_FACTS = {"pictures": "images"}  # keys in checkpoints of an earlier version, and what they are now
 FLUSH_EVERY = 25  # steps between two looks at the losses; on a GPU each look waits for it
 
 
 class ResumeError(ValueError):
-    """A checkpoint is of a run with other settings or data."""
+    """A checkpoint belongs to a run with other settings or data."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What is told after some steps: how far the run is, its latest losses, and the newest sample grid (h, w, 3)."""
+    """Progress of a run: its step, the number of all steps, the latest losses and the newest sample grid (h, w, 3)."""
 
     step: int
     total: int
@@ -53,7 +54,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train and how often to show and keep what there is."""
+    """How long to train, and how often to write samples and checkpoints."""
 
     num_steps: int
     batch_size: int
@@ -68,14 +69,14 @@ class Schedule:
 
 
 class Run:
-    """One training run in a folder; `facts` says what it trains on what, and a checkpoint of other facts is refused.
+    """One training run in a folder.
 
-    start: an earlier model whose weights it begins with, and its card.
+    facts: the settings and the data of the run; a checkpoint with other facts is refused. start: an earlier model,
+    whose weights are the initial ones, and its card.
 
-    `on_progress` is called every FLUSH_EVERY steps, at checkpoints and at once with a new sample grid, `on_step` with
-    the number of each step taken; what they raise ends the run after a last checkpoint. Where `on_step` returns true,
-    that step is the last one and the model is kept as it then is. `on_checkpoint` gets the path of each checkpoint once
-    it is whole.
+    `on_progress` is called every `FLUSH_EVERY` steps, at checkpoints and with each new sample grid; `on_step` is called
+    with the number of each step. An exception from either ends the run after a last checkpoint. If `on_step` returns
+    true, that step is the last one. `on_checkpoint` gets the path of each complete checkpoint.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class Run:
         self.curve: dict[str, list[float]] = {}
         self.seconds = 0.0
         self.step = 0
-        self.last_step = schedule.num_steps  # an earlier one once the run is told to finish
+        self.last_step = schedule.num_steps  # an earlier one after a request to finish
         self._pending: list[dict[str, Tensor]] = []
         self._on_progress = on_progress
         self._on_step = on_step
@@ -107,10 +108,9 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
 
     def steps(self, sample: Callable[[], Tensor], **state: State) -> Iterator[int]:
-        """The steps still to do, from where the checkpoint stands; `state` is what must outlive a kill.
+        """Yields the steps that remain after the last checkpoint, which is restored into `state`.
 
-        `sample` returns images (n, channels, h, w) in [0, 1] for the grid. Raises DivergedError and
-        ResumeError.
+        `sample` returns images (n, channels, h, w) in [0, 1] for the grid. Raises DivergedError and ResumeError.
         """
         self._restore(state)
         total = self.schedule.num_steps
@@ -127,7 +127,7 @@ class Run:
             checkpoint_due = self._due(self.schedule.checkpoint_every)
             sample_due = self._due(self.schedule.sample_every)
             if checkpoint_due or sample_due or self._due(FLUSH_EVERY):
-                self._flush(bar)  # before the checkpoint: what diverged must not become the last good one
+                self._flush(bar)  # before the checkpoint, so that no diverged state is saved
                 if sample_due:
                     self._show(sample())
                 self._saved_if_it_raises(self._report_progress, bar, state)
@@ -136,7 +136,7 @@ class Run:
         bar.close()
 
     def batch(self, *columns: Tensor) -> tuple[Tensor, ...]:
-        """This step's rows of each column, which are equally long: epoch by epoch, every row once, in a drawn order."""
+        """Returns this step's rows of each column, all of one length: each epoch visits every row once, shuffled."""
         n, size = len(columns[0]), min(self.schedule.batch_size, len(columns[0]))
         epoch, k = divmod(self.step, max(1, n // size))
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.schedule.seed * 1_000_003 + epoch))
@@ -144,24 +144,24 @@ class Run:
         return tuple(column[rows] for column in columns)
 
     def set_learning_rate(self, optimizer: Optimizer, peak: float) -> None:
-        """Rise to `peak` over the first 2 % of the steps, then fall to 0 along a cosine, as a function of the step."""
+        """Sets the learning rate of this step: linear to `peak` over the first 2 % of the steps, then cosine to 0."""
         done = self.step / self.schedule.num_steps
         for group in optimizer.param_groups:
             group["lr"] = peak * min(1.0, done / 0.02 + 1e-3) * (1 + math.cos(math.pi * done)) / 2
 
     def log(self, **losses: Tensor) -> None:
-        """Note the losses of this step."""
+        """Records the losses of this step."""
         self._pending.append({name: value.detach().float() for name, value in losses.items()})
 
     def diverged(self, what: str) -> DivergedError:
-        """The error of a run that went wrong at its current step: `what` is no longer finite."""
+        """Returns the error that `what` is no longer finite at the current step."""
         message = f"The {what} were no longer finite by step {self.step} of {self.schedule.num_steps}; "
         return DivergedError(message + "a smaller learning rate may help.", self.curve)
 
     def _saved_if_it_raises(self, call: Callable[[], Any], bar: "tqdm[Any]", state: Mapping[str, State]) -> Any:
         try:
             return call()
-        except Exception:  # whatever it is, it ends the run here: what is reached so far is kept
+        except Exception:  # any error ends the run here; the state so far is kept
             self._flush(bar)
             self._save(state)
             raise
@@ -202,7 +202,7 @@ class Run:
 
     def _save(self, state: Mapping[str, State]) -> None:
         tensors = {f"{name}/{key}": value for name, part in state.items() for key, value in _tensors(part).items()}
-        if not_finite(tensors):  # a loss is of the weights before its step, and does not show what the step did to them
+        if not_finite(tensors):  # a loss is computed before its step and does not show what the step did to the weights
             raise self.diverged("weights")
         tensors |= {f"curve/{name}": torch.tensor(values, dtype=torch.float64) for name, values in self.curve.items()}
         metadata = {"step": str(self.step), "seconds": str(self.seconds), "facts": json.dumps(self.facts)}
@@ -217,11 +217,11 @@ class Run:
         path = self.folder / CHECKPOINT
         if not path.is_file():
             return
-        # Onto the CPU, where an optimizer has its step counters; modules and optimizers copy the rest to the device.
+        # To the CPU, where an optimizer keeps its step counters; modules and optimizers copy the rest to the device.
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        facts = json.loads(metadata["facts"])
+        facts = {EARLIER_FACTS.get(key, key): value for key, value in json.loads(metadata["facts"]).items()}
         if facts != self.facts:
             other = sorted(key for key in facts.keys() | self.facts.keys() if facts.get(key) != self.facts.get(key))
             raise ResumeError(f"{path} is of a run with another {', '.join(other)}: choose another folder or remove it")

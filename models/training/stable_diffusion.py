@@ -1,4 +1,4 @@
-"""Trains text to pictures: `python -m models.training.stable_diffusion --data avatars --id stable-diffusion-avatars`.
+"""Trains text to images: `python -m models.training.stable_diffusion --data avatars --id stable-diffusion-avatars`.
 
 The CLIP, whose text encoder goes on being trained, and the autoencoder are trained before, by recipes of their own.
 """
@@ -41,10 +41,10 @@ class StableDiffusionSettings:
 
 
 def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, run: Run) -> Trained:
-    """Predict v of noisy latents at a drawn time (Salimans and Ho 2022, section 4), given the picture's caption.
+    """Predict v of noisy latents at a drawn time (Salimans and Ho 2022, section 4), given the image's caption.
 
     Some captions are left out (Ho and Salimans 2022, "Classifier-free diffusion guidance", algorithm 1). The text
-    encoder learns along: a contrast needs a caption's sum, pictures need which word goes with which. Raises DataError.
+    encoder learns along: a contrast needs a caption's sum, images need which word goes with which. Raises DataError.
     """
     if not dataset.captions:
         raise DataError("text to image needs captions")

@@ -22,9 +22,9 @@ class VaeSettings:
 
 
 def train_vae(dataset: Dataset, settings: VaeSettings, run: Run) -> Trained:
-    """Maximise the ELBO by Adam; grey pictures get perceptrons and a Bernoulli loss, colour ones convolutions.
+    """Maximize the ELBO by Adam; gray images get perceptrons and a Bernoulli loss, color ones convolutions.
 
-    At the end z is given coordinates in which draws from the prior fall where pictures are, see `whiten`.
+    At the end z is given coordinates in which draws from the prior fall where images are, see `whiten`.
     """
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)  # (n, channels, h, w)
     size, channels = images.shape[-1], images.shape[1]

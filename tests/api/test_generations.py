@@ -50,7 +50,7 @@ def card(model_id: str) -> dict[str, Any]:
         "task": sorts.get(ARCHITECTURES[model_id].get("name", ""), "generation"),
         "title": model_id,
         "description": "",
-        "licence": "MIT",
+        "license": "MIT",
         "source": {"kind": "trained", "data": model_id.rpartition("-")[2]},
         "files": {"model.safetensors": "0" * 64},
         "fetch_command": None,

@@ -25,7 +25,7 @@ Expected = str | tuple[int, int]
 
 
 def pixels(width: int = 48, height: int = 32) -> NDArray[np.uint8]:
-    """Smooth colours with a little noise: every decoder has something to do."""
+    """Smooth colors with a little noise: every decoder has something to do."""
     y, x = np.mgrid[0:height, 0:width]
     ramp = np.stack([x * 255 // width, y * 255 // height, (x + y) * 255 // (width + height)], axis=2)
     noise = np.random.default_rng(0).integers(0, 8, ramp.shape)
@@ -77,16 +77,16 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png(width: int, height: int, *, depth: int = 8, colour: int = 2, raw: bytes = b"", chunks: bytes = b"") -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+def png(width: int, height: int, *, depth: int = 8, color: int = 2, raw: bytes = b"", chunks: bytes = b"") -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunks + chunk(b"IDAT", zlib.compress(raw, 9)) + chunk(b"IEND", b"")
 
 
-def in_small_chunks(picture: NDArray[np.uint8], size: int) -> bytes:
+def in_small_chunks(image: NDArray[np.uint8], size: int) -> bytes:
     """A valid PNG that spreads its pixels over very many chunks."""
-    body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in picture))
+    body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in image))
     pieces = [chunk(b"IDAT", body[at : at + size]) for at in range(0, len(body), size)]
-    return png(picture.shape[1], picture.shape[0])[:33] + b"".join(pieces) + chunk(b"IEND", b"")
+    return png(image.shape[1], image.shape[0])[:33] + b"".join(pieces) + chunk(b"IEND", b"")
 
 
 def with_chunks(chunks: bytes, data: bytes | None = None) -> bytes:
@@ -106,7 +106,7 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 def tiff(width: int, height: int, *extra: Tag, count: int | None = None) -> bytes:
-    """A grey TIFF of one strip; a tag in `extra` takes the place of the usual one."""
+    """A gray TIFF of one strip; a tag in `extra` takes the place of the usual one."""
     usual: list[Tag] = [
         (256, 4, 1, width),
         (257, 4, 1, height),
@@ -172,7 +172,7 @@ CASES: dict[str, tuple[bytes, Expected]] = {
     "bomb: webp canvas": (webp(50_000, 50_000), "image_too_large"),
     "bomb: webp canvas within Pillow's limit": (webp(12_000, 12_000), "image_too_large"),
     "bomb: real png of 169 megapixels": (
-        png(13_000, 13_000, depth=1, colour=0, raw=bytes(13_000 * 1626)),
+        png(13_000, 13_000, depth=1, color=0, raw=bytes(13_000 * 1626)),
         "image_too_large",
     ),
     "bomb: one row more than allowed": (png(5_000, 5_001), "image_too_large"),
@@ -208,7 +208,7 @@ CASES: dict[str, tuple[bytes, Expected]] = {
         "image_truncated",
     ),
     "png: too few pixels": (png(48, 32, raw=bytes(100)), "image_truncated"),
-    "png: unknown colour type": (png(48, 32, colour=5, raw=bytes(9_999)), "image_unreadable"),
+    "png: unknown color type": (png(48, 32, color=5, raw=bytes(9_999)), "image_unreadable"),
     "png: no width": (png(0, 32), "image_unreadable"),
     "1 x N": (png(1, 5_000, raw=bytes(20_000)), "image_too_small"),
     "N x 1": (png(5_000, 1, raw=bytes(15_001)), "image_too_small"),
@@ -223,7 +223,7 @@ CASES: dict[str, tuple[bytes, Expected]] = {
     "webp: animated": (save_two("WEBP"), GOOD),
     "png: animated": (save_two("PNG"), GOOD),
     "tiff: two pages": (save_two("TIFF"), GOOD),
-    "mpo: two pictures": (save_two("MPO"), GOOD),
+    "mpo: two images": (save_two("MPO"), GOOD),
     "tiff: plain": (tiff(48, 32), GOOD),
     "tiff: strip behind the end": (tiff(48, 32, (273, 4, 1, 2**32 - 1)), "image_truncated"),
     "tiff: strips without number": (tiff(48, 32, (273, 4, 2**32 - 1, 8)), "image_unreadable"),

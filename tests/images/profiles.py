@@ -40,7 +40,7 @@ def rgb(red: tuple[float, ...], green: tuple[float, ...], blue: tuple[float, ...
 
 
 DISPLAY_P3 = rgb((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
-LINEAR_GREY = _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": _gamma(1.0)})
+LINEAR_GRAY = _profile(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": _gamma(1.0)})
 
 
 def press() -> bytes:

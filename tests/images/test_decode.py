@@ -51,7 +51,7 @@ def test_there_are_forty_crafted_files() -> None:
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("percent", range(5, 100, 5))
 def test_truncated(format: str, percent: int) -> None:
-    """A cut file is refused, or gives all its pixels when only its trailer was cut; never half a picture."""
+    """A cut file is refused, or gives all its pixels when only its trailer was cut; never half an image."""
     data = save(RGB, format)
     cut = data[: len(data) * percent // 100]
     if outcome(cut) == GOOD:
@@ -73,18 +73,18 @@ def test_refusal_says_what_is_allowed() -> None:
     assert unknown.value.message.startswith("The file is a PDF document, not an image in one of: png, jpeg")
 
 
-# The picture itself
+# The image itself
 
 
-def as_stored(picture: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The rows and columns a camera stores for a picture, by EXIF's own words: where row 0 and column 0 are."""
+def as_stored(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """The rows and columns a camera stores for an image, by EXIF's own words: where row 0 and column 0 are."""
     if orientation >= 5:
-        picture = picture.transpose(1, 0, 2)
+        image = image.transpose(1, 0, 2)
     if orientation in (3, 4, 7, 8):
-        picture = picture[::-1] if orientation in (3, 4) else picture[:, ::-1]
+        image = image[::-1] if orientation in (3, 4) else image[:, ::-1]
     if orientation in (2, 3, 6, 7):
-        picture = picture[:, ::-1] if orientation in (2, 3) else picture[::-1]
-    return np.ascontiguousarray(picture)
+        image = image[:, ::-1] if orientation in (2, 3) else image[::-1]
+    return np.ascontiguousarray(image)
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
@@ -105,8 +105,8 @@ def test_orientation_of_a_jpeg(orientation: int) -> None:
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "TIFF"])
 def test_alpha_is_laid_over_white(format: str) -> None:
-    colour, alpha = np.asarray(ALPHA, np.float64)[..., :3], np.asarray(ALPHA, np.float64)[..., 3:]
-    expected = np.floor((colour * alpha + 255 * (255 - alpha)) / 255 + 0.5)
+    color, alpha = np.asarray(ALPHA, np.float64)[..., :3], np.asarray(ALPHA, np.float64)[..., 3:]
+    expected = np.floor((color * alpha + 255 * (255 - alpha)) / 255 + 0.5)
     options = {"lossless": True, "exact": True} if format == "WEBP" else {}
     assert (decoded(save(ALPHA, format, **options)) == expected).all()
 
@@ -126,20 +126,20 @@ def test_palette_entries_with_alpha() -> None:
     assert np.abs(decoded(save(PALETTE, "PNG", transparency=alpha)) - (expected * share + 255 * (1 - share))).max() <= 1
 
 
-def grey(levels: NDArray[Any]) -> NDArray[np.uint8]:
+def gray(levels: NDArray[Any]) -> NDArray[np.uint8]:
     return np.repeat(levels.astype(np.uint8)[..., None], 3, axis=2)
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_16_bit_grey_keeps_its_top_byte(format: str) -> None:
-    assert (decoded(save(Image.fromarray(WIDE), format)) == grey(WIDE >> 8)).all()
+def test_16_bit_gray_keeps_its_top_byte(format: str) -> None:
+    assert (decoded(save(Image.fromarray(WIDE), format)) == gray(WIDE >> 8)).all()
 
 
 def test_16_bit_big_endian_tiff() -> None:
     body = WIDE.astype(">u2").tobytes()
     data = tiff(48, 32, (258, 3, 1, 16), (279, 4, 1, len(body)))
     swapped = b"MM\0*" + struct.pack(">I", 8 + len(body)) + body + _big_endian(data[8 + 48 * 32 :])
-    assert (decoded(swapped) == grey(WIDE >> 8)).all()
+    assert (decoded(swapped) == gray(WIDE >> 8)).all()
 
 
 def _big_endian(directory: bytes) -> bytes:
@@ -152,28 +152,28 @@ def _big_endian(directory: bytes) -> bytes:
     return struct.pack(">H", count) + b"".join(packed) + bytes(4)
 
 
-def test_16_bit_colour_png() -> None:
+def test_16_bit_color_png() -> None:
     wide = np.stack([WIDE, WIDE[::-1], WIDE[:, ::-1]], axis=2)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in wide)
     assert (decoded(png(48, 32, depth=16, raw=rows)) == wide >> 8).all()
 
 
-def test_32_bit_grey_tiff_is_clipped_to_16_bits() -> None:
+def test_32_bit_gray_tiff_is_clipped_to_16_bits() -> None:
     levels = np.where(WIDE > 60_000, 70_000, WIDE).astype(np.int32)
-    assert (decoded(save(Image.fromarray(levels), "TIFF")) == grey(np.minimum(levels, 65_535) >> 8)).all()
+    assert (decoded(save(Image.fromarray(levels), "TIFF")) == gray(np.minimum(levels, 65_535) >> 8)).all()
 
 
 def test_float_tiff_runs_from_0_to_1() -> None:
     levels = np.linspace(-0.5, 1.5, 48 * 32, dtype=np.float32).reshape(32, 48)
     expected = np.floor(np.clip(levels, 0, 1) * 255 + 0.5)
-    assert np.abs(decoded(save(Image.fromarray(levels), "TIFF")).astype(int) - grey(expected)).max() <= 1
+    assert np.abs(decoded(save(Image.fromarray(levels), "TIFF")).astype(int) - gray(expected)).max() <= 1
     assert decoded(save(Image.fromarray(np.full((32, 48), np.nan, np.float32)), "TIFF")).shape == (32, 48, 3)
 
 
 def test_one_bit() -> None:
     bits = np.asarray(RGB.convert("1"))
     for format in ("PNG", "TIFF", "BMP"):
-        assert (decoded(save(Image.fromarray(bits), format)) == grey(bits * 255)).all()
+        assert (decoded(save(Image.fromarray(bits), format)) == gray(bits * 255)).all()
 
 
 def test_cmyk() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from images.decode import decode
 from images.errors import ImageError
 from images.sniff import FORMATS, sniff
-from models.data.picture import read_image
+from models.data.image import read_image
 from models.errors import DataError
 from tests.images.crafted import (
     ALPHA,

@@ -17,7 +17,7 @@ from PIL import Image
 from images.decode import decode, over_white
 from images.errors import ImageError
 from tests.images.crafted import RGB, chunk, decoded, pixels, png, save, srgb_profile, tiff, webp
-from tests.images.profiles import DISPLAY_P3, LINEAR_GREY, press
+from tests.images.profiles import DISPLAY_P3, LINEAR_GRAY, press
 from tests.stack import ROOT
 
 Array = NDArray[Any]
@@ -28,7 +28,7 @@ def alpha_of(data: bytes) -> Array:
     return np.asarray(image.getchannel("A")) if image.mode == "RGBA" else np.full((image.height, image.width), 255)
 
 
-def grey(levels: Array) -> Array:
+def gray(levels: Array) -> Array:
     return np.repeat(np.asarray(levels, np.int64)[..., None], 3, axis=2)
 
 
@@ -51,16 +51,16 @@ def ramp(depth: int) -> Array:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
-def test_grey_png_and_its_transparent_level(depth: int) -> None:
+def test_gray_png_and_its_transparent_level(depth: int) -> None:
     samples = ramp(depth)
     expected = samples >> 8 if depth == 16 else samples * 255 // (2**depth - 1)
-    assert (decoded(png(32, 32, depth=depth, colour=0, raw=packed(samples, depth))) == grey(expected)).all()
+    assert (decoded(png(32, 32, depth=depth, color=0, raw=packed(samples, depth))) == gray(expected)).all()
     key = int(samples[3, 5])
     marked = png(
-        32, 32, depth=depth, colour=0, raw=packed(samples, depth), chunks=chunk(b"tRNS", struct.pack(">H", key))
+        32, 32, depth=depth, color=0, raw=packed(samples, depth), chunks=chunk(b"tRNS", struct.pack(">H", key))
     )
     assert (alpha_of(marked) == np.where(samples == key, 0, 255)).all()
-    assert (decoded(marked) == grey(np.where(samples == key, 255, expected))).all()
+    assert (decoded(marked) == gray(np.where(samples == key, 255, expected))).all()
 
 
 @pytest.mark.parametrize("depth", [8, 16])
@@ -72,7 +72,7 @@ def test_color_png_and_its_transparent_color(depth: int) -> None:
         samples[0, :, :] = [[0x1234, 0x5678, 0x9ABC + n] for n in range(32)]
     key = samples[0, 7]
     tag = chunk(b"tRNS", struct.pack(">3H", *map(int, key)))
-    found = png(32, 32, depth=depth, colour=2, raw=packed(samples, depth), chunks=tag)
+    found = png(32, 32, depth=depth, color=2, raw=packed(samples, depth), chunks=tag)
     transparent = (samples == key).all(axis=2)
     assert transparent.sum() == 1 or depth == 8
     assert (alpha_of(found) == np.where(transparent, 0, 255)).all()
@@ -84,7 +84,7 @@ def test_color_png_and_its_transparent_color(depth: int) -> None:
 def test_bits_of_a_key_above_its_depth_do_not_count() -> None:
     samples = ramp(4)
     tag = chunk(b"tRNS", struct.pack(">H", 0xFF00 | 5))
-    found = png(32, 32, depth=4, colour=0, raw=packed(samples, 4), chunks=tag)
+    found = png(32, 32, depth=4, color=0, raw=packed(samples, 4), chunks=tag)
     assert (alpha_of(found) == np.where(samples == 5, 0, 255)).all()
 
 
@@ -94,20 +94,20 @@ def test_palette_png_with_alpha(depth: int) -> None:
     colors = np.random.default_rng(depth).integers(0, 256, (n, 3), np.uint8)
     alpha = np.linspace(0, 255, n).astype(np.uint8)
     chunks = chunk(b"PLTE", colors.tobytes()) + chunk(b"tRNS", alpha.tobytes())
-    found = png(32, 32, depth=depth, colour=3, raw=packed(ramp(depth), depth), chunks=chunks)
+    found = png(32, 32, depth=depth, color=3, raw=packed(ramp(depth), depth), chunks=chunks)
     share = alpha[ramp(depth)][..., None] / 255
     assert (alpha_of(found) == alpha[ramp(depth)]).all()
     assert np.abs(decoded(found) - (colors[ramp(depth)] * share + 255 * (1 - share))).max() <= 1
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-@pytest.mark.parametrize("colour", [4, 6])
-def test_png_with_an_alpha_channel(depth: int, colour: int) -> None:
-    samples = np.random.default_rng(0).integers(0, 2**depth, (32, 32, 2 if colour == 4 else 4))
-    found = png(32, 32, depth=depth, colour=colour, raw=packed(samples, depth))
+@pytest.mark.parametrize("color_type", [4, 6])
+def test_png_with_an_alpha_channel(depth: int, color_type: int) -> None:
+    samples = np.random.default_rng(0).integers(0, 2**depth, (32, 32, 2 if color_type == 4 else 4))
+    found = png(32, 32, depth=depth, color=color_type, raw=packed(samples, depth))
     eight = samples >> (depth - 8)
     assert (alpha_of(found) == eight[..., -1]).all()
-    color = grey(eight[..., 0]) if colour == 4 else eight[..., :3]
+    color = gray(eight[..., 0]) if color_type == 4 else eight[..., :3]
     visible = eight[..., -1] > 0
     stored = np.asarray(decode(found).image.convert("RGBA"))[..., :3]
     assert (stored[visible] == color[visible]).all()
@@ -125,7 +125,7 @@ ORDERS: dict[str, Literal["<", ">"]] = {"II": "<", "MM": ">"}
 
 
 def tiff_file(order: str, samples: bytes, size: tuple[int, int], depth: int, white_is_0: bool, *more: Any) -> bytes:
-    """A grey TIFF of one strip, its samples packed already; `more` are further tags of short integers."""
+    """A gray TIFF of one strip, its samples packed already; `more` are further tags of short integers."""
     sign = ORDERS[order]
     tags = {256: size[0], 257: size[1], 258: depth, 259: 1, 262: int(not white_is_0), 273: 8, 277: 1, 278: size[1]}
     tags |= {279: len(samples)} | dict(more)
@@ -140,7 +140,7 @@ def tiff_file(order: str, samples: bytes, size: tuple[int, int], depth: int, whi
 @pytest.mark.parametrize("white_is_0", [False, True])
 @pytest.mark.parametrize("depth", [1, 2, 4, 8, 16, 32])
 @pytest.mark.parametrize("order", ORDERS)
-def test_grey_tiff(order: str, depth: int, white_is_0: bool) -> None:
+def test_gray_tiff(order: str, depth: int, white_is_0: bool) -> None:
     if depth == 32:
         shares = np.linspace(-0.25, 1.25, 1024).reshape(32, 32)
         raw, more = shares.astype(ORDERS[order] + "f4").tobytes(), [(339, 3)]
@@ -155,13 +155,13 @@ def test_grey_tiff(order: str, depth: int, white_is_0: bool) -> None:
         )
         expected = samples >> 8 if depth == 16 else samples * 255 // (2**depth - 1)
     found = decoded(tiff_file(order, raw, (32, 32), depth, white_is_0, *more)).astype(int)
-    assert np.abs(found - grey(255 - expected if white_is_0 else expected)).max() <= (1 if depth == 32 else 0)
+    assert np.abs(found - gray(255 - expected if white_is_0 else expected)).max() <= (1 if depth == 32 else 0)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
 @pytest.mark.parametrize("order", ORDERS)
-def test_16_bit_grey_tiff_of_another_program(order: str, photometric: str, compression: str | None) -> None:
+def test_16_bit_gray_tiff_of_another_program(order: str, photometric: str, compression: str | None) -> None:
     """Written by tifffile; little-endian ones also as BigTIFF."""
     samples = ramp(16).astype(np.uint16)
     for big in (False, True)[: 1 + (order == "II")]:
@@ -170,7 +170,7 @@ def test_16_bit_grey_tiff_of_another_program(order: str, photometric: str, compr
         tifffile.imwrite(file, samples, byteorder=ORDERS[order], bigtiff=big, **options)
         expected = samples >> 8
         found = decoded(file.getvalue())
-        assert (found == grey(255 - expected if photometric == "miniswhite" else expected)).all()
+        assert (found == gray(255 - expected if photometric == "miniswhite" else expected)).all()
 
 
 @pytest.mark.parametrize("depth", [8, 16])
@@ -194,7 +194,7 @@ def test_12_bit_tiff() -> None:
     levels = np.arange(1024).reshape(32, 32) * 4
     bits = ((levels[..., None] >> np.arange(11, -1, -1)) & 1).reshape(32, -1).astype(np.uint8)
     found = decoded(tiff_file("II", np.packbits(bits, axis=1).tobytes(), (32, 32), 12, False))
-    assert (found == grey(levels >> 4)).all()
+    assert (found == gray(levels >> 4)).all()
 
 
 # CMYK
@@ -276,7 +276,7 @@ def test_a_wide_profile_is_converted_in_every_format(format: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["P", "RGBA", "L"])
-def test_a_profile_of_rgb_holds_for_palettes_alpha_and_grey(mode: str) -> None:
+def test_a_profile_of_rgb_holds_for_palettes_alpha_and_gray(mode: str) -> None:
     color = (128, 128, 128) if mode == "L" else (200, 90, 60)
     image = Image.new("RGB", (32, 32), color)
     image = image.quantize(2) if mode == "P" else image.convert(mode)
@@ -288,10 +288,10 @@ def test_a_profile_of_rgb_holds_for_palettes_alpha_and_grey(mode: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
-def test_a_grey_profile_is_converted(format: str) -> None:
+def test_a_gray_profile_is_converted(format: str) -> None:
     """Half of the light is 188 of 255 in sRGB; 64 of 255 are 137."""
     for level, expected in ((128, 188), (64, 137), (0, 0), (255, 255)):
-        data = save(Image.new("L", (32, 32), level), format, icc_profile=LINEAR_GREY)
+        data = save(Image.new("L", (32, 32), level), format, icc_profile=LINEAR_GRAY)
         assert np.abs(decoded(data)[16, 16].astype(int) - expected).max() <= 2
 
 
@@ -308,7 +308,7 @@ def test_a_profile_of_a_press_is_converted(format: str) -> None:
 def test_profiles_that_cannot_be_used_are_ignored() -> None:
     noise = bytes(16) + b"RGB " + bytes(200)
     programs = srgb_profile() + b"mpet" + bytes(100_000)  # elements that are programs, too long
-    for profile in (noise, press(), LINEAR_GREY, DISPLAY_P3[:140], programs, DISPLAY_P3 + bytes(5 << 20)):
+    for profile in (noise, press(), LINEAR_GRAY, DISPLAY_P3[:140], programs, DISPLAY_P3 + bytes(5 << 20)):
         assert (
             np.abs(
                 decoded(save(RGB, "JPEG", quality=100, subsampling=0, icc_profile=profile)).astype(int) - pixels()

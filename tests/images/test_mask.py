@@ -38,8 +38,8 @@ def read(image: Image.Image, format: str = "PNG") -> NDArray[np.bool_]:
 CLEAR, BLACK, WHITE, RED = (0, 0, 0, 0), (0, 0, 0, 255), (255, 255, 255, 255), (255, 0, 0, 255)
 MARKED_BOX = {
     "white on black": layer((0, 0, 0), (255, 255, 255)),
-    "grey 1": layer((1, 1, 1), (255, 255, 255)),
-    "grey 10 and 245": layer((10, 10, 10), (245, 245, 245)),
+    "gray 1": layer((1, 1, 1), (255, 255, 255)),
+    "gray 10 and 245": layer((10, 10, 10), (245, 245, 245)),
     "yellow on dark blue": layer((0, 0, 90), (255, 230, 0)),
     "opaque alpha": layer(BLACK, WHITE),
     "alpha that is 254 somewhere": layer((0, 0, 0, 254), WHITE),

@@ -3,12 +3,24 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from models.catalogue import RECORD, Card, CardError, base_of, card, cards, checked_file, installed, own_cards, revision
+from models.catalogue import (
+    RECORD,
+    Card,
+    CardError,
+    base_of,
+    card,
+    card_of,
+    cards,
+    checked_file,
+    installed,
+    own_cards,
+    revision,
+)
 from models.errors import WeightsError
 
 PRETRAINED = ("ip-adapter", "kandinsky-2.2", "stable-unclip")
@@ -22,7 +34,7 @@ def small_card(data: bytes, **changes: object) -> Card:
         task="test",
         title="Small",
         description="A file of a few bytes.",
-        licence="CC0-1.0",
+        license="CC0-1.0",
         source={"kind": "wheel"},
         files={"a.bin": hashlib.sha256(data).hexdigest()},
     )
@@ -46,7 +58,7 @@ def test_every_card_is_complete() -> None:
     assert fetched == {"fast-arbitrary", "fast-multistyle", "vgg16", "vgg19", *PRETRAINED, *OF_TEXTS}
     for model_id, each in cards().items():
         assert each.id == model_id
-        assert each.title and each.description and each.licence and each.files
+        assert each.title and each.description and each.license and each.files
         assert each.source["kind"] in ("url", "hub") or all(len(sha256 or "") == 64 for sha256 in each.files.values())
 
 
@@ -145,11 +157,11 @@ def test_a_revision_is_the_hash_of_one_file_or_of_all_their_hashes(tmp_path: Pat
 
 COMMIT = "0123456789" * 4
 MODEL = {
-    **{"id": "mine", "title": "Mine", "licence": "MIT", "task": "text-to-image", "repository": "me/mine"},
+    **{"id": "mine", "title": "Mine", "license": "MIT", "task": "text-to-image", "repository": "me/mine"},
     **{"revision": COMMIT, "base": "stable-diffusion-1.5", "image_size": 512},
 }
 LORA = {
-    **{"id": "ink", "title": "Ink", "licence": "MIT", "task": "lora", "base": "mine-too"},
+    **{"id": "ink", "title": "Ink", "license": "MIT", "task": "lora", "base": "mine-too"},
     **{"files": ["ink.safetensors"]},
 }
 
@@ -189,6 +201,13 @@ def test_the_operators_cards_are_models_like_the_others(tmp_path: Path, monkeypa
     assert ink.fetch_command == "python -m models.fetch ink"
 
 
+def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
+    written(tmp_path, "a", **{"licence" if key == "license" else key: value for key, value in MODEL.items()})
+    assert own_cards(tmp_path, cards())["mine"].license == "MIT"
+    stored = asdict(small_card(b"whole"))
+    assert card_of({**stored, "licence": stored.pop("license")}) == small_card(b"whole")
+
+
 @pytest.mark.parametrize(
     ("told", "message"),
     [
@@ -202,7 +221,7 @@ def test_the_operators_cards_are_models_like_the_others(tmp_path: Path, monkeypa
         (MODEL | {"image_size": "512"}, "image_size: Input should be a valid integer"),
         (MODEL | {"image_size": None}, "image_size: is needed for task 'text-to-image'"),
         (MODEL | {"task": "style"}, "task: Input should be 'text-to-image' or 'lora'"),
-        (MODEL | {"colour": "red"}, "colour: Extra inputs are not permitted"),
+        (MODEL | {"color": "red"}, "color: Extra inputs are not permitted"),
         (MODEL | {"defaults": {"steps": 3}}, "defaults.steps: Extra inputs are not permitted"),
         (MODEL | {"defaults": {"schedulers": ["plms"]}}, "defaults.schedulers.0: Input should be 'ddim'"),
         (MODEL | {"base": None}, "files: They are needed, as base names no full-size model"),

@@ -68,7 +68,7 @@ def test_the_padding_does_not_change_what_a_text_means() -> None:
     assert torch.allclose(short.encode_texts(short.tokenize(texts)), long.encode_texts(long.tokenize(texts)), atol=1e-5)
 
 
-def test_embeddings_are_those_of_transformers_and_not_normalised() -> None:
+def test_embeddings_are_those_of_transformers_and_not_normalized() -> None:
     model = tiny()
     images, ids = torch.rand(3, 3, 16, 16), model.tokenize(WORDS)
     mean, std = torch.tensor([0.48145466, 0.4578275, 0.40821073]), torch.tensor([0.26862954, 0.26130258, 0.27577711])
@@ -89,17 +89,17 @@ def test_the_vocabulary_of_the_avatars_is_small() -> None:
     assert max(len(tokenizer(caption).input_ids) for caption in captions) <= 32
 
 
-def test_a_batch_has_pictures_of_alike_colours() -> None:
+def test_a_batch_has_images_of_alike_colors() -> None:
     shades = torch.tensor([0, 100, 200, 2, 102, 202, 1, 101, 201], dtype=torch.uint8)
-    neighbours = most_alike(shades[:, None, None, None].expand(-1, 3, 8, 8), 3)
-    assert neighbours[:, 0].tolist() == list(range(9))
-    assert [sorted(row) for row in neighbours[:3].tolist()] == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
+    neighbors = most_alike(shades[:, None, None, None].expand(-1, 3, 8, 8), 3)
+    assert neighbors[:, 0].tolist() == list(range(9))
+    assert [sorted(row) for row in neighbors[:3].tolist()] == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
     torch.manual_seed(0)
-    rows = alike_rows(neighbours, batch_size=8, alike=3)
+    rows = alike_rows(neighbors, batch_size=8, alike=3)
     groups = [rows[0:3], rows[3:6], rows[6:8]]
     assert len(rows) == 8 and all(len(set((group % 3).tolist())) == 1 for group in groups)
     assert all(len(set(group.tolist())) == len(group) for group in groups), "each once"
-    assert len({alike_rows(neighbours, 1, 3).item() for _ in range(100)}) == 9, "every picture comes"
+    assert len({alike_rows(neighbors, 1, 3).item() for _ in range(100)}) == 9, "every image comes"
 
 
 def test_the_words_that_tell_captions_apart() -> None:

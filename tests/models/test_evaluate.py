@@ -1,4 +1,4 @@
-"""The shipped models do what their cards say, on pictures neither they nor their judge were trained on."""
+"""The shipped models do what their cards say, on images neither they nor their judge were trained on."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.catalogue import Card, cards
-from models.evaluate import SAMPLERS, Judge, evaluate, judge_of, told
+from models.evaluate import SAMPLERS, Judge, evaluate, judge_of, mentions
 
 SHIPPED = {card.id: card for card in cards().values() if card.source["kind"] == "trained"}
 
@@ -18,7 +18,7 @@ def judges() -> dict[str, Judge]:
 
 @pytest.mark.parametrize("card", SHIPPED.values(), ids=SHIPPED)
 def test_every_shipped_card_tells_data_training_and_quality(card: Card) -> None:
-    assert card.licence == "MIT" and card.architecture["name"]
+    assert card.license == "MIT" and card.architecture["name"]
     assert card.training["pictures"] > 0 and card.training["seconds"] > 0 and card.training["hardware"]
     assert card.quality
 
@@ -66,10 +66,10 @@ def test_what_a_caption_names() -> None:
     caption = "a smiling woman with dark skin, long red hair and a blue hat on a white background"
     named = {"smiling", "woman", "dark_skin", "long_hair", "red_hair", "hat", "blue_hat", "white_background"}
     wrong = {"frowning", "glasses", "red_hat", "blue_background", "white_hat", "man"}
-    assert {name for name in named | wrong if told(name, caption)} == named
+    assert {name for name in named | wrong if mentions(name, caption)} == named
 
 
-def test_pictures_show_what_their_texts_name(judges: dict[str, Judge]) -> None:
+def test_images_show_what_their_texts_name(judges: dict[str, Judge]) -> None:
     judge = judges["avatars"]
     quality = evaluate(
         SHIPPED["stable-diffusion-avatars"], replace(judge, held_out=judge.held_out.where(np.arange(30)))

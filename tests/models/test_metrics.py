@@ -35,18 +35,18 @@ def test_frechet_distance_to_itself_is_nothing() -> None:
 def test_density_and_coverage_of_the_same_law_are_about_one() -> None:
     real, fake = RNG.normal(size=(2, 1000, 4))
     density, coverage = density_and_coverage(real, fake)
-    # Densities of neighbouring samples depend on each other; between seeds the mean of 1000 varies by 0.02.
+    # Densities of neighboring samples depend on each other; between seeds the mean of 1000 varies by 0.02.
     assert density == pytest.approx(1, abs=0.1)
     assert coverage == pytest.approx(1 - 0.5**5, abs=0.03)  # the expectation, Naeem et al., section 3.3
 
 
-def test_a_generator_of_one_good_picture_is_dense_and_covers_little() -> None:
+def test_a_generator_of_one_good_image_is_dense_and_covers_little() -> None:
     real = RNG.normal(size=(500, 4))
     density, coverage = density_and_coverage(real, np.zeros((500, 4)))
     assert density > 1 and coverage < 0.3
 
 
-def test_a_generator_of_far_pictures_has_neither() -> None:
+def test_a_generator_of_far_images_has_neither() -> None:
     real = RNG.normal(size=(200, 4))
     assert density_and_coverage(real, real + 100) == (0, 0)
 

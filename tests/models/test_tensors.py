@@ -11,7 +11,7 @@ from models.pixels import to_bytes
 from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device, save_weights, to_pixels, to_tensor
 
 
-def test_pictures_survive_the_way_there_and_back() -> None:
+def test_images_survive_the_way_there_and_back() -> None:
     images = np.arange(2 * 3 * 5 * 3, dtype=np.uint8).reshape(2, 3, 5, 3)
     tensor = to_tensor(images)
     assert tensor.shape == (2, 3, 3, 5) and tensor.max() <= 1

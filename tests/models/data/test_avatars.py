@@ -14,13 +14,13 @@ def drawn() -> Dataset:
     return avatars(1200, seed=3)
 
 
-def test_a_set_has_pictures_attributes_and_captions(drawn: Dataset) -> None:
+def test_a_set_has_images_attributes_and_captions(drawn: Dataset) -> None:
     assert drawn.images.shape == (1200, 64, 64, 3) and drawn.images.dtype == np.uint8
     assert drawn.attributes.shape == (1200, len(ATTRIBUTES))
     assert drawn.captions[0].startswith("a ") and len(set(drawn.captions)) > 500
 
 
-def test_a_picture_depends_on_its_seed_and_index_alone(drawn: Dataset) -> None:
+def test_a_image_depends_on_its_seed_and_index_alone(drawn: Dataset) -> None:
     part = avatars(5, seed=3, start=700, processes=1)
     assert np.array_equal(part.images, drawn.images[700:705])
     assert part.captions == drawn.captions[700:705]
@@ -34,8 +34,8 @@ def test_no_two_are_alike(drawn: Dataset) -> None:
 def test_attributes_exclude_each_other_as_they_must(drawn: Dataset) -> None:
     expressions = np.stack([drawn.attribute(name) for name in EXPRESSIONS])
     assert (expressions.sum(0) == 1).all()
-    colours = np.stack([drawn.attribute(f"{colour}_hat") for colour in HATS])
-    assert np.array_equal(colours.sum(0) == 1, drawn.attribute("hat"))
+    colors = np.stack([drawn.attribute(f"{color}_hat") for color in HATS])
+    assert np.array_equal(colors.sum(0) == 1, drawn.attribute("hat"))
     assert not (drawn.attribute("mustache") & drawn.attribute("woman")).any()
     assert (drawn.attributes.mean(0) > 0.04).all() and (drawn.attributes.mean(0) < 0.6).all()
 
@@ -57,7 +57,7 @@ def test_a_caption_that_tells_all_and_one_that_tells_nothing() -> None:
     face = Face(True, True, False, "red", "smiling", "long", "brown", "pale", "blue")
     every = "a smiling woman with pale skin, long brown hair, glasses and a red hat on a blue background"
     assert face.caption == every
-    bare = replace(face, told=frozenset())
+    bare = replace(face, mentioned=frozenset())
     assert bare.caption == "a woman with glasses and a red hat"
     assert replace(bare, hat=None).caption == "a woman with glasses"
     assert replace(bare, hat=None, glasses=False).caption == "a woman"
@@ -66,14 +66,14 @@ def test_a_caption_that_tells_all_and_one_that_tells_nothing() -> None:
 def changed(index: int, **fixed: tuple[object, object]) -> NDArray[np.float64]:
     """How much each pixel changes, 0 to 255, between two values of an attribute with all else equal."""
     name, (before, after) = next(iter(fixed.items()))
-    pictures = [avatar(8, index, hat=None, woman=True, mustache=False, **{name: v})[0] for v in (before, after)]
-    change: NDArray[np.float64] = np.abs(pictures[0].astype(float) - pictures[1]).mean(2)
+    images = [avatar(8, index, hat=None, woman=True, mustache=False, **{name: v})[0] for v in (before, after)]
+    change: NDArray[np.float64] = np.abs(images[0].astype(float) - images[1]).mean(2)
     return change
 
 
 def test_fixing_an_attribute_leaves_the_rest_of_the_person() -> None:
     mild = np.mean([changed(index, hair=("brown", "black")) for index in range(20)], 0)
-    assert mild[26:, 26:38].mean() < 12 < mild[8:18, 24:40].mean(), "hair colour is on the hair"
+    assert mild[26:, 26:38].mean() < 12 < mild[8:18, 24:40].mean(), "hair color is on the hair"
     same = avatar(8, 3)[1]
     assert attributes_of(avatar(8, 3, expression=same.expression)[1]).tolist() == attributes_of(same).tolist()
 
@@ -92,9 +92,9 @@ def test_no_single_pixel_tells_an_attribute(drawn: Dataset, name: str) -> None:
     assert right < 0.93
 
 
-def test_the_whole_picture_tells_what_a_pixel_does_not(drawn: Dataset) -> None:
-    grey = drawn.images.reshape(1200, 32, 2, 32, 2, 3).mean((2, 4)).reshape(1200, -1) / 255
-    design = np.c_[grey, np.ones(1200)]
+def test_the_whole_image_tells_what_a_pixel_does_not(drawn: Dataset) -> None:
+    gray = drawn.images.reshape(1200, 32, 2, 32, 2, 3).mean((2, 4)).reshape(1200, -1) / 255
+    design = np.c_[gray, np.ones(1200)]
     for name in ("hat", "long_hair", "glasses"):
         target = drawn.attribute(name) * 2.0 - 1
         ridge = design[:1000].T @ design[:1000] + 3 * np.eye(design.shape[1])

@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_faces_are_the_centre_square_with_their_attributes(root: Path) -> None:
+def test_faces_are_the_center_square_with_their_attributes(root: Path) -> None:
     found = celeba(root, 32)
     assert found.images.shape == (4, 32, 32, 3)
     for i, image in enumerate(found.images):
@@ -62,13 +62,13 @@ def test_an_unknown_attribute_is_named_with_those_there_are(root: Path) -> None:
         celeba(root, 8, attributes=["Male", "Beard"])
 
 
-def test_a_missing_or_damaged_picture_is_named(root: Path) -> None:
-    picture = root / "img_align_celeba" / "000003.jpg"
-    picture.write_bytes(picture.read_bytes()[:200])
+def test_a_missing_or_damaged_image_is_named(root: Path) -> None:
+    image = root / "img_align_celeba" / "000003.jpg"
+    image.write_bytes(image.read_bytes()[:200])
     with pytest.raises(DataError, match=r"img_align_celeba/000003\.jpg: The JPEG file's image data is damaged"):
         celeba(root, 8)
-    picture.unlink()
-    with pytest.raises(DataError, match=r"1 pictures are missing from img_align_celeba: '000003\.jpg'"):
+    image.unlink()
+    with pytest.raises(DataError, match=r"1 images are missing from img_align_celeba: '000003\.jpg'"):
         celeba(root, 8)
     assert len(celeba(root, 8, limit=2)) == 2
 
@@ -81,7 +81,7 @@ def test_no_tables_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("list_attr_celeba.txt", "4\n", "5\n", "says it has 5 pictures and names 4"),
+        ("list_attr_celeba.txt", "4\n", "5\n", "says it has 5 images and names 4"),
         ("list_attr_celeba.txt", "4\n5_o", "5_o", "must start with the number"),
         ("list_attr_celeba.txt", " 1 -1  1 -1", " 1 -1  1", "row 4: a file name and 4 values"),
         ("list_attr_celeba.txt", " 1 -1  1 -1", " 1 -1  1 0", "row 4: a file name and 4 values"),

@@ -18,7 +18,7 @@ FULL = Dataset(
 @pytest.mark.parametrize(
     "chosen", [FULL.attribute("hat"), np.array([1, 2]), slice(1, 3)], ids=["mask", "indices", "slice"]
 )
-def test_where_keeps_what_is_known_of_each_picture(chosen: np.ndarray | slice) -> None:
+def test_where_keeps_what_is_known_of_each_image(chosen: np.ndarray | slice) -> None:
     part = FULL.where(chosen)
     assert len(part) == 2
     assert np.array_equal(part.images, IMAGES[1:3])
@@ -32,7 +32,7 @@ def test_where_of_indices_keeps_their_order_and_repeats() -> None:
     assert FULL.where(np.array([3, 0, 3])).captions == ("d", "a", "d")
 
 
-def test_where_of_pictures_alone() -> None:
+def test_where_of_images_alone() -> None:
     part = Dataset(IMAGES).where(slice(2))
     assert len(part) == 2 and len(part.labels) == len(part.attributes) == len(part.captions) == 0
 
@@ -51,7 +51,7 @@ def test_an_attribute_is_a_column_and_an_unknown_one_is_named_with_those_there_a
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_contact_sheet_holds_every_picture_in_rows(channels: int) -> None:
+def test_a_contact_sheet_holds_every_image_in_rows(channels: int) -> None:
     images = np.stack([np.full((4, 6, channels), 40 * i, np.uint8) for i in range(5)])
     sheet = contact_sheet(images, columns=2)
     assert sheet.size == (2 * (6 + 2), 3 * (4 + 2))

@@ -16,7 +16,7 @@ from images.sniff import FORMATS
 from models.data.archive import Limits
 from models.data.dataset import listed, ordered
 from models.data.folder import image_folder
-from models.data.picture import read_image
+from models.data.image import read_image
 from models.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::PIL.Image.DecompressionBombWarning")
@@ -25,8 +25,8 @@ Pack = Callable[[dict[str, bytes]], Path]
 RED, GREEN, BLUE = (200, 30, 20), (20, 180, 40), (30, 40, 210)
 
 
-def picture(colour: tuple[int, ...] = RED, size: tuple[int, int] = (20, 20), format: str = "PNG") -> bytes:
-    return encoded(Image.new("RGB" if len(colour) == 3 else "RGBA", size, colour), format)
+def image(color: tuple[int, ...] = RED, size: tuple[int, int] = (20, 20), format: str = "PNG") -> bytes:
+    return encoded(Image.new("RGB" if len(color) == 3 else "RGBA", size, color), format)
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -59,37 +59,37 @@ def zipped(folder: Path, files: dict[str, bytes]) -> Path:
     return folder / "set.zip"
 
 
-def colours(images: np.ndarray) -> list[tuple[int, ...]]:
+def colors(images: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(int(v) for v in image[4, 4]) for image in images]
 
 
 def test_sub_folders_are_labels_and_names_give_the_order(pack: Pack) -> None:
-    path = pack({"dog/b.png": picture(BLUE), "cat/deep/a.png": picture(RED), "cat/a.png": picture(GREEN)})
+    path = pack({"dog/b.png": image(BLUE), "cat/deep/a.png": image(RED), "cat/a.png": image(GREEN)})
     found = image_folder(path, 8)
     assert found.images.shape == (3, 8, 8, 3) and found.images.dtype == np.uint8
-    assert colours(found.images) == [GREEN, RED, BLUE]
+    assert colors(found.images) == [GREEN, RED, BLUE]
     assert found.label_names == ("cat", "dog") and found.labels.tolist() == [0, 0, 1]
     assert found.labels.dtype == np.int64
 
 
-def test_pictures_without_folders_or_table_have_no_labels(pack: Pack) -> None:
-    found = image_folder(pack({"b.png": picture(), "a.png": picture(), "notes.txt": b"mine"}), 8)
+def test_images_without_folders_or_table_have_no_labels(pack: Pack) -> None:
+    found = image_folder(pack({"b.png": image(), "a.png": image(), "notes.txt": b"mine"}), 8)
     assert len(found) == 2 and len(found.labels) == 0 and found.label_names == ()
 
 
 def test_one_folder_around_everything_is_no_label(pack: Pack) -> None:
-    found = image_folder(pack({"my set/10/a.png": picture(), "my set/9/a.png": picture(), "my set/README": b""}), 8)
+    found = image_folder(pack({"my set/10/a.png": image(), "my set/9/a.png": image(), "my set/README": b""}), 8)
     assert found.label_names == ("9", "10") and found.labels.tolist() == [1, 0]
 
 
 def test_hidden_files_are_passed_over(pack: Pack) -> None:
     hidden = ["__MACOSX/cat/._a.png", ".DS_Store", "cat/.hidden.png", ".git/x.png", "cat/Thumbs.db"]
-    found = image_folder(pack({"cat/a.png": picture(), "dog/a.png": picture(), **dict.fromkeys(hidden, b"?")}), 8)
+    found = image_folder(pack({"cat/a.png": image(), "dog/a.png": image(), **dict.fromkeys(hidden, b"?")}), 8)
     assert len(found) == 2
 
 
 def test_folders_are_no_classes_where_many_images_lie_beside_them(pack: Pack) -> None:
-    found = image_folder(pack({"a.png": picture(), "cat/b.png": picture()}), 8)
+    found = image_folder(pack({"a.png": image(), "cat/b.png": image()}), 8)
     assert len(found) == 2 and found.label_names == ()
     (warning,) = found.report.warnings
     assert warning["code"] == "folders_not_used"
@@ -99,7 +99,7 @@ def test_folders_are_no_classes_where_many_images_lie_beside_them(pack: Pack) ->
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_format_is_read(format: str, channels: int) -> None:
-    found = read_image(picture(RED, (40, 30), format), 16, channels).astype(int)
+    found = read_image(image(RED, (40, 30), format), 16, channels).astype(int)
     assert found.shape == (16, 16, channels)
     expected = RED if channels == 3 else (0.299 * 200 + 0.587 * 30 + 0.114 * 20,)
     assert np.abs(found - expected).max() <= 4
@@ -112,7 +112,7 @@ def test_other_formats_are_refused_whatever_their_name(pack: Pack) -> None:
         image_folder(pack({"a.heic": b"....ftypheic", "b.png": ppm}), 8)
 
 
-def test_the_centre_square_is_taken() -> None:
+def test_the_center_square_is_taken() -> None:
     pixels = np.zeros((30, 50, 3), np.uint8)
     pixels[:, 10:40] = 255
     for image in (pixels, pixels.transpose(1, 0, 2)):
@@ -137,7 +137,7 @@ def test_a_large_jpeg_is_close_to_what_the_whole_decode_gives() -> None:
     assert np.abs(read_image(data, 32, 3).astype(int) - np.asarray(whole)).max() <= 6
 
 
-STORED = {  # how an upright picture is turned to be stored under each orientation
+STORED = {  # how an upright image is turned to be stored under each orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -165,8 +165,8 @@ def test_exif_orientation_is_applied(orientation: int, format: str) -> None:
 
 
 def test_alpha_lies_over_white() -> None:
-    assert read_image(picture((0, 0, 0, 0)), 8, 3).min() == 255
-    half = read_image(picture((0, 0, 0, 128)), 8, 1)
+    assert read_image(image((0, 0, 0, 0)), 8, 3).min() == 255
+    half = read_image(image((0, 0, 0, 128)), 8, 1)
     assert np.abs(half.astype(int) - 127).max() <= 1
     palette = Image.new("P", (20, 20), 1)
     palette.putpalette([9, 9, 9, 0, 0, 0])
@@ -174,7 +174,7 @@ def test_alpha_lies_over_white() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
-def test_every_mode_becomes_grey_or_rgb(mode: str) -> None:
+def test_every_mode_becomes_gray_or_rgb(mode: str) -> None:
     image = Image.new(mode, (20, 20)) if mode != "I;16" else Image.fromarray(np.full((20, 20), 0x8000, np.uint16))
     format = "TIFF" if mode in ("F", "CMYK") else "PNG"
     for channels in (1, 3):
@@ -183,8 +183,8 @@ def test_every_mode_becomes_grey_or_rgb(mode: str) -> None:
         assert mode != "I;16" or np.all(found == 0x80)
 
 
-def test_damaged_pictures_are_listed_up_to_ten(pack: Pack) -> None:
-    whole = picture(size=(64, 64))
+def test_damaged_images_are_listed_up_to_ten(pack: Pack) -> None:
+    whole = image(size=(64, 64))
     files = {f"{i:02}.png": whole[: len(whole) // 2] for i in range(12)} | {"good.png": whole}
     with pytest.raises(DataError, match=r"12 of 13 images cannot be used: '00\.png': .*'09\.png'.*and 2 more") as e:
         image_folder(pack(files), 8)
@@ -193,7 +193,7 @@ def test_damaged_pictures_are_listed_up_to_ten(pack: Pack) -> None:
 
 def test_every_cut_of_every_format_is_refused_or_read() -> None:
     for format in FORMATS:
-        data = picture(GREEN, (32, 32), format)
+        data = image(GREEN, (32, 32), format)
         for end in range(0, len(data), max(1, len(data) // 40)):
             try:
                 assert read_image(data[:end], 8, 3).shape == (8, 8, 3)
@@ -241,7 +241,7 @@ def test_a_jpeg_of_many_scans_is_refused() -> None:
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 
-TWO = {"a.png": picture(RED), "b.png": picture(BLUE)}
+TWO = {"a.png": image(RED), "b.png": image(BLUE)}
 
 
 @pytest.mark.parametrize("table", ["labels.csv", "metadata.csv"])
@@ -254,8 +254,8 @@ def test_a_table_gives_attributes_labels_and_captions(pack: Pack, table: str) ->
     assert found.label_names == ("bowl", "cup") and found.labels.tolist() == [0, 1]
 
 
-def test_a_table_in_a_zip_may_name_pictures_in_folders(pack: Pack) -> None:
-    files = {"set/images/a.png": picture(RED), "set/more/b.png": picture(BLUE)}
+def test_a_table_in_a_zip_may_name_images_in_folders(pack: Pack) -> None:
+    files = {"set/images/a.png": image(RED), "set/more/b.png": image(BLUE)}
     found = image_folder(pack(files | {"set/labels.csv": b"file,label\nimages/a.png,0\nb.png,1\n"}), 8)
     assert found.label_names == ("0", "1") and found.labels.tolist() == [0, 1]
     assert found.attribute_names == ()
@@ -301,7 +301,7 @@ def test_two_tables_are_one_too_many(pack: Pack) -> None:
 
 
 def test_a_name_without_folder_must_be_clear(pack: Pack) -> None:
-    files = {"x/a.png": picture(), "y/a.png": picture(), "labels.csv": b"file,label\na.png,cup\n"}
+    files = {"x/a.png": image(), "y/a.png": image(), "labels.csv": b"file,label\na.png,cup\n"}
     with pytest.raises(DataError, match=r"'a\.png': a row of labels\.csv without an image"):
         image_folder(pack(files), 8)
 
@@ -325,7 +325,7 @@ def test_channels_are_one_or_three(tmp_path: Path) -> None:
 
 
 def test_entries_and_bytes_are_bounded(pack: Pack) -> None:
-    path = pack({f"{i}.png": picture() for i in range(6)})
+    path = pack({f"{i}.png": image() for i in range(6)})
     assert len(image_folder(path, 8, limits=Limits(entries=6))) == 6
     with pytest.raises(DataError, match="holds more than 5 files"):
         image_folder(path, 8, limits=Limits(entries=5))
@@ -368,7 +368,7 @@ def test_a_directory_of_millions_is_not_even_read(tmp_path: Path) -> None:
 def test_names_in_a_zip_reach_no_path(tmp_path: Path) -> None:
     names = ["../../evil.png", "/abs/a.png", "C:\\win\\b.png", "ok/c.png", "ok/../../../d.png"]
     (tmp_path / "in").mkdir()
-    path = zipped(tmp_path / "in", dict.fromkeys(names, picture()))
+    path = zipped(tmp_path / "in", dict.fromkeys(names, image()))
     before = sorted(tmp_path.rglob("*"))
     found = image_folder(path, 8)
     assert found.label_names == ("C:", "abs", "ok") and len(found) == 3
@@ -380,18 +380,18 @@ def test_zip_files_that_cannot_be_read_in_place(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"not\.zip is not a whole zip file"):
         image_folder(tmp_path / "not.zip", 8)
     with zipfile.ZipFile(tmp_path / "lzma.zip", "w", zipfile.ZIP_LZMA) as archive:
-        archive.writestr("a.png", picture())
+        archive.writestr("a.png", image())
     with pytest.raises(DataError, match=r"'a\.png': compressed in another way than deflate"):
         image_folder(tmp_path / "lzma.zip", 8)
     with zipfile.ZipFile(tmp_path / "twice.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr("a.png", picture())
-        archive.writestr("a.png", picture())
+        archive.writestr("a.png", image())
+        archive.writestr("a.png", image())
     with pytest.raises(DataError, match=r"'a\.png': an earlier file of the same name"):
         image_folder(tmp_path / "twice.zip", 8)
 
 
 def test_damage_in_a_zip_names_the_file(tmp_path: Path) -> None:
-    path = zipped(tmp_path, {"a.png": picture(), "b.png": picture(BLUE)})
+    path = zipped(tmp_path, {"a.png": image(), "b.png": image(BLUE)})
     data = bytearray(path.read_bytes())
     place = data.index(b"a.png") + 20
     data[place] ^= 0xFF
@@ -401,7 +401,7 @@ def test_damage_in_a_zip_names_the_file(tmp_path: Path) -> None:
 
 
 def test_an_encrypted_entry_is_named(tmp_path: Path) -> None:
-    path = zipped(tmp_path, {"a.png": picture()})
+    path = zipped(tmp_path, {"a.png": image()})
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\1\2") + 8] |= 1
     path.write_bytes(data)

@@ -35,27 +35,27 @@ def labels(names: list[str], sep: str = ",", newline: str = "\n", encoding: str 
     return table(sep.join(("file_name", "label")), *rows, newline=newline, encoding=encoding)
 
 
-def pictures(names: list[str]) -> dict[str, bytes]:
+def named_images(names: list[str]) -> dict[str, bytes]:
     return {name: image(number) for number, name in enumerate(names)}
 
 
 TEXTS = {
-    "NFD names, an NFC table": pictures(NFD) | {"labels.csv": labels(NFC)},
-    "NFC names, an NFD table": pictures(NFC) | {"labels.csv": labels(NFD)},
+    "NFD names, an NFC table": named_images(NFD) | {"labels.csv": labels(NFC)},
+    "NFC names, an NFD table": named_images(NFC) | {"labels.csv": labels(NFD)},
     "semicolons": images(N) | {"labels.csv": labels(ROWS, ";")},
     "semicolons, BOM, CRLF": images(N) | {"labels.csv": labels(ROWS, ";", "\r\n", "utf-8-sig")},
     "tabs": images(N) | {"labels.csv": labels(ROWS, "\t")},
     "a .tsv": images(N) | {"labels.tsv": labels(ROWS, "\t")},
     "UTF-16": images(N) | {"labels.csv": labels(ROWS, encoding="utf-16")},
     "UTF-16 without BOM": images(N) | {"labels.csv": labels(ROWS, encoding="utf-16-le")},
-    "Windows-1252": pictures(NFC) | {"labels.csv": labels(NFC, encoding="cp1252")},
+    "Windows-1252": named_images(NFC) | {"labels.csv": labels(NFC, encoding="cp1252")},
     "CR alone": images(N) | {"labels.csv": labels(ROWS, newline="\r")},
     "upper case in the zip": images(N, "{:02}.PNG") | {"labels.csv": labels(ROWS)},
     "upper case in the table": images(N) | {"LABELS.CSV": labels([row.upper() for row in ROWS])},
     "another suffix": images(N) | {"labels.csv": labels([row.replace("png", "jpg") for row in ROWS])},
     "no suffix": images(N) | {"labels.csv": labels([row[:-4] for row in ROWS])},
     "a line for Excel": images(N) | {"labels.csv": b"sep=;\r\n" + labels(ROWS, ";", "\r\n")},
-    "names as in a URL": pictures([f"a b {row}" for row in ROWS])
+    "names as in a URL": named_images([f"a b {row}" for row in ROWS])
     | {"labels.csv": labels([f"a%20b%20{r}" for r in ROWS])},
     "./ in the zip": images(N, "./{:02}.png") | {"./labels.csv": labels(ROWS)},
     "./ in the table": images(N) | {"labels.csv": labels([f"./{row}" for row in ROWS])},
@@ -79,7 +79,7 @@ def test_names_and_tables_of_every_system(tmp_path: Path, files: dict[str, bytes
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_names_in_utf_8_without_the_flag(tmp_path: Path, form: str) -> None:
-    files = {unicodedata.normalize("NFD", name): data for name, data in pictures(NFC).items()}
+    files = {unicodedata.normalize("NFD", name): data for name, data in named_images(NFC).items()}
     rows = labels([unicodedata.normalize(form, name) for name in NFC])  # type: ignore[arg-type]
     found = image_folder(unflagged(tmp_path, files | {"labels.csv": rows}), 4, channels=1)
     assert found.labels.tolist() == [value % 2 for value in values(found)] and len(found) == N

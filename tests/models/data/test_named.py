@@ -9,7 +9,7 @@ from models.errors import DataError
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_the_splits_of_a_drawn_set_share_no_picture(name: str) -> None:
+def test_the_splits_of_a_drawn_set_share_no_image(name: str) -> None:
     train, test = named_dataset(name, "train", 20), named_dataset(name, "test", 20)
     assert len(train) == len(test) == 20
     assert not {image.tobytes() for image in train.images} & {image.tobytes() for image in test.images}

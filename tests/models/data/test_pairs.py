@@ -5,7 +5,7 @@ from models.data.dataset import Dataset
 from models.data.pairs import split_by
 from models.errors import DataError
 
-# glasses, hat: eight pictures, of which those with glasses wear a hat more often.
+# glasses, hat: eight images, of which those with glasses wear a hat more often.
 TABLE = np.array([[0, 0], [0, 0], [0, 0], [0, 1], [1, 0], [1, 1], [1, 1], [1, 1]], bool)
 SET = Dataset(np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1), attributes=TABLE, attribute_names=("glasses", "hat"))
 
@@ -28,5 +28,5 @@ def test_an_unknown_attribute_is_refused_by_name() -> None:
 
 
 def test_an_empty_side_is_refused() -> None:
-    with pytest.raises(DataError, match="'glasses' must be there in some pictures and missing in others"):
+    with pytest.raises(DataError, match="'glasses' must be there in some images and missing in others"):
         split_by(SET.where(slice(0, 4)), "glasses")

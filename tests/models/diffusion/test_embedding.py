@@ -42,7 +42,7 @@ def test_shapes_and_range(decoder: Kandinsky) -> None:
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
-def test_a_picture_is_the_same_alone_and_in_a_batch(decoder: Kandinsky, guidance_scale: float) -> None:
+def test_a_image_is_the_same_alone_and_in_a_batch(decoder: Kandinsky, guidance_scale: float) -> None:
     embeds = torch.randn(3, 6)
 
     def made(rows: list[int]) -> Tensor:
@@ -53,7 +53,7 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(decoder: Kandinsky, guidance
     assert not torch.allclose(made([0]), made([1]), atol=1e-2)
 
 
-def test_the_embedding_and_the_guidance_change_the_picture(decoder: Kandinsky) -> None:
+def test_the_embedding_and_the_guidance_change_the_image(decoder: Kandinsky) -> None:
     a, b = torch.randn(2, 1, 6)
 
     def made(embeds: Tensor, guidance_scale: float) -> Tensor:
@@ -77,7 +77,7 @@ def test_the_same_as_the_pipeline_of_diffusers(decoder: Kandinsky) -> None:
     assert torch.allclose(ours, torch.from_numpy(wanted).permute(0, 3, 1, 2), atol=1e-5)
 
 
-def test_pictures_and_texts_as_embeddings(decoder: Kandinsky) -> None:
+def test_images_and_texts_as_embeddings(decoder: Kandinsky) -> None:
     images = torch.rand(3, 3, 16, 16)
     assert torch.equal(decoder.encode_images(images), decoder.clip.encode_images(images))
     texts = ["a face", "a hat"]
@@ -107,7 +107,7 @@ def test_the_last_step_starts_from_next_to_nothing_but_noise() -> None:
     assert scheduler.alphas_cumprod[999].sqrt() < 0.07
 
 
-def test_pictures_survive_storage_in_half_precision(decoder: Kandinsky, tmp_path: Path) -> None:
+def test_images_survive_storage_in_half_precision(decoder: Kandinsky, tmp_path: Path) -> None:
     save_weights(decoder.state_dict(), tmp_path / "weights.safetensors")
     stored = tiny(seed=1)
     load_weights(stored, tmp_path / "weights.safetensors")
@@ -118,7 +118,7 @@ def test_pictures_survive_storage_in_half_precision(decoder: Kandinsky, tmp_path
     assert F.l1_loss(before, after) < 0.01
 
 
-def test_standardised_latents_have_mean_0_and_variance_1_and_decode_as_before() -> None:
+def test_standardized_latents_have_mean_0_and_variance_1_and_decode_as_before() -> None:
     torch.manual_seed(0)
     autoencoder: Any = movq(**AUTOENCODER).eval().requires_grad_(False)
     autoencoder.quant_conv.bias.copy_(torch.tensor([3.0, -1.0, 0.0, 2.0]))

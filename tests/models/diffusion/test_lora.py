@@ -58,9 +58,7 @@ def made(model: TextToImageModel) -> Tensor:
         return generate(model, ["a hat"], seeds=[1], **STEPS)
 
 
-def test_they_change_the_picture_and_leave_the_base_as_it_was(
-    model: TextToImageModel, lora: Callable[..., Path]
-) -> None:
+def test_they_change_the_image_and_leave_the_base_as_it_was(model: TextToImageModel, lora: Callable[..., Path]) -> None:
     first, second, third = lora(1, "unet"), lora(2, "unet", "text_encoder"), lora(3, "text_encoder")
     before, weights = made(model), {name: value.clone() for name, value in model.state_dict().items()}
 

@@ -1,4 +1,4 @@
-"""Which picture fits: arithmetic, and no GPU is asked."""
+"""Which image fits: arithmetic, and no GPU is asked."""
 
 from types import SimpleNamespace
 from typing import cast
@@ -17,7 +17,7 @@ def model(tiling: bool, dtype: torch.dtype = torch.bfloat16) -> TextToImageModel
     return cast(TextToImageModel, SimpleNamespace(pipeline=SimpleNamespace(vae=vae)))
 
 
-def test_a_picture_takes_its_pixels_and_larger_ones_are_decoded_by_tiles() -> None:
+def test_a_image_takes_its_pixels_and_larger_ones_are_decoded_by_tiles() -> None:
     small, large = 512 * 512, 1024 * 1024
     assert needed_bytes(model(True), 512, 512) == 2 * (512 + 2048) * small == needed_bytes(model(False), 512, 512)
     assert needed_bytes(model(False), 1024, 1024) == 2 * (512 + 2048) * large

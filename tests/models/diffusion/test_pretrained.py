@@ -242,7 +242,7 @@ def draw(model: Pretrained, embeds: Tensor, seeds: list[int]) -> Tensor:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pictures_become_embeddings_whatever_their_size(loaded: dict[str, Pretrained], name: str) -> None:
+def test_images_become_embeddings_whatever_their_size(loaded: dict[str, Pretrained], name: str) -> None:
     model = loaded[name]
     small, large = torch.rand(2, 3, 24, 24), torch.rand(2, 3, 50, 50)
     assert model.dim == DIM and model.image_size == SIZE
@@ -251,14 +251,14 @@ def test_pictures_become_embeddings_whatever_their_size(loaded: dict[str, Pretra
     assert torch.allclose(model.encode_images(small), by_hand, atol=1e-5)
 
 
-def test_the_processor_says_how_pictures_are_normalised(loaded: dict[str, Pretrained]) -> None:
+def test_the_processor_says_how_images_are_normalized(loaded: dict[str, Pretrained]) -> None:
     means = {name: model.mean.flatten().tolist() for name, model in loaded.items()}
     assert means["kandinsky-2.2"] == means["stable-unclip"] == pytest.approx([0.4, 0.5, 0.6])
     assert means["ip-adapter"] == pytest.approx([0.48145466, 0.4578275, 0.40821073])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_picture_is_the_same_alone_and_in_a_batch(loaded: dict[str, Pretrained], name: str) -> None:
+def test_a_image_is_the_same_alone_and_in_a_batch(loaded: dict[str, Pretrained], name: str) -> None:
     torch.manual_seed(1)
     embeds = torch.randn(AT_ONCE + 1, DIM)
     seeds = list(range(10, 11 + AT_ONCE))
@@ -278,7 +278,7 @@ def test_it_is_a_space(loaded: dict[str, Pretrained], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_embedding_and_the_seed_change_the_picture(loaded: dict[str, Pretrained], name: str) -> None:
+def test_the_embedding_and_the_seed_change_the_image(loaded: dict[str, Pretrained], name: str) -> None:
     torch.manual_seed(1)
     a, b = torch.randn(2, 1, DIM)
     first = draw(loaded[name], a, [0])
@@ -290,9 +290,9 @@ def test_the_embedding_and_the_seed_change_the_picture(loaded: dict[str, Pretrai
 @pytest.mark.parametrize("name", NAMES)
 def test_in_mixed_precision_as_a_worker_runs_it(loaded: dict[str, Pretrained], name: str) -> None:
     torch.manual_seed(1)
-    pictures = torch.rand(2, 3, SIZE, SIZE)
+    originals = torch.rand(2, 3, SIZE, SIZE)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        embeds = loaded[name].encode_images(pictures)
+        embeds = loaded[name].encode_images(originals)
         images = draw(loaded[name], embeds, [0, 1])
     assert embeds.dtype == images.dtype == torch.float32
     assert torch.isfinite(images).all() and images.std() > 0.01
@@ -321,7 +321,7 @@ def test_kandinsky_reads_texts_each_as_alone(loaded: dict[str, Pretrained]) -> N
     assert torch.allclose(both[1], model.encode_texts(["a hat"])[0], atol=1e-4)
 
 
-def test_kandinsky_is_guided_away_from_a_black_picture(
+def test_kandinsky_is_guided_away_from_a_black_image(
     loaded: dict[str, Pretrained], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []

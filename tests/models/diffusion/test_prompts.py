@@ -82,7 +82,7 @@ def made(model: TextToImageModel, prompts: list[str], **more: Any) -> Tensor:  #
         return generate(model, prompts, seeds=range(1, 1 + len(prompts)), **STEPS, **more)
 
 
-def test_weights_change_the_picture_and_leave_plain_prompts_as_they_are(model: TextToImageModel) -> None:  # noqa: F811
+def test_weights_change_the_image_and_leave_plain_prompts_as_they_are(model: TextToImageModel) -> None:  # noqa: F811
     plain = made(model, ["a hat", "a man"], negative_prompts=["fog", "fog"])
     weighted = made(model, ["a hat", "a (man)2"], negative_prompts=["fog", "fog"])
     assert (plain[0] - weighted[0]).abs().max() < 1e-3 < (plain[1] - weighted[1]).abs().max()

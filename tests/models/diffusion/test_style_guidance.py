@@ -33,9 +33,9 @@ def latent_model() -> TextToImageModel:
     return stable_diffusion((32, 32), 1, 32, TEXT, AUTOENCODER).eval().requires_grad_(False)
 
 
-def darkness(pictures: Tensor) -> Tensor:
+def darkness(images: Tensor) -> Tensor:
     """A loss whose gradient is known: it is least for white."""
-    return -pictures.mean(dim=(1, 2, 3)).sum()
+    return -images.mean(dim=(1, 2, 3)).sum()
 
 
 def guided(denoiser: Denoiser, seeds: list[int], scale: list[float], **more: Any) -> Tensor:
@@ -64,12 +64,12 @@ def test_the_stronger_it_is_the_smaller_the_loss(kind: str, pixel_model: Ddpm, l
             latent_model, ["a hat"] * 3, width=32, height=32, guidance_scale=1 if "without" in kind else 4
         )
     )
-    pictures = guided(denoiser, [1, 1, 1], scales)
-    losses = [float(darkness(picture[None])) for picture in pictures]
+    images = guided(denoiser, [1, 1, 1], scales)
+    losses = [float(darkness(image[None])) for image in images]
     assert losses == sorted(losses, reverse=True) and losses[0] - losses[2] > 0.02
-    alone = guided(denoiser, [1], [0.3]) if kind == "pixels" else pictures[2:]
+    alone = guided(denoiser, [1], [0.3]) if kind == "pixels" else images[2:]
     # Six guided steps amplify the rounding of another batch size about tenfold.
-    assert torch.allclose(alone, pictures[2:], atol=1e-3), "one is not moved by the others"
+    assert torch.allclose(alone, images[2:], atol=1e-3), "one is not moved by the others"
 
 
 def test_only_the_steps_of_the_range_are_guided(pixel_model: Ddpm) -> None:
@@ -80,7 +80,7 @@ def test_only_the_steps_of_the_range_are_guided(pixel_model: Ddpm) -> None:
     assert all(taken.pred_original_sample.min() >= 0 and taken.pred_original_sample.max() <= 1 for taken in told)
 
 
-def test_a_picture_to_start_from_is_kept_the_more_the_smaller_the_strength(pixel_model: Ddpm) -> None:
+def test_a_image_to_start_from_is_kept_the_more_the_smaller_the_strength(pixel_model: Ddpm) -> None:
     torch.manual_seed(1)
     start = torch.rand(1, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
     told: list[GuidedStep] = []
@@ -89,12 +89,12 @@ def test_a_picture_to_start_from_is_kept_the_more_the_smaller_the_strength(pixel
         for strength in (0.2, 1.0)
     ]
     assert len(told) == 1 + 6
-    errors = [(picture - start).abs().mean() for picture in kept]
+    errors = [(image - start).abs().mean() for image in kept]
     assert errors[0] < errors[1]
 
 
 def test_a_model_that_predicts_noise_is_guided_alike(pixel_model: Ddpm) -> None:
-    """The same denoiser told in noise instead of v makes the same pictures."""
+    """The same denoiser told in noise instead of v makes the same images."""
     as_v = unconditional_denoiser(pixel_model)
     alphas_bar = as_v.scheduler.alphas_cumprod
 
@@ -105,7 +105,7 @@ def test_a_model_that_predicts_noise_is_guided_alike(pixel_model: Ddpm) -> None:
 
     scheduler = type(as_v.scheduler).from_config(as_v.scheduler.config, prediction_type="epsilon")
     as_noise = Denoiser(scheduler, predict, as_v.decode, as_v.encode, as_v.shape)
-    # From where some picture is left: in pure noise an error of rounding in the noise is all there is of it.
+    # From where some image is left: in pure noise an error of rounding in the noise is all there is of it.
     more: Any = {"start": torch.rand(1, 3, 16, 16), "strength": 0.8}
     # The conversion between noise and velocity divides by a signal level of about 0.1.
     assert torch.allclose(guided(as_noise, [1], [0.1], **more), guided(as_v, [1], [0.1], **more), atol=1e-3)

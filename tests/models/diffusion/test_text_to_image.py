@@ -38,7 +38,7 @@ def made(model: TextToImageModel, prompts: list[str], seeds: list[int], **more: 
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_a_picture_is_the_same_alone_and_in_a_batch(model: TextToImageModel, scheduler: SchedulerName) -> None:
+def test_a_image_is_the_same_alone_and_in_a_batch(model: TextToImageModel, scheduler: SchedulerName) -> None:
     together = made(model, PROMPTS, [1, 2, 3], negative_prompts=["", "fog", ""], scheduler=scheduler)
     assert together.shape == (3, 3, 32, 32) and 0 <= together.min() < together.max() <= 1
     alone = made(model, PROMPTS[1:2], [2], negative_prompts=["fog"], scheduler=scheduler)
@@ -54,7 +54,7 @@ def test_seed_prompt_negative_prompt_and_guidance_all_matter(model: TextToImageM
     assert all(not torch.equal(a, b) for i, a in enumerate(found) for b in found[:i])
 
 
-def test_a_picture_to_start_from_is_kept_the_more_the_smaller_the_strength() -> None:
+def test_a_image_to_start_from_is_kept_the_more_the_smaller_the_strength() -> None:
     """With the shipped model: an untrained one takes no noise away."""
     model: Any = load_model(cards()["stable-diffusion-avatars"])
     face = to_tensor(avatar(77, 0)[0][None])
@@ -108,8 +108,8 @@ def test_what_is_not_read_of_a_prompt_is_told(model: TextToImageModel) -> None:
     assert cut_off(model, "hat " * 7 + "man") == "hat man"
 
 
-def test_previews_have_the_colours_of_pictures() -> None:
-    """With an autoencoder that is linear: its latents are the colours of each place, turned round."""
+def test_previews_have_the_colors_of_images() -> None:
+    """With an autoencoder that is linear: its latents are the colors of each place, turned round."""
 
     class Posterior:
         def __init__(self, latents: Tensor) -> None:
@@ -122,8 +122,8 @@ def test_previews_have_the_colours_of_pictures() -> None:
             self.dtype = torch.float32
             self.config = type("Config", (), {"scaling_factor": 0.5, "shift_factor": 0.25})
 
-        def encode(self, pictures: Tensor) -> Any:
-            small = torch.nn.functional.avg_pool2d(pictures, 8)
+        def encode(self, images: Tensor) -> Any:
+            small = torch.nn.functional.avg_pool2d(images, 8)
             found = torch.einsum("ck,nkhw->nchw", self.turn, small)
             return type("Output", (), {"latent_dist": Posterior(found)})
 
@@ -133,22 +133,22 @@ def test_previews_have_the_colours_of_pictures() -> None:
     torch.nn.Module.__init__(model)
     model.add_module("vae", vae)
     object.__setattr__(model, "pipeline", type("Pipeline", (), {"vae": vae, "_execution_device": torch.device("cpu")}))
-    picture = torch.rand(1, 3, 1, 1).expand(1, 3, 32, 32)
-    latents = (vae.encode(2 * picture - 1).latent_dist.mode() - 0.25) * 0.5
+    image = torch.rand(1, 3, 1, 1).expand(1, 3, 32, 32)
+    latents = (vae.encode(2 * image - 1).latent_dist.mode() - 0.25) * 0.5
     found = preview(latents.detach(), model.latent_colors)
     assert found.shape == (1, 3, 4, 4)
-    assert torch.allclose(found, picture[..., :4, :4], atol=1e-4)
+    assert torch.allclose(found, image[..., :4, :4], atol=1e-4)
 
 
-def test_standardised_latents_of_an_autoencoder_kl_have_mean_0_and_variance_1_and_decode_as_before() -> None:
+def test_standardized_latents_of_an_autoencoder_kl_have_mean_0_and_variance_1_and_decode_as_before() -> None:
     torch.manual_seed(0)
     autoencoder: Any = autoencoder_kl(**AUTOENCODER).eval().requires_grad_(False)
-    pictures = torch.rand(8, 3, 32, 32)
-    before = autoencoder.encode(pictures).latent_dist
+    images = torch.rand(8, 3, 32, 32)
+    before = autoencoder.encode(images).latent_dist
     decoded = autoencoder.decode(before.mean).sample
     mean, std = before.mean.mean((0, 2, 3)), before.mean.std((0, 2, 3))
     standardize(autoencoder, mean, std)
-    after = autoencoder.encode(pictures).latent_dist
+    after = autoencoder.encode(images).latent_dist
     assert torch.allclose(after.mean, (before.mean - mean[:, None, None]) / std[:, None, None], atol=1e-4)
     assert torch.allclose(after.std, before.std / std[:, None, None], rtol=1e-3)
     assert torch.allclose(autoencoder.decode(after.mean).sample, decoded, atol=1e-4)

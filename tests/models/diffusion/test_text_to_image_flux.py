@@ -98,10 +98,10 @@ def test_its_card() -> None:
     found: Card = card("flux-schnell")
     [part] = found.source["repositories"].values()
     assert part["files"].keys() == found.files.keys() and len(part["revision"]) == 40
-    assert found.licence == "Apache-2.0" and found.architecture["schedulers"] == []
+    assert found.license == "Apache-2.0" and found.architecture["schedulers"] == []
 
 
-def test_pictures_are_the_same_alone_and_previews_have_their_shape(model: TextToImageModel) -> None:
+def test_images_are_the_same_alone_and_previews_have_their_shape(model: TextToImageModel) -> None:
     told: list[tuple[int, Tensor]] = []
     both = made(model, ["a hat", "a man"], [1, 2], on_step=lambda step, latents: told.append((step, latents)))
     assert both.shape == (2, 3, 32, 48) and torch.isfinite(both).all()
@@ -111,7 +111,7 @@ def test_pictures_are_the_same_alone_and_previews_have_their_shape(model: TextTo
 
 
 @pytest.mark.parametrize(("strength", "steps"), [(0.3, 1), (0.6, 2), (1.0, 4)])
-def test_a_picture_to_start_from_takes_as_many_steps_as_announced(
+def test_a_image_to_start_from_takes_as_many_steps_as_announced(
     model: TextToImageModel, strength: float, steps: int
 ) -> None:
     image, told = torch.rand(1, 3, 32, 48), []

@@ -111,7 +111,7 @@ def test_a_card_names_what_a_request_needs_and_where_each_file_comes_from(fetche
     assert all(name.endswith((".json", ".safetensors", "merges.txt")) for name in found.files)
 
 
-def test_it_is_loaded_from_just_those_files_and_makes_pictures(fetched: tuple[Card, Path]) -> None:
+def test_it_is_loaded_from_just_those_files_and_makes_images(fetched: tuple[Card, Path]) -> None:
     found, weights_dir = fetched
     model = load_model(found, weights_dir)
     assert isinstance(model, TextToImageModel)

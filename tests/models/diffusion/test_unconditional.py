@@ -43,7 +43,7 @@ def test_shapes(image_size: int, patch_size: int, channels: int) -> None:
 AUTOENCODER: dict[str, Any] = {"block_out_channels": [32, 32, 32], "layers_per_block": 1, "latent_channels": 4}
 
 
-def test_of_latents_noise_has_their_shape_and_what_is_made_has_the_pictures() -> None:
+def test_of_latents_noise_has_their_shape_and_what_is_made_has_the_images() -> None:
     model = Ddpm(32, 3, (8, 16), layers_per_block=1, patch_size=1, autoencoder=AUTOENCODER).eval().requires_grad_(False)
     assert model.shape == (4, 8, 8) and model.latent_dim == 256
     steps: list[DenoisingStep] = []
@@ -56,7 +56,7 @@ def test_of_latents_noise_has_their_shape_and_what_is_made_has_the_pictures() ->
 
 
 class Oracle(Ddpm):
-    """Knows the clean picture, or the clean latents, and answers with the v that leads there."""
+    """Knows the clean image, or the clean latents, and answers with the v that leads there."""
 
     def __init__(self, clean: Tensor, of_latents: bool = False) -> None:
         super().__init__(*((16, 3, (8,), 1, 1, AUTOENCODER) if of_latents else (4, 1, (8,), 1, 1)))
@@ -71,7 +71,7 @@ class Oracle(Ddpm):
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("steps", [1, 2, 7, 50])
-def test_a_perfect_prediction_gives_the_clean_picture_at_any_step_count(scheduler: SchedulerName, steps: int) -> None:
+def test_a_perfect_prediction_gives_the_clean_image_at_any_step_count(scheduler: SchedulerName, steps: int) -> None:
     clean = torch.linspace(-0.9, 0.9, 16).reshape(1, 1, 4, 4)
     model, pred_original_sample = Oracle(clean), []
     made = sample(
@@ -103,7 +103,7 @@ def test_latents_beyond_1_are_reached_too(scheduler: SchedulerName) -> None:
 
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])
 def test_noise_of_unit_variance_is_left_where_it_is(scheduler: SchedulerName) -> None:
-    """Of pictures that are noise of unit variance, x_t is so at any time and the best v is 0: the path stands still.
+    """Of images that are noise of unit variance, x_t is so at any time and the best v is 0: the path stands still.
 
     In steps it turns by small angles, and loses the same share of every value. Clipping what is foreseen drew values
     beyond 1 inwards more than others, and DDIM came to another distribution.
@@ -131,7 +131,7 @@ def test_the_same_as_the_pipeline_of_diffusers() -> None:
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("make", [tiny, lambda: told(torch.eye(3))])
-def test_a_picture_is_the_same_alone_and_in_a_batch(scheduler: SchedulerName, make: Callable[[], Ddpm]) -> None:
+def test_a_image_is_the_same_alone_and_in_a_batch(scheduler: SchedulerName, make: Callable[[], Ddpm]) -> None:
     model = make()
 
     def made(seeds: list[int]) -> Tensor:
@@ -181,7 +181,7 @@ def test_attributes_that_are_wanted_are_had_by_all() -> None:
     assert tiny().draw(generators_of([0]))[1] is None
 
 
-def test_what_is_told_moves_the_picture_and_a_new_model_does_not_know_it_yet() -> None:
+def test_what_is_told_moves_the_image_and_a_new_model_does_not_know_it_yet() -> None:
     noise, new = noise_of(tiny(), [3]), Ddpm(16, 1, (8, 16), 1, 1, attributes=["hat"]).eval()
     time, hat = torch.tensor([500]), torch.ones(1, 1)
     assert torch.equal(new(noise, time, hat), new(noise, time, -hat)) and torch.equal(

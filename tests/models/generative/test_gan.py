@@ -10,9 +10,9 @@ from models.generative.gan import discriminator_loss, generator_loss, mlp_discri
 
 def test_shapes_and_range() -> None:
     generator, critic = mlp_generator(16, 1, 4), mlp_discriminator(16, 1)
-    pictures = generator.decode(torch.randn(3, 4))
-    assert pictures.shape == (3, 1, 16, 16) and pictures.min() >= 0 and pictures.max() <= 1
-    assert critic(pictures).shape == (3, 1)
+    images = generator.decode(torch.randn(3, 4))
+    assert images.shape == (3, 1, 16, 16) and images.min() >= 0 and images.max() <= 1
+    assert critic(images).shape == (3, 1)
 
 
 def test_losses_of_an_undecided_discriminator() -> None:
@@ -29,11 +29,11 @@ def test_label_smoothing_puts_the_best_answer_for_real_at_nine_in_ten() -> None:
 
 def test_dcgan_shapes() -> None:
     model = dcgan(64, 3, latent_dim=8, base_channels=8, encoder_channels=8).eval()
-    pictures = model.decode(torch.randn(2, 8))
-    assert pictures.shape == (2, 3, 64, 64) and pictures.min() >= 0 and pictures.max() <= 1
-    assert model.encode(pictures).shape == (2, 8)
+    images = model.decode(torch.randn(2, 8))
+    assert images.shape == (2, 3, 64, 64) and images.min() >= 0 and images.max() <= 1
+    assert model.encode(images).shape == (2, 8)
     critic = discriminator(3, 8)
-    assert critic(pictures).shape == (2, 1) and critic[:-2](pictures).shape == (2, 64, 4, 4)
+    assert critic(images).shape == (2, 1) and critic[:-2](images).shape == (2, 64, 4, 4)
 
 
 def test_dcgan_keeps_the_papers_rules() -> None:

@@ -46,7 +46,7 @@ def test_bernoulli_loss_of_a_coin_is_ln_2_a_pixel() -> None:
     assert torch.allclose(bernoulli_loss(torch.full_like(images, 0.5), images), torch.full((3,), 16 * math.log(2)))
 
 
-def test_gaussian_loss_is_least_at_the_picture_and_its_slope_does_not_depend_on_scale() -> None:
+def test_gaussian_loss_is_least_at_the_image_and_its_slope_does_not_depend_on_scale() -> None:
     images = torch.rand(2, 3, 4, 4)
     losses = [gaussian_loss(images + error, images).mean() for error in (0.01, 0.1, 0.5)]
     assert losses[0] < losses[1] < losses[2]
@@ -67,14 +67,14 @@ def skewed_vae(spread: float) -> tuple[Vae, torch.Tensor]:
 
 
 @pytest.mark.parametrize("spread", [0.0, 3.0])
-def test_whitened_z_fit_the_prior_and_pictures_stay_the_same(spread: float) -> None:
-    vae, pictures = skewed_vae(spread)
-    images = pictures.float() / 255
+def test_whitened_z_fit_the_prior_and_images_stay_the_same(spread: float) -> None:
+    vae, pixels = skewed_vae(spread)
+    images = pixels.float() / 255
     with torch.no_grad():
-        rebuilt = vae.decode(vae.encode(images))
-        whiten(vae, pictures)
+        reconstructed = vae.decode(vae.encode(images))
+        whiten(vae, pixels)
         mu, log_var = vae.posterior(images)
-        assert torch.allclose(vae.decode(mu), rebuilt, atol=1e-5)
+        assert torch.allclose(vae.decode(mu), reconstructed, atol=1e-5)
     assert torch.allclose(mu.mean(0), torch.zeros(3), atol=1e-4)
     variance = log_var.exp().mean(0)
     # The mean posterior covariance is diagonal: what the axes share, they share in the means, and there is nothing.
@@ -85,14 +85,14 @@ def test_whitened_z_fit_the_prior_and_pictures_stay_the_same(spread: float) -> N
 
 
 def test_a_whitened_posterior_is_the_same_distribution() -> None:
-    """Of one variance for all pictures the means and the covariance are those of z, in other coordinates."""
-    vae, pictures = skewed_vae(0.0)
-    images = pictures[:5].float() / 255
+    """Of one variance for all images the means and the covariance are those of z, in other coordinates."""
+    vae, pixels = skewed_vae(0.0)
+    images = pixels[:5].float() / 255
     with torch.no_grad():
         mu, log_var = vae.posterior(images)
         first = next_to_z(vae)[1]
         before = first(mu), first.weight @ log_var[0].exp().diag() @ first.weight.T
-        whiten(vae, pictures)
+        whiten(vae, pixels)
         mu, log_var = vae.posterior(images)
         first = next_to_z(vae)[1]
         after = first(mu), first.weight @ log_var[0].exp().diag() @ first.weight.T
@@ -101,12 +101,12 @@ def test_a_whitened_posterior_is_the_same_distribution() -> None:
 
 
 def test_z_that_are_all_but_the_same_are_whitened_too() -> None:
-    """As of a few pictures and many z: covariances of low rank, and variances as far apart as they may be."""
-    vae, pictures = skewed_vae(0.0)
+    """As of a few images and many z: covariances of low rank, and variances as far apart as they may be."""
+    vae, pixels = skewed_vae(0.0)
     with torch.no_grad():
         weight, bias = next_to_z(vae)[0].parameters()
         weight[:3] = 1e6 * weight[0]
         bias[3:] = -30.0
-        whiten(vae, pictures[:2])
-        mu, log_var = vae.posterior(pictures[:2].float() / 255)
+        whiten(vae, pixels[:2])
+        mu, log_var = vae.posterior(pixels[:2].float() / 255)
     assert all(value.isfinite().all() for value in (mu, log_var, vae.decode(mu)))

@@ -81,14 +81,14 @@ def test_content_loss_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_a_match_is_zero_and_an_empty_picture_one(name: str) -> None:
+def test_a_match_is_zero_and_an_empty_image_one(name: str) -> None:
     x = random(1, 50, 6)
     assert abs(loss_of(name, x, x).item()) < 1e-9
     assert loss_of(name, torch.zeros_like(x), x).item() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_a_loss_knows_neither_places_nor_how_often_a_picture_is_repeated(name: str) -> None:
+def test_a_loss_knows_neither_places_nor_how_often_a_image_is_repeated(name: str) -> None:
     x, style = random(1, 40, 5), random(1, 30, 5, seed=1)
     shuffled = x[:, torch.randperm(40, generator=torch.Generator().manual_seed(1))]
     torch.testing.assert_close(loss_of(name, shuffled, style), loss_of(name, x, style))
@@ -127,15 +127,15 @@ def test_half_precision_is_close(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_several_pictures_have_the_mean_of_their_losses(name: str) -> None:
+def test_several_images_have_the_mean_of_their_losses(name: str) -> None:
     x, style = random(3, 20, 4), random(1, 20, 4, seed=1)
-    alone = torch.stack([loss_of(name, picture[None], style) for picture in x])
+    alone = torch.stack([loss_of(name, image[None], style) for image in x])
     torch.testing.assert_close(loss_of(name, x, style), alone.mean())
 
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
 def test_mixed_styles_are_the_positions_of_both(name: str) -> None:
-    """Shares of 1 and 3 are a picture of one part of the first style and three of the second."""
+    """Shares of 1 and 3 are an image of one part of the first style and three of the second."""
     a, b, x = random(1, 300, 3), random(1, 300, 3, seed=1) + 1, random(1, 300, 3, seed=2)
     mixed = loss_of(name, x, a, b, shares=(0.25, 0.75))
     # Losses by quantiles interpolate between the 300 sorted values of each style.
@@ -249,7 +249,7 @@ def test_total_variation_of_a_checkerboard_is_two() -> None:
     assert total_variation(board[None, None].double()) == 2
 
 
-def test_total_variation_of_a_ramp_and_of_a_flat_picture() -> None:
+def test_total_variation_of_a_ramp_and_of_a_flat_image() -> None:
     ramp = torch.arange(5.0).expand(1, 1, 4, 5)  # one step of 1 across, none down
     assert total_variation(ramp) == 1
     assert total_variation(torch.full((1, 3, 4, 5), 0.7)) == 0

@@ -99,15 +99,15 @@ def test_an_unknown_depth_is_refused() -> None:
         VGG(11)
 
 
-def test_the_gradient_reaches_the_picture_and_no_parameter(tensor_photo: Photo, vgg16: VGG) -> None:
+def test_the_gradient_reaches_the_image_and_no_parameter(tensor_photo: Photo, vgg16: VGG) -> None:
     image = tensor_photo("chelsea", 32).requires_grad_()
     vgg16(image, ("relu2_1",))["relu2_1"].float().sum().backward()
     assert image.grad is not None and image.grad.abs().sum() > 0
     assert not any(parameter.requires_grad for parameter in vgg16.parameters())
 
 
-def test_a_flat_picture_has_flat_features(vgg16: VGG) -> None:
-    """The border is continued, so that a picture's edge is no feature."""
+def test_a_flat_image_has_flat_features(vgg16: VGG) -> None:
+    """The border is continued, so that an image's edge is no feature."""
     features = vgg16(torch.full((1, 3, 32, 32), 0.4), ("relu2_1",))["relu2_1"].float()
     assert (features.std((2, 3)) <= 0.01 * features.max()).all()
 

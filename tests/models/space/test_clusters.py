@@ -23,7 +23,7 @@ def blobs(n: int = 40, c: int = 5, noise: float = 0.5) -> tuple[NDArray[np.float
     return scores.astype(np.float32), labels
 
 
-def test_labels_make_centres_medoids_sizes_and_figures_by_hand() -> None:
+def test_labels_make_centers_medoids_sizes_and_figures_by_hand() -> None:
     found = from_labels("kmeans", LINE, SPLIT, 0)
     np.testing.assert_allclose(found.cluster_centers_, np.array([[4 / 3], [11]]), rtol=1e-6)
     assert found.medoids_.tolist() == [1, 3], "the first of two equally near"
@@ -84,11 +84,11 @@ def test_many_members_are_clustered_in_batches(monkeypatch: pytest.MonkeyPatch) 
 def test_a_sampled_silhouette_is_near_the_whole_and_misses_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, labels = blobs(200, noise=3)
     labels[0] = 5
-    monkeypatch.setattr(module, "SAMPLE", 400)
+    monkeypatch.setattr(module, "SILHOUETTE_MEMBERS", 400)
     found = from_labels("kmeans", scores, labels, 0)
     # Four standard errors of a mean of 400 silhouettes, whose deviation is 0.14: 4 * 0.14 / 20 = 0.028.
     assert found.silhouette == pytest.approx(silhouette_score(scores, labels), abs=0.03)
-    monkeypatch.setattr(module, "SAMPLE", 1)
+    monkeypatch.setattr(module, "SILHOUETTE_MEMBERS", 1)
     assert from_labels("kmeans", scores, labels, 0).silhouette is not None
 
 
@@ -191,8 +191,8 @@ def test_what_cannot_be_clustered_says_why(method: type) -> None:
         method(LINE[[0, 0, 0]], seed=0)
 
 
-def test_only_so_many_pictures_make_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TREE", 4)
+def test_only_so_many_images_make_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_TREE_MEMBERS", 4)
     with pytest.raises(SpaceError, match="at most 4 images; there are 5"):
         agglomerative(LINE, seed=0)
 
@@ -207,6 +207,6 @@ def test_hdbscan_that_finds_nothing_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("n", [3, 4, 5])
-def test_three_pictures_are_enough(n: int) -> None:
+def test_three_images_are_enough(n: int) -> None:
     assert kmeans(LINE[:n], seed=0).n_clusters == 2
     assert agglomerative(LINE[:n], seed=0).n_clusters == 2

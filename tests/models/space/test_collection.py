@@ -36,8 +36,8 @@ def members(n: int = 60, seed: int = 0, names: tuple[str, ...] = ("round", "red"
     corner = np.arange(n) % 3
     vectors = (10 * np.eye(6)[corner] + rng.normal(size=(n, 6))).astype(np.float32)
     attributes = np.stack([corner == 0, rng.random(n) < 0.5], axis=1).astype(np.int8)
-    pictures = rng.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
-    return Members(vectors, pictures, np.array([f"set/{k}" for k in range(n)]), attributes, names)
+    images = rng.integers(0, 256, (n, 4, 4, 3), dtype=np.uint8)
+    return Members(vectors, images, np.array([f"set/{k}" for k in range(n)]), attributes, names)
 
 
 @pytest.fixture(scope="module")
@@ -153,12 +153,12 @@ def test_a_mixture_assigns_by_its_posterior_where_the_nearest_center_is_another(
 
 
 def test_the_same_image_has_the_same_digest_in_every_version() -> None:
-    pictures = members(5).thumbnails
-    assert len(set(digests_of(pictures))) == 5 and digests_of(pictures[[0, 0]])[1] == digests_of(pictures)[0]
-    known = replace(members(3), digests=digests_of(pictures[:3]))
+    images = members(5).thumbnails
+    assert len(set(digests_of(images))) == 5 and digests_of(images[[0, 0]])[1] == digests_of(images)[0]
+    known = replace(members(3), digests=digests_of(images[:3]))
     both = members(2) + known
     assert both.digests is not None
-    assert both.digests.tolist() == ["", "", *digests_of(pictures[:3])], "a version from before has none"
+    assert both.digests.tolist() == ["", "", *digests_of(images[:3])], "a version from before has none"
 
 
 def test_the_map_is_kept(fitted: FittedCollection, tmp_path: Path) -> None:

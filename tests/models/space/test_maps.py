@@ -23,13 +23,13 @@ def digits() -> NDArray[np.float32]:
 
 def test_clusters_that_are_apart_stay_apart() -> None:
     labels = np.repeat(np.arange(5), 30)
-    centres = 10 * np.eye(5, 8)
-    scores = centres[labels] + np.random.default_rng(0).normal(size=(150, 8))
+    centers = 10 * np.eye(5, 8)
+    scores = centers[labels] + np.random.default_rng(0).normal(size=(150, 8))
     found = tsne_map(scores, seed=0)
     assert (labels[nearest(found, 10)] == labels[:, None]).all()
 
 
-def test_neighbours_stay_neighbours_as_in_scikit_learn_s_map(digits: NDArray[np.float32]) -> None:
+def test_neighbors_stay_neighbors_as_in_scikit_learn_s_map(digits: NDArray[np.float32]) -> None:
     ours = trustworthiness(digits, tsne_map(digits, seed=0), n_neighbors=10)
     theirs = trustworthiness(digits, TSNE(random_state=0).fit_transform(digits), n_neighbors=10)
     assert theirs > 0.97, "the reference itself is a good map"
@@ -59,7 +59,7 @@ def test_two_pairs_are_enough_for_a_map() -> None:
 
 
 @pytest.mark.parametrize("n", [3, 4, 7])
-def test_a_few_pictures_and_doubles_among_them_have_their_places(n: int) -> None:
+def test_a_few_images_and_doubles_among_them_have_their_places(n: int) -> None:
     scores = np.random.default_rng(0).normal(size=(n, 3)).astype(np.float32)
     scores[1] = scores[0]
     found = tsne_map(scores, seed=0)

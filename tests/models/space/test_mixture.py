@@ -135,7 +135,7 @@ def test_responsibilities_are_the_posterior_by_hand() -> None:
 def test_many_members_start_from_a_tree_of_some(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = np.arange(400) % 4
     scores = 8 * np.eye(4)[labels] + 0.3 * np.random.default_rng(0).normal(size=(400, 4))
-    monkeypatch.setattr(module, "TREE", 50)
+    monkeypatch.setattr(module, "TREE_MEMBERS", 50)
     found = fit_mixture(scores, seed=0)
     assert len(found.weights_) == 4
     np.testing.assert_allclose(found.weights_, 0.25, atol=1e-6)
@@ -154,7 +154,7 @@ def test_the_search_tries_a_growing_grid_then_halves() -> None:
     assert module._least(lambda size: size, 1, patience=2) == 1
 
 
-def test_more_components_than_pictures_are_refused() -> None:
+def test_more_components_than_images_are_refused() -> None:
     with pytest.raises(SpaceError, match="9 components need at least 9 images; there are 8"):
         fit_mixture(np.eye(8), n_components=9, seed=0)
     with pytest.raises(SpaceError, match="at least 2 images; there are 1"):

@@ -64,13 +64,13 @@ def test_a_memory_map_in_blocks_gives_what_one_block_gives(
     assert len(calls) > 30, "asked at every block"
 
 
-def test_the_randomised_decomposition_gives_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_randomized_decomposition_gives_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     x = vectors(150, 120)
-    monkeypatch.setattr(module, "RANDOMISED", 100)
+    monkeypatch.setattr(module, "RANDOMIZED", 100)
     ours, again = (fit_pca(x, n_components=6, seed=0) for _ in range(2))
     assert_same(ours, x, PCA(svd_solver="full").fit(StandardScaler().fit_transform(x.astype(float))), rtol=1e-3)
     np.testing.assert_array_equal(ours.components_, again.components_)
-    monkeypatch.setattr(module, "RANDOMISED", 1000)
+    monkeypatch.setattr(module, "RANDOMIZED", 1000)
     assert not np.array_equal(ours.components_, fit_pca(x, n_components=6, seed=0).components_), "another way there"
 
 

@@ -10,13 +10,13 @@ from sklearn.metrics import silhouette_samples
 
 from models.grids import labeled_grid
 from models.pixels import ImageArray
-from models.space.clusters import SAMPLE, from_labels
+from models.space.clusters import SILHOUETTE_MEMBERS, from_labels
 from models.space.plots import (
-    COLOURS,
+    COLORS,
     NOISE,
     NOWHERE,
     THUMBNAIL,
-    colour,
+    cluster_color,
     component_mosaic,
     marks,
     numbered,
@@ -34,7 +34,7 @@ Mask = NDArray[np.bool_]
 
 
 def where(plot: ImageArray, name: str, opacity: float = 1) -> Mask:
-    """Which pixels have a colour, laid on white with an opacity."""
+    """Which pixels have a color, laid on white with an opacity."""
     rgb = 255 * (opacity * np.array(to_rgb(name)) + 1 - opacity)
     return np.asarray((np.abs(plot - rgb) <= 1).all(2))
 
@@ -44,17 +44,23 @@ def runs(line: Mask) -> int:
     return sum(after and not before for before, after in pairwise([False, *line.tolist()]))
 
 
-# --- colours ---------------------------------------------------------------------------------------------------------
+# --- colors ---------------------------------------------------------------------------------------------------------
 
 
 def test_twenty_clusters_can_be_told_apart_from_each_other_and_from_noise() -> None:
-    lab = rgb2lab(np.array([to_rgb(name) for name in (*COLOURS, NOISE)])[None])[0]
+    lab = rgb2lab(np.array([to_rgb(name) for name in (*COLORS, NOISE)])[None])[0]
     apart = deltaE_ciede2000(lab[:, None], lab[None])[np.triu_indices(21, k=1)]
-    assert len(COLOURS) == 20 and apart.min() > 16
+    assert len(COLORS) == 20 and apart.min() > 16
 
 
-def test_colours_come_again_after_twenty_and_noise_is_grey() -> None:
-    assert [colour(label) for label in (0, 19, 20, 41, -1)] == [COLOURS[0], COLOURS[19], COLOURS[0], COLOURS[1], NOISE]
+def test_colors_come_again_after_twenty_and_noise_is_gray() -> None:
+    assert [cluster_color(label) for label in (0, 19, 20, 41, -1)] == [
+        COLORS[0],
+        COLORS[19],
+        COLORS[0],
+        COLORS[1],
+        NOISE,
+    ]
 
 
 # --- components ------------------------------------------------------------------------------------------------------
@@ -68,7 +74,7 @@ def test_marks_by_hand() -> None:
 @pytest.mark.parametrize(("k", "bars"), [(1, 1), (7, 7), (30, 30), (200, 30)])
 def test_the_first_thirty_components_have_a_bar_each(k: int, bars: int) -> None:
     plot = plot_explained_variance(np.full(k, 1 / k))
-    middle_of_the_bars = where(plot, COLOURS[0])[len(plot) // 2, : plot.shape[1] // 2]
+    middle_of_the_bars = where(plot, COLORS[0])[len(plot) // 2, : plot.shape[1] // 2]
     assert runs(middle_of_the_bars) == bars
 
 
@@ -81,9 +87,9 @@ def test_a_mark_is_drawn_where_it_is_reached(explained: float, drawn: int) -> No
 
 
 def test_mosaic_names_components_from_0_and_strengths() -> None:
-    pictures = RNG.integers(0, 256, (2, 3, 96, 96, 3), np.uint8)
-    wanted = labeled_grid(pictures, ["PC 0\n50.0 %", "PC 1\n12.3 %"], ["-3 sd", "0 sd", "1.5 sd"])
-    np.testing.assert_array_equal(component_mosaic(pictures, {0: 0.5, 1: 0.123}, [-3, 0, 1.5]), wanted)
+    images = RNG.integers(0, 256, (2, 3, 96, 96, 3), np.uint8)
+    wanted = labeled_grid(images, ["PC 0\n50.0 %", "PC 1\n12.3 %"], ["-3 sd", "0 sd", "1.5 sd"])
+    np.testing.assert_array_equal(component_mosaic(images, {0: 0.5, 1: 0.123}, [-3, 0, 1.5]), wanted)
 
 
 # --- clusters --------------------------------------------------------------------------------------------------------
@@ -110,10 +116,10 @@ def test_silhouettes_are_those_of_scikit_learn() -> None:
 
 
 def test_a_sample_has_every_cluster_and_the_mean_that_the_clustering_has() -> None:
-    scores, labels = RNG.normal(size=(SAMPLE + 500, 2)), np.arange(SAMPLE + 500) % 3
+    scores, labels = RNG.normal(size=(SILHOUETTE_MEMBERS + 500, 2)), np.arange(SILHOUETTE_MEMBERS + 500) % 3
     labels[:50], labels[50] = np.arange(3, 53), -1  # clusters of one member, which are hardly all drawn, and noise
     values, clusters = silhouettes(scores, labels, seed=5)
-    assert SAMPLE < len(values) <= SAMPLE + 53
+    assert SILHOUETTE_MEMBERS < len(values) <= SILHOUETTE_MEMBERS + 53
     assert np.unique(clusters).tolist() == list(range(53))
     assert values.mean() == pytest.approx(from_labels("hdbscan", scores, labels, 5).silhouette)
 
@@ -123,12 +129,12 @@ def test_without_two_clusters_to_compare_there_are_no_silhouettes(labels: list[i
     values, clusters = silhouettes(np.eye(3), np.array(labels), seed=0)
     assert len(values) == len(clusters) == 0
     plot = plot_silhouette(np.eye(3), np.array(labels))
-    assert not any(where(plot, name).any() for name in COLOURS)
+    assert not any(where(plot, name).any() for name in COLORS)
 
 
 def test_the_bars_of_a_cluster_are_as_high_as_it_has_members() -> None:
     plot = plot_silhouette(*blobs(90, 30))
-    areas = [where(plot, name).sum() for name in COLOURS]
+    areas = [where(plot, name).sum() for name in COLORS]
     assert areas[0] == pytest.approx(3 * areas[1], rel=0.05)
     assert areas[2:] == [0] * 18
 
@@ -150,7 +156,7 @@ def test_the_chosen_mixture_is_marked_on_the_curve_of_its_criterion(chosen: int)
     sweep = [{"n_components": k, "aic": abs(k - chosen), "bic": 20 + k} for k in (11, 1, 2, 3, 6, 8)]
     plot = plot_information_criteria(sweep, chosen, "aic")
     below = plot[len(plot) // 2 :]  # where AIC is, but neither BIC nor the legend
-    aic = np.nonzero(where(below, COLOURS[0]).any(0))[0]
+    aic = np.nonzero(where(below, COLORS[0]).any(0))[0]
     wanted = aic.min() + (chosen - 1) / 10 * np.ptp(aic)
     stars = np.nonzero(sliding_window_view((below == 0).all(2), (5, 5)).all((2, 3)))[1] + 2
     assert np.abs(stars - wanted).min() < 5
@@ -165,14 +171,14 @@ def row(sizes: list[int], silhouette: float | None = 0.5) -> dict[str, object]:
 def test_each_method_has_a_row_in_which_clusters_are_as_high_as_they_are_large() -> None:
     one, two = plot_methods([row([9, 20, 60])]), plot_methods([row([9, 20, 60]), row([5, 5, 5, 5])])
     assert len(two) > len(one)
-    assert where(one, COLOURS[2]).sum() == pytest.approx(3 * where(one, COLOURS[1]).sum(), rel=0.1)
-    assert not where(one, COLOURS[3]).any() and where(two, COLOURS[3]).any()
+    assert where(one, COLORS[2]).sum() == pytest.approx(3 * where(one, COLORS[1]).sum(), rel=0.1)
+    assert not where(one, COLORS[3]).any() and where(two, COLORS[3]).any()
 
 
 def test_a_figure_that_is_undefined_has_no_bar() -> None:
     summary = slice(0, 900)  # left of the sizes
     known, unknown = plot_methods([row([9], 0.5)]), plot_methods([row([9], None)])
-    bars = [where(plot[:, summary], COLOURS[0])[len(plot) // 2] for plot in (known, unknown)]
+    bars = [where(plot[:, summary], COLORS[0])[len(plot) // 2] for plot in (known, unknown)]
     assert [runs(line) for line in bars] == [4, 2], "number of clusters and noise are left"
 
 
@@ -215,7 +221,7 @@ def test_a_cluster_has_its_number_by_its_median_unless_it_would_hide_another() -
 
 
 def scatter(labels: NDArray[np.int64], n_thumbnails: int = 60) -> tuple[ImageArray, list[Mask]]:
-    """Members at chance, each with a thumbnail of a colour of its own, and where in the plot each is."""
+    """Members at chance, each with a thumbnail of a color of its own, and where in the plot each is."""
     n = len(labels)
     points = np.random.default_rng(1).normal(size=(n, 2))
     thumbnails = np.full((n, 20, 20, 3), 250, np.uint8)
@@ -226,13 +232,13 @@ def scatter(labels: NDArray[np.int64], n_thumbnails: int = 60) -> tuple[ImageArr
     return plot, [mask for mask in shown if mask.sum() > 100]
 
 
-def test_points_have_the_colours_of_their_clusters_and_noise_is_grey() -> None:
+def test_points_have_the_colors_of_their_clusters_and_noise_is_gray() -> None:
     plot, shown = scatter(np.arange(200) % 4 - 1, n_thumbnails=0)
     assert not shown
-    assert [where(plot, colour(label), 0.8).sum() > 500 for label in range(-1, 4)] == [True] * 4 + [False]
+    assert [where(plot, cluster_color(label), 0.8).sum() > 500 for label in range(-1, 4)] == [True] * 4 + [False]
 
 
-def test_thumbnails_are_whole_and_framed_in_the_colour_of_their_cluster() -> None:
+def test_thumbnails_are_whole_and_framed_in_the_color_of_their_cluster() -> None:
     plot, shown = scatter(np.repeat([0, 1, -1], 60))
     assert plot.shape == (800, 1000, 3) and plot.dtype == np.uint8
     assert 25 < len(shown) <= 60
@@ -241,7 +247,7 @@ def test_thumbnails_are_whole_and_framed_in_the_colour_of_their_cluster() -> Non
         rows, columns = np.nonzero(mask)
         assert abs(np.ptp(rows) + 1 - inside) <= 2 and abs(np.ptp(columns) + 1 - inside) <= 2
         assert mask.sum() > 0.85 * inside**2, "a number hides a corner at most"
-    frames = [where(plot, colour(label)).sum() for label in (0, 1, -1)]
+    frames = [where(plot, cluster_color(label)).sum() for label in (0, 1, -1)]
     assert min(frames) > 1000
 
 

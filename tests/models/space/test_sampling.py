@@ -32,16 +32,16 @@ def test_temperature_is_the_width() -> None:
         sample_cluster(scores, clustering, 1, 2000, temperature, np.random.default_rng(1)) for temperature in (1.0, 0.5)
     )
     np.testing.assert_allclose(narrow.std(0), wide.std(0) / 2, rtol=0.01)
-    centre = sample_cluster(scores, clustering, 1, 3, 0, np.random.default_rng(1))
-    np.testing.assert_allclose(centre, np.tile(scores[500:].mean(0), (3, 1)), atol=1e-4)
+    center = sample_cluster(scores, clustering, 1, 3, 0, np.random.default_rng(1))
+    np.testing.assert_allclose(center, np.tile(scores[500:].mean(0), (3, 1)), atol=1e-4)
 
 
 def test_every_sample_lies_in_its_cell_even_at_a_high_temperature() -> None:
     scores, clustering = two_clusters()
     for cluster in (0, 1):
         drawn = sample_cluster(scores, clustering, cluster, 300, 3.0, np.random.default_rng(2))
-        to_centres = np.linalg.norm(drawn[:, None] - clustering.cluster_centers_, axis=2)
-        assert (to_centres.argmin(1) == cluster).all()
+        to_centers = np.linalg.norm(drawn[:, None] - clustering.cluster_centers_, axis=2)
+        assert (to_centers.argmin(1) == cluster).all()
 
 
 def test_a_cluster_may_have_fewer_members_than_there_are_components() -> None:
@@ -134,9 +134,9 @@ def test_the_nearest_members_come_nearest_first() -> None:
 
 
 def test_density_is_the_share_of_members_in_sparser_places() -> None:
-    # To their second neighbours the members reach 2, 1, 1, 2 and 8, the points 0.5, 1 and 15.
+    # To their second neighbors the members reach 2, 1, 1, 2 and 8, the points 0.5, 1 and 15.
     points = np.array([[1.5], [2.0], [18.0]], np.float32)
-    assert density(LINE, points, neighbours=2).tolist() == [1.0, 0.6, 0.0]
+    assert density(LINE, points, neighbors=2).tolist() == [1.0, 0.6, 0.0]
 
 
 def test_spread_is_the_root_mean_square_distance_of_two_members() -> None:

@@ -58,15 +58,15 @@ def style_distance(vgg: VGG, image: Array, style: Array) -> float:
     return style_loss(found, style_targets([(wanted, 1.0)], {"gram": 1.0})).item()
 
 
-def test_every_builtin_style_paints_its_own_picture_of_the_content(photo: Photo, multistyle: InferenceSession) -> None:
+def test_every_builtin_style_paints_its_own_image_of_the_content(photo: Photo, multistyle: InferenceSession) -> None:
     content = photo("astronaut", 256)
-    pictures = [stylize_builtin(multistyle, content, builtin(i)) for i in range(BUILTIN_STYLES)]
-    kept = [abs(correlation(picture, content)) for picture in pictures]
+    images = [stylize_builtin(multistyle, content, builtin(i)) for i in range(BUILTIN_STYLES)]
+    kept = [abs(correlation(image, content)) for image in images]
     print(f"luminance correlation: lowest {min(kept):.2f}, median {np.median(kept):.2f}")
     assert np.median(kept) > 0.7
-    for i, picture in enumerate(pictures):
-        assert np.abs(picture - content).mean() > 0.03
-        assert all(np.abs(picture - other).mean() > 0.02 for other in pictures[:i])
+    for i, image in enumerate(images):
+        assert np.abs(image - content).mean() > 0.03
+        assert all(np.abs(image - other).mean() > 0.02 for other in images[:i])
 
 
 def test_a_style_image_brings_its_style_and_leaves_the_content(
@@ -85,13 +85,13 @@ def test_any_size_and_aspect_is_kept(
     multistyle: InferenceSession, arbitrary: ArbitraryNet, size: tuple[int, int]
 ) -> None:
     content = np.random.default_rng(0).random((*size, 3), np.float32)
-    for picture in (
+    for image in (
         stylize_builtin(multistyle, content, builtin(3)),
         stylize_images(arbitrary, content, [(content, 1.0)]),
     ):
-        assert picture.shape == content.shape
-        assert picture.dtype == np.float32
-        assert 0 <= picture.min() <= picture.max() <= 1
+        assert image.shape == content.shape
+        assert image.dtype == np.float32
+        assert 0 <= image.min() <= image.max() <= 1
 
 
 def test_the_same_arguments_give_the_same_result(
@@ -117,9 +117,9 @@ def test_strength_of_a_builtin_style_mixes_with_the_photo(photo: Photo, multisty
 def test_strength_of_a_style_image_moves_from_the_contents_own_style(photo: Photo, arbitrary: ArbitraryNet) -> None:
     content, style = photo("chelsea", 128), photo("coffee", 128)
     own = stylize_images(arbitrary, content, [(content, 1.0)])
-    pictures = [stylize_images(arbitrary, content, [(style, 1.0)], strength=s) for s in (0.0, 0.3, 0.6, 1.0)]
-    np.testing.assert_allclose(pictures[0], own, atol=1e-5)
-    distances = [np.abs(picture - own).mean() for picture in pictures]
+    images = [stylize_images(arbitrary, content, [(style, 1.0)], strength=s) for s in (0.0, 0.3, 0.6, 1.0)]
+    np.testing.assert_allclose(images[0], own, atol=1e-5)
+    distances = [np.abs(image - own).mean() for image in images]
     assert distances == sorted(distances) and distances[-1] > 0.03
 
 
@@ -137,9 +137,9 @@ def test_shares_are_relative_and_one_style_may_be_split(
 
 
 def excess_at_borders(painted: Array, like: Array, axis: int, tile: int) -> float:
-    """Steps between neighbouring pixels where a tile begins or ends, against those everywhere.
+    """Steps between neighboring pixels where a tile begins or ends, against those everywhere.
 
-    Both are taken as multiples of those of a picture `like` it: a border that crosses the rocket is no seam.
+    Both are taken as multiples of those of an image `like` it: a border that crosses the rocket is no seam.
     """
     size = like.shape[axis]
     borders = {at for start in _starts(size, tile) for at in (start, start + tile) if 0 < at < size}
@@ -172,13 +172,13 @@ def test_tiles_of_builtin_styles_leave_no_seam_and_are_like_the_whole(
     assert min(alike) > 0.9
 
 
-def test_tiles_keep_the_colours_of_the_whole(photo: Photo, arbitrary: ArbitraryNet) -> None:
+def test_tiles_keep_the_colors_of_the_whole(photo: Photo, arbitrary: ArbitraryNet) -> None:
     content, style = photo("astronaut", 512), photo("coffee", 384)
     small = stylize_images(arbitrary, content[:384, :384].copy(), [(style, 1.0)])
     assert small.shape == (384, 384, 3)
     whole = stylize_images(arbitrary, photo("astronaut", 384), [(style, 1.0)])
     tiled = stylize_images(arbitrary, content, [(style, 1.0)])
-    coarse = [picture.reshape(8, n // 8, 8, n // 8, 3).mean(axis=(1, 3)) for picture, n in ((whole, 384), (tiled, 512))]
+    coarse = [image.reshape(8, n // 8, 8, n // 8, 3).mean(axis=(1, 3)) for image, n in ((whole, 384), (tiled, 512))]
     assert np.abs(coarse[0] - coarse[1]).max() < 0.1
 
 

@@ -37,7 +37,7 @@ def whole(*styles: Tensor) -> list[Region]:
 
 
 def style_distance(vgg: VGG, image: Tensor, style: Tensor) -> float:
-    """Of a picture from a style that is brought to the same size."""
+    """Of an image from a style that is brought to the same size."""
     scale = max(image.shape[2:]) / max(style.shape[2:])
     resized = torch.nn.functional.interpolate(style, scale_factor=scale, mode="bicubic", antialias=True)
     wanted, found = (
@@ -60,7 +60,7 @@ def test_the_style_comes_and_the_content_stays(vgg16: VGG, painted: Minimized, c
     assert luminance > 0.4
 
 
-def test_the_result_is_a_picture_of_the_size_of_its_content(tensor_photo: Photo, vgg16: VGG, style: Tensor) -> None:
+def test_the_result_is_a_image_of_the_size_of_its_content(tensor_photo: Photo, vgg16: VGG, style: Tensor) -> None:
     content = tensor_photo("chelsea", 100)
     image = transfer(vgg16, content, whole(style), num_steps=2).image
     assert image.shape == content.shape
@@ -77,7 +77,7 @@ def test_the_same_arguments_give_the_same_result(
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_every_optimiser_lowers_the_loss(vgg16: VGG, content: Tensor, style: Tensor, optimizer: Any) -> None:
+def test_every_optimizer_lowers_the_loss(vgg16: VGG, content: Tensor, style: Tensor, optimizer: Any) -> None:
     seen: list[float] = []
     transfer(
         vgg16, content, whole(style), num_steps=8, optimizer=optimizer, on_step=lambda step: seen.append(step.loss)
@@ -162,7 +162,7 @@ def test_of_two_styles_the_larger_share_is_nearer(
 
 
 @pytest.mark.parametrize("name", STYLE_LOSSES)
-def test_every_style_loss_can_be_minimised(vgg16: VGG, content: Tensor, style: Tensor, name: str) -> None:
+def test_every_style_loss_can_be_minimized(vgg16: VGG, content: Tensor, style: Tensor, name: str) -> None:
     seen: list[OptimizationStep] = []
     transfer(vgg16, content, whole(style), num_steps=8, style_losses={name: 1.0}, on_step=seen.append)
     assert seen[-1].parts["style_loss"] < 0.6 * seen[0].parts["style_loss"]
@@ -189,7 +189,7 @@ def test_each_region_has_its_own_style(tensor_photo: Photo, vgg16: VGG, content:
 
 
 def test_a_mask_of_a_style_leaves_the_rest_of_it_out(vgg16: VGG, content: Tensor, style: Tensor) -> None:
-    """The half of a picture counts as if it had been cut out, but for what a layer sees across the border."""
+    """The half of an image counts as if it had been cut out, but for what a layer sees across the border."""
     two = torch.cat([style, torch.ones_like(style)], 3)
     mask = torch.cat([torch.ones_like(style[:, :1]), torch.zeros_like(style[:, :1])], 3)
     half = transfer(
@@ -200,7 +200,7 @@ def test_a_mask_of_a_style_leaves_the_rest_of_it_out(vgg16: VGG, content: Tensor
 
 
 def test_a_start_of_ones_own_is_gone_out_from(vgg16: VGG, content: Tensor, style: Tensor) -> None:
-    """From a finished picture the loss begins where that ended, far below where it begins from the content."""
+    """From a finished image the loss begins where that ended, far below where it begins from the content."""
     painted = transfer(vgg16, content, whole(style), num_steps=20)
     seen: list[OptimizationStep] = []
     transfer(vgg16, content, whole(style), num_steps=1, init=painted.image, on_step=seen.append)
@@ -209,7 +209,7 @@ def test_a_start_of_ones_own_is_gone_out_from(vgg16: VGG, content: Tensor, style
 
 
 def test_larger_strokes_by_style_scale(vgg16: VGG, content: Tensor, style: Tensor) -> None:
-    """Of a smaller style the network sees more strokes in as many pixels: the picture has finer detail."""
+    """Of a smaller style the network sees more strokes in as many pixels: the image has finer detail."""
 
     def roughness(scale: float) -> float:
         image = transfer(vgg16, content, whole(style), num_steps=25, style_scale=scale, content_weight=0.0).image
@@ -218,7 +218,7 @@ def test_larger_strokes_by_style_scale(vgg16: VGG, content: Tensor, style: Tenso
     assert roughness(0.5) > 1.2 * roughness(2.0)
 
 
-def test_a_texture_has_the_style_of_its_picture_at_another_size(vgg16: VGG, style: Tensor) -> None:
+def test_a_texture_has_the_style_of_its_image_at_another_size(vgg16: VGG, style: Tensor) -> None:
     made = texture(vgg16, [Style(style)], (80, 112), num_steps=60)
     again = texture(vgg16, [Style(style)], (80, 112), num_steps=60)
     other = texture(vgg16, [Style(style)], (80, 112), num_steps=60, seed=1)

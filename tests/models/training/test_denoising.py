@@ -7,7 +7,7 @@ from diffusers import DDPMScheduler
 from models.training.denoising import noised
 
 
-def test_v_and_what_is_seen_give_the_picture_and_the_noise_back() -> None:
+def test_v_and_what_is_seen_give_the_image_and_the_noise_back() -> None:
     scheduler: Any = DDPMScheduler(num_train_timesteps=100)
     torch.manual_seed(0)
     clean = torch.rand(20, 1, 3, 3)

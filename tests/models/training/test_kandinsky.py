@@ -16,7 +16,7 @@ def test_the_prior_is_scikit_learns_ridge_regression(ridge: float) -> None:
     assert np.allclose(prior.bias.detach(), reference.intercept_, atol=1e-5)
 
 
-def test_a_text_is_the_mean_of_its_pictures() -> None:
+def test_a_text_is_the_mean_of_its_images() -> None:
     texts = torch.eye(3).repeat_interleave(50, 0)
     images = 4 * texts[:, :2] + torch.randn(150, 2, generator=torch.Generator().manual_seed(1))
     prior = linear_prior(texts, images, ridge=1e-6)

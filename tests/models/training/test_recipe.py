@@ -54,7 +54,7 @@ def test_files_that_do_not_fit_the_card_are_refused(tmp_path: Path) -> None:
     [
         (vae, ["--data", "cats"], "no data set 'cats'"),
         (vae, ["--batch-size", "0"], "batch_size must be at least 1"),
-        (gan, ["--data", "avatars"], "recipe gan takes grey pictures"),
+        (gan, ["--data", "avatars"], "recipe gan takes gray images"),
         (cyclegan, ["--attribute", "beard"], "no attribute 'beard'"),
         (dcgan, [], "image_size must be 64"),
         (ddpm, ["--block-out-channels", "12"], "multiples of 8"),

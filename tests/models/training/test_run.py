@@ -169,7 +169,7 @@ def test_a_training_goes_on_from_an_earlier_one(
     )
     assert card["training"]["parts"]["start"] == first["training"] and card["training"]["start"] == "m"
     before, after = (load_file(tmp_path / folder / WEIGHTS) for folder in ("first", "then"))
-    # Statistics of batches are no weights. The last step of an autoencoder's training standardises its latents, which
+    # Statistics of batches are no weights. The last step of an autoencoder's training standardizes its latents, which
     # they are already.
     names = [key for key in before if "running_" not in key and "num_batches" not in key]
     moved = max((before[key].float() - after[key].float()).abs().max().item() for key in names)
@@ -225,7 +225,7 @@ def test_earlier_trainings_that_do_not_fit_are_refused(
 
 
 def test_a_model_that_was_told_nothing_can_learn_to_be_told(data: dict[str, Dataset], tmp_path: Path) -> None:
-    """It begins as the same model, and its rows are those of the pictures."""
+    """It begins as the same model, and its rows are those of the images."""
     once = replace(SCHEDULE, num_steps=1)
     faces, shape = data["avatars"], {"block_out_channels": (8, 16), "patch_size": 8}
     train_ddpm = partial(train_model, ddpm.RECIPE, faces, model_id="m", data="avatars")

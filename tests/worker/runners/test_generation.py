@@ -392,7 +392,7 @@ def test_terms_of_every_sort(known: dict[str, Card]) -> None:
 
 def test_attributes_that_no_picture_has_fail_the_job(known: dict[str, Card]) -> None:
     red = {"sign": "-", "with": ["red"]}
-    with pytest.raises(AtelierError, match=r"^terms\.1: 0 of 16,384 generated pictures meet it; 4 are needed") as error:
+    with pytest.raises(AtelierError, match=r"^terms\.1: 0 of 16,384 generated images meet it; 4 are needed") as error:
         run(known, "gan", mode="arithmetic", terms=[PLUS, red], averaged=4, n=1, classifier="judge")
     assert (error.value.code, error.value.details) == ("attributes_not_found", {"field": "terms.1", "found": 0})
 
