@@ -198,7 +198,7 @@ def test_slow_receivers_delay_nobody_else(jobs: JobStore, receiver: Receiver) ->
     webhooks.start_due()
     wait_until(lambda: {*quick} <= {json.loads(body)["id"] for _, body in receiver.got}, 20, "the quick receiver")
     quick_s = time.monotonic() - started
-    wait_until(lambda: receiver.waiting.total() >= 50, 20, "the slow receivers")
+    wait_until(lambda: receiver.waiting.total() >= 50 and len(receiver.waiting) == 20, 20, "the slow receivers")
     in_hand = receiver.waiting.copy()
     receiver.go.set()
     assert webhooks.wait(60)
@@ -207,7 +207,7 @@ def test_slow_receivers_delay_nobody_else(jobs: JobStore, receiver: Receiver) ->
         f" {in_hand.total()} slow calls ran meanwhile, {max(in_hand.values())} of one host at most"
     )
     assert quick_s < 5
-    assert max(in_hand.values()) <= WEBHOOK_CALLS_PER_HOST and len(in_hand) == 20
+    assert max(in_hand.values()) <= WEBHOOK_CALLS_PER_HOST
     assert len(receiver.got) == 20 * 8 + 20, "each was called once"
 
 
