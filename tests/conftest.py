@@ -35,8 +35,17 @@ SLOW_PATHS = (
 )
 
 
+def is_slow(path: Path) -> bool:
+    return path.relative_to(ROOT).as_posix().startswith(SLOW_PATHS)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Saves the import of slow files in the quick lane."""
+    return True if config.getoption("markexpr") == "not slow" and is_slow(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures: set[str] = set(getattr(item, "fixturenames", ()))
-        if fixtures & SLOW_FIXTURES or item.path.relative_to(ROOT).as_posix().startswith(SLOW_PATHS):
+        if fixtures & SLOW_FIXTURES or is_slow(item.path):
             item.add_marker("slow")
