@@ -272,6 +272,12 @@ def test_wheels_of_weights_are_those_of_the_lock() -> None:
     assert all(LOCK[source["package"]] == source["version"] for source in sources)
 
 
+def test_ci_runs_scripts_of_the_repository() -> None:
+    commands = re.findall(r"run: (scripts/\S+)", (ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert commands == ["scripts/test", "scripts/test", "scripts/audit", "scripts/compose-smoke"]
+    assert all(os.access(ROOT / command, os.X_OK) for command in commands)
+
+
 def test_signals_reach_the_children_of_the_workers_image() -> None:
     entrypoint = next(
         rest for word, rest in instructions(ROOT / "docker" / "worker.Dockerfile") if word == "ENTRYPOINT"
