@@ -1,6 +1,7 @@
 """Error responses of one shape, and their documentation in OpenAPI."""
 
 import logging
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -46,7 +47,7 @@ MEANINGS: dict[int, tuple[str, str, str]] = {  # status: when, example code, exa
     422: (
         "A field is invalid; the message names the field and the rule.",
         "invalid_request",
-        "size: Input should be less than or equal to 2048.",
+        "`size` must be at most 2048.",
     ),
     429: (
         "The queue is full, or the service is at its limit; try again after `Retry-After` seconds.",
@@ -89,6 +90,12 @@ PATTERNS = {  # in words, for error messages
     EVENT_ID: "the id of an event, such as 1767225600000-0",
     NOT_BLANK: "a text that is not blank",
     VISIBLE_ASCII: "visible ASCII characters without spaces",
+}
+WORDS = {  # pydantic's words -> ours
+    r"^\w+ should (?=be |have |match )": "must ",
+    r"^Field required": "is required",
+    r"less than or equal to": "at most",
+    r"greater than or equal to": "at least",
 }
 MAX_PROBLEMS = 20  # a body may have a million invalid fields; the response names the first ones
 
@@ -142,29 +149,36 @@ def _validation_error(request: Request, error: Exception) -> JSONResponse:
         messages += [message] if message not in messages else []
     problems = [{"field": field, "message": ", or ".join(messages)} for field, messages in fields.items()]
     first = problems[0]
-    message = f"{first['field']}: {first['message'].rstrip('.')}."
+    message = _sentence(first["field"], first["message"])
     return answer(422, "invalid_request", message, field=first["field"], errors=problems)
 
 
+def _sentence(field: str, message: str) -> str:
+    separator = f"`{field}` " if message.startswith(("must ", "is ")) else f"{field}: "
+    return f"{separator}{message.rstrip('.')}."
+
+
 def _message(problem: dict[str, Any]) -> str:
-    """Returns the rule that a field violates, in words."""
+    """Returns the rule that a field violates: "must be at most 2048"."""
     match problem["type"]:
         case "string_pattern_mismatch":
             pattern = problem["ctx"]["pattern"]
-            return f"Input should be {PATTERNS.get(pattern, f'of the form {pattern}')}"
+            return f"must be {PATTERNS.get(pattern, f'of the form {pattern}')}"
         case "missing" if problem["loc"] == ("body",):
-            return "A JSON object is required"
+            return "must be a JSON object"
         case "extra_forbidden":
-            return "There is no such field, or the method or mode does not use it"
+            return "is not a field of this request, or the method or mode does not use it"
         case "model_type" | "model_attributes_type" | "dict_type":
-            return "Input should be a JSON object"
+            return "must be a JSON object"
         case "int_parsing_size":
-            return "Input should be an integer of fewer digits"
+            return "must be an integer of fewer digits"
         case "value_error" if problem["loc"][-1] == "file":
-            return "Input should be a file, sent as multipart/form-data"
+            return "must be a file, sent as multipart/form-data"
         case _:
             message = str(problem["msg"]).removeprefix("Value error, ").replace(" after validation", "")
-            return message.replace("Dictionary", "Object")
+            for pydantic_words, words in WORDS.items():
+                message = re.sub(pydantic_words, words, message)
+            return message
 
 
 def _field(problem: dict[str, Any]) -> str:

@@ -115,7 +115,7 @@ def _check_webhook(url: str) -> None:
     try:
         check_url(url)
     except BadInput as error:
-        message = f"webhook_url: Input should be {WEBHOOK_URL}."
+        message = f"`webhook_url` must be {WEBHOOK_URL}."
         raise BadInput(error.code, message, field="webhook_url") from error
 
 

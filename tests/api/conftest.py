@@ -42,6 +42,11 @@ def data_url(data: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(data).decode()
 
 
+def field_and_rule(message: str) -> list[str]:
+    """Splits "`size` must be at most 64." or "size: At 64 it is too small." into the field and the rest."""
+    return message[1:].split("` ", 1) if message.startswith("`") else message.split(": ", 1)
+
+
 def stored(stack: Stack) -> dict[str, Any]:
     """Returns all that an installation stores: objects, job and image records, queues."""
     redis = stack.redis

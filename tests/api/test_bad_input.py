@@ -17,17 +17,17 @@ from api.style_transfers import CAT
 from images.sniff import FORMATS
 from jobs.requests.styles import LAYERS
 from models.catalogue import cards
-from tests.api.conftest import FAST, GATYS, MAX_BYTES, data_url, elsewhere, image_file, stored
+from tests.api.conftest import FAST, GATYS, MAX_BYTES, data_url, elsewhere, field_and_rule, image_file, stored
 from tests.stack import Stack
 
 UNKNOWN = "img_" + "0" * 64
-IMAGE = "Input should be an img_… id of an upload, a data:image/…;base64,… URL or an https: URL."
+IMAGE = "must be an img_… id of an upload, a data:image/…;base64,… URL or an https: URL."
 REFUSED_URL = "The URL could not be fetched: it must be a public https URL that returns an image in time."
-NO_FIELD = "There is no such field, or the method or mode does not use it."
+NO_FIELD = "is not a field of this request, or the method or mode does not use it."
 NOT_JSON = "The body is not valid JSON: it is not UTF-8, is nested too deeply or has a number with too many digits."
 NOT_AN_IMAGE = f"The file is not an image in one of: {', '.join(FORMATS).lower()}."
-BUILTIN = "Input should be builtin:0 to builtin:25, or a name such as builtin:starry-blue; GET /v1/styles lists them."
-ANY_STYLE = "Input should be a built-in style, an image, or a list of these with weights."
+BUILTIN = "must be builtin:0 to builtin:25, or a name such as builtin:starry-blue; GET /v1/styles lists them."
+ANY_STYLE = "must be a built-in style, an image, or a list of these with weights."
 
 
 @pytest.fixture(autouse=True)
@@ -124,21 +124,21 @@ def test_file_in_a_data_url(stack: Stack, name: str, field: str) -> None:
 
 
 FORMS: dict[str, tuple[dict[str, Any], int, str, str]] = {
-    "nothing": ({}, 422, "invalid_request", "file: Field required."),
-    "other field": ({"files": {"image": ("a.png", image_file())}}, 422, "invalid_request", "file: Field required."),
+    "nothing": ({}, 422, "invalid_request", "`file` is required."),
+    "other field": ({"files": {"image": ("a.png", image_file())}}, 422, "invalid_request", "`file` is required."),
     "one field more": (
         {"files": {"file": ("a.png", image_file()), "size": (None, "64")}},
         422,
         "invalid_request",
-        f"size: {NO_FIELD}",
+        f"`size` {NO_FIELD}",
     ),
     "text for a file": (
         {"data": {"file": "../../etc/passwd"}},
         422,
         "invalid_request",
-        "file: Input should be a file, sent as multipart/form-data.",
+        "`file` must be a file, sent as multipart/form-data.",
     ),
-    "json": ({"json": {"file": "x"}}, 422, "invalid_request", "file: Field required."),
+    "json": ({"json": {"file": "x"}}, 422, "invalid_request", "`file` is required."),
     "no boundary": (
         {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
         400,
@@ -218,130 +218,130 @@ def test_length_that_lies(stack: Stack) -> None:
 
 
 FIELDS: dict[str, tuple[dict[str, Any], str]] = {
-    "words for an image": (FAST | {"content": "hello"}, f"content: {IMAGE}"),
-    "malformed id": (FAST | {"content": "img_12"}, f"content: {IMAGE}"),
-    "id in capitals": (FAST | {"content": "img_" + "A" * 64}, f"content: {IMAGE}"),
-    "http URL": (FAST | {"content": "http://example.com/a.png"}, f"content: {IMAGE}"),
-    "http URL for a style": (FAST | {"style": "http://example.com/a.png"}, f"style: {IMAGE}"),
-    "number for an image": (FAST | {"content": 3}, "content: Input should be a valid string."),
-    "null for an image": (FAST | {"content": None}, "content: Input should be a valid string."),
-    "no content": ({"style": "builtin:1"}, "content: Field required."),
-    "nothing": ({}, "content: Field required."),
-    "style of no sort": (FAST | {"style": 3}, f"style: {ANY_STYLE}"),
-    "null style": (FAST | {"style": None}, f"style: {ANY_STYLE}"),
-    "27th built-in": (FAST | {"style": "builtin:26"}, f"style: {BUILTIN}"),
-    "built-in path": (FAST | {"style": "builtin:../1"}, f"style: {BUILTIN}"),
+    "words for an image": (FAST | {"content": "hello"}, f"`content` {IMAGE}"),
+    "malformed id": (FAST | {"content": "img_12"}, f"`content` {IMAGE}"),
+    "id in capitals": (FAST | {"content": "img_" + "A" * 64}, f"`content` {IMAGE}"),
+    "http URL": (FAST | {"content": "http://example.com/a.png"}, f"`content` {IMAGE}"),
+    "http URL for a style": (FAST | {"style": "http://example.com/a.png"}, f"`style` {IMAGE}"),
+    "number for an image": (FAST | {"content": 3}, "`content` must be a valid string."),
+    "null for an image": (FAST | {"content": None}, "`content` must be a valid string."),
+    "no content": ({"style": "builtin:1"}, "`content` is required."),
+    "nothing": ({}, "`content` is required."),
+    "style of no sort": (FAST | {"style": 3}, f"`style` {ANY_STYLE}"),
+    "null style": (FAST | {"style": None}, f"`style` {ANY_STYLE}"),
+    "27th built-in": (FAST | {"style": "builtin:26"}, f"`style` {BUILTIN}"),
+    "built-in path": (FAST | {"style": "builtin:../1"}, f"`style` {BUILTIN}"),
     "built-in for gatys": (
         GATYS | {"style": [{"image": "builtin:1"}]},
-        "style: Input should be an image, or a list of images with weights and masks; "
-        "built-in styles are for method fast.",
+        "`style` must be an image, or a list of images with weights and masks; built-in styles are for method fast.",
     ),
-    "no styles": (FAST | {"style": []}, "style: List should have at least 1 item, not 0."),
+    "no styles": (FAST | {"style": []}, "`style` must have at least 1 item, not 0."),
     "nine styles": (
         FAST | {"style": [{"image": "builtin:1"}] * 9},
-        "style: List should have at most 8 items, not 9.",
+        "`style` must have at most 8 items, not 9.",
     ),
     "a mapping that is none": (
         GATYS | {"style_losses": [1]},
-        "style_losses: Input should be a JSON object.",
+        "`style_losses` must be a JSON object.",
     ),
-    "a number of thirty digits": (FAST | {"size": 10**30}, "size: Input should be less than or equal to 2048."),
+    "a number of thirty digits": (FAST | {"size": 10**30}, "`size` must be at most 2048."),
     "a blank prompt": (
         {"method": "diffusion", "model": "ddpm-digits", "style": CAT, "prompt": " "},
-        "prompt: Input should be a text that is not blank.",
+        "`prompt` must be a text that is not blank.",
     ),
-    "no such name": (FAST | {"style": "builtin:starry"}, f"style: {BUILTIN}"),
-    "no such name in a list": (FAST | {"style": [{"image": CAT}, {"image": "builtin:x"}]}, f"style.1.image: {BUILTIN}"),
-    "no image in a list": (FAST | {"style": [{"image": "builtin:1"}, {"image": "x"}]}, f"style.1.image: {IMAGE}"),
+    "no such name": (FAST | {"style": "builtin:starry"}, f"`style` {BUILTIN}"),
+    "no such name in a list": (
+        FAST | {"style": [{"image": CAT}, {"image": "builtin:x"}]},
+        f"`style.1.image` {BUILTIN}",
+    ),
+    "no image in a list": (FAST | {"style": [{"image": "builtin:1"}, {"image": "x"}]}, f"`style.1.image` {IMAGE}"),
     "two sizes of a texture": (
         {"mode": "texture", "style": CAT, "size": 64, "width": 64},
         "size: Give `size`, or `width` and `height`.",
     ),
     "one scale in words": (
         {"method": "diffusion", "model": "ddpm-digits", "style": CAT, "style_guidance_scale": "0.1"},
-        "style_guidance_scale: Input should be a valid number.",
+        "`style_guidance_scale` must be a valid number.",
     ),
     "a list of scales in words": (
         {"method": "diffusion", "model": "ddpm-digits", "style": CAT, "style_guidance_scale": [0.1, "x"]},
-        "style_guidance_scale.1: Input should be a valid number.",
+        "`style_guidance_scale.1` must be a valid number.",
     ),
-    "strings in a list": (FAST | {"style": ["builtin:1"]}, "style.0: Input should be a JSON object."),
+    "strings in a list": (FAST | {"style": ["builtin:1"]}, "`style.0` must be a JSON object."),
     "negative weight": (
         FAST | {"style": [{"image": "builtin:1", "weight": -1}]},
-        "style.0.weight: Input should be greater than or equal to 0.001.",
+        "`style.0.weight` must be at least 0.001.",
     ),
     "weight beyond all": (
         FAST | {"style": [{"image": CAT, "weight": 1001}]},
-        "style.0.weight: Input should be less than or equal to 1000.",
+        "`style.0.weight` must be at most 1000.",
     ),
     "weight in words": (
         FAST | {"style": [{"image": CAT, "weight": "1"}]},
-        "style.0.weight: Input should be a valid number.",
+        "`style.0.weight` must be a valid number.",
     ),
     "negative style weight": (
         GATYS | {"style_weight": -1},
-        "style_weight: Input should be greater than or equal to 0.",
+        "`style_weight` must be at least 0.",
     ),
-    "unknown field of a style": (FAST | {"style": [{"image": CAT, "w": 1}]}, f"style.0.w: {NO_FIELD}"),
-    "size over the limit": (FAST | {"size": 2049}, "size: Input should be less than or equal to 2048."),
-    "size under the limit": (FAST | {"size": 63}, "size: Input should be greater than or equal to 64."),
-    "size in words": (FAST | {"size": "64"}, "size: Input should be a valid integer."),
-    "size of a fraction": (FAST | {"size": 64.5}, "size: Input should be a valid integer."),
-    "size true": (FAST | {"size": True}, "size: Input should be a valid integer."),
-    "size null": (FAST | {"size": None}, "size: Input should be a valid integer."),
-    "too many steps": (GATYS | {"num_steps": 2001}, "num_steps: Input should be less than or equal to 2000."),
+    "unknown field of a style": (FAST | {"style": [{"image": CAT, "w": 1}]}, f"`style.0.w` {NO_FIELD}"),
+    "size over the limit": (FAST | {"size": 2049}, "`size` must be at most 2048."),
+    "size under the limit": (FAST | {"size": 63}, "`size` must be at least 64."),
+    "size in words": (FAST | {"size": "64"}, "`size` must be a valid integer."),
+    "size of a fraction": (FAST | {"size": 64.5}, "`size` must be a valid integer."),
+    "size true": (FAST | {"size": True}, "`size` must be a valid integer."),
+    "size null": (FAST | {"size": None}, "`size` must be a valid integer."),
+    "too many steps": (GATYS | {"num_steps": 2001}, "`num_steps` must be at most 2000."),
     "unknown layer": (
         GATYS | {"style_layers": ["conv9"]},
-        "style_layers.0: Input should be "
-        + ", ".join(map(repr, LAYERS["vgg19"][:-1]))
-        + f" or {LAYERS['vgg19'][-1]!r}.",
+        "`style_layers.0` must be " + ", ".join(map(repr, LAYERS["vgg19"][:-1])) + f" or {LAYERS['vgg19'][-1]!r}.",
     ),
     "a layer twice": (
         GATYS | {"style_layers": ["relu1_1", "relu1_1"]},
         "style_layers: Each may be named once.",
     ),
-    "unknown model": (GATYS | {"model": "resnet"}, "model: Input should be 'vgg16' or 'vgg19'."),
-    "unknown method": (FAST | {"method": "magic"}, "method: Input should be 'fast', 'gatys' or 'diffusion'."),
-    "method of another type": (FAST | {"method": {"a": []}}, "method: Input should be 'fast', 'gatys' or 'diffusion'."),
-    "method null": (FAST | {"method": None}, "method: Input should be 'fast', 'gatys' or 'diffusion'."),
-    "unknown mode": (FAST | {"mode": "dream"}, "mode: Input should be 'transfer', 'texture' or 'inversion'."),
+    "unknown model": (GATYS | {"model": "resnet"}, "`model` must be 'vgg16' or 'vgg19'."),
+    "unknown method": (FAST | {"method": "magic"}, "`method` must be 'fast', 'gatys' or 'diffusion'."),
+    "method of another type": (FAST | {"method": {"a": []}}, "`method` must be 'fast', 'gatys' or 'diffusion'."),
+    "method null": (FAST | {"method": None}, "`method` must be 'fast', 'gatys' or 'diffusion'."),
+    "unknown mode": (FAST | {"mode": "dream"}, "`mode` must be 'transfer', 'texture' or 'inversion'."),
     "a field textures do not use": (
         {"mode": "texture", "style": CAT, "content_weight": 1.0},
-        f"content_weight: {NO_FIELD}",
+        f"`content_weight` {NO_FIELD}",
     ),
-    "an inversion of nothing": ({"mode": "inversion"}, "content: Field required."),
-    "no steps": (GATYS | {"num_steps": 0}, "num_steps: Input should be greater than or equal to 1."),
+    "an inversion of nothing": ({"mode": "inversion"}, "`content` is required."),
+    "no steps": (GATYS | {"num_steps": 0}, "`num_steps` must be at least 1."),
     "unknown style loss": (
         GATYS | {"style_losses": {"cosine": 1}},
-        "style_losses.cosine: Input should be 'gram', 'mean-std', 'covariance', 'sliced-wasserstein' or 'histogram'.",
+        "`style_losses.cosine` must be 'gram', 'mean-std', 'covariance', 'sliced-wasserstein' or 'histogram'.",
     ),
     "no style loss": (
         GATYS | {"style_losses": {}},
-        "style_losses: " + "Object should have at least 1 item, not 0.",
+        "`style_losses` must have at least 1 item, not 0.",
     ),
     "init image without its file": (GATYS | {"init": "image"}, "init_image: `init: image` needs it."),
     "init image without its mode": (GATYS | {"init_image": CAT}, "init_image: It is for `init: image`."),
-    "a mask for fast": (FAST | {"style": [{"image": CAT, "mask": CAT}]}, f"style.0.mask: {NO_FIELD}"),
+    "a mask for fast": (FAST | {"style": [{"image": CAT, "mask": CAT}]}, f"`style.0.mask` {NO_FIELD}"),
     "a layer twice in a ladder": (
         {"mode": "inversion", "content": CAT, "layers": ["relu1_1", "relu1_1"]},
         "layers: Each may be named once.",
     ),
-    "unknown format": (FAST | {"format": "gif"}, "format: Input should be 'png', 'jpeg' or 'webp'."),
-    "unknown field": (FAST | {"stlye": "builtin:1"}, f"stlye: {NO_FIELD}"),
-    "unknown field of a strange name": (FAST | {"\0<../é": 1}, f"\N{REPLACEMENT CHARACTER}<../é: {NO_FIELD}"),
-    "a field fast does not use": (FAST | {"num_steps": 10}, f"num_steps: {NO_FIELD}"),
-    "a field gatys does not use": (GATYS | {"strength": 0.5}, f"strength: {NO_FIELD}"),
-    "negative seed": (FAST | {"seed": -1}, "seed: Input should be greater than or equal to 0."),
-    "seed past 53 bits": (FAST | {"seed": 2**53}, "seed: Input should be less than or equal to 9007199254740991."),
-    "priority": (FAST | {"priority": 11}, "priority: Input should be less than or equal to 10."),
-    "expiry": (FAST | {"expires_in": 0}, "expires_in: Input should be greater than or equal to 1."),
+    "unknown format": (FAST | {"format": "gif"}, "`format` must be 'png', 'jpeg' or 'webp'."),
+    "unknown field": (FAST | {"stlye": "builtin:1"}, f"`stlye` {NO_FIELD}"),
+    "unknown field of a strange name": (FAST | {"\0<../é": 1}, f"`\N{REPLACEMENT CHARACTER}<../é` {NO_FIELD}"),
+    "a field fast does not use": (FAST | {"num_steps": 10}, f"`num_steps` {NO_FIELD}"),
+    "a field gatys does not use": (GATYS | {"strength": 0.5}, f"`strength` {NO_FIELD}"),
+    "negative seed": (FAST | {"seed": -1}, "`seed` must be at least 0."),
+    "seed past 53 bits": (FAST | {"seed": 2**53}, "`seed` must be at most 9007199254740991."),
+    "priority": (FAST | {"priority": 11}, "`priority` must be at most 10."),
+    "expiry": (FAST | {"expires_in": 0}, "`expires_in` must be at least 1."),
     "http webhook": (
         FAST | {"webhook_url": "http://example.com/"},
-        "webhook_url: Input should be a public https URL, such as https://example.com/hooks/atelier.",
+        "`webhook_url` must be a public https URL, such as https://example.com/hooks/atelier.",
     ),
     "webhook to loopback": (
         FAST | {"webhook_url": "https://127.0.0.1/"},
-        "webhook_url: Input should be a public https URL, such as https://example.com/hooks/atelier.",
+        "`webhook_url` must be a public https URL, such as https://example.com/hooks/atelier.",
     ),
 }
 
@@ -352,8 +352,9 @@ def test_field(stack: Stack, name: str) -> None:
     answer = stack.client.post("/v1/style-transfers", json=body)
     refused(answer, 422, "invalid_request", message)
     details = answer.json()["error"]["details"]
-    assert details["field"] == message.partition(": ")[0]
-    assert {"field": details["field"], "message": message.partition(": ")[2].removesuffix(".")} in details["errors"]
+    field, rule = field_and_rule(message)
+    assert details["field"] == field
+    assert {"field": field, "message": rule.removesuffix(".")} in details["errors"]
 
 
 BLACK = BytesIO()
@@ -428,7 +429,7 @@ def test_what_a_field_means(stack: Stack, name: str) -> None:
     body, status, code, message = MEANINGS[name]
     answer = stack.client.post("/v1/style-transfers", json=body)
     refused(answer, status, code, message)
-    assert answer.json()["error"]["details"]["field"] == message.partition(": ")[0]
+    assert answer.json()["error"]["details"]["field"] == field_and_rule(message)[0]
 
 
 PRIVATE = (
@@ -451,7 +452,7 @@ def test_port_of_our_own(stack: Stack) -> None:
         refused(answer, 422, "url_not_allowed", f"content: {REFUSED_URL}")
 
 
-OBJECT = "body: Input should be a JSON object."
+OBJECT = "`body` must be a JSON object."
 BODIES: dict[str, tuple[bytes, int, str, str]] = {
     "half": (
         b"{",
@@ -468,30 +469,30 @@ BODIES: dict[str, tuple[bytes, int, str, str]] = {
     "string": (b'"abc"', 422, "invalid_request", OBJECT),
     "number": (b"3", 422, "invalid_request", OBJECT),
     "null": (b"null", 422, "invalid_request", OBJECT),
-    "no bytes": (b"", 422, "invalid_request", "body: A JSON object is required."),
+    "no bytes": (b"", 422, "invalid_request", "`body` must be a JSON object."),
     "half a character": (
         json.dumps(FAST | {"content": "\ud800"}).encode(),
         422,
         "invalid_request",
-        "content: Input should be a valid string, unable to parse raw data as a unicode string.",
+        "`content` must be a valid string, unable to parse raw data as a unicode string.",
     ),
     "NaN": (
         json.dumps(GATYS | {"style_weight": float("nan")}).encode(),
         422,
         "invalid_request",
-        "style_weight: Input should be a finite number.",
+        "`style_weight` must be a finite number.",
     ),
     "infinity": (
         json.dumps(FAST | {"strength": float("inf")}).encode(),
         422,
         "invalid_request",
-        "strength: Input should be a finite number.",
+        "`strength` must be a finite number.",
     ),
     "1e999 for an integer": (
         json.dumps(FAST).replace("64}", "1e999}").encode(),
         422,
         "invalid_request",
-        "size: Input should be a valid integer.",
+        "`size` must be a valid integer.",
     ),
 }
 
@@ -524,21 +525,20 @@ def test_body_of_another_type(stack: Stack, content_type: str | None) -> None:
 
 
 JOB = "/v1/jobs/job_" + "0" * 24
-JOB_ID = "Input should be job_ and 24 of the digits 0-9 and a-f."
+JOB_ID = "must be job_ and 24 of the digits 0-9 and a-f."
 STATES = "'queued', 'running', 'canceling', 'succeeded', 'failed', 'canceled' or 'expired'"
 NO_PATH = "There is no such path; see /docs for the list of paths."
 NO_JOB = "There is no such job; it may have been deleted or have expired."
 PATHS: dict[str, tuple[str, str, int, str, str]] = {
-    "cursor": ("GET", "/v1/jobs?cursor=abc", 422, "invalid_request", f"cursor: {JOB_ID}"),
-    "status": ("GET", "/v1/jobs?status=done", 422, "invalid_request", f"status: Input should be {STATES}."),
+    "cursor": ("GET", "/v1/jobs?cursor=abc", 422, "invalid_request", f"`cursor` {JOB_ID}"),
+    "status": ("GET", "/v1/jobs?status=done", 422, "invalid_request", f"`status` must be {STATES}."),
     "kind": (
         *("GET", "/v1/jobs?kind=dance", 422, "invalid_request"),
-        "kind: Input should be 'style-transfer', 'generation', 'training', 'collection', 'pc-steering' or "
-        "'cluster-sampling'.",
+        "`kind` must be 'style-transfer', 'generation', 'training', 'collection', 'pc-steering' or 'cluster-sampling'.",
     ),
-    "limit": ("GET", "/v1/jobs?limit=101", 422, "invalid_request", "limit: Input should be less than or equal to 100."),
-    "parameter": ("GET", "/v1/jobs?state=failed", 422, "invalid_request", f"state: {NO_FIELD}"),
-    "malformed job": ("GET", "/v1/jobs/job_1", 422, "invalid_request", f"job_id: {JOB_ID}"),
+    "limit": ("GET", "/v1/jobs?limit=101", 422, "invalid_request", "`limit` must be at most 100."),
+    "parameter": ("GET", "/v1/jobs?state=failed", 422, "invalid_request", f"`state` {NO_FIELD}"),
+    "malformed job": ("GET", "/v1/jobs/job_1", 422, "invalid_request", f"`job_id` {JOB_ID}"),
     "unknown job": ("GET", JOB, 404, "job_not_found", NO_JOB),
     "unknown job's events": ("GET", f"{JOB}/events", 404, "job_not_found", NO_JOB),
     "unknown job's output": ("GET", f"{JOB}/outputs/0", 404, "job_not_found", NO_JOB),
@@ -551,14 +551,14 @@ PATHS: dict[str, tuple[str, str, int, str, str]] = {
         f"{JOB}/outputs/-1",
         422,
         "invalid_request",
-        "index: Input should be greater than or equal to 0.",
+        "`index` must be at least 0.",
     ),
     "malformed image": (
         "GET",
         "/v1/images/img_1",
         422,
         "invalid_request",
-        "image_id: Input should be img_ and 64 of the digits 0-9 and a-f.",
+        "`image_id` must be img_ and 64 of the digits 0-9 and a-f.",
     ),
     "unknown image": (
         "GET",
@@ -600,10 +600,10 @@ def test_path(stack: Stack, name: str) -> None:
 
 
 HEADERS: dict[str, tuple[str, bytes, str]] = {
-    "no key": ("Idempotency-Key", b"", "String should have at least 1 character."),
-    "long key": ("Idempotency-Key", b"k" * 201, "String should have at most 200 characters."),
-    "key with a space": ("Idempotency-Key", b"a b", "Input should be visible ASCII characters without spaces."),
-    "key beyond ASCII": ("Idempotency-Key", b"\xc3\xa9", "Input should be visible ASCII characters without spaces."),
+    "no key": ("Idempotency-Key", b"", "must have at least 1 character."),
+    "long key": ("Idempotency-Key", b"k" * 201, "must have at most 200 characters."),
+    "key with a space": ("Idempotency-Key", b"a b", "must be visible ASCII characters without spaces."),
+    "key beyond ASCII": ("Idempotency-Key", b"\xc3\xa9", "must be visible ASCII characters without spaces."),
 }
 
 
@@ -611,13 +611,13 @@ HEADERS: dict[str, tuple[str, bytes, str]] = {
 def test_header(stack: Stack, name: str) -> None:
     header, value, message = HEADERS[name]
     answer = stack.client.post("/v1/style-transfers", json=FAST, headers=[(header.encode(), value)])
-    refused(answer, 422, "invalid_request", f"{header}: {message}")
+    refused(answer, 422, "invalid_request", f"`{header}` {message}")
 
 
 @pytest.mark.parametrize("value", ["abc", "0", "-1-0", "1-", "9" * 16 + "-0", "1-0\t2"])
 def test_last_event_id(stack: Stack, value: str) -> None:
     answer = stack.client.get(f"{JOB}/events", headers={"Last-Event-ID": value})
-    message = "Last-Event-ID: Input should be the id of an event, such as 1767225600000-0."
+    message = "`Last-Event-ID` must be the id of an event, such as 1767225600000-0."
     refused(answer, 422, "invalid_request", message)
 
 

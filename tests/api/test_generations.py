@@ -12,7 +12,7 @@ from PIL import Image
 from api.generations import EXAMPLES, SMILEY, WINK
 from jobs.requests.architectures import ALL_MODES
 from jobs.store.records import NewJob
-from tests.api.conftest import data_url, image_file, stored
+from tests.api.conftest import data_url, field_and_rule, image_file, stored
 from tests.stack import Stack
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -305,18 +305,18 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown mode": (
         {"model": "vae-2", "mode": "dream"},
         "invalid_request",
-        "mode: Input should be 'sample', 'reconstruct', 'interpolate', 'traverse', 'arithmetic', 'translate', "
+        "`mode` must be 'sample', 'reconstruct', 'interpolate', 'traverse', 'arithmetic', 'translate', "
         "'denoise-steps', 'text-to-image', 'image-to-image' or 'inpaint'.",
     ),
     "no prompt": (
         {"model": "sd-faces", "mode": "text-to-image"},
         "invalid_request",
-        "prompt: Field required.",
+        "`prompt` is required.",
     ),
     "width of no multiple of 8": (
         {"model": "sd-faces", **HATTED, "width": 60},
         "invalid_request",
-        "width: Input should be a multiple of 8.",
+        "`width` must be a multiple of 8.",
     ),
     "more pixels than the model makes": (
         {"model": "sd-faces", **HATTED, "height": 512},
@@ -354,7 +354,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "feather too wide": (
         {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": WINK, "mask_feather": 65},
         "invalid_request",
-        "mask_feather: Input should be less than or equal to 64.",
+        "`mask_feather` must be at most 64.",
     ),
     "mask of another size": (
         {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(image_file())},
@@ -367,47 +367,47 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "too_few_steps",
         "strength: 0.1 leaves none of 5 steps; use more steps or a larger strength.",
     ),
-    "no model": ({}, "invalid_request", "model: Field required."),
+    "no model": ({}, "invalid_request", "`model` is required."),
     "model like a path": (
         {"model": "../vae"},
         "invalid_request",
-        "model: Input should be the id of a model: 2 to 80 of the characters a-z, 0-9, . and -.",
+        "`model` must be the id of a model: 2 to 80 of the characters a-z, 0-9, . and -.",
     ),
     "field of another mode": (
         {"model": "vae-2", "images": [SMILEY]},
         "invalid_request",
-        "images: There is no such field, or the method or mode does not use it.",
+        "`images` is not a field of this request, or the method or mode does not use it.",
     ),
     "n and seeds": (
         {"model": "vae-2", "n": 2, "seeds": [1, 2]},
         "invalid_request",
         "seeds: Give `n` or `seeds`, not both.",
     ),
-    "65 pictures": ({"model": "vae-2", "n": 65}, "invalid_request", "n: Input should be less than or equal to 64."),
+    "65 pictures": ({"model": "vae-2", "n": 65}, "invalid_request", "`n` must be at most 64."),
     "stochastic interpolation": (
         {"model": "ddpm-small", "mode": "interpolate", "between": [1, 2], "scheduler": "ddpm"},
         "invalid_request",
-        "scheduler: Input should be 'ddim' or 'dpm-solver++'.",
+        "`scheduler` must be 'ddim' or 'dpm-solver++'.",
     ),
     "end of no sort": (
         SEEDS | {"between": [1, {"seed": 2}]},
         "invalid_request",
-        "between.1: Input should be an image or an integer seed.",
+        "`between.1` must be an image or an integer seed.",
     ),
     "start of no sort": (
         {"model": "vae-2", "mode": "traverse", "start": "middle"},
         "invalid_request",
-        "start: Input should be 'mean', an image or an integer seed.",
+        "`start` must be 'mean', an image or an integer seed.",
     ),
     "empty term": (
         {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+"}]},
         "invalid_request",
-        "terms.0: Input should be an object with a `sign` and one of `image`, `seed`, `z`, or `with` and `without`.",
+        "`terms.0` must be an object with a `sign` and one of `image`, `seed`, `z`, or `with` and `without`.",
     ),
     "term of two sorts": (
         {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+", "seed": 1, "with": ["hat"]}]},
         "invalid_request",
-        "terms.0.with: There is no such field, or the method or mode does not use it.",
+        "`terms.0.with` is not a field of this request, or the method or mode does not use it.",
     ),
     "a lora that nobody knows": (
         {"model": "sd-faces", **HATTED, "loras": [{"model": "ink"}, {"model": "inc"}]},
@@ -444,7 +444,7 @@ def test_refused_with_a_word_on_what_is_allowed(known: Stack, name: str) -> None
     answer = post(known, **body)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["message"]) == (422, code, message)
-    assert error["details"]["field"] == message.partition(": ")[0]
+    assert error["details"]["field"] == field_and_rule(message)[0]
     assert stored(known) == before
 
 

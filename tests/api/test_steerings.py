@@ -90,7 +90,11 @@ STEERINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         {"components": [{"component": 5}]},
         *("no_such_component", "components.0.component: The collection has 5 components, 0 to 4."),
     ),
-    "beyond 10 sd": ({"components": [{"component": 0, "strengths": [10.5]}]}, "invalid_request", "components.0."),
+    "beyond 10 sd": (
+        {"components": [{"component": 0, "strengths": [10.5]}]},
+        "invalid_request",
+        "`components.0.strengths.0` must be at most 10",
+    ),
     "no attribute": (
         {"components": [{"attribute": "wings"}]},
         *("unknown_attribute", "components.0.attribute: There is no attribute 'wings'; there are glasses, hat."),
@@ -108,13 +112,13 @@ STEERINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a start of no sort": (
         {"components": PC, "start": 3},
-        *("invalid_request", "start: Input should be 'mean', an image or an object with `cluster` or `text`."),
+        *("invalid_request", "`start` must be 'mean', an image or an object with `cluster` or `text`."),
     ),
     "a text in a space that reads none": (
         {"components": PC, "start": {"text": "a face"}},
         *("no_texts", "start.text: The space pixels does not embed texts; start from an image, 'mean' or a cluster."),
     ),
-    "no text": ({"components": PC, "start": {"text": ""}}, "invalid_request", "start.text: "),
+    "no text": ({"components": PC, "start": {"text": ""}}, "invalid_request", "`start.text` must "),
     "strengths that do not pair": (
         {"components": [{"component": 0, "strengths": [1]}, {"component": 1}], "combine": True},
         *("invalid_request", "combine: Each of `components` must have equally many strengths."),
@@ -132,7 +136,7 @@ STEERINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         *("no_such_version", "version: The collection has versions 1 to 2."),
     ),
 }
-NO_CHOICE = "cluster: Input should be the number of a cluster, counted from 0, or 'all'."
+NO_CHOICE = "`cluster` must be the number of a cluster, counted from 0, or 'all'."
 SAMPLINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "no cluster": ({"cluster": 3}, "no_such_cluster", "cluster: The clustering has 3 clusters, 0 to 2."),
     "a flag": ({"cluster": True}, "invalid_request", NO_CHOICE),
@@ -141,13 +145,13 @@ SAMPLINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "nothing": ({"cluster": None}, "invalid_request", NO_CHOICE),
     "a negative cluster": (
         *({"cluster": -1}, "invalid_request"),
-        "cluster: Input should be greater than or equal to 0.",
+        "`cluster` must be at least 0.",
     ),
     "too many": (
         {"clustering": "mixture", "n": 8},
         *("too_many_pictures", "n: 40 clusters of 8 are more than 256 images."),
     ),
-    "too hot": ({"temperature": 4}, "invalid_request", "temperature: "),
+    "too hot": ({"temperature": 4}, "invalid_request", "`temperature` must "),
 }
 
 

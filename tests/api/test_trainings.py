@@ -71,19 +71,19 @@ def test_an_archive_may_be_larger_than_another_body_but_not_beyond_its_own_bound
     ("changed", "status", "code", "message"),
     [
         ({"data": NO_ARCHIVE}, 404, "archive_not_found", "data: No archive"),
-        ({"data": "cats"}, 422, "invalid_request", "data: Input should be digits, mnist, fashion-mnist, avatars"),
+        ({"data": "cats"}, 422, "invalid_request", "`data` must be digits, mnist, fashion-mnist, avatars"),
         ({"recipe": "gan", "data": "flowers"}, 422, "invalid_request", "data: flowers has colors"),
         ({"recipe": "dcgan"}, 422, "invalid_request", "data: Recipe dcgan takes 64 x 64"),
-        ({"recipe": "cyclegan", "data": "avatars"}, 422, "invalid_request", "attribute: Field required"),
+        ({"recipe": "cyclegan", "data": "avatars"}, 422, "invalid_request", "`attribute` is required"),
         (
             {"recipe": "cyclegan", "data": "smileys", "attribute": "glasses"},
             *(422, "invalid_request", "attribute: smileys has these attributes: smiling, neutral"),
         ),
-        ({"recipe": "clip"}, 422, "invalid_request", "recipe: Input should be 'vae', 'gan'"),
-        ({"limit": 20}, 422, "invalid_request", "limit: Input should be at least batch_size, which is 128"),
-        ({"num_steps": 0}, 422, "invalid_request", "num_steps: Input should be greater than or equal to 1"),
-        ({"base_channels": 8}, 422, "invalid_request", "base_channels: There is no such field"),
-        ({"title": ""}, 422, "invalid_request", "title: String should have at least 1 character"),
+        ({"recipe": "clip"}, 422, "invalid_request", "`recipe` must be 'vae', 'gan'"),
+        ({"limit": 20}, 422, "invalid_request", "`limit` must be at least batch_size, which is 128"),
+        ({"num_steps": 0}, 422, "invalid_request", "`num_steps` must be at least 1"),
+        ({"base_channels": 8}, 422, "invalid_request", "`base_channels` is not a field of this request"),
+        ({"title": ""}, 422, "invalid_request", "`title` must have at least 1 character"),
     ],
 )
 def test_bad_requests_name_the_field_and_what_is_allowed(
@@ -97,7 +97,7 @@ def test_bad_requests_name_the_field_and_what_is_allowed(
 
 
 def test_recipe_is_required(stack: Stack) -> None:
-    assert error(stack.client.post("/v1/trainings", json={"data": "digits"}))[2].startswith("recipe: Input should be")
+    assert error(stack.client.post("/v1/trainings", json={"data": "digits"}))[2].startswith("`recipe` must be")
 
 
 def test_a_job_without_a_checkpoint_says_so(stack: Stack) -> None:
