@@ -108,7 +108,7 @@ def run_jobs(
 ) -> None:
     """Runs claimed jobs together, each to a state of its own; when the runner raises, they are run one by one.
 
-    A job whose lease is lost is left to the next holder; a job of a process that is told to stop is requeued.
+    A job whose lease is lost is left to the next holder; a job of a process that is to stop is requeued.
     """
     started = time.perf_counter()
     with ExitStack() as stack:

@@ -31,7 +31,7 @@ def raising(error: Exception) -> Runner:
     return runner
 
 
-def test_the_picture_is_stored_with_its_recipe(jobs: JobStore, objects: Objects, record: Record) -> None:
+def test_the_image_is_stored_with_its_recipe(jobs: JobStore, objects: Objects, record: Record) -> None:
     def runner(task: Task) -> JobResult:
         with task.loading():
             time.sleep(0.05)
@@ -109,9 +109,7 @@ def test_figures_that_are_not_finite_are_null(jobs: JobStore, objects: Objects, 
     assert ended.status == "succeeded" and expected.items() <= ended.metrics.items()
 
 
-def test_an_unforeseen_error_tells_the_user_nothing_of_the_machine(
-    jobs: JobStore, objects: Objects, record: Record
-) -> None:
+def test_an_unexpected_error_reveals_nothing_of_the_machine(jobs: JobStore, objects: Objects, record: Record) -> None:
     ended = finished(jobs, objects, record, raising(RuntimeError("/secret/path")))
     assert ended.error is not None and ended.error["code"] == "internal"
     assert "secret" not in str(ended)
@@ -138,7 +136,7 @@ def test_a_batch_that_fails_is_run_one_by_one(jobs: JobStore, objects: Objects) 
     assert [(job.params["seed"], job.status) for job in sorted(ended, key=lambda job: job.params["seed"])] == [
         (0, "succeeded"), (1, "succeeded"), (2, "failed"), (3, "succeeded")
     ]  # fmt: skip
-    assert all(len(job.metrics["warnings"]) == 1 for job in ended), "those of the first run are not told twice"
+    assert all(len(job.metrics["warnings"]) == 1 for job in ended), "those of the first run are removed"
 
 
 def test_a_cancelled_job_stores_nothing(jobs: JobStore, objects: Objects, record: Record, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reads the images of an uploaded archive for a job, and reports on it what of the archive is not used."""
+"""Reads the images of an uploaded archive for a job, and notes on the job what is not used."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from models.data.folder import image_folder
 from worker.files import Files
 from worker.run import Task
 
-MAX_ENTRIES = 20  # in `metrics.skipped`; the count is of all
+MAX_ENTRIES = 20  # in `metrics.skipped`, whose count includes all
 
 
 def read_archive(
@@ -25,9 +25,9 @@ def read_archive(
     minimum: int = 1,
     limit: int | None = None,
 ) -> Dataset:
-    """The images of an archive, as `image_folder` reads them; `metrics.skipped` and `.warnings` say what it left out.
+    """Reads an archive with `image_folder`; `metrics.skipped` and `metrics.warnings` say what is not used.
 
-    Raises DataError where they cannot be used.
+    Raises DataError if the images cannot be used.
     """
     with TemporaryDirectory(prefix=f"atelier-{files.job_id}-") as folder:
         path = Path(folder) / "archive.zip"
@@ -36,16 +36,16 @@ def read_archive(
         dataset = image_folder(
             path, size, channels=channels, minimum=minimum, limit=limit, limits=limits, on_read=on_read
         )
-    _tell(task, dataset.report)
+    _note_skipped(task, dataset.report)
     return dataset
 
 
-def _tell(task: Task, report: Report) -> None:
+def _note_skipped(task: Task, report: Report) -> None:
     entries = [{"name": name[:500], "reason": reason[:500]} for name, reason in report.skipped[:MAX_ENTRIES]]
     task.notes["skipped"] = {"count": len(report.skipped), "entries": entries}
     if entries:
         first = "; ".join(f"{each['name']!r}: {each['reason']}" for each in entries[:3])
         more = f"; and {len(report.skipped) - 3} more" if len(report.skipped) > 3 else ""
-        task.warn("entries_skipped", f"{len(report.skipped)} entries of the archive are left out: {first}{more}.")
+        task.warn("entries_skipped", f"{len(report.skipped)} entries of the archive are skipped: {first}{more}.")
     for warning in report.warnings:
         task.warn(**warning)

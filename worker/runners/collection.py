@@ -1,4 +1,4 @@
-"""Builds a version of a collection: images to vectors, components, clusterings, a map, and plots of them all."""
+"""Builds a version of a collection: encodes images, fits components and clusterings, maps and plots them."""
 
 import time
 from collections.abc import Sequence
@@ -26,40 +26,41 @@ from worker.runners.plots import THUMBNAIL, overview
 from worker.runners.space import LoadedSpace, check_models, load_space, read_collection
 from worker.runners.unfamiliar import unlike_training_data
 
-SHOWN_DUPLICATES = 100  # that `metrics.duplicates` names
-LOOKED_AT = 256  # images that are compared with the training data of the space's model
+MAX_DUPLICATES = 100  # in `metrics.duplicates`
+MAX_COMPARED = 256  # images that are compared with the training data of the space's model
+ALL_EXIST = "the collection has all of these images already"
 MAX_VALUES = 100_000_000  # of all vectors together, 400 MB
-# How far the work is, in per cent, when each of its parts begins.
+# Progress in percent at the start of each phase.
 READING, ENCODING, FITTING, MAPPING, PLOTTING = 0, 20, 50, 80, 95
 
 
 def run_collection(task: Task[BuildRequest]) -> JobResult:
-    """The plots of a new version, whose file is stored; raises `AtelierError` for pictures that cannot be used."""
+    """Builds and stores a version; returns its plots. Raises DataError and SpaceError."""
     assert task.files is not None
-    return _built(task, task.files)
+    return _build(task, task.files)
 
 
 @dataclass
 class _Phases:
-    """The seconds that each phase of a job takes; `begin` ends the phase before."""
+    """Measures the seconds of each phase of a job; `begin` ends the previous phase."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     _began: float = 0
     _name: str = ""
 
     def begin(self, name: str) -> None:
-        """Begins a phase; one that is begun again goes on."""
+        """Begins a phase; a repeated name continues that phase."""
         now = time.perf_counter()
         if self._name:
             self.seconds[self._name] = self.seconds.get(self._name, 0.0) + now - self._began
         self._began, self._name = now, name
 
 
-def _built(task: Task[BuildRequest], files: Files) -> JobResult:
+def _build(task: Task[BuildRequest], files: Files) -> JobResult:
     params, phases = task.params, _Phases()
     space = load_space(task, params)
-    before = _before(task, files, space)
-    members = _members(task, files, space, before, phases)
+    existing = _existing_members(task, files, space)
+    members = _members(task, files, space, existing, phases)
 
     def on_step(message: str) -> None:
         phases.begin(message.partition(" of ")[0])  # "k-means of 3" and "k-means of 4" are one phase
@@ -81,30 +82,30 @@ def _built(task: Task[BuildRequest], files: Files) -> JobResult:
     collection = _with_map(task, collection)
     phases.begin("plots")
     task.report_progress(PLOTTING, 100, "plots")
-    found = summary(collection) | {"models": space.models}
-    pictures = overview(task, space, collection, lambda message: task.report_progress(PLOTTING, 100, message))
+    figures = summary(collection) | {"models": space.models}
+    images = overview(task, space, collection, lambda message: task.report_progress(PLOTTING, 100, message))
     phases.begin("storing")
     sha = _stored(files, collection)
     phases.begin("")
     versions = {name: version(name) for name in ("scikit-learn", "openTSNE", "torch")}
-    metrics = {"figures": found, "seconds": {name: round(taken, 3) for name, taken in phases.seconds.items()}}
-    return JobResult(pictures, space.models, versions, metrics, collection={"file": sha, "figures": found})
+    metrics = {"figures": figures, "seconds": {name: round(taken, 3) for name, taken in phases.seconds.items()}}
+    return JobResult(images, space.models, versions, metrics, collection={"file": sha, "figures": figures})
 
 
 def _warn_of_clusterings(task: Task[BuildRequest], collection: FittedCollection) -> None:
-    """Warns of clusterings that failed, that found fewer clusters than asked for or searched to their bound."""
+    """Warns of clusterings that failed, have fewer clusters than requested or chose the largest number."""
     for method, reason in collection.failed.items():
         task.warn("clustering_failed", f"There is no {method} clustering: {reason}.")
-    for wanted in (each.model_dump() for each in task.params.clusterings):
-        asked = wanted.get("n_clusters") or wanted.get("n_components")
-        found = collection.clusterings.get(wanted["method"])
-        if asked and found and found.n_clusters < asked:
-            message = f"{wanted['method']} found {found.n_clusters} clusters, where {asked} were asked for."
+    for request in (each.model_dump() for each in task.params.clusterings):
+        n_requested = request.get("n_clusters") or request.get("n_components")
+        clustering = collection.clusterings.get(request["method"])
+        if n_requested and clustering and clustering.n_clusters < n_requested:
+            message = f"{request['method']} found {clustering.n_clusters} clusters; {n_requested} were requested."
             task.warn("fewer_clusters", message)
-        field = "max_components" if wanted["method"] == "mixture" else "max_clusters"
-        bound = min(wanted.get(field) or len(collection.members), len(collection.members))
-        if wanted.get(field) and found and found.n_clusters == bound:
-            message = f"{wanted['method']}: the search ended at its bound of {bound}; a larger {field} may fit better."
+        field = "max_components" if request["method"] == "mixture" else "max_clusters"
+        bound = min(request.get(field) or len(collection.members), len(collection.members))
+        if request.get(field) and clustering and clustering.n_clusters == bound:
+            message = f"{request['method']}: the search ended at its bound of {bound}; a larger {field} may fit better."
             task.warn("search_at_bound", message)
 
 
@@ -125,8 +126,8 @@ def _stored(files: Files, collection: FittedCollection) -> str:
         return files.store(path)
 
 
-def _before(task: Task[BuildRequest], files: Files, space: LoadedSpace) -> Members | None:
-    """The members of the newest version, which stays the newest while this job builds the next."""
+def _existing_members(task: Task[BuildRequest], files: Files, space: LoadedSpace) -> Members | None:
+    """The members of the newest version; no other job adds a version while this one runs."""
     if not isinstance(task.params, NextVersion):
         return None
     newest = files.collection(task.params.collection).versions[-1]
@@ -135,109 +136,111 @@ def _before(task: Task[BuildRequest], files: Files, space: LoadedSpace) -> Membe
 
 
 def _members(
-    task: Task[BuildRequest], files: Files, space: LoadedSpace, before: Members | None, phases: _Phases
+    task: Task[BuildRequest], files: Files, space: LoadedSpace, existing: Members | None, phases: _Phases
 ) -> Members:
-    """The new images as vectors, after those that were there; each image once."""
+    """The existing members and the new images, encoded; each image once."""
     phases.begin("reading")
-    taken: set[str] = set() if before is None else set(before.names.tolist())
-    pictures, names, known = _pictures(task, files, space, taken)
-    digests = digests_of(pictures)
-    new = _distinct(task, digests, names, before)
-    n = len(new) + (0 if before is None else len(before))
+    existing_names: set[str] = set() if existing is None else set(existing.names.tolist())
+    images, names, dataset = _new_images(task, files, space, existing_names)
+    digests = digests_of(images)
+    new = _distinct_rows(task, digests, names, existing)
+    n = len(new) + (0 if existing is None else len(existing))
     if n < 2:
         raise SpaceError("all images are the same; components need at least 2 that differ")
     if n * space.space.dim > MAX_VALUES:
         most = MAX_VALUES // space.space.dim
         raise SpaceError(f"{n} vectors of {space.space.dim} values are too many; at most {most} images fit")
-    pictures, names = pictures[new], [names[row] for row in new]
-    known = known.where(new) if known else None
+    images, names = images[new], [names[row] for row in new]
+    dataset = dataset.where(new) if dataset else None
 
     def on_done(done: int) -> None:
-        share = (FITTING - ENCODING) * done / len(pictures)
-        task.report_progress(int(ENCODING + share), 100, f"{done:,} of {len(pictures):,} images encoded")
+        percent = (FITTING - ENCODING) * done / len(images)
+        task.report_progress(int(ENCODING + percent), 100, f"{done:,} of {len(images):,} images encoded")
 
     phases.begin("encoding")
     if space.network:
-        _warn_if_unlike(task, space.network, pictures)
-    vectors = space.encode(pictures, on_done)
-    attributes = _attributes(known, len(pictures))
-    members = Members(vectors, _thumbnails(pictures), np.array(names), *attributes, digests=digests[new])
-    return members if before is None else before + members
+        _warn_if_unlike(task, space.network, images)
+    vectors = space.encode(images, on_done)
+    attributes = _attributes(dataset, len(images))
+    members = Members(vectors, _thumbnails(images), np.array(names), *attributes, digests=digests[new])
+    return members if existing is None else existing + members
 
 
-def _distinct(
-    task: Task[BuildRequest], digests: NDArray[np.str_], names: Sequence[str], before: Members | None
+def _distinct_rows(
+    task: Task[BuildRequest], digests: NDArray[np.str_], names: Sequence[str], existing: Members | None
 ) -> NDArray[np.int64]:
-    """Returns the rows of images that are neither among the members nor earlier rows; warns of the others.
+    """The rows of images that equal no member and no earlier row; warns of the others.
 
-    Raises DataError where none is left.
+    Raises DataError if no row is left.
     """
-    members = () if before is None or before.digests is None else zip(before.digests, before.names, strict=True)
-    known = {str(digest): str(name) for digest, name in members if digest}
-    in_collection = set() if before is None else set(before.names.tolist())
-    asked: Sequence[str] = task.params.images or ()
-    same = [(name, name) for k, name in enumerate(asked) if name in in_collection or name in asked[:k]]
+    members = () if existing is None or existing.digests is None else zip(existing.digests, existing.names, strict=True)
+    by_digest = {str(digest): str(name) for digest, name in members if digest}
+    existing_names = set() if existing is None else set(existing.names.tolist())
+    requested: Sequence[str] = task.params.images or ()
+    duplicates = [(name, name) for k, name in enumerate(requested) if name in existing_names or name in requested[:k]]
     new = []
     for row, (digest, name) in enumerate(zip(digests.tolist(), names, strict=True)):
-        if digest in known:
-            same.append((name, known[digest]))
+        if digest in by_digest:
+            duplicates.append((name, by_digest[digest]))
         else:
-            known[digest] = name
+            by_digest[digest] = name
             new.append(row)
-    if same:
-        task.notes["duplicates"] = [{"image": name, "same_as": other} for name, other in same[:SHOWN_DUPLICATES]]
-        message = f"{len(same):,} of the images are the same as others; each is counted once (`metrics.duplicates`)."
+    if duplicates:
+        task.notes["duplicates"] = [{"image": name, "same_as": other} for name, other in duplicates[:MAX_DUPLICATES]]
+        message = (
+            f"{len(duplicates):,} of the images are the same as others; each is counted once (`metrics.duplicates`)."
+        )
         task.warn("duplicate_images", message)
     if not new:
-        raise DataError("the collection has all of these images already")
+        raise DataError(ALL_EXIST)
     return np.array(new, np.int64)
 
 
-def _warn_if_unlike(task: Task, network: Network, pictures: Pixels) -> None:
-    """Warns where more than a tenth of some images are unlike what the model was trained on."""
-    some = pictures[:: -(-len(pictures) // LOOKED_AT)]
-    unlike, figures = unlike_training_data(network, some)
-    if figures and 10 * len(unlike) > len(some):
+def _warn_if_unlike(task: Task, network: Network, images: Pixels) -> None:
+    """Warns if more than a tenth of a sample of the images are unlike the training data of the model."""
+    sample = images[:: -(-len(images) // MAX_COMPARED)]
+    unlike, figures = unlike_training_data(network, sample)
+    if figures and 10 * len(unlike) > len(sample):
         message = (
-            f"{len(unlike)} of {len(some)} images that were looked at are unlike those that {network.card.id} was "
-            "trained on: it reconstructs them worse than any of those, and what is decoded will not look like them."
+            f"{len(unlike)} of {len(sample)} images that were compared are unlike those that {network.card.id} was "
+            "trained on: it reconstructs them worse than any of those, and decoded images will not look like them."
         )
         task.warn("image_unlike_training", message)
 
 
-def _pictures(
-    task: Task[BuildRequest], files: Files, space: LoadedSpace, taken: set[str]
+def _new_images(
+    task: Task[BuildRequest], files: Files, space: LoadedSpace, existing_names: set[str]
 ) -> tuple[Pixels, list[str], Dataset | None]:
-    """The pictures asked for that are not `taken`, at the space's size, with their names and what is known of them."""
+    """The requested images that are not in the collection, at the space's size, their names and their data set."""
     params = task.params
 
     def on_read(n: int) -> None:
-        task.report_progress(READING, 100, f"{n:,} pictures read")
+        task.report_progress(READING, 100, f"{n:,} images read")
 
     on_read(0)
     if params.images:
-        names = [name for name in dict.fromkeys(params.images) if name not in taken]
+        names = [name for name in dict.fromkeys(params.images) if name not in existing_names]
         read = []
         for name in names:
             read.append(space.squares([task.read_image(name)])[0])
             on_read(len(read))
         if not read:
-            raise DataError("the collection has all of these pictures already")
+            raise DataError(ALL_EXIST)
         return np.stack(read), names, None
-    dataset = _dataset(task, files, params, space, on_read, len(taken))
+    dataset = _dataset(task, files, params, space, on_read, len(existing_names))
     names = [f"{params.data}/{index}" for index in range(len(dataset))]
-    new = np.array([index for index, name in enumerate(names) if name not in taken][: params.limit], np.int64)
+    new = np.array([index for index, name in enumerate(names) if name not in existing_names][: params.limit], np.int64)
     if not len(new):
-        raise DataError("the collection has all of these pictures already")
+        raise DataError(ALL_EXIST)
     dataset = dataset.where(new)
-    return space.squares(_in_colour(dataset.images)), [names[index] for index in new], dataset
+    return space.squares(_in_color(dataset.images)), [names[index] for index in new], dataset
 
 
 def _dataset(
-    task: Task[BuildRequest], files: Files, params: BuildRequest, space: LoadedSpace, on_read: Any, n_taken: int
+    task: Task[BuildRequest], files: Files, params: BuildRequest, space: LoadedSpace, on_read: Any, n_existing: int
 ) -> Dataset:
     if params.archive is None:
-        return named_dataset(params.data or "", limit=(params.limit or 0) + n_taken, on_read=on_read)
+        return named_dataset(params.data or "", limit=(params.limit or 0) + n_existing, on_read=on_read)
     size, channels = space.space.image_size, space.space.channels
     dataset = read_archive(task, files, params.archive, size, channels=channels, on_read=on_read)
     if dataset.captions:
@@ -245,20 +248,20 @@ def _dataset(
     return dataset
 
 
-def _attributes(known: Dataset | None, n: int) -> tuple[NDArray[np.int8], tuple[str, ...]]:
-    """What is known of n pictures; each label is an attribute where there are no others."""
-    if known is not None and known.attribute_names:
-        return known.attributes.astype(np.int8), known.attribute_names
-    if known is not None and known.label_names:
-        each = known.labels[:, None] == np.arange(len(known.label_names))
-        return each.astype(np.int8), known.label_names
+def _attributes(dataset: Dataset | None, n: int) -> tuple[NDArray[np.int8], tuple[str, ...]]:
+    """The attributes of n images and their names; for a data set with labels only, each label is an attribute."""
+    if dataset is not None and dataset.attribute_names:
+        return dataset.attributes.astype(np.int8), dataset.attribute_names
+    if dataset is not None and dataset.label_names:
+        has_label = dataset.labels[:, None] == np.arange(len(dataset.label_names))
+        return has_label.astype(np.int8), dataset.label_names
     return np.zeros((n, 0), np.int8), ()
 
 
-def _in_colour(images: Pixels) -> Pixels:
+def _in_color(images: Pixels) -> Pixels:
     return images.repeat(3, axis=3) if images.shape[3] == 1 else images
 
 
-def _thumbnails(pictures: Pixels) -> Pixels:
+def _thumbnails(images: Pixels) -> Pixels:
     size = (THUMBNAIL, THUMBNAIL)
-    return np.stack([np.asarray(Image.fromarray(each).resize(size, Image.Resampling.LANCZOS)) for each in pictures])
+    return np.stack([np.asarray(Image.fromarray(each).resize(size, Image.Resampling.LANCZOS)) for each in images])

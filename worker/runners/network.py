@@ -1,4 +1,4 @@
-"""A model of `models.build` in the hands of a runner: pictures in, pictures out, in batches and with progress."""
+"""Models of `models.build` as runners use them: images in and out, in batches, with progress."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -31,30 +31,30 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Network:
-    """A loaded model and its card. Pictures are (n, h, w, 3) of 0 to 255 throughout."""
+    """A loaded model and its card. Images are arrays (n, h, w, 3) of 0 to 255."""
 
     card: Card
     module: nn.Module
 
     @property
     def device(self) -> torch.device:
-        """Where it runs, its weights beside it or not."""
+        """The device that the model computes on; weights that do not fit may be elsewhere."""
         if isinstance(self.module, TextToImageModel):
             return torch.device(self.module.pipeline._execution_device)
         return next(self.module.parameters()).device
 
     @property
     def revision(self) -> str:
-        """What exactly was run: the first digits of the sha256 of its file, or of its files."""
+        """The first digits of the sha256 of the model's file or files."""
         return revision(self.card, get_settings().weights_dir)
 
     @property
     def latent_dim(self) -> int:
-        """The length of its z."""
+        """Number of values of a latent code z."""
         return int(self.card.architecture["latent_dim"])
 
     def inference(self) -> AbstractContextManager[Any]:
-        """No gradients, and mixed precision where there are convolutions."""
+        """Disables gradients, and enables mixed precision for models with convolutions."""
         stack = ExitStack()
         stack.enter_context(torch.inference_mode())
         if not self.card.architecture["name"].startswith("mlp-"):
@@ -62,31 +62,31 @@ class Network:
         return stack
 
     def read(self, task: Task, images: Sequence[str]) -> Pixels:
-        """The centre squares of a job's images as the model sees them."""
+        """The center squares of a job's images, at the model's size and in its channels."""
         architecture = self.card.architecture
         read = [task.read_image(image) for image in images]
         return center_squares(read, architecture["image_size"], architecture["channels"])
 
-    def tensor(self, pictures: Pixels) -> Tensor:
-        """Pictures as this model takes them: (n, channels, h, w) in [0, 1]."""
-        return to_tensor(pictures, self.device)[:, : self.card.architecture["channels"]]
+    def tensor(self, images: Pixels) -> Tensor:
+        """Converts images to the model's input, (n, channels, h, w) in [0, 1]."""
+        return to_tensor(images, self.device)[:, : self.card.architecture["channels"]]
 
-    def encode(self, pictures: Pixels) -> Tensor:
-        """The z of each picture, (n, latent_dim)."""
+    def encode(self, images: Pixels) -> Tensor:
+        """Encodes images into the latent space, (n, latent_dim)."""
         assert isinstance(self.module, Vae | Dcgan)
         with self.inference():
-            return self.module.encode(self.tensor(pictures)).cpu()
+            return self.module.encode(self.tensor(images)).cpu()
 
     def decode(self, task: Task, z: Tensor) -> Pixels:
-        """The picture of each z (n, latent_dim)."""
-        made: list[Pixels] = []
+        """Decodes z (n, latent_dim) to images and reports progress."""
+        batches: list[Pixels] = []
         for part in z.split(BATCH):
-            made.append(pixels(self.images(part)))
-            task.report_progress(sum(map(len, made)), len(z), "decoding")
-        return np.concatenate(made)
+            batches.append(pixels(self.images(part)))
+            task.report_progress(sum(map(len, batches)), len(z), "decoding")
+        return np.concatenate(batches)
 
     def images(self, z: Tensor) -> Tensor:
-        """The pictures of a batch of z as (n, channels, h, w) in [0, 1]."""
+        """Decodes a batch of z to images (n, channels, h, w) in [0, 1]."""
         assert isinstance(self.module, Vae | Generator)
         with self.inference():
             return self.module.decode(z.to(self.device))
@@ -100,14 +100,14 @@ class Network:
         generators: Sequence[torch.Generator] | None = None,
         on_step: Callable[[DenoisingStep], None] = lambda step: None,
     ) -> Pixels:
-        """The picture of each starting noise (n, *shape) and of the attributes (n, k) it is told."""
+        """Denoises noise (n, *shape), conditioned on attributes (n, k) if given, and reports progress."""
         model, num_inference_steps, scheduler = self.module, params.num_inference_steps, params.scheduler
         assert isinstance(model, Ddpm) and num_inference_steps and scheduler
         starts = range(0, len(noise), BATCH)
-        made = []
+        batches = []
         for start in starts:
 
-            def show(step: DenoisingStep, done: int = start // BATCH * num_inference_steps) -> None:
+            def report(step: DenoisingStep, done: int = start // BATCH * num_inference_steps) -> None:
                 on_step(step)
                 total = len(starts) * num_inference_steps
                 task.report_progress(
@@ -115,7 +115,7 @@ class Network:
                 )
 
             with self.inference():
-                finished = sample(
+                denoised = sample(
                     model,
                     noise[start : start + BATCH].to(self.device),
                     None if attributes is None else attributes[start : start + BATCH].to(self.device),
@@ -123,27 +123,27 @@ class Network:
                     num_inference_steps=num_inference_steps,
                     guidance_scale=1.0 if params.guidance_scale is None else params.guidance_scale,
                     generators=generators[start : start + BATCH] if generators else None,
-                    on_step=show,
+                    on_step=report,
                 )
-            made.append(pixels(finished))
-        return np.concatenate(made)
+            batches.append(pixels(denoised))
+        return np.concatenate(batches)
 
-    def answers(self, pictures: Pixels) -> list[list[str]]:
-        """A classifier's answer to each of its questions about each picture."""
+    def answers(self, images: Pixels) -> list[list[str]]:
+        """The classifier's answer to each of its questions, for each image."""
         assert isinstance(self.module, Classifier)
         with self.inference():
-            found = self.module.answers(self.tensor(pictures)).tolist()
-        return [[names[k] for names, k in zip(self.module.questions, row, strict=True)] for row in found]
+            indices = self.module.answers(self.tensor(images)).tolist()
+        return [[names[k] for names, k in zip(self.module.questions, row, strict=True)] for row in indices]
 
 
 def pixels(images: Tensor) -> Pixels:
-    """Pictures (n, 1 or 3, h, w) in [0, 1] as (n, h, w, 3) of 0 to 255."""
-    found = to_pixels(images)
-    return found.repeat(3, axis=3) if found.shape[3] == 1 else found
+    """Converts images (n, 1 or 3, h, w) in [0, 1] to (n, h, w, 3) of 0 to 255."""
+    array = to_pixels(images)
+    return array.repeat(3, axis=3) if array.shape[3] == 1 else array
 
 
 def load_network(task: Task, model_id: str) -> Network:
-    """A model by its id, loaded by the first job that asks for it; raises WeightsError."""
+    """A model by its id, from the cache; raises WeightsError."""
     card, weights_dir = task.find_model(model_id), get_settings().weights_dir
     return loaded_model(
         task,

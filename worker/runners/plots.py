@@ -1,4 +1,4 @@
-"""Plots of a collection's version: those its build makes, and those drawn again for one of its parts."""
+"""Plots of a version of a collection: those of its build, and those of one clustering, component or attribute."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,14 +26,15 @@ from models.space.plots import (
 )
 from models.space.steering import along, component_direction, moved
 from worker.run import JobResult, OutputImage, Pixels, Task
+from worker.runners.images import rows_of
 from worker.runners.space import LoadedSpace, open_collection
 
-THUMBNAIL = 48  # pixels a side
+THUMBNAIL = 48  # pixels per side
 STRENGTHS = (-3, -2, -1, 0, 1, 2, 3)
-N_COMPONENTS = 8  # of which images are decoded
-N_MEDOIDS, N_CLUSTERS, N_MEMBERS = 20, 60, 8  # that grids show at most
+MAX_COMPONENTS = 8  # with decoded images
+MAX_MEDOIDS, MAX_CLUSTERS, MAX_MEMBERS = 20, 60, 8  # in grids
 OnStep = Callable[[str], None]
-Draw = Callable[..., Pixels]  # one of the scatter plots, which takes points (n, 2) and what its axes are
+Draw = Callable[..., Pixels]  # a scatter plot of points (n, 2), with a title and labels of its axes
 
 
 # --- of a build ------------------------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ Draw = Callable[..., Pixels]  # one of the scatter plots, which takes points (n,
 def overview(
     task: Task[BuildRequest], space: LoadedSpace, collection: FittedCollection, on_step: OnStep
 ) -> list[OutputImage]:
-    """Draws a version's components, its clusterings beside each other, and its first clustering.
+    """Plots a version's components, its clusterings beside each other, and its first clustering.
 
     `on_step` is called while images are decoded and may raise to stop.
     """
@@ -61,32 +62,32 @@ def overview(
         rows = summary(collection)["clusterings"]
         methods = plot_methods([{"method": method, **row} for method, row in rows.items()])
         plots.append(OutputImage(methods, "plot", name="clusterings"))
-    components = range(min(N_COMPONENTS, len(ratio)))
+    components = range(min(MAX_COMPONENTS, len(ratio)))
     plots.append(OutputImage(_mosaic(task, space, collection, components, on_step), "grid", name="components"))
     return plots + ([OutputImage(_medoids(collection), "grid", name="medoids")] if first else [])
 
 
-# --- drawn again -----------------------------------------------------------------------------------------------------
+# --- of one part -----------------------------------------------------------------------------------------------------
 
 
 def run_plots(task: Task[CollectionPlots]) -> JobResult:
-    """Draws a version again by one of its clusterings, components or attributes."""
+    """Plots a version by one of its clusterings, components or attributes."""
     params = task.params
     collection, space, models = open_collection(task)
     collection = _with_map(task, collection)
     if params.clustering:
-        pictures = _of_clustering(collection, params.clustering, task.seed)
+        images = _of_clustering(collection, params.clustering, task.seed)
     elif params.attribute:
-        pictures = _of_attribute(collection, params.attribute)
+        images = _of_attribute(collection, params.attribute)
     else:
         assert params.component is not None
-        pictures = _of_component(task, space, collection, params.component)
+        images = _of_component(task, space, collection, params.component)
     versions = {name: version(name) for name in ("scikit-learn", "torch")}
-    return JobResult(pictures, models, versions, {})
+    return JobResult(images, models, versions, {})
 
 
 def _with_map(task: Task, collection: FittedCollection) -> FittedCollection:
-    """The collection with the map of its build; a version from before maps were kept gets one."""
+    """The collection with its map; versions of earlier releases have none and get one here."""
     if collection.map is not None or len(collection.members) < FEWEST:
         return collection
     points = tsne_map(
@@ -133,35 +134,36 @@ def _by_cluster(collection: FittedCollection, method: Method | None) -> Draw:
 def _scatters(
     collection: FittedCollection, draw: Draw, title: str, axes: tuple[int, int] = (0, 1)
 ) -> list[OutputImage]:
-    """The members on the map and by two components, where there are a map and two components."""
-    found = []
+    """Scatter plots on the map and on two components, if there are a map and two components."""
+    plots = []
     if collection.map is not None:
-        plot = draw(points=collection.map, title=f"t-SNE, {title}", x_label="t-SNE 1", y_label="t-SNE 2")
-        found.append(OutputImage(plot, "plot", name="t-sne"))
+        on_map = draw(points=collection.map, title=f"t-SNE, {title}", x_label="t-SNE 1", y_label="t-SNE 2")
+        plots.append(OutputImage(on_map, "plot", name="t-sne"))
     ratio = collection.pca.explained_variance_ratio_
     if len(ratio) > 1:
         labels = [f"PC {k} ({ratio[k]:.1%})" for k in axes]
         points = collection.scores[:, list(axes)]
-        plot = draw(points=points, title=f"PCA, {title}", x_label=labels[0], y_label=labels[1])
-        found.append(OutputImage(plot, "plot", name="pca"))
-    return found
+        on_components = draw(points=points, title=f"PCA, {title}", x_label=labels[0], y_label=labels[1])
+        plots.append(OutputImage(on_components, "plot", name="pca"))
+    return plots
 
 
 def _silhouette(collection: FittedCollection, method: Method, seed: int) -> OutputImage:
-    found = collection.clusterings[method]
-    return OutputImage(plot_silhouette(collection.scores, found.labels_, found.sweep, seed), "plot", name="silhouette")
+    clustering = collection.clusterings[method]
+    plot = plot_silhouette(collection.scores, clustering.labels_, clustering.sweep, seed)
+    return OutputImage(plot, "plot", name="silhouette")
 
 
 def _mosaic(
     task: Task, space: LoadedSpace, collection: FittedCollection, components: Sequence[int], on_step: OnStep
 ) -> Pixels:
-    """Images decoded along components, from the mean."""
+    """Images decoded along components, from the mean (PCA)."""
     pca = collection.pca
     changes = np.concatenate([along(component_direction(pca, k), STRENGTHS) for k in components])
     vectors = moved(pca, np.repeat(pca.mean_[None], len(changes), axis=0), changes)
     seeds = [task.seed] * len(vectors)
-    made = space.decode(vectors, seeds, lambda done: on_step("images along components"))
-    rows = made.reshape(len(components), len(STRENGTHS), *made.shape[1:])
+    images = space.decode(vectors, seeds, lambda done: on_step("images along components"))
+    rows = rows_of(images, len(components))
     shares = {k: float(pca.explained_variance_ratio_[k]) for k in components}
     return component_mosaic(rows, shares, STRENGTHS)
 
@@ -178,28 +180,28 @@ def _members_along(collection: FittedCollection, component: int) -> Pixels:
 def _medoids(collection: FittedCollection) -> Pixels:
     """The member nearest to each center, a row for each clustering."""
     rows = {}
-    for method, found in collection.clusterings.items():
-        cut = f"\n{N_MEDOIDS} of {found.n_clusters}" if found.n_clusters > N_MEDOIDS else ""
-        rows[method + cut] = found.medoids_[:N_MEDOIDS]
+    for method, clustering in collection.clusterings.items():
+        cut = f"\n{MAX_MEDOIDS} of {clustering.n_clusters}" if clustering.n_clusters > MAX_MEDOIDS else ""
+        rows[method + cut] = clustering.medoids_[:MAX_MEDOIDS]
     widest = max(len(medoids) for medoids in rows.values())
     return _grid_of_members(collection, rows, [f"cluster {k}" for k in range(widest)])
 
 
 def _members_of_clusters(collection: FittedCollection, method: Method) -> Pixels:
     """The members nearest to each cluster's center, a row for each cluster."""
-    found, rows = collection.clusterings[method], {}
-    cut = f" of {found.n_clusters}" if found.n_clusters > N_CLUSTERS else ""
-    for cluster, center in enumerate(found.cluster_centers_[:N_CLUSTERS]):
-        members = np.flatnonzero(found.labels_ == cluster)
-        apart = ((collection.scores[members] - center) ** 2).sum(1)
-        rows[f"cluster {cluster}{cut}\n{len(members):,}"] = members[apart.argsort(kind="stable")[:N_MEMBERS]]
+    clustering, rows = collection.clusterings[method], {}
+    cut = f" of {clustering.n_clusters}" if clustering.n_clusters > MAX_CLUSTERS else ""
+    for cluster, center in enumerate(clustering.cluster_centers_[:MAX_CLUSTERS]):
+        members = np.flatnonzero(clustering.labels_ == cluster)
+        distances = ((collection.scores[members] - center) ** 2).sum(1)
+        rows[f"cluster {cluster}{cut}\n{len(members):,}"] = members[distances.argsort(kind="stable")[:MAX_MEMBERS]]
     widest = max(len(members) for members in rows.values())
     return _grid_of_members(collection, rows, [str(k + 1) for k in range(widest)])
 
 
 def _grid_of_members(collection: FittedCollection, rows: Mapping[Any, Any], column_titles: Sequence[str]) -> Pixels:
-    """Thumbnails of members, by the title of each row; rows may be of several lengths."""
-    blank = np.full((len(rows), len(column_titles), THUMBNAIL, THUMBNAIL, 3), 255, np.uint8)
+    """Thumbnails of members, by the title of each row; rows may have different lengths."""
+    grid = np.full((len(rows), len(column_titles), THUMBNAIL, THUMBNAIL, 3), 255, np.uint8)
     for row, members in enumerate(rows.values()):
-        blank[row, : len(members)] = collection.members.thumbnails[members]
-    return labeled_grid(blank, [str(title) for title in rows], column_titles)
+        grid[row, : len(members)] = collection.members.thumbnails[members]
+    return labeled_grid(grid, [str(title) for title in rows], column_titles)

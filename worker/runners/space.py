@@ -1,4 +1,4 @@
-"""A collection and its space in the hands of a runner: pictures to vectors and back, in batches and with progress."""
+"""Collections and their spaces as runners use them: encode and decode in batches, with progress."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,22 +33,22 @@ OnDone = Callable[[int], None]
 
 @dataclass(frozen=True)
 class LoadedSpace:
-    """A space, and the model behind it, if one is. Pictures are (n, h, w, 3)."""
+    """A space and its model, if it has one. Images are arrays (n, h, w, 3) of 0 to 255."""
 
     space: Space
     network: Network | None
 
     @property
     def models(self) -> dict[str, str]:
-        """Id and revision of the model."""
+        """The id and revision of the model."""
         return {self.network.card.id: self.network.revision} if self.network else {}
 
-    def squares(self, pictures: Sequence[Pixels] | Pixels) -> Pixels:
-        """Their centre squares at this space's size, grey where it knows no colour."""
-        return center_squares(pictures, self.space.image_size, self.space.channels)
+    def squares(self, images: Sequence[Pixels] | Pixels) -> Pixels:
+        """The center squares of images at the space's size, gray if it has one channel."""
+        return center_squares(images, self.space.image_size, self.space.channels)
 
     def encode(self, squares: Pixels, on_done: OnDone = lambda n: None) -> Vectors:
-        """The vector of each picture; `on_done` is told after each batch how many are done."""
+        """Encodes images into the space; `on_done` gets the number of images done after each batch."""
         parts = []
         for start in range(0, len(squares), BATCH):
             images = to_tensor(squares[start : start + BATCH], self._device)[:, : self.space.channels]
@@ -58,19 +58,19 @@ class LoadedSpace:
         return np.concatenate(parts)
 
     def decode(self, vectors: Vectors, seeds: Sequence[int], on_done: OnDone = lambda n: None) -> Pixels:
-        """The picture of each vector; `on_done` is told after each step and each batch how many are done."""
+        """Decodes vectors to images; `on_done` gets the number of images done after each step and batch."""
         parts = []
         for start in range(0, len(vectors), BATCH):
             end = min(start + BATCH, len(vectors))
             batch = torch.from_numpy(vectors[start:end]).to(self._device)
             with self._inference():
-                made = self.space.decode(batch, seeds=seeds[start:end], on_step=partial(on_done, start))
-            parts.append(pixels(made))
+                images = self.space.decode(batch, seeds=seeds[start:end], on_step=partial(on_done, start))
+            parts.append(pixels(images))
             on_done(end)
         return np.concatenate(parts)
 
     def encode_text(self, text: str) -> Vectors:
-        """The vector (1, dim) of a text, in a space that reads them; raises AtelierError for one that is too long."""
+        """Encodes a text, (1, dim), in a space that reads texts; raises AtelierError for a text that is too long."""
         assert self.network
         with failures(["start.text"]), self._inference():
             vectors: Vectors = self.network.module.encode_texts([text]).float().cpu().numpy()  # type: ignore[operator]
@@ -85,7 +85,7 @@ class LoadedSpace:
 
 
 def load_space(task: Task, params: BuildRequest) -> LoadedSpace:
-    """The space that a collection's parameters name; raises `AtelierError` when its weights are missing."""
+    """The space that a collection's parameters name; raises WeightsError."""
     if params.image_size and params.channels:  # those of pixels
         return LoadedSpace(PixelSpace(params.image_size, params.channels), None)
     network = load_network(task, params.space)
@@ -94,31 +94,31 @@ def load_space(task: Task, params: BuildRequest) -> LoadedSpace:
 
 
 def open_collection(task: Task[OfCollection | CollectionPlots]) -> tuple[FittedCollection, LoadedSpace, dict[str, str]]:
-    """The collection a job is about, its space, and what they are: the models' and the collection's revisions."""
+    """The collection that a job names, its space, and the revisions of the models and of the collection."""
     assert task.files is not None
-    found = task.files.collection(task.params.collection)
-    version = found.versions[(task.params.version or 0) - 1]
-    space = load_space(task, built(found.params))
+    collection = task.files.collection(task.params.collection)
+    version = collection.versions[(task.params.version or 0) - 1]
+    space = load_space(task, built(collection.params))
     check_models(version, space)
-    return read_collection(task, version.file), space, space.models | {found.id: version.file[:16]}
+    return read_collection(task, version.file), space, space.models | {collection.id: version.file[:16]}
 
 
 def check_models(version: Version, space: LoadedSpace) -> None:
-    """Raises `AtelierError` where a model has had other weights since: the same vectors would be other pictures."""
-    made_with = version.figures.get("models", space.models)  # versions from before it was written down do not say
+    """Raises AtelierError if the weights of a model changed: the same vectors would be other images."""
+    made_with = version.figures.get("models", space.models)  # early versions do not have it
     if changed := sorted(model for model in space.models if made_with.get(model) != space.models[model]):
-        message = f"{changed[0]} has other weights than when the collection was made. Make the collection anew."
+        message = f"{changed[0]} has other weights than when the collection was built. Build a new collection."
         raise AtelierError("model_changed", message, model=changed[0])
 
 
 def read_collection(task: Task, sha: str) -> FittedCollection:
-    """A version of a collection by the sha256 of its file, read by the first job that asks for it."""
+    """A version of a collection by the sha256 of its file, from the cache."""
     assert task.files is not None
     return loaded(task, ("collection", sha), partial(_fetched, task.files, sha), itemgetter(1))[0]
 
 
 def _fetched(files: Files, sha: str) -> tuple[FittedCollection, int]:
-    """A collection and the bytes of its file, which holds its arrays as they are in memory."""
+    """Reads a collection; also returns the size of its file, which is about that of its arrays in memory."""
     with TemporaryDirectory(prefix="atelier-collection-") as folder:
         path = Path(folder) / "collection.npz"
         files.fetch(sha, path)

@@ -1,4 +1,4 @@
-"""Runs pc-steerings and cluster-samplings: new vectors of a collection, decoded, and looked at again."""
+"""Runs pc-steerings and cluster-samplings: decodes new vectors of a collection and encodes the images again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.space import LoadedSpace, Vectors, open_collection
 from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
-SHEET_ROWS = 80
+MAX_SHEET_ROWS = 80
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of a grid: its title, the strength of each of its pictures in a unit, and the change of scores of each."""
+    """A row of a grid: its title, and the strength (in `unit`) and the change of scores of each of its images."""
 
     title: str
     strengths: Sequence[float]
@@ -42,43 +42,44 @@ class _Row:
 
 
 def run_steering(task: Task[Steering]) -> JobResult:
-    """The moved pictures and their grid."""
+    """The images along each direction and their grid; raises TooFewMembersError."""
     params = task.params
     collection, space, models = open_collection(task)
     start = _start(task, params, collection, space)
     rows = _rows(task, params, collection, space, start)
     vectors = moved(collection.pca, start, np.concatenate([row.changes for row in rows]))
-    made = _decode(task, space, vectors, [task.seed] * len(vectors))
+    images = _decode(task, space, vectors, [task.seed] * len(vectors))
     strengths = [strength for row in rows for strength in row.strengths]
     method = params.start.clustering if isinstance(params.start, ClusterStart) else None
     method = method or next(iter(collection.clusterings), None)
-    told = _told(collection, space, method, collection.pca.transform(vectors), made)
-    figures = [{"strength": strength, **facts} for strength, facts in zip(strengths, told, strict=True)]
-    return _made(models, [*map(OutputImage, made), *_grids(rows, made)], figures, method)
+    placements = _placements(collection, space, method, collection.pca.transform(vectors), images)
+    figures = [{"strength": strength, **placed} for strength, placed in zip(strengths, placements, strict=True)]
+    return _result(models, [*map(OutputImage, images), *_grids(rows, images)], figures, method)
 
 
 def run_sampling(task: Task[ClusterSampling]) -> JobResult:
-    """New pictures of one cluster or of each, and the nearest members below them."""
+    """Samples of one cluster or of each, and a sheet with their nearest members; raises TooFewMembersError."""
     params = task.params
     collection, space, models = open_collection(task)
     n, seed = params.n, task.seed
     clusters = _clusters(task, params, collection)
     scores = np.concatenate([_draw(collection, params, cluster, seed) for cluster in clusters])
     seeds = seeds_from(seed, n) * len(clusters)
-    made = _decode(task, space, collection.pca.inverse_transform(scores), seeds)
+    images = _decode(task, space, collection.pca.inverse_transform(scores), seeds)
     near = nearest_members(collection.scores, scores, params.neighbors)
-    told = _told(collection, space, _method(params), scores, made)
+    placements = _placements(collection, space, _method(params), scores, images)
     names = collection.members.names
     figures = [
-        {"from_cluster": clusters[k // n], **facts, "nearest": names[near[k]].tolist()} for k, facts in enumerate(told)
+        {"from_cluster": clusters[k // n], **placed, "nearest": names[near[k]].tolist()}
+        for k, placed in enumerate(placements)
     ]
-    pictures = [OutputImage(each, seed=of) for each, of in zip(made, seeds, strict=True)]
-    sheets = _contact_sheets(made, collection.members.thumbnails[near], clusters, n)
-    return _made(models, [*pictures, *(OutputImage(sheet, "grid") for sheet in sheets)], figures, _method(params))
+    outputs = [OutputImage(image, seed=image_seed) for image, image_seed in zip(images, seeds, strict=True)]
+    sheets = _contact_sheets(images, collection.members.thumbnails[near], clusters, n)
+    return _result(models, [*outputs, *(OutputImage(sheet, "grid") for sheet in sheets)], figures, _method(params))
 
 
 def _start(task: Task, params: Steering, collection: FittedCollection, space: LoadedSpace) -> Vectors:
-    """The vector (1, dim) to move."""
+    """The vector (1, dim) that the steering starts from."""
     match params.start:
         case ClusterStart(cluster=cluster, clustering=method):
             assert method is not None
@@ -94,7 +95,7 @@ def _start(task: Task, params: Steering, collection: FittedCollection, space: Lo
 
 
 def _encoded(task: Task, space: LoadedSpace, field: str, image: str) -> Vectors:
-    """The vector (1, dim) of an image; warns where it is unlike the training data of the space's model."""
+    """Encodes an image, (1, dim); warns if it is unlike the training data of the space's model."""
     squares = space.squares([task.read_image(image)])
     if space.network:
         warn_of_images(task, space.network, field, squares)
@@ -106,8 +107,8 @@ def _rows(task: Task, params: Steering, collection: FittedCollection, space: Loa
         assert params.style_components and params.style_strengths
         pca = collection.pca
         style = pca.transform(_encoded(task, space, "style_from", params.style_from))[0]
-        to = pca.transform(start)[0]
-        changes = [towards_style(to, style, params.style_components, by) for by in params.style_strengths]
+        scores = pca.transform(start)[0]
+        changes = [towards_style(scores, style, params.style_components, by) for by in params.style_strengths]
         title = f"first {params.style_components}\ncomponents"
         return [_Row(title, params.style_strengths, np.stack(changes), unit="")]
     rows = [_row(collection, direction) for direction in params.components or ()]
@@ -117,38 +118,36 @@ def _rows(task: Task, params: Steering, collection: FittedCollection, space: Loa
     return rows
 
 
-def _row(collection: FittedCollection, wanted: Component | AttributeDirection) -> _Row:
-    if isinstance(wanted, Component):
-        direction = component_direction(collection.pca, wanted.component)
-        return _Row(f"PC {wanted.component}", wanted.strengths, along(direction, wanted.strengths))
-    column = collection.members.attributes[:, collection.members.attribute_names.index(wanted.attribute)]
+def _row(collection: FittedCollection, request: Component | AttributeDirection) -> _Row:
+    if isinstance(request, Component):
+        direction = component_direction(collection.pca, request.component)
+        return _Row(f"PC {request.component}", request.strengths, along(direction, request.strengths))
+    column = collection.members.attributes[:, collection.members.attribute_names.index(request.attribute)]
     known = column >= 0
-    direction = attribute_direction(collection.scores[known], column[known] == 1, wanted.fitting)
-    return _Row(wanted.attribute, wanted.strengths, along(direction, wanted.strengths))
+    direction = attribute_direction(collection.scores[known], column[known] == 1, request.fitting)
+    return _Row(request.attribute, request.strengths, along(direction, request.strengths))
 
 
 def _method(params: ClusterSampling) -> Method:
-    assert params.clustering is not None  # filled in when the job was made
+    assert params.clustering is not None  # resolved when the job was created
     return params.clustering
 
 
 def _clusters(task: Task, params: ClusterSampling, collection: FittedCollection) -> list[int]:
-    """Returns the clusters to sample from: the one asked for, or all that have the members for it."""
+    """The clusters to sample from: the requested one, or all with enough members."""
     if params.cluster != "all":
         return [params.cluster]
     sizes = collection.clusterings[_method(params)].sizes
-    few = np.flatnonzero(sizes < FEWEST).tolist()
-    if few and len(few) < len(sizes):
-        task.warn(
-            "too_few_members",
-            f"Clusters of fewer than {FEWEST} images are not sampled from: {', '.join(map(str, few))}.",
-        )
+    too_small = np.flatnonzero(sizes < FEWEST).tolist()
+    if too_small and len(too_small) < len(sizes):
+        message = f"Clusters of fewer than {FEWEST} images are not sampled from: {', '.join(map(str, too_small))}."
+        task.warn("too_few_members", message)
         return np.flatnonzero(sizes >= FEWEST).tolist()
     return list(range(len(sizes)))
 
 
 def _draw(collection: FittedCollection, params: ClusterSampling, cluster: int, seed: int) -> Vectors:
-    """New scores of a cluster, the same alone and among all."""
+    """Scores (n, k) of samples of a cluster, the same for one cluster and for all."""
     rng = np.random.default_rng([seed, cluster])
     if _method(params) == "mixture":
         assert collection.mixture
@@ -161,54 +160,55 @@ def _decode(task: Task, space: LoadedSpace, vectors: Vectors, seeds: Sequence[in
     return space.decode(vectors, seeds, lambda done: task.report_progress(done, len(vectors) + 1, "decoding"))
 
 
-def _told(
-    collection: FittedCollection, space: LoadedSpace, method: Method | None, scores: Vectors, made: Pixels
+def _placements(
+    collection: FittedCollection, space: LoadedSpace, method: Method | None, scores: Vectors, images: Pixels
 ) -> list[dict[str, Any]]:
-    """How far each image, encoded again, is from what was aimed at, and where it lies among the members.
+    """Figures of each image, which is encoded again.
 
-    distance: in units of that of two members. cluster: by the rule of the method; None where the collection has no
-    clusters. density: the share of members in sparser places.
+    distance: from the intended scores, in units of the distance between two members. cluster: by the rule of the
+    method; None if the collection has no clusters. density: the share of members at points of lower density.
     """
     members = collection.scores
-    again = collection.pca.transform(space.encode(made))
+    reencoded = collection.pca.transform(space.encode(images))
     columns = {
-        "distance": (distances(scores, again) / spread(members)).round(4).tolist(),
-        "cluster": collection.assigned(method, again).tolist() if method else [None] * len(made),
-        "density": density(members, again).round(4).tolist(),
+        "distance": (distances(scores, reencoded) / spread(members)).round(4).tolist(),
+        "cluster": collection.assigned(method, reencoded).tolist() if method else [None] * len(images),
+        "density": density(members, reencoded).round(4).tolist(),
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _grids(rows: Sequence[_Row], made: Pixels) -> list[OutputImage]:
-    """One grid where all rows have the same strengths, else one for each row."""
+def _grids(rows: Sequence[_Row], images: Pixels) -> list[OutputImage]:
+    """One grid if all rows have the same strengths, else one for each row."""
     starts = np.cumsum([0, *(len(row.strengths) for row in rows)])
-    parts = [made[a:b] for a, b in pairwise(starts)]
+    parts = [images[a:b] for a, b in pairwise(starts)]
     if all(list(row.strengths) == list(rows[0].strengths) for row in rows):
         columns = [f"{strength:+g}{rows[0].unit}" for strength in rows[0].strengths]
         return [OutputImage(labeled_grid(np.stack(parts), [row.title for row in rows], columns), "grid")]
     return [grid for row, part in zip(rows, parts, strict=True) for grid in _grids([row], part)]
 
 
-def _contact_sheets(made: Pixels, near: Pixels, clusters: Sequence[int], n: int) -> list[Pixels]:
-    """The new images (clusters * n, h, w, 3), a row for each cluster, and below each its nearest members.
+def _contact_sheets(images: Pixels, near: Pixels, clusters: Sequence[int], n: int) -> list[Pixels]:
+    """Sheets with a row of samples for each cluster, and below each sample its nearest members.
 
-    near: (clusters * n, neighbours, t, t, 3). A sheet has at most `SHEET_ROWS` rows.
+    images: (clusters * n, h, w, 3). near: (clusters * n, neighbors, t, t, 3). A sheet has at most MAX_SHEET_ROWS rows.
     """
-    size = made.shape[2], made.shape[1]
-    real = np.stack([[np.asarray(Image.fromarray(each).resize(size)) for each in row] for row in near])
-    columns = np.concatenate([made[:, None], real], axis=1)  # (images, 1 + neighbours, h, w, 3)
+    size = images.shape[2], images.shape[1]
+    members = np.stack([[np.asarray(Image.fromarray(each).resize(size)) for each in row] for row in near])
+    columns = np.concatenate([images[:, None], members], axis=1)  # (clusters * n, 1 + neighbors, h, w, 3)
     rows = columns.reshape(len(clusters), n, *columns.shape[1:]).swapaxes(1, 2)
-    sorts = ("new", *["nearest"] * near.shape[1])
+    row_names = ("new", *["nearest"] * near.shape[1])
     sheets = []
-    for start in range(0, len(clusters), most := SHEET_ROWS // len(sorts)):
-        shown = rows[start : start + most].reshape(-1, n, *made.shape[1:])
-        titles = [f"cluster {cluster}\n{sort}" for cluster in clusters[start : start + most] for sort in sorts]
+    per_sheet = MAX_SHEET_ROWS // len(row_names)
+    for start in range(0, len(clusters), per_sheet):
+        shown = rows[start : start + per_sheet].reshape(-1, n, *images.shape[1:])
+        titles = [f"cluster {k}\n{name}" for k in clusters[start : start + per_sheet] for name in row_names]
         sheets.append(labeled_grid(shown, titles, [str(k) for k in range(1, n + 1)]))
     return sheets
 
 
-def _made(
-    models: dict[str, str], pictures: list[OutputImage], figures: list[dict[str, Any]], method: Method | None
+def _result(
+    models: dict[str, str], images: list[OutputImage], figures: list[dict[str, Any]], method: Method | None
 ) -> JobResult:
     versions = {name: version(name) for name in ("scikit-learn", "torch")}
-    return JobResult(pictures, models, versions, {"clustering": method, "pictures": figures})
+    return JobResult(images, models, versions, {"clustering": method, "pictures": figures})

@@ -1,4 +1,4 @@
-"""Runs style transfers by diffusion: new pictures, denoised towards a style."""
+"""Runs style transfers by diffusion: each denoising step is guided towards the style."""
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -30,12 +30,12 @@ from worker.runners.loaded import revision_of
 from worker.runners.network import Network, load_network, loaded_vgg, pixels
 from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
-VGG_ID = "vgg16"  # the one that is on every machine; a guided step wants no deeper layers
-LEAST_SIDE = 64  # pixels a side in which the network still sees something; smaller pictures are enlarged for it
+VGG_ID = "vgg16"  # installed on every machine; guidance needs no deeper layers
+MIN_VGG_SIDE = 64  # smaller images are enlarged for the feature network, which has too few features of them
 
 
 def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
-    """The pictures of each scale of guidance, and their style losses; raises `AtelierError` where weights lack."""
+    """The images of each guidance scale, their grid and their style losses."""
     params = task.params
     network = load_network(task, params.model)
     vgg = loaded_vgg(task, VGG_ID)
@@ -44,9 +44,9 @@ def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
     seeds = seeds_from(task.seed, params.num_images_per_prompt)
     targets = _targets(vgg, [(task.read_image(name), weight) for name, weight in blended(params.style)], side, params)
 
-    def loss(pictures: Tensor) -> Tensor:
-        features = vgg(_seen(pictures), params.style_layers)
-        return style_loss({layer: positions(found) for layer, found in features.items()}, targets) * len(pictures)
+    def loss(images: Tensor) -> Tensor:
+        features = vgg(_vgg_input(images), params.style_layers)
+        return style_loss({layer: positions(maps) for layer, maps in features.items()}, targets) * len(images)
 
     warn_of_prompt(task, network, "prompt", params.prompt or "", weighted=False)
     start = None
@@ -56,45 +56,45 @@ def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
         start = to_tensor(center, network.device).expand(len(seeds), -1, -1, -1)
         start = start[:, : network.card.architecture.get("channels", 3)]
     columns, losses = [], []
-    for place in range(len(params.scales)):
-        made = _made(task, network, params, loss, seeds, place, start)
-        columns.append(pixels(made))
+    for index in range(len(params.scales)):
+        images = _denoise(task, network, params, loss, seeds, index, start)
+        columns.append(pixels(images))
         with torch.no_grad():
-            losses.append([round(float(loss(picture[None])), 5) for picture in made])
+            losses.append([round(float(loss(image[None])), 5) for image in images])
     rows = np.stack(columns, axis=1)  # (seeds, scales, h, w, 3)
-    pictures = [OutputImage(row[k], seed=seed) for row, seed in zip(rows, seeds, strict=True) for k in range(len(row))]
-    if len(pictures) > 1:
+    outputs = [OutputImage(row[k], seed=seed) for row, seed in zip(rows, seeds, strict=True) for k in range(len(row))]
+    if len(outputs) > 1:
         titles = [f"scale {scale:g}" for scale in params.scales]
-        pictures.append(OutputImage(labeled_grid(rows, [f"seed {seed}" for seed in seeds], titles), "grid"))
-    metrics = {"style_loss": np.transpose(losses).tolist()}  # as the grid: a row each seed, a column each scale
+        outputs.append(OutputImage(labeled_grid(rows, [f"seed {seed}" for seed in seeds], titles), "grid"))
+    metrics = {"style_loss": np.transpose(losses).tolist()}  # (seeds, scales), as the grid
     used = {network.card.id: network.revision, VGG_ID: revision_of(VGG_ID)}
-    return JobResult(pictures, used, {name: version(name) for name in ("torch", "diffusers")}, metrics)
+    return JobResult(outputs, used, {name: version(name) for name in ("torch", "diffusers")}, metrics)
 
 
-def _made(
+def _denoise(
     task: Task,
     network: Network,
     params: DiffusionTransfer,
     loss: Callable[[Tensor], Tensor],
     seeds: Sequence[int],
-    place: int,
+    index: int,
     start: Tensor | None,
 ) -> Tensor:
-    """The pictures of the scale at `place`, (n, channels, h, w) in [0, 1]."""
+    """The images of the guidance scale with this index, (n, channels, h, w) in [0, 1]."""
     n_steps = params.num_inference_steps
     if start is not None:
         n_steps = min(int(n_steps * (params.strength or 1)), n_steps)
 
-    def on_step(taken: GuidedStep) -> None:
-        done, total = place * n_steps + taken.step, len(params.scales) * n_steps
-        task.report_progress(done, total, "denoising", lambda: sheet(pixels(taken.pred_original_sample)))
+    def on_step(step: GuidedStep) -> None:
+        done, total = index * n_steps + step.step, len(params.scales) * n_steps
+        task.report_progress(done, total, "denoising", lambda: sheet(pixels(step.pred_original_sample)))
 
     with autocast(network.device):
         return style_guided(
-            _denoiser(network, params, seeds, told=start is None),
+            _denoiser(network, params, seeds, conditioned=start is None),
             loss,
             seeds=seeds,
-            scale=torch.full((len(seeds),), params.scales[place], device=network.device),
+            scale=torch.full((len(seeds),), params.scales[index], device=network.device),
             num_inference_steps=params.num_inference_steps,
             guided_from=params.guided_from,
             guided_to=params.guided_to,
@@ -104,13 +104,13 @@ def _made(
         )
 
 
-def _denoiser(network: Network, params: DiffusionTransfer, seeds: Sequence[int], *, told: bool) -> Denoiser:
-    """told: whether a model without prompts is told the attributes of each seed, which are not those of a content."""
+def _denoiser(network: Network, params: DiffusionTransfer, seeds: Sequence[int], *, conditioned: bool) -> Denoiser:
+    """conditioned: whether a model without prompts is conditioned on the attributes of each seed, not of a content."""
     side = int(network.card.architecture["image_size"])
     if isinstance(network.module, Ddpm):
         _, attributes = network.module.draw(generators_of(seeds))
         return unconditional_denoiser(
-            network.module, attributes.to(network.device) if told and attributes is not None else None
+            network.module, attributes.to(network.device) if conditioned and attributes is not None else None
         )
     assert isinstance(network.module, TextToImageModel)
     return prompted_denoiser(
@@ -125,18 +125,18 @@ def _denoiser(network: Network, params: DiffusionTransfer, seeds: Sequence[int],
 def _targets(
     vgg: VGG, styles: Sequence[tuple[Pixels, float]], side: int, params: DiffusionTransfer
 ) -> list[StyleTarget]:
-    """What is wanted of the pictures, at their size."""
+    """The style losses' targets: features of the styles at the size of the images."""
     device = vgg.mean.device
-    found = []
+    weighted_features = []
     with torch.no_grad():
-        for picture, weight in styles:
-            features = vgg(to_tensor(fit(picture, max(side, LEAST_SIDE))[None], device), params.style_layers)
-            found.append(({layer: positions(value) for layer, value in features.items()}, weight))
-    return style_targets(found, dict(params.style_losses.items()))
+        for image, weight in styles:
+            features = vgg(to_tensor(fit(image, max(side, MIN_VGG_SIDE))[None], device), params.style_layers)
+            weighted_features.append(({layer: positions(maps) for layer, maps in features.items()}, weight))
+    return style_targets(weighted_features, dict(params.style_losses.items()))
 
 
-def _seen(pictures: Tensor) -> Tensor:
-    """Pictures as the feature network sees them: in colour, and large enough."""
-    colour = pictures.expand(-1, 3, -1, -1)
-    larger = LEAST_SIDE / colour.shape[-1]
-    return F.interpolate(colour, scale_factor=larger, mode="bilinear") if larger > 1 else colour
+def _vgg_input(images: Tensor) -> Tensor:
+    """Images (n, channels, h, w) in three channels, enlarged to at least MIN_VGG_SIDE."""
+    rgb = images.expand(-1, 3, -1, -1)
+    factor = MIN_VGG_SIDE / rgb.shape[-1]
+    return F.interpolate(rgb, scale_factor=factor, mode="bilinear") if factor > 1 else rgb

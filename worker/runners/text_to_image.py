@@ -1,4 +1,4 @@
-"""Runs text-to-image, image-to-image and inpainting; jobs alike run as one batch."""
+"""Runs text-to-image, image-to-image and inpainting; compatible jobs run as one batch."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -34,21 +34,21 @@ from worker.runners.images import center_crop
 from worker.runners.network import Network, load_network, pixels
 from worker.runners.unfamiliar import listed, warn_of_images, warn_of_prompt
 
-PIXELS_AT_ONCE = 2**20  # of all pictures denoised together: 256 of 64 px, one of 1024 px
+MAX_BATCH_PIXELS = 2**20  # of all images denoised together: 256 of 64 px, one of 1024 px
 
 
 @dataclass
 class _Job:
-    """One of the jobs of a batch; `ended` is what ended it before the others."""
+    """A job of a batch; `error` is what ended it before the others."""
 
     task: Task[Prompted]
     original: Pixels | None = None
-    mask: NDArray[np.float32] | None = None  # shares of what is made anew, (h, w)
-    made: list[Pixels] = field(default_factory=list)
-    cut: dict[str, str] = field(default_factory=dict)
+    mask: NDArray[np.float32] | None = None  # (h, w), 1 where the image is generated and 0 where it is kept
+    images: list[Pixels] = field(default_factory=list)
+    cut: dict[str, str] = field(default_factory=dict)  # the ends of prompts that the model does not read
     steps: int = 0
     steps_done: int = 0
-    ended: Exception | None = None
+    error: Exception | None = None
 
     @property
     def params(self) -> Prompted:
@@ -60,11 +60,11 @@ class _Job:
 
 
 class _AllEndedError(Exception):
-    """None of the jobs of a batch wants its pictures any more."""
+    """Every job of a batch has ended."""
 
 
 def run_prompted(tasks: Sequence[Task[Prompted]]) -> list[JobResult | Exception]:
-    """The pictures of each job, or what ended it; all ask for the same model, LoRAs, size, steps and so on."""
+    """The images of each job or its error; all jobs have the same model, LoRAs, size, steps and so on."""
     first = tasks[0].params
     loras = [tasks[0].find_model(lora.model) for lora in first.loras]
     network = load_network(tasks[0], first.model)
@@ -73,7 +73,7 @@ def run_prompted(tasks: Sequence[Task[Prompted]]) -> list[JobResult | Exception]
 
 
 def _check_size(network: Network, params: Prompted) -> None:
-    """Raise out_of_memory, with the size that would fit, for a picture that the device has no room for."""
+    """Raises out_of_memory, with a size that fits, if the device has too little memory for an image."""
     assert isinstance(network.module, TextToImageModel)
     width, height, free = params.width or 0, params.height or 0, available_memory(network.device)
     if needed_bytes(network.module, width, height) > free:
@@ -87,7 +87,7 @@ def _check_size(network: Network, params: Prompted) -> None:
 def _with_loras(
     network: Network, cards: Sequence[Card], scales: Sequence[float], tasks: Sequence[Task]
 ) -> Iterator[None]:
-    """The network with LoRAs; raises WeightsError for a missing file and AtelierError for one that does not fit."""
+    """Applies LoRAs to the network inside; raises WeightsError for a missing file, AtelierError for an unusable one."""
     assert isinstance(network.module, TextToImageModel)
     weights_dir = get_settings().weights_dir
     files = [checked_file(card, next(iter(card.files)), weights_dir) for card in cards]
@@ -114,11 +114,11 @@ def _run(network: Network, tasks: Sequence[Task[Prompted]], loras: Sequence[Card
         torch.cuda.empty_cache()
         message = f"{first.width} x {first.height} pixels need more memory than the device has; ask for fewer."
         raise AtelierError("out_of_memory", message, field="width") from error
-    return [job.ended or _made(network, job, len(tasks), loras) for job in batch]
+    return [job.error or _result(network, job, len(tasks), loras) for job in batch]
 
 
 def _job(task: Task[Prompted], network: Network, load_ms: float) -> _Job:
-    """A job with its pictures read; an image that is gone, or a prompt that cannot be read, ends this one alone."""
+    """Reads the inputs of a job; an error, such as of an image that does not exist, ends this job alone."""
     params, job = task.params, _Job(task)
     task.load_ms, task.notes["device"] = load_ms, str(network.device)
     try:
@@ -131,63 +131,63 @@ def _job(task: Task[Prompted], network: Network, load_ms: float) -> _Job:
         if isinstance(params, Inpainting):
             job.mask = _mask(task, params)
     except AtelierError as error:
-        job.ended = error
+        job.error = error
     return job
 
 
 def _note_cut(job: _Job, network: Network, name: str) -> None:
-    """Keep what the model does not read of a prompt; raises BadInput where its weights cannot be read."""
+    """Notes the end of a prompt that the model does not read; raises BadInput for invalid weights of words."""
     assert isinstance(network.module, TextToImageModel)
     try:
         cut = cut_off(network.module, getattr(job.params, name) or "")
     except ValueError as error:
-        raise BadInput("invalid_request", f"{name}: It cannot be read: {error}.", field=name) from error
+        raise BadInput("invalid_request", f"{name}: It cannot be parsed: {error}.", field=name) from error
     if cut:
         job.cut[f"{name}_cut"] = cut
 
 
 def _mask(task: Task, params: Inpainting) -> NDArray[np.float32]:
-    """Raises AtelierError where nothing is marked in the part that is cut out."""
+    """The mask at the size of the result; raises AtelierError if it marks nothing there."""
     with as_answers():
         marked = read_mask(Image.fromarray(task.read_image(params.mask)))
         return feather_mask(cut_out(marked, params.width or 0, params.height or 0), params.mask_feather)
 
 
 def _denoise(network: Network, batch: Sequence[_Job]) -> None:
-    """Fill `made` of each job, as many rows at a time as there is room for."""
+    """Generates the images of each job, in batches of at most MAX_BATCH_PIXELS."""
     params = batch[0].params
-    at_once = max(1, PIXELS_AT_ONCE // ((params.width or 0) * (params.height or 0)))
-    rows = [(job, seed) for job in batch if not job.ended for seed in job.seeds]
-    parts = [rows[i : i + at_once] for i in range(0, len(rows), at_once)]
+    batch_size = max(1, MAX_BATCH_PIXELS // ((params.width or 0) * (params.height or 0)))
+    rows = [(job, seed) for job in batch if not job.error for seed in job.seeds]
+    parts = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     for part in parts:
         for job in {id(job): job for job, _ in part}.values():
             job.steps += params.steps
     for part in parts:
-        if not all(job.ended for job, _ in part):
-            made = _images(network, part, partial(_tell, network, part))
-            for (job, _), image in zip(part, made.split(1), strict=True):
+        if not all(job.error for job, _ in part):
+            images = _images(network, part, partial(_report_progress, network, part))
+            for (job, _), image in zip(part, images.split(1), strict=True):
                 try:
-                    job.made.extend(pixels(image))
-                except NotFiniteError as error:  # of this job alone: its prompt or its weights of words
-                    job.ended = error
+                    job.images.extend(pixels(image))
+                except NotFiniteError as error:  # caused by this job's prompt or its weights of words
+                    job.error = error
 
 
-def _tell(network: Network, part: Sequence[tuple[_Job, int]], latents: Tensor) -> None:
-    """Count a step of each job; what ends one of them leaves the others as they are. Raises _AllEndedError."""
+def _report_progress(network: Network, part: Sequence[tuple[_Job, int]], latents: Tensor) -> None:
+    """Reports a step of each job; an error ends that job alone. Raises _AllEndedError."""
     for job in {id(job): job for job, _ in part}.values():
         own = latents[[k for k, (other, _) in enumerate(part) if other is job]]
         job.steps_done += 1
         try:
-            if not job.ended:
+            if not job.error:
                 job.task.report_progress(job.steps_done, job.steps, "denoising", partial(_preview, network, own))
         except (CanceledError, LeaseLostError, AtelierError, NotFiniteError) as error:
-            job.ended = error
-    if all(job.ended for job, _ in part):
+            job.error = error
+    if all(job.error for job, _ in part):
         raise _AllEndedError
 
 
 def _images(network: Network, part: Sequence[tuple[_Job, int]], on_step: Callable[[Tensor], None]) -> Tensor:
-    """The images (n, 3, h, w) of a part of the rows, in [0, 1]."""
+    """Generates a batch of images (n, 3, h, w) in [0, 1], each of a job and a seed."""
     jobs = [job for job, _ in part]
     params = jobs[0].params
     assert isinstance(network.module, TextToImageModel)
@@ -209,8 +209,8 @@ def _images(network: Network, part: Sequence[tuple[_Job, int]], on_step: Callabl
         )
 
 
-def _stacked(pictures: Sequence[Pixels | None]) -> Tensor | None:
-    given = [picture for picture in pictures if picture is not None]
+def _stacked(images: Sequence[Pixels | None]) -> Tensor | None:
+    given = [image for image in images if image is not None]
     return to_tensor(np.stack(given)) if given else None
 
 
@@ -220,15 +220,15 @@ def _stacked_masks(masks: Sequence[NDArray[np.float32] | None]) -> Tensor | None
 
 
 def _preview(network: Network, latents: Tensor) -> Pixels:
-    """A sheet of small pictures; nothing to see where latents have no places, as FLUX packs them."""
+    """A sheet of previews; those of packed latents, such as FLUX's, show nothing."""
     assert isinstance(network.module, TextToImageModel)
     return sheet(pixels(preview(latents, network.module.latent_colors)))
 
 
-def _made(network: Network, job: _Job, n_jobs: int, loras: Sequence[Card]) -> JobResult:
-    pictures = [OutputImage(picture, seed=seed) for picture, seed in zip(job.made, job.seeds, strict=True)]
-    if len(pictures) > 1:
-        pictures.append(OutputImage(sheet(np.stack(job.made), [f"seed {seed}" for seed in job.seeds]), "grid"))
+def _result(network: Network, job: _Job, n_jobs: int, loras: Sequence[Card]) -> JobResult:
+    images = [OutputImage(image, seed=seed) for image, seed in zip(job.images, job.seeds, strict=True)]
+    if len(images) > 1:
+        images.append(OutputImage(sheet(np.stack(job.images), [f"seed {seed}" for seed in job.seeds]), "grid"))
     models = {card.id: revision(card, get_settings().weights_dir) for card in (network.card, *loras)}
     versions = {name: version(name) for name in ("torch", "diffusers", "transformers")}
-    return JobResult(pictures, models, versions, {"batch": n_jobs, **job.cut})
+    return JobResult(images, models, versions, {"batch": n_jobs, **job.cut})

@@ -1,4 +1,4 @@
-"""Runs trainings: any recipe of models.training, going on from the checkpoint that the last attempt left."""
+"""Runs trainings: any recipe of models.training, resumed from the checkpoint of the last attempt."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -26,14 +26,11 @@ from worker.runners.archive import read_archive
 
 
 def run_training(task: Task[Training]) -> JobResult:
-    """A trained model, with its last samples and its losses.
-
-    Raises `AtelierError`: `bad_data` for pictures that cannot be used, `diverged` with the losses in its details.
-    """
+    """A trained model, its last samples and its losses; raises DataError and DivergedError."""
     assert task.files is not None
     prefix = f"atelier-{task.files.job_id}-"
-    for left in Path(gettempdir()).glob(f"{prefix}*"):  # by an attempt whose worker was killed
-        rmtree(left, ignore_errors=True)
+    for leftover in Path(gettempdir()).glob(f"{prefix}*"):  # of an attempt whose worker was killed
+        rmtree(leftover, ignore_errors=True)
     with TemporaryDirectory(prefix=prefix) as name:
         return _trained(task, task.files, Path(name))
 
@@ -59,16 +56,15 @@ def _trained(task: Task[Training], files: Files, folder: Path) -> JobResult:
         "seconds": training["seconds"],
         "steps": steps,
     }
-    pictures = [
+    images = [
         OutputImage(_pixels(folder / "samples" / f"{steps:06}.png"), "grid"),
         OutputImage(_pixels(folder / "losses.png"), "plot"),
     ]
     revision = files.store(folder / WEIGHTS)[:16]
-    return JobResult(pictures, {card["id"]: revision}, training["versions"], metrics, card)
+    return JobResult(images, {card["id"]: revision}, training["versions"], metrics, card)
 
 
 def _dataset(task: Task, files: Files, params: Training, recipe: Recipe) -> Dataset:
-
     def on_read(n: int) -> None:
         task.report_progress(0, params.num_steps, f"{n:,} images read")
 
@@ -91,8 +87,7 @@ def _dataset(task: Task, files: Files, params: Training, recipe: Recipe) -> Data
 
 
 def _start(task: Task, model_id: str) -> Start:
-    """The model to begin with, of which nothing else is cached, and its card; raises `AtelierError`."""
-
+    """Loads the model that the training starts from, not from the cache since it changes; also returns its card."""
     card = task.find_model(model_id)
     return load_model(card, get_settings().weights_dir), card
 
@@ -115,7 +110,7 @@ class _Reporter:
             self._report(lambda: progress.grid)
 
     def on_step(self, step: int) -> bool:
-        """Reports a step; returns whether it is to be the last one."""
+        """Reports a step; returns whether it is the last one."""
         self._step = step
         self._report()
         if self._task.finishing():
@@ -123,7 +118,7 @@ class _Reporter:
         return step == self._total
 
     def on_checkpoint(self, path: Path) -> None:
-        # After the last step comes the model itself; from here nothing would be left to do, and nothing to show.
+        # After the last step the model itself is stored.
         if self._step < self._total:
             self.files.keep_checkpoint(path, self._step)
 
@@ -134,13 +129,12 @@ class _Reporter:
 def _train(
     task: Task[Training], reporter: _Reporter, recipe: Recipe, dataset: Dataset, start: Start | None, folder: Path
 ) -> dict[str, Any]:
-    """Train to the end; returns the model's card."""
-
-    # A request has all of them but folders of one machine, such as an autoencoder's.
-    asked = task.params.model_dump() | {"seed": folded(task.seed)}
-    chosen = {field.name: asked[field.name] for field in fields(recipe.settings) if field.name in asked}
+    """Trains to the last step; returns the model's card."""
+    # A request has all settings except folders of one machine, such as an autoencoder's.
+    requested = task.params.model_dump() | {"seed": folded(task.seed)}
+    chosen = {field.name: requested[field.name] for field in fields(recipe.settings) if field.name in requested}
     settings = recipe.settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in chosen.items()})
-    schedule = Schedule(**{field.name: asked[field.name] for field in fields(Schedule)})
+    schedule = Schedule(**{field.name: requested[field.name] for field in fields(Schedule)})
 
     def train() -> dict[str, Any]:
         return train_model(
@@ -159,7 +153,7 @@ def _train(
 
     try:
         return train()
-    except ResumeError:  # the set has changed since, or the recipe has
+    except ResumeError:  # the data set or the recipe has changed
         (folder / CHECKPOINT).unlink()
         return train()
 

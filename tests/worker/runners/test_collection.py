@@ -111,7 +111,7 @@ def fit_of(installation: tuple[JobStore, Objects], record: Record, folder: Path)
 
 
 def shown(installation: tuple[JobStore, Objects], record: Record, role: str = "picture") -> list[np.ndarray[Any, Any]]:
-    """The pictures of a role."""
+    """The images of a role."""
     assert record.status == "succeeded", record.error
     files = [installation[1].get(output["sha256"]) for output in record.outputs if output["role"] == role]
     return [np.asarray(Image.open(BytesIO(data)).convert("RGB")) for data in files]
@@ -161,7 +161,7 @@ def test_a_collection_has_its_fit_figures_and_plots(
     assert again.versions[0].file == version.file, "the same request and seed give the same bytes"
 
 
-def test_pictures_are_added_and_the_old_version_stays(
+def test_images_are_added_and_the_old_version_stays(
     installation: Installation, smileys: Record, tmp_path: Path
 ) -> None:
     before = fit_of(installation, smileys, tmp_path)
@@ -342,7 +342,7 @@ def test_by_its_first_clustering_a_collection_is_drawn_as_it_was(installation: I
         np.testing.assert_array_equal(plot, built[name])
 
 
-def test_grey_pixels_are_a_space_too(installation: Installation, tmp_path: Path) -> None:
+def test_gray_pixels_are_a_space_too(installation: Installation, tmp_path: Path) -> None:
     record = found(installation, DIGITS)
     fit = fit_of(installation, record, tmp_path)
     assert fit.members.vectors.shape == (60, 256) and (fit.pca.scale_ == 1).all()
@@ -350,7 +350,7 @@ def test_grey_pixels_are_a_space_too(installation: Installation, tmp_path: Path)
     assert record.metrics["figures"]["components_for"]["0.99"] == len(fit.pca.components_)
 
 
-def test_pictures_that_are_all_the_same_cannot_be_fitted(installation: Installation) -> None:
+def test_images_that_are_all_the_same_cannot_be_fitted(installation: Installation) -> None:
     # Of other sizes, so that they are four uploads.
     white = [uploaded(installation, np.full((8 + k, 8, 3), 255, np.uint8)) for k in range(4)]
     record = found(installation, {"name": "White", "space": "pixels", "image_size": 16, "images": white, "seed": 1})
@@ -358,7 +358,7 @@ def test_pictures_that_are_all_the_same_cannot_be_fitted(installation: Installat
     assert record.error["code"] == "cannot_be_fitted" and "same" in record.error["message"]
 
 
-@pytest.mark.parametrize("message", ["pictures read", "encoded", "principal components", "two-dimensional map"])
+@pytest.mark.parametrize("message", ["images read", "encoded", "principal components", "two-dimensional map"])
 def test_a_cancel_is_noticed_wherever_it_is(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
@@ -369,10 +369,10 @@ def test_a_cancel_is_noticed_wherever_it_is(
 def at_message(monkeypatch: pytest.MonkeyPatch, message: str, act: Callable[[JobStore, str], None]) -> None:
     real = Lease.step
 
-    def step(self: Lease, step: int, total: int, said: str, picture: Any = None) -> None:
+    def step(self: Lease, step: int, total: int, said: str, image: Any = None) -> None:
         if message in said:
             act(self._jobs, self._record.id)
-        real(self, step, total, said, picture)
+        real(self, step, total, said, image)
 
     monkeypatch.setattr(Lease, "step", step)
 
@@ -380,13 +380,13 @@ def at_message(monkeypatch: pytest.MonkeyPatch, message: str, act: Callable[[Job
 def test_a_component_is_a_row_and_a_strength_a_column(installation: Installation, smileys: Record) -> None:
     components = [{"component": 0, "strengths": [-2, 0, 2]}, {"component": 1, "strengths": [-2, 0, 2]}]
     record = steer(installation, smileys, components=components)
-    pictures = shown(installation, record)
-    assert len(pictures) == 6 and len(shown(installation, record, "grid")) == 1
-    assert (pictures[1] == pictures[4]).all(), "strength 0 is the start, whatever the component"
-    assert np.abs(pictures[0].astype(int) - pictures[2]).mean() > 2
-    told = record.metrics["pictures"]
-    assert [each["strength"] for each in told] == [-2, 0, 2, -2, 0, 2]
-    assert all(each["distance"] >= 0 and 0 <= each["density"] <= 1 and each["cluster"] in range(3) for each in told)
+    images = shown(installation, record)
+    assert len(images) == 6 and len(shown(installation, record, "grid")) == 1
+    assert (images[1] == images[4]).all(), "strength 0 is the start, whatever the component"
+    assert np.abs(images[0].astype(int) - images[2]).mean() > 2
+    figures = record.metrics["pictures"]
+    assert [each["strength"] for each in figures] == [-2, 0, 2, -2, 0, 2]
+    assert all(each["distance"] >= 0 and 0 <= each["density"] <= 1 and each["cluster"] in range(3) for each in figures)
     assert (
         smileys.metrics["collection"] in (read_recipe(installation[1].get(record.outputs[0]["sha256"])) or {})["models"]
     )
@@ -402,7 +402,7 @@ def test_combined_components_move_together(installation: Installation, smileys: 
     one, two = ({"component": k, "strengths": [1.5]} for k in (0, 1))
     [combined] = shown(installation, steer(installation, smileys, components=[one, two], combine=True))
     apart = shown(installation, steer(installation, smileys, components=[one, two]))
-    assert len(apart) == 2 and not any((combined == picture).all() for picture in apart)
+    assert len(apart) == 2 and not any((combined == image).all() for image in apart)
 
 
 def test_an_image_moves_along_a_named_direction(installation: Installation, smileys: Record) -> None:
@@ -410,7 +410,9 @@ def test_an_image_moves_along_a_named_direction(installation: Installation, smil
     for fitting in ("difference", "linear"):
         direction = {"attribute": "winking", "fitting": fitting, "strengths": [0, 2]}
         same, moved = shown(installation, steer(installation, smileys, start=start, components=[direction]))
-        assert np.abs(same.astype(int) - smiley(9, 3)[0]).mean() < 25, "strength 0 is what the VAE makes of the picture"
+        assert np.abs(same.astype(int) - smiley(9, 3)[0]).mean() < 25, (
+            "strength 0 is the VAE's reconstruction of the image"
+        )
         assert np.abs(same.astype(int) - moved).mean() > 0.5
 
 
@@ -430,13 +432,13 @@ def test_samples_of_a_cluster_are_the_same_alone_and_among_all(installation: Ins
         everything = sample(installation, smileys, clustering=method, n=3)
         alone = sample(installation, smileys, clustering=method, cluster=1, n=3)
         of_one = [k for k, each in enumerate(everything.metrics["pictures"]) if each["from_cluster"] == 1]
-        for picture, place in zip(shown(installation, alone), of_one, strict=True):
-            difference = picture.astype(int) - shown(installation, everything)[place]
+        for image, place in zip(shown(installation, alone), of_one, strict=True):
+            difference = image.astype(int) - shown(installation, everything)[place]
             assert np.abs(difference).max() <= 3
         assert len(shown(installation, everything, "grid")) == 1
 
 
-def test_the_cluster_of_a_sample_is_told_by_the_rule_of_its_clustering(
+def test_the_cluster_of_a_sample_follows_the_rule_of_its_clustering(
     installation: Installation, smileys: Record
 ) -> None:
     for method in ("mixture", "hdbscan"):
@@ -452,20 +454,20 @@ def test_samples_of_a_mixture_in_pixels_are_of_their_component(installation: Ins
     """By the nearest center many would be another's: the Gaussians have different widths."""
     mixture = {"method": "mixture", "n_components": 3}
     record = found(installation, DIGITS | {"limit": 150, "clusterings": [mixture]})
-    told = sample(installation, record, n=64, temperature=1).metrics["pictures"]
-    assert np.mean([each["cluster"] == each["from_cluster"] for each in told]) > 0.97
+    figures = sample(installation, record, n=64, temperature=1).metrics["pictures"]
+    assert np.mean([each["cluster"] == each["from_cluster"] for each in figures]) > 0.97
 
 
 def test_most_samples_are_found_in_their_cluster_again(installation: Installation, smileys: Record) -> None:
     record = sample(installation, smileys, n=16, temperature=0.7, neighbors=2)
-    told = record.metrics["pictures"]
-    again = np.mean([each["cluster"] == each["from_cluster"] for each in told])
+    figures = record.metrics["pictures"]
+    again = np.mean([each["cluster"] == each["from_cluster"] for each in figures])
     print(f"{again:.0%} of samples re-encode to their cluster")
     assert again > 0.7
-    assert all(len(each["nearest"]) == 2 and each["nearest"][0].startswith("smileys/") for each in told)
+    assert all(len(each["nearest"]) == 2 and each["nearest"][0].startswith("smileys/") for each in figures)
 
 
-def test_a_cluster_of_one_picture_is_not_sampled_from(installation: Installation) -> None:
+def test_a_cluster_of_one_image_is_not_sampled_from(installation: Installation) -> None:
     images = [uploaded(installation, smiley(9, index)[0]) for index in range(5)]
     few = {"name": "Few", "space": "pixels", "image_size": 16, "images": images, "seed": 1}
     record = found(installation, few | {"clusterings": [{"method": "kmeans", "n_clusters": 4}]})
@@ -489,9 +491,9 @@ def test_samples_of_many_clusters_are_on_several_sheets(installation: Installati
     assert clusters > 20 and len(sheets) == -(-clusters // 20) and len(shown(installation, sampled)) == clusters
 
 
-def test_at_temperature_0_there_is_only_the_centre(installation: Installation, smileys: Record) -> None:
-    pictures = shown(installation, sample(installation, smileys, cluster=0, n=3, temperature=0))
-    assert all((picture == pictures[0]).all() for picture in pictures)
+def test_at_temperature_0_there_is_only_the_center(installation: Installation, smileys: Record) -> None:
+    images = shown(installation, sample(installation, smileys, cluster=0, n=3, temperature=0))
+    assert all((image == images[0]).all() for image in images)
 
 
 def test_vectors_of_other_weights_are_neither_decoded_nor_added_to(
@@ -504,7 +506,7 @@ def test_vectors_of_other_weights_are_neither_decoded_nor_added_to(
     for job in (steered, sample(installation, smileys, n=1), add(installation, collection, data="smileys", limit=5)):
         assert job.status == "failed" and job.error is not None
         assert (job.error["code"], job.error["details"]) == ("model_changed", {"model": "vae-smileys"})
-        assert "Make the collection anew" in job.error["message"]
+        assert "Build a new collection" in job.error["message"]
     assert collection_of(installation, smileys) == collection, "and it is all still there"
 
 
@@ -520,7 +522,7 @@ def faces(installation: Installation) -> Record:
     )
 
 
-def test_a_text_is_a_start_and_its_picture_shows_what_it_says(installation: Installation, faces: Record) -> None:
+def test_a_text_is_a_start_and_its_image_shows_what_it_says(installation: Installation, faces: Record) -> None:
     components = [{"component": 0, "strengths": [0]}, {"component": 1, "strengths": [0.5]}]
     steered = steer(installation, faces, start={"text": "a woman with a blue hat"}, components=components)
     made = np.stack(shown(installation, steered))
@@ -552,11 +554,11 @@ class InThreeSteps(PixelSpace):
         return super().decode(vectors, seeds=seeds)
 
 
-def test_each_step_of_a_decoder_is_told_and_may_be_the_last() -> None:
-    told: list[int] = []
+def test_each_step_of_a_decoder_is_reported_and_may_stop() -> None:
+    done: list[int] = []
     vectors = np.full((BATCH + 2, 16), 0.5, np.float32)
-    LoadedSpace(InThreeSteps(4, 1), None).decode(vectors, range(len(vectors)), told.append)
-    assert told == [0, 0, 0, BATCH, BATCH, BATCH, BATCH, BATCH + 2]
+    LoadedSpace(InThreeSteps(4, 1), None).decode(vectors, range(len(vectors)), done.append)
+    assert done == [0, 0, 0, BATCH, BATCH, BATCH, BATCH, BATCH + 2]
 
     def cancel(done: int) -> None:
         raise CanceledError
@@ -578,7 +580,7 @@ def test_a_search_that_ended_at_its_bound_and_images_unlike_the_models_own_are_w
     warnings = {warning["code"]: warning["message"] for warning in record.metrics["warnings"]}
     assert record.status == "succeeded", record.error
     assert warnings["search_at_bound"].startswith("kmeans: the search ended at its bound of 2; a larger max_clusters")
-    assert warnings["image_unlike_training"].startswith("6 of 6 images that were looked at are unlike")
+    assert warnings["image_unlike_training"].startswith("6 of 6 images that were compared are unlike")
 
 
 def test_a_start_unlike_the_models_training_data_is_a_warning(installation: Installation, smileys: Record) -> None:

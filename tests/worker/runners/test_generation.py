@@ -63,7 +63,7 @@ TINY: dict[str, dict[str, Any]] = {
         "patch_size": 1,
         "autoencoder": {"block_out_channels": [32, 32], "layers_per_block": 1, "latent_channels": 4},
     },
-    "told-ddpm": {
+    "attribute-ddpm": {
         "name": "ddpm",
         "image_size": 16,
         "channels": 1,
@@ -130,7 +130,7 @@ def saved(model_id: str, architecture: dict[str, Any], module: nn.Module, weight
 
 
 def make_brightness(generator: Generator) -> None:
-    """Set the weights so that the pictures are plain, the brighter the larger z0 is."""
+    """Set the weights so that the images are plain, the brighter the larger z0 is."""
     first, second, last = [layer for layer in generator.layers.children() if isinstance(layer, nn.Linear)]
     for layer in (first, second, last):
         nn.init.zeros_(layer.weight)
@@ -141,7 +141,7 @@ def make_brightness(generator: Generator) -> None:
 
 
 def enliven(module: Vae | Dcgan) -> None:
-    """Untrained networks make one grey of everything: larger last weights, and statistics of their own, change that."""
+    """Untrained networks make one gray of everything: larger last weights, and statistics of their own, change that."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = None  # the statistics of all batches seen
@@ -153,7 +153,7 @@ def enliven(module: Vae | Dcgan) -> None:
 
 
 def teach_brightness(classifier: Classifier) -> None:
-    """Train it to tell bright pictures from dark ones, and that none is red."""
+    """Trains it to separate bright images from dark ones; none is red."""
     optimizer = torch.optim.Adam(classifier.parameters(), lr=0.01)
     for _ in range(60):
         levels = torch.rand(32, 1, 1, 1)
@@ -172,10 +172,10 @@ def forget() -> None:
 def run(known: dict[str, Card], model: str, **params: Any) -> tuple[JobResult, list[tuple[int, int, str]]]:
     steps: list[tuple[int, int, str]] = []
 
-    def step(step: int, total: int, message: str, picture: Callable[[], Pixels] | None = None) -> None:
+    def step(step: int, total: int, message: str, image: Callable[[], Pixels] | None = None) -> None:
         steps.append((step, total, message))
-        if picture:
-            assert picture().dtype == np.uint8
+        if image:
+            assert image().dtype == np.uint8
 
     with failures():
         return run_alone(task(known, step, model=model, **params)), steps
@@ -195,17 +195,17 @@ def resolved(find_model: Callable[[str], Card], **params: Any) -> Request:
     return fitted
 
 
-def pictures(made: JobResult) -> list[OutputImage]:
-    return [picture for picture in made.images if picture.role == "picture"]
+def outputs(made: JobResult) -> list[OutputImage]:
+    return [image for image in made.images if image.role == "picture"]
 
 
 def grid(made: JobResult) -> Pixels:
-    [found] = [picture.pixels for picture in made.images if picture.role == "grid"]
+    [found] = [image.pixels for image in made.images if image.role == "grid"]
     return found
 
 
 def apart(a: OutputImage, b: OutputImage) -> int:
-    """The largest difference of two pictures, of 255."""
+    """The largest difference of two images, of 255."""
     return int(np.abs(a.pixels.astype(int) - b.pixels).max())
 
 
@@ -224,40 +224,40 @@ STOCHASTIC = {"num_inference_steps": 4, "scheduler": "ddpm"}
         ("ddpm", {"num_inference_steps": 4}),
         ("ddpm", STOCHASTIC),
         ("latent-ddpm", {"num_inference_steps": 4}),
-        ("told-ddpm", {"num_inference_steps": 4}),
+        ("attribute-ddpm", {"num_inference_steps": 4}),
     ],
 )
-def test_picture_of_a_batch_is_the_one_its_seed_gives_alone(
+def test_image_of_a_batch_is_the_one_its_seed_gives_alone(
     known: dict[str, Card], model: str, more: dict[str, Any]
 ) -> None:
     made, steps = run(known, model, n=3, seed=MAX_SEED, **more)
-    assert [picture.role for picture in made.images] == ["picture"] * 3 + ["grid"]
-    assert [picture.seed for picture in made.images] == [MAX_SEED, 0, 1, None]
-    for picture in pictures(made):
-        alone, _ = run(known, model, seeds=[picture.seed], **more)
-        assert len(alone.images) == 1, "no grid of one picture"
-        assert alone.images[0].seed == picture.seed
-        assert apart(alone.images[0], picture) <= TOLERANCE
-    assert apart(*pictures(made)[:2]) > 2 * TOLERANCE
+    assert [image.role for image in made.images] == ["picture"] * 3 + ["grid"]
+    assert [image.seed for image in made.images] == [MAX_SEED, 0, 1, None]
+    for image in outputs(made):
+        alone, _ = run(known, model, seeds=[image.seed], **more)
+        assert len(alone.images) == 1, "no grid of one image"
+        assert alone.images[0].seed == image.seed
+        assert apart(alone.images[0], image) <= TOLERANCE
+    assert apart(*outputs(made)[:2]) > 2 * TOLERANCE
     assert steps[-1][0] == steps[-1][1]
     assert list(made.models) == [model] and made.models[model] == str(known[model].files[WEIGHTS])[:16]
 
 
 def test_reconstructions_and_their_errors(known: dict[str, Card]) -> None:
     made, _ = run(known, "vae", mode="reconstruct", images=[A, WIDE])
-    assert [picture.pixels.shape for picture in pictures(made)] == [(16, 16, 3)] * 2
+    assert [image.pixels.shape for image in outputs(made)] == [(16, 16, 3)] * 2
     errors = made.metrics["mean_absolute_error"]
     assert len(errors) == 2 and all(0 < error < 1 for error in errors)
     assert grid(made).shape[1] > 2 * 96
 
 
-def test_the_model_sees_the_centre_square(known: dict[str, Card]) -> None:
+def test_the_model_sees_the_center_square(known: dict[str, Card]) -> None:
     found = network.Network(known["conv"], nn.Identity()).read(task(known, print, model="vae"), [WIDE])[0]
     square = IMAGES[WIDE][:, 10:50]
     assert found.shape == (16, 16, 3)
     assert np.abs(found.mean((0, 1)) - square.mean((0, 1))).max() < 4
-    grey = network.Network(known["vae"], nn.Identity()).read(task(known, print, model="vae"), [WIDE])[0]
-    assert (grey[..., 0] == grey[..., 2]).all()
+    gray = network.Network(known["vae"], nn.Identity()).read(task(known, print, model="vae"), [WIDE])[0]
+    assert (gray[..., 0] == gray[..., 2]).all()
 
 
 @pytest.mark.parametrize(
@@ -265,60 +265,62 @@ def test_the_model_sees_the_centre_square(known: dict[str, Card]) -> None:
 )
 def test_frames_go_from_end_to_end_through_every_joint(known: dict[str, Card], model: str, ends: list[Any]) -> None:
     made, _ = run(known, model, mode="interpolate", between=ends, steps=4)
-    frames = pictures(made)
+    frames = outputs(made)
     assert len(frames) == 7
     assert apart(frames[0], frames[3]) > 2 * TOLERANCE
     for frame, end in zip(frames[::3], ends, strict=True):
-        [alone] = pictures(run(known, model, seeds=[end])[0]) if isinstance(end, int) else rebuilt(known, model, end)
+        [alone] = (
+            outputs(run(known, model, seeds=[end])[0]) if isinstance(end, int) else reconstructed(known, model, end)
+        )
         assert apart(frame, alone) <= TOLERANCE
 
 
-def rebuilt(known: dict[str, Card], model: str, image: str) -> list[OutputImage]:
-    return pictures(run(known, model, mode="reconstruct", images=[image])[0])
+def reconstructed(known: dict[str, Card], model: str, image: str) -> list[OutputImage]:
+    return outputs(run(known, model, mode="reconstruct", images=[image])[0])
 
 
-@pytest.mark.parametrize("model", ["ddpm", "told-ddpm"])
+@pytest.mark.parametrize("model", ["ddpm", "attribute-ddpm"])
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])
 def test_a_diffusion_model_goes_from_noise_to_noise(known: dict[str, Card], scheduler: str, model: str) -> None:
     more = {"num_inference_steps": 3, "scheduler": scheduler}
     made, steps = run(known, model, mode="interpolate", between=[4, 9], steps=5, **more)
-    frames = pictures(made)
-    first, last = pictures(run(known, model, seeds=[4, 9], **more)[0])
+    frames = outputs(made)
+    first, last = outputs(run(known, model, seeds=[4, 9], **more)[0])
     assert apart(frames[0], first) <= TOLERANCE and apart(frames[-1], last) <= TOLERANCE
     assert steps == [(1, 3, "denoising"), (2, 3, "denoising"), (3, 3, "denoising")]
 
 
-def test_pictures_are_made_with_the_attributes_that_are_asked_for(known: dict[str, Card]) -> None:
+def test_images_are_made_with_the_attributes_that_are_asked_for(known: dict[str, Card]) -> None:
     brief: dict[str, Any] = {"num_inference_steps": 2}
-    made, _ = run(known, "told-ddpm", n=12, attributes=["hat"], **brief)
+    made, _ = run(known, "attribute-ddpm", n=12, attributes=["hat"], **brief)
     assert all("hat" in names and "beard" not in names for names in made.metrics["attributes"])
     assert {"glasses" in names for names in made.metrics["attributes"]} == {True, False}
     assert "attributes" not in run(known, "ddpm", n=1, **brief)[0].metrics
     [free], [bearded] = (
-        run(known, "told-ddpm", seeds=[3], **brief, **more)[0].images for more in ({}, {"attributes": ["beard"]})
+        run(known, "attribute-ddpm", seeds=[3], **brief, **more)[0].images for more in ({}, {"attributes": ["beard"]})
     )
     assert apart(free, bearded) > 2 * TOLERANCE, "seed 3 is not drawn with a beard"
-    [guided] = run(known, "told-ddpm", seeds=[3], guidance_scale=8, **brief)[0].images
+    [guided] = run(known, "attribute-ddpm", seeds=[3], guidance_scale=8, **brief)[0].images
     assert apart(free, guided) > 2 * TOLERANCE
     with pytest.raises(
         AtelierError, match="attributes: none of 1,024 images of the training data has hat, beard at once"
     ) as error:
-        run(known, "told-ddpm", n=1, attributes=["hat", "beard"], **brief)
+        run(known, "attribute-ddpm", n=1, attributes=["hat", "beard"], **brief)
     assert error.value.code == "attributes_not_found" and error.value.details["field"] == "attributes"
 
 
 def test_steps_are_counted_over_batches(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "BATCH", 2)
     made, steps = run(known, "ddpm", n=5, num_inference_steps=2)
-    assert len(pictures(made)) == 5
+    assert len(outputs(made)) == 5
     assert [step for step, _, _ in steps] == [1, 2, 3, 4, 5, 6] and steps[0][1] == 6
 
 
 def test_two_dimensions_from_the_mean_are_a_manifold(known: dict[str, Card]) -> None:
     made, _ = run(known, "vae", mode="traverse", steps=5)
-    assert [picture.role for picture in made.images] == ["grid"] + ["picture"] * 25
+    assert [image.role for image in made.images] == ["grid"] + ["picture"] * 25
     middle = made.images[1 + 12]
-    [mean] = pictures(run(known, "vae", mode="arithmetic", terms=[{"sign": "+", "z": [0, 0]}])[0])
+    [mean] = outputs(run(known, "vae", mode="arithmetic", terms=[{"sign": "+", "z": [0, 0]}])[0])
     assert apart(middle, mean) <= 1
 
 
@@ -333,12 +335,12 @@ def test_two_dimensions_from_the_mean_are_a_manifold(known: dict[str, Card]) -> 
 )
 def test_a_row_for_each_dimension(known: dict[str, Card], model: str, more: dict[str, Any], rows: int) -> None:
     made, _ = run(known, model, mode="traverse", steps=3, **more)
-    assert [picture.role for picture in made.images] == ["grid"] + ["picture"] * 3 * rows
+    assert [image.role for image in made.images] == ["grid"] + ["picture"] * 3 * rows
 
 
-def test_only_the_dimension_that_matters_changes_the_picture(known: dict[str, Card]) -> None:
+def test_only_the_dimension_that_matters_changes_the_image(known: dict[str, Card]) -> None:
     made, _ = run(known, "gan", mode="traverse", steps=3, start=5, extent=3)
-    dark, _, bright, *others = [float(picture.pixels.mean()) for picture in pictures(made)]
+    dark, _, bright, *others = [float(image.pixels.mean()) for image in outputs(made)]
     assert dark < 120 < 200 < bright
     assert len(set(others)) == 1
 
@@ -347,9 +349,9 @@ def test_no_value_is_titled_minus_zero(known: dict[str, Card], monkeypatch: pyte
     """Of seven values from -2 to 2 the middle one is -6e-8."""
     titles: list[str] = []
 
-    def draw(pictures: Pixels, row_titles: list[str], column_titles: list[str]) -> Pixels:
+    def draw(images: Pixels, row_titles: list[str], column_titles: list[str]) -> Pixels:
         titles.extend(column_titles)
-        return labeled_grid(pictures, row_titles, column_titles)
+        return labeled_grid(images, row_titles, column_titles)
 
     monkeypatch.setattr(generation, "labeled_grid", draw)
     run(known, "gan", mode="traverse", steps=7, extent=2)
@@ -363,13 +365,13 @@ def test_attributes_are_averaged_added_and_seen(known: dict[str, Card]) -> None:
     minus = {"sign": "-", "without": ["bright"]}
     more = {"mode": "arithmetic", "terms": [PLUS, minus], "averaged": 4, "classifier": "judge"}
     made, _ = run(known, "gan", n=6, seed=8, **more)
-    assert all(picture.pixels.mean() > 180 for picture in pictures(made))
+    assert all(image.pixels.mean() > 180 for image in outputs(made))
     assert made.metrics["attributes"] == [["bright"]] * 6
-    assert len({picture.pixels.tobytes() for picture in pictures(made)}) > 2, "each draw takes other samples"
+    assert len({image.pixels.tobytes() for image in outputs(made)}) > 2, "each draw takes other samples"
     assert list(made.models) == ["gan", "judge"]
     second, _ = run(known, "gan", n=1, seed=9, **more)
-    assert apart(pictures(second)[0], pictures(made)[1]) == 0
-    assert pictures(made)[1].seed == 9
+    assert apart(outputs(second)[0], outputs(made)[1]) == 0
+    assert outputs(made)[1].seed == 9
 
 
 def test_attributes_whose_vectors_cancel_fail_the_job(known: dict[str, Card]) -> None:
@@ -383,14 +385,14 @@ def test_attributes_whose_vectors_cancel_fail_the_job(known: dict[str, Card]) ->
 def test_terms_of_every_sort(known: dict[str, Card]) -> None:
     terms = [{"sign": "+", "seed": 3}, {"sign": "-", "z": [1, 0, 0]}, {"sign": "+", "z": [1, 0, 0]}]
     made, _ = run(known, "gan", mode="arithmetic", terms=terms)
-    [alone] = pictures(run(known, "gan", seeds=[3])[0])
-    assert apart(pictures(made)[0], alone) <= 1
+    [alone] = outputs(run(known, "gan", seeds=[3])[0])
+    assert apart(outputs(made)[0], alone) <= 1
     assert made.metrics == {}
     made, _ = run(known, "conv", mode="arithmetic", terms=[{"sign": "+", "image": A}])
-    assert apart(pictures(made)[0], rebuilt(known, "conv", A)[0]) <= TOLERANCE
+    assert apart(outputs(made)[0], reconstructed(known, "conv", A)[0]) <= TOLERANCE
 
 
-def test_attributes_that_no_picture_has_fail_the_job(known: dict[str, Card]) -> None:
+def test_attributes_that_no_image_has_fail_the_job(known: dict[str, Card]) -> None:
     red = {"sign": "-", "with": ["red"]}
     with pytest.raises(AtelierError, match=r"^terms\.1: 0 of 16,384 generated images meet it; 4 are needed") as error:
         run(known, "gan", mode="arithmetic", terms=[PLUS, red], averaged=4, n=1, classifier="judge")
@@ -400,27 +402,27 @@ def test_attributes_that_no_picture_has_fail_the_job(known: dict[str, Card]) -> 
 @pytest.mark.parametrize("direction", ["a-to-b", "b-to-a"])
 def test_translations(known: dict[str, Card], direction: str) -> None:
     made, _ = run(known, "cyclegan", mode="translate", images=[A, B], direction=direction)
-    assert [picture.role for picture in made.images] == ["picture", "picture", "grid"]
+    assert [image.role for image in made.images] == ["picture", "picture", "grid"]
     module: Any = load_model(known["cyclegan"], get_settings().weights_dir)
     seen = network.Network(known["cyclegan"], module).read(task(known, print, model="vae"), [A])
     wanted = module.translate(to_tensor(seen), direction)[0].permute(1, 2, 0).numpy() * 255
-    assert np.abs(pictures(made)[0].pixels - wanted).max() <= TOLERANCE + 1
+    assert np.abs(outputs(made)[0].pixels - wanted).max() <= TOLERANCE + 1
 
 
 @pytest.mark.parametrize(
     ("model", "steps", "shown", "count"),
-    [("ddpm", 6, 3, 3), ("ddpm", 3, 16, 3), ("ddpm", 50, 8, 8), ("latent-ddpm", 6, 3, 3), ("told-ddpm", 6, 3, 3)],
+    [("ddpm", 6, 3, 3), ("ddpm", 3, 16, 3), ("ddpm", 50, 8, 8), ("latent-ddpm", 6, 3, 3), ("attribute-ddpm", 6, 3, 3)],
 )
 def test_denoising_is_shown_in_even_steps_to_its_end(
     known: dict[str, Card], model: str, steps: int, shown: int, count: int
 ) -> None:
     made, _ = run(known, model, mode="denoise-steps", num_inference_steps=steps, shown=shown, seed=4)
-    assert [picture.role for picture in made.images] == ["picture"] * count + ["grid"]
-    [alone] = pictures(run(known, model, seeds=[4], num_inference_steps=steps)[0])
-    assert apart(pictures(made)[-1], alone) <= TOLERANCE
+    assert [image.role for image in made.images] == ["picture"] * count + ["grid"]
+    [alone] = outputs(run(known, model, seeds=[4], num_inference_steps=steps)[0])
+    assert apart(outputs(made)[-1], alone) <= TOLERANCE
 
 
-def test_the_same_job_gives_the_same_pictures(known: dict[str, Card]) -> None:
+def test_the_same_job_gives_the_same_images(known: dict[str, Card]) -> None:
     first, second = (run(known, "ddpm", n=2, **STOCHASTIC)[0] for _ in range(2))
     assert all(apart(a, b) == 0 for a, b in zip(first.images, second.images, strict=True))
 
@@ -428,7 +430,7 @@ def test_the_same_job_gives_the_same_pictures(known: dict[str, Card]) -> None:
 def test_a_cancelled_job_stops_at_its_next_step(known: dict[str, Card]) -> None:
     taken: list[int] = []
 
-    def step(step: int, total: int, message: str, picture: Any = None) -> None:
+    def step(step: int, total: int, message: str, image: Any = None) -> None:
         taken.append(step)
         if step == 2:
             raise CanceledError
@@ -499,11 +501,11 @@ def real_weights() -> Iterator[None]:
 
 @pytest.mark.usefixtures("real_weights")
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++", "ddpm"])
-def test_diffusion_pictures_are_the_same_alone_and_in_a_batch(scheduler: str) -> None:
+def test_diffusion_images_are_the_same_alone_and_in_a_batch(scheduler: str) -> None:
     more = {"num_inference_steps": 50, "scheduler": scheduler}
-    many = pictures(shipped("ddpm-digits", seeds=list(range(16)), **more))
+    many = outputs(shipped("ddpm-digits", seeds=list(range(16)), **more))
     for seed in (0, 9):
-        [alone] = pictures(shipped("ddpm-digits", seeds=[seed], **more))
+        [alone] = outputs(shipped("ddpm-digits", seeds=[seed], **more))
         mean = np.abs(alone.pixels.astype(int) - many[seed].pixels).mean()
         print(f"{scheduler}, seed {seed}: {apart(alone, many[seed])} of 255 apart at most, {mean:.2f} in the mean")
         # Another batch size sums in another order, which 50 steps amplify; a mean of 2 of 255 levels is not seen.
@@ -511,14 +513,14 @@ def test_diffusion_pictures_are_the_same_alone_and_in_a_batch(scheduler: str) ->
 
 
 @pytest.mark.usefixtures("real_weights")
-def test_reconstructions_are_nearer_to_their_own_picture_than_to_any_other() -> None:
+def test_reconstructions_are_nearer_to_their_own_image_than_to_any_other() -> None:
     faces = [A, B, C, D]
     made = shipped("vae-smileys", mode="reconstruct", images=faces)
     # Of the range [0, 1]: edges are a little soft. That it is the same face, the comparison below shows.
     assert max(made.metrics["mean_absolute_error"]) < 0.08
     originals = [IMAGES[face].astype(float) for face in faces]
-    for place, picture in enumerate(pictures(made)):
-        errors = [float(np.abs(picture.pixels - original).mean()) for original in originals]
+    for place, image in enumerate(outputs(made)):
+        errors = [float(np.abs(image.pixels - original).mean()) for original in originals]
         assert int(np.argmin(errors)) == place
 
 
@@ -528,17 +530,17 @@ def test_the_manifold_holds_most_sorts_of_clothes() -> None:
     judge = network.load_network(
         Task(Request(), print, IMAGES.__getitem__, card, cast(Any, None)), "classifier-fashion-mnist"
     )
-    seen = {answer for [answer] in judge.answers(np.stack([picture.pixels for picture in pictures(made)]))}
+    seen = {answer for [answer] in judge.answers(np.stack([image.pixels for image in outputs(made)]))}
     assert len(seen) >= 7
 
 
 @pytest.mark.usefixtures("real_weights")
-def test_faces_out_of_noise_lie_among_real_ones() -> None:
+def test_denoised_faces_lie_among_real_ones() -> None:
     """By the density of Naeem et al. 2020: 1 for real faces, 0 for what is far from all of them."""
     made = shipped("ddpm-avatars", n=32, num_inference_steps=20, scheduler="dpm-solver++")
     judge = load_model(card("classifier-avatars"))
     assert isinstance(judge, Classifier)
-    real, faces = named_dataset("avatars", "test", 200).images, np.stack([each.pixels for each in pictures(made)])
+    real, faces = named_dataset("avatars", "test", 200).images, np.stack([each.pixels for each in outputs(made)])
     density, _ = density_and_coverage(features(judge, real), features(judge, faces))
     print(f"density {density:.2f}")
     assert density > 0.7
@@ -572,7 +574,7 @@ def test_glasses_are_put_on() -> None:
     judge = network.load_network(task, "classifier-avatars")
     before, after = (
         sum("glasses" in seen for seen in judge.answers(np.stack(shown)))
-        for shown in (list(plain.values()), [picture.pixels for picture in pictures(made)])
+        for shown in (list(plain.values()), [image.pixels for image in outputs(made)])
     )
     print(f"glasses on {before} of 16 before and on {after} of 16 after")
     assert before <= 1 and after >= 12

@@ -52,7 +52,7 @@ LOSSES = {"gram": 1.0, "mean-std": 1.0, "covariance": 1.0, "sliced-wasserstein":
 OPTIMIZED: dict[str, dict[str, Any]] = {
     "transfer": {"method": "gatys", "style": STYLE, "style_losses": LOSSES, "before_after": True, **SMALL},
     "from noise by adam": {"method": "gatys", "style": STYLE, "init": "noise", "optimizer": "adam", **SMALL},
-    "from fast, in grey": {
+    "from fast, in gray": {
         **{"method": "gatys", "style": STYLE, "init": "fast", "preserve_color": "luminance", **SMALL}
     },
     "in a mask": {
@@ -135,11 +135,11 @@ RED = {"sign": "+", "with": ["bright"]}
         ("dcgan", {"n": 2}),
         ("ddpm", {"n": 2, "scheduler": "ddpm", **FEW}),
         ("latent-ddpm", {"n": 2, "scheduler": "ddim", **FEW}),
-        ("told-ddpm", {"n": 2, "scheduler": "dpm-solver++", "attributes": ["hat"], "guidance_scale": 3, **FEW}),
+        ("attribute-ddpm", {"n": 2, "scheduler": "dpm-solver++", "attributes": ["hat"], "guidance_scale": 3, **FEW}),
         ("vae", {"mode": "reconstruct", "images": [A, B]}),
         ("dcgan", {"mode": "reconstruct", "images": [A]}),
         ("conv", {"mode": "interpolate", "between": [A, 4], "steps": 3}),
-        ("told-ddpm", {"mode": "interpolate", "between": [4, 9], "steps": 3, **FEW}),
+        ("attribute-ddpm", {"mode": "interpolate", "between": [4, 9], "steps": 3, **FEW}),
         ("vae", {"mode": "traverse", "steps": 3}),
         ("conv", {"mode": "traverse", "start": A, "steps": 3}),
         ("conv", {"mode": "arithmetic", "terms": [{"sign": "+", "image": A}, {"sign": "-", "seed": 3}]}),
@@ -165,8 +165,8 @@ PROMPTED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("params", PROMPTED.values(), ids=PROMPTED)
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_prompt(watch: Watch, tiny: Card, params: dict[str, Any], n_jobs: int) -> None:
-    def step(done: int, total: int, message: str, picture: Any) -> None:
-        assert picture().ndim == 3
+    def step(done: int, total: int, message: str, image: Any) -> None:
+        assert image().ndim == 3
 
     made = prompted.run([prompted.task(tiny, step, **params) for _ in range(n_jobs)])
     assert all(isinstance(each, JobResult) for each in made)
@@ -178,7 +178,7 @@ def test_a_scheduler(watch: Watch, tiny: Card, scheduler: str) -> None:
 
 
 def test_a_lora(watch: Watch, tiny: Card) -> None:
-    prompted.test_loras_change_the_pictures_of_their_jobs_alone(tiny)
+    prompted.test_loras_change_the_images_of_their_jobs_alone(tiny)
 
 
 @pytest.mark.parametrize("start", [{}, {"content": prompted.IMAGE, "strength": 0.5}], ids=["noise", "content"])

@@ -29,10 +29,10 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 def task_of(params: dict[str, Any], messages: list[str] | None = None) -> Task:
     """A task of the photo, whose messages are put into a list."""
-    told = [] if messages is None else messages
+    reported = [] if messages is None else messages
     return Task(
         parse("style-transfer", {"seed": 1, "mode": "transfer", "content": PHOTO, "size": 128, **params}),
-        lambda step, total, message, picture=None: told.append(message),
+        lambda step, total, message, image=None: reported.append(message),
         IMAGES.__getitem__,
         card,
     )
@@ -56,7 +56,7 @@ def style_distance(pixels: Pixels, style: Pixels) -> float:
 
 
 def likeness(pixels: Pixels, photo: Pixels) -> float:
-    """Correlation of the brightness of two pictures."""
+    """Correlation of the brightness of two images."""
     return float(np.corrcoef(pixels.mean(2).ravel(), photo.mean(2).ravel())[0, 1])
 
 
@@ -66,35 +66,35 @@ def photo() -> Pixels:
 
 def test_gatys_moves_the_style_and_keeps_the_content() -> None:
     made, messages = run(method="gatys", style=STYLE, model="vgg16", num_steps=40)
-    picture, content, style = made.images[0].pixels, photo(), fit(IMAGES[STYLE], 128)
-    before, after = style_distance(content, style), style_distance(picture, style)
-    print(f"gatys: style distance {before:.3f} -> {after:.3f}, content correlation {likeness(picture, content):.2f}")
-    assert picture.shape == (128, 100, 3)
+    image, content, style = made.images[0].pixels, photo(), fit(IMAGES[STYLE], 128)
+    before, after = style_distance(content, style), style_distance(image, style)
+    print(f"gatys: style distance {before:.3f} -> {after:.3f}, content correlation {likeness(image, content):.2f}")
+    assert image.shape == (128, 100, 3)
     assert after < before / 4
-    assert likeness(picture, content) > 0.5
+    assert likeness(image, content) > 0.5
     assert len(messages) == 40
     assert made.metrics["model"] == "vgg16" and math.isfinite(made.metrics["loss"])
     assert list(made.models) == ["vgg16"] and made.versions["torch"]
 
 
 @pytest.mark.parametrize("style", ["image", "builtin", "blend", "both sorts"])
-def test_fast_moves_the_picture_and_keeps_the_content(style: str) -> None:
+def test_fast_moves_the_image_and_keeps_the_content(style: str) -> None:
     builtin = [{"image": "builtin:3", "weight": 1}, {"image": "builtin:19", "weight": 3}]
     both = [{"image": "builtin:19", "weight": 1}, {"image": STYLE, "weight": 3}]
     given = {"image": STYLE, "builtin": "builtin:19", "blend": builtin, "both sorts": both}[style]
     made, _ = run(method="fast", style=given)
-    picture, content = made.images[0].pixels, photo()
-    moved = float(np.abs(picture.astype(int) - content).mean())
-    print(f"fast, {style}: mean change {moved:.1f} of 255, content correlation {likeness(picture, content):.2f}")
-    assert picture.shape == (128, 100, 3)
+    image, content = made.images[0].pixels, photo()
+    moved = float(np.abs(image.astype(int) - content).mean())
+    print(f"fast, {style}: mean change {moved:.1f} of 255, content correlation {likeness(image, content):.2f}")
+    assert image.shape == (128, 100, 3)
     assert moved > 15
-    assert likeness(picture, content) > 0.4
+    assert likeness(image, content) > 0.4
 
 
 def test_fast_with_an_image_comes_nearer_to_its_style() -> None:
-    picture = run(method="fast", style=STYLE)[0].images[0].pixels
+    image = run(method="fast", style=STYLE)[0].images[0].pixels
     style = fit(IMAGES[STYLE], 128)
-    assert style_distance(picture, style) < style_distance(photo(), style)
+    assert style_distance(image, style) < style_distance(photo(), style)
 
 
 def test_both_sorts_of_style_are_mixed_by_weight() -> None:
@@ -113,8 +113,8 @@ def test_both_sorts_of_style_are_mixed_by_weight() -> None:
 
 
 def test_strength_zero_of_a_builtin_style_is_the_photo() -> None:
-    picture = run(method="fast", style="builtin:7", strength=0)[0].images[0].pixels
-    assert np.abs(picture.astype(int) - photo()).max() <= 1
+    image = run(method="fast", style="builtin:7", strength=0)[0].images[0].pixels
+    assert np.abs(image.astype(int) - photo()).max() <= 1
 
 
 FAST = {"method": "fast", "style": "builtin:4"}
@@ -122,7 +122,7 @@ NOISE = {"method": "gatys", "style": STYLE, "num_steps": 5, "init": "noise"}
 
 
 @pytest.mark.parametrize("params", [FAST, NOISE])
-def test_the_same_request_gives_the_same_picture(params: dict[str, Any]) -> None:
+def test_the_same_request_gives_the_same_image(params: dict[str, Any]) -> None:
     first, second = run(**params)[0], run(**params)[0]
     assert np.array_equal(first.images[0].pixels, second.images[0].pixels)
 
@@ -146,14 +146,14 @@ def optimized(**params: Any) -> tuple[JobResult, list[str]]:
     messages: list[str] = []
     task = Task(
         parse("style-transfer", {"seed": 1, "model": "vgg16", **params}),
-        lambda step, total, message, picture=None: messages.append(message),
+        lambda step, total, message, image=None: messages.append(message),
         IMAGES.__getitem__,
         card,
     )
     return run_alone(task), messages
 
 
-def test_a_texture_ladder_has_a_picture_of_each_depth_and_a_grid() -> None:
+def test_a_texture_ladder_has_a_image_of_each_depth_and_a_grid() -> None:
     layers = ["relu2_1", "relu1_1"]
     made, messages = optimized(
         mode="texture",
@@ -165,7 +165,7 @@ def test_a_texture_ladder_has_a_picture_of_each_depth_and_a_grid() -> None:
         num_steps=30,
         loss_curve=True,
     )
-    assert [picture.role for picture in made.images] == ["picture", "picture", "grid", "plot"]
+    assert [image.role for image in made.images] == ["picture", "picture", "grid", "plot"]
     assert made.images[0].pixels.shape == (64, 96, 3)
     assert list(made.metrics["by_layer"]) == ["relu1_1", "relu2_1"]
     assert all(figures["style_loss"] < 0.5 for figures in made.metrics["by_layer"].values())
@@ -174,7 +174,7 @@ def test_a_texture_ladder_has_a_picture_of_each_depth_and_a_grid() -> None:
 
 def test_one_texture_alone_has_its_losses_at_hand() -> None:
     made, _ = optimized(mode="texture", style=STYLE, width=64, height=64, style_layers=["relu1_1"], num_steps=5)
-    assert [picture.role for picture in made.images] == ["picture"]
+    assert [image.role for image in made.images] == ["picture"]
     assert made.metrics["steps"] == 5 and made.metrics["style_loss"] > 0
 
 
@@ -182,7 +182,7 @@ def test_an_inversion_ladder_says_how_much_each_layer_knows() -> None:
     made, _ = optimized(
         mode="inversion", content=PHOTO, size=96, layers=["relu3_1", "relu1_1"], num_steps=40, tolerance=0.0
     )
-    assert [picture.role for picture in made.images] == ["picture", "picture", "grid"]
+    assert [image.role for image in made.images] == ["picture", "picture", "grid"]
     by_layer = made.metrics["by_layer"]
     assert list(by_layer) == ["relu1_1", "relu3_1"]
     assert by_layer["relu1_1"]["psnr"] > 30 > by_layer["relu3_1"]["psnr"]
@@ -195,29 +195,29 @@ def test_masks_sheet_and_curve_of_a_transfer() -> None:
     IMAGES["img_" + "c" * 64] = left
     style = [{"image": STYLE, "mask": "img_" + "c" * 64}]
     made, _ = run(method="gatys", style=style, num_steps=10, before_after=True, loss_curve=True)
-    picture, sheet, plot = made.images
+    image, sheet, plot = made.images
     assert [sheet.role, plot.role] == ["grid", "plot"]
-    changed = np.abs(picture.pixels.astype(int) - photo()).mean(2)
+    changed = np.abs(image.pixels.astype(int) - photo()).mean(2)
     assert changed[:, 55:].max() <= 1 < 5 < changed[:, :45].mean()
 
 
 @pytest.mark.parametrize("preserve_color", ["luminance", "histogram"])
 @pytest.mark.parametrize("method", ["fast", "gatys"])
-def test_colours_are_preserved(method: str, preserve_color: str) -> None:
+def test_colors_are_preserved(method: str, preserve_color: str) -> None:
     def moved(made: JobResult) -> float:
-        """How far the mean colour went from the content's."""
+        """How far the mean color went from the content's."""
         return float(np.abs(made.images[0].pixels.mean((0, 1)) - photo().mean((0, 1))).max())
 
     steps = {} if method == "fast" else {"num_steps": 15}
     plain, kept = (run(method=method, style=STYLE, preserve_color=how, **steps)[0] for how in ("none", preserve_color))
-    print(f"{method}, {preserve_color}: mean colour moved {moved(plain):.0f} plain, {moved(kept):.0f} preserved")
+    print(f"{method}, {preserve_color}: mean color moved {moved(plain):.0f} plain, {moved(kept):.0f} preserved")
     chroma = [x.images[0].pixels.astype(float) - x.images[0].pixels.mean(2, keepdims=True) for x in (plain, kept)]
     own = photo() - photo().mean(2, keepdims=True)
     apart = [np.abs(c.mean((0, 1)) - own.mean((0, 1))).max() for c in chroma]
     assert apart[1] < 0.5 * apart[0]
 
 
-def test_from_a_fast_picture_it_is_ahead() -> None:
+def test_from_a_fast_image_it_is_ahead() -> None:
     """Its loss begins lower, and ten steps later is still."""
 
     def curve(**more: Any) -> list[float]:
@@ -230,7 +230,7 @@ def test_from_a_fast_picture_it_is_ahead() -> None:
     assert begun[-1] < plain[-1]
 
 
-def test_it_starts_from_a_picture_of_ones_own() -> None:
+def test_it_starts_from_a_image_of_ones_own() -> None:
     made, _ = run(method="gatys", style=STYLE, num_steps=1, init="image", init_image=STYLE)
     start = fit(IMAGES[STYLE], 128)
     assert made.images[0].pixels.shape == (128, 100, 3)

@@ -79,12 +79,12 @@ def forget() -> None:
 def read_image(image_id: str) -> Pixels:
     if image_id == GONE:
         raise NotFound("image_not_found", "It is gone.")
-    picture = np.zeros((40, 48, 3), np.uint8)
-    picture[:20] = 255
-    return picture if image_id == MASK else np.full_like(picture, 90)
+    image = np.zeros((40, 48, 3), np.uint8)
+    image[:20] = 255
+    return image if image_id == MASK else np.full_like(image, 90)
 
 
-def task(card: Card, step: Step = lambda *told: None, **params: Any) -> Task:
+def task(card: Card, step: Step = lambda *progress: None, **params: Any) -> Task:
     asked = {"mode": "text-to-image", "model": "tiny", "prompt": "a hat", "num_inference_steps": 4, "seed": 1}
     request: Any = parse("generation" if "method" not in params else "style-transfer", asked | params)
     return Task(request.fitted(card.architecture), step, read_image, lambda model_id: card, cast(Any, None))
@@ -95,9 +95,9 @@ def run(tasks: list[Task]) -> list[JobResult | Exception]:
         return list(runners.run(tasks))
 
 
-def pictures(made: JobResult | Exception) -> Pixels:
+def images_of(made: JobResult | Exception) -> Pixels:
     assert isinstance(made, JobResult), made
-    return np.stack([picture.pixels for picture in made.images if picture.role == "picture"])
+    return np.stack([image.pixels for image in made.images if image.role == "picture"])
 
 
 def apart(a: Pixels, b: Pixels) -> int:
@@ -110,43 +110,43 @@ def test_each_job_of_a_batch_has_what_it_has_alone(tiny: Card, monkeypatch: pyte
         {"prompt": "a man", "seed": MAX_SEED, "num_images_per_prompt": 3},
         {"prompt": "a hat", "negative_prompt": "fog"},
     ]
-    told: list[list[tuple[int, int]]] = [[] for _ in asked]
+    reported: list[list[tuple[int, int]]] = [[] for _ in asked]
 
     def noting(place: int) -> Step:
-        def step(done: int, total: int, message: str, picture: Callable[[], Pixels]) -> None:
-            told[place].append((done, total))
-            assert picture().dtype == np.uint8
+        def step(done: int, total: int, message: str, image: Callable[[], Pixels]) -> None:
+            reported[place].append((done, total))
+            assert image().dtype == np.uint8
 
         return step
 
     together = run([task(tiny, noting(i), **params) for i, params in enumerate(asked)])
-    assert told == [[(1, 4), (2, 4), (3, 4), (4, 4)]] * 3
-    assert [len(pictures(made)) for made in together] == [1, 3, 1]
+    assert reported == [[(1, 4), (2, 4), (3, 4), (4, 4)]] * 3
+    assert [len(images_of(made)) for made in together] == [1, 3, 1]
     for params, made in zip(asked, together, strict=True):
         alone = run_alone(task(tiny, **params))
-        assert apart(pictures(made), pictures(alone)) <= TOLERANCE
+        assert apart(images_of(made), images_of(alone)) <= TOLERANCE
         assert isinstance(made, JobResult) and (made.metrics["batch"], alone.metrics["batch"]) == (3, 1)
     second = together[1]
     assert isinstance(second, JobResult)
-    assert [(picture.role, picture.seed) for picture in second.images] == [
+    assert [(image.role, image.seed) for image in second.images] == [
         *(("picture", seed) for seed in (MAX_SEED, 0, 1)),
         ("grid", None),
     ]
-    assert apart(pictures(together[0]), pictures(together[2])) > 2 * TOLERANCE
+    assert apart(images_of(together[0]), images_of(together[2])) > 2 * TOLERANCE
 
     # What does not fit at once comes in parts, and says so in its steps.
-    monkeypatch.setattr(text_to_image, "PIXELS_AT_ONCE", 2 * 32 * 32)
-    for steps in told:
+    monkeypatch.setattr(text_to_image, "MAX_BATCH_PIXELS", 2 * 32 * 32)
+    for steps in reported:
         steps.clear()
     in_parts = run([task(tiny, noting(i), **params) for i, params in enumerate(asked)])
-    assert [(len(steps), steps[-1]) for steps in told] == [(4, (4, 4)), (8, (8, 8)), (4, (4, 4))]
+    assert [(len(steps), steps[-1]) for steps in reported] == [(4, (4, 4)), (8, (8, 8)), (4, (4, 4))]
     for a, b in zip(in_parts, together, strict=True):
-        assert apart(pictures(a), pictures(b)) <= TOLERANCE
+        assert apart(images_of(a), images_of(b)) <= TOLERANCE
 
 
 def test_what_ends_one_job_leaves_the_others_as_they_are(tiny: Card) -> None:
     def raising(error: Exception) -> Step:
-        def step(done: int, *told: Any) -> None:
+        def step(done: int, *progress: Any) -> None:
             if done == 2:
                 raise error
 
@@ -156,46 +156,46 @@ def test_what_ends_one_job_leaves_the_others_as_they_are(tiny: Card) -> None:
     found = run([*(task(tiny, raising(error), seed=9) for error in errors), task(tiny)])
     assert found[:3] == errors
     alone = run_alone(task(tiny))
-    assert apart(pictures(found[3]), pictures(alone)) <= TOLERANCE
+    assert apart(images_of(found[3]), images_of(alone)) <= TOLERANCE
     with pytest.raises(CanceledError):
         run_alone(task(tiny, raising(errors[0])))
-    with pytest.raises(StoppingError):  # which is told to the worker, not to a job
+    with pytest.raises(StoppingError):  # for the worker, not for a job
         run([task(tiny, raising(StoppingError())), task(tiny)])
 
 
 def test_a_batch_all_of_whose_jobs_ended_stops(tiny: Card) -> None:
-    told = []
+    reported = []
 
     def step(done: int, *rest: Any) -> None:
-        told.append(done)
+        reported.append(done)
         raise CanceledError
 
     assert all(isinstance(found, CanceledError) for found in run([task(tiny, step), task(tiny, step)]))
-    assert told == [1, 1]
+    assert reported == [1, 1]
 
 
 def test_an_image_that_is_gone_fails_its_job_alone(tiny: Card) -> None:
     asked: dict[str, Any] = {"mode": "image-to-image", "strength": 0.5}
     gone, there = run([task(tiny, image=GONE, **asked), task(tiny, image=IMAGE, **asked)])
     assert isinstance(gone, AtelierError) and gone.code == "image_not_found"
-    assert pictures(there).shape == (1, 32, 32, 3)
+    assert images_of(there).shape == (1, 32, 32, 3)
 
 
 def test_inpainting_keeps_what_the_mask_leaves_out(tiny: Card) -> None:
     made = run_alone(task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0))
-    [found] = pictures(made)
+    [found] = images_of(made)
     assert (found[17:] == 90).all()
     assert np.abs(found[:15].astype(int) - 90).mean() > 5
 
 
 @pytest.mark.parametrize("levels", [(1, 255), (10, 245), (100, 140)])
-def test_grey_masks_change_what_black_and_white_ones_do(tiny: Card, levels: tuple[int, int]) -> None:
+def test_gray_masks_change_what_black_and_white_ones_do(tiny: Card, levels: tuple[int, int]) -> None:
     def made(low: int, high: int) -> Pixels:
-        picture = np.full((40, 48, 3), low, np.uint8)
-        picture[:20] = high
+        image = np.full((40, 48, 3), low, np.uint8)
+        image[:20] = high
         asked = task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0)
-        asked.read_image = lambda image_id: picture if image_id == MASK else read_image(image_id)
-        found: Pixels = pictures(run_alone(asked))[0]
+        asked.read_image = lambda image_id: image if image_id == MASK else read_image(image_id)
+        found: Pixels = images_of(run_alone(asked))[0]
         return found
 
     assert (made(*levels) == made(0, 255)).all()
@@ -206,7 +206,7 @@ def test_the_edge_of_a_mask_is_feathered_inside_it(tiny: Card) -> None:
 
     def found(feather: int) -> NDArray[np.int64]:
         asked = task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0, mask_feather=feather)
-        made: Pixels = pictures(run_alone(asked))[0]
+        made: Pixels = images_of(run_alone(asked))[0]
         return made.astype(np.int64)
 
     hard, soft = found(0), found(4)
@@ -237,7 +237,7 @@ def lora(weights_dir: Path, name: str = "ink") -> Card:
     return Card(name, "lora", "", "", "MIT", source, files, architecture)
 
 
-def test_loras_change_the_pictures_of_their_jobs_alone(tiny: Card) -> None:
+def test_loras_change_the_images_of_their_jobs_alone(tiny: Card) -> None:
     weights_dir = get_settings().weights_dir
     ink = lora(weights_dir)
 
@@ -246,12 +246,12 @@ def test_loras_change_the_pictures_of_their_jobs_alone(tiny: Card) -> None:
         made.find_model = lambda model_id: {"tiny": tiny, "ink": ink}[model_id]
         return made
 
-    plain = pictures(run_alone(wearing()))
+    plain = images_of(run_alone(wearing()))
     first, second = run([wearing({"model": "ink", "scale": 2.0}), wearing({"model": "ink", "scale": 2.0})])
     assert isinstance(first, JobResult) and set(first.models) == {"tiny", "ink"}
     assert first.models["ink"] == str(ink.files["ink.safetensors"])[:16]
-    assert apart(pictures(first), plain) > 2 * TOLERANCE >= apart(pictures(first), pictures(second))
-    assert (pictures(run_alone(wearing())) == plain).all()
+    assert apart(images_of(first), plain) > 2 * TOLERANCE >= apart(images_of(first), images_of(second))
+    assert (images_of(run_alone(wearing())) == plain).all()
 
     (weights_dir / "ink" / "ink.safetensors").write_bytes(b"other")
     with pytest.raises(AtelierError, match="sha256 differs") as caught:
@@ -264,7 +264,7 @@ def test_loras_change_the_pictures_of_their_jobs_alone(tiny: Card) -> None:
     (weights_dir / "ink" / "ink.safetensors").unlink()
     with pytest.raises(AtelierError, match=r"python -m models\.fetch ink"):
         run([wearing({"model": "ink"})])
-    assert (pictures(run_alone(wearing())) == plain).all()
+    assert (images_of(run_alone(wearing())) == plain).all()
 
 
 def test_tensors_of_a_lora_that_fit_nothing_are_a_warning_of_each_job(tiny: Card) -> None:
@@ -327,20 +327,20 @@ def test_an_image_unlike_the_training_data_is_a_warning(tiny: Card) -> None:
     forget()
 
 
-def test_a_picture_without_room_names_the_size_that_would_fit(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_image_without_room_names_the_size_that_would_fit(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_to_image, "available_memory", lambda device: 4 * (512 + 8 * 32) * 64 * 32)
     with pytest.raises(AtelierError, match=r"^width: 128 x 64 pixels need .* free; 64 x 32 would fit\.$") as caught:
         run([task(tiny, width=128, height=64)])
     assert caught.value.code == "out_of_memory"
-    assert len(pictures(run_alone(task(tiny)))) == 1
+    assert len(images_of(run_alone(task(tiny)))) == 1
 
 
-def test_weights_in_a_prompt_change_its_own_picture(tiny: Card) -> None:
+def test_weights_in_a_prompt_change_its_own_image(tiny: Card) -> None:
     asked = ["a hat", "a (hat)3", "(a hat)9"]
     plain, weighted, bad = run([task(tiny, prompt=prompt, guidance_scale=8) for prompt in asked])
-    alone = pictures(run_alone(task(tiny, guidance_scale=8)))
-    assert apart(pictures(plain), alone) <= TOLERANCE < apart(pictures(weighted), alone)
-    assert isinstance(bad, AtelierError) and bad.message == "prompt: It cannot be read: weights are 0 to 5."
+    alone = images_of(run_alone(task(tiny, guidance_scale=8)))
+    assert apart(images_of(plain), alone) <= TOLERANCE < apart(images_of(weighted), alone)
+    assert isinstance(bad, AtelierError) and bad.message == "prompt: It cannot be parsed: weights are 0 to 5."
 
 
 def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> None:
@@ -355,7 +355,7 @@ def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> 
             style_layers=["relu1_1"],
         )
     )
-    assert [(picture.role, picture.seed) for picture in made.images] == [
+    assert [(image.role, image.seed) for image in made.images] == [
         *(("picture", seed) for seed in (1, 1, 2, 2)),
         ("grid", None),
     ]
@@ -363,16 +363,16 @@ def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> 
     assert losses.shape == (2, 2) and (losses[:, 1] < losses[:, 0]).all()
     assert set(made.models) == {"tiny", "vgg16"}
     alone = run_alone(task(tiny, scheduler="ddim"))
-    unguided, [own] = made.images[0].pixels, pictures(alone)
-    assert np.abs(unguided.astype(int) - own).mean() < 2, "no guidance is the model's own picture"
+    unguided, [own] = made.images[0].pixels, images_of(alone)
+    assert np.abs(unguided.astype(int) - own).mean() < 2, "no guidance is the model's own image"
 
 
-def test_a_style_transfer_by_diffusion_can_start_from_a_picture(tiny: Card) -> None:
+def test_a_style_transfer_by_diffusion_can_start_from_a_image(tiny: Card) -> None:
     steps: list[tuple[int, int]] = []
 
-    def step(done: int, total: int, message: str, picture: Callable[[], Pixels]) -> None:
+    def step(done: int, total: int, message: str, image: Callable[[], Pixels]) -> None:
         steps.append((done, total))
-        assert picture().dtype == np.uint8
+        assert image().dtype == np.uint8
 
     asked: dict[str, Any] = {"method": "diffusion", "mode": "transfer", "style": MASK, "style_layers": ["relu1_1"]}
     made = run_alone(task(tiny, step, content=IMAGE, strength=0.5, **asked))

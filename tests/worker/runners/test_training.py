@@ -74,19 +74,19 @@ def weights(jobs: JobStore, record: Record) -> str:
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, number: int, act: Act) -> list[int]:
-    """Do something before a step is told, once; returns the list that the steps told from now on are put into."""
-    told: list[int] = []
+    """Do something before a step is reported, once; returns the list of the steps that are reported from now on."""
+    reported: list[int] = []
     real = Lease.step
 
-    def step(self: Lease, step: int, total: int, message: str, picture: Any = None, **due: bool) -> None:
-        if step == number and number not in told:
-            told.append(step)
+    def step(self: Lease, step: int, total: int, message: str, image: Any = None, **due: bool) -> None:
+        if step == number and number not in reported:
+            reported.append(step)
             act(self._jobs, self._record.id)
-        told.append(step)
-        real(self, step, total, message, picture, **due)
+        reported.append(step)
+        real(self, step, total, message, image, **due)
 
     monkeypatch.setattr(Lease, "step", step)
-    return told
+    return reported
 
 
 def failure(record: Record) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def archive(jobs: JobStore, objects: Objects, files: dict[str, bytes]) -> str:
     return f"zip_{sha}"
 
 
-def pictures(n: int) -> dict[str, bytes]:
+def png_files(n: int) -> dict[str, bytes]:
     """So many small PNG files of noise."""
     found = {}
     for index in range(n):
@@ -120,7 +120,7 @@ def pictures(n: int) -> dict[str, bytes]:
 def captioned(n: int) -> dict[str, bytes]:
     """So many of them, with captions in a table of Hugging Face's."""
     rows = [json.dumps({"file_name": f"{index}.png", "text": f"noise of number {index}"}) for index in range(n)]
-    return pictures(n) | {"metadata.jsonl": "\n".join(rows).encode()}
+    return png_files(n) | {"metadata.jsonl": "\n".join(rows).encode()}
 
 
 def test_a_training_ends_in_a_model_that_any_worker_can_load(jobs: JobStore, objects: Objects) -> None:
@@ -190,33 +190,33 @@ def test_a_training_handed_back_goes_on_to_the_very_weights(
     def stop(jobs: JobStore, job_id: str) -> None:
         raise StoppingError
 
-    told = at_step(monkeypatch, 27, stop)
+    reported = at_step(monkeypatch, 27, stop)
     job_id = queue(jobs, **VAE)
     handed_back = work(jobs, objects)
     assert (handed_back.status, handed_back.attempt) == ("queued", 1)
-    assert (handed_back.checkpoint or {})["step"] == 27, "it was told to stop, and kept where it was"
-    told.clear()
-    told.append(27)
+    assert (handed_back.checkpoint or {})["step"] == 27, "it stopped, and its step was kept"
+    reported.clear()
+    reported.append(27)
     ended = work(jobs, objects)
-    assert ended.id == job_id and next(step for step in told[1:] if step) == 28
+    assert ended.id == job_id and next(step for step in reported[1:] if step) == 28
     assert weights(jobs, ended) == whole
 
 
-def test_a_canceled_training_keeps_its_checkpoint_and_a_retry_goes_on_from_it(
+def test_a_canceled_training_keeps_its_checkpoint_and_a_retry_resumes_from_it(
     jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = weights(jobs, train(jobs, objects, **VAE))
-    told = at_step(monkeypatch, 27, lambda jobs, job_id: jobs.cancel(job_id))
+    reported = at_step(monkeypatch, 27, lambda jobs, job_id: jobs.cancel(job_id))
     canceled = train(jobs, objects, **VAE)
-    assert (canceled.status, canceled.outputs, told[-1]) == ("canceled", [], 27)
+    assert (canceled.status, canceled.outputs, reported[-1]) == ("canceled", [], 27)
     assert canceled.checkpoint is not None and canceled.checkpoint["step"] == 27
     assert len(b"".join(objects.read(canceled.checkpoint["sha256"]))) == canceled.checkpoint["size_bytes"]
     queue(jobs, retry_of=canceled.id, **VAE)
     jobs.delete(canceled.id)
-    told.clear()
-    told.append(27)
+    reported.clear()
+    reported.append(27)
     again = work(jobs, objects)
-    assert next(step for step in told[1:] if step) == 28
+    assert next(step for step in reported[1:] if step) == 28
     assert weights(jobs, again) == whole
     assert again.metrics["model"] != f"vae-{canceled.id[-12:]}"
 
@@ -224,9 +224,9 @@ def test_a_canceled_training_keeps_its_checkpoint_and_a_retry_goes_on_from_it(
 def test_a_training_finished_now_ends_after_its_step_with_a_model_that_can_be_used(
     jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = at_step(monkeypatch, 27, lambda jobs, job_id: jobs.finish_early(job_id))
+    reported = at_step(monkeypatch, 27, lambda jobs, job_id: jobs.finish_early(job_id))
     record = train(jobs, objects, **VAE)
-    assert record.status == "succeeded" and max(told) == 27 and record.checkpoint is None
+    assert record.status == "succeeded" and max(reported) == 27 and record.checkpoint is None
     assert record.metrics["steps"] == 27 and [output["role"] for output in record.outputs] == ["grid", "plot"]
     assert record.progress is not None and (record.progress["step"], record.progress["total"]) == (27, 27)
     card = find_model(jobs, objects, record.metrics["model"])
@@ -278,7 +278,7 @@ def machine(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_a_training_begins_with_another_model_and_goes_on_after_a_stop(
     jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its first loss is near the last one of the start, and a stop on the way changes nothing."""
+    """Its first loss is near the last one of the start, and an interruption changes nothing."""
     first = train(jobs, objects, **VAE | {"num_steps": 200, "checkpoint_every": 200})
     begun = VAE | {"start": first.metrics["model"], "learning_rate": 1e-5, "latent_dim": 2}
     whole = train(jobs, objects, **begun)
@@ -302,7 +302,7 @@ def test_a_shipped_model_is_trained_further_and_one_of_other_questions_is_not(jo
     begun = {"recipe": "classifier", "data": "digits", "start": "classifier-digits", "base_channels": 32}
     record = train(jobs, objects, **begun, limit=64, batch_size=16, num_steps=2, learning_rate=1e-6)
     assert record.status == "succeeded" and record.metrics["losses"]["error_rate"] < 0.2, record.error
-    zip_id = archive(jobs, objects, {f"{kind}/{name}": data for kind in "ab" for name, data in pictures(12).items()})
+    zip_id = archive(jobs, objects, {f"{kind}/{name}": data for kind in "ab" for name, data in png_files(12).items()})
     other = {"recipe": "classifier", "data": zip_id, "start": "classifier-smileys", "image_size": 64, "batch_size": 8}
     error = failure(train(jobs, objects, **other, num_steps=2))
     assert error["code"] == "bad_data" and "start: classifier-smileys has questions" in error["message"]
@@ -319,14 +319,14 @@ def test_a_checkpoint_of_another_run_is_left_and_training_begins_anew(
 
 
 @pytest.mark.parametrize("data", ["smileys", "an archive"])
-def test_a_cancel_is_noticed_while_pictures_are_read(
+def test_a_cancel_is_noticed_while_images_are_read(
     jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch, data: str
 ) -> None:
-    told = at_step(monkeypatch, 0, lambda jobs, job_id: jobs.cancel(job_id))
+    reported = at_step(monkeypatch, 0, lambda jobs, job_id: jobs.cancel(job_id))
     asked = {"data": data, "limit": 2000}
     if data == "an archive":
-        asked = {"data": archive(jobs, objects, pictures(60)), "image_size": 16}
-    assert (train(jobs, objects, **VAE | asked).status, told) == ("canceled", [0, 0])
+        asked = {"data": archive(jobs, objects, png_files(60)), "image_size": 16}
+    assert (train(jobs, objects, **VAE | asked).status, reported) == ("canceled", [0, 0])
 
 
 def test_what_a_killed_attempt_left_on_the_disk_is_removed(
@@ -358,8 +358,8 @@ def test_a_run_that_diverges_keeps_its_curve_and_its_last_good_checkpoint(
     assert jobs.models.all() == []
 
 
-def test_pictures_of_an_archive_are_trained_on(jobs: JobStore, objects: Objects) -> None:
-    zip_id = archive(jobs, objects, pictures(20))
+def test_images_of_an_archive_are_trained_on(jobs: JobStore, objects: Objects) -> None:
+    zip_id = archive(jobs, objects, png_files(20))
     brief = {"recipe": "vae", "data": zip_id, "image_size": 16, "batch_size": 8, "num_steps": 3, "limit": 18}
     record = train(jobs, objects, **brief)
     card = jobs.models.get(record.metrics["model"]).card
@@ -370,20 +370,20 @@ def test_pictures_of_an_archive_are_trained_on(jobs: JobStore, objects: Objects)
 @pytest.mark.parametrize(
     ("files", "params", "why"),
     [
-        (pictures(5), {}, "holds 5 images; at least 16 are needed"),
-        (pictures(20), {"batch_size": 32}, "holds 20 images; at least 32 are needed"),
+        (png_files(5), {}, "holds 5 images; at least 16 are needed"),
+        (png_files(20), {"batch_size": 32}, "holds 20 images; at least 32 are needed"),
         (
-            pictures(20) | dict.fromkeys(("3.png", "4.png", "5.png"), b"none"),
+            png_files(20) | dict.fromkeys(("3.png", "4.png", "5.png"), b"none"),
             {},
             "3 of 20 images cannot be used: '3.png'",
         ),
-        (pictures(20), {"recipe": "classifier"}, "needs labels or attributes"),
+        (png_files(20), {"recipe": "classifier"}, "needs labels or attributes"),
         (captioned(20), {"recipe": "classifier"}, "captions such as 'noise of number 0' are no labels"),
         (captioned(20), {"recipe": "cyclegan"}, "two classes or an `attribute` are needed; there are"),
-        (pictures(20), {"recipe": "cyclegan", "attribute": "wings"}, "there is no attribute 'wings'"),
+        (png_files(20), {"recipe": "cyclegan", "attribute": "wings"}, "there is no attribute 'wings'"),
     ],
 )
-def test_pictures_that_cannot_be_used_are_named(
+def test_images_that_cannot_be_used_are_named(
     jobs: JobStore, objects: Objects, files: dict[str, bytes], params: dict[str, Any], why: str
 ) -> None:
     zip_id = archive(jobs, objects, files)
@@ -402,12 +402,12 @@ def test_a_bad_entry_is_skipped_and_named_in_the_metrics(jobs: JobStore, objects
     assert skipped["count"] == 2 and [each["name"] for each in skipped["entries"]] == ["3.png", "film.mp4"]
     assert all(each["reason"] for each in skipped["entries"])
     assert [each["code"] for each in warnings] == ["entries_skipped", "captions_not_used"]
-    assert "2 entries of the archive are left out: '3.png': " in warnings[0]["message"]
+    assert "2 entries of the archive are skipped: '3.png': " in warnings[0]["message"]
     assert jobs.models.get(record.metrics["model"]).card["training"]["pictures"] == 19
 
 
 def test_a_zip_of_two_folders_trains_a_cyclegan(jobs: JobStore, objects: Objects) -> None:
-    files = {f"{'day' if int(name[:-4]) % 2 else 'night'}/{name}": data for name, data in pictures(20).items()}
+    files = {f"{'day' if int(name[:-4]) % 2 else 'night'}/{name}": data for name, data in png_files(20).items()}
     asked = {"recipe": "cyclegan", "data": archive(jobs, objects, files), "image_size": 16}
     record = train(jobs, objects, **asked, batch_size=8, num_steps=2, base_channels=8, n_blocks=1)
     assert record.status == "succeeded", record.error
