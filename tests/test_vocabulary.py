@@ -62,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     '"grey_hair"': {"jobs", "models", "tests"},
     '"grey_background"': {"jobs", "models", "tests"},
     # The old key of `images` in the facts of a training's checkpoint, and a figure of steerings in responses.
-    '"pictures"': {"models/training/run.py", "examples/spaces.py"},
+    '"pictures"': {"models/training/run.py", "examples/spaces.py", "worker/runners/steering.py", "tests/worker"},
     # A function of PyTorch.
     "_rebuild_tensor": {"models/torch_file.py"},
     # Colors in the attributes and captions of the drawn data sets, which shipped models were trained on.
@@ -78,10 +78,6 @@ PENDING = {
     "tests/api",
     "tests/images",
     "tests/models",
-    "tests/worker/runners",
-    "tests/worker/test_run.py",
-    "worker/run.py",
-    "worker/runners",
 }
 
 BREAK = r"[\s#*/>\-]+"  # between two words: spaces, or a line break and the comment sign of the next line

@@ -364,7 +364,7 @@ def test_images_of_an_archive_are_trained_on(jobs: JobStore, objects: Objects) -
     record = train(jobs, objects, **brief)
     card = jobs.models.get(record.metrics["model"]).card
     assert card["architecture"]["name"] == "conv-vae"
-    assert (card["training"]["pictures"], card["source"]["data"]) == (18, zip_id)
+    assert (card["training"]["images"], card["source"]["data"]) == (18, zip_id)
 
 
 @pytest.mark.parametrize(
@@ -403,7 +403,7 @@ def test_a_bad_entry_is_skipped_and_named_in_the_metrics(jobs: JobStore, objects
     assert all(each["reason"] for each in skipped["entries"])
     assert [each["code"] for each in warnings] == ["entries_skipped", "captions_not_used"]
     assert "2 entries of the archive are skipped: '3.png': " in warnings[0]["message"]
-    assert jobs.models.get(record.metrics["model"]).card["training"]["pictures"] == 19
+    assert jobs.models.get(record.metrics["model"]).card["training"]["images"] == 19
 
 
 def test_a_zip_of_two_folders_trains_a_cyclegan(jobs: JobStore, objects: Objects) -> None:
