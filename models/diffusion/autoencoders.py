@@ -1,4 +1,4 @@
-"""Small autoencoders between images and the latents that diffusion models work in, as classes of diffusers.
+"""Small autoencoders for latent diffusion, built from diffusers classes.
 
 Van den Oord et al. 2017, "Neural discrete representation learning"; Zheng et al. 2022, "MoVQ: modulating quantized
 vectors for high-fidelity image generation"; Rombach et al. 2022, "High-resolution image synthesis with latent diffusion
@@ -12,16 +12,18 @@ import torch
 from diffusers import AutoencoderKL, VQModel
 from torch import Tensor, nn
 
-# Of norms: diffusers' 32 leave groups of one channel here, and norms remove a group's mean, an image's very color.
+# Of group norms: the 32 of diffusers would leave groups of one channel, and a norm removes the mean of a group, which
+# would be the color of the image.
 GROUPS = 8
 
 
 def movq(
     block_out_channels: Sequence[int], layers_per_block: int, latent_channels: int, num_vq_embeddings: int
 ) -> nn.Module:
-    """An untrained autoencoder of RGB images that halves them between its levels; widths are multiples of 32.
+    """Builds an untrained autoencoder of RGB images, which halves their sides between its levels.
 
-    `encode` gives latents (n, latent_channels, h, w), and a pipeline's `decode` takes them without quantizing.
+    block_out_channels: multiples of 32. `encode` returns latents (n, latent_channels, h, w); pipelines decode them
+    without quantization.
     """
     depth = len(block_out_channels)
     autoencoder: Any = VQModel(
@@ -39,7 +41,7 @@ def movq(
 
 
 def autoencoder_kl(block_out_channels: Sequence[int], layers_per_block: int, latent_channels: int) -> nn.Module:
-    """An untrained one whose latents are Gaussians, the other things as with `movq`; its latents need no scale."""
+    """Builds an untrained variational autoencoder with the arguments of `movq`; its latents need no scaling factor."""
     depth = len(block_out_channels)
     autoencoder: Any = AutoencoderKL(
         block_out_channels=tuple(block_out_channels),
@@ -57,20 +59,20 @@ def autoencoder_kl(block_out_channels: Sequence[int], layers_per_block: int, lat
 
 @torch.no_grad()
 def standardize(autoencoder: nn.Module, mean: Tensor, std: Tensor) -> None:
-    """Change the weights so that latents z become (z - mean) / std, both (latent_channels,), and decode as before.
+    """Changes the weights so that latents z become (z - mean) / std, both (latent_channels,), and decode as before.
 
-    A diffusion model wants latents of mean 0 and variance 1, and the pipeline has no place for a scale.
+    A diffusion model needs latents of mean 0 and variance 1, and the pipeline has no scaling factor.
     """
     parts: Any = autoencoder
     channels = len(mean)
     parts.quant_conv.weight[:channels].div_(std[:, None, None, None])
     parts.quant_conv.bias[:channels].sub_(mean).div_(std)
     if isinstance(autoencoder, AutoencoderKL):
-        parts.quant_conv.bias[channels:].sub_(2 * std.log())  # the other half is the logarithm of the variance
+        parts.quant_conv.bias[channels:].sub_(2 * std.log())  # the second half is the log variance
     else:
         parts.quantize.embedding.weight.sub_(mean).div_(std)
     for name, layer in parts.named_modules():
-        # What reads latents: the way into the decoder, and its norms.
+        # The layers that take latents: the input of the decoder, and its norms.
         if name == "post_quant_conv" or name.endswith(("conv_y", "conv_b")):
             layer.bias.add_(layer.weight[:, :, 0, 0] @ mean)
             layer.weight.mul_(std[None, :, None, None])

@@ -1,4 +1,4 @@
-"""LoRAs of a text-to-image model: put on for a run and taken off again.
+"""Applies LoRAs to a text-to-image model for one run and removes them again.
 
 Hu et al. 2022, "LoRA: low-rank adaptation of large language models": W x + scale * B A x, eq. 3.
 """
@@ -22,12 +22,12 @@ State = dict[str, Tensor]
 
 @contextmanager
 def with_loras(model: TextToImageModel, loras: Sequence[tuple[Path, float]]) -> Iterator[list[list[str]]]:
-    """The model with LoRAs, each a safetensors file and its scale, inside; its own weights are never changed.
+    """Applies LoRAs, each a safetensors file and its scale, inside the context; the model's own weights never change.
 
-    Yields for each LoRA the names of its tensors that fit no layer of the model. Raises LoraError where none fits, and
-    for a file that is empty, unreadable or holds NaN or infinity.
+    Yields for each LoRA the names of its tensors that match no layer of the model. Raises LoraError if none matches,
+    and for a file that is empty, unreadable or contains NaN or infinity.
     """
-    pipeline, names = model.pipeline, [f"lora_{i}" for i in range(len(loras))]  # ids may hold dots, and these may not
+    pipeline, names = model.pipeline, [f"lora_{i}" for i in range(len(loras))]  # ids may contain dots
     try:
         unused = [_put_on(pipeline, place, path, names[place]) for place, (path, _) in enumerate(loras)]
         if names:
@@ -40,7 +40,7 @@ def with_loras(model: TextToImageModel, loras: Sequence[tuple[Path, float]]) -> 
 
 
 def _put_on(pipeline: Any, place: int, path: Path, adapter: str) -> list[str]:
-    """Loads one LoRA; returns the names of its tensors that fit no layer."""
+    """Loads one LoRA; returns the names of its tensors that match no layer."""
     try:
         converted = _converted(pipeline, path)
         pipeline.load_lora_weights(
@@ -59,21 +59,21 @@ def _put_on(pipeline: Any, place: int, path: Path, adapter: str) -> list[str]:
 
 
 def _converted(pipeline: Any, path: Path) -> State:
-    """The tensors of a file under the names that diffusers gives them."""
-    if path.suffix != ".safetensors":  # of which diffusers would read a pickle
+    """Returns the tensors of a file under the names of diffusers."""
+    if path.suffix != ".safetensors":  # diffusers would unpickle other files
         raise ValueError(f"{path.name} is no safetensors file")
     state = load_file(path)
     if not state:
         raise ValueError("it is empty")
     check_finite(state)
-    is_xl = hasattr(pipeline, "unet") and hasattr(pipeline, "text_encoder_2")  # whose names may be of other blocks
+    is_xl = hasattr(pipeline, "unet") and hasattr(pipeline, "text_encoder_2")  # files may name its blocks differently
     converted = pipeline.lora_state_dict(dict(state), **({"unet_config": pipeline.unet.config} if is_xl else {}))
     return dict(converted[0] if isinstance(converted, tuple) else converted)
 
 
 def _layers(pipeline: Any, adapter: str) -> dict[str, list[Tensor]]:
-    """The weights of each layer that an adapter changes, by its name; a layer without a pair, or with 0, is none."""
-    found = {}
+    """Returns the weights of each layer that an adapter changes, by name; layers with zero weights are omitted."""
+    layers = {}
     for part in PARTS:
         module = getattr(pipeline, part, None)
         for name, layer in module.named_modules() if module is not None else ():
@@ -81,12 +81,12 @@ def _layers(pipeline: Any, adapter: str) -> dict[str, list[Tensor]]:
             if all(adapter in side for side in pair):
                 weights = [side[adapter].weight for side in pair]
                 if all(weight.any() for weight in weights):
-                    found[f"{part}.{name}."] = weights
-    return found
+                    layers[f"{part}.{name}."] = weights
+    return layers
 
 
 def _is_used(name: str, value: Tensor, layers: dict[str, list[Tensor]]) -> bool:
-    """By its name, or by its values where diffusers names it anew while it loads."""
+    """Returns whether a layer has this tensor: by its name, or by its values if diffusers renames it while loading."""
     if any(name.startswith(layer) for layer in layers):
         return True
     weights = [weight for pair in layers.values() for weight in pair if weight.shape == value.shape]

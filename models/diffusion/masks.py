@@ -1,4 +1,4 @@
-"""How much of what is made anew each pixel of an inpainted image takes."""
+"""Masks with feathered edges for inpainting."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,10 +6,11 @@ from scipy.ndimage import distance_transform_edt, label, maximum
 
 
 def feather_mask(marked: NDArray[np.bool_], feather: int) -> NDArray[np.float32]:
-    """Shares of the new image: 0 outside the mask, rising inside it over `feather` pixels from its edge to 1.
+    """Returns the share of the generated image in each pixel, float32 (h, w) in [0, 1].
 
-    marked: (h, w), True where the image is made anew. The border of the image is no edge. In a part of the mask that is
-    too narrow, the shares rise over half of its width, so that its middle is made anew as well.
+    It is 0 outside the mask and rises to 1 inside it, over `feather` pixels from the edge. marked: (h, w), True where
+    the image is generated. The border of the image is not an edge. In a narrow part of the mask the share rises over
+    half of its width, so that the middle is generated too.
     """
     if feather == 0 or marked.all():
         return marked.astype(np.float32)

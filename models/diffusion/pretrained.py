@@ -33,12 +33,12 @@ from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 from models.diffusion.embedding import step_end_callback
 from models.seeds import seeded
 
-AT_ONCE = 4  # images of 512 or 768 px: a caller's batches are made for small models
-TEXT_SEED = 0  # a prior draws noise, and a text is to be one vector
+AT_ONCE = 4  # images of 512 or 768 px per batch: batches of callers are sized for small models
+TEXT_SEED = 0  # of the noise that a prior draws, so that a text always has the same embedding
 ADAPTER = "ip-adapter_sd15.safetensors"
 
 OnStep = Callable[[], None]
-# image_embeds (n, dim), one generator each, the number of steps, what is called after each: images in [0, 1].
+# (image_embeds (n, dim), one generator each, number of steps, on_step) -> images (n, 3, h, w) in [0, 1]
 Draw = Callable[[Tensor, list[torch.Generator], int, OnStep], Tensor]
 Read = Callable[[Sequence[str]], Tensor]
 
@@ -48,9 +48,9 @@ class NoTextStartError(ValueError):
 
 
 class Pretrained(nn.Module):
-    """A CLIP image encoder, and the parts that decode its image_embeds (n, dim), which are not normalized.
+    """A CLIP image encoder and the parts that decode its image_embeds (n, dim), which are not normalized.
 
-    `draw` makes the images of a batch of embeddings, `read` embeddings of texts; they use `parts`.
+    draw: decodes a batch of embeddings. read: embeds texts; None for a model without a prior. Both use `parts`.
     """
 
     mean: Tensor
@@ -76,11 +76,11 @@ class Pretrained(nn.Module):
 
     @property
     def dim(self) -> int:
-        """How many values an embedding has."""
+        """Number of values of an embedding."""
         return int(self.image_encoder.config.projection_dim)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Images (n, 3, h, h) in [0, 1] as image_embeds (n, dim)."""
+        """Encodes images (n, 3, h, h) in [0, 1] as image_embeds (n, dim)."""
         side = self.image_encoder.config.image_size
         seen = F.interpolate(images.float(), (side, side), mode="bicubic", antialias=True).clamp(0, 1)
         pixel_values = ((seen - self.mean) / self.std).to(self.image_encoder.dtype)
@@ -88,7 +88,7 @@ class Pretrained(nn.Module):
         return embeds.float()
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """The image_embeds (n, dim) that a prior draws for texts; raises NoTextStartError where there is none."""
+        """Returns the image_embeds (n, dim) that the prior predicts for texts; raises NoTextStartError without one."""
         if self.read is None:
             raise NoTextStartError("This space has no text start: its model has no prior. Start from an image.")
         return self.read(texts).float()
@@ -101,22 +101,22 @@ class Pretrained(nn.Module):
         num_inference_steps: int = 25,
         on_step: OnStep = lambda: None,
     ) -> Tensor:
-        """Images (n, 3, image_size, image_size) in [0, 1] of embeddings (n, dim), `AT_ONCE` at a time.
+        """Decodes embeddings (n, dim) to images (n, 3, image_size, image_size) in [0, 1], `AT_ONCE` at a time.
 
-        Each comes from its own seed alone. `on_step` is called after each denoising step.
+        Each image depends on its own seed only. `on_step` is called after each denoising step.
         """
-        made = []
+        batches = []
         for start in range(0, len(image_embeds), AT_ONCE):
             embeds = image_embeds[start : start + AT_ONCE].to(self.image_encoder.dtype)
             generators = [seeded(seed) for seed in seeds[start : start + AT_ONCE]]
-            made.append(self.draw(embeds, generators, num_inference_steps, on_step).float().clamp(0, 1))
-        return torch.cat(made)
+            batches.append(self.draw(embeds, generators, num_inference_steps, on_step).float().clamp(0, 1))
+        return torch.cat(batches)
 
 
 def load_pretrained(name: str, folder: Path, image_size: int, dtype: torch.dtype = torch.float32) -> Pretrained:
-    """The model of an architecture in `PRETRAINED` from its folder, which holds one folder for each part.
+    """Loads a model of an architecture in `PRETRAINED` from its folder, which has one subfolder for each part.
 
-    Reads safetensors and json only. Raises OSError, ValueError or RuntimeError where a part is missing or does not fit.
+    Reads safetensors and json only. Raises OSError, ValueError or RuntimeError if a part is missing or does not fit.
     """
     return PRETRAINED[name](folder, image_size, dtype)
 
@@ -142,7 +142,7 @@ def _kandinsky(folder: Path, image_size: int, dtype: torch.dtype) -> Pretrained:
     def draw(embeds: Tensor, generators: list[torch.Generator], steps: int, on_step: OnStep) -> Tensor:
         images: Tensor = decoder(
             embeds,
-            prior.get_zero_embed(len(embeds)),  # what the decoder is guided away from: a black image
+            prior.get_zero_embed(len(embeds)),  # the negative embedding of guidance: a black image
             height=image_size,
             width=image_size,
             num_inference_steps=steps,
@@ -150,7 +150,7 @@ def _kandinsky(folder: Path, image_size: int, dtype: torch.dtype) -> Pretrained:
             output_type="pt",
             callback_on_step_end=step_end_callback(on_step),
         ).images
-        return (images.float() + 1) / 2  # this pipeline leaves tensors in [-1, 1]
+        return (images.float() + 1) / 2  # this pipeline returns tensors in [-1, 1]
 
     def read(texts: Sequence[str]) -> Tensor:
         generators = [torch.Generator().manual_seed(TEXT_SEED) for _ in texts]
@@ -225,7 +225,7 @@ def _ip_adapter(folder: Path, image_size: int, dtype: torch.dtype) -> Pretrained
     def draw_one(embed: Tensor, generator: torch.Generator, steps: int, on_step: OnStep) -> Tensor:
         image: Tensor = pipeline(
             prompt="",
-            # What it is guided away from is the embedding 0, as the adapter was trained.
+            # The unconditional embedding is 0, as in the adapter's training.
             ip_adapter_image_embeds=[torch.stack([torch.zeros_like(embed), embed])[:, None]],  # (2, 1, dim)
             height=image_size,
             width=image_size,
@@ -237,11 +237,11 @@ def _ip_adapter(folder: Path, image_size: int, dtype: torch.dtype) -> Pretrained
         return image
 
     def draw(embeds: Tensor, generators: list[torch.Generator], steps: int, on_step: OnStep) -> Tensor:
-        # One at a time: the pipeline shows all images of a batch the same embeddings.
+        # One at a time: the pipeline conditions all images of a batch on the same embeddings.
         drawn = [draw_one(*each, steps, on_step) for each in zip(embeds, generators, strict=True)]
         return torch.stack(drawn)
 
-    # The encoder comes without a processor; it was used with CLIP's own.
+    # The encoder is published without a processor; CLIP's own is the one it was trained with.
     processor = {"image_mean": OPENAI_CLIP_MEAN, "image_std": OPENAI_CLIP_STD}
     return _quiet(Pretrained(image_size, encoder, processor, parts, draw), pipeline)
 
@@ -268,8 +268,8 @@ def _config(kind: Any, folder: Path) -> Any:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
 
 
 def _quiet(model: Pretrained, *pipelines: Any) -> Pretrained:

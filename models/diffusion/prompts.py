@@ -1,4 +1,4 @@
-"""Prompts with weights, `a man with a (red)1.4 hat`, read by compel; for models all of whose text encoders are CLIP."""
+"""Weighted prompts such as `a man with a (red)1.4 hat`, parsed by compel; for models whose text encoders are CLIP."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -13,9 +13,9 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 ParserElement.enable_packrat(None)  # as matplotlib does: without, compel takes minutes for a few nested parentheses
-MOST_WEIGHT = 5.0
-DEEPEST = 4  # parentheses in one another
-# What other programs read as syntax, and this one as plain text.
+MAX_WEIGHT = 5.0
+MAX_DEPTH = 4  # of nested parentheses
+# Syntax of other programs that is plain text here.
 _SYNTAX = [
     re.compile(pattern)
     for pattern in (
@@ -31,73 +31,73 @@ _SYNTAX = [
     )
 ]
 _WEIGHTED_WORDS = re.compile(r"\([^()]*\)(?:\d*\.?\d+|[+-]+)")
-# A closing parenthesis with its weight; all other prompts, those with mere parentheses too, are read as they are.
+# A closing parenthesis with its weight; all other prompts, including those with plain parentheses, are not parsed.
 _WEIGHTED = re.compile(r"(?<!\\)\)(?:\.?\d|[+-])")
 
 
 def reads_weights(pipeline: Any) -> bool:
-    """Whether a pipeline's text encoders are all CLIP, whose embeddings can be weighted."""
+    """Returns whether all text encoders of a pipeline are CLIP, whose embeddings can be weighted."""
     encoders = [getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2", "text_encoder_3")]
     return all(isinstance(each, CLIPTextModel | CLIPTextModelWithProjection) for each in encoders if each is not None)
 
 
 def is_weighted(prompt: str) -> bool:
-    """Whether a prompt gives a weight to some of its words."""
+    """Returns whether a prompt has weights."""
     return bool(_WEIGHTED.search(prompt))
 
 
 def plain_syntax(prompt: str, *, weights: bool = False) -> list[str]:
-    """The parts of a prompt that other programs read as syntax and that are plain text here, in their order.
+    """Returns the parts of a prompt, in order, that are syntax in other programs and plain text here.
 
-    weights: whether weights such as (red)1.4 are plain text too, for a model that cannot read them.
+    weights: whether weights such as (red)1.4 are plain text too, for models that do not support them.
     """
     patterns = [*_SYNTAX, _WEIGHTED_WORDS] if weights else _SYNTAX
-    found = [match for pattern in patterns for match in pattern.finditer(prompt)]
-    return [match[0] for match in sorted(found, key=lambda match: match.start())]
+    matches = [match for pattern in patterns for match in pattern.finditer(prompt)]
+    return [match[0] for match in sorted(matches, key=lambda match: match.start())]
 
 
 def unknown_words(prompt: str, known: Collection[str]) -> list[str]:
-    """The words of a prompt that are not `known`, in lower case and in their order, each once."""
+    """Returns the words of a prompt that are not `known`, in lower case and in order, each once."""
     for pattern in (_SYNTAX[0], _SYNTAX[-1]):
         prompt = pattern.sub(" ", prompt)
     return [word for word in dict.fromkeys(words_of(prompt)) if word not in known]
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case: letters, and apostrophes between them."""
+    """Returns the words of a text in lower case: letters, and apostrophes between them."""
     return re.findall(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)*", text.lower())
 
 
 def unweighted(prompt: str) -> str:
-    """The words of a weighted prompt without their weights; raises ValueError where it cannot be read."""
+    """Returns a weighted prompt without its weights; raises ValueError if it cannot be parsed."""
     depths = list(accumulate({"(": 1, ")": -1}[mark] for mark in re.findall(r"(?<!\\)[()]", prompt)))
     if min(depths, default=0) < 0 or depths[-1:] != [0]:
         raise ValueError("its parentheses do not match")
-    if max(depths) > DEEPEST:
-        raise ValueError(f"more than {DEEPEST} parentheses are in one another")
+    if max(depths) > MAX_DEPTH:
+        raise ValueError(f"its parentheses are nested more than {MAX_DEPTH} deep")
     try:
-        found = Compel.parse_prompt_string(prompt)
+        parsed = Compel.parse_prompt_string(prompt)
     except (ParseException, ValueError, RecursionError) as error:
         raise ValueError("its weights cannot be separated from its words") from error
-    [first, *more] = found.prompts
+    [first, *more] = parsed.prompts
     parts = first.children if isinstance(first, FlattenedPrompt) else []
-    if more or not parts or not all(type(part) is Fragment for part in parts) or getattr(found, "lora_weights", None):
+    if more or not parts or not all(type(part) is Fragment for part in parts) or getattr(parsed, "lora_weights", None):
         raise ValueError("it holds more than weights of words, as in (red)1.4")
-    if any(not 0 <= part.weight <= MOST_WEIGHT for part in parts):
-        raise ValueError(f"weights are 0 to {MOST_WEIGHT:g}")
+    if any(not 0 <= part.weight <= MAX_WEIGHT for part in parts):
+        raise ValueError(f"weights must be 0 to {MAX_WEIGHT:g}")
     return " ".join(part.text for part in parts)
 
 
 def embeddings(pipeline: Any, prompts: Sequence[str], prefix: str = "") -> dict[str, Tensor]:
     """Returns prompt embeddings for a pipeline, by argument name; those of prompts without weights are unchanged."""
-    found = {prompt: _row(pipeline, prompt) for prompt in dict.fromkeys(prompts)}
-    rows = [found[prompt] for prompt in prompts]
+    by_prompt = {prompt: _row(pipeline, prompt) for prompt in dict.fromkeys(prompts)}
+    rows = [by_prompt[prompt] for prompt in prompts]
     names = [f"{prefix}prompt_embeds", f"{prefix}pooled_prompt_embeds"]
     return {name: torch.cat(parts) for name, parts in zip(names, zip(*rows, strict=True), strict=False)}
 
 
 def _row(pipeline: Any, prompt: str) -> list[Tensor]:
-    """The embedding of each token (1, tokens, width), and for two encoders the pooled one of the second."""
+    """Embeddings of the tokens of a prompt (1, tokens, width), and with two encoders the second's pooled embedding."""
     weighted = is_weighted(prompt)
     words, device = unweighted(prompt) if weighted else prompt, pipeline._execution_device
     plain = pipeline.encode_prompt(
@@ -117,5 +117,5 @@ def _row(pipeline: Any, prompt: str) -> list[Tensor]:
 
 def _encoders(pipeline: Any) -> list[tuple[Any, Any]]:
     names = [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
-    found = [(getattr(pipeline, tokenizer, None), getattr(pipeline, encoder, None)) for tokenizer, encoder in names]
-    return [pair for pair in found if pair[1] is not None]
+    pairs = [(getattr(pipeline, tokenizer, None), getattr(pipeline, encoder, None)) for tokenizer, encoder in names]
+    return [pair for pair in pairs if pair[1] is not None]

@@ -1,4 +1,4 @@
-"""Text to images by latent diffusion, with the pipelines of diffusers: small models trained here, and full-size ones.
+"""Text-to-image generation by latent diffusion, with diffusers pipelines: small models trained here and full-size ones.
 
 Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models".
 """
@@ -45,7 +45,7 @@ T5_LENGTH = 256  # tokens; FLUX schnell was trained with no more
 
 
 class TextToImageModel(nn.Module):
-    """A pipeline of diffusers as a module: its networks are the module's, under the names the pipeline has for them."""
+    """A diffusers pipeline as a module; its networks are submodules under the names that they have in the pipeline."""
 
     def __init__(self, pipeline: Any) -> None:
         super().__init__()
@@ -57,9 +57,9 @@ class TextToImageModel(nn.Module):
 
     @cached_property
     def latent_colors(self) -> Tensor:
-        """The linear map (channels + 1, 3) from a place's latents and a 1 to its color in [0, 1], for fast previews.
+        """Linear map (channels + 1, 3) from the latents of a position and a 1 to its color in [0, 1], for previews.
 
-        Of least squares on images of soft random colors, which its own encoder turns into latents.
+        Fitted by least squares to images of smooth random colors and their latents.
         """
         vae, device = self.pipeline.vae, self.pipeline._execution_device
         colors = torch.rand(16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -69,14 +69,14 @@ class TextToImageModel(nn.Module):
         latents = (latents - (getattr(vae.config, "shift_factor", None) or 0)) * vae.config.scaling_factor
         small = F.interpolate(images, latents.shape[2:], mode="area")
         rows, targets = (part.movedim(1, 3).flatten(0, 2).float().cpu() for part in (latents, small))
-        found: Tensor = torch.linalg.lstsq(F.pad(rows, (0, 1), value=1.0), targets).solution
-        return found.to(device)
+        solution: Tensor = torch.linalg.lstsq(F.pad(rows, (0, 1), value=1.0), targets).solution
+        return solution.to(device)
 
 
 def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> TextToImageModel:
-    """A full-size model from its folder, laid out as diffusers publishes pipelines; safetensors and json only.
+    """Loads a full-size model from a folder in the layout of diffusers; reads safetensors and json only.
 
-    Raises OSError or ValueError where a part is missing or does not fit. No safety checker is loaded.
+    Raises OSError or ValueError if a part is missing or does not fit. No safety checker is loaded.
     """
     pipeline: Any = AutoPipelineForText2Image.from_pretrained(
         folder,
@@ -87,7 +87,7 @@ def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> Text
     )
     if not isinstance(getattr(pipeline, "vae", None), AutoencoderKL):
         raise ValueError(f"{type(pipeline).__name__} has no AutoencoderKL, which previews and tiles need")
-    # One image of a batch at a time, and of larger ones than it was trained on a tile: decoding takes most memory.
+    # Decodes one image of a batch at a time, and large images in tiles: decoding needs the most memory.
     pipeline.vae.enable_slicing()
     pipeline.vae.enable_tiling()
     return TextToImageModel(pipeline)
@@ -105,9 +105,10 @@ def stable_diffusion(
     text: Mapping[str, Any],
     autoencoder: Mapping[str, Any],
 ) -> TextToImageModel:
-    """An untrained one; widths are multiples of 32.
+    """Builds an untrained model.
 
-    text, autoencoder: the arguments of `models.clip.clip`, of which the text tower is used, and of `autoencoder_kl`.
+    block_out_channels: multiples of 32. text: the arguments of `models.clip.clip`, whose text tower is used.
+    autoencoder: the arguments of `autoencoder_kl`.
     """
     depth, latent_channels = len(block_out_channels), autoencoder["latent_channels"]
     unet: Any = UNet2DConditionModel(
@@ -119,7 +120,7 @@ def stable_diffusion(
         norm_num_groups=GROUPS,
         down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * (depth - 1),
         up_block_types=("CrossAttnUpBlock2D",) * (depth - 1) + ("UpBlock2D",),
-        attention_head_dim=tuple(width // HEAD_DIM for width in block_out_channels),  # diffusers means the heads by it
+        attention_head_dim=tuple(width // HEAD_DIM for width in block_out_channels),  # numbers of heads
         cross_attention_dim=text["hidden_size"],
     )
     texts = clip(**text)
@@ -127,7 +128,7 @@ def stable_diffusion(
 
 
 def assembled(tokenizer: Any, text_encoder: nn.Module, unet: nn.Module, vae: nn.Module) -> TextToImageModel:
-    """The parts of a small model in the pipeline of Stable Diffusion."""
+    """Assembles the parts of a small model in a Stable Diffusion pipeline."""
     return TextToImageModel(
         StableDiffusionPipeline(
             vae,
@@ -158,26 +159,16 @@ def generate(
     scheduler: SchedulerName | None = None,
     on_step: Callable[[int, Tensor], None] = lambda step, latents: None,
 ) -> Tensor:
-    """Images (n, 3, height, width) in [0, 1], one for each prompt and seed, the same alone and in any batch, nearly.
+    """Generates images (n, 3, height, width) in [0, 1], one for each prompt and seed.
 
-    images: what to start from, (n, 3, height, width) in [0, 1], with the noise of the last `strength` of the steps
-    (Meng et al. 2022, "SDEdit"). masks: (n, 1, height, width), the share of what is made anew in each pixel: latents
-    change where it is above 0, what is 0 stays exact. Without masks the whole changes.
-    scheduler: by name; the model's own when absent. `on_step` is called with the number of each step, from 1, and the
-    latents, and may raise to stop.
+    An image does not depend on its batch, up to rounding. images: initial images (n, 3, height, width) in [0, 1],
+    noised for the last `strength` of the steps (Meng et al. 2022, "SDEdit"). masks: (n, 1, height, width), the share of
+    the generated image in each pixel: latents change where it is above 0, pixels at 0 stay exact; without masks
+    everything changes. scheduler: by name, by default the model's own. `on_step` is called with the number of each
+    step, from 1, and the latents, and may raise to stop.
     """
-    pipeline, packed = model.pipeline, isinstance(model.pipeline, FluxPipeline)
-    given: dict[str, Any] = {"width": width, "height": height}
-    if packed:
-        given |= {"max_sequence_length": T5_LENGTH}
-    if images is not None:
-        inpaints = packed and masks is not None
-        pipeline = (AutoPipelineForInpainting if inpaints else AutoPipelineForImage2Image).from_pipe(pipeline)
-        pipeline.set_progress_bar_config(disable=True)
-        # FLUX rounds the steps up and needs the size; the others round them down and have the image's.
-        steps = int(num_inference_steps * strength)
-        given = given | {"strength": steps / num_inference_steps} if packed else {"strength": strength}
-        given |= {"image": images} | ({"mask_image": (masks > 0).float()} if inpaints and masks is not None else {})
+    packed = isinstance(model.pipeline, FluxPipeline)
+    pipeline, arguments = _pipeline(model.pipeline, images, masks, strength, (width, height), num_inference_steps)
     if scheduler:
         pipeline.scheduler = _scheduler(scheduler, model.pipeline.scheduler.config, num_inference_steps)
     keep = None
@@ -188,38 +179,63 @@ def generate(
         if keep:
             tensors["latents"] = keep(pipeline.scheduler, timestep, tensors["latents"])
         latents = tensors["latents"]
-        if packed:  # two by two places to a token
+        if packed:  # 2 x 2 latent positions per token
             latents = FluxPipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor)
         on_step(step + 1, latents)
         return tensors
 
-    made: Tensor = pipeline(
+    generated: Tensor = pipeline(
         **_texts(pipeline, prompts, negative_prompts),
-        **given,
+        **arguments,
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
         generator=[seeded(seed) for seed in seeds],
         output_type="pt",
         callback_on_step_end=on_step_end,
     ).images
-    made = made.float()
+    generated = generated.float()
     if images is None or masks is None:
-        return made
-    # The way to latents and back changes every pixel.
-    return torch.lerp(images.to(made), made, masks.to(made))
+        return generated
+    # Encoding and decoding changes every pixel, so the pixels outside the mask are copied.
+    return torch.lerp(images.to(generated), generated, masks.to(generated))
+
+
+def _pipeline(
+    pipeline: Any,
+    images: Tensor | None,
+    masks: Tensor | None,
+    strength: float,
+    size: tuple[int, int],
+    num_inference_steps: int,
+) -> tuple[Any, dict[str, Any]]:
+    """Returns the pipeline for the task (text to image, image to image, inpainting) and its arguments."""
+    packed = isinstance(pipeline, FluxPipeline)
+    arguments: dict[str, Any] = {"width": size[0], "height": size[1]}
+    if packed:
+        arguments |= {"max_sequence_length": T5_LENGTH}
+    if images is None:
+        return pipeline, arguments
+    inpaints = packed and masks is not None
+    pipeline = (AutoPipelineForInpainting if inpaints else AutoPipelineForImage2Image).from_pipe(pipeline)
+    pipeline.set_progress_bar_config(disable=True)
+    # FLUX rounds the number of steps up and needs the size; the others round it down and use the image's size.
+    steps = int(num_inference_steps * strength)
+    arguments = arguments | {"strength": steps / num_inference_steps} if packed else {"strength": strength}
+    arguments |= {"image": images} | ({"mask_image": (masks > 0).float()} if inpaints and masks is not None else {})
+    return pipeline, arguments
 
 
 def _scheduler(name: SchedulerName, config: Any, num_inference_steps: int) -> Any:
     if name != "lcm":
         return SCHEDULERS[name].from_config(config)
-    # LCM takes its steps from those it was distilled with, 50 unless said, which must divide the training's.
+    # LCM selects its steps from those of its distillation, by default 50, which must divide the training timesteps.
     total = config["num_train_timesteps"]
     original = next(n for n in range(min(max(50, num_inference_steps), total), total + 1) if total % n == 0)
     return SCHEDULERS[name].from_config(config, original_inference_steps=original)
 
 
 def _texts(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str] | None) -> dict[str, Any]:
-    """The prompts as the pipeline takes them: texts, or their embeddings where one of them is weighted."""
+    """Returns the pipeline's arguments for the prompts: texts, or their embeddings if one of them is weighted."""
     every = [*prompts, *(negative_prompts or ())]
     if reads_weights(pipeline) and any(is_weighted(prompt) for prompt in every):
         negative = embeddings(pipeline, negative_prompts, "negative_") if negative_prompts else {}
@@ -230,10 +246,10 @@ def _texts(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str
 def _keeper(
     pipeline: Any, images: Tensor, masks: Tensor, seeds: Sequence[int]
 ) -> Callable[[Any, Tensor, Tensor], Tensor]:
-    """What brings latents outside the masks back to the images', as noisy as they have to be after a timestep.
+    """Returns a function that resets latents outside the masks to the images' latents, noised for the next timestep.
 
-    As StableDiffusionInpaintPipeline does (Lugmayr et al. 2022, "RePaint", eq. 8, without its resampling), which takes
-    latents of four channels only.
+    As in StableDiffusionInpaintPipeline (Lugmayr et al. 2022, "RePaint", eq. 8, without its resampling), which supports
+    latents with four channels only.
     """
     vae, device = pipeline.vae, pipeline._execution_device
     clean = vae.encode((2 * images - 1).to(device, vae.dtype)).latent_dist.mode() * vae.config.scaling_factor
@@ -249,9 +265,9 @@ def _keeper(
 
 
 def cut_off(model: TextToImageModel, prompt: str) -> str:
-    """The end of a prompt that the text encoder does not read; empty where it reads all.
+    """Returns the end of a prompt that exceeds the text encoder's length; empty if the prompt fits.
 
-    Raises ValueError for a weighted prompt that cannot be read.
+    Raises ValueError for a weighted prompt that cannot be parsed.
     """
     pipeline: Any = model.pipeline
     tokenizer, length = pipeline.tokenizer, pipeline.tokenizer.model_max_length
@@ -262,12 +278,12 @@ def cut_off(model: TextToImageModel, prompt: str) -> str:
     token_ids = tokenizer(prompt, verbose=False).input_ids
     if len(token_ids) <= length:
         return ""
-    # The last one is the end, which is always read.
+    # The last token marks the end and is always kept.
     text: str = tokenizer.decode(token_ids[length - 1 : -1])
     return text
 
 
 def preview(latents: Tensor, colors: Tensor) -> Tensor:
-    """Small images (n, 3, h, w) in [0, 1] of latents (n, channels, h, w), by the map `latent_colors`."""
+    """Maps latents (n, channels, h, w) to small images (n, 3, h, w) in [0, 1]; colors: `latent_colors` of the model."""
     rows = F.pad(latents.movedim(1, 3).float(), (0, 1), value=1.0)
     return (rows @ colors).movedim(3, 1).clamp(0, 1)

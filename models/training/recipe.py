@@ -91,18 +91,23 @@ def train_model(
         save_weights(trained.state, folder / WEIGHTS)
     except NotFiniteError as error:
         raise run.diverged("weights") from error
+    card = {"id": model_id, **_card(recipe, dataset, data, run, trained)}
+    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    return card
+
+
+def _card(recipe: Recipe, dataset: Dataset, data: str, run: Run, trained: Trained) -> dict[str, Any]:
+    """Returns the card of a model whose weights are in the run's folder, without its id."""
     model = on_device(build(trained.architecture), run.device).eval()
-    load_weights(model, folder / WEIGHTS)
-    known = training_facts(model, dataset, run.device)
-    parts = trained.parts | ({"start": start[1].training} if start else {})
-    card = {
-        "id": model_id,
+    load_weights(model, run.folder / WEIGHTS)
+    parts = trained.parts | ({"start": run.start[1].training} if run.start else {})
+    return {
         "task": recipe.task,
         "title": f"{recipe.title} on {data}",
         "description": f"{recipe.title}, trained on {len(dataset):,} images of {data}.",
         "license": "MIT" if data in NAMED else "that of its images",
         "source": {"kind": "trained", "recipe": recipe.name, "data": data},
-        "files": {WEIGHTS: file_sha256(folder / WEIGHTS)},
+        "files": {WEIGHTS: file_sha256(run.folder / WEIGHTS)},
         "architecture": trained.architecture,
         "training": {
             **run.facts,
@@ -112,14 +117,12 @@ def train_model(
             "hardware": _hardware(run.device),
             "versions": {"torch": version("torch"), "diffusers": version("diffusers")},
             **({"parts": parts} if parts else {}),
-            **known,
+            **training_facts(model, dataset, run.device),
             **({"warnings": list(trained.warnings)} if trained.warnings else {}),
             "last_losses": {name: round(values[-1], 5) for name, values in run.curve.items()},
         },
         "quality": {},
     }
-    (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    return card
 
 
 def frozen_model(name: str) -> tuple[nn.Module, Card]:

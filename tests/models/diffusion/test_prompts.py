@@ -63,12 +63,12 @@ def test_the_words_without_their_weights() -> None:
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        ("(a)9", "weights are 0 to 5"),
+        ("(a)9", "weights must be 0 to 5"),
         ('("a (b)1.1", "c").blend(1, 1)', "more than weights of words"),
         ("a.swap(b) (c)1.2", "more than weights of words"),
         ("((a)1.2", "parentheses do not match"),
         ("a) ((b)1.2", "parentheses do not match"),
-        ("(((((a)1.1)1.1)1.1)1.1)1.1", "more than 4 parentheses"),
+        ("(((((a)1.1)1.1)1.1)1.1)1.1", "nested more than 4 deep"),
         ("(" * 500 + "a)1.2", "parentheses do not match"),  # for which compel would need longer than there is time
     ],
 )

@@ -340,7 +340,7 @@ def test_weights_in_a_prompt_change_its_own_image(tiny: Card) -> None:
     plain, weighted, bad = run([task(tiny, prompt=prompt, guidance_scale=8) for prompt in asked])
     alone = images_of(run_alone(task(tiny, guidance_scale=8)))
     assert apart(images_of(plain), alone) <= TOLERANCE < apart(images_of(weighted), alone)
-    assert isinstance(bad, AtelierError) and bad.message == "prompt: It cannot be parsed: weights are 0 to 5."
+    assert isinstance(bad, AtelierError) and bad.message == "prompt: It cannot be parsed: weights must be 0 to 5."
 
 
 def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> None:
