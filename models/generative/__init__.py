@@ -1,1 +1,1 @@
-"""Generators trained here: VAE, GAN, DCGAN with its encoder, CycleGAN, and the classifier that judges them."""
+"""Generators trained here: VAE, GAN, DCGAN with its encoder, CycleGAN, and the classifier that evaluates them."""

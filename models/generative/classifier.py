@@ -1,4 +1,4 @@
-"""The networks that judge generators: several questions about an image, answered from one set of features."""
+"""Classifiers that evaluate generators: several questions about an image, answered from shared features."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ FEATURES = 64
 
 
 class Classifier(nn.Module):
-    """Images (n, channels, h, w) in [0, 1] to features (n, 64) and one answer to each question.
+    """Maps images (n, channels, h, w) in [0, 1] to features (n, 64) and one answer to each question.
 
-    questions: each question's possible answers; attributes that exclude each other are one question.
+    questions: the possible answers to each question; mutually exclusive attributes are one question.
     """
 
     def __init__(self, channels: int, questions: Sequence[Sequence[str]], base_channels: int = 32) -> None:
@@ -28,18 +28,18 @@ class Classifier(nn.Module):
         self.heads = nn.Linear(FEATURES, sum(len(answers) for answers in self.questions))
 
     def features(self, images: Tensor) -> Tensor:
-        """What the answers are read from, (n, 64): the space of the Frechet distance."""
+        """Features (n, 64) from which the answers are predicted, and in which the Frechet distance is measured."""
         features: Tensor = self.trunk(images * 2 - 1).float()
         return features
 
     def logits(self, images: Tensor) -> tuple[Tensor, ...]:
-        """For each question, (n, answers)."""
+        """Logits of each question, (n, answers)."""
         scores: Tensor = self.heads(torch.relu(self.features(images)))
         parts: tuple[Tensor, ...] = scores.float().split([len(answers) for answers in self.questions], dim=1)
         return parts
 
     def answers(self, images: Tensor) -> Tensor:
-        """The most likely answer to each question, (n, questions), as indices."""
+        """Index of the most likely answer to each question, (n, questions)."""
         return torch.stack([logits.argmax(1) for logits in self.logits(images)], dim=1)
 
 

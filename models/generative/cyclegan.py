@@ -1,4 +1,4 @@
-"""CycleGAN: images of one kind into another, learnt from unpaired examples.
+"""CycleGAN: translates images of one kind to another, trained on unpaired examples.
 
 Zhu, Park, Isola and Efros 2017, "Unpaired image-to-image translation using cycle-consistent adversarial networks".
 """
@@ -15,8 +15,8 @@ Direction = Literal["a-to-b", "b-to-a"]
 class Translator(nn.Module):
     """A ResNet generator over images (n, channels, h, w) in [-1, 1], sides multiples of four.
 
-    Zhu et al.'s generator paints the whole image; this one paints what changes and adds it to its input: what
-    should stay as it is then stays from the first step.
+    Departure from Zhu et al., whose generator outputs the whole image: this one outputs a change that is added to its
+    input, so that what should stay the same does so from the first step.
     """
 
     def __init__(self, channels: int, base_channels: int, n_blocks: int) -> None:
@@ -32,7 +32,7 @@ class Translator(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """The translated images; a little outside [-1, 1] in places, so that its gradient lives everywhere."""
+        """Returns the translated images, which may slightly exceed [-1, 1], so that the gradient never vanishes."""
         changed: Tensor = images + self.layers(images).float()
         return changed
 
@@ -54,7 +54,7 @@ def _normed(channels: int) -> tuple[nn.Module, nn.Module]:
 
 
 class CycleGan(nn.Module):
-    """The two generators, `a_to_b` and `b_to_a`, for images of `image_size`; `kinds` says what a and b are."""
+    """The two generators, `a_to_b` and `b_to_a`, for images of `image_size`; `kinds` names a and b."""
 
     def __init__(
         self, image_size: int, channels: int, base_channels: int, n_blocks: int, kinds: Sequence[str] = ("a", "b")
@@ -66,14 +66,14 @@ class CycleGan(nn.Module):
         self.b_to_a = Translator(channels, base_channels, n_blocks)
 
     def translate(self, images: Tensor, direction: Direction) -> Tensor:
-        """Images in [0, 1] to images in [0, 1]."""
+        """Translates images (n, channels, h, w) in [0, 1] to images in [0, 1]."""
         generator = self.a_to_b if direction == "a-to-b" else self.b_to_a
         translated: Tensor = generator(images * 2 - 1)
         return ((translated + 1) / 2).clamp(0, 1)
 
 
 def patch_discriminator(channels: int, base_channels: int, n_layers: int = 2) -> nn.Sequential:
-    """Images in [-1, 1] to one score per patch, (n, 1, h / 2^n_layers, w / 2^n_layers).
+    """Builds a discriminator from images in [-1, 1] to one score per patch, (n, 1, h / 2^n_layers, w / 2^n_layers).
 
     Patches are 26 pixels wide with two halving layers and 54 with three; Zhu et al.'s are 70 of 256.
     """
@@ -91,9 +91,9 @@ def _judged(channels: int) -> tuple[nn.Module, nn.Module]:
 
 
 def pooled(pool: dict[str, Tensor], name: str, fakes: Tensor, pool_size: int) -> Tensor:
-    """Half of the fakes, the other half changed for older ones out of the pool (Shrivastava et al. 2017).
+    """Replaces a random half of the fakes by older ones from the pool (Shrivastava et al. 2017).
 
-    pool: the kept images of each name, (pool_size, ...); it is filled and changed in place.
+    pool: the stored images by name, (pool_size, ...); updated in place.
     """
     kept = pool.get(name, fakes[:0])
     if len(kept) < pool_size:

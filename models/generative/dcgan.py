@@ -1,7 +1,7 @@
-"""DCGAN for 64 x 64 images, with an encoder that finds the z of an image.
+"""DCGAN for 64 x 64 images, with an encoder from images to z.
 
 Radford, Metz and Chintala 2016, "Unsupervised representation learning with deep convolutional generative adversarial
-networks": strided convolutions only, batch normalization but at the ends, ReLU in G and leaky ReLU in D.
+networks": strided convolutions, batch normalization except in the first and last layers, ReLU in G, leaky ReLU in D.
 """
 
 from itertools import pairwise
@@ -14,20 +14,20 @@ SIDE = 64
 
 
 class Dcgan(Generator):
-    """The generator and, where it was trained, the encoder: images in [0, 1] to z (n, latent_dim)."""
+    """A generator with an encoder from images in [0, 1] to z (n, latent_dim)."""
 
     def __init__(self, layers: nn.Module, latent_dim: int, encoder: nn.Module) -> None:
         super().__init__(layers, latent_dim)
         self.encoder = encoder
 
     def encode(self, images: Tensor) -> Tensor:
-        """The z of each image, (n, latent_dim)."""
+        """Encodes images (n, channels, 64, 64) in [0, 1] as z (n, latent_dim)."""
         z: Tensor = self.encoder(images).float()
         return z
 
 
 def dcgan(image_size: int, channels: int, latent_dim: int, base_channels: int, encoder_channels: int) -> Dcgan:
-    """Both networks, untrained; raises ValueError unless `image_size` is 64."""
+    """Builds both networks, untrained; raises ValueError unless `image_size` is 64."""
     if image_size != SIDE:
         raise ValueError(f"image_size must be {SIDE}, got {image_size}")
     layers = generator_layers(channels, latent_dim, base_channels)
@@ -35,7 +35,7 @@ def dcgan(image_size: int, channels: int, latent_dim: int, base_channels: int, e
 
 
 def generator_layers(channels: int, latent_dim: int, base_channels: int) -> nn.Sequential:
-    """z (n, latent_dim) to images in [-1, 1]: 4 x 4 with 8 times `base_channels`, then doubled four times."""
+    """Layers from z (n, latent_dim) to images in [-1, 1]: 4 x 4 with 8 `base_channels`, then doubled four times."""
     widths = [base_channels * factor for factor in (8, 4, 2, 1)]
     layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1)), *_up(latent_dim, widths[0], stride=1)]
     for before, after in pairwise(widths):
@@ -53,12 +53,15 @@ def _up(before: int, after: int, stride: int) -> list[nn.Module]:
 
 
 def discriminator(channels: int, base_channels: int) -> nn.Sequential:
-    """Images in [0, 1] to logits (n, 1); all but the last two layers give features (n, 8 base, 4, 4)."""
+    """Builds a discriminator from images in [0, 1] to logits (n, 1).
+
+    Without its last two layers it returns features (n, 8 base_channels, 4, 4).
+    """
     return _down(channels, 1, base_channels)
 
 
 def encoder_layers(channels: int, latent_dim: int, base_channels: int) -> nn.Sequential:
-    """Images in [0, 1] to z (n, latent_dim), by the discriminator's shape."""
+    """Layers from images in [0, 1] to z (n, latent_dim), with the architecture of the discriminator."""
     return _down(channels, latent_dim, base_channels)
 
 
@@ -72,7 +75,7 @@ def _down(channels: int, outputs: int, base_channels: int) -> nn.Sequential:
 
 
 def _initialize(module: nn.Module) -> None:
-    """N(0, 0.02) for convolutions, N(1, 0.02) for the scales of batch normalization (section 4)."""
+    """Initializes convolutions with N(0, 0.02) and the scales of batch normalization with N(1, 0.02) (section 4)."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0, 0.02)
     elif isinstance(module, nn.BatchNorm2d):

@@ -17,13 +17,13 @@ class Generator(nn.Module):
         self.latent_dim = latent_dim
 
     def decode(self, z: Tensor) -> Tensor:
-        """Images (n, channels, h, w) in [0, 1]."""
+        """Decodes z (n, latent_dim) to images (n, channels, h, w) in [0, 1]."""
         images: Tensor = self.layers(z).float()
         return (images + 1) / 2
 
 
 def mlp_generator(image_size: int, channels: int, latent_dim: int, hidden: int = 256) -> Generator:
-    """Two hidden layers with batch normalization."""
+    """Builds a generator with two hidden layers and batch normalization."""
     pixels = channels * image_size**2
     layers = nn.Sequential(
         *(nn.Linear(latent_dim, hidden), nn.BatchNorm1d(hidden), nn.LeakyReLU(0.2)),
@@ -34,7 +34,10 @@ def mlp_generator(image_size: int, channels: int, latent_dim: int, hidden: int =
 
 
 def mlp_discriminator(image_size: int, channels: int, hidden: int = 512) -> nn.Sequential:
-    """Images in [0, 1] to logits (n, 1), above 0 for real; drop-out keeps it from outrunning the generator."""
+    """Builds a discriminator from images in [0, 1] to logits (n, 1), above 0 for real images.
+
+    Dropout keeps it from becoming too strong for the generator.
+    """
     return nn.Sequential(
         *(nn.Flatten(), nn.Linear(channels * image_size**2, hidden), nn.LeakyReLU(0.2), nn.Dropout(0.3)),
         *(nn.Linear(hidden, hidden // 2), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(hidden // 2, 1)),

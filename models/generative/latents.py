@@ -1,4 +1,4 @@
-"""Ways through latent space, as pure functions over vectors z (n, dim) with a standard normal prior."""
+"""Sampling, interpolation and arithmetic in a latent space: functions of z (n, dim) with a standard normal prior."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,15 +18,15 @@ Wanted = tuple[Sequence[str], Sequence[str]]  # the attributes an image must hav
 
 
 def prior(seeds: Sequence[int], dim: int) -> Tensor:
-    """The z of each seed, (n, dim), the same alone and among others."""
+    """Draws z (n, dim) from the prior, one for each seed; each depends on its own seed only."""
     return torch.stack([torch.randn(dim, generator=seeded(seed)) for seed in seeds])
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Between vectors a and b (dim,) along the great circle, at each of t (n,) in [0, 1], (n, dim).
+    """Spherical interpolation between vectors a and b (dim,), at each of t (n,) in [0, 1], (n, dim).
 
-    Shoemake 1985, "Animating rotation with quaternion curves", section 3.3, with the angle between the directions;
-    the lengths go from one to the other. Vectors on one line have no great circle: there the way is straight.
+    Shoemake 1985, "Animating rotation with quaternion curves", section 3.3, with the angle between the directions.
+    Parallel vectors have no great circle and are interpolated linearly.
     """
     cosine = torch.dot(a, b) / (a.norm() * b.norm())
     angle = torch.arccos(cosine.clamp(-1, 1))
@@ -37,18 +37,18 @@ def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def path(points: Tensor, steps: int) -> Tensor:
-    """From each of the points (k, dim) to the next by slerp, (k - 1, steps, dim), ends included."""
+    """Interpolates from each point (k, dim) to the next by `slerp`, (k - 1, steps, dim), ends included."""
     t = torch.linspace(0, 1, steps)
     return torch.stack([slerp(a, b, t) for a, b in pairwise(points)])
 
 
 def straight(points: Tensor, steps: int) -> Tensor:
-    """As `path`, along straight lines."""
+    """Interpolates like `path`, but linearly."""
     return torch.lerp(points[:-1, None], points[1:, None], torch.linspace(0, 1, steps)[:, None])
 
 
 def traversal(start: Tensor, dimensions: Sequence[int], values: Tensor) -> Tensor:
-    """`start` (dim,) with one dimension at a time set to each of the values, (dimensions, values, dim).
+    """Sets one dimension of `start` (dim,) at a time to each of the values, (dimensions, values, dim).
 
     Higgins et al. 2017, "beta-VAE: learning basic visual concepts with a constrained variational framework", figure 1.
     """
@@ -59,7 +59,7 @@ def traversal(start: Tensor, dimensions: Sequence[int], values: Tensor) -> Tenso
 
 
 def manifold_values(steps: int, extent: float) -> Tensor:
-    """Coordinates (steps,) from -extent to extent between which the standard normal law has equal shares."""
+    """Coordinates (steps,) from -extent to extent that divide the standard normal distribution into equal shares."""
     ends = torch.special.ndtr(torch.tensor([-extent, extent], dtype=torch.float64))
     shares = torch.linspace(float(ends[0]), float(ends[1]), steps, dtype=torch.float64)
     values: Tensor = torch.special.ndtri(shares).float()
@@ -67,7 +67,7 @@ def manifold_values(steps: int, extent: float) -> Tensor:
 
 
 def manifold(values: Tensor) -> Tensor:
-    """The plane of a two-dimensional z, (rows, columns, 2): z0 rises to the right and z1 upwards.
+    """Grid of a two-dimensional z, (rows, columns, 2): z0 increases to the right and z1 upwards.
 
     Kingma and Welling 2014, figure 4, with `manifold_values`.
     """
@@ -76,22 +76,22 @@ def manifold(values: Tensor) -> Tensor:
 
 
 def combined(signs: Sequence[int], vectors: Tensor) -> Tensor:
-    """The sum of vectors (..., terms, dim), each with its sign, (..., dim)."""
+    """Signed sum of vectors (..., terms, dim), (..., dim)."""
     return (torch.tensor(signs, dtype=vectors.dtype)[:, None] * vectors).sum(-2)
 
 
 def on_sphere(z: Tensor) -> Tensor:
-    """Vectors (..., dim) at the length sqrt(dim), where the prior's samples lie.
+    """Scales vectors (..., dim) to the length sqrt(dim), the typical length of samples from the prior.
 
-    White 2016, "Sampling generative networks", section 2: a mean of many samples is shorter than any of them, and a
-    generator has seen nothing so near to the origin.
+    White 2016, "Sampling generative networks", section 2: the mean of many samples is shorter than any of them, and a
+    generator is not trained on codes so near to the origin.
     """
     length: Tensor = z.norm(dim=-1, keepdim=True)
     return z * (math.sqrt(z.shape[-1]) / length)
 
 
 def meets(classifier: Classifier, images: Tensor, wanted: Sequence[Wanted]) -> Tensor:
-    """Whether the classifier sees in each image all that is wanted and nothing that is not, bool (n, wanted)."""
+    """Returns whether each image has the wanted attributes and not the unwanted ones, bool (n, wanted)."""
     answers = classifier.answers(images)
     places = {name: (q, k) for q, names in enumerate(classifier.questions) for k, name in enumerate(names)}
 
@@ -111,7 +111,7 @@ def meets(classifier: Classifier, images: Tensor, wanted: Sequence[Wanted]) -> T
 
 
 def matching(judge: Callable[[Tensor], Tensor], terms: int, dim: int, n: int, seed: int) -> Tensor:
-    """For each term the first `n` prior samples that have its attributes, (terms, n, dim).
+    """Finds for each term the first `n` prior samples that have its attributes, (terms, n, dim).
 
     judge: z (n, dim) to bool (n, terms). Raises AttributesNotFoundError after `MAX_SAMPLES` samples.
     """

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LOG_VAR = 20.0  # the most on either side of 0
+LOG_VAR = 20.0  # log variances are clamped to [-20, 20]
 
 
 class Vae(nn.Module):
@@ -22,21 +22,21 @@ class Vae(nn.Module):
         self.latent_dim = latent_dim
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The mean `mu` and `log_var` of q(z|x), each (n, latent_dim)."""
+        """Returns `mu` and `log_var` of q(z|x), each (n, latent_dim)."""
         mu, log_var = self.encoder(images * 2 - 1).float().chunk(2, dim=1)
         return mu, log_var.clamp(-LOG_VAR, LOG_VAR)
 
     def encode(self, images: Tensor) -> Tensor:
-        """The posterior means (n, latent_dim)."""
+        """Encodes images as posterior means (n, latent_dim)."""
         return self.posterior(images)[0]
 
     def decode(self, z: Tensor) -> Tensor:
-        """The images' means (n, channels, h, w) in [0, 1]."""
+        """Decodes z (n, latent_dim) to images (n, channels, h, w) in [0, 1], the means of p(x|z)."""
         return torch.sigmoid(self.decoder(z).float())
 
 
 def mlp_vae(image_size: int, channels: int, latent_dim: int, hidden: int = 256) -> Vae:
-    """Two hidden layers on either side."""
+    """Builds a VAE of perceptrons with two hidden layers in the encoder and in the decoder."""
     pixels = channels * image_size**2
     encoder = nn.Sequential(
         *(nn.Flatten(), nn.Linear(pixels, hidden), nn.SiLU()),
@@ -50,7 +50,10 @@ def mlp_vae(image_size: int, channels: int, latent_dim: int, hidden: int = 256) 
 
 
 def conv_vae(image_size: int, channels: int, latent_dim: int, base_channels: int = 32) -> Vae:
-    """Strided convolutions down to 4 x 4 and back; `image_size` is a power of two from 16."""
+    """Builds a VAE of strided convolutions down to 4 x 4.
+
+    Raises ValueError unless `image_size` is a power of two of at least 16.
+    """
     if image_size < 16 or image_size & (image_size - 1):
         raise ValueError(f"image_size must be a power of two from 16, got {image_size}")
     widths = [min(base_channels * 2**i, 4 * base_channels) for i in range(int(math.log2(image_size)) - 2)]
@@ -67,7 +70,7 @@ def conv_vae(image_size: int, channels: int, latent_dim: int, base_channels: int
 
 
 def next_to_z(vae: Vae) -> tuple[nn.Linear, nn.Linear]:
-    """The last layer of the encoder, whose first half of rows are the means, and the first of the decoder."""
+    """Returns the last layer of the encoder, the first half of whose rows are the means, and the decoder's first."""
     last = [part for part in vae.encoder.modules() if isinstance(part, nn.Linear)][-1]
     first = next(part for part in vae.decoder.modules() if isinstance(part, nn.Linear))
     return last, first
@@ -75,20 +78,20 @@ def next_to_z(vae: Vae) -> tuple[nn.Linear, nn.Linear]:
 
 @torch.no_grad()
 def whiten(vae: Vae, images: Tensor) -> None:
-    """Change the coordinates of z, in place, so that those of `images` (n, channels, h, w) fit the prior.
+    """Changes the coordinates of z in place so that the codes of `images` (n, channels, h, w) match the prior.
 
-    Trained z may be correlated, and most draws from the prior then fall where no image is. With z = m + L w, where m
-    and L L^T are mean and covariance of the aggregate posterior, draws of w come from its Gaussian (Ghosh et al. 2020,
-    "From variational to deterministic autoencoders", section 4). L also makes the mean posterior covariance diagonal,
-    so that q(w|x) goes on having a variance for each axis: `log_var` is exact where it is the mean one and of first
-    order elsewhere. The first axes of w say most. Both maps are folded into the layers next to z, so that
-    reconstructions from the means stay the same.
+    Trained z may be correlated, and most draws from the prior then fall where there are no images. With z = m + L w,
+    where m and L L^T are the mean and covariance of the aggregate posterior, draws of w come from its Gaussian (Ghosh
+    et al. 2020, "From variational to deterministic autoencoders", section 4). L also makes the mean posterior
+    covariance diagonal, so that q(w|x) still has one variance per axis: `log_var` is exact at the mean variance and of
+    first order elsewhere. The axes of w are ordered by information. Both maps are folded into the layers next to z, so
+    that reconstructions from the means stay the same.
     """
     posteriors = [vae.posterior(part.float() / 255) for part in images.split(1000)]
     mu, log_var = (torch.cat(parts).double() for parts in zip(*posteriors, strict=True))
     mean, variance = mu.mean(0), log_var.exp().mean(0)
     covariance = torch.cov(mu.T, correction=0) + variance.diag()
-    covariance.diagonal().mul_(1 + 1e-9)  # z that are all but the same still have a factor
+    covariance.diagonal().mul_(1 + 1e-9)  # nearly constant z still have a Cholesky factor
     factor = torch.linalg.cholesky(covariance)
     inverse = torch.linalg.inv(factor)
     posterior_variance, axes = torch.linalg.eigh(inverse @ variance.diag() @ inverse.T)
@@ -112,7 +115,7 @@ def kl_divergence(mu: Tensor, log_var: Tensor) -> Tensor:
 
 def bernoulli_loss(decoded: Tensor, images: Tensor) -> Tensor:
     """-log p(x|z) in nats, (n,), each value of an image the mean of a Bernoulli variable; for gray images."""
-    # PyTorch refuses NaN here (on a GPU the whole process is lost to it); as a loss it says that the run diverged.
+    # PyTorch rejects NaN here (on a GPU it ends the process); as a loss, NaN reports that the run diverged.
     loss = F.binary_cross_entropy(decoded.nan_to_num(0.5), images, reduction="none") + 0 * decoded
     return loss.flatten(1).sum(1)
 
@@ -120,8 +123,8 @@ def bernoulli_loss(decoded: Tensor, images: Tensor) -> Tensor:
 def gaussian_loss(decoded: Tensor, images: Tensor) -> Tensor:
     """-log p(x|z) in nats up to a constant, (n,), with the variance that fits the batch best; for color images.
 
-    Rybkin, Daniilidis and Levine 2021, "Simple and effective VAE training with calibrated decoders", eq. 5: no weight
-    between the two losses is left to choose.
+    Rybkin, Daniilidis and Levine 2021, "Simple and effective VAE training with calibrated decoders", eq. 5: the two
+    losses need no relative weight.
     """
     errors = (decoded - images).square().flatten(1)
     return 0.5 * errors.shape[1] * (errors.mean(1) / errors.mean().detach() + errors.mean().detach().log())

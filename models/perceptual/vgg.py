@@ -1,4 +1,4 @@
-"""The convolutional trunk of VGG-16 and VGG-19, whose features style transfer compares.
+"""The convolutional layers of VGG-16 and VGG-19, whose features style transfer compares.
 
 Simonyan and Zisserman 2015, "Very deep convolutional networks for large-scale image recognition", table 1 (D and E).
 """
@@ -22,12 +22,11 @@ WIDTHS = (64, 128, 256, 512, 512)  # channels per block
 
 
 class VGG(nn.Module):
-    """The frozen trunk of VGG-16 or VGG-19; its input is RGB in [0, 1], normalized inside.
+    """The frozen convolutional layers of VGG-16 or VGG-19; the input is RGB in [0, 1], normalized inside.
 
-    The convolutions are named `conv1_1` … `conv5_4` after the papers' layers, and the ReLU that follows `conv4_2` is
-    `relu4_2`. Two departures from the paper make better images: blocks are joined by average instead of max pooling
-    (Gatys, Ecker and Bethge 2016, section 2), and the borders are continued with their own pixels instead of zeros,
-    whose edge an optimizer would otherwise answer with a frame.
+    The convolutions are named `conv1_1` … `conv5_4` as in the papers; the ReLU after `conv4_2` is `relu4_2`. Two
+    departures from the paper make better images: average pooling instead of max pooling (Gatys, Ecker and Bethge 2016,
+    section 2), and padding by replicated borders instead of zeros, whose edges would produce a frame in the result.
     """
 
     mean: Tensor
@@ -49,11 +48,11 @@ class VGG(nn.Module):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The names `forward` knows, from shallow to deep."""
+        """Names of the layers, from shallow to deep."""
         return tuple(name.replace("conv", "relu") for name, _ in self.named_children())
 
     def forward(self, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-        """The features of `images` at `layers`; nothing deeper than the deepest of them is computed.
+        """Computes the features of `images` at `layers`, and nothing deeper than the deepest of these.
 
         images: (n, 3, h, w) in [0, 1], h and w at least 16 for a layer of block 5. Returns {layer: (n, c, h', w')} in
         the order of depth and in `compute_dtype`. Raises ValueError for an unknown layer.
@@ -61,10 +60,10 @@ class VGG(nn.Module):
         return dict(self.in_turn(images, layers))
 
     def in_turn(self, images: Tensor, layers: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-        """The same, layer by layer as they are computed.
+        """Yields the features of `forward` layer by layer, as they are computed.
 
-        A gradient goes the other way: that of a loss taken of a layer in its turn is computed when the deeper ones are
-        done and freed, where losses of all layers taken in the end have all their gradients in memory at once.
+        If the loss of each layer is computed here, backpropagation frees the gradient of one layer before it computes
+        the next. Losses computed after the last layer would keep all their gradients in memory at once.
         """
         unknown = set(layers) - set(self.layers)
         if unknown or not layers:
@@ -82,15 +81,15 @@ class VGG(nn.Module):
 
 
 def conv_names(depth: int) -> tuple[str, ...]:
-    """`conv1_1` … `conv5_3` (or `conv5_4`): the convolutions of the trunk from shallow to deep."""
+    """Names of the convolutions from shallow to deep, `conv1_1` … `conv5_3` or `conv5_4`."""
     return tuple(f"conv{block}_{i}" for block, count in enumerate(DEPTHS[depth], 1) for i in range(1, count + 1))
 
 
 class _ConvFunction(torch.autograd.Function):
-    """relu(conv(x)) with 3 x 3 filters that are no variables, x continued by one pixel with its own borders.
+    """relu(conv(x)) with constant 3 x 3 filters, x padded by one replicated pixel.
 
-    Nothing is kept but the result, whose zeros are where the gradient stops. The gradient of the borders is added to
-    their neighbors in place: F.pad's own makes a copy, and on CUDA differs between runs.
+    Only the result is saved for the gradient, which is 0 where the result is 0. The gradient of the borders is added to
+    their neighbors in place: that of F.pad makes a copy and on CUDA differs between runs.
     """
 
     @staticmethod
@@ -112,7 +111,7 @@ class _ConvFunction(torch.autograd.Function):
 
 
 class _HalvedFunction(torch.autograd.Function):
-    """Means of 2 x 2 pixels. F.avg_pool2d's own gradient keeps its input, and is three times slower channels-last."""
+    """Means of 2 x 2 pixels. The gradient of F.avg_pool2d saves its input and is three times slower channels-last."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -123,7 +122,7 @@ class _HalvedFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         back: Tensor = F.interpolate(gradients[0] / 4, scale_factor=2, mode="nearest")
-        bottom, right = ctx.shape[2] - back.shape[2], ctx.shape[3] - back.shape[3]  # a line of its own at odd sizes
+        bottom, right = ctx.shape[2] - back.shape[2], ctx.shape[3] - back.shape[3]  # odd sides: the last line has none
         return F.pad(back, (0, right, 0, bottom)) if bottom or right else back
 
 
@@ -133,9 +132,9 @@ def load_vgg(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
 ) -> VGG:
-    """The network of card `vgg16` or `vgg19` with its weights, on `device` and computing in `dtype`.
+    """Loads the network of card `vgg16` or `vgg19`, on `device` and computing in `dtype`, by default `fast_dtype`.
 
-    Without `dtype`, `fast_dtype` chooses. Raises WeightsError when the weights are missing or are not the card's.
+    Raises WeightsError if the weights are missing or are not those of the card.
     """
     device = torch.device(device)
     path = checked_file(card(model_id), f"{model_id}.safetensors", weights_dir)

@@ -1,7 +1,7 @@
-"""The colors of one image with the painting of another: float32 arrays (h, w, 3) in [0, 1].
+"""Color-preserving style transfer: functions of float32 images (h, w, 3) in [0, 1].
 
-Gatys et al. 2017, "Controlling perceptual factors in neural style transfer", section 5. `luminance` paints in gray and
-takes its colors from the content; `histogram` gives the style the content's colors before it is painted with.
+Gatys et al. 2017, "Controlling perceptual factors in neural style transfer", section 5. `luminance` transfers the style
+in gray and keeps the colors of the content; `histogram` matches the colors of the style to the content beforehand.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])  # of R, G and B, ITU-R BT.601
 
 
 def to_gray(image: Array, like: Array | None = None) -> Array:
-    """The luminance of an image in three equal channels, with the mean and spread of that of `like`: eq. 10."""
+    """Luminance of an image in three equal channels, with the mean and deviation of that of `like` (eq. 10)."""
     luminance = image @ LUMINANCE
     if like is not None:
         other = like @ LUMINANCE
@@ -22,17 +22,17 @@ def to_gray(image: Array, like: Array | None = None) -> Array:
 
 
 def replace_luminance(image: Array, painted: Array) -> Array:
-    """The image with the luminance of one painted from it, of the same size, and its own colors."""
+    """Replaces the luminance of an image by that of `painted`, of the same size, and keeps its colors."""
     return _within(image + ((painted - image) @ LUMINANCE)[..., None])
 
 
 def match_colors(image: Array, like: Array) -> Array:
-    """The image with the mean and covariance of the colors of `like`, of any size: eq. 11 to 14.
+    """Matches the mean and covariance of an image's colors to those of `like`, of any size (eq. 11 to 14).
 
-    Of the linear maps that do so, the one that moves colors least: A = C⁻½ (C½ C' C½)½ C⁻½ (Dowson and Landau 1982).
+    Uses the linear map that changes colors least: A = C⁻½ (C½ C' C½)½ C⁻½ (Dowson and Landau 1982).
     """
     ours, theirs = image.reshape(-1, 3).astype(np.float64), like.reshape(-1, 3).astype(np.float64)
-    root = _root(np.cov(ours.T) + 1e-6 * np.eye(3))  # an image of one color can have no other covariance
+    root = _root(np.cov(ours.T) + 1e-6 * np.eye(3))  # the covariance of a uniform image is singular
     inverse = np.linalg.inv(root)
     moved = inverse @ _root(root @ np.cov(theirs.T) @ root) @ inverse
     mapped = (ours - ours.mean(0)) @ moved + theirs.mean(0)
@@ -40,12 +40,12 @@ def match_colors(image: Array, like: Array) -> Array:
 
 
 def _within(image: np.ndarray) -> Array:
-    cut: Array = image.clip(0, 1).astype(np.float32)
-    return cut
+    clipped: Array = image.clip(0, 1).astype(np.float32)
+    return clipped
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
-    """The symmetric square root of a positive semidefinite matrix."""
+    """Symmetric square root of a positive semidefinite matrix."""
     values, vectors = np.linalg.eigh(matrix)
     root: np.ndarray = vectors * np.sqrt(values.clip(0)) @ vectors.T
     return root

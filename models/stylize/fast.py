@@ -20,36 +20,36 @@ from models.catalogue import WEIGHTS_DIR, card, checked_file
 
 BUILTIN_STYLES = 26
 MIN_SIDE = 32
-PREDICT_SIDE = 256  # the network that reads a style takes this size only
-TILE = 384  # the network that paints with it takes this size only
-OVERLAP = 128  # the least that neighboring tiles share, over which one fades into the other
-LOWPASS = 32  # details of fewer pixels are the tiles' own; what is larger is decided for the whole image at once
-BUILTIN_TILE = 1024  # the network of the built-in styles takes any size, and 0.6 kB a pixel
-BUILTIN_LOWPASS = 256  # its tiles differ in tint more than in what they paint, and less would blur its strong colors
+PREDICT_SIDE = 256  # the only input size of the style prediction network
+TILE = 384  # the only input size of the style transfer network
+OVERLAP = 128  # the least overlap of neighboring tiles, over which they are blended
+LOWPASS = 32  # details of fewer pixels come from the tiles, larger features from the whole image
+BUILTIN_TILE = 1024  # the network of the built-in styles takes any size, at 0.6 kB per pixel
+BUILTIN_LOWPASS = 256  # its tiles differ more in tint than in detail; a smaller value would blur its strong colors
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
-Painter = Callable[[Array], Array]  # paints an image of at most one tile
+Painter = Callable[[Array], Array]  # stylizes an image of at most one tile
 
 
-# cuDNN's exhaustive search would time every algorithm for each size of image, and need not choose the same one twice.
+# cuDNN's exhaustive search would time every algorithm for each image size, and may choose different ones in two runs.
 CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 
 
 @dataclass(frozen=True)
 class ArbitraryNet:
-    """The network that reads a style and the one that paints with it, ready to run."""
+    """The style prediction network and the style transfer network, as sessions."""
 
     predict: onnxruntime.InferenceSession
     transform: onnxruntime.InferenceSession
 
 
 def load_multistyle(weights_dir: Path = WEIGHTS_DIR) -> onnxruntime.InferenceSession:
-    """The network of card `fast-multistyle`. Raises WeightsError for a missing or other file."""
+    """Loads the network of card `fast-multistyle`. Raises WeightsError for a missing or different file."""
     return _session("fast-multistyle", "multistyle26.onnx", weights_dir)
 
 
 def load_arbitrary(weights_dir: Path = WEIGHTS_DIR) -> ArbitraryNet:
-    """The networks of card `fast-arbitrary`. Raises WeightsError for missing or other files."""
+    """Loads the networks of card `fast-arbitrary`. Raises WeightsError for missing or different files."""
     return ArbitraryNet(
         predict=_session("fast-arbitrary", "arbitrary_predict.onnx", weights_dir),
         transform=_session("fast-arbitrary", "arbitrary_transform.onnx", weights_dir),
@@ -57,12 +57,12 @@ def load_arbitrary(weights_dir: Path = WEIGHTS_DIR) -> ArbitraryNet:
 
 
 def device_of(session: onnxruntime.InferenceSession) -> str:
-    """`cuda` or `cpu`: where a session runs."""
+    """Returns the device of a session, `cuda` or `cpu`."""
     return "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
 
 
 def _session(model_id: str, name: str, weights_dir: Path) -> onnxruntime.InferenceSession:
-    """A session on the GPU where onnxruntime has one (package onnxruntime-gpu), else on every core of this process."""
+    """Creates a session on the GPU if onnxruntime supports it (package onnxruntime-gpu), else on all CPU cores."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     options.log_severity_level = 3  # silences one warning for each weight the graph carries twice
@@ -76,19 +76,19 @@ def _session(model_id: str, name: str, weights_dir: Path) -> onnxruntime.Inferen
 def stylize_builtin(
     net: onnxruntime.InferenceSession, content: Array, weights: Sequence[float] | Array, strength: float = 1.0
 ) -> Array:
-    """Paints `content` in a blend of the built-in styles.
+    """Stylizes `content` (h, w, 3) with a blend of the built-in styles.
 
     weights: (26,), at least 0 with a sum above 0; a blend is the weighted mean of the styles' normalization parameters.
-    strength: 0 (the photo) to 1 (the style); between them the two images are mixed. Raises ValueError.
+    strength: 0 (the photo) to 1 (the style), by linear interpolation of the two images. Raises ValueError.
     """
     shares = np.asarray(weights, np.float32)
     if shares.shape != (BUILTIN_STYLES,) or not (shares >= 0).all() or not 0 < shares.sum() < np.inf:
-        raise ValueError(f"weights must be {BUILTIN_STYLES} numbers of at least 0, not all of them 0")
+        raise ValueError(f"weights must be {BUILTIN_STYLES} numbers of at least 0 with a sum above 0")
     _check(content, strength)
 
     def paint(image: Array) -> Array:
         height, width, _ = image.shape
-        # The network halves its input twice, and returns whole multiples of 4.
+        # The network halves its input twice, so its output sides are multiples of 4.
         padded = np.pad(image, ((0, -height % 4), (0, -width % 4), (0, 0)), mode="reflect")
         feed = {"image": padded.transpose(2, 0, 1)[None], "style_weights": shares / shares.sum()}
         painted: Array = net.run(None, feed)[0][0].transpose(1, 2, 0)[:height, :width]
@@ -100,10 +100,10 @@ def stylize_builtin(
 def stylize_images(
     net: ArbitraryNet, content: Array, styles: Sequence[tuple[Array, float]], strength: float = 1.0
 ) -> Array:
-    """Paints `content` in the style of images, each with its share.
+    """Stylizes `content` (h, w, 3) with style images and their weights.
 
-    The styles' bottlenecks (100 numbers each) are averaged by their shares. strength: 0 (the content's own style) to 1;
-    between them the bottleneck moves from the content's own to the styles'. Raises ValueError.
+    The style embeddings, 100 numbers each, are averaged by weight. strength: 0 (the content's own embedding) to 1 (that
+    of the styles), by linear interpolation of the embeddings. Raises ValueError.
     """
     if not styles or any(not share > 0 for _, share in styles):
         raise ValueError("styles must be one or more pairs of an image and a share above 0")
@@ -126,7 +126,7 @@ def stylize_images(
 
 
 def _bottleneck(net: ArbitraryNet, image: Array) -> Array:
-    """What the network reads from the middle square of an image: (1, 1, 1, 100)."""
+    """Predicts the style embedding (1, 1, 1, 100) of the center square of an image."""
     height, width, _ = image.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -136,12 +136,12 @@ def _bottleneck(net: ArbitraryNet, image: Array) -> Array:
 
 
 def _painted(content: Array, paint: Painter, tile: int, lowpass: int) -> Array:
-    """An image of any size, painted at most `tile` x `tile` at a time.
+    """Stylizes an image of any size, at most `tile` x `tile` pixels at a time.
 
-    The whole image is painted once within that size. A larger one is also painted in overlapping tiles at its own
-    size, for their detail. Each tile is normalized by its own mean and spread and so has its own tint; large features
-    and colors are therefore taken from the whole: tiles + lowpass(whole - tiles), which leaves to the tiles the
-    details of fewer than `lowpass` pixels.
+    The whole image is stylized once, reduced to that size. A larger image is also stylized in overlapping tiles at full
+    size, for detail. Each tile is normalized by its own statistics and therefore has its own tint, so large features
+    and colors are taken from the whole: tiles + lowpass(whole - tiles). Only details of fewer than `lowpass`
+    pixels come from the tiles.
     """
     height, width, _ = content.shape
     size = height, width
@@ -169,7 +169,7 @@ def _painted_tiles(content: Array, paint: Painter, tile: int) -> Array:
 
 
 def _starts(side: int, tile: int) -> list[int]:
-    """Where tiles begin so that the first and the last touch the borders and all overlap by at least OVERLAP."""
+    """Offsets of tiles that cover a side and overlap by at least `OVERLAP`."""
     if side <= tile:
         return [0]
     count = 1 + -(-(side - tile) // (tile - OVERLAP))
@@ -177,7 +177,7 @@ def _starts(side: int, tile: int) -> list[int]:
 
 
 def _fade(tile: int) -> Array:
-    """A tile's share in the blend, (tile, tile, 1): 1 in its middle, falling to almost 0 at its borders."""
+    """Weight of a tile in the blend, (tile, tile, 1): 1 in the center, almost 0 at the borders."""
     ramp = np.minimum(np.arange(tile) + 0.5, tile - 0.5 - np.arange(tile)) / OVERLAP
     smooth = np.sin(np.minimum(ramp, 1) * np.pi / 2) ** 2
     return _float32((smooth[:, None] * smooth)[..., None])
@@ -189,7 +189,7 @@ def _lowpass(image: Array, pixels: int) -> Array:
 
 
 def _resized(image: Array, size: tuple[int, int]) -> Array:
-    """Resampled to (height, width) by PIL's Lanczos filter, in float32."""
+    """Resizes an image to (height, width) with PIL's Lanczos filter, in float32."""
     if image.shape[:2] == size:
         return image
     planes = [Image.fromarray(np.ascontiguousarray(image[..., i])) for i in range(3)]

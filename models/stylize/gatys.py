@@ -1,9 +1,9 @@
-"""Images whose VGG features are those asked for: style transfer, texture synthesis and feature inversion.
+"""Optimization of images by their VGG features: style transfer, texture synthesis and feature inversion.
 
 Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks"; 2015, "Texture synthesis using
 convolutional neural networks"; Mahendran and Vedaldi 2015, "Understanding deep image representations by inverting
-them". All three minimize one objective, with or without a content and a style. Departures: the losses are relative to
-their targets (see `models.perceptual.losses`), and the minimization runs from coarse to fine (`minimize`).
+them". All three minimize one objective, with or without content and style terms. Departures: the losses are relative to
+their targets (see `models.perceptual.losses`), and the optimization runs from coarse to fine (`minimize`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +22,14 @@ from models.stylize.minimize import MIN_SIDE, Minimized, Objective, Size, levels
 CONTENT_LAYERS = ("relu4_2",)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 GRAM = {"gram": 1.0}
-BYTES_A_PIXEL = {2: 1000, 4: 1600, 8: 3200}  # by the size of a feature
-RANGE_WEIGHT = 10.0  # of the squared distance of pixels from [0, 1], to which the result is cut
-COARSEST_NOISE = 64  # longer side at which images begin that come from noise: there are no faces to dissolve
+BYTES_A_PIXEL = {2: 1000, 4: 1600, 8: 3200}  # by the bytes of a feature value
+RANGE_WEIGHT = 10.0  # of the squared distance of pixels from [0, 1], to which the result is clipped
+COARSEST_NOISE = 64  # longer side of the coarsest level for images from noise, which have no faces to preserve
 
 
 @dataclass(frozen=True)
 class Style:
-    """An image (1, 3, h, w) in [0, 1], its weight, and the part of it that counts: (1, 1, h, w), 1 where it does."""
+    """A style image (1, 3, h, w) in [0, 1], its weight, and optionally a mask (1, 1, h, w), 1 in the part to use."""
 
     image: Tensor
     weight: float = 1.0
@@ -38,7 +38,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Region:
-    """Styles, mixed by weight, and the part of the image they are for: (1, 1, h, w), 1 inside, or None for all."""
+    """Styles, mixed by weight, for a part of the image: mask (1, 1, h, w), 1 inside, or None for the whole image."""
 
     styles: Sequence[Style]
     mask: Tensor | None = None
@@ -61,17 +61,17 @@ def transfer(
     seed: int = 0,
     **options: Any,
 ) -> Minimized:
-    """Paints `content` in the style of each region: Gatys et al. 2016, eq. 7, with a total-variation term.
+    """Transfers the styles of each region to `content`: Gatys et al. 2016, eq. 7, with a total-variation term.
 
-    content: (1, 3, h, w) in [0, 1] at the size of the result, h and w at least 16. A region counts by its area, and
-    what no region covers stays as it is (Gatys et al. 2017, section 4). Every style is scaled until its longer side is
-    `style_scale` times the result's, so that strokes keep their proportion at every size. style_losses: names of
-    `STYLE_LOSSES` and weights. `seed` matters for `init="noise"` and for random directions; "style" starts from the
-    style of the largest weight, a tensor of the content's shape from itself. `num_steps` is the sum over all levels.
+    content: (1, 3, h, w) in [0, 1] at the size of the result, h and w at least 16. regions: weighted by area; pixels in
+    no region stay the same (Gatys et al. 2017, section 4). Every style is scaled so that its longer side is
+    `style_scale` times that of the result, which keeps the proportion of strokes at every size. style_losses: weights
+    by names of `STYLE_LOSSES`. init: the initial image; "style" is the style of the largest weight, a tensor has the
+    shape of content. seed: of `init="noise"` and of random directions. num_steps: the sum over all levels.
 
-    options: those of `minimize`. The parts of the loss are content_loss, style_loss, tv_loss and range_loss. Same
-    arguments, same result, on one kind of device with one number of threads. Raises ValueError for a wrong argument,
-    and DivergedError.
+    options: those of `minimize`. The parts of the loss are content_loss, style_loss, tv_loss and range_loss. The same
+    arguments give the same result on the same kind of device with the same number of threads. Raises ValueError for an
+    invalid argument, and DivergedError.
     """
     _check(content, regions, num_steps)
     device = vgg.mean.device
@@ -111,10 +111,10 @@ def texture(
     seed: int = 0,
     **options: Any,
 ) -> Minimized:
-    """A new image of `size` (height, width) with the textures of `styles`: Gatys et al. 2015, eq. 5, from noise.
+    """Synthesizes a texture of `size` (height, width) from noise: Gatys et al. 2015, eq. 5.
 
-    A style keeps its own size, or is reduced to that of the result if it is larger, and is then scaled by
-    `style_scale`. options: those of `minimize`. Raises ValueError for a wrong argument, and DivergedError.
+    A style keeps its size, or is reduced to that of the result if it is larger, and is then scaled by `style_scale`.
+    options: those of `minimize`. Raises ValueError for an invalid argument, and DivergedError.
     """
     noise = _noise(size, seed)
     _check(noise, [Region(styles)], num_steps)
@@ -143,10 +143,10 @@ def invert(
     seed: int = 0,
     **options: Any,
 ) -> Minimized:
-    """An image, from noise, with the features that `content` has at `layer`: Mahendran and Vedaldi 2015, eq. 1.
+    """Inverts features: an image, from noise, with the features of `content` at `layer` (Mahendran and Vedaldi 2015).
 
-    content: (1, 3, h, w) in [0, 1]. The parts of the loss are content_loss, which is the relative error of the
-    features, tv_loss and range_loss. options: those of `minimize`. Raises ValueError for a wrong argument, and
+    Eq. 1 there. content: (1, 3, h, w) in [0, 1]. The parts of the loss are content_loss, which is the relative error of
+    the features, tv_loss and range_loss. options: those of `minimize`. Raises ValueError for an invalid argument, and
     DivergedError.
     """
     _check(content, [], num_steps)
@@ -162,9 +162,10 @@ def invert(
 
 
 def memory_needed(vgg: VGG, height: int, width: int, style_scale: float = 1.0) -> int:
-    """Bytes that an image of this size takes while it is changed, measured (`python -m bench.style`) and rounded up.
+    """Bytes that optimizing an image of this size needs, measured (`python -m bench.style`) and rounded up.
 
-    A style costs half as much a pixel, for its features have no gradient; it is as large as the image by its scale.
+    A style needs half as much per pixel, because its features have no gradient; its size relative to the image is
+    `style_scale`.
     """
     pixel = BYTES_A_PIXEL[vgg.compute_dtype.itemsize]
     return int(pixel * height * width * max(1.0, style_scale**2 / 2))
@@ -175,7 +176,7 @@ def memory_needed(vgg: VGG, height: int, width: int, style_scale: float = 1.0) -
 
 @dataclass(frozen=True)
 class _Read:
-    """A region at one level: what its styles want of each layer, the positions it has there, and its share of all."""
+    """A region at one level: the style targets and positions by layer, and the share of the image's area."""
 
     targets: dict[str, list[StyleTarget]]
     places: dict[str, Tensor] | None
@@ -185,22 +186,22 @@ class _Read:
 def _objective(
     vgg: VGG, weights: Mapping[str, float], content: Mapping[str, Tensor], regions: Sequence[_Read]
 ) -> Objective:
-    """The weighted sum of what an image is compared with: content and style, where there are any, and its steps."""
+    """Returns the objective: the weighted sum of content and style losses, total variation and range loss."""
     weights = {**weights, "range_loss": RANGE_WEIGHT}
     styled = {layer for region in regions for layer in region.targets}
     layers = tuple({*content, *styled})
 
     def objective(pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        apart: dict[str, list[Tensor]] = {"content_loss": [], "style_loss": []}
+        distances: dict[str, list[Tensor]] = {"content_loss": [], "style_loss": []}
         for layer, features in vgg.in_turn(pixels, layers):
             if layer in content:
-                apart["content_loss"].append(content_loss(features, content[layer]) / len(content))
+                distances["content_loss"].append(content_loss(features, content[layer]) / len(content))
             for region in regions if layer in styled else ():
-                found = positions(features, region.places[layer] if region.places else None)
-                apart["style_loss"].append(
-                    region.area / len(styled) * style_loss({layer: found}, region.targets[layer])
+                x = positions(features, region.places[layer] if region.places else None)
+                distances["style_loss"].append(
+                    region.area / len(styled) * style_loss({layer: x}, region.targets[layer])
                 )
-        parts = {name: torch.stack(values).sum() for name, values in apart.items() if values}
+        parts = {name: torch.stack(values).sum() for name, values in distances.items() if values}
         parts["tv_loss"] = total_variation(pixels)
         parts["range_loss"] = (pixels - pixels.clamp(0, 1)).square().mean()
         loss = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
@@ -218,7 +219,7 @@ def _read(
     losses: Mapping[str, float],
     seed: int,
 ) -> _Read:
-    """What a region wants of an image of `size`, its styles scaled by `scale_of`."""
+    """Computes the targets of a region for an image of `size`, with its styles scaled by `scale_of`."""
     device, found = vgg.mean.device, []
     for style in region.styles:
         scale, (height, width) = scale_of(style.image), style.image.shape[2:]
@@ -239,7 +240,7 @@ def _read(
 
 
 def _places(mask: Tensor, size: Size, layers: Sequence[str]) -> dict[str, Tensor]:
-    """The positions of each layer of an image of `size` that lie mostly inside the mask, or the one that does most."""
+    """Positions of each layer, for an image of `size`, that are at least half inside the mask, or the best one."""
     halved = {layer: int(layer.removeprefix("relu")[0]) - 1 for layer in layers}  # once between two blocks
     shares = {layer: _smaller(mask, (size[0] >> k, size[1] >> k)).flatten() for layer, k in halved.items()}
     return {layer: (share >= min(0.5, float(share.max()))).nonzero()[:, 0] for layer, share in shares.items()}
@@ -267,12 +268,12 @@ def _start(init: str | Tensor, content: Tensor, regions: Sequence[Region], seed:
 
 
 def _noise(size: Sequence[int], seed: int) -> Tensor:
-    """Gray with a tenth of white noise: more of it is never quite lost where a network does not see it."""
+    """Gray with a tenth of white noise: stronger noise remains visible where the network is insensitive to it."""
     return 0.45 + 0.1 * torch.rand(1, 3, *size, generator=seeded(seed))
 
 
 def _covering(image: Tensor, size: Sequence[int]) -> Tensor:
-    """The middle of the image, scaled so that it fills `size` without being stretched."""
+    """Scales an image to cover `size`, keeping its aspect ratio, and crops the center."""
     height, width = image.shape[2:]
     scale = max(size[0] / height, size[1] / width)
     scaled = resized(image, (max(size[0], round(height * scale)), max(size[1], round(width * scale))))

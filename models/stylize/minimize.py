@@ -1,7 +1,7 @@
-"""Pixels changed from coarse to fine until a loss is small, by L-BFGS or Adam.
+"""Minimizes a loss of pixels from coarse to fine, by L-BFGS or Adam.
 
-Gatys et al. 2017, "Controlling perceptual factors in neural style transfer", section 6: a network sees a larger share
-of a small image at once, so large strokes form there, at a fraction of the cost.
+Gatys et al. 2017, "Controlling perceptual factors in neural style transfer", section 6: the receptive field of a
+network covers more of a small image, so large strokes form there, at a fraction of the cost.
 """
 
 import math
@@ -16,12 +16,12 @@ from torch.nn import functional as F
 
 from models.errors import DivergedError
 
-COARSEST = 192  # longer side in pixels below which no coarser level is made: faces would dissolve
-MIN_SIDE = 16  # block 5 sees a sixteenth of the image, and needs a pixel to see
+COARSEST = 192  # shortest longer side in pixels of the coarsest level: faces dissolve at smaller sizes
+MIN_SIDE = 16  # block 5 of VGG works at a sixteenth of the size and needs at least one pixel
 LBFGS_HISTORY = 10
-FIRST_STEP = 0.01  # of L-BFGS, the root mean square over pixels: half precision does not see a much smaller one
-ADAM_LR, ADAM_BETAS, AVERAGED = 0.02, (0.9, 0.999), 20  # AVERAGED: steps over which Adam's iterates are averaged
-PATIENCE = 10  # steps whose least loss is compared with that of as many before
+FIRST_STEP = 0.01  # of L-BFGS, root mean square over pixels: a much smaller one is lost in half precision
+ADAM_LR, ADAM_BETAS, AVERAGED = 0.02, (0.9, 0.999), 20  # AVERAGED: number of iterates that are averaged
+PATIENCE = 10  # steps whose smallest loss is compared with that of as many steps before
 
 Size = tuple[int, int]
 OptimizerName = Literal["lbfgs", "adam"]
@@ -30,7 +30,7 @@ Objective = Callable[[Tensor], tuple[Tensor, dict[str, Tensor]]]  # pixels -> th
 
 @dataclass(frozen=True)
 class OptimizationStep:
-    """Where a minimization stands after `step` of at most `total` iterations; the losses are those it set out from."""
+    """State after `step` of at most `total` iterations; the losses are those before the step."""
 
     step: int
     total: int
@@ -39,13 +39,13 @@ class OptimizationStep:
     pixels: Tensor
 
     def image(self) -> Tensor:
-        """The image as it now is: (1, 3, h, w) in [0, 1], smaller than the result at coarse levels."""
+        """Current image (1, 3, h, w) in [0, 1], smaller than the result at coarse levels."""
         return self.pixels.detach().clamp(0, 1)
 
 
 @dataclass(frozen=True)
 class Minimized:
-    """The image, (1, 3, h, w) in [0, 1], the loss of its last step and its parts, and how many steps were taken."""
+    """Result: the image (1, 3, h, w) in [0, 1], the loss of the last step and its parts, and the number of steps."""
 
     image: Tensor
     loss: float
@@ -62,17 +62,16 @@ def minimize(
     tolerance: float = 0.0,
     on_step: Callable[[OptimizationStep], None] | None = None,
 ) -> Minimized:
-    """Changes `start` level by level, from coarse to fine.
+    """Minimizes an objective of pixels, starting from `start`, level by level from coarse to fine.
 
-    What the optimizer has learned stays behind: carried up, resized with the image, it gained L-BFGS nothing and led
-    Adam astray (a loss of 1.86 for 1.14 after 120 steps), for what changes first at a level is what was not there yet.
+    Each level starts with a new optimizer. Resizing its state with the image did not help L-BFGS and harmed Adam (a
+    loss of 1.86 instead of 1.14 after 120 steps), because a level first changes what the level before lacked.
 
-    objective_at: what is minimized at a size and a level counted from 0. schedule: ((height, width), steps) of each
-    level, as `levels` makes it. A level ends early when the least loss of ten steps is not below that of the ten before
-    by `tolerance` of it, and L-BFGS starts a step back with an empty history when a step has doubled the loss.
+    objective_at: returns the objective for a size and a level, counted from 0. schedule: ((height, width), steps) of
+    each level, see `levels`. tolerance: a level ends early if the smallest loss of ten steps is not below that of the
+    ten before by this share. L-BFGS returns to the last point and clears its history if a step doubles the loss.
 
-    `on_step` is called after every iteration and may raise to stop. Raises DivergedError
-    when the loss is not finite.
+    `on_step` is called after every iteration and may raise to stop. Raises DivergedError if the loss is not finite.
     """
     if optimizer not in ("lbfgs", "adam"):
         raise ValueError(f"optimizer must be lbfgs or adam, not {optimizer!r}")
@@ -92,15 +91,15 @@ def minimize(
                     on_step(OptimizationStep(step, total, loss, parts, pixels))
                 if _settled(losses, tolerance):
                     break
-    if not torch.isfinite(pixels).all():  # the losses are those that each step set out from
+    if not torch.isfinite(pixels).all():  # the losses are those before each step
         raise DivergedError(f"the image is not finite after step {step}; smaller weights or adam may help")
     return Minimized(pixels.clamp(0, 1), loss, parts, step)
 
 
 def levels(size: Sequence[int], num_steps: int, coarsest: int = COARSEST) -> list[tuple[Size, int]]:
-    """From coarse to fine, ((height, width), steps): each level sqrt(2) times the last one, each with its part.
+    """Schedule from coarse to fine, ((height, width), steps): each level is sqrt(2) times larger than the one before.
 
-    The finest level has `size` and what an even division of the steps leaves over. Levels without a step are left out.
+    The steps are divided evenly; the finest level has `size` and the remaining steps. Levels without steps are omitted.
     """
     height, width = size
     count = 1 + max(0, int(2 * math.log2(max(size) / coarsest)))
@@ -112,14 +111,14 @@ def levels(size: Sequence[int], num_steps: int, coarsest: int = COARSEST) -> lis
 
 
 def resized(image: Tensor, size: Size) -> Tensor:
-    """An image (n, c, h, w) at another (height, width), by an antialiased bicubic filter."""
+    """Resizes images (n, c, h, w) to (height, width) with an antialiased bicubic filter."""
     if tuple(image.shape[2:]) == size:
         return image
     return F.interpolate(image, size, mode="bicubic", antialias=True)
 
 
 def _evaluated(objective: Objective, pixels: Tensor) -> tuple[float, dict[str, float], Tensor]:
-    """The loss, its parts and its gradient."""
+    """Evaluates the loss, its parts and its gradient."""
     pixels = pixels.detach().requires_grad_()
     loss, parts = objective(pixels)
     (gradient,) = torch.autograd.grad(loss, pixels)
@@ -127,10 +126,10 @@ def _evaluated(objective: Objective, pixels: Tensor) -> tuple[float, dict[str, f
 
 
 def _lbfgs(objective: Objective, pixels: Tensor, steps: int) -> Iterator[tuple[float, dict[str, float], Tensor]]:
-    """Liu and Nocedal 1989, with steps of the length its history says: one evaluation each, no line search.
+    """L-BFGS (Liu and Nocedal 1989) without line search: one evaluation per step.
 
-    What its history knows nothing of is weighted as in natural images (`_natural`) instead of alike, which reaches
-    a loss in half the steps and gives inversions of deep layers their colors.
+    The initial inverse Hessian weights frequencies as in natural images (`_natural`) instead of equally, which reaches
+    a loss in half the steps and recovers colors in inversions of deep layers.
     """
     smoothed = _natural(pixels)
     pairs: deque[tuple[Tensor, Tensor]] = deque(maxlen=LBFGS_HISTORY)
@@ -149,14 +148,14 @@ def _lbfgs(objective: Objective, pixels: Tensor, steps: int) -> Iterator[tuple[f
         step = _two_loops(gradient, pairs, smoothed)
         if not pairs:
             length = step.square().mean().sqrt()
-            step = step * (first / length.clamp_min(torch.finfo(length.dtype).tiny))  # at a flat place there is no step
+            step = step * (first / length.clamp_min(torch.finfo(length.dtype).tiny))  # no step where the gradient is 0
         before = loss if not before else min(loss, 2 * before[0]), pixels, gradient, step
         pixels = pixels + step
         yield loss, parts, pixels
 
 
 def _two_loops(gradient: Tensor, pairs: Sequence[tuple[Tensor, Tensor]], initial: Callable[[Tensor], Tensor]) -> Tensor:
-    """Minus the inverse of the approximated Hessian times the gradient: Nocedal and Wright 2006, algorithm 7.4."""
+    """Descent direction: minus the approximated inverse Hessian times the gradient (Nocedal and Wright, alg. 7.4)."""
     q = -gradient
     curvatures, shares = [_dot(step, change) for step, change in pairs], []
     for (step, change), curvature in zip(reversed(pairs), reversed(curvatures), strict=True):
@@ -176,7 +175,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _natural(pixels: Tensor) -> Callable[[Tensor], Tensor]:
-    """Multiplies an image of this shape by 1 / f, and its brightness by four: about what natural images vary by.
+    """Returns a function that scales an image's spectrum by 1 / f and its luminance by 4, as natural images vary.
 
     Field 1987, "Relations between the statistics of natural images and the response properties of cortical cells"; as a
     preconditioner Olah, Mordvintsev and Schubert 2017, "Feature visualization". Symmetric and positive definite.
@@ -194,7 +193,7 @@ def _natural(pixels: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def _adam(objective: Objective, pixels: Tensor, steps: int) -> Iterator[tuple[float, dict[str, float], Tensor]]:
-    """Kingma and Ba 2015, algorithm 1; what it shows and leaves is the average of its last iterates (section 7.2)."""
+    """Adam (Kingma and Ba 2015, algorithm 1); yields the average of its last iterates (section 7.2)."""
     average = pixels
     first, second = torch.zeros_like(pixels), torch.zeros_like(pixels)
     for taken in range(1, steps + 1):
