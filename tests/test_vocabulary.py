@@ -75,8 +75,6 @@ ALLOWED: dict[str, set[str]] = {
 # Files and folders that are not clean yet. An entry goes when it is clean, and the test says so.
 PENDING = {
     "tests/api",
-    "tests/images",
-    "tests/models",
 }
 
 BREAK = r"[\s#*/>\-]+"  # between two words: spaces, or a line break and the comment sign of the next line

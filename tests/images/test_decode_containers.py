@@ -339,7 +339,7 @@ def test_a_file_that_is_no_image_is_named(data: bytes, what: str) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_formats_are_told_by_their_bytes(format: str) -> None:
+def test_formats_are_recognized_by_their_bytes(format: str) -> None:
     assert sniff(save(PALETTE if format == "GIF" else RGB, format)) == format
 
 
@@ -354,7 +354,7 @@ def test_formats_are_told_by_their_bytes(format: str) -> None:
         (b"hevc\0\0\0\0msf1hevcheic", "HEIC"),
     ],
 )
-def test_phone_formats_are_told_by_their_brands(brands: bytes, format: str) -> None:
+def test_phone_formats_are_recognized_by_their_brands(brands: bytes, format: str) -> None:
     assert sniff(struct.pack(">I", 8 + len(brands)) + b"ftyp" + brands) == format
 
 

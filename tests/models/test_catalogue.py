@@ -166,10 +166,10 @@ LORA = {
 }
 
 
-def written(folder: Path, name: str, **told: object) -> Path:
+def written(folder: Path, name: str, **values: object) -> Path:
     """A card as an operator writes it; what is None is left out."""
     path = folder / f"{name}.toml"
-    path.write_text("".join(f"{key} = {toml(value)}\n" for key, value in told.items() if value is not None))
+    path.write_text("".join(f"{key} = {toml(value)}\n" for key, value in values.items() if value is not None))
     return path
 
 
@@ -209,7 +209,7 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("values", "message"),
     [
         (MODEL | {"id": "sdxl"}, "id: There is a model 'sdxl' already"),
         (MODEL | {"id": "../up"}, "id: String should match pattern"),
@@ -235,9 +235,9 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_card_that_cannot_be_used_names_its_file_and_key(
-    told: dict[str, object], message: str, tmp_path: Path
+    values: dict[str, object], message: str, tmp_path: Path
 ) -> None:
-    path = written(tmp_path, "bad", **told)
+    path = written(tmp_path, "bad", **values)
     with pytest.raises(CardError) as caught:
         own_cards(tmp_path, cards())
     assert str(caught.value).startswith(f"{path}: {message}")

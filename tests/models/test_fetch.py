@@ -64,7 +64,7 @@ def test_a_file_that_the_operator_put_there_is_recorded_and_held_to_it(tmp_path:
         checked_file(ink, path.name, tmp_path)
 
 
-def test_a_card_that_cannot_be_used_is_told_in_one_sentence(
+def test_a_card_that_cannot_be_used_is_reported_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bad.toml").write_text('id = "bad"')

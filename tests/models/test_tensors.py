@@ -109,7 +109,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def bfloat16_cpu(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A CPU that multiplies bfloat16 and libraries that were told nothing."""
+    """A CPU that multiplies bfloat16 and libraries with default settings."""
     for name in ("ATELIER_DTYPE", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
@@ -134,7 +134,7 @@ def test_the_dtype_is_bfloat16_where_the_cpu_multiplies_it(bfloat16_cpu: pytest.
         ("DEFAULT", torch.bfloat16),
     ],
 )
-def test_the_dtype_is_what_onednn_was_told_to_be_fast_in(
+def test_the_dtype_follows_the_setting_of_onednn(
     bfloat16_cpu: pytest.MonkeyPatch, variable: str, isa: str, dtype: torch.dtype
 ) -> None:
     bfloat16_cpu.setenv(variable, isa)

@@ -80,7 +80,7 @@ def test_an_image_beside_the_folders_is_skipped_and_more_make_folders_no_classes
     assert len(many) == N + 3 and many.label_names == () and codes(many) == ["folders_not_used"]
 
 
-def test_captions_that_are_missing_or_none_are_told(tmp_path: Path) -> None:
+def test_captions_that_are_missing_or_none_are_reported(tmp_path: Path) -> None:
     captions = {f"{i:02}.txt": b"a cat" for i in range(1, N)}
     found = read(tmp_path, images(N) | captions | {"05.txt": b"\xff\xff\x81", "classes.txt": b"cat\ndog\n"})
     assert len(found) == N and found.captions.count("") == 2

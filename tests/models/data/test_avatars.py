@@ -50,7 +50,7 @@ def test_captions_say_what_is_drawn(drawn: Dataset) -> None:
         if name in ("woman", "glasses", "mustache", "hat"):
             assert (said == has).all(), name
         elif not name.endswith("_hat"):
-            assert 0.4 < said.sum() / has.sum() < 0.95, f"{name} is told of some and left out of others"
+            assert 0.4 < said.sum() / has.sum() < 0.95, f"{name} is mentioned for some and omitted for others"
 
 
 def test_a_caption_that_tells_all_and_one_that_tells_nothing() -> None:

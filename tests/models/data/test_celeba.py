@@ -15,7 +15,7 @@ PARTS = (0, 0, 1, 2)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Four faces in the layout: a bright square of 178 between dark strips of 20, the greyer the later."""
+    """Four faces in the layout: a bright square of 178 between dark strips of 20, grayer from one to the next."""
     (tmp_path / "img_align_celeba").mkdir()
     for i, name in enumerate(ROWS):
         pixels = np.zeros((218, 178, 3), np.uint8)

@@ -103,7 +103,7 @@ class _Dos(zipfile.ZipInfo):
         return self.filename.encode("latin-1"), self.flag_bits & ~0x800
 
 
-def test_same_names_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+def test_same_names_in_several_folders_are_distinguished(tmp_path: Path) -> None:
     files = {f"{k}/{i:02}.png": image(10 * k + i) for k in range(1, 11) for i in range(4)}
     assert read(tmp_path, files).label_names == tuple(str(k) for k in range(1, 11))
     rows = [f"{name},{'low' if int(name.split('/')[0]) < 6 else 'high'}" for name in files]

@@ -16,9 +16,9 @@ def test_the_splits_of_a_drawn_set_share_no_image(name: str) -> None:
 
 
 def test_a_drawn_set_is_the_same_in_parts_and_says_how_far_it_is() -> None:
-    told: list[int] = []
-    found = named_dataset("smileys", limit=1010, on_read=told.append)
-    assert told == [0, 1000]
+    counts: list[int] = []
+    found = named_dataset("smileys", limit=1010, on_read=counts.append)
+    assert counts == [0, 1000]
     last = DRAWN["smileys"](1, 0, start=1009)
     assert (found.images[1009] == last.images[0]).all() and found.captions[1009] == last.captions[0]
     assert (len(found.labels), len(found.attributes), len(found.captions)) == (1010, 1010, 1010)

@@ -87,17 +87,17 @@ def test_images_and_texts_as_embeddings(decoder: Kandinsky) -> None:
     assert found.shape == (2, 6) and torch.allclose(found, by_hand, atol=1e-6)
 
 
-def test_steps_are_told_and_can_be_stopped(decoder: Kandinsky) -> None:
-    told: list[None] = []
+def test_steps_are_reported_and_can_be_stopped(decoder: Kandinsky) -> None:
+    calls: list[None] = []
 
     def on_step() -> None:
-        told.append(None)
-        if len(told) == 2:
+        calls.append(None)
+        if len(calls) == 2:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         decoder.decode(torch.zeros(1, 6), seeds=[0], num_inference_steps=3, on_step=on_step)
-    assert len(told) == 2
+    assert len(calls) == 2
 
 
 def test_the_last_step_starts_from_next_to_nothing_but_noise() -> None:

@@ -300,17 +300,17 @@ def test_in_mixed_precision_as_a_worker_runs_it(loaded: dict[str, Pretrained], n
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_steps_are_told_and_can_be_stopped(loaded: dict[str, Pretrained], name: str) -> None:
-    told: list[None] = []
+def test_steps_are_reported_and_can_be_stopped(loaded: dict[str, Pretrained], name: str) -> None:
+    calls: list[None] = []
 
     def on_step() -> None:
-        told.append(None)
-        if len(told) == 2:
+        calls.append(None)
+        if len(calls) == 2:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         loaded[name].decode(torch.zeros(1, DIM), seeds=[0], num_inference_steps=4, on_step=on_step)
-    assert len(told) == 2
+    assert len(calls) == 2
 
 
 def test_kandinsky_reads_texts_each_as_alone(loaded: dict[str, Pretrained]) -> None:

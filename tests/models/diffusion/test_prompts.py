@@ -99,6 +99,6 @@ def test_a_weight_of_one_is_no_weight(model: TextToImageModel) -> None:  # noqa:
         torch.testing.assert_close(one[name], plain[name], atol=1e-4, rtol=1e-4)
 
 
-def test_what_is_cut_off_is_told_in_words(model: TextToImageModel) -> None:  # noqa: F811
+def test_the_part_that_is_cut_off_is_returned_as_text(model: TextToImageModel) -> None:  # noqa: F811
     assert cut_off(model, "(hat hat hat hat)1.5 hat hat hat hat").split() == ["hat", "hat"]
     assert cut_off(model, "(hat)1.5") == ""

@@ -73,28 +73,28 @@ def test_the_stronger_it_is_the_smaller_the_loss(kind: str, pixel_model: Ddpm, l
 
 
 def test_only_the_steps_of_the_range_are_guided(pixel_model: Ddpm) -> None:
-    told: list[GuidedStep] = []
-    guided(unconditional_denoiser(pixel_model), [1], [0.2], guided_from=0.3, guided_to=0.7, on_step=told.append)
-    assert [taken.step for taken in told] == [1, 2, 3, 4, 5, 6]
-    assert [taken.loss is not None for taken in told] == [False, False, True, True, True, False]
-    assert all(taken.pred_original_sample.min() >= 0 and taken.pred_original_sample.max() <= 1 for taken in told)
+    steps: list[GuidedStep] = []
+    guided(unconditional_denoiser(pixel_model), [1], [0.2], guided_from=0.3, guided_to=0.7, on_step=steps.append)
+    assert [taken.step for taken in steps] == [1, 2, 3, 4, 5, 6]
+    assert [taken.loss is not None for taken in steps] == [False, False, True, True, True, False]
+    assert all(taken.pred_original_sample.min() >= 0 and taken.pred_original_sample.max() <= 1 for taken in steps)
 
 
 def test_a_image_to_start_from_is_kept_the_more_the_smaller_the_strength(pixel_model: Ddpm) -> None:
     torch.manual_seed(1)
     start = torch.rand(1, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    told: list[GuidedStep] = []
+    steps: list[GuidedStep] = []
     kept = [
-        guided(unconditional_denoiser(pixel_model), [1], [0.0], start=start, strength=strength, on_step=told.append)
+        guided(unconditional_denoiser(pixel_model), [1], [0.0], start=start, strength=strength, on_step=steps.append)
         for strength in (0.2, 1.0)
     ]
-    assert len(told) == 1 + 6
+    assert len(steps) == 1 + 6
     errors = [(image - start).abs().mean() for image in kept]
     assert errors[0] < errors[1]
 
 
 def test_a_model_that_predicts_noise_is_guided_alike(pixel_model: Ddpm) -> None:
-    """The same denoiser told in noise instead of v makes the same images."""
+    """A denoiser that predicts noise instead of v makes the same images."""
     as_v = unconditional_denoiser(pixel_model)
     alphas_bar = as_v.scheduler.alphas_cumprod
 

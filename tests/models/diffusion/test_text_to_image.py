@@ -58,10 +58,10 @@ def test_a_image_to_start_from_is_kept_the_more_the_smaller_the_strength() -> No
     """With the shipped model: an untrained one takes no noise away."""
     model: Any = load_model(cards()["stable-diffusion-avatars"])
     face = to_tensor(avatar(77, 0)[0][None])
-    told: list[int] = []
+    numbers: list[int] = []
 
     def like(strength: float) -> Tensor:
-        told.clear()
+        numbers.clear()
         with torch.inference_mode():
             return made(
                 model,
@@ -72,13 +72,13 @@ def test_a_image_to_start_from_is_kept_the_more_the_smaller_the_strength() -> No
                 width=64,
                 height=64,
                 num_inference_steps=10,
-                on_step=lambda step, latents: told.append(step),
+                on_step=lambda step, latents: numbers.append(step),
             )
 
     gentle = like(0.2)
-    assert told == [1, 2]
+    assert numbers == [1, 2]
     strong = like(1.0)
-    assert told == list(range(1, 11))
+    assert numbers == list(range(1, 11))
     # Between the two the face is another one: this separates the cases, it is no precision.
     assert (gentle - face).abs().mean() < 0.06 < (strong - face).abs().mean()
 
@@ -103,7 +103,7 @@ def test_what_is_raised_at_a_step_stops_it(model: TextToImageModel) -> None:
     assert made(model, ["a hat"], [1]).shape == (1, 3, 32, 32)
 
 
-def test_what_is_not_read_of_a_prompt_is_told(model: TextToImageModel) -> None:
+def test_the_part_of_a_prompt_beyond_the_length_is_returned(model: TextToImageModel) -> None:
     assert cut_off(model, "hat " * 6) == ""
     assert cut_off(model, "hat " * 7 + "man") == "hat man"
 

@@ -68,8 +68,8 @@ def save(folder: Path) -> None:
     (folder / "tokenizer/vocab.json").write_text(json.dumps(tokenizer.get_vocab()))
     (folder / "tokenizer/merges.txt").write_text("#version: 0.2\nh a\nha t</w>\n")
     for part in ("tokenizer", "tokenizer_2"):
-        told = (folder / part / "tokenizer_config.json").read_text()
-        (folder / part / "special_tokens_map.json").write_text(told)
+        config = (folder / part / "tokenizer_config.json").read_text()
+        (folder / part / "special_tokens_map.json").write_text(config)
     index = folder / "model_index.json"
     index.write_text(index.read_text().replace('"T5Tokenizer"', '"T5TokenizerFast"'))  # as it was published
     shard(folder / "transformer/diffusion_pytorch_model.safetensors", 3)
@@ -102,21 +102,21 @@ def test_its_card() -> None:
 
 
 def test_images_are_the_same_alone_and_previews_have_their_shape(model: TextToImageModel) -> None:
-    told: list[tuple[int, Tensor]] = []
-    both = made(model, ["a hat", "a man"], [1, 2], on_step=lambda step, latents: told.append((step, latents)))
+    taken: list[tuple[int, Tensor]] = []
+    both = made(model, ["a hat", "a man"], [1, 2], on_step=lambda step, latents: taken.append((step, latents)))
     assert both.shape == (2, 3, 32, 48) and torch.isfinite(both).all()
     assert (both[1:] - made(model, ["a man"], [2])).abs().max() < 1e-3 < (both[0] - both[1]).abs().max()
-    assert [step for step, _ in told] == [1, 2, 3, 4]
-    assert preview(told[0][1], model.latent_colors).shape == (2, 3, 4, 6)
+    assert [step for step, _ in taken] == [1, 2, 3, 4]
+    assert preview(taken[0][1], model.latent_colors).shape == (2, 3, 4, 6)
 
 
 @pytest.mark.parametrize(("strength", "steps"), [(0.3, 1), (0.6, 2), (1.0, 4)])
 def test_a_image_to_start_from_takes_as_many_steps_as_announced(
     model: TextToImageModel, strength: float, steps: int
 ) -> None:
-    image, told = torch.rand(1, 3, 32, 48), []
-    found = made(model, ["a hat"], [1], images=image, strength=strength, on_step=lambda step, _: told.append(step))
-    assert found.shape == (1, 3, 32, 48) and len(told) == steps
+    image, taken = torch.rand(1, 3, 32, 48), []
+    found = made(model, ["a hat"], [1], images=image, strength=strength, on_step=lambda step, _: taken.append(step))
+    assert found.shape == (1, 3, 32, 48) and len(taken) == steps
 
 
 def test_inpainting_keeps_what_the_mask_leaves_out(model: TextToImageModel) -> None:

@@ -105,7 +105,7 @@ def test_latents_beyond_1_are_reached_too(scheduler: SchedulerName) -> None:
 def test_noise_of_unit_variance_is_left_where_it_is(scheduler: SchedulerName) -> None:
     """Of images that are noise of unit variance, x_t is so at any time and the best v is 0: the path stands still.
 
-    In steps it turns by small angles, and loses the same share of every value. Clipping what is foreseen drew values
+    In steps it turns by small angles, and loses the same share of every value. Clipping the predicted x0 drew values
     beyond 1 inwards more than others, and DDIM came to another distribution.
     """
     stepper, noise = make_scheduler(scheduler), torch.linspace(-3, 3, 14)[None]
@@ -130,20 +130,20 @@ def test_the_same_as_the_pipeline_of_diffusers() -> None:
 
 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
-@pytest.mark.parametrize("make", [tiny, lambda: told(torch.eye(3))])
+@pytest.mark.parametrize("make", [tiny, lambda: conditioned(torch.eye(3))])
 def test_a_image_is_the_same_alone_and_in_a_batch(scheduler: SchedulerName, make: Callable[[], Ddpm]) -> None:
     model = make()
 
     def made(seeds: list[int]) -> Tensor:
         generators = generators_of(seeds)
-        noise, told = model.draw(generators)
-        return sample(model, noise, told, scheduler=scheduler, num_inference_steps=4, generators=generators)
+        noise, attributes = model.draw(generators)
+        return sample(model, noise, attributes, scheduler=scheduler, num_inference_steps=4, generators=generators)
 
     assert torch.allclose(made([3, 4, 5])[1], made([4])[0], atol=1e-4)
     assert not torch.allclose(made([3]), made([4]), atol=1e-2)
 
 
-def told(rows: Tensor) -> Ddpm:
+def conditioned(rows: Tensor) -> Ddpm:
     """A model whose training data had these attributes, over and over; each moves what it makes."""
     torch.manual_seed(0)
     names = [f"has {k}" for k in range(rows.shape[1])]
@@ -162,9 +162,9 @@ def test_attributes_take_a_bit_each_and_come_back(k: int) -> None:
 
 
 def test_attributes_are_drawn_as_often_as_they_were_and_together_as_they_were() -> None:
-    model = told(torch.tensor([[1, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]]))
+    model = conditioned(torch.tensor([[1, 1, 0], [1, 0, 0], [1, 0, 0], [0, 0, 0]]))
     noise, drawn = model.draw(generators_of(range(400)))
-    assert torch.equal(noise, noise_of(tiny(), list(range(400)))), "the same noise as of a model that is told nothing"
+    assert torch.equal(noise, noise_of(tiny(), list(range(400)))), "the noise of an unconditional model"
     assert drawn is not None and drawn.shape == (400, 3) and set(drawn.flatten().tolist()) == {-1, 1}
     # Three standard errors of a share of 0.75 among 400 draws: 3 * sqrt(0.75 * 0.25 / 400) = 0.065.
     assert abs((drawn[:, 0] > 0).float().mean() - 0.75) < 0.07 and (drawn[:, 2] < 0).all()
@@ -172,7 +172,7 @@ def test_attributes_are_drawn_as_often_as_they_were_and_together_as_they_were() 
 
 
 def test_attributes_that_are_wanted_are_had_by_all() -> None:
-    model = told(torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 1]]))
+    model = conditioned(torch.tensor([[1, 1, 0], [1, 0, 0], [0, 0, 1]]))
     _, drawn = model.draw(generators_of(range(50)), ["has 0"])
     assert drawn is not None and (drawn[:, 0] > 0).all() and 0 < (drawn[:, 1] > 0).sum() < 50
     says = "none of 1,024 images of the training data has has 1, has 2 at once"
@@ -181,13 +181,13 @@ def test_attributes_that_are_wanted_are_had_by_all() -> None:
     assert tiny().draw(generators_of([0]))[1] is None
 
 
-def test_what_is_told_moves_the_image_and_a_new_model_does_not_know_it_yet() -> None:
+def test_attributes_change_the_image_except_in_an_untrained_model() -> None:
     noise, new = noise_of(tiny(), [3]), Ddpm(16, 1, (8, 16), 1, 1, attributes=["hat"]).eval()
     time, hat = torch.tensor([500]), torch.ones(1, 1)
     assert torch.equal(new(noise, time, hat), new(noise, time, -hat)) and torch.equal(
         new(noise, time), new(noise, time, hat)
     )
-    model = told(torch.eye(3))
+    model = conditioned(torch.eye(3))
     one, other = (model(noise, time, torch.tensor([row])) for row in ([1.0, -1, -1], [-1.0, 1, -1]))
     assert not torch.allclose(one, other, atol=1e-2)
     assert torch.equal(model(noise, time), model(noise, time, torch.zeros(1, 3)))
@@ -196,8 +196,8 @@ def test_what_is_told_moves_the_image_and_a_new_model_does_not_know_it_yet() -> 
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 @pytest.mark.parametrize("scale", [0, 0.5, 1, 3])
 def test_guidance_exaggerates_what_the_attributes_change(scheduler: SchedulerName, scale: float) -> None:
-    """What is foreseen is linear in v: it lies on the line through what is foreseen untold and told."""
-    model = told(torch.eye(3))
+    """The predicted x0 is linear in v: it lies on the line through the unconditional and the conditional one."""
+    model = conditioned(torch.eye(3))
     noise, attributes = model.draw(generators_of([3, 4]))
 
     def pred_original_sample(attributes: Tensor | None, **more: Any) -> Tensor:
@@ -213,7 +213,7 @@ def test_guidance_exaggerates_what_the_attributes_change(scheduler: SchedulerNam
     assert not torch.allclose(without, with_them, atol=0.1)
 
 
-def test_guidance_is_nothing_to_a_model_that_is_told_none() -> None:
+def test_guidance_does_not_change_an_unconditional_model() -> None:
     model = tiny()
     one, other = (sample(model, noise_of(model, [3]), num_inference_steps=3, guidance_scale=s) for s in (1, 9))
     assert torch.equal(one, other)

@@ -61,4 +61,4 @@ def test_tone_keeps_black_and_white_and_widens_the_dark() -> None:
     assert dark > 3 * bright > 0
     below = torch.tensor([-1.2], requires_grad=True)
     tone(below).sum().backward()
-    assert below.grad is not None and below.grad.item() > 1, "what is too dark is still told so"
+    assert below.grad is not None and below.grad.item() > 1, "values below the range still have a gradient"

@@ -162,7 +162,7 @@ def test_k_means_that_leaves_clusters_empty_has_those_with_members(monkeypatch: 
 # What people send: near duplicates, many copies of few images, one far outlier.
 DEGENERATE = {
     "two of many copies": LINE[[0] * 20 + [4] * 20],
-    "equal but for rounding": (1000 + 1e-4 * np.random.default_rng(0).normal(size=(30, 3))).astype(np.float32),
+    "equal up to rounding": (1000 + 1e-4 * np.random.default_rng(0).normal(size=(30, 3))).astype(np.float32),
     "one outlier": np.concatenate([np.zeros((20, 2)), [[1e6, 0]]]).astype(np.float32),
     "three": LINE[:3],
     "tiny": 1e-20 * np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32),

@@ -93,10 +93,10 @@ def test_what_is_not_known_of_some_members_stays_known_of_the_others() -> None:
     assert len(both) == 5 and both.names.tolist() == ["set/0", "set/1", "set/2", "set/0", "set/1"]
 
 
-def test_each_stage_is_told_and_may_stop() -> None:
-    told: list[str] = []
-    fit_collection(members(), pca=PCA, clusterings=METHODS, seed=0, on_step=told.append)
-    assert list(dict.fromkeys(each.split(" of ")[0] for each in told)) == [
+def test_each_stage_is_reported_and_may_stop() -> None:
+    stages: list[str] = []
+    fit_collection(members(), pca=PCA, clusterings=METHODS, seed=0, on_step=stages.append)
+    assert list(dict.fromkeys(each.split(" of ")[0] for each in stages)) == [
         *("principal components", "k-means", "mixture", "agglomerative clustering", "HDBSCAN"),
     ]
 

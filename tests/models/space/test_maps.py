@@ -74,7 +74,7 @@ def test_a_single_component_is_laid_out_along_itself() -> None:
 
 
 class StoppedError(Exception):
-    """What a task raises when it is told to stop."""
+    """The error that a task raises to stop."""
 
 
 def test_a_map_can_be_stopped_while_it_is_made(digits: NDArray[np.float32]) -> None:

@@ -162,7 +162,7 @@ def test_more_components_than_images_are_refused() -> None:
 
 
 class StoppedError(Exception):
-    """What a task raises when it is told to stop."""
+    """The error that a task raises to stop."""
 
 
 def test_a_sweep_can_be_stopped_at_every_step() -> None:

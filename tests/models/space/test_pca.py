@@ -135,7 +135,7 @@ def test_doubles_keep_only_the_components_they_differ_in() -> None:
 
 
 class StoppedError(Exception):
-    """What a task raises when it is told to stop."""
+    """The error that a task raises to stop."""
 
 
 def test_a_fit_can_be_stopped() -> None:

@@ -47,7 +47,7 @@ def runs(line: Mask) -> int:
 # --- colors ---------------------------------------------------------------------------------------------------------
 
 
-def test_twenty_clusters_can_be_told_apart_from_each_other_and_from_noise() -> None:
+def test_colors_of_twenty_clusters_and_noise_are_distinct() -> None:
     lab = rgb2lab(np.array([to_rgb(name) for name in (*COLORS, NOISE)])[None])[0]
     apart = deltaE_ciede2000(lab[:, None], lab[None])[np.triu_indices(21, k=1)]
     assert len(COLORS) == 20 and apart.min() > 16

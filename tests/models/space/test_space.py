@@ -53,7 +53,7 @@ def test_a_dcgan_is_given_no_shorter_codes_than_it_knows() -> None:
 
 
 @torch.inference_mode()
-def test_embeddings_are_a_space_whose_steps_are_told() -> None:
+def test_embeddings_are_a_space_that_reports_steps() -> None:
     space = space_of(build(KANDINSKY).eval(), KANDINSKY)
     assert (space.dim, space.image_size, space.channels) == (6, 16, 3)
     vectors = space.encode(torch.rand(2, 3, 16, 16))

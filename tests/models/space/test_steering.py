@@ -32,7 +32,7 @@ def test_moving_changes_the_scores_by_just_that() -> None:
 
 
 @pytest.mark.parametrize("component", [-1, 2])
-def test_a_component_that_is_not_there_is_told_how_many_there_are(component: int) -> None:
+def test_an_unknown_component_is_refused_with_their_number(component: int) -> None:
     with pytest.raises(SpaceError, match=f"no component {component}; there are 2, 0 to 1"):
         component_direction(PCA, component)
 

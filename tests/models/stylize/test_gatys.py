@@ -189,7 +189,7 @@ def test_each_region_has_its_own_style(tensor_photo: Photo, vgg16: VGG, content:
 
 
 def test_a_mask_of_a_style_leaves_the_rest_of_it_out(vgg16: VGG, content: Tensor, style: Tensor) -> None:
-    """The half of an image counts as if it had been cut out, but for what a layer sees across the border."""
+    """The half of an image counts as if it had been cut out, except for receptive fields across the border."""
     two = torch.cat([style, torch.ones_like(style)], 3)
     mask = torch.cat([torch.ones_like(style[:, :1]), torch.zeros_like(style[:, :1])], 3)
     half = transfer(

@@ -50,7 +50,7 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
         "tiny avatars",
         {"autoencoder": "kl", "block_out_channels": (8, 16), "patch_size": 1},
     ),
-    "ddpm that is told": (
+    "conditioned ddpm": (
         ddpm.RECIPE,
         "avatars",
         {"attributes": ("hat", "glasses"), "block_out_channels": (8, 16), "patch_size": 8},
@@ -120,7 +120,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(name: str, data: dict[str, Dat
     assert not list((tmp_path / "killed").glob("*.partial"))
 
 
-def test_a_run_told_to_stop_keeps_the_step_it_reached(data: dict[str, Dataset], tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_keeps_the_step_it_reached(data: dict[str, Dataset], tmp_path: Path) -> None:
     def stop(step: int) -> None:
         if step == 7:
             raise InterruptedError
@@ -143,8 +143,8 @@ def start(folder: Path | str) -> Start:
         ("autoencoder-kl", {}),
         ("ddpm", {}),
         ("ddpm of latents", {"autoencoder": "", "block_out_channels": (32, 64)}),
-        ("ddpm that is told", {}),
-        ("ddpm that is told", {"attributes": ()}),
+        ("conditioned ddpm", {}),
+        ("conditioned ddpm", {"attributes": ()}),
         ("stable_diffusion", {}),
         ("stable_diffusion", {"clip": "", "autoencoder": ""}),
         ("gan", {}),
@@ -155,7 +155,7 @@ def start(folder: Path | str) -> Start:
         ("kandinsky", {}),
     ],
 )
-def test_a_training_goes_on_from_an_earlier_one(
+def test_a_training_continues_from_an_earlier_one(
     name: str, left_out: dict[str, Any], data: dict[str, Dataset], tmp_path: Path
 ) -> None:
     """With a learning rate of 0 nothing moves: neither a diffusion model nor what the autoencoder decodes."""
@@ -177,7 +177,7 @@ def test_a_training_goes_on_from_an_earlier_one(
     assert moved < 0.01 if name == "autoencoder-kl" else moved == 0
 
 
-def test_a_vae_goes_on_from_an_earlier_one(data: dict[str, Dataset], tmp_path: Path) -> None:
+def test_a_vae_continues_from_an_earlier_one(data: dict[str, Dataset], tmp_path: Path) -> None:
     """Its z gets other coordinates at the end; what it decodes of each image stays the same."""
     once = replace(SCHEDULE, num_steps=1)
     train("vae of digits", data, tmp_path / "first", once)
@@ -224,30 +224,32 @@ def test_earlier_trainings_that_do_not_fit_are_refused(
         )
 
 
-def test_a_model_that_was_told_nothing_can_learn_to_be_told(data: dict[str, Dataset], tmp_path: Path) -> None:
+def test_an_unconditional_model_can_learn_attributes(data: dict[str, Dataset], tmp_path: Path) -> None:
     """It begins as the same model, and its rows are those of the images."""
     once = replace(SCHEDULE, num_steps=1)
     faces, shape = data["avatars"], {"block_out_channels": (8, 16), "patch_size": 8}
     train_ddpm = partial(train_model, ddpm.RECIPE, faces, model_id="m", data="avatars")
-    train_ddpm(ddpm.RECIPE.settings(**shape), once, tmp_path / "untold")
+    train_ddpm(ddpm.RECIPE.settings(**shape), once, tmp_path / "unconditioned")
     names = ("hat", "smiling", "frowning")
     settings = ddpm.RECIPE.settings(attributes=names, learning_rate=0.0)
-    card = train_ddpm(settings, once, tmp_path / "told", start=start(tmp_path / "untold"))
+    card = train_ddpm(settings, once, tmp_path / "conditioned", start=start(tmp_path / "unconditioned"))
     assert card["architecture"]["attributes"] == list(names)
-    untold, told = (build(card["architecture"] | {"attributes": told}).eval() for told in ([], list(names)))
-    load_weights(untold, tmp_path / "untold" / WEIGHTS)
-    load_weights(told, tmp_path / "told" / WEIGHTS)
-    assert isinstance(told, Ddpm)
-    noise, drawn = told.draw(generators_of(range(2000)))
+    unconditioned, conditioned = (
+        build(card["architecture"] | {"attributes": given}).eval() for given in ([], list(names))
+    )
+    load_weights(unconditioned, tmp_path / "unconditioned" / WEIGHTS)
+    load_weights(conditioned, tmp_path / "conditioned" / WEIGHTS)
+    assert isinstance(conditioned, Ddpm)
+    noise, drawn = conditioned.draw(generators_of(range(2000)))
     assert drawn is not None and torch.equal(
-        told(noise[:2], torch.tensor([9]), drawn[:2]), untold(noise[:2], torch.tensor([9]))
+        conditioned(noise[:2], torch.tensor([9]), drawn[:2]), unconditioned(noise[:2], torch.tensor([9]))
     )
     often = np.mean([faces.attribute(name) for name in names], axis=1)
     # Four standard errors of a share among 2000 draws: 4 * sqrt(0.25 / 2000) = 0.045.
     assert np.allclose((drawn > 0).float().mean(0), often, atol=0.05)
     once_more = ddpm.RECIPE.settings(attributes=("glasses",))
     with pytest.raises(DataError, match="conditioned on other attributes: hat, smiling, frowning"):
-        train_ddpm(once_more, once, tmp_path / "other", start=start(tmp_path / "told"))
+        train_ddpm(once_more, once, tmp_path / "other", start=start(tmp_path / "conditioned"))
     with pytest.raises(DataError, match="no attribute 'wings'"):
         train_ddpm(ddpm.RECIPE.settings(attributes=("wings",), **shape), once, tmp_path / "wings")
 
@@ -259,15 +261,15 @@ def test_another_seed_gives_other_weights(data: dict[str, Dataset], tmp_path: Pa
 
 
 def test_a_run_leaves_weights_card_curve_and_samples(data: dict[str, Dataset], tmp_path: Path) -> None:
-    told: list[Progress] = []
-    card = train("ddpm", data, tmp_path, on_progress=told.append)
+    reports: list[Progress] = []
+    card = train("ddpm", data, tmp_path, on_progress=reports.append)
     with safe_open(tmp_path / WEIGHTS, "pt") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
     assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["000006.png", "000012.png"]
     with Image.open(tmp_path / "losses.png") as plot:
         assert plot.width > 300
-    assert (told[-1].step, told[-1].total) == (12, 12) and told[-1].losses.keys() == {"v_loss"}
-    assert card["training"]["pictures"] == 24 and card["training"]["num_steps"] == 12
+    assert (reports[-1].step, reports[-1].total) == (12, 12) and reports[-1].losses.keys() == {"v_loss"}
+    assert card["training"]["images"] == 24 and card["training"]["num_steps"] == 12
     assert card["training"]["seconds"] > 0 and card["architecture"]["name"] == "ddpm"
 
 
@@ -399,9 +401,7 @@ def test_latent_codes_that_are_not_finite_end_a_training(data: dict[str, Dataset
 
 
 @pytest.mark.parametrize("name", ["vae of digits", "dcgan", "cyclegan", "ddpm"])
-def test_a_run_that_is_told_to_finish_leaves_the_model_it_has(
-    name: str, data: dict[str, Dataset], tmp_path: Path
-) -> None:
+def test_a_run_that_finishes_early_keeps_its_model(name: str, data: dict[str, Dataset], tmp_path: Path) -> None:
     """Its weights are those of the same step of the whole run, and its last grid is of them."""
     grids: list[Progress] = []
     card = train(name, data, tmp_path, on_step=lambda step: step == 5, on_progress=grids.append)
@@ -414,11 +414,11 @@ def test_a_run_that_is_told_to_finish_leaves_the_model_it_has(
 
 
 def test_every_grid_is_reported_in_the_step_it_is_made(data: dict[str, Dataset], tmp_path: Path) -> None:
-    told: list[Progress] = []
+    reports: list[Progress] = []
     schedule = replace(SCHEDULE, num_steps=7, sample_every=3, checkpoint_every=100)
-    train("vae of digits", data, tmp_path, schedule, on_progress=told.append)
-    assert [progress.step for progress in told] == [3, 6, 7]
-    grids = [progress.grid for progress in told]
+    train("vae of digits", data, tmp_path, schedule, on_progress=reports.append)
+    assert [progress.step for progress in reports] == [3, 6, 7]
+    grids = [progress.grid for progress in reports]
     assert all(a is not None and a is not b for a, b in pairwise(grids))
 
 
