@@ -71,7 +71,7 @@ def test_the_same_job_gives_the_same_bytes(jobs: JobStore, objects: Objects) -> 
     assert made[0] == made[1]
 
 
-def test_a_known_error_reaches_the_user(jobs: JobStore, objects: Objects, record: Record) -> None:
+def test_a_known_error_is_returned_to_the_user(jobs: JobStore, objects: Objects, record: Record) -> None:
     ended = finished(jobs, objects, record, raising(AtelierError("diverged", "The loss is infinite.", step=3)))
     assert ended.status == "failed"
     assert ended.error == {"code": "diverged", "message": "The loss is infinite.", "details": {"step": 3}}
@@ -86,7 +86,7 @@ def test_an_image_that_is_not_finite_fails_its_job(jobs: JobStore, objects: Obje
     assert ended.error is not None and ended.error["code"] == "not_finite"
 
 
-def test_a_damaged_image_fails_the_job_by_its_code(
+def test_a_damaged_image_fails_the_job_with_its_code(
     jobs: JobStore, objects: Objects, record: Record, folder: Path
 ) -> None:
     file = BytesIO()
@@ -116,7 +116,7 @@ def test_an_unexpected_error_reveals_nothing_of_the_machine(jobs: JobStore, obje
 
 
 def test_a_batch_that_fails_is_run_one_by_one(jobs: JobStore, objects: Objects) -> None:
-    """So that what one job makes the runner raise ends that one alone."""
+    """An error that the runner raises for one job ends only that job."""
     for seed in range(4):
         jobs.create(NewJob(kind="test", queue="fast", params={"seed": seed, "format": "png"}, compat="a"))
     records = jobs.claim("fast", worker="test", limit=4)
@@ -139,7 +139,7 @@ def test_a_batch_that_fails_is_run_one_by_one(jobs: JobStore, objects: Objects) 
     assert all(len(job.metrics["warnings"]) == 1 for job in ended), "those of the first run are removed"
 
 
-def test_a_cancelled_job_stores_nothing(jobs: JobStore, objects: Objects, record: Record, folder: Path) -> None:
+def test_a_canceled_job_stores_nothing(jobs: JobStore, objects: Objects, record: Record, folder: Path) -> None:
     before = set(folder.iterdir())
 
     def runner(task: Task) -> JobResult:
@@ -152,7 +152,7 @@ def test_a_cancelled_job_stores_nothing(jobs: JobStore, objects: Objects, record
     assert set(folder.iterdir()) == before
 
 
-def test_a_cancel_that_comes_after_the_last_step_still_wins(jobs: JobStore, objects: Objects, record: Record) -> None:
+def test_a_cancel_after_the_last_step_wins(jobs: JobStore, objects: Objects, record: Record) -> None:
     def runner(task: Task) -> JobResult:
         jobs.cancel(record.id)
         return JobResult([OutputImage(PIXELS)], {}, {}, {})
@@ -161,7 +161,7 @@ def test_a_cancel_that_comes_after_the_last_step_still_wins(jobs: JobStore, obje
     assert ended.status == "canceled" and not ended.outputs
 
 
-def test_storage_that_stays_away_fails_the_job(valkey: Any, jobs: JobStore, record: Record) -> None:
+def test_unavailable_storage_fails_the_job(valkey: Any, jobs: JobStore, record: Record) -> None:
     away = valkey.settings.model_copy(update={"storage_url": "s3://atelier", "storage_endpoint": "http://127.0.0.1:9"})
     result = JobResult([OutputImage(PIXELS)], {}, {}, {})
     ended = finished(jobs, Objects(away, jobs, retry_s=0.5), record, lambda task: result)

@@ -61,7 +61,7 @@ def installation(valkey: Any) -> tuple[JobStore, Objects]:
 
 @pytest.fixture(scope="module")
 def smileys(installation: tuple[JobStore, Objects]) -> Record:
-    """The job that founded a collection of smileys, whose id is in its metrics."""
+    """The job that built a collection of smileys, whose id is in its metrics."""
     return found(installation, SMILEYS)
 
 
@@ -90,7 +90,7 @@ def sample(installation: tuple[JobStore, Objects], smileys: Record, **params: An
 
 
 def work(installation: tuple[JobStore, Objects], **job: Any) -> Record:
-    """Queue a job and run it to where it ends."""
+    """Queues a job and runs it to a terminal state."""
     jobs, objects = installation
     queue = "collect" if job["kind"] == "collection" else "gpu"
     jobs.create(NewJob(queue=queue, **job))
@@ -111,7 +111,7 @@ def fit_of(installation: tuple[JobStore, Objects], record: Record, folder: Path)
 
 
 def shown(installation: tuple[JobStore, Objects], record: Record, role: str = "picture") -> list[np.ndarray[Any, Any]]:
-    """The images of a role."""
+    """The output images of a role."""
     assert record.status == "succeeded", record.error
     files = [installation[1].get(output["sha256"]) for output in record.outputs if output["role"] == role]
     return [np.asarray(Image.open(BytesIO(data)).convert("RGB")) for data in files]
@@ -129,9 +129,7 @@ def uploaded(installation: tuple[JobStore, Objects], pixels: np.ndarray[Any, Any
 Installation = tuple[JobStore, Objects]
 
 
-def test_a_collection_has_its_fit_figures_and_plots(
-    installation: Installation, smileys: Record, tmp_path: Path
-) -> None:
+def test_a_collection_has_a_fit_figures_and_plots(installation: Installation, smileys: Record, tmp_path: Path) -> None:
     collection = collection_of(installation, smileys)
     [version] = collection.versions
     figures = version.figures
@@ -179,7 +177,9 @@ def test_images_are_added_and_the_old_version_stays(
     collection = collection_of(installation, smileys)
     more = add(installation, collection, data="smileys", limit=10, clusterings=[{"method": "kmeans", "n_clusters": 2}])
     names = fit_of(installation, more, tmp_path).members.names
-    assert names[84:].tolist() == [f"smileys/{index}" for index in range(80, 90)], "those it does not have yet"
+    assert names[84:].tolist() == [f"smileys/{index}" for index in range(80, 90)], (
+        "those that the collection did not have"
+    )
     assert list(collection_of(installation, more).versions[-1].figures["clusterings"]) == ["kmeans"]
 
     again = add(installation, collection_of(installation, smileys), images=images)
@@ -206,7 +206,7 @@ def test_the_same_image_is_counted_once_and_reported(installation: Installation,
     assert warning["code"] == "duplicate_images" and warning["message"].startswith("1 of the images are the same")
     assert fit_of(installation, record, tmp_path).members.names.tolist() == images
 
-    # The same bytes under two names, in an archive and beside what was uploaded.
+    # The same bytes under two names, in an archive and as uploads.
     zipped = archive(installation, {"a.png": smiley(31, 0)[0], "b.png": smiley(31, 0)[0], "c.png": smiley(30, 3)[0]})
     again = add(installation, collection_of(installation, record), data=zipped)
     assert [(each["image"], each["same_as"]) for each in again.metrics["duplicates"]] == [
@@ -233,7 +233,7 @@ def archive(installation: Installation, files: dict[str, np.ndarray[Any, Any]]) 
     return f"zip_{sha}"
 
 
-def test_a_clustering_that_fails_is_noted_and_loses_no_other(installation: Installation) -> None:
+def test_a_clustering_that_fails_is_noted_and_the_others_stay(installation: Installation) -> None:
     """HDBSCAN finds only noise in noise."""
     rng = np.random.default_rng(0)
     data = archive(installation, {f"{k:02}.png": rng.integers(0, 256, (32, 32, 3), np.uint8) for k in range(40)})
@@ -251,7 +251,7 @@ def test_a_clustering_that_fails_is_noted_and_loses_no_other(installation: Insta
         sample(installation, record, clustering="hdbscan")
 
 
-def test_a_collection_without_any_clustering_is_there_and_can_be_steered(installation: Installation) -> None:
+def test_a_collection_without_clusterings_can_be_steered(installation: Installation) -> None:
     images = [uploaded(installation, smiley(40, index)[0]) for index in range(5)]
     few = {"name": "Few", "space": "pixels", "image_size": 16, "images": images, "seed": 1}
     record = found(installation, few | {"clusterings": [{"method": "kmeans", "n_clusters": 9}]})
@@ -268,7 +268,7 @@ def test_a_collection_without_any_clustering_is_there_and_can_be_steered(install
 
 @pytest.mark.parametrize("n", [2, 3])
 def test_two_or_three_different_images_are_a_collection(installation: Installation, n: int) -> None:
-    """As when most of an archive's files are copies."""
+    """For example, when most files of an archive are copies."""
     files = {f"{k}.png": smiley(41, k % n)[0] for k in range(6)}
     few = {"name": "Few", "space": "vae-smileys", "data": archive(installation, files), "seed": 1}
     clusterings = [{"method": "kmeans"}, {"method": "mixture"}, {"method": "agglomerative"}, {"method": "hdbscan"}]
@@ -282,8 +282,8 @@ def test_two_or_three_different_images_are_a_collection(installation: Installati
 # --- plots -----------------------------------------------------------------------------------------------------------
 
 
-def test_plots_belong_to_the_collection_and_go_with_it(installation: Installation) -> None:
-    settings = installation[0].settings.model_copy(update={"hold_s": 0})  # what nothing names goes at once
+def test_plots_belong_to_the_collection_and_are_deleted_with_it(installation: Installation) -> None:
+    settings = installation[0].settings.model_copy(update={"hold_s": 0})  # unreferenced objects are removed at once
     jobs = JobStore(installation[0].client, settings)
     objects = Objects(settings, jobs, retry_s=1)
     record = found((jobs, objects), DIGITS | {"seed": 5})
@@ -298,7 +298,7 @@ def test_plots_belong_to_the_collection_and_go_with_it(installation: Installatio
     jobs.delete(record.id)
     remove_unused(jobs, objects)
     shas = [version.file, *(plot["sha256"] for plot in version.plots)]
-    assert all(objects.get(sha) for sha in shas), "they outlive the job"
+    assert all(objects.get(sha) for sha in shas), "the plots stay when the job is deleted"
     jobs.collections.delete(collection.id)
     remove_unused(jobs, objects)
     for sha in shas:
@@ -322,7 +322,7 @@ REDRAWN: dict[str, tuple[dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize("name", REDRAWN)
-def test_plots_are_drawn_again_by_any_part(installation: Installation, smileys: Record, name: str) -> None:
+def test_plots_by_each_part(installation: Installation, smileys: Record, name: str) -> None:
     part, names = REDRAWN[name]
     record = redraw(installation, smileys, **part)
     assert [output["name"] for output in record.outputs] == names
@@ -333,8 +333,8 @@ def test_plots_are_drawn_again_by_any_part(installation: Installation, smileys: 
     )
 
 
-def test_by_its_first_clustering_a_collection_is_drawn_as_it_was(installation: Installation, smileys: Record) -> None:
-    """On the map that its build made: t-SNE is not run again."""
+def test_plots_by_the_first_clustering_equal_those_of_the_build(installation: Installation, smileys: Record) -> None:
+    """On the map of the build: t-SNE does not run again."""
     again = shown(installation, redraw(installation, smileys, clustering="kmeans"), "plot")
     names = [output["name"] for output in smileys.outputs if output["role"] == "plot"]
     built = dict(zip(names, shown(installation, smileys, "plot"), strict=True))
@@ -342,16 +342,18 @@ def test_by_its_first_clustering_a_collection_is_drawn_as_it_was(installation: I
         np.testing.assert_array_equal(plot, built[name])
 
 
-def test_gray_pixels_are_a_space_too(installation: Installation, tmp_path: Path) -> None:
+def test_gray_pixels_are_a_space(installation: Installation, tmp_path: Path) -> None:
     record = found(installation, DIGITS)
     fit = fit_of(installation, record, tmp_path)
     assert fit.members.vectors.shape == (60, 256) and (fit.pca.scale_ == 1).all()
-    assert fit.members.attribute_names == tuple("0123456789"), "labels are attributes where there are no others"
+    assert fit.members.attribute_names == tuple("0123456789"), (
+        "labels are the attributes of a data set without attributes"
+    )
     assert record.metrics["figures"]["components_for"]["0.99"] == len(fit.pca.components_)
 
 
-def test_images_that_are_all_the_same_cannot_be_fitted(installation: Installation) -> None:
-    # Of other sizes, so that they are four uploads.
+def test_equal_images_cannot_be_fitted(installation: Installation) -> None:
+    # Of different sizes, so that they are four uploads.
     white = [uploaded(installation, np.full((8 + k, 8, 3), 255, np.uint8)) for k in range(4)]
     record = found(installation, {"name": "White", "space": "pixels", "image_size": 16, "images": white, "seed": 1})
     assert record.status == "failed" and record.error is not None
@@ -359,7 +361,7 @@ def test_images_that_are_all_the_same_cannot_be_fitted(installation: Installatio
 
 
 @pytest.mark.parametrize("message", ["images read", "encoded", "principal components", "two-dimensional map"])
-def test_a_cancel_is_noticed_wherever_it_is(
+def test_a_cancel_is_noticed_in_each_phase(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
     at_message(monkeypatch, message, lambda jobs, job_id: jobs.cancel(job_id))
@@ -382,7 +384,7 @@ def test_a_component_is_a_row_and_a_strength_a_column(installation: Installation
     record = steer(installation, smileys, components=components)
     images = shown(installation, record)
     assert len(images) == 6 and len(shown(installation, record, "grid")) == 1
-    assert (images[1] == images[4]).all(), "strength 0 is the start, whatever the component"
+    assert (images[1] == images[4]).all(), "strength 0 is the start, for every component"
     assert np.abs(images[0].astype(int) - images[2]).mean() > 2
     figures = record.metrics["pictures"]
     assert [each["strength"] for each in figures] == [-2, 0, 2, -2, 0, 2]
@@ -392,7 +394,7 @@ def test_a_component_is_a_row_and_a_strength_a_column(installation: Installation
     )
 
 
-def test_components_of_other_strengths_have_grids_of_their_own(installation: Installation, smileys: Record) -> None:
+def test_components_with_different_strengths_have_separate_grids(installation: Installation, smileys: Record) -> None:
     components = [{"component": 0, "strengths": [-1, 1]}, {"component": 2, "strengths": [-2, 0, 2]}]
     record = steer(installation, smileys, components=components)
     assert len(shown(installation, record)) == 5 and len(shown(installation, record, "grid")) == 2
@@ -427,7 +429,7 @@ def test_all_components_of_a_style_are_the_style(installation: Installation, smi
     assert to_style < np.abs(at_start.astype(int) - only_style).mean() / 2
 
 
-def test_samples_of_a_cluster_are_the_same_alone_and_among_all(installation: Installation, smileys: Record) -> None:
+def test_samples_of_one_cluster_are_those_of_all_clusters(installation: Installation, smileys: Record) -> None:
     for method in ("kmeans", "mixture", "agglomerative"):
         everything = sample(installation, smileys, clustering=method, n=3)
         alone = sample(installation, smileys, clustering=method, cluster=1, n=3)
@@ -451,14 +453,14 @@ def test_the_cluster_of_a_sample_follows_the_rule_of_its_clustering(
 
 
 def test_samples_of_a_mixture_in_pixels_are_of_their_component(installation: Installation) -> None:
-    """By the nearest center many would be another's: the Gaussians have different widths."""
+    """By the nearest center many would belong to another component: the Gaussians have different widths."""
     mixture = {"method": "mixture", "n_components": 3}
     record = found(installation, DIGITS | {"limit": 150, "clusterings": [mixture]})
     figures = sample(installation, record, n=64, temperature=1).metrics["pictures"]
     assert np.mean([each["cluster"] == each["from_cluster"] for each in figures]) > 0.97
 
 
-def test_most_samples_are_found_in_their_cluster_again(installation: Installation, smileys: Record) -> None:
+def test_most_samples_are_assigned_to_their_cluster(installation: Installation, smileys: Record) -> None:
     record = sample(installation, smileys, n=16, temperature=0.7, neighbors=2)
     figures = record.metrics["pictures"]
     again = np.mean([each["cluster"] == each["from_cluster"] for each in figures])
@@ -477,12 +479,12 @@ def test_a_cluster_of_one_image_is_not_sampled_from(installation: Installation) 
     assert job.status == "failed" and job.error is not None
     assert job.error["code"] == "too_few_members" and "1 members" in job.error["message"]
     job = sample(installation, record, n=2)
-    assert [each["from_cluster"] for each in job.metrics["pictures"]] == [pair, pair], "the others are not lost"
+    assert [each["from_cluster"] for each in job.metrics["pictures"]] == [pair, pair], "the other clusters are sampled"
     assert [warning["code"] for warning in job.metrics["warnings"]] == ["too_few_members"]
 
 
-def test_samples_of_many_clusters_are_on_several_sheets(installation: Installation) -> None:
-    """One sheet of all would be higher than a WebP file can be."""
+def test_samples_of_many_clusters_have_several_sheets(installation: Installation) -> None:
+    """One sheet would exceed the maximum height of a WebP file."""
     many = {"limit": 120, "clusterings": [{"method": "kmeans", "n_clusters": 50}]}
     record = found(installation, DIGITS | many)
     sampled = sample(installation, record, n=1, neighbors=3, format="webp")
@@ -491,15 +493,15 @@ def test_samples_of_many_clusters_are_on_several_sheets(installation: Installati
     assert clusters > 20 and len(sheets) == -(-clusters // 20) and len(shown(installation, sampled)) == clusters
 
 
-def test_at_temperature_0_there_is_only_the_center(installation: Installation, smileys: Record) -> None:
+def test_at_temperature_0_every_sample_is_the_center(installation: Installation, smileys: Record) -> None:
     images = shown(installation, sample(installation, smileys, cluster=0, n=3, temperature=0))
     assert all((image == images[0]).all() for image in images)
 
 
-def test_vectors_of_other_weights_are_neither_decoded_nor_added_to(
+def test_a_collection_of_other_weights_is_not_decoded_or_extended(
     installation: Installation, smileys: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a newer Atelier ships a model trained anew under its old name."""
+    """For example, when a newer release ships a retrained model with the same id."""
     collection = collection_of(installation, smileys)
     monkeypatch.setattr(network, "revision", lambda card, folder: "0" * 16)
     steered = steer(installation, smileys, start="mean", components=[{"component": 0}])
@@ -507,7 +509,7 @@ def test_vectors_of_other_weights_are_neither_decoded_nor_added_to(
         assert job.status == "failed" and job.error is not None
         assert (job.error["code"], job.error["details"]) == ("model_changed", {"model": "vae-smileys"})
         assert "Build a new collection" in job.error["message"]
-    assert collection_of(installation, smileys) == collection, "and it is all still there"
+    assert collection_of(installation, smileys) == collection, "the collection is unchanged"
 
 
 # --- a space of CLIP embeddings --------------------------------------------------------------------------------------
@@ -522,7 +524,7 @@ def faces(installation: Installation) -> Record:
     )
 
 
-def test_a_text_is_a_start_and_its_image_shows_what_it_says(installation: Installation, faces: Record) -> None:
+def test_the_image_of_a_text_shows_the_text(installation: Installation, faces: Record) -> None:
     components = [{"component": 0, "strengths": [0]}, {"component": 1, "strengths": [0.5]}]
     steered = steer(installation, faces, start={"text": "a woman with a blue hat"}, components=components)
     made = np.stack(shown(installation, steered))
@@ -533,18 +535,18 @@ def test_a_text_is_a_start_and_its_image_shows_what_it_says(installation: Instal
     assert says["woman"] == says["hat"] == says["blue_hat"] == [1, 1] and says["red_hat"] == [0, 0]
 
 
-def test_a_text_that_would_be_cut_is_refused(installation: Installation, faces: Record) -> None:
+def test_a_text_that_is_too_long_is_refused(installation: Installation, faces: Record) -> None:
     job = steer(installation, faces, start={"text": "a hat and " * 20}, components=[{"component": 0}])
     assert job.error is not None
     assert job.error["code"] == "text_too_long" and "the model reads 32" in job.error["message"]
 
 
-def test_new_faces_of_a_cluster_fall_into_it(installation: Installation, faces: Record) -> None:
+def test_samples_of_a_cluster_of_faces_are_assigned_to_it(installation: Installation, faces: Record) -> None:
     sampled = sample(installation, faces, n=4)
     rows = sampled.metrics["pictures"]
     assert len(shown(installation, sampled)) == 8
     assert sum(row["cluster"] == row["from_cluster"] for row in rows) >= 7
-    assert all(row["distance"] < 0.7 for row in rows), "what is seen is near what was aimed at"
+    assert all(row["distance"] < 0.7 for row in rows), "encoded again, each image is near the intended scores"
 
 
 class InThreeSteps(PixelSpace):
@@ -567,7 +569,7 @@ def test_each_step_of_a_decoder_is_reported_and_may_stop() -> None:
         LoadedSpace(InThreeSteps(4, 1), None).decode(vectors, range(len(vectors)), cancel)
 
 
-def test_a_search_that_ended_at_its_bound_and_images_unlike_the_models_own_are_warnings(
+def test_a_search_at_its_bound_and_unfamiliar_images_are_warnings(
     installation: Installation,
 ) -> None:
     rng = np.random.default_rng(0)
@@ -583,7 +585,7 @@ def test_a_search_that_ended_at_its_bound_and_images_unlike_the_models_own_are_w
     assert warnings["image_unlike_training"].startswith("6 of 6 images that were compared are unlike")
 
 
-def test_a_start_unlike_the_models_training_data_is_a_warning(installation: Installation, smileys: Record) -> None:
+def test_an_unfamiliar_start_is_a_warning(installation: Installation, smileys: Record) -> None:
     noise = uploaded(installation, np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     record = steer(installation, smileys, start=noise, components=[{"component": 0, "strengths": [1]}])
     [warning] = record.metrics["warnings"]

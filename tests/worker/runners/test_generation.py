@@ -1,4 +1,4 @@
-"""The runner with models of the real architectures: tiny ones for how it works, the shipped ones for what is seen."""
+"""The runner with models of the real architectures: tiny ones for its logic, shipped ones for the images."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,7 +94,7 @@ A, B, C, D, WIDE = IMAGES
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Card]]:
-    """The cards of tiny models, whose files lie where trained ones do."""
+    """The cards of tiny models, whose files are in the folder of trained models."""
     weights_dir = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     made = {}
@@ -130,7 +130,7 @@ def saved(model_id: str, architecture: dict[str, Any], module: nn.Module, weight
 
 
 def make_brightness(generator: Generator) -> None:
-    """Set the weights so that the images are plain, the brighter the larger z0 is."""
+    """Sets the weights so that images have one color, which is brighter for a larger z0."""
     first, second, last = [layer for layer in generator.layers.children() if isinstance(layer, nn.Linear)]
     for layer in (first, second, last):
         nn.init.zeros_(layer.weight)
@@ -141,10 +141,10 @@ def make_brightness(generator: Generator) -> None:
 
 
 def enliven(module: Vae | Dcgan) -> None:
-    """Untrained networks make one gray of everything: larger last weights, and statistics of their own, change that."""
+    """Makes the images of untrained networks differ: they are all gray without larger last weights and statistics."""
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.momentum = None  # the statistics of all batches seen
+            layer.momentum = None  # the statistics of all batches
     with torch.no_grad():
         module.decode(torch.randn(64, module.latent_dim))
         for half in (module.decoder if isinstance(module, Vae) else module.layers, module.encoder):
@@ -205,11 +205,11 @@ def grid(made: JobResult) -> Pixels:
 
 
 def apart(a: OutputImage, b: OutputImage) -> int:
-    """The largest difference of two images, of 255."""
+    """The largest difference of two images, in levels of 255."""
     return int(np.abs(a.pixels.astype(int) - b.pixels).max())
 
 
-# A sum in another order rounds otherwise, in bfloat16 by more; a difference of a seed is a hundred levels.
+# Sums in another order round differently, more so in bfloat16; another seed differs by a hundred levels.
 TOLERANCE = 3
 STOCHASTIC = {"num_inference_steps": 4, "scheduler": "ddpm"}
 
@@ -227,15 +227,13 @@ STOCHASTIC = {"num_inference_steps": 4, "scheduler": "ddpm"}
         ("attribute-ddpm", {"num_inference_steps": 4}),
     ],
 )
-def test_image_of_a_batch_is_the_one_its_seed_gives_alone(
-    known: dict[str, Card], model: str, more: dict[str, Any]
-) -> None:
+def test_an_image_is_the_same_alone_and_in_a_batch(known: dict[str, Card], model: str, more: dict[str, Any]) -> None:
     made, steps = run(known, model, n=3, seed=MAX_SEED, **more)
     assert [image.role for image in made.images] == ["picture"] * 3 + ["grid"]
     assert [image.seed for image in made.images] == [MAX_SEED, 0, 1, None]
     for image in outputs(made):
         alone, _ = run(known, model, seeds=[image.seed], **more)
-        assert len(alone.images) == 1, "no grid of one image"
+        assert len(alone.images) == 1, "one image has no grid"
         assert alone.images[0].seed == image.seed
         assert apart(alone.images[0], image) <= TOLERANCE
     assert apart(*outputs(made)[:2]) > 2 * TOLERANCE
@@ -263,7 +261,7 @@ def test_the_model_sees_the_center_square(known: dict[str, Card]) -> None:
 @pytest.mark.parametrize(
     ("model", "ends"), [("vae", [A, 3, B]), ("conv", [A, B, 3]), ("gan", [1, 2, 3]), ("dcgan", [A, 2, 3])]
 )
-def test_frames_go_from_end_to_end_through_every_joint(known: dict[str, Card], model: str, ends: list[Any]) -> None:
+def test_frames_include_every_end(known: dict[str, Card], model: str, ends: list[Any]) -> None:
     made, _ = run(known, model, mode="interpolate", between=ends, steps=4)
     frames = outputs(made)
     assert len(frames) == 7
@@ -281,7 +279,7 @@ def reconstructed(known: dict[str, Card], model: str, image: str) -> list[Output
 
 @pytest.mark.parametrize("model", ["ddpm", "attribute-ddpm"])
 @pytest.mark.parametrize("scheduler", ["ddim", "dpm-solver++"])
-def test_a_diffusion_model_goes_from_noise_to_noise(known: dict[str, Card], scheduler: str, model: str) -> None:
+def test_a_diffusion_model_interpolates_between_noises(known: dict[str, Card], scheduler: str, model: str) -> None:
     more = {"num_inference_steps": 3, "scheduler": scheduler}
     made, steps = run(known, model, mode="interpolate", between=[4, 9], steps=5, **more)
     frames = outputs(made)
@@ -290,7 +288,7 @@ def test_a_diffusion_model_goes_from_noise_to_noise(known: dict[str, Card], sche
     assert steps == [(1, 3, "denoising"), (2, 3, "denoising"), (3, 3, "denoising")]
 
 
-def test_images_are_made_with_the_attributes_that_are_asked_for(known: dict[str, Card]) -> None:
+def test_images_have_the_requested_attributes(known: dict[str, Card]) -> None:
     brief: dict[str, Any] = {"num_inference_steps": 2}
     made, _ = run(known, "attribute-ddpm", n=12, attributes=["hat"], **brief)
     assert all("hat" in names and "beard" not in names for names in made.metrics["attributes"])
@@ -338,15 +336,15 @@ def test_a_row_for_each_dimension(known: dict[str, Card], model: str, more: dict
     assert [image.role for image in made.images] == ["grid"] + ["picture"] * 3 * rows
 
 
-def test_only_the_dimension_that_matters_changes_the_image(known: dict[str, Card]) -> None:
+def test_only_the_dimension_with_an_effect_changes_the_image(known: dict[str, Card]) -> None:
     made, _ = run(known, "gan", mode="traverse", steps=3, start=5, extent=3)
     dark, _, bright, *others = [float(image.pixels.mean()) for image in outputs(made)]
     assert dark < 120 < 200 < bright
     assert len(set(others)) == 1
 
 
-def test_no_value_is_titled_minus_zero(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of seven values from -2 to 2 the middle one is -6e-8."""
+def test_no_title_says_minus_zero(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The middle one of seven values from -2 to 2 is -6e-8."""
     titles: list[str] = []
 
     def draw(images: Pixels, row_titles: list[str], column_titles: list[str]) -> Pixels:
@@ -361,13 +359,13 @@ def test_no_value_is_titled_minus_zero(known: dict[str, Card], monkeypatch: pyte
 PLUS = {"sign": "+", "with": ["bright"]}
 
 
-def test_attributes_are_averaged_added_and_seen(known: dict[str, Card]) -> None:
+def test_attribute_arithmetic(known: dict[str, Card]) -> None:
     minus = {"sign": "-", "without": ["bright"]}
     more = {"mode": "arithmetic", "terms": [PLUS, minus], "averaged": 4, "classifier": "judge"}
     made, _ = run(known, "gan", n=6, seed=8, **more)
     assert all(image.pixels.mean() > 180 for image in outputs(made))
     assert made.metrics["attributes"] == [["bright"]] * 6
-    assert len({image.pixels.tobytes() for image in outputs(made)}) > 2, "each draw takes other samples"
+    assert len({image.pixels.tobytes() for image in outputs(made)}) > 2, "each draw averages other samples"
     assert list(made.models) == ["gan", "judge"]
     second, _ = run(known, "gan", n=1, seed=9, **more)
     assert apart(outputs(second)[0], outputs(made)[1]) == 0
@@ -375,14 +373,14 @@ def test_attributes_are_averaged_added_and_seen(known: dict[str, Card]) -> None:
 
 
 def test_attributes_whose_vectors_cancel_fail_the_job(known: dict[str, Card]) -> None:
-    """Two terms that the same samples meet; written in another way, they pass the check of the request."""
+    """Two terms with different attributes but the same samples, which the check of the request accepts."""
     twice = {"sign": "-", "with": ["bright"], "without": ["red"]}
     with pytest.raises(AtelierError, match=r"^terms: The vectors of the terms cancel") as error:
         run(known, "gan", mode="arithmetic", terms=[PLUS, twice], averaged=4, n=2, classifier="judge")
     assert error.value.code == "terms_cancel"
 
 
-def test_terms_of_every_sort(known: dict[str, Card]) -> None:
+def test_terms_of_every_kind(known: dict[str, Card]) -> None:
     terms = [{"sign": "+", "seed": 3}, {"sign": "-", "z": [1, 0, 0]}, {"sign": "+", "z": [1, 0, 0]}]
     made, _ = run(known, "gan", mode="arithmetic", terms=terms)
     [alone] = outputs(run(known, "gan", seeds=[3])[0])
@@ -413,7 +411,7 @@ def test_translations(known: dict[str, Card], direction: str) -> None:
     ("model", "steps", "shown", "count"),
     [("ddpm", 6, 3, 3), ("ddpm", 3, 16, 3), ("ddpm", 50, 8, 8), ("latent-ddpm", 6, 3, 3), ("attribute-ddpm", 6, 3, 3)],
 )
-def test_denoising_is_shown_in_even_steps_to_its_end(
+def test_denoising_steps_are_evenly_spaced(
     known: dict[str, Card], model: str, steps: int, shown: int, count: int
 ) -> None:
     made, _ = run(known, model, mode="denoise-steps", num_inference_steps=steps, shown=shown, seed=4)
@@ -427,7 +425,7 @@ def test_the_same_job_gives_the_same_images(known: dict[str, Card]) -> None:
     assert all(apart(a, b) == 0 for a, b in zip(first.images, second.images, strict=True))
 
 
-def test_a_cancelled_job_stops_at_its_next_step(known: dict[str, Card]) -> None:
+def test_a_canceled_job_stops_at_its_next_step(known: dict[str, Card]) -> None:
     taken: list[int] = []
 
     def step(step: int, total: int, message: str, image: Any = None) -> None:
@@ -440,7 +438,7 @@ def test_a_cancelled_job_stops_at_its_next_step(known: dict[str, Card]) -> None:
     assert taken == [1, 2]
 
 
-def test_a_model_is_loaded_once_and_again_when_its_file_is_another(known: dict[str, Card]) -> None:
+def test_a_model_is_loaded_once_and_again_when_its_file_changes(known: dict[str, Card]) -> None:
     loaded.evict_all()
     run(known, "gan", n=1)
     [first] = loaded._entries.values()
@@ -453,14 +451,14 @@ def test_a_model_is_loaded_once_and_again_when_its_file_is_another(known: dict[s
     assert made.models != run(known, "gan", n=1)[0].models
 
 
-def test_models_not_used_for_longest_make_room(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_model_is_evicted(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
     def kept() -> list[str]:
         return [model_id for model_id, _ in loaded._entries]
 
     loaded.evict_all()
     for model in ("gan", "vae", "gan"):
         run(known, model, n=1)
-    assert kept() == ["vae", "gan"], "the one used last at the end"
+    assert kept() == ["vae", "gan"], "the most recently used is the last"
     both = sum(each.n_bytes for each in loaded._entries.values())
     monkeypatch.setenv("ATELIER_MODEL_MEMORY_BYTES", str(both + 1))
     get_settings.cache_clear()
@@ -469,7 +467,7 @@ def test_models_not_used_for_longest_make_room(known: dict[str, Card], monkeypat
     monkeypatch.setenv("ATELIER_MODEL_MEMORY_BYTES", "1")
     get_settings.cache_clear()
     run(known, "vae", n=1)
-    assert kept() == ["vae"], "too large, and kept alone"
+    assert kept() == ["vae"], "larger than the bound, and cached alone"
     monkeypatch.undo()
     get_settings.cache_clear()
 
@@ -485,7 +483,7 @@ def test_a_damaged_file_is_named(known: dict[str, Card], tmp_path: Path, monkeyp
     assert (error.value.code, error.value.details) == ("weights_unavailable", {"model": "vae"})
 
 
-# What is seen, by the shipped models
+# --- images of the shipped models
 
 
 def shipped(model: str, **params: Any) -> JobResult:
@@ -508,15 +506,15 @@ def test_diffusion_images_are_the_same_alone_and_in_a_batch(scheduler: str) -> N
         [alone] = outputs(shipped("ddpm-digits", seeds=[seed], **more))
         mean = np.abs(alone.pixels.astype(int) - many[seed].pixels).mean()
         print(f"{scheduler}, seed {seed}: {apart(alone, many[seed])} of 255 apart at most, {mean:.2f} in the mean")
-        # Another batch size sums in another order, which 50 steps amplify; a mean of 2 of 255 levels is not seen.
+        # Another batch size sums in another order, which 50 steps amplify; a mean of 2 of 255 levels is not visible.
         assert mean < 2
 
 
 @pytest.mark.usefixtures("real_weights")
-def test_reconstructions_are_nearer_to_their_own_image_than_to_any_other() -> None:
+def test_a_reconstruction_is_nearest_to_its_original() -> None:
     faces = [A, B, C, D]
     made = shipped("vae-smileys", mode="reconstruct", images=faces)
-    # Of the range [0, 1]: edges are a little soft. That it is the same face, the comparison below shows.
+    # In [0, 1]: edges are slightly blurred. The comparison below shows that each is the same face.
     assert max(made.metrics["mean_absolute_error"]) < 0.08
     originals = [IMAGES[face].astype(float) for face in faces]
     for place, image in enumerate(outputs(made)):
@@ -525,7 +523,7 @@ def test_reconstructions_are_nearer_to_their_own_image_than_to_any_other() -> No
 
 
 @pytest.mark.usefixtures("real_weights")
-def test_the_manifold_holds_most_sorts_of_clothes() -> None:
+def test_the_manifold_has_most_classes_of_clothes() -> None:
     made = shipped("vae-fashion-mnist-2", mode="traverse", steps=15)
     judge = network.load_network(
         Task(Request(), print, IMAGES.__getitem__, card, cast(Any, None)), "classifier-fashion-mnist"
@@ -536,7 +534,7 @@ def test_the_manifold_holds_most_sorts_of_clothes() -> None:
 
 @pytest.mark.usefixtures("real_weights")
 def test_denoised_faces_lie_among_real_ones() -> None:
-    """By the density of Naeem et al. 2020: 1 for real faces, 0 for what is far from all of them."""
+    """Density (Naeem et al. 2020): about 1 for real faces, 0 for images far from all of them."""
     made = shipped("ddpm-avatars", n=32, num_inference_steps=20, scheduler="dpm-solver++")
     judge = load_model(card("classifier-avatars"))
     assert isinstance(judge, Classifier)
@@ -548,7 +546,7 @@ def test_denoised_faces_lie_among_real_ones() -> None:
 
 @pytest.mark.usefixtures("real_weights")
 def test_woman_with_glasses_by_arithmetic() -> None:
-    """Radford et al. 2016, figure 7; chance would give one in five."""
+    """Radford et al. 2016, figure 7; one in five by chance."""
     terms = [
         {"sign": "+", "with": ["glasses"], "without": ["woman"]},
         {"sign": "-", "without": ["woman", "glasses"]},
@@ -561,7 +559,7 @@ def test_woman_with_glasses_by_arithmetic() -> None:
 
 
 @pytest.mark.usefixtures("real_weights")
-def test_glasses_are_put_on() -> None:
+def test_a_cyclegan_adds_glasses() -> None:
     plain = {f"img_{i:064}": avatar(99, i, glasses=False)[0] for i in range(16)}
     task = Task(
         resolved(card, mode="translate", model="cyclegan-avatars-glasses", images=list(plain)),

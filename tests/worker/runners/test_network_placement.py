@@ -26,7 +26,7 @@ known, tiny, installation = generations.known, prompted.tiny, collections.instal
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
-    """The stand-in; in the end it has done the work, and everything that is cached is on it."""
+    """The stand-in; checks at the end that it did the work and that everything cached is on it."""
     monkeypatch.setenv("ATELIER_DTYPE", "float32")
     loaded.evict_all()
     with gpu() as watch:
@@ -38,7 +38,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
 
 
 def modules_of(value: Any) -> list[nn.Module]:
-    """The networks of torch in a cached value: none in sessions of onnxruntime and collections."""
+    """The torch networks in a cached value; sessions of onnxruntime and collections have none."""
     return [found for found in (value, getattr(value, "module", None)) if isinstance(found, nn.Module)]
 
 
@@ -76,7 +76,7 @@ def test_an_inversion(watch: Watch) -> None:
 
 
 def test_a_fast_transfer_where_onnxruntime_offers_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sessions are real and of the CPU, which is where onnxruntime puts them without a GPU."""
+    """The sessions are real and run on the CPU, as onnxruntime falls back to it without a GPU."""
     asked: list[list[Any]] = []
 
     class Session(onnxruntime.InferenceSession):  # type: ignore[misc]
@@ -178,7 +178,7 @@ def test_a_scheduler(watch: Watch, tiny: Card, scheduler: str) -> None:
 
 
 def test_a_lora(watch: Watch, tiny: Card) -> None:
-    prompted.test_loras_change_the_images_of_their_jobs_alone(tiny)
+    prompted.test_loras_change_only_the_images_of_their_jobs(tiny)
 
 
 @pytest.mark.parametrize("start", [{}, {"content": prompted.IMAGE, "strength": 0.5}], ids=["noise", "content"])

@@ -28,7 +28,7 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 
 def task_of(params: dict[str, Any], messages: list[str] | None = None) -> Task:
-    """A task of the photo, whose messages are put into a list."""
+    """A task with the photo; its progress messages are appended to a list."""
     reported = [] if messages is None else messages
     return Task(
         parse("style-transfer", {"seed": 1, "mode": "transfer", "content": PHOTO, "size": 128, **params}),
@@ -64,7 +64,7 @@ def photo() -> Pixels:
     return fit(IMAGES[PHOTO], 128)
 
 
-def test_gatys_moves_the_style_and_keeps_the_content() -> None:
+def test_gatys_transfers_the_style_and_keeps_the_content() -> None:
     made, messages = run(method="gatys", style=STYLE, model="vgg16", num_steps=40)
     image, content, style = made.images[0].pixels, photo(), fit(IMAGES[STYLE], 128)
     before, after = style_distance(content, style), style_distance(image, style)
@@ -78,7 +78,7 @@ def test_gatys_moves_the_style_and_keeps_the_content() -> None:
 
 
 @pytest.mark.parametrize("style", ["image", "builtin", "blend", "both sorts"])
-def test_fast_moves_the_image_and_keeps_the_content(style: str) -> None:
+def test_fast_transfers_the_style_and_keeps_the_content(style: str) -> None:
     builtin = [{"image": "builtin:3", "weight": 1}, {"image": "builtin:19", "weight": 3}]
     both = [{"image": "builtin:19", "weight": 1}, {"image": STYLE, "weight": 3}]
     given = {"image": STYLE, "builtin": "builtin:19", "blend": builtin, "both sorts": both}[style]
@@ -91,14 +91,14 @@ def test_fast_moves_the_image_and_keeps_the_content(style: str) -> None:
     assert likeness(image, content) > 0.4
 
 
-def test_fast_with_an_image_comes_nearer_to_its_style() -> None:
+def test_fast_with_an_image_lowers_the_style_distance() -> None:
     image = run(method="fast", style=STYLE)[0].images[0].pixels
     style = fit(IMAGES[STYLE], 128)
     assert style_distance(image, style) < style_distance(photo(), style)
 
 
-def test_both_sorts_of_style_are_mixed_by_weight() -> None:
-    """Each is painted by its own network; weights of one sort add up."""
+def test_builtin_and_image_styles_are_averaged_by_weight() -> None:
+    """Each kind has its own network; the weights of one kind add up."""
 
     def painted(*styles: tuple[str, float]) -> np.ndarray[Any, Any]:
         style = [{"image": name, "weight": weight} for name, weight in styles]
@@ -142,7 +142,7 @@ def forget_models() -> None:
 
 
 def optimized(**params: Any) -> tuple[JobResult, list[str]]:
-    """A request of another mode, which has neither content nor size of its own."""
+    """Runs a request of another mode, without the defaults of a transfer."""
     messages: list[str] = []
     task = Task(
         parse("style-transfer", {"seed": 1, "model": "vgg16", **params}),
@@ -153,7 +153,7 @@ def optimized(**params: Any) -> tuple[JobResult, list[str]]:
     return run_alone(task), messages
 
 
-def test_a_texture_ladder_has_a_image_of_each_depth_and_a_grid() -> None:
+def test_a_texture_ladder_has_an_image_for_each_depth_and_a_grid() -> None:
     layers = ["relu2_1", "relu1_1"]
     made, messages = optimized(
         mode="texture",
@@ -172,13 +172,13 @@ def test_a_texture_ladder_has_a_image_of_each_depth_and_a_grid() -> None:
     assert len(messages) == 60 and messages[-1].startswith("relu2_1: loss ")
 
 
-def test_one_texture_alone_has_its_losses_at_hand() -> None:
+def test_the_losses_of_one_texture_are_in_the_metrics() -> None:
     made, _ = optimized(mode="texture", style=STYLE, width=64, height=64, style_layers=["relu1_1"], num_steps=5)
     assert [image.role for image in made.images] == ["picture"]
     assert made.metrics["steps"] == 5 and made.metrics["style_loss"] > 0
 
 
-def test_an_inversion_ladder_says_how_much_each_layer_knows() -> None:
+def test_an_inversion_ladder_has_the_error_of_each_layer() -> None:
     made, _ = optimized(
         mode="inversion", content=PHOTO, size=96, layers=["relu3_1", "relu1_1"], num_steps=40, tolerance=0.0
     )
@@ -205,7 +205,7 @@ def test_masks_sheet_and_curve_of_a_transfer() -> None:
 @pytest.mark.parametrize("method", ["fast", "gatys"])
 def test_colors_are_preserved(method: str, preserve_color: str) -> None:
     def moved(made: JobResult) -> float:
-        """How far the mean color went from the content's."""
+        """The distance of the mean color from the content's."""
         return float(np.abs(made.images[0].pixels.mean((0, 1)) - photo().mean((0, 1))).max())
 
     steps = {} if method == "fast" else {"num_steps": 15}
@@ -217,8 +217,8 @@ def test_colors_are_preserved(method: str, preserve_color: str) -> None:
     assert apart[1] < 0.5 * apart[0]
 
 
-def test_from_a_fast_image_it_is_ahead() -> None:
-    """Its loss begins lower, and ten steps later is still."""
+def test_a_transfer_from_a_fast_image_starts_with_a_lower_loss() -> None:
+    """The loss is lower at the first step and ten steps later."""
 
     def curve(**more: Any) -> list[float]:
         _, messages = run(method="gatys", style=STYLE, tolerance=0.0, **more)
@@ -230,14 +230,14 @@ def test_from_a_fast_image_it_is_ahead() -> None:
     assert begun[-1] < plain[-1]
 
 
-def test_it_starts_from_a_image_of_ones_own() -> None:
+def test_a_transfer_starts_from_an_uploaded_image() -> None:
     made, _ = run(method="gatys", style=STYLE, num_steps=1, init="image", init_image=STYLE)
     start = fit(IMAGES[STYLE], 128)
     assert made.images[0].pixels.shape == (128, 100, 3)
     assert np.abs(made.images[0].pixels.mean((0, 1)) - start.mean((0, 1))).max() < 20
 
 
-def test_what_would_not_fit_is_refused_with_the_size_that_would(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_size_that_does_not_fit_is_refused_with_one_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.runners.optimized.available_memory", lambda device: 10_000_000)
     with pytest.raises(AtelierError) as error:
         run(method="gatys", style=STYLE, size=512)

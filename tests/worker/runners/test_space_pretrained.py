@@ -1,4 +1,4 @@
-"""Full-size models in the hands of a worker: cards without `model.safetensors`, and files that were never fetched."""
+"""Full-size models as spaces: cards without `model.safetensors`, and files that were not fetched."""
 
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,7 +19,7 @@ NAMES = ("kandinsky-2.2", "stable-unclip", "ip-adapter")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_job_that_needs_one_that_was_not_fetched_names_the_command(
+def test_a_job_with_a_model_that_was_not_fetched_names_the_command(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(tmp_path))
@@ -35,11 +35,11 @@ def test_a_job_that_needs_one_that_was_not_fetched_names_the_command(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_collection_can_name_it(name: str) -> None:
+def test_a_collection_can_name_a_pretrained_model(name: str) -> None:
     assert CollectionParams(name="Faces", space=name, data="digits").space == name
 
 
-def test_the_api_knows_the_spaces_and_which_read_texts_as_the_cards_say() -> None:
+def test_the_spaces_of_the_api_are_those_of_the_cards() -> None:
     full_size = {name: found.architecture for name, found in cards().items() if "reads_text" in found.architecture}
     assert full_size.keys() == set(NAMES) <= {name for name, known in ARCHITECTURES.items() if known.encoder}
     embeds_text = {name for name, known in ARCHITECTURES.items() if known.embeds_text}

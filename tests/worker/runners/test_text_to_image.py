@@ -44,13 +44,13 @@ ARCHITECTURE: dict[str, Any] = {
     "autoencoder": {"block_out_channels": [32, 32], "layers_per_block": 1, "latent_channels": 4},
 }
 IMAGE, MASK, GONE = (f"img_{digit * 64}" for digit in "012")
-TOLERANCE = 3  # of 255: a sum in another order rounds otherwise, in bfloat16 by more
+TOLERANCE = 3  # of 255: sums in another order round differently, more so in bfloat16
 Step = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Card]:
-    """The card of a tiny model, whose file lies where trained ones do."""
+    """The card of a tiny model, whose file is in the folder of trained models."""
     weights_dir = tmp_path_factory.mktemp("weights")
     (weights_dir / "vgg16").symlink_to((WEIGHTS_DIR / "vgg16").resolve())
     card = saved("tiny", ARCHITECTURE, weights_dir)
@@ -104,7 +104,7 @@ def apart(a: Pixels, b: Pixels) -> int:
     return int(np.abs(a.astype(int) - b).max())
 
 
-def test_each_job_of_a_batch_has_what_it_has_alone(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_job_of_a_batch_has_the_result_it_has_alone(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = [
         {"prompt": "a hat"},
         {"prompt": "a man", "seed": MAX_SEED, "num_images_per_prompt": 3},
@@ -134,7 +134,7 @@ def test_each_job_of_a_batch_has_what_it_has_alone(tiny: Card, monkeypatch: pyte
     ]
     assert apart(images_of(together[0]), images_of(together[2])) > 2 * TOLERANCE
 
-    # What does not fit at once comes in parts, and says so in its steps.
+    # A batch that is too large is split; the numbers of steps show it.
     monkeypatch.setattr(text_to_image, "MAX_BATCH_PIXELS", 2 * 32 * 32)
     for steps in reported:
         steps.clear()
@@ -144,7 +144,7 @@ def test_each_job_of_a_batch_has_what_it_has_alone(tiny: Card, monkeypatch: pyte
         assert apart(images_of(a), images_of(b)) <= TOLERANCE
 
 
-def test_what_ends_one_job_leaves_the_others_as_they_are(tiny: Card) -> None:
+def test_an_error_of_one_job_leaves_the_others_unchanged(tiny: Card) -> None:
     def raising(error: Exception) -> Step:
         def step(done: int, *progress: Any) -> None:
             if done == 2:
@@ -163,7 +163,7 @@ def test_what_ends_one_job_leaves_the_others_as_they_are(tiny: Card) -> None:
         run([task(tiny, raising(StoppingError())), task(tiny)])
 
 
-def test_a_batch_all_of_whose_jobs_ended_stops(tiny: Card) -> None:
+def test_a_batch_stops_when_all_of_its_jobs_have_ended(tiny: Card) -> None:
     reported = []
 
     def step(done: int, *rest: Any) -> None:
@@ -174,14 +174,14 @@ def test_a_batch_all_of_whose_jobs_ended_stops(tiny: Card) -> None:
     assert reported == [1, 1]
 
 
-def test_an_image_that_is_gone_fails_its_job_alone(tiny: Card) -> None:
+def test_a_missing_image_fails_only_its_job(tiny: Card) -> None:
     asked: dict[str, Any] = {"mode": "image-to-image", "strength": 0.5}
     gone, there = run([task(tiny, image=GONE, **asked), task(tiny, image=IMAGE, **asked)])
     assert isinstance(gone, AtelierError) and gone.code == "image_not_found"
     assert images_of(there).shape == (1, 32, 32, 3)
 
 
-def test_inpainting_keeps_what_the_mask_leaves_out(tiny: Card) -> None:
+def test_inpainting_keeps_the_image_outside_the_mask(tiny: Card) -> None:
     made = run_alone(task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0))
     [found] = images_of(made)
     assert (found[17:] == 90).all()
@@ -189,7 +189,7 @@ def test_inpainting_keeps_what_the_mask_leaves_out(tiny: Card) -> None:
 
 
 @pytest.mark.parametrize("levels", [(1, 255), (10, 245), (100, 140)])
-def test_gray_masks_change_what_black_and_white_ones_do(tiny: Card, levels: tuple[int, int]) -> None:
+def test_a_gray_mask_changes_the_image_partly(tiny: Card, levels: tuple[int, int]) -> None:
     def made(low: int, high: int) -> Pixels:
         image = np.full((40, 48, 3), low, np.uint8)
         image[:20] = high
@@ -201,8 +201,8 @@ def test_gray_masks_change_what_black_and_white_ones_do(tiny: Card, levels: tupl
     assert (made(*levels) == made(0, 255)).all()
 
 
-def test_the_edge_of_a_mask_is_feathered_inside_it(tiny: Card) -> None:
-    """The image is 90 everywhere: the step across the edge falls to a fifth, and nothing changes outside."""
+def test_a_mask_is_feathered_inside_its_edge(tiny: Card) -> None:
+    """The image is 90 everywhere: the step at the edge falls to a fifth, and outside nothing changes."""
 
     def found(feather: int) -> NDArray[np.int64]:
         asked = task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0, mask_feather=feather)
@@ -215,7 +215,7 @@ def test_the_edge_of_a_mask_is_feathered_inside_it(tiny: Card) -> None:
         assert np.abs(soft[row] - (90 + share * (hard[row] - 90))).max() <= 1
 
 
-def test_what_was_cut_off_a_prompt_is_in_the_metrics(tiny: Card) -> None:
+def test_the_unread_end_of_a_prompt_is_in_the_metrics(tiny: Card) -> None:
     made = run_alone(task(tiny, prompt="hat " * 7 + "man", negative_prompt="hat " * 8))
     assert made.metrics["prompt_cut"] == "hat man" and made.metrics["negative_prompt_cut"] == "hat hat"
     assert "prompt_cut" not in run_alone(task(tiny)).metrics
@@ -237,7 +237,7 @@ def lora(weights_dir: Path, name: str = "ink") -> Card:
     return Card(name, "lora", "", "", "MIT", source, files, architecture)
 
 
-def test_loras_change_the_images_of_their_jobs_alone(tiny: Card) -> None:
+def test_loras_change_only_the_images_of_their_jobs(tiny: Card) -> None:
     weights_dir = get_settings().weights_dir
     ink = lora(weights_dir)
 
@@ -267,7 +267,7 @@ def test_loras_change_the_images_of_their_jobs_alone(tiny: Card) -> None:
     assert (images_of(run_alone(wearing())) == plain).all()
 
 
-def test_tensors_of_a_lora_that_fit_nothing_are_a_warning_of_each_job(tiny: Card) -> None:
+def test_unused_tensors_of_a_lora_are_a_warning_of_each_job(tiny: Card) -> None:
     weights_dir = get_settings().weights_dir
     ink = lora(weights_dir, "more")
     path = weights_dir / "more" / "more.safetensors"
@@ -285,7 +285,7 @@ def test_tensors_of_a_lora_that_fit_nothing_are_a_warning_of_each_job(tiny: Card
 
 
 def test_latents_that_are_not_finite_fail_their_job(tiny: Card) -> None:
-    """The real model, one of whose weights is damaged in memory."""
+    """The real model with a damaged weight in memory."""
     assert isinstance(run([task(tiny)])[0], JobResult)
     model: Any = network.load_network(task(tiny), "tiny").module
     bias = model.pipeline.unet.conv_out.bias
@@ -312,7 +312,7 @@ def test_words_and_syntax_that_a_model_does_not_know_are_warnings(tiny: Card) ->
     forget()
     unread = task(tiny, prompt="a dragon")
     run([unread])
-    assert unread.warnings == [], "nothing is known of what it knows"
+    assert unread.warnings == [], "the card has no list of words"
 
 
 def test_an_image_unlike_the_training_data_is_a_warning(tiny: Card) -> None:
@@ -327,7 +327,7 @@ def test_an_image_unlike_the_training_data_is_a_warning(tiny: Card) -> None:
     forget()
 
 
-def test_a_image_without_room_names_the_size_that_would_fit(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_does_not_fit_names_the_size_that_does(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_to_image, "available_memory", lambda device: 4 * (512 + 8 * 32) * 64 * 32)
     with pytest.raises(AtelierError, match=r"^width: 128 x 64 pixels need .* free; 64 x 32 would fit\.$") as caught:
         run([task(tiny, width=128, height=64)])
@@ -335,7 +335,7 @@ def test_a_image_without_room_names_the_size_that_would_fit(tiny: Card, monkeypa
     assert len(images_of(run_alone(task(tiny)))) == 1
 
 
-def test_weights_in_a_prompt_change_its_own_image(tiny: Card) -> None:
+def test_weights_in_a_prompt_change_only_its_image(tiny: Card) -> None:
     asked = ["a hat", "a (hat)3", "(a hat)9"]
     plain, weighted, bad = run([task(tiny, prompt=prompt, guidance_scale=8) for prompt in asked])
     alone = images_of(run_alone(task(tiny, guidance_scale=8)))
@@ -367,7 +367,7 @@ def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> 
     assert np.abs(unguided.astype(int) - own).mean() < 2, "no guidance is the model's own image"
 
 
-def test_a_style_transfer_by_diffusion_can_start_from_a_image(tiny: Card) -> None:
+def test_a_style_transfer_by_diffusion_can_start_from_an_image(tiny: Card) -> None:
     steps: list[tuple[int, int]] = []
 
     def step(done: int, total: int, message: str, image: Callable[[], Pixels]) -> None:
@@ -381,7 +381,7 @@ def test_a_style_transfer_by_diffusion_can_start_from_a_image(tiny: Card) -> Non
         run_alone(task(tiny, content=GONE, **asked))
 
 
-def test_memory_comes_back_when_models_are_swapped(
+def test_memory_is_freed_when_models_are_swapped(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights_dir = tmp_path_factory.mktemp("swapped")
@@ -389,7 +389,7 @@ def test_memory_comes_back_when_models_are_swapped(
     cards = {name: saved(name, wide, weights_dir) for name in ("one", "other")}
     n_bytes = 2 * (folder_of(cards["one"], weights_dir) / WEIGHTS).stat().st_size  # in fp32
     monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(weights_dir))
-    monkeypatch.setenv("ATELIER_MODEL_MEMORY_BYTES", "1")  # room for none beside the one in use
+    monkeypatch.setenv("ATELIER_MODEL_MEMORY_BYTES", "1")  # only the model in use stays cached
     forget()
 
     def swap() -> None:
@@ -408,12 +408,12 @@ def test_memory_comes_back_when_models_are_swapped(
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """Resident memory of this process in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_claimed_jobs_come_to_an_end_each_of_its_own(tiny: Card, jobs: JobStore, objects: Objects) -> None:
-    """Through the store: one succeeds, one was cancelled while it ran, one fails."""
+def test_each_claimed_job_reaches_its_own_terminal_state(tiny: Card, jobs: JobStore, objects: Objects) -> None:
+    """In the store, one job succeeds, one is canceled while it runs, one fails."""
     base: dict[str, Any] = {
         "mode": "image-to-image",
         "model": "tiny",

@@ -43,12 +43,12 @@ Act = Callable[[JobStore, str], None]
 
 @pytest.fixture
 def jobs(jobs: JobStore, tmp_path: Path) -> JobStore:
-    """The job store of a machine without trained models."""
+    """A job store without trained models."""
     return JobStore(jobs.client, jobs.settings.model_copy(update={"weights_dir": tmp_path / "weights"}))
 
 
 def queue(jobs: JobStore, retry_of: str = "", **params: Any) -> str:
-    """A training as the API stores it; returns its id."""
+    """Stores a training as the API does; returns its id."""
     parsed = PARAMS.validate_python({"seed": 3, **params})
     stored = parsed.model_dump(mode="json", exclude={"priority", "expires_in", "webhook_url"})
     archives = [parsed.archive] if parsed.archive else []
@@ -56,7 +56,7 @@ def queue(jobs: JobStore, retry_of: str = "", **params: Any) -> str:
 
 
 def work(jobs: JobStore, objects: Objects) -> Record:
-    """Claim one training and run it to where it ends."""
+    """Claims a training and runs it to a terminal state."""
     [record] = jobs.claim("train", worker="test")
     run_job(jobs, objects, record)
     return jobs.get(record.id)
@@ -68,13 +68,13 @@ def train(jobs: JobStore, objects: Objects, **params: Any) -> Record:
 
 
 def weights(jobs: JobStore, record: Record) -> str:
-    """The sha256 of what a training made."""
+    """The sha256 of the weights of a training."""
     assert record.status == "succeeded", record.error
     return str(jobs.models.get(record.metrics["model"]).card["files"]["model.safetensors"])
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, number: int, act: Act) -> list[int]:
-    """Do something before a step is reported, once; returns the list of the steps that are reported from now on."""
+    """Calls a function once before a step is reported; returns the list of the steps that are reported from now on."""
     reported: list[int] = []
     real = Lease.step
 
@@ -96,7 +96,7 @@ def failure(record: Record) -> dict[str, Any]:
 
 
 def archive(jobs: JobStore, objects: Objects, files: dict[str, bytes]) -> str:
-    """A stored zip file; returns its id."""
+    """Stores a zip file; returns its id."""
     data = BytesIO()
     with zipfile.ZipFile(data, "w") as target:
         for name, content in files.items():
@@ -107,7 +107,7 @@ def archive(jobs: JobStore, objects: Objects, files: dict[str, bytes]) -> str:
 
 
 def png_files(n: int) -> dict[str, bytes]:
-    """So many small PNG files of noise."""
+    """`n` small PNG files of noise, by name."""
     found = {}
     for index in range(n):
         file = BytesIO()
@@ -118,12 +118,12 @@ def png_files(n: int) -> dict[str, bytes]:
 
 
 def captioned(n: int) -> dict[str, bytes]:
-    """So many of them, with captions in a table of Hugging Face's."""
+    """`n` PNG files with captions in a table as Hugging Face has it."""
     rows = [json.dumps({"file_name": f"{index}.png", "text": f"noise of number {index}"}) for index in range(n)]
     return png_files(n) | {"metadata.jsonl": "\n".join(rows).encode()}
 
 
-def test_a_training_ends_in_a_model_that_any_worker_can_load(jobs: JobStore, objects: Objects) -> None:
+def test_any_worker_can_load_a_trained_model(jobs: JobStore, objects: Objects) -> None:
     record = train(jobs, objects, **VAE, title="My digits", latent_dim=3, sample_every=20)
     model_id = f"vae-{record.id[-12:]}"
     assert record.status == "succeeded", record.error
@@ -143,7 +143,7 @@ def test_a_training_ends_in_a_model_that_any_worker_can_load(jobs: JobStore, obj
     assert (card.title, card.source["data"], card.training["seed"]) == ("My digits", "digits", 3)
 
 
-def test_files_of_a_model_are_fetched_once_and_again_when_they_are_others(jobs: JobStore, objects: Objects) -> None:
+def test_files_of_a_model_are_fetched_once_and_again_when_they_change(jobs: JobStore, objects: Objects) -> None:
     record = train(jobs, objects, **VAE)
     sha = weights(jobs, record)
     card = find_model(jobs, objects, record.metrics["model"])
@@ -182,7 +182,7 @@ def test_two_trainings_of_one_recipe_are_two_models(jobs: JobStore, objects: Obj
     assert find_model(jobs, objects, second.metrics["model"])
 
 
-def test_a_training_handed_back_goes_on_to_the_very_weights(
+def test_a_requeued_training_ends_with_the_same_weights(
     jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = weights(jobs, train(jobs, objects, **VAE))
@@ -221,7 +221,7 @@ def test_a_canceled_training_keeps_its_checkpoint_and_a_retry_resumes_from_it(
     assert again.metrics["model"] != f"vae-{canceled.id[-12:]}"
 
 
-def test_a_training_finished_now_ends_after_its_step_with_a_model_that_can_be_used(
+def test_a_training_finished_early_has_a_usable_model(
     jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reported = at_step(monkeypatch, 27, lambda jobs, job_id: jobs.finish_early(job_id))
@@ -233,10 +233,10 @@ def test_a_training_finished_now_ends_after_its_step_with_a_model_that_can_be_us
     assert card.training["steps_taken"] == 27 and card.training["num_steps"] == 40
     load_model(card, jobs.settings.weights_dir)
     jobs.finish_early(record.id)
-    assert jobs.get(record.id).status == "succeeded", "once it has ended it stays as it is"
+    assert jobs.get(record.id).status == "succeeded", "a terminal state does not change"
 
 
-def test_a_training_finished_now_ends_so_on_the_worker_that_takes_it_up_again(
+def test_a_training_finished_early_ends_on_the_next_worker_too(
     jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def finish_and_die(jobs: JobStore, job_id: str) -> None:
@@ -250,7 +250,7 @@ def test_a_training_finished_now_ends_so_on_the_worker_that_takes_it_up_again(
     assert record.status == "succeeded" and record.metrics["steps"] == 13
 
 
-def test_what_has_not_started_or_is_no_training_cannot_be_finished(jobs: JobStore, record: Record) -> None:
+def test_only_a_running_training_can_be_finished_early(jobs: JobStore, record: Record) -> None:
     with pytest.raises(Conflict) as error:
         jobs.finish_early(queue(jobs, **VAE))
     assert error.value.code == "job_not_running"
@@ -259,7 +259,7 @@ def test_what_has_not_started_or_is_no_training_cannot_be_finished(jobs: JobStor
     assert error.value.code == "job_not_finishable"
 
 
-def test_a_dcgan_finished_before_its_encoder_says_so(jobs: JobStore, objects: Objects) -> None:
+def test_a_dcgan_finished_before_its_encoder_has_a_warning(jobs: JobStore, objects: Objects) -> None:
     tiny = {"recipe": "dcgan", "data": "smileys", "base_channels": 8, "encoder_channels": 8, "latent_dim": 4}
     record = train(jobs, objects, **tiny, limit=32, batch_size=8, num_steps=2, encoder_share=0)
     assert [warning["code"] for warning in record.metrics["warnings"]] == ["encoder_untrained"]
@@ -267,7 +267,7 @@ def test_a_dcgan_finished_before_its_encoder_says_so(jobs: JobStore, objects: Ob
 
 @pytest.fixture
 def machine(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process has the settings of the job store's machine."""
+    """Gives this process the settings of the job store."""
     monkeypatch.setenv("ATELIER_WEIGHTS_DIR", str(jobs.settings.weights_dir))
     get_settings.cache_clear()
     yield
@@ -275,7 +275,7 @@ def machine(jobs: JobStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_training_begins_with_another_model_and_goes_on_after_a_stop(
+def test_a_training_starts_from_a_model_and_resumes_after_a_stop(
     jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first loss is near the last one of the start, and an interruption changes nothing."""
@@ -298,7 +298,7 @@ def test_a_training_begins_with_another_model_and_goes_on_after_a_stop(
     assert weights(jobs, work(jobs, objects)) == weights(jobs, whole)
 
 
-def test_a_shipped_model_is_trained_further_and_one_of_other_questions_is_not(jobs: JobStore, objects: Objects) -> None:
+def test_a_training_continues_a_shipped_model_with_the_same_questions_only(jobs: JobStore, objects: Objects) -> None:
     begun = {"recipe": "classifier", "data": "digits", "start": "classifier-digits", "base_channels": 32}
     record = train(jobs, objects, **begun, limit=64, batch_size=16, num_steps=2, learning_rate=1e-6)
     assert record.status == "succeeded" and record.metrics["losses"]["error_rate"] < 0.2, record.error
@@ -308,7 +308,7 @@ def test_a_shipped_model_is_trained_further_and_one_of_other_questions_is_not(jo
     assert error["code"] == "bad_data" and "start: classifier-smileys has questions" in error["message"]
 
 
-def test_a_checkpoint_of_another_run_is_left_and_training_begins_anew(
+def test_a_checkpoint_of_another_run_is_discarded(
     jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = weights(jobs, train(jobs, objects, **VAE, latent_dim=4))
@@ -329,7 +329,7 @@ def test_a_cancel_is_noticed_while_images_are_read(
     assert (train(jobs, objects, **VAE | asked).status, reported) == ("canceled", [0, 0])
 
 
-def test_what_a_killed_attempt_left_on_the_disk_is_removed(
+def test_leftover_files_of_a_killed_attempt_are_removed(
     jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
@@ -358,7 +358,7 @@ def test_a_run_that_diverges_keeps_its_curve_and_its_last_good_checkpoint(
     assert jobs.models.all() == []
 
 
-def test_images_of_an_archive_are_trained_on(jobs: JobStore, objects: Objects) -> None:
+def test_a_training_on_the_images_of_an_archive(jobs: JobStore, objects: Objects) -> None:
     zip_id = archive(jobs, objects, png_files(20))
     brief = {"recipe": "vae", "data": zip_id, "image_size": 16, "batch_size": 8, "num_steps": 3, "limit": 18}
     record = train(jobs, objects, **brief)
@@ -383,7 +383,7 @@ def test_images_of_an_archive_are_trained_on(jobs: JobStore, objects: Objects) -
         (png_files(20), {"recipe": "cyclegan", "attribute": "wings"}, "there is no attribute 'wings'"),
     ],
 )
-def test_images_that_cannot_be_used_are_named(
+def test_unusable_images_are_named(
     jobs: JobStore, objects: Objects, files: dict[str, bytes], params: dict[str, Any], why: str
 ) -> None:
     zip_id = archive(jobs, objects, files)
@@ -426,7 +426,7 @@ def test_a_zip_of_two_folders_trains_a_cyclegan(jobs: JobStore, objects: Objects
     ],
     ids=lambda params: params["recipe"],
 )
-def test_every_recipe_can_be_asked_for(jobs: JobStore, objects: Objects, params: dict[str, Any]) -> None:
+def test_every_recipe_can_be_requested(jobs: JobStore, objects: Objects, params: dict[str, Any]) -> None:
     record = train(jobs, objects, **params, limit=32, batch_size=8, num_steps=4)
     load_model(find_model(jobs, objects, record.metrics["model"]), jobs.settings.weights_dir)
     assert weights(jobs, record)
