@@ -167,3 +167,15 @@ def test_unavailable_storage_fails_the_job(valkey: Any, jobs: JobStore, record: 
     ended = finished(jobs, Objects(away, jobs, retry_s=0.5), record, lambda task: result)
     assert ended.status == "failed"
     assert ended.error is not None and ended.error["code"] == "storage_unavailable"
+
+
+def test_a_job_whose_params_cannot_be_read_fails_and_the_others_of_its_batch_run(
+    jobs: JobStore, objects: Objects
+) -> None:
+    for params in ({"seed": 1, "format": "png"}, {"seed": "one"}):
+        jobs.create(NewJob(kind="test", queue="fast", params=params, compat="a"))
+    records = jobs.claim("fast", worker="test", limit=2)
+    run_jobs(jobs, objects, objects, records, lambda tasks: [JobResult([], {}, {}, {}) for _ in tasks])
+    read, unreadable = [jobs.get(record.id) for record in records]
+    assert read.status == "succeeded"
+    assert unreadable.status == "failed" and unreadable.error and unreadable.error["code"] == "internal"
