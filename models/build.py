@@ -1,4 +1,4 @@
-"""From a card to a network: architectures by name, and the weights of shipped or trained models."""
+"""Builds networks by the architecture on a card and loads the weights of shipped, fetched and trained models."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -43,13 +43,13 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
 
 
 def build(architecture: Mapping[str, Any]) -> nn.Module:
-    """An untrained network; `architecture` holds its `name` and the arguments it is made with."""
+    """Builds an untrained network; `architecture` has its `name` and the arguments of its constructor."""
     arguments = dict(architecture)
     return ARCHITECTURES[arguments.pop("name")](**arguments)
 
 
 def load_model(card: Card, weights_dir: Path = WEIGHTS_DIR, device: torch.device | str = "cpu") -> nn.Module:
-    """The network a card names with its weights, for inference; in fp32, but a full-size one as a GPU is fastest.
+    """Loads a card's network with its weights for inference, in fp32; full-size models on a GPU in its fast dtype.
 
     Raises WeightsError when a file is missing, is not the one the card names, or does not fit the architecture.
     """

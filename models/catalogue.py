@@ -1,4 +1,4 @@
-"""Which models there are, what their files must be, and whether they are on this machine.
+"""The catalogue of models: their cards, the hashes of their files, and whether these are on this machine.
 
 Reads json and toml only and imports neither torch nor onnxruntime, so that a process without them can list the models.
 """
@@ -29,7 +29,7 @@ class CardError(ValueError):
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of one model.
+    """The card of a model.
 
     `files` maps each file, by its path in the model's folder, to its sha256; or to None where the file is made on this
     machine from the source whose hash `source` names, or comes from a repository: its hash is then written to
@@ -52,13 +52,13 @@ class Card:
 
     @property
     def fetch_command(self) -> str | None:
-        """The command that brings this model's files; None where there is nothing to fetch."""
+        """Command that fetches the model's files; None if there is nothing to fetch."""
         return None if self.source["kind"] == "trained" else f"python -m models.fetch {self.id}"
 
 
 @cache
 def cards() -> dict[str, Card]:
-    """All cards by id, in the order of their ids: the shipped ones, and the operator's (ATELIER_CARDS_DIR).
+    """Returns all cards by id, sorted: the shipped ones, and those of the operator (ATELIER_CARDS_DIR).
 
     Raises CardError for one of the operator's that cannot be used.
     """
@@ -95,7 +95,7 @@ class _Defaults(BaseModel):
 
 
 class _OwnCard(BaseModel):
-    """What an operator's TOML file may say; `files` is a list, or a table from a name here to one in the repository."""
+    """Schema of an operator's TOML file; `files` is a list, or a table from local names to names in the repository."""
 
     model_config = _OWN
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
@@ -128,7 +128,7 @@ class _OwnCard(BaseModel):
 
 
 def own_cards(folder: Path, shipped: Mapping[str, Card]) -> dict[str, Card]:
-    """The cards an operator wrote, by id, of each `*.toml` of a folder; raises CardError naming file and key."""
+    """Reads an operator's cards, each `*.toml` of a folder, by id; raises CardError naming file and key."""
     written: dict[str, tuple[Path, _OwnCard]] = {}
     for path in sorted(folder.glob("*.toml")):
         own = _read(path)
@@ -142,7 +142,7 @@ def own_cards(folder: Path, shipped: Mapping[str, Card]) -> dict[str, Card]:
 
 
 def base_of(card: Card) -> str:
-    """The family of a text-to-image model, whose LoRAs it takes; a LoRA's own family."""
+    """Returns the model family that determines which LoRAs fit: of a text-to-image model, or of a LoRA itself."""
     return str(card.architecture.get("base", card.id))
 
 
@@ -184,7 +184,7 @@ def _card_of(path: Path, own: _OwnCard, bases: Mapping[str, Card], families: set
 
 
 def card(model_id: str) -> Card:
-    """The card of one model; raises WeightsError naming the known ids."""
+    """Returns the card of a model; raises WeightsError naming the known ids."""
     try:
         return cards()[model_id]
     except KeyError:
@@ -192,7 +192,7 @@ def card(model_id: str) -> Card:
 
 
 def folder_of(card: Card, weights_dir: Path = WEIGHTS_DIR) -> Path:
-    """Where a model's files are: with the code where they are shipped with it, else in `weights_dir`.
+    """Returns the folder of a model's files: in the repository for shipped models, else in `weights_dir`.
 
     Fetched ones in a folder of their own there, trained ones below `trained`: a container's fetched weights are its
     image's, and what it trains needs a volume.
@@ -204,12 +204,12 @@ def folder_of(card: Card, weights_dir: Path = WEIGHTS_DIR) -> Path:
 
 
 def installed(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
-    """Whether every file of the card is on this machine; says nothing of what is in them."""
+    """Returns whether every file of the card exists on this machine; does not check the contents."""
     return all((folder_of(card, weights_dir) / name).is_file() for name in card.files)
 
 
 def checked_file(card: Card, name: str, weights_dir: Path = WEIGHTS_DIR) -> Path:
-    """The path of one file of a model, after its sha256 was compared with the card's.
+    """Returns the path of a model's file after comparing its sha256 with that of the card.
 
     A file is read once per process and again when its size or time of change differs. Raises WeightsError when the file
     is missing, when its bytes are others, and when there is no hash to compare with.
@@ -230,14 +230,14 @@ def checked_file(card: Card, name: str, weights_dir: Path = WEIGHTS_DIR) -> Path
 
 
 def revision(card: Card, weights_dir: Path = WEIGHTS_DIR) -> str:
-    """What exactly a model is: the first digits of its file's sha256, or of that of all its files' names and hashes."""
+    """Revision of a model: the first 16 digits of its file's sha256, or of that of all its file names and hashes."""
     hashes = {name: card.files[name] or _recorded_hash(card, name, weights_dir) for name in sorted(card.files)}
     only = next(iter(hashes.values())) if len(hashes) == 1 else None
     return (only or hashlib.sha256(json.dumps(hashes).encode()).hexdigest())[:16]
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file in hex, remembered for as long as its size and time of change stay the same."""
+    """sha256 of a file in hex, cached until its size or modification time changes."""
     stat = path.stat()
     return _sha256(path.resolve(), stat.st_size, stat.st_mtime_ns)
 
@@ -249,13 +249,13 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
 
 
 def _recorded_hash(card: Card, name: str, weights_dir: Path) -> str | None:
-    """The hash written when the file was made, if it was made from the download this card names."""
+    """Returns the hash recorded when the file was made, if it was made from the download that this card names."""
     entry = read_record(card, weights_dir)
     return entry["files"].get(name) if entry else None
 
 
 def read_record(card: Card, weights_dir: Path) -> dict[str, Any] | None:
-    """What `fetched.json` says of a download: `files` to sha256; None if it is of another source than the card's."""
+    """Reads `fetched.json`, with `files` by sha256; None if it records another source than that of the card."""
     path = weights_dir / card.id / RECORD
     if card.source["kind"] not in ("url", "hub", "local") or not path.is_file():
         return None

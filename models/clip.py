@@ -1,4 +1,4 @@
-"""Images and texts as vectors of one space, with the networks and the tokenizer of transformers.
+"""CLIP: embeds images and texts in one space, with the networks and the tokenizer of transformers.
 
 Radford et al. 2021, "Learning transferable visual models from natural language supervision".
 """
@@ -25,14 +25,14 @@ ALPHABET = (*BYTES, *(f"{byte}</w>" for byte in BYTES))
 
 
 def tokenized(tokenizer: Any, texts: Sequence[str], length: int) -> Tensor:
-    """Token ids (n, length), padded with the end; what does not fit is cut."""
+    """Tokenizes texts as ids (n, length), padded with the end token and truncated."""
     encoded = tokenizer(list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
     token_ids: Tensor = encoded.input_ids
     return token_ids
 
 
 class Clip(nn.Module):
-    """Both towers of a CLIP and its tokenizer; full-size ones come from `from_pretrained`, small ones from `clip`."""
+    """Both towers of a CLIP and its tokenizer; small ones are built by `clip`."""
 
     mean: Tensor
     std: Tensor
@@ -46,21 +46,21 @@ class Clip(nn.Module):
 
     @property
     def dim(self) -> int:
-        """How many values an embedding has."""
+        """Number of values of an embedding."""
         return int(self.model.config.projection_dim)
 
     @property
     def image_size(self) -> int:
-        """The side of the images it sees."""
+        """Side in pixels of the images to encode."""
         return int(self.model.config.vision_config.image_size)
 
     @property
     def context_length(self) -> int:
-        """How many tokens of a text it reads, the start and the end among them."""
+        """Number of tokens of a text that are read, including the start and the end."""
         return int(self.model.config.text_config.max_position_embeddings)
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Images (n, 3, image_size, image_size) in [0, 1] as image_embeds (n, dim).
+        """Encodes images (n, 3, image_size, image_size) in [0, 1] as image_embeds (n, dim).
 
         Not normalized: a decoder is conditioned on them as they are. Divide by their length to compare them.
         """
@@ -68,16 +68,16 @@ class Clip(nn.Module):
         return embeds.float()
 
     def encode_texts(self, token_ids: Tensor) -> Tensor:
-        """Texts as `tokenize` gives them, (n, context_length), as text_embeds (n, dim), not normalized either."""
+        """Encodes token ids (n, context_length) of `tokenize` as text_embeds (n, dim), not normalized."""
         embeds: Tensor = self.model.get_text_features(input_ids=token_ids).pooler_output
         return embeds.float()
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Token ids (n, context_length), padded with the end; what does not fit is cut, see `check_length`."""
+        """Tokenizes texts as ids (n, context_length), padded and truncated; see `check_length`."""
         return tokenized(self.tokenizer, texts, self.context_length)
 
     def check_length(self, texts: Sequence[str]) -> None:
-        """Raises TextTooLongError for a text whose end would be cut."""
+        """Raises TextTooLongError for a text that would be truncated."""
         n_tokens = max(len(each) for each in self.tokenizer(list(texts), verbose=False).input_ids)
         if n_tokens > self.context_length:
             raise TextTooLongError(f"the text has {n_tokens} tokens and the model reads {self.context_length}")
@@ -92,7 +92,7 @@ def clip(
     context_length: int,
     merges: Sequence[str],
 ) -> Clip:
-    """An untrained CLIP; `hidden_size` is a multiple of `HEAD_DIM`, `image_size` of 16; merges: see `learn_merges`.
+    """Builds an untrained CLIP; `hidden_size` is a multiple of `HEAD_DIM`, `image_size` of 16; see `learn_merges`.
 
     base_channels: of the image tower, hidden_size: width of the text tower.
     """
@@ -118,7 +118,7 @@ def clip(
 
 
 class _ImageTower(nn.Module):
-    """Convolutions that halve four times; all that is left is the output (n, dim).
+    """An image tower of convolutions that halve the image four times; the output is (n, dim).
 
     As in Radford et al.'s other half of models: of 20,000 images these learn in minutes what a transformer of their
     cost has not learned in an hour, glasses and smiles. It keeps their places, which attention has to find.
@@ -134,12 +134,12 @@ class _ImageTower(nn.Module):
         self.dim = widths[-1] * (image_size // 16) ** 2
 
     def forward(self, pixel_values: Tensor, **unused: Any) -> BaseModelOutputWithPooling:
-        """In the form transformers' own towers answer in."""
+        """Returns the output class of the towers of transformers."""
         return BaseModelOutputWithPooling(pooler_output=self.layers(pixel_values))
 
 
 def make_tokenizer(merges: Sequence[str]) -> CLIPTokenizer:
-    """CLIP's tokenizer over the bytes and what the merges, such as "a t", make of them, in that order."""
+    """Builds CLIP's tokenizer from bytes and merges such as "a t", in order."""
     pairs: list[Any] = [tuple(merge.split(" ")) for merge in merges]
     # Two merges may make the same token, which has one id then.
     tokens = dict.fromkeys([*ALPHABET, *("".join(pair) for pair in pairs), START, END])
@@ -147,7 +147,7 @@ def make_tokenizer(merges: Sequence[str]) -> CLIPTokenizer:
 
 
 def learn_merges(texts: Iterable[str], n_merges: int) -> list[str]:
-    """The first merges of byte-pair encoding, each joining the two tokens most often side by side in the texts.
+    """Learns the first merges of byte-pair encoding; each joins the most frequent pair of adjacent tokens in the texts.
 
     Sennrich, Haddow and Birch 2016, "Neural machine translation of rare words with subword units", algorithm 1.
     """

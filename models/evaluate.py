@@ -46,7 +46,7 @@ SAMPLERS: tuple[tuple[SchedulerName, int], ...] = (("ddim", 50), ("dpm-solver++"
 
 @dataclass(frozen=True)
 class Judge:
-    """A set's classifier, held-out images of it, and the features of these and of as many others."""
+    """A data set's classifier, held-out images, their features, and the features of as many other images."""
 
     classifier: Classifier
     held_out: Dataset
@@ -55,7 +55,7 @@ class Judge:
 
 
 def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
-    """The judge of a named set, with `n` images a side, or as many as the set's test split has two of."""
+    """Returns the judge of a named data set, with `n` images per side, or half of the test split if it is smaller."""
     classifier = load_model(cards()[f"classifier-{data}"], weights_dir)
     assert isinstance(classifier, Classifier)
     test = named_dataset(data, "test", 2 * n)
@@ -66,7 +66,7 @@ def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
 
 
 def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quality:
-    """The figures of one model."""
+    """Measures one model."""
     model = load_model(card, weights_dir)
     if isinstance(model, Classifier):
         return _classification(model, judge.held_out)
@@ -96,7 +96,7 @@ def _classification(model: Classifier, test: Dataset) -> Quality:
 
 
 def _generation(model: nn.Module, judge: Judge) -> Quality:
-    """Frechet distance, density and coverage, beside those of real images; a diffusion model's by sampler."""
+    """Frechet distance, density and coverage of samples and of real images; of a diffusion model by sampler."""
     real = _likeness(judge.real, judge.others)
     quality: Quality = {"images": len(judge.real), **{f"{name}_real": figure for name, figure in real.items()}}
     for name, draw in _samplers(model):
@@ -174,7 +174,7 @@ def _attributes_kept(model: Dcgan, judge: Judge) -> float:
 
 @torch.inference_mode()
 def _arithmetic(model: Dcgan, judge: Judge, draws: int = 50, averaged: int = 64) -> Quality:
-    """How often man with glasses - man + woman gives a woman with glasses (Radford et al. 2016, figure 7)."""
+    """Share of man with glasses - man + woman that are women with glasses (Radford et al. 2016, figure 7)."""
     terms = [(1, (["glasses"], ["woman"])), (-1, ([], ["woman", "glasses"])), (1, (["woman"], ["glasses"]))]
 
     def has(z: Tensor, wanted: Sequence[Wanted]) -> Tensor:
@@ -309,7 +309,7 @@ def _short(value: Any) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Runs the command."""
     parser = argparse.ArgumentParser(prog="python -m models.evaluate", description="Measure trained models.")
     trained = [card.id for card in cards().values() if card.source["kind"] == "trained"]
     parser.add_argument("ids", nargs="*", metavar="id", help=f"any of {', '.join(trained)}; all if absent")

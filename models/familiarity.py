@@ -1,4 +1,4 @@
-"""What tells inputs that are unlike a model's training data: words of its captions, and errors of reconstruction."""
+"""Detects inputs unlike a model's training data, by the words of its captions and by reconstruction errors."""
 
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ BATCH, MOST_IMAGES, MOST_WORDS = 64, 256, 2000  # images at a time; of the train
 
 
 def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What a card says of its training data, as far as there is a figure for the model, which is on the device.
+    """Returns facts of the training data for a model's card; the model is on the device.
 
     `words`: those of the captions, in lower case. `reconstruction_error`: the `median` and the `greatest` mean absolute
     error of some `images`.
@@ -40,7 +40,7 @@ def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | st
 
 
 def reconstruction_errors(model: nn.Module, images: Tensor) -> Tensor | None:
-    """The mean absolute error of each of images (n, channels, h, w) in [0, 1], (n,); None without an encoder.
+    """Mean absolute reconstruction error (n,) of images (n, channels, h, w) in [0, 1]; None without an encoder.
 
     Of a CycleGAN it is that of the cycle, there and back, which begins with the kind that the image is more of.
     """
@@ -53,13 +53,13 @@ def reconstruction_errors(model: nn.Module, images: Tensor) -> Tensor | None:
 
 
 def _cycles(model: CycleGan, images: Tensor) -> Tensor:
-    """Each image from its kind and back, (2, n, ...), whichever of the two kinds that is."""
+    """Cycles of each image, (2, n, ...): as an image of kind a, and as one of kind b."""
     as_a = model.translate(model.translate(images, "a-to-b"), "b-to-a")
     return torch.stack([as_a, model.translate(model.translate(images, "b-to-a"), "a-to-b")])
 
 
 def _reconstruct_by(model: nn.Module) -> Any:
-    """A function of images (n, ...) to their reconstructions (n, ...), or to several of each (k, n, ...)."""
+    """Returns a function from images (n, ...) to reconstructions (n, ...), or to several of each (k, n, ...)."""
     if isinstance(model, Vae | Dcgan):
         return lambda images: model.decode(model.encode(images))
     if isinstance(model, CycleGan):

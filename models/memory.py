@@ -1,4 +1,4 @@
-"""How much memory there is."""
+"""Available memory."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory(device: torch.device) -> int:
-    """Bytes that further tensors can have: on a GPU, or of the machine within the limits of a container."""
+    """Bytes available for tensors: of a GPU, or of the machine within the limits of a container."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached

@@ -18,20 +18,20 @@ BATCH = 256
 
 @torch.inference_mode()
 def features(classifier: Classifier, images: NDArray[np.uint8]) -> Features:
-    """The classifier's features of images (n, h, w, channels), (n, 64)."""
+    """Features (n, 64) of images (n, h, w, channels) by the classifier."""
     parts = [classifier.features(to_tensor(images[i : i + BATCH])).numpy() for i in range(0, len(images), BATCH)]
     return np.concatenate(parts).astype(np.float64)
 
 
 @torch.inference_mode()
 def answers(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The classifier's answer to each of its questions, (n, questions), as indices."""
+    """Answers (n, questions) of the classifier, as indices."""
     parts = [classifier.answers(to_tensor(images[i : i + BATCH])).numpy() for i in range(0, len(images), BATCH)]
     return np.concatenate(parts)
 
 
 def frechet_distance(a: Features, b: Features) -> float:
-    """|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)), the distance of two Gaussians fitted to the features.
+    """Frechet distance |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) of Gaussians fitted to the features.
 
     Heusel et al. 2017, "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", eq. 6; the
     trace of the root is the sum of the roots of the eigenvalues of S_a^(1/2) S_b S_a^(1/2), which is symmetric.
@@ -45,7 +45,7 @@ def frechet_distance(a: Features, b: Features) -> float:
 
 
 def density_and_coverage(real: Features, fake: Features, neighbors: int = 5) -> tuple[float, float]:
-    """How deep the fakes lie among the real, about 1 for more of the real; and the share of real ones a fake is near.
+    """Density of fakes among real images, about 1 for real ones, and coverage: the share of real images near a fake.
 
     Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models", eqs. 1 and 3: near means within
     the distance of a real image to its k-th neighbor.
@@ -59,7 +59,7 @@ def density_and_coverage(real: Features, fake: Features, neighbors: int = 5) -> 
 
 @torch.inference_mode()
 def elbo(vae: Vae, images: NDArray[np.uint8], seed: int = 0) -> tuple[float, float, float]:
-    """The evidence lower bound in nats, its KL part, and the mean squared error of reconstructions in [0, 1].
+    """Evidence lower bound in nats, its KL divergence, and the mean squared error of reconstructions in [0, 1].
 
     One draw of z per image (Kingma and Welling 2014, eq. 8), the pixels' likelihood being Bernoulli.
     """

@@ -1,11 +1,11 @@
-"""Random state from an integer seed of any size."""
+"""Random state from integer seeds of any size."""
 
 import numpy as np
 import torch
 
 
 def folded(seed: int) -> int:
-    """A seed of 32 bits: the seed itself below 2**32, else one that depends on all its bits.
+    """Folds a seed to 32 bits: itself below 2**32, else a hash of all its bits.
 
     PyTorch's Mersenne twister reads the lowest 32 bits alone, and scikit-learn refuses more.
     """
@@ -13,5 +13,5 @@ def folded(seed: int) -> int:
 
 
 def seeded(seed: int) -> torch.Generator:
-    """A generator on the CPU, whatever the device: the same seed gives the same numbers everywhere."""
+    """Returns a generator on the CPU for any device, so that a seed gives the same numbers everywhere."""
     return torch.Generator().manual_seed(folded(seed))

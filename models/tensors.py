@@ -1,4 +1,4 @@
-"""Images as tensors and back, the fast floating type of a device, and weights to and from safetensors."""
+"""Conversion of images and tensors, the fast dtype of a device, and weights in safetensors files."""
 
 import os
 from collections.abc import Mapping
@@ -21,16 +21,16 @@ WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_
 
 
 class WeightsMismatchError(ValueError):
-    """A safetensors file does not hold the tensors an architecture has; the message names them."""
+    """A safetensors file does not have the tensors of an architecture; the message names them."""
 
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
-    """Images (n, h, w, channels) of 0 to 255 as (n, channels, h, w) in [0, 1]."""
+    """Converts uint8 images (n, h, w, channels) to float (n, channels, h, w) in [0, 1]."""
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div(255)
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:
-    """Images (n, channels, h, w), clipped to [0, 1], as (n, h, w, channels) of 0 to 255; raises NotFiniteError."""
+    """Converts images (n, channels, h, w), clipped to [0, 1], to uint8 (n, h, w, channels); raises NotFiniteError."""
     if not torch.isfinite(images).all():
         raise NotFiniteError(NOT_FINITE)
     pixels: NDArray[np.uint8] = images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(force=True)
@@ -38,12 +38,12 @@ def to_pixels(images: Tensor) -> NDArray[np.uint8]:
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
+    """Returns the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """The floating type of mixed precision on a device: ATELIER_DTYPE (`float32` or `bfloat16`), else the fastest.
+    """Returns the dtype of mixed precision on a device: ATELIER_DTYPE (`float32` or `bfloat16`), else the fastest.
 
     Without it, or with `auto`, that is bfloat16 where the libraries multiply it in hardware (AVX512-BF16, AMX, CUDA of
     compute capability 8.0 and up), else float32. Raises ValueError for another value.
@@ -78,7 +78,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def on_device(module: Module, device: torch.device | str) -> Module:
-    """The module on a device, its convolutions channels-last, which is what they are fastest in."""
+    """Moves a module to a device, in channels-last format, in which convolutions are fastest."""
     placed: Module = module.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if torch.device(device).type == "cpu":
         for part in placed.modules():
@@ -88,7 +88,7 @@ def on_device(module: Module, device: torch.device | str) -> Module:
 
 
 def _channels_first(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-    """A CPU's gradient of a channels-last group norm in bfloat16 is slow where a group has few channels.
+    """Avoids the slow CPU gradient of a channels-last group norm in bfloat16 with few channels per group.
 
     `python -m bench.group_norm` prints how slow.
     """
@@ -97,12 +97,12 @@ def _channels_first(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tens
 
 
 def bytes_of(module: nn.Module) -> int:
-    """What the parameters and buffers of a module take in memory."""
+    """Bytes of the parameters and buffers of a module."""
     return sum(each.numel() * each.element_size() for each in (*module.parameters(), *module.buffers()))
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Mixed precision in the fast floating type of the device; does nothing where that is float32."""
+    """Returns an autocast context in the fast dtype of the device; disabled for float32."""
     dtype = fast_dtype(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
@@ -122,19 +122,19 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
 
 
 def check_finite(tensors: Mapping[str, Tensor]) -> None:
-    """Raises NotFiniteError naming the first tensor that holds NaN or infinity, and how many others do."""
+    """Raises NotFiniteError naming the first tensor with NaN or infinity and the number of others."""
     if names := not_finite(tensors):
         more = f", and {len(names) - 1} more tensors" if len(names) > 1 else ""
         raise NotFiniteError(f"{names[0]} holds NaN or infinity{more}")
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    """The sorted names of the tensors that hold NaN or infinity."""
+    """Returns the sorted names of the tensors with NaN or infinity."""
     return sorted(name for name, value in tensors.items() if not torch.isfinite(value).all())
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill every tensor of `module` from a safetensors file that holds just these, in their shapes.
+    """Loads the tensors of `module` from a safetensors file with exactly these names and shapes.
 
     Raises WeightsMismatchError naming what is missing, too many, of another shape, or not finite.
     """

@@ -1,4 +1,4 @@
-"""Reads the tensors of a PyTorch file of before version 1.6 without running anything that stands in it.
+"""Reads the tensors of a PyTorch file from before version 1.6 without running code from the file.
 
 Such a file is four pickled objects (a magic number, a version, facts of the writing machine, and the state dict with
 its tensors as references), the pickled list of storage keys, and then for each key its number of elements as an int64
@@ -21,7 +21,7 @@ _MARK = object()
 
 @dataclass(frozen=True)
 class _Global:
-    """A name the file refers to; it is never looked up."""
+    """A name that the file refers to; it is never imported."""
 
     name: str
 
@@ -61,7 +61,7 @@ class _Machine:
 
 
 def read_legacy(path: Path, prefix: str = "") -> dict[str, Array]:
-    """The float32 tensors whose names begin with `prefix`, in the order of the file.
+    """Reads the float32 tensors whose names begin with `prefix`, in the order of the file.
 
     Raises ValueError when the file is of another format, holds an opcode no state dict needs, or has other elements.
     """
@@ -79,7 +79,7 @@ def read_legacy(path: Path, prefix: str = "") -> dict[str, Array]:
 
 
 def _read_storages(file: BinaryIO, keys: list[str], wanted: set[str]) -> dict[str, Array]:
-    """Reads the wanted storages and steps over the others: most of a VGG file is layers a trunk has no use for."""
+    """Reads the wanted storages and skips the others: most of a VGG file is fully connected layers."""
     storages = {}
     for key in keys:
         size = int.from_bytes(file.read(8), "little", signed=True)
@@ -91,7 +91,7 @@ def _read_storages(file: BinaryIO, keys: list[str], wanted: set[str]) -> dict[st
 
 
 def _view(tensor: _Tensor, storage: Array) -> Array:
-    """The tensor's elements; a view that would leave its storage is refused."""
+    """Returns the tensor's elements; raises ValueError for a view outside its storage."""
     last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True))
     if min(tensor.offset, *tensor.shape, *tensor.strides) < 0 or last >= storage.size:
         raise ValueError("a tensor reaches outside its storage")
@@ -108,7 +108,7 @@ def _read_object(file: BinaryIO) -> Any:
 
 
 def _call(machine: _Machine, _: Any) -> None:
-    """What a state dict calls: an ordered dict, and a tensor from its storage. All else stays an unused name."""
+    """Handles the calls of a state dict: an ordered dict, and a tensor from its storage; else ValueError."""
     function, args = machine.last(2)
     if function == _Global("collections OrderedDict"):
         machine.stack.append(dict(*args))

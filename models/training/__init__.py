@@ -1,1 +1,1 @@
-"""One flat training loop per model: `python -m models.training.vae --help`."""
+"""Training loops, one module per model: `python -m models.training.vae --help`."""

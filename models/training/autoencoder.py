@@ -1,4 +1,4 @@
-"""Trains what a diffusion model works in: `python -m models.training.autoencoder --data avatars --id movq-avatars`."""
+"""Trains an autoencoder for latent diffusion: `python -m models.training.autoencoder --data avatars --id movq`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +25,7 @@ PERCEPTUAL = ("relu1_2", "relu2_2")
 
 @dataclass(frozen=True)
 class AutoencoderSettings:
-    """What an autoencoder is trained with."""
+    """Hyperparameters of an autoencoder."""
 
     architecture: str = field(default="movq", metadata={"help": "movq or autoencoder-kl"})
     block_out_channels: tuple[int, ...] = field(default=(32, 64, 64), metadata={"help": "widths, multiples of 32"})
@@ -48,7 +48,7 @@ class AutoencoderSettings:
 
 @torch.inference_mode()
 def encoded(model: Any, images: Tensor) -> Tensor:
-    """The latents of uint8 images (n, 3, h, w), as fp16 (n, latent_channels, h, w)."""
+    """Encodes uint8 images (n, 3, h, w) as fp16 latents (n, latent_channels, h, w)."""
     with autocast(images.device):
         found = [model.encode(part.float() / 127.5 - 1) for part in images.split(BATCH)]
     latents = [each.latent_dist.mode() if isinstance(model, AutoencoderKL) else each.latents for each in found]
@@ -56,7 +56,7 @@ def encoded(model: Any, images: Tensor) -> Tensor:
 
 
 def frozen_kl(folder: str) -> tuple[Any, Card]:
-    """The AutoencoderKL of the folder its training left, and its card; raises DataError."""
+    """Loads an AutoencoderKL, frozen, and its card from the folder of its training; raises DataError."""
     model, card = frozen_model(folder)
     if not isinstance(model, AutoencoderKL):
         raise DataError(f"{folder} is no autoencoder-kl")
@@ -64,7 +64,7 @@ def frozen_kl(folder: str) -> tuple[Any, Card]:
 
 
 def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run) -> Trained:
-    """Absolute errors and what holds the latents in place; at the end its latents are standardized.
+    """Trains with absolute errors and a regularizer of the latents, which are standardized at the end.
 
     Errors are those of pixels and of the differences between neighbors (Mathieu et al. 2016, eq. 6), without which
     lines one pixel wide are the last to come. No adversary as in MoVQ: drawn images have no texture to make up.
@@ -121,15 +121,15 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
 
 
 def decoded(model: Any, latents: Tensor) -> Tensor:
-    """The images (n, 3, h, w), about in [-1, 1], of latents as a pipeline leaves them, which no codebook rounds."""
+    """Decodes latents, not quantized, to images (n, 3, h, w) in about [-1, 1], as a pipeline does."""
     images: Tensor = model.decode(latents, **({} if isinstance(model, AutoencoderKL) else UNROUNDED)).sample
     return images
 
 
 def _perceptual(vgg: VGG, reconstruction: Tensor, real: Tensor) -> Tensor:
-    """The distance of features (Johnson et al. 2016, eq. 2), without which faint lines, such as a mouth's, are lost.
+    """Perceptual distance (Johnson et al. 2016, eq. 2), without which faint lines such as mouths are lost.
 
-    Of an uncertain thin line the absolute error's best guess is none at all.
+    With the absolute error alone, the best prediction of an uncertain thin line is no line.
     """
     with torch.no_grad():
         target = vgg(real, PERCEPTUAL)
@@ -138,16 +138,16 @@ def _perceptual(vgg: VGG, reconstruction: Tensor, real: Tensor) -> Tensor:
 
 
 def _through_movq(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Images there and back, and the commitment (van den Oord et al. 2017, eq. 3)."""
+    """Returns reconstructions and the commitment loss (van den Oord et al. 2017, eq. 3)."""
     latents = model.encode(real).latents.float()
-    # The pipeline decodes latents as they are, which keeps more than their codes say: so do half of them here.
+    # The pipeline decodes latents without quantization, which keeps more detail; half of the latents do so here.
     as_codes, commitment, _ = model.quantize(latents)
     exact = (torch.rand(len(latents), 1, 1, 1, device=latents.device) < 0.5).float()
     return decoded(model, exact * latents + (1 - exact) * as_codes), commitment
 
 
 def _through_kl(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
-    """Images there and back, and the KL divergence of the latents from a standard normal, for each value."""
+    """Returns reconstructions and the KL divergence of the latents from a standard normal, per value."""
     posterior = model.encode(real).latent_dist
     latents = posterior.sample()
     return decoded(model, latents), posterior.kl().sum() / latents.numel()
@@ -155,7 +155,7 @@ def _through_kl(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def _spread_codes(model: Any, latents: Tensor) -> None:
-    """Start the codebook at latents of real images: where diffusers starts it, near 0, few codes are ever used."""
+    """Initializes the codebook with latents of real images: near 0, as in diffusers, few codes would be used."""
     vectors = latents.float().permute(0, 2, 3, 1).flatten(0, 2)
     weight = model.quantize.embedding.weight
     weight.copy_(vectors[torch.randint(len(vectors), (len(weight),))])

@@ -1,4 +1,4 @@
-"""Trains the judge of a set: `python -m models.training.classifier --data avatars --id classifier-avatars`."""
+"""Trains a data set's classifier: `python -m models.training.classifier --data avatars --id classifier-avatars`."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from models.training.run import Run, Schedule
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """What a classifier is trained with."""
+    """Hyperparameters of a classifier."""
 
     learning_rate: float = field(default=2e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     weight_decay: float = field(default=0.01, metadata={"help": "of AdamW"})
@@ -27,7 +27,7 @@ class ClassifierSettings:
 
 
 def questions_of(dataset: Dataset) -> list[list[str]]:
-    """Which label, as one question, or whether each attribute is there; raises DataError where neither is known."""
+    """Returns one question about the label, or one about each attribute; raises DataError without either."""
     if len(dataset.label_names) > 1:
         return [list(dataset.label_names)]
     if not dataset.attribute_names:
@@ -45,12 +45,12 @@ def _instead(dataset: Dataset) -> str:
 
 
 def answers_of(dataset: Dataset) -> NDArray[np.int64]:
-    """The right answer to each question, (n, questions), as indices."""
+    """Correct answers (n, questions), as indices."""
     return dataset.labels[:, None] if len(dataset.label_names) > 1 else dataset.attributes.astype(np.int64)
 
 
 def train_classifier(dataset: Dataset, settings: ClassifierSettings, run: Run) -> Trained:
-    """Cross-entropy, summed over the questions, on images shifted by up to two pixels and a little noisy."""
+    """Trains with cross-entropy, summed over the questions, on images shifted by up to two pixels and with noise."""
     questions = questions_of(dataset)
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
     truth = torch.from_numpy(answers_of(dataset)).to(run.device)
@@ -68,7 +68,7 @@ def train_classifier(dataset: Dataset, settings: ClassifierSettings, run: Run) -
         run.set_learning_rate(optimizer, settings.learning_rate)
         real, wanted = run.batch(images, truth)
         real = real.float() / 255
-        # Generated images are a little noisy or soft, and must be read as surely as clean ones.
+        # Generated images may be slightly noisy or soft, and must be classified as reliably as clean ones.
         shift = torch.randint(-2, 3, (2,)).tolist()
         real = torch.roll(real, shift, dims=(2, 3)) + torch.rand(()) * settings.noise * torch.randn_like(real)
         with autocast(run.device):

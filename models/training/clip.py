@@ -22,7 +22,7 @@ MOST_SCALE = 100.0  # Radford et al. 2021, section 2.5: a larger one makes train
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """What a CLIP is trained with."""
+    """Hyperparameters of a CLIP."""
 
     base_channels: int = field(default=32, metadata={"help": "of the image tower's first layer"})
     hidden_size: int = field(default=128, metadata={"help": "width of the text tower, a multiple of 32"})
@@ -38,7 +38,7 @@ class ClipSettings:
 
 
 def contrastive_loss(image_embeds: Tensor, text_embeds: Tensor, scale: Tensor, kinds: Tensor) -> Tensor:
-    """The symmetric cross-entropy of each row's pair among all, (Radford et al. 2021, figure 3), a scalar.
+    """Symmetric contrastive cross-entropy (Radford et al. 2021, figure 3), a scalar.
 
     Here every row of the same kind (n,) is right, in equal shares: a caption names few attributes, so that a batch has
     it several times, and to push an image away from its own words would be wrong.
@@ -50,7 +50,7 @@ def contrastive_loss(image_embeds: Tensor, text_embeds: Tensor, scale: Tensor, k
 
 
 def augmented(images: Tensor, noise: float) -> Tensor:
-    """Images (n, 3, h, w), each mirrored or not, all shifted by up to two pixels, and a little noisy."""
+    """Augments images (n, 3, h, w): random mirroring, a shift by up to two pixels, and noise."""
     mirrored = torch.rand(len(images), 1, 1, 1, device=images.device) < 0.5
     shift = torch.randint(-2, 3, (2,)).tolist()
     images = torch.where(mirrored, images.flip(3), images).roll(shift, dims=(2, 3))
@@ -58,14 +58,14 @@ def augmented(images: Tensor, noise: float) -> Tensor:
 
 
 def most_alike(images: Tensor, n: int) -> Tensor:
-    """The rows (m, n) of the `n` images most like each of (m, 3, h, w), as far as 4 x 4 pixels tell, itself first."""
+    """Indices (m, n) of the `n` images most similar to each of (m, 3, h, w) in 4 x 4 pixels, itself first."""
     colors = F.adaptive_avg_pool2d(images.float(), 4).flatten(1).cpu().numpy()
     n = min(n, len(colors))
     return torch.from_numpy(NearestNeighbors(n_neighbors=n).fit(colors).kneighbors(colors, return_distance=False))
 
 
 def alike_rows(neighbors: Tensor, batch_size: int, alike: int) -> Tensor:
-    """Row numbers (batch_size,): some images, each with `alike` - 1 of its neighbors (m, n).
+    """Draws indices (batch_size,): random images, each with `alike` - 1 of its neighbors (m, n).
 
     Among images of all colors colors tell nearly each from the others, and glasses or a smile are never learned;
     Robinson et al. 2021, "Contrastive learning with hard negative samples".
@@ -76,13 +76,13 @@ def alike_rows(neighbors: Tensor, batch_size: int, alike: int) -> Tensor:
 
 
 def words_of(token_ids: Tensor) -> Tensor:
-    """Which tokens each caption (m, length) has, of those that some have and some lack: 0 or 1, (m, tokens)."""
+    """Tokens of captions (m, length), of those that not all captions have: 0 or 1, (m, tokens)."""
     has = torch.zeros(len(token_ids), int(token_ids.max()) + 1).scatter_(1, token_ids, 1.0)
     return has[:, (has.mean(0) > 0) & (has.mean(0) < 1)]
 
 
 def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
-    """Bring images and their captions together by AdamW; raises DataError where there are no captions.
+    """Trains with a contrastive loss of images and captions; raises DataError without captions.
 
     Beside the contrastive loss a linear layer tells from image_embeds which words a caption has (Joulin et al. 2016,
     "Learning visual features from large weakly supervised data"): with 20,000 images the contrast alone learns

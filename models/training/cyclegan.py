@@ -17,7 +17,7 @@ from models.training.run import Run, Schedule, State, averaged
 
 @dataclass(frozen=True)
 class CycleganSettings:
-    """What a CycleGAN is trained with; kind a lacks the attribute, kind b has it, or each is one of two classes."""
+    """Hyperparameters of a CycleGAN; kind a lacks the attribute, kind b has it, or each is one of two classes."""
 
     attribute: str | None = field(
         default=None, metadata={"help": "an attribute or class of the set: kind b; of two classes the second if absent"}
@@ -39,7 +39,7 @@ class CycleganSettings:
 
 
 def tone(images: Tensor) -> Tensor:
-    """Images in [-1, 1] on a logarithmic scale, from -1 to 1 again, and a straight line below.
+    """Maps images in [-1, 1] to a logarithmic scale in [-1, 1], linear below the range.
 
     As to an eye, a dark frame on dark skin then differs as much as one on pale skin, where the same difference of
     values is a far smaller share.
@@ -49,9 +49,9 @@ def tone(images: Tensor) -> Tensor:
 
 
 def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Trained:
-    """Least-squares adversarial, cycle-consistency and identity losses (Zhu et al. 2017, eqs. 1 to 3, section 5.2).
+    """Trains with least-squares adversarial, cycle-consistency and identity losses (Zhu et al. 2017, eqs. 1 to 3).
 
-    The first two are of the images' `tone`.
+    See its section 5.2. The first two losses compare the `tone` of images.
     """
     without, with_, kinds = sides_of(dataset, settings.attribute, settings.matched)
     images_a, images_b = (torch.from_numpy(side.images).permute(0, 3, 1, 2).to(run.device) for side in (without, with_))
@@ -96,7 +96,7 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
         with autocast(run.device):
             fake_b, same_b = model.a_to_b(torch.cat([real_a, real_b])).chunk(2)
             fake_a, same_a = model.b_to_a(torch.cat([real_b, real_a])).chunk(2)
-            # Noise drowns the faint code in which a generator hides what it took away (Chu et al. 2017; the remedy
+            # Noise masks the faint code in which a generator hides what it removed (Chu et al. 2017; the remedy
             # is that of Bashkirova et al. 2019).
             noisy_a, noisy_b = (fake + settings.cycle_noise * torch.randn_like(fake) for fake in (fake_a, fake_b))
             rec_a, rec_b = model.b_to_a(noisy_b), model.a_to_b(noisy_a)

@@ -22,7 +22,7 @@ UNTRAINED_ENCODER = {
 
 @dataclass(frozen=True)
 class DcganSettings:
-    """What a DCGAN and its encoder are trained with."""
+    """Hyperparameters of a DCGAN and its encoder."""
 
     latent_dim: int = field(default=64, metadata={"help": "values of z"})
     base_channels: int = field(default=48, metadata={"help": "of the generator and the discriminator (ngf, ndf)"})
@@ -34,7 +34,7 @@ class DcganSettings:
 
 
 def train_dcgan(dataset: Dataset, settings: DcganSettings, run: Run) -> Trained:
-    """Adversarial steps by Radford et al., then the encoder's against the finished generator.
+    """Trains a GAN as Radford et al., then an encoder for the finished generator.
 
     The encoder learns the z of generated images, and to reconstruct real images in the discriminator's features (Larsen
     et al. 2016, "Autoencoding beyond pixels using a learned similarity metric").
@@ -94,7 +94,7 @@ def train_dcgan(dataset: Dataset, settings: DcganSettings, run: Run) -> Trained:
             average.update_parameters(model.layers)
             run.log(discriminator_loss=loss_d, generator_loss=loss_g)
         else:
-            # 3. The encoder; everything else stands still.
+            # 3. The encoder; everything else is frozen.
             kept.layers.eval().requires_grad_(False)
             critic.eval().requires_grad_(False)
             model.encoder.train()
@@ -109,7 +109,7 @@ def train_dcgan(dataset: Dataset, settings: DcganSettings, run: Run) -> Trained:
             latent = F.mse_loss(found, z)
             pixels = F.l1_loss(reconstruction, real)
             features = F.mse_loss(*seen.split(len(real))) / seen[len(real) :].square().mean()
-            # The prior: what is not held to |z|^2 = latent_dim drifts to where the generator never was.
+            # The prior: without it, |z|^2 drifts from latent_dim to values that the generator was not trained on.
             prior = (of_real.square().mean(1) - 1).square().mean()
             loss_e = latent + 10 * pixels + features + 0.1 * prior
             optimizer_e.zero_grad()

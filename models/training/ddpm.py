@@ -26,7 +26,7 @@ DROPPED_SHARE = 0.1  # of the images: trained without their attributes, for clas
 
 @dataclass(frozen=True)
 class DdpmSettings:
-    """What a diffusion model is trained with."""
+    """Hyperparameters of a diffusion model."""
 
     autoencoder: str = field(default="", metadata={"help": "the folder of an autoencoder's training; none: of pixels"})
     attributes: tuple[str, ...] = field(default=(), metadata={"help": "of the set that the model is conditioned on"})
@@ -41,7 +41,7 @@ class DdpmSettings:
 
 
 def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
-    """Predict v at a drawn time (Ho et al. 2020, algorithm 1, with the target of Salimans and Ho 2022)."""
+    """Trains to predict v at random timesteps (Ho et al. 2020, algorithm 1; target of Salimans and Ho 2022)."""
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
     torch.manual_seed(run.schedule.seed)
     before: dict[str, Any] = {}
@@ -93,7 +93,7 @@ def _attributes(dataset: Dataset, names: Sequence[str]) -> Tensor:
 
 
 def _started(settings: DdpmSettings, images: Tensor, earlier: nn.Module, card: Card) -> tuple[Ddpm, dict[str, Any]]:
-    """The model of an earlier training on such images, in its own shape, and its architecture; raises DataError."""
+    """Returns the model of an earlier training on images of this size, and its architecture; raises DataError."""
     if not isinstance(earlier, Ddpm):
         raise DataError(f"start: {card.id} is no diffusion model without prompts")
     if images.shape[1:] != (card.architecture["channels"], *[card.architecture["image_size"]] * 2):
@@ -110,7 +110,7 @@ def _started(settings: DdpmSettings, images: Tensor, earlier: nn.Module, card: C
 
 
 def _untrained(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
-    """A new model for such images, its architecture, and how its autoencoder was trained before."""
+    """Returns an untrained model for these images, its architecture, and how its autoencoder was trained."""
     architecture: dict[str, Any] = {
         "name": "ddpm",
         "image_size": images.shape[-1],

@@ -15,7 +15,7 @@ from models.training.run import Run, Schedule, State, averaged
 
 @dataclass(frozen=True)
 class GanSettings:
-    """What a GAN is trained with."""
+    """Hyperparameters of a GAN."""
 
     latent_dim: int = field(default=4, metadata={"help": "values of z"})
     learning_rate: float = field(default=2e-4, metadata={"help": "of both Adams"})
@@ -23,7 +23,7 @@ class GanSettings:
 
 
 def train_gan(dataset: Dataset, settings: GanSettings, run: Run) -> Trained:
-    """One step of the discriminator, one of the generator (Goodfellow et al. 2014, algorithm 1); gray images only."""
+    """Alternates steps of discriminator and generator (Goodfellow et al. 2014, algorithm 1); gray images only."""
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)  # (n, 1, h, w)
     size, channels = images.shape[-1], images.shape[1]
     if channels != 1:
@@ -50,7 +50,7 @@ def train_gan(dataset: Dataset, settings: GanSettings, run: Run) -> Trained:
         real = real.float() / 255
         z = torch.randn(len(real), settings.latent_dim, device=run.device)
 
-        # 1. The discriminator learns to tell them apart.
+        # 1. The discriminator.
         with autocast(run.device):
             fake = generator.decode(z)
             loss_d = discriminator_loss(discriminator(real).float(), discriminator(fake.detach()).float())
@@ -58,7 +58,7 @@ def train_gan(dataset: Dataset, settings: GanSettings, run: Run) -> Trained:
         loss_d.backward()
         optimizer_d.step()
 
-        # 2. The generator learns to be taken for real.
+        # 2. The generator.
         with autocast(run.device):
             loss_g = generator_loss(discriminator(fake).float())
         optimizer_g.zero_grad()

@@ -26,7 +26,7 @@ from models.training.run import Run, Schedule, averaged
 
 @dataclass(frozen=True)
 class KandinskySettings:
-    """What a decoder is trained with."""
+    """Hyperparameters of a decoder."""
 
     clip: str = field(default="data/training/clip-avatars", metadata={"help": "the folder of the CLIP's training"})
     autoencoder: str = field(default="data/training/movq-avatars", metadata={"help": "the folder of the autoencoder's"})
@@ -40,7 +40,7 @@ class KandinskySettings:
 
 @torch.inference_mode()
 def embedded(model: Clip, images: Tensor) -> Tensor:
-    """The image_embeds of uint8 images (n, 3, h, w), (n, dim)."""
+    """Encodes uint8 images (n, 3, h, w) as image_embeds (n, dim)."""
     with autocast(images.device):
         return torch.cat([model.encode_images(part.float() / 255) for part in images.split(BATCH)])
 
@@ -53,7 +53,7 @@ def _texts_embedded(model: Clip, texts: Sequence[str]) -> Tensor:
 
 @torch.no_grad()
 def linear_prior(text_embeds: Tensor, image_embeds: Tensor, ridge: float) -> nn.Linear:
-    """The layer from normalized text_embeds to image_embeds, both (n, dim), with the least squared error.
+    """Least-squares linear layer from normalized text_embeds to image_embeds, both (n, dim).
 
     Ridge regression: `ridge` times the squared weights is added to the sum of squares; the constant is free.
     """
@@ -68,7 +68,7 @@ def linear_prior(text_embeds: Tensor, image_embeds: Tensor, ridge: float) -> nn.
 
 
 def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> Trained:
-    """Predict v of noisy latents at a drawn time (Salimans and Ho 2022, section 4), given the image's embedding.
+    """Trains to predict v of noisy latents (Salimans and Ho 2022, section 4), conditioned on the image's embedding.
 
     Some embeddings are left out (Ho and Salimans 2022, "Classifier-free diffusion guidance", algorithm 1).
     """
@@ -85,7 +85,7 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
         "clip": architecture_of(clip_card),
         "autoencoder": architecture_of(movq_card),
     }
-    # Neither network changes, so every image goes through them once.
+    # Both networks are frozen, so every image is encoded once.
     image_embeds = embedded(on_device(clip, run.device), images)
     latents = encoded(on_device(movq, run.device), images)
     prior = linear_prior(_texts_embedded(clip, dataset.captions), image_embeds, settings.ridge)

@@ -1,4 +1,4 @@
-"""The loss curves of a run as an image."""
+"""Plots the losses of a run."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def plot_losses(curve: Mapping[str, Sequence[float]], log: bool = False) -> Image.Image:
-    """Each loss over the steps, raw and smoothed, in a panel of its own with labeled axes; by its logarithm or not."""
+    """Plots each loss over the steps, raw and smoothed, in its own panel, on a linear or logarithmic scale."""
     figure = Figure(figsize=(4.2 * max(1, len(curve)), 3.2), layout="constrained")
     panels = figure.subplots(1, max(1, len(curve)), squeeze=False)[0]
     for axes, (name, values) in zip(panels, curve.items(), strict=False):

@@ -1,4 +1,4 @@
-"""What every training loop shares: steps that resume, the curve, the checkpoint, sample grids and the card.
+"""The parts that training loops share: resumable steps, losses, checkpoints, sample grids and the card.
 
 A step's chance depends on nothing but the seed and the step: the loop draws from torch's global generator, which
 `steps` seeds anew each time. A checkpoint therefore needs no generator's state, and a run that was killed goes on to
@@ -32,10 +32,10 @@ from models.training.plots import plot_losses
 
 Module = TypeVar("Module", bound=nn.Module)
 Start = tuple[nn.Module, Card]
-State = nn.Module | Optimizer | dict[str, Tensor]  # a part of what a checkpoint keeps
+State = nn.Module | Optimizer | dict[str, Tensor]  # a part of a checkpoint
 CHECKPOINT = "checkpoint.safetensors"
-EARLIER_FACTS = {"pictures": "images"}  # keys in checkpoints of an earlier version, and what they are now
-FLUSH_EVERY = 25  # steps between two looks at the losses; on a GPU each look waits for it
+EARLIER_FACTS = {"pictures": "images"}  # keys in checkpoints of an earlier version, and their present names
+FLUSH_EVERY = 25  # steps between two reads of the losses; each read waits for the GPU
 
 
 class ResumeError(ValueError):
@@ -235,14 +235,14 @@ class Run:
 
 
 def averaged(module: Module, decay: float) -> tuple[AveragedModel, Module]:
-    """The exponential moving average of a module's weights and buffers, and the module that holds it.
+    """Returns the exponential moving average of a module's weights and buffers, and the averaged module.
 
     `update_parameters` on the first after each step. After t steps the decay is at most (1 + t) / (10 + t), as in
     diffusers' EMAModel: a constant 0.998 would leave three quarters of the untrained weights in after 150 steps.
     """
 
     def update(kept: Any, current: Any, n_averaged: Any) -> None:
-        t = int(average.n_averaged)  # on the CPU, where `n_averaged` may be on a GPU that would have to be waited for
+        t = int(average.n_averaged)  # on the CPU: reading `n_averaged` would wait for the GPU
         get_ema_multi_avg_fn(min(decay, (1 + t) / (10 + t)))(kept, current, n_averaged)
 
     average = AveragedModel(module, multi_avg_fn=update, use_buffers=True)

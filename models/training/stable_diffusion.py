@@ -1,4 +1,4 @@
-"""Trains text to images: `python -m models.training.stable_diffusion --data avatars --id stable-diffusion-avatars`.
+"""Trains a text-to-image model: `python -m models.training.stable_diffusion --data avatars --id my-model`.
 
 The CLIP, whose text encoder goes on being trained, and the autoencoder are trained before, by recipes of their own.
 """
@@ -26,7 +26,7 @@ from models.training.run import Run, Schedule, averaged
 
 @dataclass(frozen=True)
 class StableDiffusionSettings:
-    """What it is trained with."""
+    """Hyperparameters of a text-to-image model."""
 
     clip: str = field(default="data/training/clip-avatars", metadata={"help": "its folder; read without a start"})
     autoencoder: str = field(default="data/training/kl-avatars", metadata={"help": "its folder; '': the start's"})
@@ -41,7 +41,7 @@ class StableDiffusionSettings:
 
 
 def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, run: Run) -> Trained:
-    """Predict v of noisy latents at a drawn time (Salimans and Ho 2022, section 4), given the image's caption.
+    """Trains to predict v of noisy latents (Salimans and Ho 2022, section 4), conditioned on the image's caption.
 
     Some captions are left out (Ho and Salimans 2022, "Classifier-free diffusion guidance", algorithm 1). The text
     encoder learns along: a contrast needs a caption's sum, images need which word goes with which. Raises DataError.
@@ -102,7 +102,7 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
 def _parts(
     settings: StableDiffusionSettings, run: Run
 ) -> tuple[TextToImageModel | Clip, Any, dict[str, Any], dict[str, Any]]:
-    """What it starts from, its autoencoder, the architecture of both, and how they were trained; raises DataError."""
+    """Returns the initial model, the autoencoder, their architectures, and how they were trained; raises DataError."""
     before: dict[str, Any] = {}
     if run.start:
         start, card = run.start

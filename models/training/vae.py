@@ -14,7 +14,7 @@ from models.training.run import Run, Schedule
 
 @dataclass(frozen=True)
 class VaeSettings:
-    """What a VAE is trained with."""
+    """Hyperparameters of a VAE."""
 
     latent_dim: int = field(default=2, metadata={"help": "values of z"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of Adam, falling to 0 along a cosine"})
@@ -22,9 +22,9 @@ class VaeSettings:
 
 
 def train_vae(dataset: Dataset, settings: VaeSettings, run: Run) -> Trained:
-    """Maximize the ELBO by Adam; gray images get perceptrons and a Bernoulli loss, color ones convolutions.
+    """Maximizes the ELBO: perceptrons and a Bernoulli loss for gray images, convolutions and a Gaussian one for color.
 
-    At the end z is given coordinates in which draws from the prior fall where images are, see `whiten`.
+    At the end z is whitened, so that draws from the prior decode to images, see `whiten`.
     """
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)  # (n, channels, h, w)
     size, channels = images.shape[-1], images.shape[1]
