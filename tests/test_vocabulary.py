@@ -72,11 +72,6 @@ ALLOWED: dict[str, set[str]] = {
     '"no grey_background"': {"models"},
 }
 
-# Files and folders that are not clean yet. An entry goes when it is clean, and the test says so.
-PENDING = {
-    "tests/api",
-}
-
 BREAK = r"[\s#*/>\-]+"  # between two words: spaces, or a line break and the comment sign of the next line
 PATTERNS = {re.compile(words.replace(" ", BREAK)): instead for words, instead in USE_INSTEAD.items()}
 
@@ -105,16 +100,10 @@ def findings(path: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", [path for path in scanned_files() if not is_under(path, PENDING)])
+@pytest.mark.parametrize("path", scanned_files())
 def test_a_file_keeps_to_the_vocabulary(path: str) -> None:
     found = findings(path)
     assert not found, "\n".join(found)
-
-
-@pytest.mark.parametrize("entry", sorted(PENDING))
-def test_what_is_pending_is_not_clean(entry: str) -> None:
-    dirty = any(findings(path) for path in scanned_files() if is_under(path, {entry}))
-    assert dirty, f"{entry} is clean: remove it from PENDING"
 
 
 def test_words_are_found_in_identifiers_and_across_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

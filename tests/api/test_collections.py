@@ -21,7 +21,7 @@ from tests.stack import Stack
 from worker.upkeep import remove_unused
 
 DIGITS: dict[str, Any] = {"name": "Digits", "space": "pixels", "image_size": 16, "channels": 1, "data": "digits"}
-PICTURES = [SMILEY, WINK, CAT, COFFEE]
+IMAGES = [SMILEY, WINK, CAT, COFFEE]
 FILE, OTHER_FILE = "a" * 64, "b" * 64
 NO_COLLECTION = "col_" + "0" * 24
 TRAINED = "vae-0123456789ab"
@@ -33,7 +33,7 @@ FIGURES: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Valkey and the API, and what a worker told before it left."""
+    """Valkey and the API, with the facts that a worker reported before it stopped."""
     made = Stack(tmp_path_factory.mktemp("collections"))
     made.start_valkey()
     made.start_api("api.main:app")
@@ -106,7 +106,7 @@ def test_a_collection_from_its_job_to_its_end(stack: Stack) -> None:
 
 
 def test_what_is_resolved(stack: Stack) -> None:
-    job = accepted(post(stack, name="Few", space="pixels", images=PICTURES, n_components=2))
+    job = accepted(post(stack, name="Few", space="pixels", images=IMAGES, n_components=2))
     params = job["params"]
     assert all(image.startswith("img_") for image in params["images"]) and len(set(params["images"])) == 4
     assert (params["image_size"], params["channels"], params["standardize"]) == (64, 3, False)
@@ -121,12 +121,12 @@ def test_what_is_resolved(stack: Stack) -> None:
 
 
 def test_the_same_image_may_be_named_twice_and_few_may_join(stack: Stack) -> None:
-    twice = accepted(post(stack, name="Twice", space="pixels", images=[*PICTURES, CAT]))
+    twice = accepted(post(stack, name="Twice", space="pixels", images=[*IMAGES, CAT]))
     images = twice["params"]["images"]
     assert len(images) == 5 and images[4] == images[2]
     collection_id = end(stack).replace("job_", "col_")
     for n in (1, 2, 3):
-        job = accepted(post(stack, f"/{collection_id}/images", images=PICTURES[:n]))
+        job = accepted(post(stack, f"/{collection_id}/images", images=IMAGES[:n]))
         assert len(job["params"]["images"]) == n
         end(stack)
 
@@ -139,9 +139,9 @@ def test_what_was_resolved_can_be_sent_again(stack: Stack) -> None:
     assert again == first
 
 
-def test_pictures_join_as_the_next_version(stack: Stack) -> None:
+def test_images_join_as_the_next_version(stack: Stack) -> None:
     collection_id = ready(stack, n_components=5)
-    job = accepted(post(stack, f"/{collection_id}/images", images=PICTURES, seed=4))
+    job = accepted(post(stack, f"/{collection_id}/images", images=IMAGES, seed=4))
     params = job["params"]
     assert params["collection"] == collection_id
     kept = ("name", "space", "image_size", "channels", "n_components", "standardize")
@@ -169,7 +169,7 @@ def test_one_job_at_a_time_builds_and_what_is_built_is_not_deleted(stack: Stack)
     job = accepted(post(stack, **DIGITS))
     path = f"/{job['id'].replace('job_', 'col_')}"
     before = stored(stack)
-    for answer in (post(stack, f"{path}/images", images=PICTURES), stack.client.delete(f"/v1/collections{path}")):
+    for answer in (post(stack, f"{path}/images", images=IMAGES), stack.client.delete(f"/v1/collections{path}")):
         status, code, message = error(answer)
         assert (status, code) == (409, "collection_building") and job["id"] in message
         assert answer.json()["error"]["details"]["job"] == job["id"]
@@ -188,7 +188,7 @@ def test_collection_of_a_job_that_failed_is_gone_and_a_retry_founds_another(stac
 
 def test_retry_of_an_addition_makes_the_next_version_of_the_same_collection(stack: Stack) -> None:
     collection_id = ready(stack)
-    accepted(post(stack, f"/{collection_id}/images", images=PICTURES))
+    accepted(post(stack, f"/{collection_id}/images", images=IMAGES))
     failed = end(stack, "failed")
     accepted(post(stack, f"/{collection_id}/images", data="digits"))
     end(stack, file=OTHER_FILE)
@@ -254,7 +254,7 @@ def test_plots_are_those_of_a_version_and_outlive_its_job(stack: Stack) -> None:
     path = f"/v1/collections/{collection_id}/plots"
     assert error(stack.client.get(path))[:2] == (409, "collection_not_ready")
     end(stack, plots=drawn(stack, "t-sne", "pca"))
-    accepted(post(stack, f"/{collection_id}/images", images=PICTURES))
+    accepted(post(stack, f"/{collection_id}/images", images=IMAGES))
     end(stack, file=OTHER_FILE, plots=drawn(stack, "t-sne-of-more"))
     assert stack.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
     remove_unused(*upkeep(stack))
@@ -313,11 +313,11 @@ def test_plots_are_drawn_again_by_a_job_that_uses_the_collection(stack: Stack) -
 
 SPACES = "pixels, dcgan-faces, vae-2, vae-faces"
 REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
-    "no pictures": ({"data": None}, 422, "invalid_request", "images: Give `images` or `data`."),
-    "two sources": ({"images": PICTURES}, 422, "invalid_request", "data: Give `images` or `data`, not both."),
+    "no images": ({"data": None}, 422, "invalid_request", "images: Give `images` or `data`."),
+    "two sources": ({"images": IMAGES}, 422, "invalid_request", "data: Give `images` or `data`, not both."),
     "no archive": ({"data": "zip_" + "0" * 64}, 404, "archive_not_found", "data: No archive zip_0"),
     "no image": (
-        {"data": None, "images": [*PICTURES, "img_" + "0" * 64]},
+        {"data": None, "images": [*IMAGES, "img_" + "0" * 64]},
         *(404, "image_not_found", "images.4: No image img_0"),
     ),
     "no name": ({"name": None}, 422, "invalid_request", "`name` must be a valid string."),
@@ -363,10 +363,10 @@ def test_refused_with_the_field_and_what_is_allowed(stack: Stack, name: str) -> 
     assert (stored(stack), stack.client.get("/v1/collections").json()) == before
 
 
-def test_pictures_join_only_what_is_there(stack: Stack) -> None:
+def test_images_join_only_existing_collections(stack: Stack) -> None:
     before = stored(stack)
-    assert error(post(stack, f"/{NO_COLLECTION}/images", images=PICTURES))[:2] == (404, "collection_not_found")
-    assert error(post(stack, "/col_1/images", images=PICTURES))[:2] == (422, "invalid_request")
+    assert error(post(stack, f"/{NO_COLLECTION}/images", images=IMAGES))[:2] == (404, "collection_not_found")
+    assert error(post(stack, "/col_1/images", images=IMAGES))[:2] == (422, "invalid_request")
     for call in (stack.client.get, stack.client.delete):
         assert error(call(f"/v1/collections/{NO_COLLECTION}"))[:2] == (404, "collection_not_found")
     assert stored(stack) == before
@@ -380,10 +380,10 @@ def test_the_same_key_founds_one_collection(stack: Stack) -> None:
     assert end(stack) == first
 
 
-def test_two_that_ask_at_once_to_add_pictures(stack: Stack) -> None:
+def test_two_requests_at_once_to_add_images(stack: Stack) -> None:
     """The second passed the API's own look before the first was queued."""
     collection_id = ready(stack)
-    job = accepted(post(stack, f"/{collection_id}/images", images=PICTURES))
+    job = accepted(post(stack, f"/{collection_id}/images", images=IMAGES))
     with pytest.raises(Conflict, match=job["id"]):
         stack.jobs.create(NewJob(kind="collection", queue="collect", params={}, collection=collection_id))
     end(stack)

@@ -71,7 +71,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def known(stack: Stack) -> Stack:
-    """A worker has told what it knows."""
+    """Reports the facts of a worker."""
     facts = {"queues": ["fast", "gpu"], "cards": [card(name) for name in ARCHITECTURES], "installed": []}
     stack.jobs.heartbeats.beat("away@test", facts)
     return stack
@@ -164,7 +164,7 @@ HOLE = (20, 10, 44, 30)  # of 64 x 64, what the masks below mark
 
 
 def masked(kind: str) -> bytes:
-    """A mask with a marked box: by a transparent hole, a brush on a layer, grey JPEG, or black and white."""
+    """A mask with a marked box: by a transparent hole, a brush on a layer, gray JPEG, or black and white."""
     photo = Image.open(BytesIO(image_file(size=(64, 64)))).convert("RGBA")
     images = {"hole": photo, "brush": Image.new("RGBA", (64, 64)), "grey": Image.new("L", (64, 64), 10)}
     paints: dict[str, Any] = {"hole": (0, 0, 0, 0), "brush": (255, 0, 0, 255), "grey": 245}
@@ -236,7 +236,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "mode_not_supported",
         "mode: Model gan-8 cannot do 'reconstruct'; dcgan-faces, dcgan-mixed, vae-2, vae-faces can.",
     ),
-    "picture without an encoder": (
+    "image without an encoder": (
         SEEDS | {"between": [1, SMILEY]},
         "model_mismatch",
         "between.1: Model gan-8 has no encoder: it takes seeds, not images.",
@@ -266,7 +266,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "model_mismatch",
         "terms.0: Model gan-8 has no classifier of its images, so attributes cannot be recognized.",
     ),
-    "classifier of other pictures": (
+    "classifier of other images": (
         {"model": "dcgan-faces", "mode": "arithmetic", "terms": [HAT], "classifier": "classifier-other"},
         "unknown_model",
         "classifier: For dcgan-faces there are classifier-faces.",
@@ -297,7 +297,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "terms_cancel",
         "terms: Each is subtracted again, so nothing is left.",
     ),
-    "damaged picture among good ones": (
+    "damaged image among good ones": (
         {"model": "vae-faces", "mode": "reconstruct", "images": [SMILEY, data_url(image_file()[:-1000])]},
         "image_truncated",
         "images.1: The PNG file's image data is damaged or cut off.",
@@ -349,7 +349,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(UNCLEAR)},
         "ambiguous_mask",
         "mask: It has transparent parts beside parts in black and white, or a border that is half transparent: "
-        "which part changes cannot be told. Send it without transparency.",
+        "which part changes is ambiguous. Send it without transparency.",
     ),
     "feather too wide": (
         {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": WINK, "mask_feather": 65},
@@ -383,7 +383,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "invalid_request",
         "seeds: Give `n` or `seeds`, not both.",
     ),
-    "65 pictures": ({"model": "vae-2", "n": 65}, "invalid_request", "`n` must be at most 64."),
+    "65 images": ({"model": "vae-2", "n": 65}, "invalid_request", "`n` must be at most 64."),
     "stochastic interpolation": (
         {"model": "ddpm-small", "mode": "interpolate", "between": [1, 2], "scheduler": "ddpm"},
         "invalid_request",

@@ -73,7 +73,7 @@ def test_a_collection_in_use_is_not_deleted(stack: Stack, collection: str) -> No
     assert refused["code"] == "collection_in_use" and job["id"] in refused["details"]["jobs"]
 
 
-def test_a_collection_still_being_built_is_told_by_its_job(stack: Stack) -> None:
+def test_a_collection_still_being_built_is_refused_with_its_job(stack: Stack) -> None:
     job = stack.client.post("/v1/collections", json=COLLECTION).json()
     collection_id = job["id"].replace("job_", "col_")
     for answer in (steer(stack, collection_id, components=PC), sample(stack, collection_id)):

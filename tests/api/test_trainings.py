@@ -26,7 +26,7 @@ def zipped(n: int) -> bytes:
 
 
 def upload(stack: Stack, data: bytes) -> httpx.Response:
-    return stack.client.post("/v1/archives", files={"file": ("pictures.zip", data, "application/zip")})
+    return stack.client.post("/v1/archives", files={"file": ("images.zip", data, "application/zip")})
 
 
 def error(answer: httpx.Response) -> tuple[int, str, str]:
