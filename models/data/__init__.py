@@ -1,1 +1,1 @@
-"""Images to learn from: drawn sets, files of known layouts, and folders of a user's own."""
+"""Training data: drawn data sets, files of known formats, and folders or zip files of users."""

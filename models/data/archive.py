@@ -20,7 +20,7 @@ Opener = Callable[[], IO[bytes]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What one folder or zip file may hold: entries, bytes of a file and of all (uncompressed), pixels of an image."""
+    """Limits of a folder or zip file: entries, uncompressed bytes of a file and of all files, pixels of an image."""
 
     entries: int = MAX_FILES
     file_bytes: int = 32 << 20
@@ -32,12 +32,12 @@ LIMITS = Limits()
 
 
 class BudgetSpent(DataError):
-    """The uncompressed bytes of all files together passed their limit; reading stopped there."""
+    """The uncompressed bytes of all files exceed the limit; reading stops."""
 
 
 @dataclass
 class Files:
-    """What can be opened, by its name, and the names that were refused, with the reason."""
+    """The files of a folder or zip file by name, and the refused names with the reasons."""
 
     title: str
     limits: Limits
@@ -46,7 +46,7 @@ class Files:
     read_bytes: int = 0
 
     def add(self, name: str, opener: Opener) -> None:
-        """Notes a file; of two with one name the later counts, as it does for a person who unpacks the zip file."""
+        """Adds a file; the later of two with the same name counts, as when a zip file is unpacked."""
         if is_junk(name):
             return
         if name in self.openers:
@@ -59,7 +59,7 @@ class Files:
             self.openers[name] = opener
 
     def read(self, name: str) -> bytes:
-        """Reads a file whole; raises DataError for a damaged or large one, whatever a zip's directory declares."""
+        """Reads a whole file; raises DataError for a damaged or large one, whatever the zip's directory says."""
         left = self.limits.total_bytes - self.read_bytes
         data = self._start(name, min(self.limits.file_bytes, left) + 1)
         self.read_bytes += len(data)
@@ -70,7 +70,7 @@ class Files:
         return data
 
     def starts_with(self, name: str, n: int) -> bytes:
-        """The first n bytes of a file, and none of a damaged one."""
+        """Returns the first n bytes of a file, none of a damaged one."""
         with suppress(DataError):
             return self._start(name, n)
         return b""
@@ -81,13 +81,13 @@ class Files:
                 return file.read(n)
         except DataError:
             raise
-        except Exception as error:  # zipfile, zlib and the file system each have their own
+        except Exception as error:  # zipfile, zlib and the file system raise different errors
             raise DataError("damaged in the zip file, or not to be read") from error
 
 
 @contextmanager
 def open_files(path: Path, limits: Limits = LIMITS) -> Iterator[Files]:
-    """The files of a folder or zip file; raises DataError for what is neither, or holds more than `limits`."""
+    """Opens a folder or zip file; raises DataError for others, and for one beyond `limits`."""
     files = Files(path.name, limits)
     if path.is_dir():
         _add_folder(files, path)
@@ -118,7 +118,7 @@ def _add_zip(files: Files, archive: zipfile.ZipFile) -> None:
 
 
 def _open_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
-    # The other methods can ask for gigabytes of dictionary in a few bytes, and no common tool writes them.
+    # Other methods can require gigabytes for a dictionary in a few bytes, and no common tool writes them.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError("compressed in another way than deflate")
     if info.flag_bits & 1:

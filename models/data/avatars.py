@@ -1,4 +1,4 @@
-"""Drawn faces with attributes as CelebA has them, a caption each, and no two alike: 64 x 64 RGB.
+"""Drawn faces with attributes like those of CelebA and captions, all different: 64 x 64 RGB.
 
 Image `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
 """
@@ -46,7 +46,7 @@ MENTIONABLE = {"expression": 0.85, "skin": 0.6, "hair": 0.8, "background": 0.6}
 
 @dataclass(frozen=True)
 class Face:
-    """The attributes of one face, `hat` a color or None, and what of `MENTIONABLE` its caption tells."""
+    """Attributes of a face; `hat` is a color or None, `mentioned` the part of `MENTIONABLE` that is in its caption."""
 
     woman: bool
     glasses: bool
@@ -61,7 +61,7 @@ class Face:
 
     @property
     def caption(self) -> str:
-        """A sentence part such as "a smiling woman with pale skin, glasses and a red hat on a blue background"."""
+        """Caption such as "a smiling woman with pale skin, glasses and a red hat on a blue background"."""
         has = [f"{self.skin} skin"] * ("skin" in self.mentioned)
         has += [f"{self.hair_length} {self.hair} hair"] * ("hair" in self.mentioned)
         has += ["glasses"] * self.glasses + ["a mustache"] * self.mustache
@@ -99,7 +99,7 @@ ATTRIBUTES = (
 
 
 def attributes_of(face: Face) -> NDArray[np.bool_]:
-    """The face as a row of an attribute table whose columns are `ATTRIBUTES`."""
+    """Returns the attributes of a face, bool, in the order of `ATTRIBUTES`."""
     has = {
         face.expression,
         f"{face.hair}_hair",
@@ -113,13 +113,13 @@ def attributes_of(face: Face) -> NDArray[np.bool_]:
 
 
 def avatars(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
-    """Images `start` to `start + n` of a seed, drawn by as many processes as there are cores."""
+    """Draws images `start` to `start + n` of a seed, by default with one process per core."""
     dataset, _ = drawn_set(avatar, attributes_of, ATTRIBUTES, n=n, seed=seed, start=start, processes=processes)
     return dataset
 
 
 def avatar(seed: int, index: int, **fixed: object) -> tuple[NDArray[np.uint8], Face]:
-    """The image (64, 64, 3) and attributes of one avatar; `fixed` sets attributes and leaves the rest as it was."""
+    """Draws one avatar (64, 64, 3) and returns its attributes; `fixed` sets some without changing the others."""
     rng = np.random.default_rng([seed, index])
     face = replace(random_face(rng), **fixed)  # type: ignore[arg-type]
     image = draw(face, rng)
@@ -128,7 +128,7 @@ def avatar(seed: int, index: int, **fixed: object) -> tuple[NDArray[np.uint8], F
 
 
 def draw(face: Face, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """A face with these attributes, anti-aliased; pose, proportions, tints and light come from `rng`."""
+    """Draws a face with these attributes, anti-aliased; pose, proportions, tints and light come from `rng`."""
     canvas = _Canvas(face, rng)
     for paint in LAYERS:
         paint(canvas, face)
@@ -136,7 +136,7 @@ def draw(face: Face, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 class _Canvas:
-    """An image in the coordinates of a face: the head reaches from about -1 to 1, whatever its pose."""
+    """An image in the coordinates of a face: the head extends from about -1 to 1 in any pose."""
 
     def __init__(self, face: Face, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -154,7 +154,7 @@ class _Canvas:
         self.hair = self.tint(HAIR[face.hair])
 
     def tint(self, color: Rgb, by: float = 9) -> Rgb:
-        """The color with a little of chance in it."""
+        """Varies a color slightly at random."""
         r, g, b = np.clip(np.array(color) + self.rng.normal(0, by, 3), 0, 255).astype(int)
         return int(r), int(g), int(b)
 
@@ -165,7 +165,7 @@ class _Canvas:
         self.pen.polygon(self.at(points), fill=color)
 
     def stroke(self, points: Points, color: Rgb, width: float) -> None:
-        """A line of `width` in face units, with round ends."""
+        """Draws a line of `width` in face units, with round ends."""
         pixels = max(1, round(width * float(np.hypot(*self.turn[0]))))
         line = self.at(points)
         self.pen.line(line, fill=color, width=pixels, joint="curve")

@@ -1,4 +1,4 @@
-"""Captions in text files beside images, as kohya's tools and others write them: a.png with a.txt or a.caption."""
+"""Captions in text files beside images, as written by kohya's tools and others: a.png with a.txt or a.caption."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ MAX_BYTES = 1 << 16  # of a caption's file
 
 
 def caption_files(texts: Iterable[str], names: Sequence[str]) -> dict[str, list[int]]:
-    """The images that each text file belongs to: those of its name, beside it or alone of this name anywhere."""
+    """Returns the images of each text file: those with its name beside it, or the only one with this name anywhere."""
     beside, anywhere = defaultdict(list), defaultdict(list)
     for index, name in enumerate(names):
         beside[name.casefold()].append(index)  # of a.png.txt
@@ -28,7 +28,7 @@ def caption_files(texts: Iterable[str], names: Sequence[str]) -> dict[str, list[
 
 
 def read_captions(files: Files, owners: dict[str, list[int]], n: int) -> tuple[list[str] | None, list[tuple[str, str]]]:
-    """The caption of each of n images, empty where there is none, and the files that hold none with the reason."""
+    """Returns the captions of n images, empty for none, and the files without a caption, with the reasons."""
     captions, refused = [""] * n, []
     for text, images in owners.items():
         try:
@@ -44,7 +44,7 @@ def read_captions(files: Files, owners: dict[str, list[int]], n: int) -> tuple[l
 
 
 def _caption(data: bytes) -> str:
-    """The first line that is not empty: kohya's tools take the others for alternatives."""
+    """Returns the first line that is not empty; kohya's tools treat the others as alternatives."""
     if len(data) > MAX_BYTES:
         raise DataError(f"a caption of more than {MAX_BYTES} bytes")
     lines = [line.strip() for line in decoded(data).splitlines() if line.strip()]
@@ -54,7 +54,7 @@ def _caption(data: bytes) -> str:
 
 
 def _is_box(line: str) -> bool:
-    """Whether a line is one of YOLO's: a class, then x, y, width and height, or more points."""
+    """Returns whether a line is a YOLO label: a class, then x, y, width and height, or more points."""
     first, *rest = line.split()
     try:
         return first.isdecimal() and len(rest) >= 4 and all(-1 <= float(value) <= 2 for value in rest)

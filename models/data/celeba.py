@@ -1,4 +1,4 @@
-"""CelebA as its authors lay it out (Liu et al., "Deep Learning Face Attributes in the Wild", 2015).
+"""CelebA in its published layout (Liu et al., "Deep Learning Face Attributes in the Wild", 2015).
 
 `img_align_celeba/*.jpg`, 178 x 218 each; `list_attr_celeba.txt`: the count, the 40 names, then a row of name and +-1
 for each image; `list_eval_partition.txt`: name and 0 (train), 1 (valid) or 2 (test).
@@ -31,7 +31,7 @@ def celeba(
     split: Split | None = None,
     limit: int | None = None,
 ) -> Dataset:
-    """The first `limit` faces of a split, or of all: the center 178 x 178 resized to (n, size, size, 3).
+    """Reads the first `limit` faces of a split, or all: the center 178 x 178 pixels, resized to (n, size, size, 3).
 
     `attributes` chooses and orders the columns; None takes all. Raises DataError, naming the file, row or attribute,
     for files that are missing or not in the layout, and attributes there are not.
@@ -49,7 +49,7 @@ def celeba(
 
 
 def _read_attributes(path: Path) -> tuple[tuple[str, ...], Table]:
-    """The attributes' names, and for each image a row (k,) of them."""
+    """Returns the names of the attributes, and a row (k,) for each image."""
     lines = _lines(path)
     if len(lines) < 2 or not lines[0].strip().isdecimal():
         raise DataError(f"{path.name} must start with the number of images and a line of attribute names")
@@ -66,7 +66,7 @@ def _read_attributes(path: Path) -> tuple[tuple[str, ...], Table]:
 
 
 def _of_split(path: Path, rows: Table, wanted: str) -> list[str]:
-    """The names in `rows` that the partition file gives to a split."""
+    """Returns the names in `rows` that belong to a split by the partition file."""
     parts = {}
     for number, line in enumerate(_lines(path), start=1):
         cells = line.split()
@@ -79,7 +79,7 @@ def _of_split(path: Path, rows: Table, wanted: str) -> list[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    """The lines that are not blank."""
+    """Returns the lines that are not blank."""
     if not path.is_file():
         raise DataError(f"{path.name} is missing from {path.parent.name!r}")
     try:

@@ -1,4 +1,4 @@
-"""What the columns of tables mean: captions, attributes (0/1 and the like), one column of classes, or nothing."""
+"""Classifies columns of tables: captions, attributes (such as 0/1), one column of classes, or unused."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ CAPTION_WORDS = 3  # on average, from which texts that differ are captions
 
 @dataclass
 class Known:
-    """What is known of n images, by index.
+    """Facts of n images, by index.
 
     attributes: flags by title. wrong: the images that cannot be used, with the reason. held_out: those of another split
     than that for training. warnings: of what is not used.
@@ -41,7 +41,7 @@ class Known:
 
 
 def understood(columns: Columns, used: Sequence[int]) -> Known:
-    """Sorts columns by what the images that are `used` have in them; raises DataError for a mix of flags and words."""
+    """Classifies columns by the cells of the `used` images; raises DataError for a mix of flags and words."""
     rowed = [index for index in used if columns.rows[index]]
     given = {title: [cells[i] for i in rowed if cells[i]] for title, cells in columns.cells.items()}
     sorts = {title: _sort(title, cells, len(rowed)) for title, cells in given.items()}
@@ -71,7 +71,7 @@ def understood(columns: Columns, used: Sequence[int]) -> Known:
 
 
 def _sort(title: str, cells: list[str], n: int) -> str:
-    """What n cells with this title are, of which those that are not empty are given."""
+    """Classifies a column of n cells by its title and its cells that are not empty."""
     name, distinct = title.lower(), len(set(cells))
     sentences = distinct > len(cells) / 2 and sum(len(cell.split()) for cell in cells) >= CAPTION_WORDS * len(cells)
     if not cells or name in NEVER_CLASSES:
@@ -93,7 +93,7 @@ def _sort(title: str, cells: list[str], n: int) -> str:
 
 
 def _flags(cells: list[str]) -> dict[str, bool] | None:
-    """The way of writing no and yes that nearly all of the cells keep to."""
+    """Returns the notation of no and yes that nearly all cells use."""
     counts = Counter(map(str.lower, cells))
     best = max(FLAGS, key=lambda flags: sum(counts[cell] for cell in flags))
     return best if cells and sum(counts[cell] for cell in best) >= MOST * len(cells) else None
@@ -111,14 +111,14 @@ def _is_fraction(cell: str) -> bool:
 
 
 def _first(titles: Sequence[str], sorts: dict[str, str], sort: str) -> str | None:
-    """The column of a sort whose title stands first in `titles`, or any other of that sort."""
+    """Returns the column of a kind whose title comes first in `titles`, or any other of that kind."""
     found = [title for title, each in sorts.items() if each == sort]
     rank = {title: number for number, title in enumerate(titles)}
     return min(found, key=lambda title: rank.get(title.lower(), len(titles)), default=None)
 
 
 def _check(known: Known, columns: Columns, rowed: Sequence[int], title: str, flags: dict[str, bool] | None) -> None:
-    """Notes the images that lack a value in a column, have one of another sort, or two."""
+    """Records the images without a value in a column, with one of another kind, or with two."""
     cells, disagreeing = columns.cells[title], columns.disagreeing.get(title, set())
     for index in rowed:
         cell = cells[index]

@@ -1,4 +1,4 @@
-"""Images that belong to other images and are no samples: masks, label maps, conditioning images."""
+"""Companion images, which belong to other images and are not samples: masks, label maps, conditioning images."""
 
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -14,7 +14,7 @@ ENDINGS = ("-masklabel", "-condlabel", "_mask", "-mask", "_segmentation")  # of 
 
 
 def companions(names: Sequence[str]) -> set[int]:
-    """The indices of images in a folder of masks or the like beside a folder of images, and of a_mask.png by a.png."""
+    """Indices of images in a folder such as masks beside a folder of images, and of a_mask.png beside a.png."""
     folders = {tuple(parts[:depth]) for parts in map(_folders, names) for depth in range(1, min(len(parts), 8) + 1)}
     stems = {_stem(name) for name in names}
     return {
@@ -26,7 +26,7 @@ def companions(names: Sequence[str]) -> set[int]:
 
 
 def warning_of(names: Sequence[str]) -> dict[str, str]:
-    """What a person should know of images that are left out so."""
+    """Returns a warning that names the companion images, which are not used."""
     message = f"{len(names)} images belong to other images, as masks do, and are left out: {listed(names)}."
     return {"code": "companions_not_used", "message": message}
 

@@ -1,4 +1,4 @@
-"""The one shape of every data set, and what can be done with any of them."""
+"""The class of all data sets, and functions for them."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw
 
 from models.errors import DataError
 
-LETTER, LINE = 6, 13  # pixels of a caption's letters, about, and of its lines
+LETTER, LINE = 6, 13  # approximate width of a caption's letters and height of its lines, in pixels
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a folder or zip file held that is not in the data set.
+    """Files and rows of a folder or zip file that are not in the data set.
 
     skipped: name and reason of each file or row that was left out. warnings: `code` and `message` of what was
     understood but is not used.
@@ -27,7 +27,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images of one size and what is known of each.
+    """Images of one size with labels, attributes and captions.
 
     images: uint8 of shape (n, h, w, channels), channels 1 or 3. labels: int64 (n,), one class each, named by
     `label_names`. attributes: bool (n, k), the columns named by `attribute_names`. captions: n sentences. What a set
@@ -46,7 +46,7 @@ class Dataset:
         return len(self.images)
 
     def attribute(self, name: str) -> NDArray[np.bool_]:
-        """One column of the attributes, or who has a label, (n,); raises DataError naming those there are."""
+        """Returns a column of the attributes, or which images have a label, (n,); raises DataError."""
         if name in self.attribute_names:
             column: NDArray[np.bool_] = self.attributes[:, self.attribute_names.index(name)]
             return column
@@ -57,7 +57,7 @@ class Dataset:
         raise DataError(f"there is no attribute {name!r}; there are {', '.join(known[:50]) or 'none'}{more}")
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> "Dataset":
-        """The images a mask, a list of indices or a slice chooses, with all that is known of them."""
+        """Selects images by a mask, indices or a slice, with their labels, attributes and captions."""
         rows = np.arange(len(self))[chosen]
         return replace(
             self,
@@ -69,13 +69,13 @@ class Dataset:
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:
-    """The first names, quoted and shortened, and how many more there are."""
+    """Formats the first names, quoted and shortened, and the number of others."""
     shown = ", ".join(repr(name if len(name) <= 120 else f"{name[:117]}...") for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
-    """Each name once, sorted; as numbers where all are numbers, so that label 10 follows 9."""
+    """Returns distinct names, sorted; as numbers if all are numbers, so that label 10 follows 9."""
     distinct = set(names)
     if all(name.isdecimal() and len(name) < 20 for name in distinct):
         return tuple(sorted(distinct, key=lambda name: (int(name), name)))
@@ -83,7 +83,7 @@ def ordered(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def joined(parts: Sequence[Dataset]) -> Dataset:
-    """Data sets of one kind, one after the other."""
+    """Concatenates data sets with the same names."""
     return replace(
         parts[0],
         images=np.concatenate([part.images for part in parts]),
@@ -94,7 +94,7 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
 
 
 def contact_sheet(images: NDArray[np.uint8], columns: int, captions: Sequence[str] = (), scale: int = 1) -> Image.Image:
-    """The images (n, h, w, channels) in rows, each with its caption below it, in lines, where there are captions."""
+    """Lays out images (n, h, w, channels) in rows, each with its wrapped caption below, if captions are given."""
     n, height, width, _ = images.shape
     texts = [textwrap.fill(caption, max(6, width * scale // LETTER)) for caption in captions]
     tall = height * scale + (3 + LINE * (1 + max(text.count("\n") for text in texts)) if texts else 0)

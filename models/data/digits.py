@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: 1,797 of the UCI set (Alpaydin and Kaynak, 1998), 8 x 8 each."""
+"""Handwritten digits of scikit-learn: 1,797 images of 8 x 8 pixels of the UCI set (Alpaydin and Kaynak, 1998)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,11 +7,11 @@ from sklearn.datasets import load_digits
 
 from models.data.dataset import Dataset
 
-DEPTH = 16  # the pixels count ink in blocks of 4 x 4: 0 to 16
+DEPTH = 16  # pixels are counts of ink in blocks of 4 x 4: 0 to 16
 
 
 def digits(size: int = 16) -> Dataset:
-    """The 1,797 digits, white on black, (1797, size, size, 1), with labels 0 to 9; bicubic where size is not 8."""
+    """Loads the digits, white on black, (1797, size, size, 1), with labels 0 to 9; resized bicubically."""
     if size < 1:
         raise ValueError(f"size must be at least 1, got {size}")
     found = load_digits()
@@ -21,7 +21,7 @@ def digits(size: int = 16) -> Dataset:
 
 
 def _resized(image: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """One digit (8, 8) of 0 to 16 as (size, size) of 0 to 255, resized in floats; what rings past the ends is cut."""
+    """Resizes a digit (8, 8) in [0, 16] to uint8 (size, size), in floats; overshoot is clipped."""
     canvas = Image.fromarray((image * (255 / DEPTH)).astype(np.float32))
     resized = np.asarray(canvas.resize((size, size), Image.Resampling.BICUBIC))
     return resized.round().clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What the drawn sets share: shapes, and a set drawn image by image in as many processes as there are cores."""
+"""Shared parts of the drawn data sets: shapes, and drawing in parallel processes."""
 
 import multiprocessing
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ Points = NDArray[np.float64]  # (n, 2)
 
 
 class Captioned(Protocol):
-    """What is known of a drawn image; `caption` says it in words."""
+    """Facts of a drawn image with a caption."""
 
     @property
     def caption(self) -> str:
-        """A sentence part."""
+        """Caption in lower case, without a full stop."""
 
 
 Known = TypeVar("Known", bound=Captioned)
@@ -36,12 +36,12 @@ def drawn_set(
     start: int,
     processes: int | None,
 ) -> tuple[Dataset, list[Known]]:
-    """Images `start` to `start + n` of a seed with attributes and captions, and what is known of each.
+    """Draws images `start` to `start + n` of a seed, with attributes and captions; also returns the facts of each.
 
     `draw` takes the seed and an index, and must be a function of a module, since other processes call it.
     """
     indices = range(start, start + n)
-    if multiprocessing.current_process().daemon:  # a child of a worker, which may have no children of its own
+    if multiprocessing.current_process().daemon:  # a child process of a worker may not have children
         drawn = [draw(seed, index) for index in indices]
     else:
         with ProcessPoolExecutor(processes) as pool:
@@ -59,7 +59,7 @@ def drawn_set(
 def oval(
     x: float, y: float, rx: float, ry: float, *, power: float = 2.0, start: float = 0, end: float = 2 * np.pi
 ) -> Points:
-    """Points on a superellipse |dx/rx|^power + |dy/ry|^power = 1, or on a part of it; clockwise from the right."""
+    """Points on the superellipse |dx/rx|^power + |dy/ry|^power = 1, or part of it, clockwise from the right."""
     t = np.linspace(start, end, 48)
     c, s = np.cos(t), np.sin(t)
     return np.stack([x + rx * np.sign(c) * np.abs(c) ** (2 / power), y + ry * np.sign(s) * np.abs(s) ** (2 / power)], 1)

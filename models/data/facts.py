@@ -1,4 +1,4 @@
-"""What folders, tables and text files together say of the images in a folder or zip file."""
+"""Collects labels, attributes and captions of images from folders, tables and text files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ MAX_OTHERS = 20  # files that are tried as tables
 
 @dataclass
 class Skipped:
-    """Name and reason of all that is left out, by sort."""
+    """Names and reasons of everything that is not used, by kind."""
 
     images: list[tuple[str, str]] = field(default_factory=list)
     rows: list[tuple[str, str]] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Skipped:
 
 
 def check_share(n: int, what: str, wrong: Sequence[tuple[str, str]], n_wrong: int | None = None) -> None:
-    """Raises DataError where more than a tenth of n images or rows cannot be used; it names the first ten."""
+    """Raises DataError, naming the first ten, if more than a tenth of n images or rows cannot be used."""
     n_wrong = len(wrong) if n_wrong is None else n_wrong
     if n_wrong * 10 > n:
         first = "; ".join(f"{listed([name])}: {reason}" for name, reason in wrong[:10])
@@ -41,7 +41,7 @@ def check_share(n: int, what: str, wrong: Sequence[tuple[str, str]], n_wrong: in
 
 
 def known_of(files: Files, names: list[str], others: list[str], skipped: Skipped) -> tuple[Known, list[int]]:
-    """What is known of the images called `names`, and the indices of those that can be used.
+    """Returns the facts of the images `names`, and the indices of those that can be used.
 
     others: the names of files that may say something. Raises DataError for a table that is wrong, and where more than
     a tenth of the images lack what the others have.
@@ -74,7 +74,7 @@ def _without(names: list[str], left: set[int]) -> list[int]:
 
 
 def _add_layout(known: Known, layout: Layout, columns: Columns, captioned: bool) -> None:
-    """Takes folders for classes where no table has any."""
+    """Uses folders as classes if no table has classes."""
     if known.labels is not None:
         layout.warnings = [each for each in layout.warnings if each["code"] != "folders_not_used"]
     elif layout.labels and not (layout.wrong and (known.captions or columns.cells)):
@@ -86,7 +86,7 @@ def _add_layout(known: Known, layout: Layout, columns: Columns, captioned: bool)
 
 
 def _tables(files: Files, names: list[str], others: list[str], used: list[int], skipped: Skipped) -> Columns:
-    """All that tables say of the images."""
+    """Collects what tables say about the images."""
     named = [name for name in others if _is_named(name)]
     columns, images = Columns(len(names)), ImageNames(names)
     folders = [_folder(name) for name in named]
@@ -111,7 +111,7 @@ def _folder(name: str) -> str:
 
 
 def _add_named(columns: Columns, files: Files, name: str, images: ImageNames, skipped: Skipped) -> None:
-    """Takes in a table that must be right; raises DataError that names it and what is wrong."""
+    """Reads a table that must be valid; raises DataError naming it and the fault."""
     table = Columns(columns.n)
     try:
         table.add(read_table(name, files.read(name), _spelled(images, name)), images, _folder(name))
@@ -133,7 +133,7 @@ def _spelled(images: ImageNames, name: str) -> Callable[[str], bool]:
 def _add_others(
     columns: Columns, files: Files, others: list[str], images: ImageNames, used: list[int], skipped: Skipped
 ) -> list[str]:
-    """Takes in the first file that names nearly all of the images, or all those of JSON; returns their names.
+    """Reads the first file that names nearly all images, or all JSON files that do; returns their names.
 
     COCO keeps captions and categories of the same images in several files.
     """
@@ -156,7 +156,7 @@ def _add_others(
 
 
 def _candidates(others: list[str], images: ImageNames) -> list[str]:
-    """The files that may be tables, the likely ones first; a.json beside a.png is none."""
+    """Returns the files that may be tables, the most likely first; a.json beside a.png is not one."""
     owned = {str(PurePosixPath(name).with_suffix("")) for name in images.names}
     ranks = {suffix: rank for rank, suffix in enumerate((".csv", ".tsv", ".jsonl", ".json", ".txt"))}
     free = [name for name in others if str(PurePosixPath(name).with_suffix("")) not in owned]
@@ -170,6 +170,6 @@ def _is_json(name: str) -> bool:
 
 
 def _covered(columns: Columns, used: list[int]) -> float:
-    """The share of the images that have a row, without those that a row names beside its own."""
+    """Share of the images with a row of their own."""
     wanted = [index for index in used if columns.rows[index] or index not in columns.others]
     return sum(columns.rows[index] > 0 for index in wanted) / max(1, len(wanted))

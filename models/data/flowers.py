@@ -1,4 +1,4 @@
-"""Drawn flowers of ten species, painted petal by petal, a caption each, and no two alike: 128 x 128 RGB.
+"""Drawn flowers of ten species with captions, all different: 128 x 128 RGB.
 
 Image `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
 """
@@ -42,7 +42,7 @@ BROWN = np.array([(126, 76, 34), (48, 28, 18)], float)
 
 @dataclass(frozen=True)
 class Flower:
-    """What is known of one image; any color can be drawn, `SPECIES` says which a species grows in."""
+    """Facts of one flower; it can be drawn in any color, `SPECIES` has the natural ones."""
 
     species: str
     color: str
@@ -51,7 +51,7 @@ class Flower:
 
     @property
     def caption(self) -> str:
-        """A sentence part such as "a red tulip with leaves on green"."""
+        """Caption such as "a red tulip with leaves on green"."""
         article = "an" if self.color[0] in "aeiou" else "a"
         return f"{article} {self.color} {self.species}{' with leaves' * self.leaves} {BACKGROUNDS[self.background]}"
 
@@ -71,7 +71,7 @@ ATTRIBUTES = (*SPECIES, *COLORS, *(f"{name}_background" for name in BACKGROUNDS)
 
 
 def attributes_of(flower: Flower) -> NDArray[np.bool_]:
-    """The flower as a row of an attribute table whose columns are `ATTRIBUTES`."""
+    """Returns the attributes of a flower, bool, in the order of `ATTRIBUTES`."""
     has = {flower.species, flower.color, f"{flower.background}_background"}
     has |= {"leaves"} if flower.leaves else set()
     has |= {"side_view"} if flower.species in SEEN_FROM_THE_SIDE else set()
@@ -79,7 +79,7 @@ def attributes_of(flower: Flower) -> NDArray[np.bool_]:
 
 
 def flowers(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
-    """Images `start` to `start + n` of a seed, (n, 128, 128, 3), labeled by species; drawn by `processes`."""
+    """Draws images `start` to `start + n` of a seed, (n, 128, 128, 3), labeled by species, in `processes` processes."""
     dataset, known = drawn_set(flower, attributes_of, ATTRIBUTES, n=n, seed=seed, start=start, processes=processes)
     names = tuple(SPECIES)
     labels = np.array([names.index(each.species) for each in known], np.int64)
@@ -87,14 +87,14 @@ def flowers(n: int, seed: int = 0, *, start: int = 0, processes: int | None = No
 
 
 def flower(seed: int, index: int, **fixed: object) -> tuple[NDArray[np.uint8], Flower]:
-    """The image (128, 128, 3) of one flower and what is known of it; `fixed` sets fields and leaves the rest."""
+    """Draws one flower (128, 128, 3) and returns its facts; `fixed` sets some fields without changing the others."""
     rng = np.random.default_rng([seed, index])
     known = replace(random_flower(rng), **fixed)  # type: ignore[arg-type]
     return draw(known, rng), known
 
 
 def draw(known: Flower, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Such a flower, anti-aliased, (128, 128, 3); pose, petals, tints and light come from `rng`."""
+    """Draws a flower, anti-aliased, (128, 128, 3); pose, petals, tints and light come from `rng`."""
     side_view = known.species in SEEN_FROM_THE_SIDE
     c = Canvas(known.background, known.color, side_view=side_view, rng=rng)
     _stem(c, known)

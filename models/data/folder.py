@@ -1,4 +1,4 @@
-"""A person's own images: a folder or a zip file of them, with all that folders, tables and text files say of them."""
+"""Data sets of users: a folder or zip file of images, with labels from its folders, tables and text files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,12 @@ IMAGE_SUFFIXES = {
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
     *(".heic", ".heif", ".hif", ".avif"),
 }
-PLAIN = ("readme", "license", "licence", "copying")  # starts of the names of files that nobody expects to be read
+PLAIN = (
+    "readme",
+    "license",
+    "licence",
+    "copying",
+)  # beginnings of the names of files ignored without a warning
 
 
 def image_folder(
@@ -56,7 +61,7 @@ def image_folder(
 
 
 def _sorted(files: Files, skipped: Skipped) -> tuple[list[str], list[str]]:
-    """The names of images and of files that may say something of them, each in order."""
+    """Returns the names of images, and of files that may describe them, each in order."""
     for name, reason in files.refused:
         (skipped.images if name in files.openers else skipped.files).append((name, reason))
     images, others = [], []
@@ -88,7 +93,7 @@ def _check_number(path: Path, n: int, minimum: int, skipped: Skipped) -> None:
 
 
 def _spread(indices: list[int], limit: int | None) -> list[int]:
-    """The order to read in: `limit` that are evenly spread first, so that all classes are among them; then the rest."""
+    """Reading order: first `limit` evenly spread images, so that all classes are included, then the rest."""
     if limit is None or limit >= len(indices):
         return indices
     chosen = [indices[k * len(indices) // limit] for k in range(limit)]
@@ -104,7 +109,7 @@ def _read(
     skipped: Skipped,
     on_read: Callable[[int], None],
 ) -> tuple[NDArray[np.uint8], list[int]]:
-    """At most so many images, (n, *shape), and their indices; raises DataError where more than a tenth are damaged."""
+    """Reads at most `limit` images, (n, *shape), and their indices; raises DataError if over a tenth are damaged."""
     images = np.empty((min(most, len(order)), *shape), np.uint8)
     kept: list[int] = []
     for index in order:

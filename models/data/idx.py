@@ -57,7 +57,7 @@ _MOST_DOWNLOADED = 64 << 20  # the largest file has 26 MB as gz and 47 MB withou
 
 
 def read_idx(source: bytes | Path) -> NDArray[Any]:
-    """The array in an IDX file, gz or plain: any of `DTYPES` in the machine's byte order, 1 to 8 dimensions.
+    """Reads the array of an IDX file, gz or plain: any of `DTYPES` in native byte order, 1 to 8 dimensions.
 
     Raises DataError, naming the file, for another magic number, bytes too few or too many, and dimensions that
     declare more than `MAX_BYTES`.
@@ -73,7 +73,7 @@ def read_idx(source: bytes | Path) -> NDArray[Any]:
 
 
 def idx_dataset(name: Name, split: Split, folder: Path | None = None) -> Dataset:
-    """MNIST or Fashion-MNIST: (60000 or 10000, 28, 28, 1) and ten labels, from IDX files, gz or plain.
+    """Reads MNIST or Fashion-MNIST, (60000 or 10000, 28, 28, 1) with ten labels, from IDX files, gz or plain.
 
     The files of the split are sought in `folder`, in its sub-folder called `name`, and for Fashion-MNIST where Debian
     puts them. Raises DataError that names the files and their sources where they are missing or no such set.
@@ -90,7 +90,7 @@ def idx_dataset(name: Name, split: Split, folder: Path | None = None) -> Dataset
 
 
 def download_fashion_mnist(folder: Path, url: str = FASHION_MNIST_URL) -> None:
-    """Puts the four IDX files, plain, into `folder`, over https; whole ones that are there are left alone.
+    """Downloads the four IDX files over https to `folder`, uncompressed; complete files are kept.
 
     Raises DataError, and keeps nothing of that file, when it cannot be had or has another sha256 than is known.
     """
@@ -142,7 +142,7 @@ def _read_header(file: _Bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
 
 
 def _find(name: Name, split: Split, folder: Path | None) -> tuple[Path, Path]:
-    """The images and labels of a split, both from one place."""
+    """Returns the files of the images and labels of a split, both from one place."""
     if name not in LABEL_NAMES or split not in STEMS:
         raise ValueError(f"name must be mnist or fashion-mnist and split train or test, got {name!r} and {split!r}")
     places = [folder, folder / name] if folder else []
@@ -157,14 +157,14 @@ def _find(name: Name, split: Split, folder: Path | None) -> tuple[Path, Path]:
 
 
 def _existing(place: Path, stem: str) -> Path | None:
-    """The file under its own name, or with a dot for a hyphen as some mirrors have it."""
+    """Returns the file by its name, or with a dot instead of a hyphen, as on some mirrors."""
     spellings = [stem, stem.replace("-idx", ".idx")]
     paths = [place / f"{spelling}{suffix}" for spelling in spellings for suffix in ("", ".gz")]
     return next((path for path in paths if path.is_file()), None)
 
 
 def _fetch(url: str) -> bytes:
-    """The bytes inside a gz file at an address; redirects are not followed, so https stays https."""
+    """Downloads and decompresses a gz file; redirects are not followed, so that https stays https."""
     opener = urllib.request.OpenerDirector()
     for handler in (urllib.request.ProxyHandler, urllib.request.HTTPSHandler, urllib.request.HTTPErrorProcessor):
         opener.add_handler(handler())

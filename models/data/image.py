@@ -1,4 +1,4 @@
-"""One untrusted image, made square, upright and 8-bit, by the decoder and the limits that uploads have."""
+"""Reads one untrusted image as a square, with the decoder and the limits of uploads."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from models.errors import DataError
 
 
 def read_image(data: bytes, size: int, channels: int, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """The center square of one image as (size, size, channels), upright, in sRGB and over white.
+    """Reads the center square of an image as uint8 (size, size, channels), upright, in sRGB, on white.
 
     Raises DataError for what is no image in one of `images.sniff.FORMATS`, is damaged, or declares more than
     `max_pixels`.

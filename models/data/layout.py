@@ -1,4 +1,4 @@
-"""What folders say of the images in them: which split they belong to, and which class."""
+"""Splits and classes of images from their folders."""
 
 import re
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ SMALL = 10  # images; in larger sets classes are fewer than half of the images
 
 @dataclass
 class Layout:
-    """How n images lie in folders.
+    """Layout of n images in folders.
 
     used: indices of those for training. labels: the class of each image by its folder, where folders are classes.
     wrong: the used images that lie in no class, with the reason. warnings: of what is not used.
@@ -30,17 +30,17 @@ class Layout:
 
 
 def is_split(name: str) -> bool:
-    """Whether a folder or cell names a split: train, val2017, testA."""
+    """Returns whether a folder or cell names a split: train, val2017, testA."""
     return _SPLIT.fullmatch(name) is not None
 
 
 def is_training(name: str) -> bool:
-    """Whether a folder or cell names the split for training."""
+    """Returns whether a folder or cell names the training split."""
     return is_split(name) and name.lower().startswith("train")
 
 
 def layout_of(names: Sequence[str], samples: Sequence[int]) -> Layout:
-    """Sorts the images that are samples by the folders that they do not all share: splits first, then classes."""
+    """Assigns splits, then classes, by the folders that the samples do not all share."""
     below = _below_shared({index: names[index].split("/")[:-1] for index in samples})
     tops = {index: folders[0] if folders else "" for index, folders in below.items()}
     if not all(map(is_split, tops.values())):
@@ -62,7 +62,7 @@ def layout_of(names: Sequence[str], samples: Sequence[int]) -> Layout:
 
 
 def without_repeats(layout: Layout) -> None:
-    """Takes kohya's numbers of repeats out of the names of classes, where all have them: `10_cat` is cat."""
+    """Removes kohya's repeat counts from the names of classes if all have them: `10_cat` is cat."""
     found = {label: _REPEATS.fullmatch(label) for label in set((layout.labels or {}).values())}
     if not layout.labels or not all(found.values()):
         return
@@ -81,7 +81,7 @@ def _below_shared(folders: dict[int, list[str]]) -> dict[int, list[str]]:
 
 
 def _take_classes(layout: Layout, names: Sequence[str], below: dict[int, list[str]]) -> None:
-    """The first folder is the class, unless many images lie in none or most have one of their own."""
+    """Uses the first folder as class, unless many images have no folder or most have one of their own."""
     beside = [index for index, folders in below.items() if not folders]
     labels = {index: folders[0] for index, folders in below.items() if folders}
     if not labels:
@@ -103,13 +103,13 @@ def _take_classes(layout: Layout, names: Sequence[str], below: dict[int, list[st
 
 
 def _are_shards(labels: dict[int, str], names: Sequence[str]) -> bool:
-    """Whether folders such as 00000 and 01000 hold images that are numbered through all of them."""
+    """Returns whether folders such as 00000 and 01000 have images numbered across all of them."""
     stems = [PurePosixPath(names[index]).stem for index in sorted(labels, key=lambda index: names[index])]
     return all(map(_SHARD.fullmatch, labels.values())) and len(set(stems)) == len(stems) and stems == sorted(stems)
 
 
 def _classes_by_name(names: dict[int, str]) -> dict[int, str] | None:
-    """The classes of cat.0.jpg and dog.0.jpg, as in Kaggle's set, where all images have such names."""
+    """Returns the classes of names such as cat.0.jpg and dog.0.jpg, as on Kaggle, if all images have such names."""
     found = {index: _NUMBERED.fullmatch(PurePosixPath(name).name) for index, name in names.items()}
     labels = {index: match[1] for index, match in found.items() if match}
     few = 2 <= len(set(labels.values())) <= len(labels) // 2

@@ -1,4 +1,4 @@
-"""Finds the image that a row of a table means, and gathers the rows of all images into columns."""
+"""Matches rows of tables to images, and collects the rows of all images in columns."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ _NUMBERED = re.compile(r"#\d+$")  # Flickr8k's "a.jpg#2" is the third caption of
 
 
 class ImageNames:
-    """The images that a name in a table may mean.
+    """The images that a name in a table may refer to.
 
     A name means the image with this path below the table's folder, or the one image whose path ends in it, or whose
     whole path is the end of it (a table often names folders that were not packed). Where none is spelled so, case does
@@ -33,11 +33,11 @@ class ImageNames:
         self.names = names
 
     def find(self, cell: str, folder: str = "") -> int | None:
-        """The index of the image that a cell names in a table that lies in `folder`, if it is one alone."""
+        """Returns the index of the only image that a cell of a table in `folder` names, if there is one."""
         return next((found for found in self._found(cell, folder, self._spellings) if found is not None), None)
 
     def find_spelled(self, cell: str, folder: str = "") -> int | None:
-        """The same, for a name with its suffix."""
+        """Like `find`, for a name with its suffix."""
         return next((found for found in self._found(cell, folder, self._spellings[:2]) if found is not None), None)
 
     def _found(self, cell: str, folder: str, spellings: Sequence["_Spelling"]) -> Iterator[int | None]:
@@ -94,7 +94,7 @@ def _unique(pairs: Iterable[tuple[str, int]]) -> dict[str, int | None]:
 
 @dataclass
 class Columns:
-    """What tables say of n images.
+    """Facts of n images from tables.
 
     cells: n texts for each title, empty where nothing is said. rows: how many rows each image has. disagreeing: for a
     title, the images whose rows differ in it (the first one counts). wrong, lost: place and reason of the rows that
@@ -118,7 +118,7 @@ class Columns:
         self.rows = [0] * self.n
 
     def add(self, rows: Iterator[Row], images: ImageNames, folder: str) -> None:
-        """Takes in a table that lies in `folder`; raises DataError where it is no table or too large."""
+        """Reads a table in `folder`; raises DataError if it is not a table or too large."""
         first = list(islice(rows, LOOKED_AT))
         title = _name_title(first, images, folder)
         further = _further_titles(first, images, folder, title)
@@ -139,7 +139,7 @@ class Columns:
                 self._take(index, {name: cell for name, cell in row.cells.items() if name not in (title, *further)})
 
     def merge(self, other: "Columns") -> None:
-        """Takes in what another table says, where nothing is said yet."""
+        """Adds the facts of another table where there are none yet."""
         for index in (index for index in range(self.n) if other.rows[index]):
             self._take(index, {title: cells[index] for title, cells in other.cells.items()})
             self.rows[index] += other.rows[index] - 1
@@ -166,7 +166,7 @@ class Columns:
 
 
 def _further_titles(rows: Sequence[Row], images: ImageNames, folder: str, title: str) -> list[str]:
-    """The other columns that name files: nearly all of their cells are names of images, with a suffix."""
+    """Returns the other columns that name files: nearly all of their cells are names of images, with a suffix."""
     found = []
     for name in dict.fromkeys(name for row in rows for name in row.cells if name != title):
         cells = [row.cells[name] for row in rows if row.cells.get(name)]
@@ -177,7 +177,7 @@ def _further_titles(rows: Sequence[Row], images: ImageNames, folder: str, title:
 
 
 def _name_title(rows: Sequence[Row], images: ImageNames, folder: str) -> str:
-    """The column that names the files: `file_name`, or the one that names most, the first of several."""
+    """Returns the column that names the files: `file_name`, or the first one that names the most."""
     titles = list(dict.fromkeys(title for row in rows for title in row.cells))
     for title in titles:
         if title.lower() == FILE_NAME:

@@ -1,4 +1,4 @@
-"""The sets that are at hand by name, and any folder or zip by path."""
+"""Data sets by name, and folders or zip files by path."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ NAMED = ("digits", "mnist", "fashion-mnist", *DRAWN)
 def named_dataset(
     name: str, split: Split = "train", limit: int | None = None, on_read: Callable[[int], None] = lambda n: None
 ) -> Dataset:
-    """A named set, at most `limit` images of it; a drawn one has as many as are asked for, 20,000 if none are.
+    """Loads a data set by name, at most `limit` images of it; a drawn one has `limit` images, by default 20,000.
 
     `on_read` is called from time to time with the number of images so far and may raise to stop. Raises DataError for
     an unknown name and for IDX files that are not on this machine.
@@ -46,7 +46,7 @@ def named_dataset(
 
 
 def any_dataset(name_or_path: str, *, size: int, channels: int, limit: int | None = None) -> Dataset:
-    """A named set as it is, or the images of a folder or zip at `size` and in `channels`."""
+    """Loads a data set by name, or the images of a folder or zip file at `size` and in `channels`."""
     path = Path(name_or_path)
     if name_or_path in NAMED or not path.exists():
         return named_dataset(name_or_path, limit=limit)

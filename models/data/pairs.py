@@ -1,4 +1,4 @@
-"""Two unpaired sets out of one, as image translation is learned from: split by an attribute, or of two classes."""
+"""Splits a data set into two unpaired ones for image translation, by an attribute or by two classes."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from models.errors import DataError
 def sides_of(
     dataset: Dataset, attribute: str | None, matched: Sequence[str] = ()
 ) -> tuple[Dataset, Dataset, tuple[str, str]]:
-    """The images of both sides, and their names: those of two classes, or without and with the attribute.
+    """Returns the images and the names of both sides: of two classes, or without and with the attribute.
 
     Without `attribute` the set must have two classes, or no class and one attribute. Raises DataError where not.
     """
@@ -32,7 +32,7 @@ def sides_of(
 
 
 def split_by(dataset: Dataset, attribute: str, matched: Sequence[str] = ()) -> tuple[Dataset, Dataset]:
-    """The images without the attribute, and those with it.
+    """Returns the images without the attribute, and those with it.
 
     matched: attributes whose combinations are to be equally frequent on both sides, so that a translator does not learn
     to change them too; surplus images are left out. Raises DataError where a side is empty.

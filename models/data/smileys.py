@@ -1,4 +1,4 @@
-"""Round drawn faces with five expressions, the plainest faces there are, and no two alike: 64 x 64 RGB.
+"""Drawn round faces with five expressions, all different: 64 x 64 RGB.
 
 Image `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
 """
@@ -33,7 +33,7 @@ INK = (52, 34, 26)
 
 @dataclass(frozen=True)
 class Smiley:
-    """What is known of one image; sizes are shares of the face's radius, which is a share of half the image."""
+    """Facts of one face; sizes are relative to its radius, which is relative to half of the image."""
 
     expression: str
     color: str
@@ -51,7 +51,7 @@ class Smiley:
 
     @property
     def caption(self) -> str:
-        """A sentence part such as "a winking yellow face on navy"."""
+        """Caption such as "a winking yellow face on navy"."""
         article = "an" if self.expression[0] in "aeiou" else "a"
         return f"{article} {self.expression} {self.color} face on {self.background}"
 
@@ -106,7 +106,7 @@ ATTRIBUTES = (
 
 
 def attributes_of(face: Smiley) -> NDArray[np.bool_]:
-    """The face as a row of an attribute table whose columns are `ATTRIBUTES`."""
+    """Returns the attributes of a face, bool, in the order of `ATTRIBUTES`."""
     has = {face.expression, f"{face.color}_face", f"{face.background}_background"}
     flags = {"open_mouth": face.mouth_open > 0, "large": face.radius > 0.75, "tilted_left": face.tilt < 0}
     has |= {name for name, flag in flags.items() if flag}
@@ -114,21 +114,21 @@ def attributes_of(face: Smiley) -> NDArray[np.bool_]:
 
 
 def smileys(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
-    """Images `start` to `start + n` of a seed, (n, 64, 64, 3), labeled by expression; drawn by `processes`."""
+    """Draws images `start` to `start + n` of a seed, (n, 64, 64, 3), labeled by expression."""
     dataset, faces = drawn_set(smiley, attributes_of, ATTRIBUTES, n=n, seed=seed, start=start, processes=processes)
     labels = np.array([EXPRESSIONS.index(face.expression) for face in faces], np.int64)
     return replace(dataset, labels=labels, label_names=EXPRESSIONS)
 
 
 def smiley(seed: int, index: int, expression: str | None = None, **fixed: object) -> tuple[NDArray[np.uint8], Smiley]:
-    """The image (64, 64, 3) of one face and what is known of it; `expression` and `fixed` fields leave the rest."""
+    """Draws one face (64, 64, 3) and returns its facts; `expression` and `fixed` do not change the other fields."""
     rng = np.random.default_rng([seed, index])
     face = replace(random_smiley(rng, expression), **fixed)  # type: ignore[arg-type]
     return draw(face, rng), face
 
 
 def draw(face: Smiley, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """This face, anti-aliased, (64, 64, 3); only tints, light and a little noise come from `rng`."""
+    """Draws a face, anti-aliased, (64, 64, 3); only tints, light and noise come from `rng`."""
     c = _Canvas(face, rng)
     _head(c, face)
     for side in (-1, 1):
@@ -159,7 +159,7 @@ class _Canvas:
         self.pen.polygon((points @ self.turn.T + self.center).ravel().tolist(), fill=color)
 
     def stroke(self, points: Points, width: float) -> None:
-        """A line of ink of `width` in radii, with round ends."""
+        """Draws a line of ink of `width` in radii, with round ends."""
         line, pixels = points @ self.turn.T + self.center, max(1, round(width * self.scale))
         self.pen.line(line.ravel().tolist(), fill=INK, width=pixels, joint="curve")
         for x, y in (line[0], line[-1]):

@@ -1,4 +1,4 @@
-"""Tables of what is known of images: CSV and its relatives, JSON lines, COCO's and StyleGAN's JSON, CelebA's list.
+"""Reads tables of facts about images: CSV and TSV, JSON lines, JSON of COCO and StyleGAN, CelebA's list.
 
 Each becomes rows of cells by column title. Rows come one by one, so that a long table about a few images stays small.
 """
@@ -27,7 +27,7 @@ CAPTIONS = (
 CELEBA = "list_attr_celeba"
 FILE_NAME = "file_name"  # the column of Hugging Face's tables that names the file
 MAX_COLUMNS = 1_000
-MAX_LINE = 1 << 20  # characters: what is made of a line takes far more memory than its text
+MAX_LINE = 1 << 20  # characters: a parsed line needs far more memory than its text
 MAX_JSON_VALUES = 4_000_000
 NO_VALUE = {"nan", "null", "n/a", "<na>"}  # as pandas and databases write an empty cell
 _EXCEL = re.compile(r"sep=(.)[\r\n]+", re.IGNORECASE)  # the first line that tells Excel the delimiter
@@ -36,7 +36,7 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: where it stands, and its cells by title, or why it cannot be read."""
+    """A row of a table: its place, and its cells by title, or why it cannot be read."""
 
     place: str
     cells: dict[str, str] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Row:
 
 
 def read_table(name: str, data: bytes, is_image: Callable[[str], bool]) -> Iterator[Row]:
-    """The rows of a table, by the suffix of its name; raises DataError for what is no table.
+    """Reads the rows of a table by the suffix of its name; raises DataError if it is not a table.
 
     is_image: whether a text names an image; a first row that does is no header.
     """
@@ -59,7 +59,7 @@ def read_table(name: str, data: bytes, is_image: Callable[[str], bool]) -> Itera
 
 
 def decoded(data: bytes) -> str:
-    """Text in UTF-8 or UTF-16, with or without a byte order mark, or in Windows-1252; raises DataError for neither."""
+    """Decodes UTF-8 or UTF-16, with or without a byte order mark, or Windows-1252; raises DataError for others."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encodings = ["utf-16"]
     elif data[:2].count(0) == 1:  # ASCII's first letter in UTF-16
@@ -77,7 +77,7 @@ def decoded(data: bytes) -> str:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Lines with what ends them, as every system ends lines; raises DataError for one that is too long."""
+    """Yields lines with their line ends, of any system; raises DataError for one that is too long."""
     for match in _LINE.finditer(text):
         if match.end() - match.start() > MAX_LINE:
             raise DataError(f"a line of more than {MAX_LINE} characters")
@@ -85,12 +85,12 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def is_caption_title(title: str) -> bool:
-    """Whether a column of this title holds captions."""
+    """Returns whether a column of this title holds captions."""
     return title.lower() in CAPTIONS
 
 
 def _cell_of(title: str, value: Any) -> str | None:
-    """A JSON value as a cell: of a list of captions the first, of other texts all; None for what no cell holds."""
+    """Converts a JSON value to a cell: the first of a list of captions, all of other texts; None for other values."""
     match value:
         case None:
             return ""
@@ -102,7 +102,7 @@ def _cell_of(title: str, value: Any) -> str | None:
             return str(value)[:40]
         case [*items] if all(isinstance(item, str) for item in items):
             return ", ".join(items[:1] if is_caption_title(title) else items)
-        case [*turns] if title == "conversations":  # LLaVA's: an instruction, then what is to be said
+        case [*turns] if title == "conversations":  # of LLaVA: an instruction, then the answer
             said = (turn.get("value") for turn in turns if isinstance(turn, dict) and turn.get("from") == "gpt")
             return next((value.strip() for value in said if isinstance(value, str)), "")
     return None
@@ -154,7 +154,7 @@ def _split(text: str, delimiter: str) -> Iterator[list[str]]:
 
 
 def _stripped(rows: Iterable[list[str]]) -> Iterator[list[str]]:
-    """The rows that are not empty, without spaces around cells."""
+    """Yields the rows that are not empty, without spaces around cells."""
     for row in rows:
         cells = [cell.strip() for cell in row]
         if any(cells):
@@ -162,7 +162,7 @@ def _stripped(rows: Iterable[list[str]]) -> Iterator[list[str]]:
 
 
 def _delimiter(text: str) -> str | None:
-    """The one that splits the first rows into the same number of cells most often; None where none splits them."""
+    """Detects the delimiter that most often splits the first rows into equally many cells; None if none does."""
     best, found = 0.0, None
     head = text[: 1 << 16]
     for delimiter in "\t;|,":  # by how rarely texts have them
@@ -180,7 +180,7 @@ def _delimiter(text: str) -> str | None:
 
 
 def _celeba_rows(text: str) -> Iterator[Row]:
-    """The list of Liu et al. 2015: a count, the names of the attributes, then a name and -1 or 1 for each of them."""
+    """Reads the list of Liu et al. 2015: a count, the attribute names, then for each image a name and -1 or 1 each."""
     lines = (line.split() for line in _lines(text) if line.strip())
     count, header = next(lines, []), next(lines, [])
     if len(count) != 1 or not count[0].isdecimal() or not 1 <= len(header) < MAX_COLUMNS:
@@ -246,7 +246,7 @@ def _named_row(name: str, value: Any) -> Row:
 
 
 def _coco_rows(images: list[Any], annotations: list[Any], categories: Any) -> Iterator[Row]:
-    """The first caption of each image, and whether each category is in it (Lin et al. 2014, Chen et al. 2015)."""
+    """Yields the first caption of each image, and whether it has each category (Lin et al. 2014, Chen et al. 2015)."""
     known = [each for each in annotations if isinstance(each, dict) and isinstance(each.get("image_id"), int | str)]
     names = {
         each["id"]: str(each["name"])

@@ -279,6 +279,14 @@ def test_a_checkpoint_of_other_settings_is_refused(data: dict[str, Dataset], tmp
         train("gan", data, tmp_path, replace(SCHEDULE, num_steps=20))
 
 
+def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path: Path) -> None:
+    """The facts of its checkpoint have another key for the number of images."""
+    schedule = Schedule(num_steps=2, batch_size=1)
+    for facts, taken in (({"pictures": 3}, 2), ({"images": 3}, 0)):
+        run = Run(tmp_path, schedule, facts)
+        assert len(list(run.steps(lambda: torch.zeros(1, 1, 8, 8), model=nn.Linear(1, 1)))) == taken
+
+
 def test_a_diverged_run_keeps_its_last_good_checkpoint_and_its_curve(tmp_path: Path) -> None:
     run = Run(tmp_path, Schedule(num_steps=60, batch_size=1, checkpoint_every=FLUSH_EVERY), {})
     model = nn.Linear(1, 1)
