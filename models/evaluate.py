@@ -260,7 +260,7 @@ def _prompting(model: TextToImageModel, judge: Judge) -> Quality:
     right = found | ~wanted
     right[:, woman] = found[:, woman] == wanted[:, woman]
     named = wanted | (np.arange(len(names)) == woman)
-    by_name = {name: right[named[:, i], i].mean() for i, name in enumerate(names)}
+    by_name = {name: right[named[:, i], i].mean() for i, name in enumerate(names) if named[:, i].any()}
     worst = min(by_name, key=lambda name: by_name[name])
     return {
         "images": len(held_out),
