@@ -148,7 +148,7 @@ async def add_images(
 @router.get("/v1/collections", summary="List collections, newest first", responses=error_responses(503))
 def list_collections(service: ServiceDep) -> CollectionList:
     """All collections, including those that are being built."""
-    return CollectionList(collections=[Collection(**_facts(found)) for found in service.jobs.collections.all()])
+    return CollectionList(collections=[Collection(**_facts(record)) for record in service.jobs.collections.all()])
 
 
 @router.get(
@@ -156,8 +156,8 @@ def list_collections(service: ServiceDep) -> CollectionList:
 )
 def get_collection(collection_id: CollectionId, service: ServiceDep) -> CollectionDetails:
     """Its versions, with the figures of each."""
-    found = service.jobs.collections.get(collection_id)
-    return CollectionDetails(**_facts(found), versions=[_version(version) for version in found.versions])
+    record = service.jobs.collections.get(collection_id)
+    return CollectionDetails(**_facts(record), versions=[_version(version) for version in record.versions])
 
 
 @router.delete(
@@ -171,25 +171,25 @@ def delete_collection(collection_id: CollectionId, service: ServiceDep) -> None:
     service.jobs.collections.delete(collection_id)
 
 
-def _facts(found: jobs.store.registry.CollectionRecord) -> dict[str, Any]:
+def _facts(record: jobs.store.registry.CollectionRecord) -> dict[str, Any]:
     return {
-        "id": found.id,
-        "name": found.params["name"],
-        "space": found.params["space"],
-        "status": "ready" if found.versions else "building",
-        "version": len(found.versions) or None,
-        "building": found.building,
-        "created_at": _time(found.created_at),
+        "id": record.id,
+        "name": record.params["name"],
+        "space": record.params["space"],
+        "status": "ready" if record.versions else "building",
+        "version": len(record.versions) or None,
+        "building": record.building,
+        "created_at": _time(record.created_at),
     }
 
 
-def _version(found: jobs.store.registry.Version) -> CollectionVersion:
+def _version(version: jobs.store.registry.Version) -> CollectionVersion:
     return CollectionVersion(
-        version=found.number,
-        created_at=_time(found.created_at),
-        built_by=found.built_by,
-        n_images=found.figures["n_images"],
-        figures=found.figures,
+        version=version.number,
+        created_at=_time(version.created_at),
+        built_by=version.built_by,
+        n_images=version.figures["n_images"],
+        figures=version.figures,
     )
 
 

@@ -175,18 +175,18 @@ def _read_sizes(box: memoryview | None, items: _Items) -> None:
 
 def _frame_sizes(data: bytes) -> list[Size]:
     """The largest size of a frame by each sequence header among the units of an AV1 stream; raises IndexError."""
-    found: list[Size] = []
+    sizes: list[Size] = []
     at = 0
     for _ in range(_MAX_UNITS):
         if at >= len(data):
-            return found
+            return sizes
         head, at = data[at], at + 1
         at += head >> 2 & 1  # an extension
         size = len(data) - at
         if head & 2:
             size, at = _leb128(data, at)
         if head >> 3 & 15 == _SEQUENCE_HEADER:
-            found.append(_largest_frame(_Bits(data[at : at + min(size, 1_000)])))
+            sizes.append(_largest_frame(_Bits(data[at : at + min(size, 1_000)])))
         at += size
     raise IndexError("too many units")
 

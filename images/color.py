@@ -26,8 +26,8 @@ def to_srgb(profile: bytes, mode: str) -> ToRGB:
     transform = _transform(profile, device) if device and fits else None
     if device is None or transform is None:
         return lambda image: image.convert("RGB")
-    found = transform
-    return lambda image: found.apply(image.convert(device))
+    to_srgb = transform
+    return lambda image: to_srgb.apply(image.convert(device))
 
 
 def _transform(profile: bytes, device: str) -> ImageCms.ImageCmsTransform | None:

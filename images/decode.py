@@ -127,12 +127,12 @@ class CountedReads(io.BytesIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Reads as any file does; raises OSError past a limit."""
-        found = super().read(size)
+        data = super().read(size)
         self.reads_left -= 1
-        self.bytes_left -= len(found)
+        self.bytes_left -= len(data)
         if self.reads_left < 0 or self.bytes_left < 0:
             raise OSError("the file is cut into too many pieces")
-        return found
+        return data
 
 
 def open_header(data: bytes, image_format: str) -> ImageFile.ImageFile:

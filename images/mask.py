@@ -67,8 +67,8 @@ def _as_image(marked: Marked) -> Image.Image:
 
 def _white(luminance: NDArray[np.uint8]) -> Marked:
     if luminance.max() < WHITE:
-        found = f"Nothing of it is white: its luminance is at most {luminance.max()} of 255, and {WHITE} are needed"
-        raise ImageError("empty_mask", f"{found}. A mask is white on the part that counts.")
+        reason = f"Nothing of it is white: its luminance is at most {luminance.max()} of 255, and {WHITE} are needed"
+        raise ImageError("empty_mask", f"{reason}. A mask is white on the part that counts.")
     return luminance >= WHITE
 
 

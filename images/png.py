@@ -23,7 +23,7 @@ def strip(data: bytes) -> Source:
     """
     kept: list[bytes] = []
     pixels: list[memoryview] = []
-    found: dict[bytes, bytes] = {}
+    chunks: dict[bytes, bytes] = {}
     unpacked = 0
     for count, (kind, view, checksum) in enumerate(_chunks(data)):
         if count >= 4_000 + len(data) // 100:
@@ -37,15 +37,15 @@ def strip(data: bytes) -> Source:
         whole = checksum == zlib.crc32(kind + body)
         if kind[0] & 32 == 0:  # critical
             kept.append(_chunk(kind, body))
-            found[kind] = body
+            chunks[kind] = body
         elif whole and kind in (b"tRNS", b"eXIf", b"iCCP", *_TEXTS):
-            found[kind] = body
-            unpacked += _unpacked(kind, body, found)
+            chunks[kind] = body
+            unpacked += _unpacked(kind, body, chunks)
             if unpacked > _MAX_UNPACKED:
                 raise unreadable("PNG", f" has metadata of more than {_MAX_UNPACKED} bytes")
     if not pixels:
         raise unreadable("PNG")
-    return _source(kept, pixels, found)
+    return _source(kept, pixels, chunks)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
@@ -59,8 +59,8 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
         at = end + 4
 
 
-def _unpacked(kind: bytes, body: bytes, found: dict[bytes, bytes]) -> int:
-    """The bytes that a chunk of metadata unpacks to; a profile and an orientation are noted in `found`."""
+def _unpacked(kind: bytes, body: bytes, chunks: dict[bytes, bytes]) -> int:
+    """The bytes that a chunk of metadata unpacks to; a profile and an orientation are noted in `chunks`."""
     name, _, rest = body.partition(b"\0")
     packed = rest[1:] if kind in (b"zTXt", b"iCCP") and rest[:1] == b"\0" else b""
     if kind == b"iTXt" and rest[:2] == b"\1\0":
@@ -70,28 +70,28 @@ def _unpacked(kind: bytes, body: bytes, found: dict[bytes, bytes]) -> int:
     except zlib.error:
         return 0
     if kind == b"iCCP":
-        found[b"profile"] = text
+        chunks[b"profile"] = text
     elif name == b"XML:com.adobe.xmp" and (orientation := _ORIENTATION.search(text)):
-        found[b"xmp"] = orientation[1]
+        chunks[b"xmp"] = orientation[1]
     elif name == b"Raw profile type exif":
-        found[b"raw"] = text
+        chunks[b"raw"] = text
     return len(text) if packed else 0
 
 
-def _source(kept: list[bytes], pixels: list[memoryview], found: dict[bytes, bytes]) -> Source:
-    header = found.get(b"IHDR", b"")
+def _source(kept: list[bytes], pixels: list[memoryview], chunks: dict[bytes, bytes]) -> Source:
+    header = chunks.get(b"IHDR", b"")
     if len(header) != 13:
         raise unreadable("PNG")
     depth, color = header[8], header[9]
-    key = _key(found.get(b"tRNS", b""), depth, color)
-    if color == _PALETTE and b"tRNS" in found:
-        kept.append(_chunk(b"tRNS", found[b"tRNS"]))
+    key = _key(chunks.get(b"tRNS", b""), depth, color)
+    if color == _PALETTE and b"tRNS" in chunks:
+        kept.append(_chunk(b"tRNS", chunks[b"tRNS"]))
     size, checksum = sum(len(piece) for piece in pixels), zlib.crc32(b"IDAT")
     for piece in pixels:
         checksum = zlib.crc32(piece, checksum)
     idat: list[bytes | memoryview] = [struct.pack(">I", size), b"IDAT", *pixels, struct.pack(">I", checksum)]
     data = b"".join([_MAGIC, *kept, *idat, _chunk(b"IEND", b"")])
-    return Source(data, _orientation(found), found.get(b"profile", b""), depth, key)
+    return Source(data, _orientation(chunks), chunks.get(b"profile", b""), depth, key)
 
 
 def _key(body: bytes, depth: int, color: int) -> tuple[int, ...] | None:
@@ -102,15 +102,15 @@ def _key(body: bytes, depth: int, color: int) -> tuple[int, ...] | None:
     return tuple(value & (2**depth - 1) for value in struct.unpack_from(f">{samples}H", body))
 
 
-def _orientation(found: dict[bytes, bytes]) -> int:
-    if b"eXIf" in found:
-        return orientation_of(found[b"eXIf"])
-    if b"raw" in found:  # as ImageMagick writes it: three lines of a header, then hexadecimal digits
+def _orientation(chunks: dict[bytes, bytes]) -> int:
+    if b"eXIf" in chunks:
+        return orientation_of(chunks[b"eXIf"])
+    if b"raw" in chunks:  # as ImageMagick writes it: three lines of a header, then hexadecimal digits
         try:
-            return orientation_of(bytes.fromhex("".join(found[b"raw"].decode("latin-1").split("\n")[3:])))
+            return orientation_of(bytes.fromhex("".join(chunks[b"raw"].decode("latin-1").split("\n")[3:])))
         except ValueError:
             return 1
-    return int(found.get(b"xmp", b"1"))
+    return int(chunks.get(b"xmp", b"1"))
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

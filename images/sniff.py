@@ -48,8 +48,8 @@ def sniff(data: bytes) -> str:
     if magic is not None and magic.lastgroup is not None:
         return magic.lastgroup
     brands = _brands(data)
-    if found := _of_brands(brands):
-        return found
+    if name := _of_brands(brands):
+        return name
     allowed = [name.lower() for name in FORMATS]
     what = _name(data, brands)
     is_what = f"The file is {what}, not" if what else "The file is not"

@@ -26,7 +26,7 @@ from images.sniff import sniff
 from jobs.errors import BadInput, TooLarge
 from jobs.schemas import ImageFormat
 
-MIN_SIDE = 16
+MIN_UPLOAD_SIDE = 16
 RECIPE_KEY = "atelier"
 MAX_JPEG_RECIPE_BYTES = 65_000  # a JPEG holds its EXIF in one segment of 65,533 bytes
 
@@ -55,7 +55,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     Raises BadInput if `data` is not an image, is damaged or has a side under 16 pixels; TooLarge above `max_pixels`.
     """
     with as_answers():
-        decoded = decode(data, max_pixels=max_pixels, min_side=MIN_SIDE)
+        decoded = decode(data, max_pixels=max_pixels, min_side=MIN_UPLOAD_SIDE)
     return stored(decoded.image, decoded.source_format, decoded.source_size)
 
 

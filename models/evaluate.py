@@ -160,10 +160,10 @@ def _attributes_shown(model: Ddpm, judge: Judge) -> float:
 
 def _reconstruction(model: Vae, judge: Judge) -> Quality:
     bound, divergence, error = elbo(model, judge.held_out.images)
-    found = {"reconstruction_mse": round(error, 5)}
+    figures = {"reconstruction_mse": round(error, 5)}
     if judge.held_out.images.shape[-1] == 1:  # a Bernoulli likelihood says nothing of colors
-        found |= {"elbo": _short(bound), "kl_divergence": _short(divergence)}
-    return found
+        figures |= {"elbo": _short(bound), "kl_divergence": _short(divergence)}
+    return figures
 
 
 def _attributes_kept(model: Dcgan, judge: Judge) -> float:
@@ -253,12 +253,12 @@ def _prompting(model: TextToImageModel, judge: Judge) -> Quality:
             made = generate(model, captions, seeds=range(start, start + len(captions)), width=size, height=size)
         parts.append(to_pixels(made))
     seconds, images = time.perf_counter() - started, np.concatenate(parts)
-    found = answers(judge.classifier, images) == 1
+    present = answers(judge.classifier, images) == 1
     wanted = np.array([[mentions(name, caption) for name in names] for caption in held_out.captions])
     # Each caption mentions one of the two; "man" means that the attribute is absent.
     woman = names.index("woman")
-    right = found | ~wanted
-    right[:, woman] = found[:, woman] == wanted[:, woman]
+    right = present | ~wanted
+    right[:, woman] = present[:, woman] == wanted[:, woman]
     named = wanted | (np.arange(len(names)) == woman)
     by_name = {name: right[named[:, i], i].mean() for i, name in enumerate(names) if named[:, i].any()}
     worst = min(by_name, key=lambda name: by_name[name])
@@ -291,13 +291,13 @@ def _retrieval(model: Kandinsky, embeds: torch.Tensor, captions: Sequence[str]) 
     texts, kinds = np.unique(captions, return_inverse=True)
     text_embeds = torch.nn.functional.normalize(model.clip.encode_texts(model.clip.tokenize(texts.tolist())))
     near = torch.nn.functional.normalize(embeds) @ text_embeds.T  # (images, texts)
-    found: Quality = {"texts": len(texts)}
+    figures: Quality = {"texts": len(texts)}
     for k in (1, 5):
         of_images = near.topk(k, dim=1).indices.numpy()
         of_texts = kinds[near.topk(k, dim=0).indices.numpy()]  # (k, texts)
-        found[f"image_to_text_{k}"] = _short((of_images == kinds[:, None]).any(1).mean())
-        found[f"text_to_image_{k}"] = _short((of_texts == np.arange(len(texts))).any(0).mean())
-    return found
+        figures[f"image_to_text_{k}"] = _short((of_images == kinds[:, None]).any(1).mean())
+        figures[f"text_to_image_{k}"] = _short((of_texts == np.arange(len(texts))).any(0).mean())
+    return figures
 
 
 def _batches(images: ImageArray) -> list[torch.Tensor]:

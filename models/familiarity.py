@@ -16,7 +16,7 @@ from models.generative.dcgan import Dcgan
 from models.generative.vae import Vae
 from models.tensors import autocast
 
-BATCH, MOST_IMAGES, MOST_WORDS = 64, 256, 2000  # images at a time; of the training data; beyond, all words are known
+BATCH, MAX_IMAGES, MAX_WORDS = 64, 256, 2000  # images at a time; of the training data; beyond, all words are known
 
 
 def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -27,9 +27,9 @@ def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | st
     """
     facts: dict[str, Any] = {}
     words = sorted({word for caption in dataset.captions for word in words_of(caption)})
-    if isinstance(model, TextToImageModel | Kandinsky | Clip) and len(words) <= MOST_WORDS:
+    if isinstance(model, TextToImageModel | Kandinsky | Clip) and len(words) <= MAX_WORDS:
         facts["words"] = words
-    some = dataset.images[:: -(-len(dataset) // MOST_IMAGES)]
+    some = dataset.images[:: -(-len(dataset) // MAX_IMAGES)]
     images = torch.from_numpy(some).permute(0, 3, 1, 2).to(device).float() / 255
     errors = reconstruction_errors(model, images)
     if errors is not None and torch.isfinite(errors).all():

@@ -239,12 +239,12 @@ def _make_vgg19(card: Card, folder: Path) -> list[Path]:
     from models.torch_file import read_legacy
 
     try:
-        found = read_legacy(_download(card, folder), prefix="features.")
+        state = read_legacy(_download(card, folder), prefix="features.")
     except ValueError as error:
         raise WeightsError(card.id, f"Model {card.id} can't be converted: {error}.") from error
-    indices = sorted({int(name.split(".")[1]) for name in found})
+    indices = sorted({int(name.split(".")[1]) for name in state})
     state = {
-        f"{name}.{part}": found[f"features.{index}.{part}"]
+        f"{name}.{part}": state[f"features.{index}.{part}"]
         for name, index in zip(_conv_names(19), indices, strict=True)
         for part in ("weight", "bias")
     }

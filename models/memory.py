@@ -13,12 +13,12 @@ def available_memory(device: torch.device) -> int:
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached
-    found = [_free_of_the_machine()]
+    limits = [_free_of_the_machine()]
     limit = CGROUP / "memory.max"
     if limit.exists() and (text := limit.read_text().strip()) != "max":
         used = (CGROUP / "memory.stat").read_text().split()
-        found.append(int(text) - int(used[used.index("anon") + 1]))  # what files take is given up when asked for
-    return min(found)
+        limits.append(int(text) - int(used[used.index("anon") + 1]))  # what files take is given up when asked for
+    return min(limits)
 
 
 def _free_of_the_machine() -> int:

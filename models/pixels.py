@@ -1,7 +1,8 @@
-"""Conversion of floats to 8-bit pixels; values that are not finite raise an error rather than become black images."""
+"""The center square of an image, and floats as 8-bit pixels: NaN raises an error rather than become black."""
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.errors import NotFiniteError
 
@@ -14,3 +15,15 @@ def to_bytes(image: NDArray[np.float32]) -> ImageArray:
     if not np.isfinite(image).all():
         raise NotFiniteError(NOT_FINITE)
     return (image * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def center_box(width: int, height: int) -> tuple[int, int, int, int]:
+    """The largest square in the center of an image: its left, top, right and bottom in pixels."""
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return left, top, left + side, top + side
+
+
+def center_square(image: Image.Image, size: int) -> Image.Image:
+    """Scales the center square of an image to `size` pixels, as the images of data sets and requests alike."""
+    return image.crop(center_box(*image.size)).resize((size, size), Image.Resampling.LANCZOS)

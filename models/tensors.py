@@ -139,18 +139,18 @@ def load_weights(module: nn.Module, path: Path) -> None:
     Raises WeightsMismatchError naming what is missing, too many, of another shape, or not finite.
     """
     try:
-        found = load_file(path)
+        state = load_file(path)
     except SafetensorError as error:
         raise WeightsMismatchError(f"{path.name} is no safetensors file ({error})") from error
     wanted = module.state_dict()
     faults = {
-        "is missing": sorted(wanted.keys() - found.keys()),
-        "is not of this architecture": sorted(found.keys() - wanted.keys()),
-        "has another shape": sorted(n for n in wanted.keys() & found.keys() if wanted[n].shape != found[n].shape),
-        "holds NaN or infinity": not_finite(found),
+        "is missing": sorted(wanted.keys() - state.keys()),
+        "is not of this architecture": sorted(state.keys() - wanted.keys()),
+        "has another shape": sorted(n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape),
+        "holds NaN or infinity": not_finite(state),
     }
     for fault, names in faults.items():
         if names:
             more = f", and {len(names) - 1} more" if len(names) > 1 else ""
             raise WeightsMismatchError(f"{path.name}: {names[0]} {fault}{more}")
-    module.load_state_dict(found)  # copies into the module's own dtype
+    module.load_state_dict(state)  # copies into the module's own dtype

@@ -19,12 +19,12 @@ def caption_files(texts: Iterable[str], names: Sequence[str]) -> dict[str, list[
         beside[name.casefold()].append(index)  # of a.png.txt
         beside[_stem(name)].append(index)
         anywhere[PurePosixPath(_stem(name)).name].append(index)
-    found = {}
+    images_of = {}
     for text in texts:
         alone = anywhere.get(PurePosixPath(_stem(text)).name, [])
         if images := beside.get(_stem(text)) or (alone if len(alone) == 1 else None):
-            found[text] = images
-    return found
+            images_of[text] = images
+    return images_of
 
 
 def read_captions(files: Files, owners: dict[str, list[int]], n: int) -> tuple[list[str] | None, list[tuple[str, str]]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from models.data.dataset import listed
 from models.data.layout import SMALL, is_split, is_training
-from models.data.matching import MOST, Columns
+from models.data.matching import MIN_SHARE, Columns
 from models.data.tables import CAPTIONS
 from models.errors import DataError
 
@@ -88,7 +88,7 @@ def _sort(title: str, cells: list[str], n: int) -> str:
     _refuse_mixed(title, cells)
     if sentences:
         return "captions"
-    few = (distinct <= n // 2 or n < SMALL) and len(cells) >= MOST * n
+    few = (distinct <= n // 2 or n < SMALL) and len(cells) >= MIN_SHARE * n
     return "classes" if few and not all(map(_is_fraction, cells)) else "nothing"
 
 
@@ -96,7 +96,7 @@ def _flags(cells: list[str]) -> dict[str, bool] | None:
     """Returns the notation of no and yes that nearly all cells use."""
     counts = Counter(map(str.lower, cells))
     best = max(FLAGS, key=lambda flags: sum(counts[cell] for cell in flags))
-    return best if cells and sum(counts[cell] for cell in best) >= MOST * len(cells) else None
+    return best if cells and sum(counts[cell] for cell in best) >= MIN_SHARE * len(cells) else None
 
 
 def _refuse_mixed(title: str, cells: list[str]) -> None:
@@ -112,9 +112,9 @@ def _is_fraction(cell: str) -> bool:
 
 def _first(titles: Sequence[str], sorts: dict[str, str], sort: str) -> str | None:
     """Returns the column of a kind whose title comes first in `titles`, or any other of that kind."""
-    found = [title for title, each in sorts.items() if each == sort]
+    of_sort = [title for title, each in sorts.items() if each == sort]
     rank = {title: number for number, title in enumerate(titles)}
-    return min(found, key=lambda title: rank.get(title.lower(), len(titles)), default=None)
+    return min(of_sort, key=lambda title: rank.get(title.lower(), len(titles)), default=None)
 
 
 def _check(known: Known, columns: Columns, rowed: Sequence[int], title: str, flags: dict[str, bool] | None) -> None:

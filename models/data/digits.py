@@ -14,10 +14,10 @@ def digits(size: int = 16) -> Dataset:
     """Loads the digits, white on black, (1797, size, size, 1), with labels 0 to 9; resized bicubically."""
     if size < 1:
         raise ValueError(f"size must be at least 1, got {size}")
-    found = load_digits()
-    images = np.stack([_resized(image, size) for image in found.images])
-    names = tuple(str(name) for name in found.target_names)
-    return Dataset(images[..., None], labels=found.target.astype(np.int64), label_names=names)
+    digits = load_digits()
+    images = np.stack([_resized(image, size) for image in digits.images])
+    names = tuple(str(name) for name in digits.target_names)
+    return Dataset(images[..., None], labels=digits.target.astype(np.int64), label_names=names)
 
 
 def _resized(image: NDArray[np.float64], size: int) -> NDArray[np.uint8]:

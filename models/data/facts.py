@@ -10,7 +10,7 @@ from models.data.columns import Known, understood
 from models.data.companions import companions, warning_of
 from models.data.dataset import listed
 from models.data.layout import Layout, layout_of, without_repeats
-from models.data.matching import MOST, Columns, ImageNames
+from models.data.matching import MIN_SHARE, Columns, ImageNames
 from models.data.tables import CELEBA, SUFFIXES, read_table
 from models.errors import DataError
 
@@ -137,9 +137,9 @@ def _add_others(
 
     COCO keeps captions and categories of the same images in several files.
     """
-    found: list[str] = []
+    used_names: list[str] = []
     for name in _candidates(others, images):
-        if found and not (_is_json(name) and _is_json(found[0])):
+        if used_names and not (_is_json(name) and _is_json(used_names[0])):
             break
         table = Columns(columns.n)
         try:
@@ -148,11 +148,11 @@ def _add_others(
             raise
         except DataError:
             continue  # it is named among the files that are not used
-        if _covered(table, used) >= MOST and table.n_wrong * 10 <= table.n_rows:
+        if _covered(table, used) >= MIN_SHARE and table.n_wrong * 10 <= table.n_rows:
             columns.merge(table)
-            found.append(name)
+            used_names.append(name)
             skipped.rows += [(f"{name}, {place}", reason) for place, reason in table.wrong]
-    return found
+    return used_names
 
 
 def _candidates(others: list[str], images: ImageNames) -> list[str]:

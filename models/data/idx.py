@@ -53,7 +53,7 @@ FASHION_MNIST_SHA256 = {  # of the IDX files, not of the gz around them: Debian'
 }
 _Bytes = IO[bytes] | gzip.GzipFile
 
-_MOST_DOWNLOADED = 64 << 20  # the largest file has 26 MB as gz and 47 MB without
+_MAX_DOWNLOAD_BYTES = 64 << 20  # the largest file has 26 MB as gz and 47 MB without
 
 
 def read_idx(source: bytes | Path) -> NDArray[Any]:
@@ -171,7 +171,7 @@ def _fetch(url: str) -> bytes:
     opener.add_handler(urllib.request.HTTPDefaultErrorHandler())
     try:
         with opener.open(url, timeout=30) as response, gzip.GzipFile(fileobj=response) as file:
-            return file.read(_MOST_DOWNLOADED)
+            return file.read(_MAX_DOWNLOAD_BYTES)
     except (OSError, EOFError, zlib.error) as error:  # URLError is an OSError
         raise DataError(f"{url} cannot be downloaded ({getattr(error, 'reason', error)})") from error
 

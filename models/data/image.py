@@ -2,12 +2,12 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from images.decode import decode, over_white
 from images.errors import ImageError
 from images.limits import MAX_PIXELS
 from models.errors import DataError
+from models.pixels import center_square
 
 
 def read_image(data: bytes, size: int, channels: int, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -21,12 +21,5 @@ def read_image(data: bytes, size: int, channels: int, max_pixels: int = MAX_PIXE
         decoded = decode(data, max_pixels=max_pixels, enough=4 * size)
     except ImageError as error:
         raise DataError(error.message) from error
-    small = _square(over_white(decoded.image), size)
+    small = center_square(over_white(decoded.image), size)
     return np.asarray(small.convert("L" if channels == 1 else "RGB")).reshape(size, size, channels)
-
-
-def _square(image: Image.Image, size: int) -> Image.Image:
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.LANCZOS)

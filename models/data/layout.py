@@ -63,10 +63,10 @@ def layout_of(names: Sequence[str], samples: Sequence[int]) -> Layout:
 
 def without_repeats(layout: Layout) -> None:
     """Removes kohya's repeat counts from the names of classes if all have them: `10_cat` is cat."""
-    found = {label: _REPEATS.fullmatch(label) for label in set((layout.labels or {}).values())}
-    if not layout.labels or not all(found.values()):
+    matches = {label: _REPEATS.fullmatch(label) for label in set((layout.labels or {}).values())}
+    if not layout.labels or not all(matches.values()):
         return
-    parts = {label: match.groups() for label, match in found.items() if match}
+    parts = {label: match.groups() for label, match in matches.items() if match}
     layout.labels = {index: parts[label][1] for index, label in layout.labels.items()}
     if len({repeats for repeats, _ in parts.values()}) > 1:
         message = f"Every image counts once: the repeats of {listed(sorted(parts))} are not used."
@@ -110,8 +110,8 @@ def _are_shards(labels: dict[int, str], names: Sequence[str]) -> bool:
 
 def _classes_by_name(names: dict[int, str]) -> dict[int, str] | None:
     """Returns the classes of names such as cat.0.jpg and dog.0.jpg, as on Kaggle, if all images have such names."""
-    found = {index: _NUMBERED.fullmatch(PurePosixPath(name).name) for index, name in names.items()}
-    labels = {index: match[1] for index, match in found.items() if match}
+    matches = {index: _NUMBERED.fullmatch(PurePosixPath(name).name) for index, name in names.items()}
+    labels = {index: match[1] for index, match in matches.items() if match}
     few = 2 <= len(set(labels.values())) <= len(labels) // 2
     return labels if few and len(labels) == len(names) else None
 

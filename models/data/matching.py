@@ -16,7 +16,7 @@ MAX_DEPTH = 6  # folders of a name that are compared
 MAX_NAME = 1_000  # characters of a cell that may be a name
 MAX_CELLS = 10_000_000  # kept of all tables
 MAX_ROWS = 500_000  # of one table
-MOST = 0.9  # share of cells or images that decides what a column or file is
+MIN_SHARE = 0.9  # share of cells or images that decides what a column or file is
 LOOKED_AT = 50  # rows by which the column of names is chosen
 _NUMBERED = re.compile(r"#\d+$")  # Flickr8k's "a.jpg#2" is the third caption of a.jpg
 
@@ -34,11 +34,11 @@ class ImageNames:
 
     def find(self, cell: str, folder: str = "") -> int | None:
         """Returns the index of the only image that a cell of a table in `folder` names, if there is one."""
-        return next((found for found in self._found(cell, folder, self._spellings) if found is not None), None)
+        return next((index for index in self._found(cell, folder, self._spellings) if index is not None), None)
 
     def find_spelled(self, cell: str, folder: str = "") -> int | None:
         """Like `find`, for a name with its suffix."""
-        return next((found for found in self._found(cell, folder, self._spellings[:2]) if found is not None), None)
+        return next((index for index in self._found(cell, folder, self._spellings[:2]) if index is not None), None)
 
     def _found(self, cell: str, folder: str, spellings: Sequence["_Spelling"]) -> Iterator[int | None]:
         if not cell or len(cell) > MAX_NAME:
@@ -86,10 +86,10 @@ class _Spelling:
 
 
 def _unique(pairs: Iterable[tuple[str, int]]) -> dict[str, int | None]:
-    found: dict[str, int | None] = {}
+    indices: dict[str, int | None] = {}
     for key, index in pairs:
-        found[key] = index if found.get(key, index) == index else None
-    return found
+        indices[key] = index if indices.get(key, index) == index else None
+    return indices
 
 
 @dataclass
@@ -167,13 +167,13 @@ class Columns:
 
 def _further_titles(rows: Sequence[Row], images: ImageNames, folder: str, title: str) -> list[str]:
     """Returns the other columns that name files: nearly all of their cells are names of images, with a suffix."""
-    found = []
+    titles = []
     for name in dict.fromkeys(name for row in rows for name in row.cells if name != title):
         cells = [row.cells[name] for row in rows if row.cells.get(name)]
         named = sum(images.find_spelled(cell, folder) is not None for cell in cells)
-        if cells and named >= MOST * len(cells):
-            found.append(name)
-    return found
+        if cells and named >= MIN_SHARE * len(cells):
+            titles.append(name)
+    return titles
 
 
 def _name_title(rows: Sequence[Row], images: ImageNames, folder: str) -> str:

@@ -37,12 +37,12 @@ def named_dataset(
         return joined(parts)
     if name == "digits":
         whole = digits()
-        found = whole.where(slice(0, -DIGITS_TEST) if split == "train" else slice(-DIGITS_TEST, None))
+        dataset = whole.where(slice(0, -DIGITS_TEST) if split == "train" else slice(-DIGITS_TEST, None))
     elif name in ("mnist", "fashion-mnist"):
-        found = idx_dataset(name, split)  # type: ignore[arg-type]
+        dataset = idx_dataset(name, split)  # type: ignore[arg-type]
     else:
         raise DataError(f"there is no data set {name!r}; there are {', '.join(NAMED)}, or the path of a folder or zip")
-    return found.where(slice(0, limit))
+    return dataset.where(slice(0, limit))
 
 
 def any_dataset(name_or_path: str, *, size: int, channels: int, limit: int | None = None) -> Dataset:

@@ -45,8 +45,8 @@ def split_by(dataset: Dataset, attribute: str, matched: Sequence[str] = ()) -> t
     for cell in np.unique(cells):
         rows = [np.flatnonzero((cells == cell) & (has == side)) for side in (False, True)]
         kept = min(len(side) for side in rows) if matched else None
-        for side, found in zip(sides, rows, strict=True):
-            side.extend(found[:kept].tolist())
+        for side, members in zip(sides, rows, strict=True):
+            side.extend(members[:kept].tolist())
     if not all(sides):
         raise DataError(f"attribute {attribute!r} must be there in some images and missing in others")
     without, with_ = (dataset.where(np.array(sorted(side))) for side in sides)

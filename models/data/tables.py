@@ -163,7 +163,7 @@ def _stripped(rows: Iterable[list[str]]) -> Iterator[list[str]]:
 
 def _delimiter(text: str) -> str | None:
     """Detects the delimiter that most often splits the first rows into equally many cells; None if none does."""
-    best, found = 0.0, None
+    most_agreeing, best = 0.0, None
     head = text[: 1 << 16]
     for delimiter in "\t;|,":  # by how rarely texts have them
         try:
@@ -171,9 +171,9 @@ def _delimiter(text: str) -> str | None:
         except DataError:  # of a quoted cell that is cut off
             lengths = [len(row) for row in islice(csv.reader(head.splitlines(), delimiter=delimiter), 50) if row]
         agreeing = sum(length == lengths[0] for length in lengths) / len(lengths) if lengths else 0
-        if lengths and lengths[0] > 1 and agreeing > best:
-            best, found = agreeing, delimiter
-    return found
+        if lengths and lengths[0] > 1 and agreeing > most_agreeing:
+            most_agreeing, best = agreeing, delimiter
+    return best
 
 
 # --- CelebA ----------------------------------------------------------------------------------------------------------
@@ -254,18 +254,18 @@ def _coco_rows(images: list[Any], annotations: list[Any], categories: Any) -> It
         if isinstance(each, dict) and isinstance(each.get("id"), int | str) and "name" in each
     }
     captions: dict[Any, str] = {}
-    found: dict[Any, set[str]] = {}
+    categories_of: dict[Any, set[str]] = {}
     for each in known:
         if isinstance(each.get("caption"), str):
             captions.setdefault(each["image_id"], each["caption"])
         if isinstance(each.get("category_id"), int | str) and each["category_id"] in names:
-            found.setdefault(each["image_id"], set()).add(names[each["category_id"]])
-    used = sorted(set().union(*found.values())) if found else []
+            categories_of.setdefault(each["image_id"], set()).add(names[each["category_id"]])
+    used = sorted(set().union(*categories_of.values())) if categories_of else []
     for number, image in enumerate(images, 1):
         place = f"image {number}"
         if not isinstance(image, dict) or not isinstance(image.get("id"), int | str):
             yield Row(place, wrong="not an object with an `id`")
             continue
-        has = {name: name in found.get(image["id"], ()) for name in used[: MAX_COLUMNS - 2]}
+        has = {name: name in categories_of.get(image["id"], ()) for name in used[: MAX_COLUMNS - 2]}
         caption = {"caption": captions.get(image["id"])} if captions else {}
         yield _object_row({**has, FILE_NAME: image.get(FILE_NAME), **caption}, place)

@@ -139,8 +139,8 @@ def generators_of(seeds: Iterable[int]) -> list[torch.Generator]:
 def pack_attributes(rows: Tensor) -> Tensor:
     """Packs attributes (n, k) into uint8 (n, ceil(k / 8)): a bit is set for a value above 0, lowest bit first."""
     bits = F.pad(rows > 0, (0, -rows.shape[1] % 8)).unflatten(1, (-1, 8))
-    found: Tensor = (bits << torch.arange(8)).sum(-1).byte()
-    return found
+    codes: Tensor = (bits << torch.arange(8)).sum(-1).byte()
+    return codes
 
 
 def unpack_attributes(bits: Tensor, k: int) -> Tensor:

@@ -124,8 +124,9 @@ def matching(judge: Callable[[Tensor], Tensor], terms: int, dim: int, n: int, se
         if all(len(kept) == n for kept in samples):
             return torch.stack(samples)
     rarest = min(range(terms), key=lambda i: len(samples[i]))
-    found = len(samples[rarest])
-    raise AttributesNotFoundError(f"{found} of {MAX_SAMPLES:,} generated images meet it; {n} are needed", rarest, found)
+    n_matching = len(samples[rarest])
+    message = f"{n_matching} of {MAX_SAMPLES:,} generated images meet it; {n} are needed"
+    raise AttributesNotFoundError(message, rarest, n_matching)
 
 
 def attribute_arithmetic(

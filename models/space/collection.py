@@ -198,7 +198,7 @@ def _of_mixture(mixture: FittedMixture) -> dict[str, Any]:
 def save_collection(collection: FittedCollection, path: Path) -> None:
     """Writes an npz file of plain arrays; the same collection gives the same bytes."""
     parts: dict[str, Any] = {"members": collection.members, "pca": collection.pca}
-    parts |= {f"clusterings/{method}": found for method, found in collection.clusterings.items()}
+    parts |= {f"clusterings/{method}": clustering for method, clustering in collection.clusterings.items()}
     parts |= {"mixture": collection.mixture} if collection.mixture else {}
     arrays: dict[str, NDArray[Any]] = {}
     facts: dict[str, dict[str, Any]] = {}

@@ -162,8 +162,8 @@ def _maximized(members: Float64, responsibilities: Float64, covariance_type: Cov
 
 def _covariance(apart: Float64, weights: Float64) -> Float64:
     """Of members that are `apart` (n, k) from their mean, with weights (n,), (k, k)."""
-    found: Float64 = (apart.T * weights) @ apart / (weights.sum() + 10 * np.finfo(float).eps)
-    return found
+    covariance: Float64 = (apart.T * weights) @ apart / (weights.sum() + 10 * np.finfo(float).eps)
+    return covariance
 
 
 def _mahalanobis(mixture: FittedMixture, scores: Float64) -> tuple[Float64, Float64]:
@@ -195,8 +195,8 @@ def _solved(root: Float64, vectors: Float64) -> Float64:
 
 
 def _log_det(roots: Float64) -> Float64:
-    found: Float64 = 2 * np.log(np.diagonal(roots, axis1=-2, axis2=-1)).sum(-1)
-    return found
+    log_determinants: Float64 = 2 * np.log(np.diagonal(roots, axis1=-2, axis2=-1)).sum(-1)
+    return log_determinants
 
 
 def _without_empty(mixture: FittedMixture, members: Float64) -> FittedMixture:

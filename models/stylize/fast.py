@@ -17,9 +17,10 @@ import onnxruntime
 from PIL import Image
 
 from models.catalogue import WEIGHTS_DIR, card, checked_file
+from models.pixels import center_box
 
 BUILTIN_STYLES = 26
-MIN_SIDE = 32
+MIN_FAST_SIDE = 32
 PREDICT_SIDE = 256  # the only input size of the style prediction network
 TILE = 384  # the only input size of the style transfer network
 OVERLAP = 128  # the least overlap of neighboring tiles, over which they are blended
@@ -127,10 +128,8 @@ def stylize_images(
 
 def _bottleneck(net: ArbitraryNet, image: Array) -> Array:
     """Predicts the style embedding (1, 1, 1, 100) of the center square of an image."""
-    height, width, _ = image.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = _resized(image[top : top + side, left : left + side], (PREDICT_SIDE, PREDICT_SIDE))
+    left, top, right, bottom = center_box(image.shape[1], image.shape[0])
+    square = _resized(image[top:bottom, left:right], (PREDICT_SIDE, PREDICT_SIDE))
     bottleneck: Array = net.predict.run(None, {"style_image": square[None]})[0]
     return bottleneck
 
@@ -206,7 +205,9 @@ def _float32(image: np.ndarray) -> Array:
 
 
 def _check(content: Array, strength: float) -> None:
-    if content.ndim != 3 or content.shape[2] != 3 or min(content.shape[:2]) < MIN_SIDE or content.dtype != np.float32:
-        raise ValueError(f"content must be float32 (h, w, 3) with sides of at least {MIN_SIDE}, not {content.shape}")
+    is_image = content.ndim == 3 and content.shape[2] == 3 and content.dtype == np.float32
+    if not is_image or min(content.shape[:2]) < MIN_FAST_SIDE:
+        message = f"content must be float32 (h, w, 3) with sides of at least {MIN_FAST_SIDE}, not {content.shape}"
+        raise ValueError(message)
     if not 0 <= strength <= 1:
         raise ValueError(f"strength must be from 0 to 1, not {strength}")

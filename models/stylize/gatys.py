@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from models.perceptual.losses import StyleTarget, content_loss, positions, style_loss, style_targets, total_variation
 from models.perceptual.vgg import VGG
 from models.seeds import seeded
-from models.stylize.minimize import MIN_SIDE, Minimized, Objective, Size, levels, minimize, resized
+from models.stylize.minimize import MIN_VGG_SIDE, Minimized, Objective, Size, levels, minimize, resized
 
 CONTENT_LAYERS = ("relu4_2",)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -220,18 +220,18 @@ def _read(
     seed: int,
 ) -> _Read:
     """Computes the targets of a region for an image of `size`, with its styles scaled by `scale_of`."""
-    device, found = vgg.mean.device, []
+    device, weighted_features = vgg.mean.device, []
     for style in region.styles:
         scale, (height, width) = scale_of(style.image), style.image.shape[2:]
-        scaled = max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
+        scaled = max(MIN_VGG_SIDE, round(height * scale)), max(MIN_VGG_SIDE, round(width * scale))
         with torch.no_grad():
             features = vgg(resized(style.image.to(device), scaled), layers)
         places = None if style.mask is None else _places(style.mask.to(device), scaled, layers)
-        found.append(
+        weighted_features.append(
             ({layer: positions(x, places[layer] if places else None) for layer, x in features.items()}, style.weight)
         )
     targets: dict[str, list[StyleTarget]] = {}
-    for target in style_targets(found, losses, seed):
+    for target in style_targets(weighted_features, losses, seed):
         targets.setdefault(target.layer, []).append(target)
     if region.mask is None:
         return _Read(targets, None, 1.0)
@@ -282,8 +282,9 @@ def _covering(image: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _check(content: Tensor, regions: Sequence[Region], num_steps: int) -> None:
-    if content.dim() != 4 or content.shape[:2] != (1, 3) or min(content.shape[2:]) < MIN_SIDE:
-        raise ValueError(f"content must be (1, 3, h, w) with sides of at least {MIN_SIDE}, not {tuple(content.shape)}")
+    if content.dim() != 4 or content.shape[:2] != (1, 3) or min(content.shape[2:]) < MIN_VGG_SIDE:
+        shape = tuple(content.shape)
+        raise ValueError(f"content must be (1, 3, h, w) with sides of at least {MIN_VGG_SIDE}, not {shape}")
     for region in regions:
         if not region.styles or any(s.image.shape[:2] != (1, 3) or not s.weight > 0 for s in region.styles):
             raise ValueError("a region must have one or more styles: images (1, 3, h, w) with weights above 0")

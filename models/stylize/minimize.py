@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from models.errors import DivergedError
 
 COARSEST = 192  # shortest longer side in pixels of the coarsest level: faces dissolve at smaller sizes
-MIN_SIDE = 16  # block 5 of VGG works at a sixteenth of the size and needs at least one pixel
+MIN_VGG_SIDE = 16  # block 5 of VGG works at a sixteenth of the size and needs at least one pixel
 LBFGS_HISTORY = 10
 FIRST_STEP = 0.01  # of L-BFGS, root mean square over pixels: a much smaller one is lost in half precision
 ADAM_LR, ADAM_BETAS, AVERAGED = 0.02, (0.9, 0.999), 20  # AVERAGED: number of iterates that are averaged
@@ -103,7 +103,7 @@ def levels(size: Sequence[int], num_steps: int, coarsest: int = COARSEST) -> lis
     """
     height, width = size
     count = 1 + max(0, int(2 * math.log2(max(size) / coarsest)))
-    while count > 1 and (min(size) / 2 ** ((count - 1) / 2) < MIN_SIDE or num_steps < count):
+    while count > 1 and (min(size) / 2 ** ((count - 1) / 2) < MIN_VGG_SIDE or num_steps < count):
         count -= 1
     sizes = [(round(height / 2 ** (k / 2)), round(width / 2 ** (k / 2))) for k in reversed(range(count))]
     part, rest = divmod(num_steps, count)

@@ -50,8 +50,8 @@ class AutoencoderSettings:
 def encoded(model: Any, images: Tensor) -> Tensor:
     """Encodes uint8 images (n, 3, h, w) as fp16 latents (n, latent_channels, h, w)."""
     with autocast(images.device):
-        found = [model.encode(part.float() / 127.5 - 1) for part in images.split(BATCH)]
-    latents = [each.latent_dist.mode() if isinstance(model, AutoencoderKL) else each.latents for each in found]
+        encoded = [model.encode(part.float() / 127.5 - 1) for part in images.split(BATCH)]
+    latents = [each.latent_dist.mode() if isinstance(model, AutoencoderKL) else each.latents for each in encoded]
     return torch.cat(latents).half()
 
 

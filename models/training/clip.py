@@ -17,7 +17,7 @@ from models.tensors import autocast, on_device
 from models.training.recipe import Recipe, Trained, begun, command
 from models.training.run import Run, Schedule
 
-MOST_SCALE = 100.0  # Radford et al. 2021, section 2.5: a larger one makes training unstable
+MAX_SCALE = 100.0  # Radford et al. 2021, section 2.5: a larger one makes training unstable
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *word_classifier.parameters()], 1.0)
         optimizer.step()
         with torch.no_grad():
-            log_scale.clamp_(max=math.log(MOST_SCALE))
+            log_scale.clamp_(max=math.log(MAX_SCALE))
             nearest = (F.normalize(image_embeds) @ F.normalize(text_embeds).T).argmax(1)
         run.log(contrastive_loss=contrastive, word_loss=word_loss, error_rate=(kind[nearest] != kind).float().mean())
     return Trained(architecture, model.state_dict())

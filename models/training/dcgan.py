@@ -103,10 +103,10 @@ def train_dcgan(dataset: Dataset, settings: DcganSettings, run: Run) -> Trained:
             with torch.no_grad():
                 fake = kept.decode(z)
             with autocast(run.device):
-                found, of_real = kept.encode(torch.cat([fake, real])).split(len(real))
+                of_fake, of_real = kept.encode(torch.cat([fake, real])).split(len(real))
                 reconstruction = kept.decode(of_real)
                 seen = critic[:-2](torch.cat([reconstruction, real])).float()
-            latent = F.mse_loss(found, z)
+            latent = F.mse_loss(of_fake, z)
             pixels = F.l1_loss(reconstruction, real)
             features = F.mse_loss(*seen.split(len(real))) / seen[len(real) :].square().mean()
             # The prior: without it, |z|^2 drifts from latent_dim to values that the generator was not trained on.

@@ -130,10 +130,10 @@ def frozen_model(name: str) -> tuple[nn.Module, Card]:
     path = Path(name) / CARD
     if not path.is_file():
         raise DataError(f"there is no trained model in {name}")
-    found = read_card(path)
-    model = build(found.architecture)
+    card = read_card(path)
+    model = build(card.architecture)
     load_weights(model, path.with_name(WEIGHTS))
-    return model.eval().requires_grad_(False), found
+    return model.eval().requires_grad_(False), card
 
 
 def begun(model: Module, architecture: Mapping[str, Any], run: Run, free: Sequence[str] = ()) -> Module:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from models.grids import labeled_grid
+from models.pixels import center_square
 from worker.run import OutputImage, Pixels
 
 
@@ -29,7 +30,7 @@ def center_crop(image: Pixels, width: int, height: int) -> Pixels:
 
 def center_squares(images: Sequence[Pixels] | Pixels, size: int, channels: int) -> Pixels:
     """The center squares of images, (n, size, size, 3); gray where a model has 1 channel."""
-    squares = np.stack([center_crop(image, size, size) for image in images])
+    squares = np.stack([np.asarray(center_square(Image.fromarray(image), size)) for image in images])
     if channels > 1:
         return squares
     return np.stack([np.asarray(Image.fromarray(square).convert("L").convert("RGB")) for square in squares])

@@ -56,4 +56,4 @@ def test_names_and_bounds_are_those_of_the_models() -> None:
     assert set(SCHEDULERS) == set(text_to_image.SCHEDULERS)
     assert get_args(Scheduler) == get_args(unconditional.SchedulerName)
     assert len(BUILTIN_NAMES) == fast.BUILTIN_STYLES
-    assert MIN_OUTPUT_SIDE == fast.MIN_SIDE
+    assert MIN_OUTPUT_SIDE == fast.MIN_FAST_SIDE
