@@ -5,7 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal["style-transfer", "generation", "training", "collection", "pc-steering", "cluster-sampling"]
+Kind = Literal[
+    "style-transfer",
+    "generation",
+    "training",
+    "collection",
+    "collection-plots",
+    "pc-steering",
+    "cluster-sampling",
+]
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled", "expired"})
 Role = Literal["picture", "grid", "plot"]

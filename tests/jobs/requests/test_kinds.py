@@ -1,9 +1,10 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from jobs.requests.base import Request
 from jobs.requests.kinds import KINDS, parse
+from jobs.schemas import Kind
 
 A = "img_" + "a" * 64
 COLLECTION = "col_" + "0" * 24
@@ -20,6 +21,10 @@ LEAST: dict[str, dict[str, Any]] = {
 
 def test_every_kind_is_tested_here() -> None:
     assert LEAST.keys() == KINDS.keys() - {"probe", "test"}  # tests add those two to it
+
+
+def test_jobs_of_every_kind_can_be_listed() -> None:
+    assert set(get_args(Kind)) == LEAST.keys()
 
 
 @pytest.mark.parametrize("kind", LEAST)
