@@ -26,7 +26,9 @@ class WeightsMismatchError(ValueError):
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """Converts uint8 images (n, h, w, channels) to float (n, channels, h, w) in [0, 1]."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div(255)
+    # A decoded image may be read-only, which torch does not support: only then it is copied.
+    writable = np.require(images, requirements="W")
+    return torch.from_numpy(writable).to(device).permute(0, 3, 1, 2).float().div(255)
 
 
 def to_pixels(images: Tensor) -> NDArray[np.uint8]:
