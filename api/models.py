@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
@@ -11,7 +12,7 @@ from pydantic import AliasChoices, BaseModel, Field
 from api.errors import Responses, error_responses
 from api.service import Service, ServiceDep
 from jobs.errors import Conflict, NotFound
-from jobs.store.registry import TrainedModel
+from jobs.requests.facts import model_cards
 
 router = APIRouter(tags=["models"])
 CARD = "card.json"
@@ -19,7 +20,7 @@ ModelId = Annotated[str, Path(max_length=100, description="The id of a model.", 
 
 
 class Model(BaseModel):
-    """The card of a model, and the workers that have its files."""
+    """The card of a model, and the running workers that have its files."""
 
     id: str
     task: str
@@ -29,32 +30,31 @@ class Model(BaseModel):
     source: dict[str, Any]
     files: dict[str, str | None]
     fetch_command: str | None
-    installed_on: list[str]
+    installed_on: Annotated[list[str], Field(description="The running workers that have its files.")]
     trained_by: Annotated[
         str | None, Field(description="The job that trained it; null for a model that came with the service.")
     ]
 
 
 class ModelList(BaseModel):
-    """Every model that workers know, and every trained model."""
+    """Every model that workers reported in the last day, and every trained model."""
 
     models: list[Model]
 
 
 @router.get("/v1/models", summary="List models", responses=error_responses(503))
 def list_models(service: ServiceDep) -> ModelList:
-    """Returns the cards of all models that running workers know, and of all trained models."""
-    return ModelList(models=_models(service))
+    """Returns the cards of all models that workers reported in the last day, and of all trained models."""
+    return ModelList(models=list(_models(service).values()))
 
 
 @router.get("/v1/models/{model_id}", summary="Get a model", responses=error_responses(404, 422, 503))
 def get_model(model_id: ModelId, service: ServiceDep) -> Model:
     """Returns the source, license and file hashes of a model."""
     models = _models(service)
-    named = next((model for model in models if model.id == model_id), None)
-    if named is None:
-        raise _not_found([model.id for model in models])
-    return named
+    if model_id not in models:
+        raise _not_found(models)
+    return models[model_id]
 
 
 class ModelFile(BaseModel):
@@ -149,18 +149,16 @@ def delete_model(model_id: ModelId, service: ServiceDep) -> None:
     service.jobs.models.delete(model_id)
 
 
-def _not_found(known: list[str]) -> NotFound:
-    message = f"There is no such model; the models are {', '.join(known) or 'unknown: no worker is running'}."
-    return NotFound("model_not_found", message, allowed=known)
+def _not_found(known: Iterable[str]) -> NotFound:
+    message = f"There is no such model; the models are {', '.join(known) or 'unknown: no worker has reported any'}."
+    return NotFound("model_not_found", message, allowed=list(known))
 
 
 def _card(service: Service, model_id: str) -> dict[str, Any]:
     """Returns the complete card of a model; raises NotFound."""
-    workers = service.jobs.heartbeats.workers().values()
-    cards: dict[str, dict[str, Any]] = {card["id"]: card for facts in workers for card in facts["cards"]}
-    cards |= {model.card["id"]: model.card for model in service.jobs.models.all()}
+    cards = model_cards(service.jobs)
     if model_id not in cards:
-        raise _not_found(sorted(cards))
+        raise _not_found(cards)
     return cards[model_id]
 
 
@@ -178,21 +176,16 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _models(service: Service) -> list[Model]:
+def _models(service: Service) -> dict[str, Model]:
+    """Describes every model, by its id; every running worker can fetch a trained one from object storage."""
     workers = service.jobs.heartbeats.workers()
-    cards = {card["id"]: card for facts in workers.values() for card in facts["cards"]}
-    shipped = [
-        Model(
-            **card,
-            installed_on=[name for name, facts in workers.items() if card["id"] in facts["installed"]],
-            trained_by=None,
+    trained_by = {model.card["id"]: model.trained_by for model in service.jobs.models.all()}
+    models = {}
+    for model_id, card in model_cards(service.jobs).items():
+        trained = model_id in trained_by
+        models[model_id] = Model(
+            **{"fetch_command": None, **card},
+            installed_on=[name for name, report in workers.items() if trained or model_id in report["installed"]],
+            trained_by=trained_by.get(model_id),
         )
-        for card in cards.values()
-    ]
-    trained = [_trained(model, sorted(workers)) for model in service.jobs.models.all()]
-    return sorted([*shipped, *trained], key=lambda model: model.id)
-
-
-def _trained(model: TrainedModel, workers: list[str]) -> Model:
-    """Describes a trained model; every worker can fetch it from object storage."""
-    return Model(**model.card, fetch_command=None, installed_on=workers, trained_by=model.trained_by)
+    return models

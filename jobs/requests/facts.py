@@ -1,6 +1,6 @@
 """What requests are resolved against: cards of models, networks of workers, collections and archives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ from jobs.store.jobs import JobStore
 from jobs.store.registry import CollectionRecord, Version, being_built
 
 Card = dict[str, Any]
-AWAY_S = 86400  # workers that are away for the moment count: the job waits for them
+AWAY_S = 86400  # a worker that is away for less than a day counts: jobs for its models wait for it
 
 
 @contextmanager
@@ -23,6 +23,22 @@ def naming(field: str) -> Iterator[None]:
         raise
 
 
+def model_cards(jobs: JobStore) -> dict[str, Card]:
+    """The cards, by id, of all models that workers reported in the last day and of all that were trained here."""
+    return _merged(_reports(jobs), jobs)
+
+
+def _reports(jobs: JobStore) -> list[dict[str, Any]]:
+    """What each worker with a heartbeat in the last day reports, the newest last."""
+    return list(jobs.heartbeats.workers(silence_s=AWAY_S).values())
+
+
+def _merged(reports: Sequence[dict[str, Any]], jobs: JobStore) -> dict[str, Card]:
+    shipped = [card for report in reports for card in report["cards"]]
+    cards = {card["id"]: card for card in (*shipped, *(model.card for model in jobs.models.all()))}
+    return dict(sorted(cards.items()))
+
+
 class Facts:
     """Looks up what a request depends on when it is submitted."""
 
@@ -30,18 +46,15 @@ class Facts:
         self._jobs = jobs
 
     def cards(self) -> dict[str, Card]:
-        """The cards of all models that the workers know or that were trained here, by id; raises `Unavailable`."""
-        workers = self._jobs.heartbeats.workers(silence_s=AWAY_S)
-        if not workers:
-            raise Unavailable("no_worker", "No worker that knows the models has ever reported; try again shortly.")
-        shipped = [card for facts in workers.values() for card in facts["cards"]]
-        cards = {card["id"]: card for card in (*shipped, *(model.card for model in self._jobs.models.all()))}
-        return dict(sorted(cards.items()))
+        """The cards of all models, see `model_cards`; raises `Unavailable` where no worker has reported any."""
+        reports = _reports(self._jobs)
+        if not reports:
+            raise Unavailable("no_worker", "No worker has reported its models in the last day; try again shortly.")
+        return _merged(reports, self._jobs)
 
     def installed(self) -> set[str]:
         """The feature networks whose weights a worker has."""
-        workers = self._jobs.heartbeats.workers(silence_s=AWAY_S)
-        return {model for facts in workers.values() for model in facts["installed"]}
+        return {model for report in _reports(self._jobs) for model in report["installed"]}
 
     def check_archive(self, sha: str) -> None:
         """Raises NotFound for an archive that is not stored."""
