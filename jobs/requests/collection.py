@@ -13,15 +13,14 @@ from pydantic import (
     model_validator,
 )
 
-from jobs.requests.architectures import capabilities
-from jobs.requests.base import MODEL_ID, ImageRef, Request, Uses, invalid, unknown_model
+from jobs.requests.base import MODEL_ID, ImageRef, Request, Uses, invalid
 from jobs.requests.clusterings import Clusterings, KMeans, check_methods, with_bound
 from jobs.requests.datasets import SETS, Data, archive_of
 from jobs.requests.facts import Facts
+from jobs.requests.spaces import NAMED_SPACES, check_encodes, named_space
 from jobs.store.registry import NEW
 
 COLLECTION_ID = r"^col_[0-9a-f]{24}$"  # the digits of the job that founded it
-PIXELS = "pixels"
 MIN_IMAGES = 4  # of a new collection
 NAMED_LIMIT = 1000  # images of a named set, which may have 70,000
 EXPLAINED_VARIANCE = 0.99
@@ -100,7 +99,7 @@ class BuildRequest(ImagesRequest):
         str,
         Field(
             pattern=MODEL_ID,
-            description="The space of the vectors: `pixels`, or the id of a model with an encoder.",
+            description=f"The space: `{'`, `'.join(NAMED_SPACES)}` or the id of a model with an encoder.",
             json_schema_extra={"format": "space"},
         ),
     ]
@@ -123,28 +122,29 @@ class BuildRequest(ImagesRequest):
         bool | None,
         Field(
             validation_alias=AliasChoices("standardize", "standardise"),
-            description="Scale each value to variance 1 first. When absent, yes except for `pixels`.",
+            description="Scale each value to variance 1 first. When absent, yes in the space of a model.",
         ),
     ] = None
     clusterings: Clusterings = [KMeans()]
 
     def uses(self) -> Uses:
         """The model of the space, the archive, and the collection to build."""
+        model = named_space(self.space).model
         return Uses(
-            models=(self.space,),
+            models=(model,) if model else (),
             archives=(self.archive,) if self.archive else (),
             builds=getattr(self, "collection", NEW),
         )
 
     def fitted(self) -> Self:
         """Fills in the defaults that depend on other fields."""
-        in_pixels = self.space == PIXELS
+        space = named_space(self.space)
         changed = {
-            "image_size": self.image_size or (64 if in_pixels else None),
-            "channels": self.channels or (3 if in_pixels else None),
+            "image_size": self.image_size or (64 if space.sized else None),
+            "channels": self.channels or (3 if space.sized else None),
             "limit": self.limit or (NAMED_LIMIT if self.data in SETS else None),
             "explained_variance": self.explained_variance or (None if self.n_components else EXPLAINED_VARIANCE),
-            "standardize": not in_pixels if self.standardize is None else self.standardize,
+            "standardize": space.standardize if self.standardize is None else self.standardize,
             "clusterings": [with_bound(each) for each in self.clusterings],
         }
         return self.model_copy(update=changed)
@@ -152,7 +152,7 @@ class BuildRequest(ImagesRequest):
     @model_validator(mode="after")
     def _used(self) -> Self:
         for field in ("image_size", "channels"):
-            if self.space != PIXELS and getattr(self, field) is not None:
+            if not named_space(self.space).sized and getattr(self, field) is not None:
                 raise invalid(field, f"{self.space} has its own; only space pixels takes it")
         if self.n_components and self.explained_variance:
             raise invalid("explained_variance", "The number of components is given by `n_components`")
@@ -182,16 +182,9 @@ class CollectionParams(BuildRequest):
 
     def resolved(self, facts: Facts) -> "CollectionParams":
         """Fills in the defaults; raises BadInput for a space that no model has, and NotFound for an archive."""
-        if self.space != PIXELS:
-            self._check_space(facts)
+        check_encodes(facts, self.space)
         self.check_archive(facts)
         return self.fitted()
-
-    def _check_space(self, facts: Facts) -> None:
-        cards = facts.cards()
-        with_encoder = [name for name, card in cards.items() if capabilities(card["architecture"]).encoder]
-        if self.space not in (allowed := [PIXELS, *with_encoder]):
-            raise unknown_model("space", f"No model with an encoder is called {self.space!r}", allowed)
 
 
 class NextVersion(BuildRequest):

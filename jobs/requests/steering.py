@@ -6,11 +6,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from jobs.errors import BadInput
-from jobs.requests.architectures import capabilities
 from jobs.requests.base import STRICT, ImageRef, Request, Uses, check_attribute, invalid, whole
 from jobs.requests.clusterings import Method
-from jobs.requests.collection import COLLECTION_ID, PIXELS
+from jobs.requests.collection import COLLECTION_ID
 from jobs.requests.facts import Facts
+from jobs.requests.spaces import space_of
 
 MAX_IMAGES = 256  # of one job
 
@@ -256,8 +256,7 @@ def _check_cluster(field: str, cluster: int, n_clusters: int) -> None:
 
 
 def _check_embeds_text(facts: Facts, space: str) -> None:
-    card = None if space == PIXELS else facts.cards().get(space)
-    if not card or not capabilities(card["architecture"]).embeds_text:
+    if not space_of(facts, space).embeds_text:
         message = f"start.text: The space {space} does not embed texts; start from an image, 'mean' or a cluster."
         raise BadInput("no_texts", message, field="start.text")
 

@@ -22,6 +22,7 @@ from models.pixels import center_box
 BUILTIN_STYLES = 26
 MIN_FAST_SIDE = 32
 PREDICT_SIDE = 256  # the only input size of the style prediction network
+STYLE_DIM = 100  # numbers of a style embedding
 TILE = 384  # the only input size of the style transfer network
 OVERLAP = 128  # the least overlap of neighboring tiles, over which they are blended
 LOWPASS = 32  # details of fewer pixels come from the tiles, larger features from the whole image
@@ -112,10 +113,15 @@ def stylize_images(
     total = sum(share for _, share in styles)
     target = np.zeros(1, np.float32)
     for image, share in styles:
-        target = target + np.float32(share / total) * _bottleneck(net, image)
-    own = _bottleneck(net, content) if strength < 1 else target
-    bottleneck = own + np.float32(strength) * (target - own)
+        target = target + np.float32(share / total) * style_vector(net, image)
+    own = style_vector(net, content) if strength < 1 else target
+    return stylize_vector(net, content, own + np.float32(strength) * (target - own))
+
+
+def stylize_vector(net: ArbitraryNet, content: Array, vector: Array) -> Array:
+    """Stylizes `content` (h, w, 3) with a style embedding (100,)."""
     content_name, style_name = (node.name for node in net.transform.get_inputs())
+    bottleneck = vector.reshape(1, 1, 1, STYLE_DIM)
 
     def paint(image: Array) -> Array:
         height, width, _ = image.shape
@@ -126,12 +132,12 @@ def stylize_images(
     return _painted(content, paint, TILE, LOWPASS)
 
 
-def _bottleneck(net: ArbitraryNet, image: Array) -> Array:
-    """Predicts the style embedding (1, 1, 1, 100) of the center square of an image."""
+def style_vector(net: ArbitraryNet, image: Array) -> Array:
+    """Predicts the style embedding (100,) of the center square of an image (h, w, 3)."""
     left, top, right, bottom = center_box(image.shape[1], image.shape[0])
     square = _resized(image[top:bottom, left:right], (PREDICT_SIDE, PREDICT_SIDE))
     bottleneck: Array = net.predict.run(None, {"style_image": square[None]})[0]
-    return bottleneck
+    return bottleneck.reshape(STYLE_DIM)
 
 
 def _painted(content: Array, paint: Painter, tile: int, lowpass: int) -> Array:

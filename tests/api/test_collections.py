@@ -311,7 +311,7 @@ def test_plots_are_drawn_again_by_a_job_that_uses_the_collection(stack: Stack) -
     assert error(post(stack, f"/{NO_COLLECTION}/plots", component=0))[:2] == (404, "collection_not_found")
 
 
-SPACES = "pixels, dcgan-faces, vae-2, vae-faces"
+SPACES = "pixels, style, dcgan-faces, vae-2, vae-faces"
 REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "no images": ({"data": None}, 422, "invalid_request", "images: Give `images` or `data`."),
     "two sources": ({"images": IMAGES}, 422, "invalid_request", "data: Give `images` or `data`, not both."),

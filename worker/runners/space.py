@@ -1,7 +1,7 @@
 """Collections and their spaces as runners use them: encode and decode in batches, with progress."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 from jobs.errors import AtelierError
 from jobs.requests.collection import BuildRequest, built
 from jobs.requests.plots import CollectionPlots
+from jobs.requests.spaces import PIXELS, STYLE
 from jobs.requests.steering import OfCollection
+from jobs.settings import get_settings
 from jobs.store.registry import Version
+from models.catalogue import card
 from models.space.collection import FittedCollection, load_collection
 from models.space.space import PixelSpace, Space, space_of
+from models.space.style import StyleSpace, default_content
+from models.stylize.fast import device_of, load_arbitrary
 from models.tensors import to_tensor
 from worker.failures import failures
 from worker.files import Files
 from worker.run import Pixels, Task
 from worker.runners.images import center_squares
-from worker.runners.loaded import loaded
+from worker.runners.loaded import loaded, loaded_model, revision_of
 from worker.runners.network import BATCH, Network, load_network, pixels
 
 Vectors = NDArray[np.float32]  # (n, dim)
@@ -33,15 +38,14 @@ OnDone = Callable[[int], None]
 
 @dataclass(frozen=True)
 class LoadedSpace:
-    """A space and its model, if it has one. Images are arrays (n, h, w, 3) of 0 to 255."""
+    """A space, its torch model, if it has one, and the id and revision of its model. Images are of 0 to 255.
+
+    network: of the space of a model; a named space loads what it needs itself.
+    """
 
     space: Space
-    network: Network | None
-
-    @property
-    def models(self) -> dict[str, str]:
-        """The id and revision of the model."""
-        return {self.network.card.id: self.network.revision} if self.network else {}
+    network: Network | None = None
+    models: dict[str, str] = field(default_factory=dict)
 
     def squares(self, images: Sequence[Pixels] | Pixels) -> Pixels:
         """The center squares of images at the space's size, gray if it has one channel."""
@@ -86,11 +90,27 @@ class LoadedSpace:
 
 def load_space(task: Task, params: BuildRequest) -> LoadedSpace:
     """The space that a collection's parameters name; raises WeightsError."""
-    if params.image_size and params.channels:  # those of pixels
-        return LoadedSpace(PixelSpace(params.image_size, params.channels), None)
+    if params.space in NAMED:
+        return NAMED[params.space](task, params)
     network = load_network(task, params.space)
     task.notes["device"] = str(network.device)
-    return LoadedSpace(space_of(network.module, network.card.architecture), network)
+    models = {network.card.id: network.revision}
+    return LoadedSpace(space_of(network.module, network.card.architecture), network, models)
+
+
+def _pixels(task: Task, params: BuildRequest) -> LoadedSpace:
+    assert params.image_size and params.channels
+    return LoadedSpace(PixelSpace(params.image_size, params.channels))
+
+
+def _style(task: Task, params: BuildRequest) -> LoadedSpace:
+    weights_dir, model = get_settings().weights_dir, "fast-arbitrary"
+    networks = loaded_model(task, card(model), lambda: load_arbitrary(weights_dir))
+    task.notes["device"] = device_of(networks.transform)
+    return LoadedSpace(StyleSpace(networks, default_content()), models={model: revision_of(model)})
+
+
+NAMED: dict[str, Callable[[Task, BuildRequest], LoadedSpace]] = {PIXELS: _pixels, STYLE: _style}
 
 
 def open_collection(task: Task[OfCollection | CollectionPlots]) -> tuple[FittedCollection, LoadedSpace, dict[str, str]]:
@@ -100,7 +120,7 @@ def open_collection(task: Task[OfCollection | CollectionPlots]) -> tuple[FittedC
     version = collection.versions[(task.params.version or 0) - 1]
     space = load_space(task, built(collection.params))
     check_models(version, space)
-    return read_collection(task, version.file), space, space.models | {collection.id: version.file[:16]}
+    return read_collection(task, version.file), space, {**space.models, collection.id: version.file[:16]}
 
 
 def check_models(version: Version, space: LoadedSpace) -> None:

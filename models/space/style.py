@@ -1,0 +1,69 @@
+"""The space of styles: an image is the style embedding that is predicted from it, and paints any content.
+
+Ghiasi et al. 2017, "Exploring the structure of a real-time, arbitrary neural artistic stylization network": both
+networks are those that serve style transfers with a style image, see `models.stylize.fast`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from models.stylize.fast import PREDICT_SIDE, STYLE_DIM, ArbitraryNet, style_vector, stylize_vector
+
+CONTENT = Path(__file__).parent / "photos" / "chelsea.jpg"  # painted where no other content is given
+CONTENT_SIDE = 384  # its longer side, which the transfer network paints in one pass
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class StyleSpace:
+    """The space of style embeddings and the content (h, w, 3) in [0, 1] that they paint."""
+
+    net: ArbitraryNet
+    content: Array
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of images to encode; decoded images have the size of the content."""
+        return PREDICT_SIDE
+
+    @property
+    def channels(self) -> int:
+        """Always 3."""
+        return 3
+
+    @property
+    def dim(self) -> int:
+        """Numbers of a style embedding."""
+        return STYLE_DIM
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Predicts the style embedding of the center square of each image."""
+        vectors = [style_vector(self.net, image) for image in images.permute(0, 2, 3, 1).float().cpu().numpy()]
+        return torch.from_numpy(np.stack(vectors))
+
+    def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: Callable[[], None] = lambda: None) -> Tensor:
+        """Paints the content in each style, (n, 3, h, w); `on_step` is called after each image."""
+        painted = []
+        for vector in vectors.float().cpu().numpy():
+            painted.append(stylize_vector(self.net, self.content, vector))
+            on_step()
+        return torch.from_numpy(np.stack(painted)).permute(0, 3, 1, 2)
+
+
+@cache
+def default_content() -> Array:
+    """The shipped photo (h, w, 3) in [0, 1], its longer side `CONTENT_SIDE`; not to be written to."""
+    with Image.open(CONTENT) as image:
+        image.thumbnail((CONTENT_SIDE, CONTENT_SIDE), Image.Resampling.LANCZOS)
+        content = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
+    content.flags.writeable = False
+    return content

@@ -1,0 +1,51 @@
+"""The table of spaces, for named spaces and for those of models."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from jobs.errors import BadInput
+from jobs.requests.collection import CollectionParams
+from jobs.requests.spaces import NAMED_SPACES, Space, check_encodes, named_space, space_of
+from models.catalogue import cards
+
+ARCHITECTURES = {"vae-smileys": "conv-vae", "gan-digits-8": "mlp-gan", "kandinsky-avatars": "kandinsky"}
+FACTS: Any = SimpleNamespace(
+    cards=lambda: {name: {"id": name, "architecture": {"name": known}} for name, known in ARCHITECTURES.items()}
+)
+
+
+def test_a_named_space_needs_no_cards() -> None:
+    style = space_of(SimpleNamespace(cards=None), "style")  # type: ignore[arg-type]
+    assert style == named_space("style") == NAMED_SPACES["style"]
+    assert (style.encodes, style.decodes, style.takes_content, style.embeds_text) == (True, True, True, False)
+
+
+def test_the_space_of_a_model_is_that_of_its_architecture() -> None:
+    assert space_of(FACTS, "vae-smileys") == Space("vae-smileys")
+    assert space_of(FACTS, "kandinsky-avatars") == Space("kandinsky-avatars", embeds_text=True)
+    for name in ("gan-digits-8", "gone"):
+        assert space_of(FACTS, name) == Space(name, encodes=False, decodes=False)
+
+
+def test_every_card_of_a_named_space_exists() -> None:
+    assert {space.model for space in NAMED_SPACES.values() if space.model} <= cards().keys()
+
+
+@pytest.mark.parametrize("name", [*NAMED_SPACES, "vae-smileys"])
+def test_a_collection_needs_an_encoder(name: str) -> None:
+    check_encodes(FACTS, name)
+
+
+def test_other_spaces_are_refused_with_those_that_encode() -> None:
+    with pytest.raises(BadInput) as caught:
+        check_encodes(FACTS, "gan-digits-8")
+    assert caught.value.details["allowed"] == ["pixels", "style", "vae-smileys", "kandinsky-avatars"]
+
+
+@pytest.mark.parametrize(
+    ("space", "models"), [("pixels", ()), ("style", ("fast-arbitrary",)), ("vae-smileys", ("vae-smileys",))]
+)
+def test_a_collection_uses_the_model_of_its_space(space: str, models: tuple[str, ...]) -> None:
+    assert CollectionParams(name="Any", space=space, data="smileys").uses().models == models

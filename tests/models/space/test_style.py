@@ -1,0 +1,46 @@
+"""The space of styles, with the pretrained networks."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.space.style import StyleSpace, default_content
+from models.stylize.fast import Array, load_arbitrary, stylize_images
+
+Photo = Callable[[str, int], Array]
+
+
+@pytest.fixture(scope="module")
+def space(weights_dir: Path) -> StyleSpace:
+    return StyleSpace(load_arbitrary(weights_dir), default_content())
+
+
+def as_batch(image: Array) -> torch.Tensor:
+    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None]
+
+
+def test_a_photo_painted_by_a_vector_is_the_style_transfer_of_fast(space: StyleSpace, photo: Photo) -> None:
+    style, content = photo("coffee", 300), photo("chelsea", 200)
+    steps: list[int] = []
+    vectors = space.encode(as_batch(style))
+    assert vectors.shape == (1, 100) == (1, space.dim)
+    painter = StyleSpace(space.net, content)
+    twice = painter.decode(vectors.repeat(2, 1), seeds=[0, 0], on_step=lambda: steps.append(1))
+    expected = stylize_images(space.net, content, [(style, 1.0)])
+    assert twice.shape == (2, 3, *content.shape[:2]) and len(steps) == 2
+    assert np.array_equal(twice[0].permute(1, 2, 0).numpy(), expected) and torch.equal(twice[0], twice[1])
+
+
+def test_images_are_encoded_one_by_one_or_together(space: StyleSpace) -> None:
+    images = torch.rand(3, 3, 256, 256)
+    assert torch.equal(space.encode(images), torch.cat([space.encode(each[None]) for each in images]))
+
+
+def test_the_default_content_is_a_photo_that_nobody_can_write_to() -> None:
+    content = default_content()
+    assert max(content.shape[:2]) == 384 and content.dtype == np.float32 and 0 <= content.min() < content.max() <= 1
+    with pytest.raises(ValueError, match="read-only"):
+        content[0] = 0
