@@ -22,6 +22,7 @@ from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import dcgan
 from models.generative.gan import mlp_generator
 from models.generative.vae import conv_vae, mlp_vae
+from models.perceptual.efficientnet import EfficientNetLite
 from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device
 
 WEIGHTS = "model.safetensors"
@@ -34,6 +35,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "cyclegan": CycleGan,
     "ddpm": Ddpm,
     "classifier": Classifier,
+    "efficientnet-lite": EfficientNetLite,
     "clip": clip,
     "movq": movq,
     "autoencoder-kl": autoencoder_kl,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CAFFE_MEAN_BGR = (104.00699, 116.66877, 122.67892)  # of ImageNet, in 0 to 255; what VGG-16's first layer expects
 TORCHVISION_MEAN = (0.485, 0.456, 0.406)
 TORCHVISION_STD = (0.229, 0.224, 0.225)
+EFFICIENTNET_EPSILON = 1e-3  # of its batch normalizations
 CHUNK = 1 << 20
 COMING = ".fetch"  # the folder of what is not yet whole
 
@@ -252,6 +253,29 @@ def _make_vgg19(card: Card, folder: Path) -> list[Path]:
     return [_save(state, folder / "vgg19.safetensors")]
 
 
+def _make_efficientnet_lite0(card: Card, folder: Path) -> list[Path]:
+    """Folds each batch normalization, which is constant at inference, into the convolution before it."""
+    from models.torch_file import read_legacy
+
+    try:
+        state = read_legacy(_wheel_files(card)[0])
+    except ValueError as error:
+        raise WeightsError(card.id, f"Model {card.id} can't be converted: {error}.") from error
+    folded: dict[str, np.ndarray] = {f"classifier.{part}": state[f"_fc.{part}"] for part in ("weight", "bias")}
+    parts = [("stem", "_conv_stem", "_bn0"), ("head", "_conv_head", "_bn1")]
+    for k in range(16):
+        for place, name in enumerate(("expand", "depthwise", "project")):
+            parts.append((f"blocks.{k}.{name}", f"_blocks.{k}._{name}_conv", f"_blocks.{k}._bn{place}"))
+    for name, conv, norm in parts:
+        if f"{conv}.weight" not in state:  # the first block does not expand
+            continue
+        variance = state[f"{norm}.running_var"].astype(np.float64) + EFFICIENTNET_EPSILON
+        scale = state[f"{norm}.weight"] / np.sqrt(variance)
+        folded[f"{name}.weight"] = state[f"{conv}.weight"] * scale[:, None, None, None]
+        folded[f"{name}.bias"] = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale
+    return [_save(folded, folder / "model.safetensors")]
+
+
 def _conv_names(depth: int) -> tuple[str, ...]:
     from models.perceptual.vgg import conv_names  # brings torch, which a run with nothing to do can go without
 
@@ -296,7 +320,11 @@ def _pour(response: BinaryIO, file: BinaryIO, total: int) -> str:
     return digest.hexdigest()
 
 
-_MAKERS: dict[str, Callable[[Card, Path], list[Path]]] = {"vgg16": _make_vgg16, "vgg19": _make_vgg19}
+_MAKERS: dict[str, Callable[[Card, Path], list[Path]]] = {
+    "vgg16": _make_vgg16,
+    "vgg19": _make_vgg19,
+    "efficientnet-lite0": _make_efficientnet_lite0,
+}
 
 if __name__ == "__main__":
     raise SystemExit(main())

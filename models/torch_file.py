@@ -16,6 +16,8 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
+FLOAT32 = "torch FloatStorage"
+ELEMENT_BYTES = {FLOAT32: 4, "torch LongStorage": 8}  # the second: counts of batches, which are skipped
 _MARK = object()
 
 
@@ -28,9 +30,10 @@ class _Global:
 
 @dataclass(frozen=True)
 class _Storage:
-    """A reference to raw elements later in the file."""
+    """A reference to raw elements later in the file, by the class of their type."""
 
     key: str
+    element_type: str
 
 
 @dataclass(frozen=True)
@@ -70,15 +73,21 @@ def read_legacy(path: Path, prefix: str = "") -> dict[str, Array]:
             if _read_object(file) != MAGIC_NUMBER:
                 raise ValueError("its magic number is another")
             _version, _machine = _read_object(file), _read_object(file)
-            tensors = {k: t for k, t in _read_object(file).items() if k.startswith(prefix) and isinstance(t, _Tensor)}
+            every = {name: tensor for name, tensor in _read_object(file).items() if isinstance(tensor, _Tensor)}
+            types = {tensor.storage.key: tensor.storage.element_type for tensor in every.values()}
+            tensors = {
+                name: tensor
+                for name, tensor in every.items()
+                if name.startswith(prefix) and tensor.storage.element_type == FLOAT32
+            }
             keys = _read_object(file)
-            storages = _read_storages(file, keys, {tensor.storage.key for tensor in tensors.values()})
+            storages = _read_storages(file, keys, types, {tensor.storage.key for tensor in tensors.values()})
             return {name: _view(tensor, storages[tensor.storage.key]) for name, tensor in tensors.items()}
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path.name} is no PyTorch file of the old format that holds float32 tensors") from error
 
 
-def _read_storages(file: BinaryIO, keys: list[str], wanted: set[str]) -> dict[str, Array]:
+def _read_storages(file: BinaryIO, keys: list[str], types: dict[str, str], wanted: set[str]) -> dict[str, Array]:
     """Reads the wanted storages and skips the others: most of a VGG file is fully connected layers."""
     storages = {}
     for key in keys:
@@ -86,7 +95,7 @@ def _read_storages(file: BinaryIO, keys: list[str], wanted: set[str]) -> dict[st
         if key in wanted:
             storages[key] = np.frombuffer(file.read(4 * size), "<f4", count=size)
         else:
-            file.seek(4 * size, 1)
+            file.seek(ELEMENT_BYTES[types[key]] * size, 1)
     return storages
 
 
@@ -120,9 +129,9 @@ def _call(machine: _Machine, _: Any) -> None:
 
 def _storage(machine: _Machine, _: Any) -> None:
     kind, element_type, key, *_rest = machine.stack.pop()
-    if kind != "storage" or element_type != _Global("torch FloatStorage"):
+    if kind != "storage" or not isinstance(element_type, _Global) or element_type.name not in ELEMENT_BYTES:
         raise ValueError(f"refers to {element_type}")
-    machine.stack.append(_Storage(key))
+    machine.stack.append(_Storage(key, element_type.name))
 
 
 def _set_items(machine: _Machine, items: list[Any]) -> None:

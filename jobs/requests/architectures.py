@@ -41,6 +41,7 @@ ARCHITECTURES = {
     "cyclegan": Architecture(("translate",), recipe="cyclegan"),
     "ddpm": Architecture(("sample", "interpolate", "denoise-steps"), style_guided=True, recipe="ddpm"),
     "classifier": Architecture(recipe="classifier"),
+    "efficientnet-lite": Architecture(),
     "stable-diffusion": Architecture(TEXT_MODES, style_guided=True),
     "diffusers": Architecture(TEXT_MODES),
     "kandinsky": Architecture(encoder=True, embeds_text=True),

@@ -75,6 +75,13 @@ def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
         read_legacy(path)
 
 
+def test_skips_counts_of_batches(tmp_path: Path) -> None:
+    norm = torch.nn.BatchNorm2d(3).state_dict()
+    found = read_legacy(save(norm | {"last": torch.ones(2)}, tmp_path / "a.pth"))
+    assert list(found) == ["weight", "bias", "running_mean", "running_var", "last"]
+    np.testing.assert_array_equal(found["last"], [1, 1])
+
+
 def test_other_element_types_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="float32"):
         read_legacy(save({"a": torch.ones(2, dtype=torch.float64)}, tmp_path / "a.pth"))
