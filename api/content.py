@@ -1,5 +1,6 @@
 """Responses with the bytes of a stored image."""
 
+import hashlib
 import re
 from typing import Annotated, Any
 
@@ -40,6 +41,16 @@ def serve(objects: Objects, sha: str, content_type: str, if_none_match: str | No
         return answer(416, "range_not_satisfiable", message, {"Content-Range": f"bytes */{len(data)}"})
     headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
     return Response(data[first : last + 1], 206, media_type=content_type, headers=headers)
+
+
+def respond(data: bytes, if_none_match: str | None) -> Response:
+    """Returns an image that was stored as part of an object, or 304 if the ETag matches."""
+    etag = f'"{hashlib.sha256(data).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
+    if if_none_match and (if_none_match.strip() == "*" or etag in if_none_match):
+        return Response(status_code=304, headers=headers)
+    content_type = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+    return Response(data, media_type=content_type, headers=headers)
 
 
 def _bounds(first: str, last: str, size: int) -> tuple[int, int]:

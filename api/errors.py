@@ -78,7 +78,7 @@ EVENT_ID = r"^[0-9]{1,15}-[0-9]{1,15}$"
 VISIBLE_ASCII = r"^[\x21-\x7e]+$"
 WEBHOOK_URL = "a public https URL, such as https://example.com/hooks/atelier"
 PATTERNS = {  # in words, for error messages
-    IMAGE_REF: "an img_… id of an upload, a data:image/…;base64,… URL or an https: URL",
+    IMAGE_REF: "an img_… id of an upload, a member such as col_…/17, a data:image/…;base64,… URL or an https: URL",
     IMAGE_ID: "img_ and 64 of the digits 0-9 and a-f",
     ARCHIVE_ID: "zip_ and 64 of the digits 0-9 and a-f",
     COLLECTION_ID: "col_ and 24 of the digits 0-9 and a-f",

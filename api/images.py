@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.bounds import FORM_LIMITS, SPOOL_BYTES
 from api.content import IMAGE, IfNoneMatch, Range, serve
 from api.errors import Responses, error_responses
+from api.member_images import referenced
 from api.pools import DECODING, FETCHING, SUBMITTING
 from api.service import Service, ServiceDep
 from images.mask import cut_out, drawn, read_mask
@@ -195,9 +196,12 @@ def resolve_images(
     decoded: dict[str, _Spooled | None] = {}
     sizes: dict[str, Size] = {}
     left = MAX_DECODED_BYTES
+    references = dict(references)
     for field, reference in references.items():
         with naming(field):
-            image, sizes[field] = _read(service, reference)
+            source = referenced(service, reference) if reference.startswith("col_") else reference
+            image, sizes[field] = _read(service, source)
+            references[field] = source if isinstance(source, str) else reference
             left -= len(image.png) if image else 0
             if left < 0:
                 message = "The images of the request that are not uploads are too large together; upload them first."
@@ -228,16 +232,21 @@ def _redrawn(png: bytes, shape: Size | None) -> DecodedImage:
         return stored(drawn(marked), "png")
 
 
-def _read(service: Service, reference: str) -> tuple[DecodedImage | None, Size]:
-    """Decodes the image of a `data:` or `https:` URL, or returns None for an upload, which is stored; and its size."""
+def _read(service: Service, source: str | bytes) -> tuple[DecodedImage | None, Size]:
+    """Decodes the image of a `data:` or `https:` URL, or of a file; and its size.
+
+    Returns None for an upload, which is stored.
+    """
     settings = service.settings
-    if reference.startswith("img_"):
-        facts, _ = service.jobs.images.get(reference.removeprefix("img_"))
+    if isinstance(source, bytes):
+        data = source
+    elif source.startswith("img_"):
+        facts, _ = service.jobs.images.get(source.removeprefix("img_"))
         return None, (facts["width"], facts["height"])
-    if reference.startswith("data:"):
-        data = decode_data_url(reference, max_bytes=settings.max_upload_bytes)
+    elif source.startswith("data:"):
+        data = decode_data_url(source, max_bytes=settings.max_upload_bytes)
     else:
-        data = FETCHING.call(_fetch, service, reference)
+        data = FETCHING.call(_fetch, service, source)
     image = DECODING.call(decode, service, data)
     return image, (image.width, image.height)
 

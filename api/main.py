@@ -16,6 +16,7 @@ from api import (
     health,
     images,
     jobs,
+    members,
     models,
     plots,
     steerings,
@@ -34,7 +35,8 @@ DESCRIPTION = """
 Create and transform images over REST. A request creates a **job**: the response is `202` with the job (or waits for it
 to finish: `Prefer: wait=20`), a worker runs it, and its images are stored in object storage.
 
-* **An image** in a request is one string: the `img_…` id of an upload, a `data:` URL, or an `https:` URL.
+* **An image** in a request is one string: the `img_…` id of an upload, a member of a collection (`col_…/17`), a
+  `data:` URL, or an `https:` URL.
 * **Follow a job** by polling `GET /v1/jobs/{id}` or by Server-Sent Events at `/v1/jobs/{id}/events`.
 * **Retry safely** with an `Idempotency-Key`: the same key and body return the first job for 24 hours.
 * **The same request, seed and model give the same image**; the recipe is in the job and inside the file.
@@ -84,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         style_transfers,
         generations,
         collections,
+        members,
         plots,
         steerings,
         trainings,

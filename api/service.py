@@ -7,6 +7,7 @@ from celery import Celery
 from fastapi import Depends, Request
 
 from api.readiness import Probe, Ready, make_readiness
+from api.tables import Tables
 from jobs.events import EventReader
 from jobs.objects import Objects
 from jobs.queue import make_celery
@@ -17,12 +18,13 @@ from jobs.store.jobs import JobStore
 
 @dataclass(frozen=True)
 class Service:
-    """Access to jobs, events, objects, Celery and the readiness checks."""
+    """Access to jobs, events, objects, tables of members, Celery and the readiness checks."""
 
     settings: Settings
     jobs: JobStore
     events: EventReader
     objects: Objects
+    tables: Tables
     celery: Celery
     readiness: Probe[Ready]
 
@@ -35,7 +37,7 @@ def make_service(settings: Settings) -> Service:
     jobs = JobStore(connect(settings, attempts=2), settings)
     objects = Objects(settings, jobs, retry_s=min(10, settings.storage_retry_s))
     events = EventReader(connect_async(settings))
-    return Service(settings, jobs, events, objects, make_celery(settings), make_readiness(settings))
+    return Service(settings, jobs, events, objects, Tables(objects), make_celery(settings), make_readiness(settings))
 
 
 def get_service(request: Request) -> Service:

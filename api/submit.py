@@ -47,7 +47,7 @@ JOB_RESPONSES: Responses = {
         "headers": _HEADERS,
     },
 }
-SUBMIT_RESPONSES = error_responses(400, 404, 408, 413, 415, 422, 429, 503, also=JOB_RESPONSES)
+SUBMIT_RESPONSES = error_responses(400, 404, 408, 409, 413, 415, 422, 429, 503, also=JOB_RESPONSES)
 
 
 class Submission:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 ImageSize = tuple[int, int]  # width, height
 
 HTTPS_URL = r"^https://([A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*(:(443|[2-9][0-9]{3}|[1-5][0-9]{4}))?(/[!-\[\]-~]*)?$"
-IMAGE_REF = r"^(img_[0-9a-f]{64}|data:image/[^,]+,.+|https://.+)$"
-_IMAGE_PREFIXES = ("img_", "data:", "https:")
+IMAGE_REF = r"^(img_[0-9a-f]{64}|col_[0-9a-f]{24}/[0-9]{1,9}|data:image/[^,]+,.+|https://.+)$"
+_IMAGE_PREFIXES = ("img_", "col_", "data:", "https:")
 MODEL_ID = r"^[a-z0-9][a-z0-9.-]{1,79}$"
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON parser reads exactly
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
@@ -33,7 +33,10 @@ ImageRef = Annotated[
     str,
     Field(
         pattern=IMAGE_REF,
-        description="An image: the id of an upload (`img_…`), a `data:` URL in base64, or an `https:` URL.",
+        description=(
+            "An image: the id of an upload (`img_…`), a member of a collection (`col_…/17`, its id and that of the "
+            "member), a `data:` URL in base64, or an `https:` URL."
+        ),
         json_schema_extra={"format": "image-ref"},
     ),
     _IMAGE,

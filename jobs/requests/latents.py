@@ -104,7 +104,7 @@ class Reconstruction(GenerationRequest):
 
 def _start_type(value: Any) -> str | None:
     """The tag, such as <seed>, of the sort of start that a value is meant to be."""
-    if isinstance(value, str) and not value.startswith(("img_", "data:", "http")):
+    if isinstance(value, str) and not value.startswith(("img_", "col_", "data:", "http")):
         return "<mean>" if value == "mean" else None
     if isinstance(value, str):
         return "<image>"

@@ -170,7 +170,7 @@ class Steering(OfCollection):
         changed: dict[str, Any] = {}
         if isinstance(self.start, ClusterStart):
             method = clustering_of("start.clustering", self.start.clustering, figures)
-            _check_cluster("start.cluster", self.start.cluster, figures["clusterings"][method]["n_clusters"])
+            check_cluster("start.cluster", self.start.cluster, figures["clusterings"][method]["n_clusters"])
             changed["start"] = self.start.model_copy(update={"clustering": method})
         if self.style_from:
             n_components = figures["n_components"]
@@ -234,7 +234,7 @@ class ClusterSampling(OfCollection):
         method = clustering_of("clustering", self.clustering, figures)
         n_clusters = figures["clusterings"][method]["n_clusters"]
         if self.cluster != "all":
-            _check_cluster("cluster", self.cluster, n_clusters)
+            check_cluster("cluster", self.cluster, n_clusters)
             n_clusters = 1
         if n_clusters * self.n > MAX_IMAGES:
             message = f"n: {n_clusters} clusters of {self.n} are more than {MAX_IMAGES} images."
@@ -249,7 +249,8 @@ def check_component(field: str, component: int, n_components: int) -> None:
         raise BadInput("no_such_component", message, field=field, n_components=n_components)
 
 
-def _check_cluster(field: str, cluster: int, n_clusters: int) -> None:
+def check_cluster(field: str, cluster: int, n_clusters: int) -> None:
+    """Raises BadInput where a clustering has fewer clusters."""
     if cluster >= n_clusters:
         message = f"{field}: The clustering has {n_clusters} clusters, 0 to {n_clusters - 1}."
         raise BadInput("no_such_cluster", message, field=field, n_clusters=n_clusters)

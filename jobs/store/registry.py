@@ -24,7 +24,8 @@ class TrainedModel:
 class Version:
     """One fit of a collection: when (Unix ms) and by which job it was made, the sha256 of its file, figures, plots.
 
-    Each plot has a name, role, sha256, content_type, width, height and size_bytes.
+    Each plot has a name, role, sha256, content_type, width, height and size_bytes. side_files: what is read without the
+    vectors, such as the table of members; each has a name, sha256 and size_bytes. Earlier releases wrote none.
     """
 
     number: int
@@ -33,6 +34,7 @@ class Version:
     file: str
     figures: dict[str, Any]
     plots: tuple[dict[str, Any], ...] = ()
+    side_files: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,8 @@ def _parse_collection(collection_id: str, fields: dict[str, str]) -> CollectionR
 
 def _parse_version(number: int, text: str) -> Version:
     stored = json.loads(text)
-    parsed = {"figures": json.loads(stored["figures"]), "plots": tuple(json.loads(stored.get("plots", "[]")))}
-    return Version(number, **stored | parsed)
+    parsed = {name: tuple(json.loads(stored.get(name, "[]"))) for name in ("plots", "side_files")}
+    return Version(number, **stored | parsed | {"figures": json.loads(stored["figures"])})
 
 
 def model_arguments(card: dict[str, Any]) -> dict[str, Any]:
@@ -143,11 +145,11 @@ def model_arguments(card: dict[str, Any]) -> dict[str, Any]:
 
 
 def version_arguments(made: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that `finish` takes for a new version with its `file`, `figures` and `plots`."""
-    plots = made.get("plots", [])
-    objects = list(dict.fromkeys([made["file"], *(plot["sha256"] for plot in plots)]))
-    texts = {name: json.dumps(value) for name, value in (("figures", made["figures"]), ("plots", plots))}
-    return {"file": made["file"], "objects": objects, **texts}
+    """The arguments that `finish` takes for a new version with its `file`, `figures`, `plots` and `side_files`."""
+    named = {name: made.get(name, []) for name in ("plots", "side_files")}
+    shas = [made["file"], *(each["sha256"] for entries in named.values() for each in entries)]
+    texts = {name: json.dumps(value) for name, value in {"figures": made["figures"], **named}.items()}
+    return {"file": made["file"], "objects": list(dict.fromkeys(shas)), **texts}
 
 
 def not_registered(name: str) -> NotFound:

@@ -66,6 +66,9 @@ schemathesis.openapi.format("collection-id", st.sampled_from(known["collections"
 schemathesis.openapi.format("space", st.sampled_from(["pixels", "vae-smileys"]))
 schemathesis.openapi.format("attribute", st.sampled_from(["glasses", "smiling"]))
 PLOTS = "/v1/collections/{collection_id}/plots"
+MEMBERS = "/v1/collections/{collection_id}/members"
+OF_A_VERSION = [PLOTS, f"{PLOTS}/{{name}}", MEMBERS, "/v1/collections/{collection_id}/duplicates"]
+OF_A_VERSION += [f"{MEMBERS}/{{member_id}}/{file}" for file in ("thumbnail", "image")]
 CHECKED: dict[str, TypeAdapter[Any]] = {
     "/v1/trainings": TypeAdapter(Training),
     "/v1/collections": TypeAdapter(CollectionParams),
@@ -137,9 +140,14 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     schemas["DiffusionTransfer"]["required"].append("prompt")
     for name, properties in fitting.items():
         schemas[name]["properties"] |= properties
-    for path in (PLOTS, f"{PLOTS}/{{name}}"):
+    for path in OF_A_VERSION:
         parameters = {parameter["name"]: parameter for parameter in raw_schema["paths"][path]["get"]["parameters"]}
         parameters["version"]["schema"] = {"enum": [1]}
+        if path == MEMBERS:
+            parameters["cluster"]["schema"] = {"enum": [0, 1]}
+            parameters["clustering"]["schema"] = {"enum": ["kmeans"]}
+            for name in ("with", "without"):
+                parameters[name]["schema"]["items"] = {"enum": ["large"]}
     examples = raw_schema["paths"][PLOTS]["post"]["requestBody"]["content"]["application/json"]["examples"]
     examples["attribute"]["value"]["attribute"] = "large"
     # The collection's space encodes no texts.
@@ -158,7 +166,8 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
 def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bool:
     """Without what the schema allows and a 422 refuses: VGG-19 where it is not installed, and what does not fit."""
     body = case.body if isinstance(case.body, dict) else {}
-    if unfit(case):
+    query = case.query or {}
+    if unfit(case) or ("clustering" in query and "cluster" not in query):
         return False
     layers = [body.get(name) for name in ("content_layers", "style_layers", "layers")]
     named = [layer for names in layers if isinstance(names, list) for layer in names]
@@ -191,7 +200,7 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
     """A valid key is made one of this request alone: the schema cannot say that two requests may not share a key."""
     if case.method == "DELETE" and case.operation.path.startswith(("/v1/images/", "/v1/archives/")):
         keep_uploads(case)
-    if case.method == "POST" and case.operation.path == PLOTS:
+    if (case.method == "POST" and case.operation.path == PLOTS) or case.operation.path == MEMBERS:
         name_known_collection(case)
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and re.fullmatch(r"[\x21-\x7e]{1,200}", key):
@@ -200,7 +209,7 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
 
 
 def name_known_collection(case: schemathesis.Case[Any]) -> None:
-    """Plots are drawn again of the collection whose parts are known here, not of one that this run has made."""
+    """Parts are named of the collection whose parts are known here, not of one that this run has made."""
     if re.fullmatch(COLLECTION_ID, str(case.path_parameters["collection_id"])):
         case.path_parameters["collection_id"] = known["collections"][0]
 

@@ -21,7 +21,7 @@ from tests.api.conftest import FAST, GATYS, MAX_BYTES, data_url, elsewhere, fiel
 from tests.stack import Stack
 
 UNKNOWN = "img_" + "0" * 64
-IMAGE = "must be an img_… id of an upload, a data:image/…;base64,… URL or an https: URL."
+IMAGE = "must be an img_… id of an upload, a member such as col_…/17, a data:image/…;base64,… URL or an https: URL."
 REFUSED_URL = "The URL could not be fetched: it must be a public https URL that returns an image in time."
 NO_FIELD = "is not a field of this request, or the method or mode does not use it."
 NOT_JSON = "The body is not valid JSON: it is not UTF-8, is nested too deeply or has a number with too many digits."

@@ -288,6 +288,13 @@ def test_version_from_before_plots_were_kept_has_none(stack: Stack) -> None:
     assert stack.client.get(f"/v1/collections/{collection_id}/plots").json()["plots"] == []
 
 
+def test_version_from_before_members_were_listed_says_so(stack: Stack) -> None:
+    collection_id = ready(stack)
+    for path in ("members", "members/0/image", "duplicates"):
+        status, code, message = error(stack.client.get(f"/v1/collections/{collection_id}/{path}"))
+        assert (status, code) == (409, "members_not_listed") and message.endswith("add images.")
+
+
 def test_plots_are_drawn_again_by_a_job_that_uses_the_collection(stack: Stack) -> None:
     collection_id = ready(stack)
     path = f"/{collection_id}/plots"

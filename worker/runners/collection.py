@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jobs.requests.collection import BuildRequest, NextVersion
+from jobs.store.registry import Version
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.errors import DataError, SpaceError
@@ -23,6 +24,7 @@ from worker.run import JobResult, Pixels, Task
 from worker.runners.archive import read_archive
 from worker.runners.network import Network
 from worker.runners.plots import THUMBNAIL, overview
+from worker.runners.side_files import encoded_images, store_side_files
 from worker.runners.space import LoadedSpace, check_models, load_space, read_collection
 from worker.runners.unfamiliar import unlike_training_data
 
@@ -60,7 +62,7 @@ def _build(task: Task[BuildRequest], files: Files) -> JobResult:
     params, phases = task.params, _Phases()
     space = load_space(task, params)
     existing = _existing_members(task, files, space)
-    members = _members(task, files, space, existing, phases)
+    members, new_images = _members(task, files, space, existing, phases)
 
     def on_step(message: str) -> None:
         phases.begin(message.partition(" of ")[0])  # "k-means of 3" and "k-means of 4" are one phase
@@ -86,10 +88,12 @@ def _build(task: Task[BuildRequest], files: Files) -> JobResult:
     images = overview(task, space, collection, lambda message: task.report_progress(PLOTTING, 100, message))
     phases.begin("storing")
     sha = _stored(files, collection)
+    side_files = store_side_files(files, collection, new_images, _newest(task, files))
     phases.begin("")
     versions = {name: version(name) for name in ("scikit-learn", "openTSNE", "torch")}
     metrics = {"figures": figures, "seconds": {name: round(taken, 3) for name, taken in phases.seconds.items()}}
-    return JobResult(images, space.models, versions, metrics, collection={"file": sha, "figures": figures})
+    made = {"file": sha, "figures": figures, "side_files": side_files}
+    return JobResult(images, space.models, versions, metrics, collection=made)
 
 
 def _warn_of_clusterings(task: Task[BuildRequest], collection: FittedCollection) -> None:
@@ -126,19 +130,25 @@ def _stored(files: Files, collection: FittedCollection) -> str:
         return files.store(path)
 
 
+def _newest(task: Task[BuildRequest], files: Files) -> Version | None:
+    """The version that a job adds to; no other job adds one while it runs."""
+    params = task.params
+    return files.collection(params.collection).versions[-1] if isinstance(params, NextVersion) else None
+
+
 def _existing_members(task: Task[BuildRequest], files: Files, space: LoadedSpace) -> Members | None:
-    """The members of the newest version; no other job adds a version while this one runs."""
-    if not isinstance(task.params, NextVersion):
+    """The members of the newest version."""
+    newest = _newest(task, files)
+    if newest is None:
         return None
-    newest = files.collection(task.params.collection).versions[-1]
     check_models(newest, space)
     return read_collection(task, newest.file).members
 
 
 def _members(
     task: Task[BuildRequest], files: Files, space: LoadedSpace, existing: Members | None, phases: _Phases
-) -> Members:
-    """The existing members and the new images, encoded; each image once."""
+) -> tuple[Members, list[bytes]]:
+    """The existing members and the new images, encoded, each image once; and the files of the new images."""
     phases.begin("reading")
     existing_names: set[str] = set() if existing is None else set(existing.names.tolist())
     images, names, dataset = _new_images(task, files, space, existing_names)
@@ -163,7 +173,7 @@ def _members(
     vectors = space.encode(images, on_done)
     attributes = _attributes(dataset, len(images))
     members = Members(vectors, _thumbnails(images), np.array(names), *attributes, digests=digests[new])
-    return members if existing is None else existing + members
+    return members if existing is None else existing + members, encoded_images(images)
 
 
 def _distinct_rows(

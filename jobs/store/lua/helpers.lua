@@ -223,7 +223,8 @@ local function add_version(id, made)
   local who = 'collection:' .. get(id, 'collection')
   local version = redis.call('HINCRBY', P .. who, 'latest', 1)
   redis.call('HSET', P .. who, 'params', get(id, 'params'), 'version:' .. version,
-    cjson.encode({created_at = now, built_by = id, file = made.file, figures = made.figures, plots = made.plots}))
+    cjson.encode({created_at = now, built_by = id, file = made.file, figures = made.figures, plots = made.plots,
+      side_files = made.side_files}))
   refer(who, made.objects)
   redis.call('HSET', job(id), 'version', version)
 end

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from sklearn.neighbors import LocalOutlierFactor
+
+from models.space import neighbors as module
+from models.space.neighbors import near_pairs, neighbors_of, outlier_scores
+
+LINE = np.array([[0.0], [1.0], [1.0], [3.0]], np.float32)
+
+
+def cloud(n: int = 300, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return np.random.default_rng(seed).normal(size=(n, 6)).astype(np.float32)
+
+
+def test_nearest_others_on_a_line() -> None:
+    found = neighbors_of(LINE, 2)
+    assert found.distances.tolist() == [[1, 1], [0, 1], [0, 1], [2, 2]]
+    assert [set(row) for row in found.indices.tolist()] == [{1, 2}, {0, 2}, {0, 1}, {1, 2}]
+    assert neighbors_of(LINE, 20).indices.shape == (4, 3), "there are no more"
+
+
+def test_pairs_are_named_once_nearest_first() -> None:
+    pairs = near_pairs(neighbors_of(LINE), 1, most=10)
+    assert pairs.indices.tolist() == [[1, 2], [0, 1], [0, 2]] and pairs.distances.tolist() == [0, 1, 1]
+    assert near_pairs(neighbors_of(LINE), 1, most=1).indices.tolist() == [[1, 2]]
+    assert near_pairs(neighbors_of(LINE[[0, 3]]), 1, most=1).indices.shape == (0, 2)
+
+
+def test_outlier_scores_are_those_of_scikit_learn() -> None:
+    scores = np.concatenate([cloud(), [[8.0] * 6]]).astype(np.float32)
+    found = outlier_scores(neighbors_of(scores))
+    factor = -LocalOutlierFactor(20).fit(scores).negative_outlier_factor_
+    np.testing.assert_allclose(found, 1 - 1 / factor.clip(1), atol=1e-5)
+    assert found.argmax() == 300 and found[300] > 0.5 and np.median(found) < 0.1
+
+
+def test_the_graph_finds_what_all_distances_find(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = cloud(2000)
+    exact = neighbors_of(scores)
+    monkeypatch.setattr(module, "EXACT", 100)
+    found = neighbors_of(scores)
+    assert not (found.indices == np.arange(2000)[:, None]).any(), "no member is its own neighbor"
+    common = [len(set(a) & set(b)) for a, b in zip(exact.indices.tolist(), found.indices.tolist(), strict=True)]
+    assert np.mean(common) / 20 > 0.99
+    np.testing.assert_allclose(outlier_scores(found), outlier_scores(exact), atol=0.02)  # the graph may miss a neighbor

@@ -1,0 +1,141 @@
+"""Side files of a version: what is read of a collection without loading its vectors."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from jobs.members import IMAGES, MAX_SCORES, TABLE, MembersTable
+from jobs.store.registry import Version
+from models.space.collection import FittedCollection, Members
+from models.space.neighbors import near_pairs, neighbors_of, outlier_scores
+from models.space.sampling import spread
+from worker.files import Files
+from worker.run import Pixels
+
+REACH = 0.5  # the largest distance of a near-duplicate, in units of the typical distance of two members
+MAX_PAIRS = 10_000
+LOSSLESS = 64  # pixels a side up to which images are stored as PNG; larger ones as JPEG
+JPEG: dict[str, Any] = {"format": "JPEG", "quality": 92, "subsampling": 0}
+
+
+@dataclass(frozen=True)
+class _Images:
+    """The stored thumbnails and images of members, see `MembersTable`."""
+
+    entries: tuple[dict[str, Any], ...]
+    ends: NDArray[np.int64]
+    checksums: NDArray[np.uint32]
+
+
+def encoded_images(squares: Pixels) -> list[bytes]:
+    """Encodes images (n, h, w, 3) as they are stored for each member."""
+    options = {"format": "PNG", "compress_level": 1} if squares.shape[1] <= LOSSLESS else JPEG
+    return [_encoded(square, options) for square in squares]
+
+
+def store_side_files(
+    files: Files, collection: FittedCollection, images: Sequence[bytes], before: Version | None
+) -> list[dict[str, Any]]:
+    """Stores the side files of a version and returns their entries; raises AtelierError.
+
+    images: those of the members that are new in this version, the last ones; b"" for a member without an image. before:
+    the version that it continues.
+    """
+    stored = _stored_images(files, collection.members, images, before)
+    table = _table(collection, stored)
+    with TemporaryDirectory(prefix="atelier-side-files-") as folder:
+        path = Path(folder) / "members.npz"
+        table.save(path)
+        return [*stored.entries, _entry(files, TABLE, path)]
+
+
+def _stored_images(files: Files, members: Members, images: Sequence[bytes], before: Version | None) -> _Images:
+    """Stores the files of the new members, and of all members if the version before has none."""
+    n_before = len(members) - len(images)
+    of_new = zip(members.thumbnails[n_before:], images, strict=True)
+    thumbnails = [_thumbnail(pixels) if image else b"" for pixels, image in of_new]
+    previous = _images_of(files, before) if before else None
+    if previous is None:
+        previous = _Images((), np.zeros((0, 2), np.int64), np.zeros((0, 2), np.uint32))
+        thumbnails = [*map(_thumbnail, members.thumbnails[:n_before]), *thumbnails]
+        images = [b""] * n_before + [*images]
+    parts = [part for pair in zip(thumbnails, images, strict=True) for part in pair]
+    start = previous.ends[-1, 1] if len(previous.ends) else 0
+    ends = start + np.cumsum([len(part) for part in parts], dtype=np.int64).reshape(-1, 2)
+    checksums = np.array([zlib.crc32(part) for part in parts], np.uint32).reshape(-1, 2)
+    with TemporaryDirectory(prefix="atelier-images-") as folder:
+        path = Path(folder) / "images"
+        with path.open("wb") as file:
+            file.writelines(parts)
+        entry = _entry(files, IMAGES, path)
+    return _Images(
+        (*previous.entries, entry),
+        np.concatenate([previous.ends, ends]),
+        np.concatenate([previous.checksums, checksums]),
+    )
+
+
+def _images_of(files: Files, version: Version) -> _Images | None:
+    """The stored images of a version; None for one of an earlier release."""
+    tables = [each for each in version.side_files if each["name"] == TABLE]
+    if not tables:
+        return None
+    with TemporaryDirectory(prefix="atelier-side-files-") as folder:
+        path = Path(folder) / "members.npz"
+        files.fetch(tables[0]["sha256"], path)
+        table = MembersTable.load(path.read_bytes())
+    entries = tuple(each for each in version.side_files if each["name"] == IMAGES)
+    return _Images(entries, table.ends, table.checksums)
+
+
+def _table(collection: FittedCollection, images: _Images) -> MembersTable:
+    members, scores = collection.members, collection.scores
+    neighbors = neighbors_of(scores)
+    unit = spread(scores)
+    pairs = near_pairs(neighbors, REACH * unit, MAX_PAIRS)
+    names = [str(name).encode() for name in members.names]
+    maps = {} if collection.map is None else {"tsne": collection.map}
+    n = len(members)
+    return MembersTable(
+        names=np.frombuffer(b"".join(names), np.uint8),
+        name_ends=np.cumsum([len(name) for name in names], dtype=np.int64),
+        scores=np.ascontiguousarray(scores[:, :MAX_SCORES]),
+        clusters=_columns([each.labels_ for each in collection.clusterings.values()], n).astype(np.int32),
+        maps=np.stack([*maps.values(), np.zeros((n, 2))], axis=1)[:, :-1].astype(np.float32),
+        attributes=members.attributes,
+        outlier_scores=outlier_scores(neighbors),
+        pairs=pairs.indices.astype(np.int32),
+        pair_distances=pairs.distances / np.float32(unit),
+        ends=images.ends,
+        checksums=images.checksums,
+        segments=np.array([each["size_bytes"] for each in images.entries], np.int64),
+        methods=tuple(collection.clusterings),
+        map_names=tuple(maps),
+        attribute_names=members.attribute_names,
+    )
+
+
+def _columns(columns: Sequence[NDArray[Any]], n: int) -> NDArray[Any]:
+    return np.stack(columns, axis=1) if columns else np.zeros((n, 0))
+
+
+def _thumbnail(pixels: Pixels) -> bytes:
+    return _encoded(pixels, JPEG)
+
+
+def _encoded(pixels: Pixels, options: dict[str, Any]) -> bytes:
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, **options)
+    return file.getvalue()
+
+
+def _entry(files: Files, name: str, path: Path) -> dict[str, Any]:
+    return {"name": name, "sha256": files.store(path), "size_bytes": path.stat().st_size}
