@@ -3,10 +3,18 @@
 from typing import Any
 
 from jobs.objects import Objects
+from jobs.settings import get_settings
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
 from worker import runners
 from worker.run import JobResult, Runner, Task, run_jobs
+from worker.runners import loaded
+
+
+def forget() -> None:
+    """Reads the settings again and evicts all models."""
+    get_settings.cache_clear()
+    loaded.evict_all()
 
 
 def run_alone(task: Task[Any]) -> JobResult:

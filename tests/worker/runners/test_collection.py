@@ -1,7 +1,7 @@
-"""Collections, pc-steerings and cluster-samplings by the real runners, on a real Valkey, with shipped weights."""
+"""Collections by the real runner, on a real Valkey, with shipped weights."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,123 +10,33 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 from PIL import Image
-from torch import Tensor
 
-from jobs.errors import BadInput, NotFound
+from jobs.errors import BadInput
 from jobs.images import read_recipe
 from jobs.objects import Objects
-from jobs.requests.collection import AdditionParams, CollectionParams, built
-from jobs.requests.plots import PlotParams
-from jobs.requests.steering import ClusterSampling, Steering
 from jobs.store.jobs import JobStore
-from jobs.store.records import NewJob, Record
-from jobs.store.registry import NEW, CollectionRecord
-from models.build import load_model
-from models.catalogue import cards
-from models.data.avatars import ATTRIBUTES
+from jobs.store.records import Record
 from models.data.smileys import smiley
-from models.generative.classifier import Classifier
-from models.metrics import answers
 from models.space.collection import FittedCollection, load_collection
-from models.space.space import OnStep, PixelSpace
-from tests.worker.tasks import run_job
-from worker.lease import CanceledError, Lease
-from worker.runners import network
-from worker.runners.network import BATCH
-from worker.runners.space import LoadedSpace
-from worker.upkeep import remove_unused
-
-SMILEYS: dict[str, Any] = {
-    **{"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 80, "n_components": 14, "seed": 3},
-    "clusterings": [
-        {"method": "kmeans", "n_clusters": 3},
-        {"method": "mixture", "n_components": 2},
-        {"method": "agglomerative", "n_clusters": 4},
-        {"method": "hdbscan", "min_cluster_size": 3},
-    ],
-}
-DIGITS: dict[str, Any] = {
-    **{"name": "Digits", "space": "pixels", "image_size": 16, "channels": 1, "data": "digits", "limit": 60, "seed": 1},
-}
-
-
-@pytest.fixture(scope="module")
-def installation(valkey: Any) -> tuple[JobStore, Objects]:
-    """One job store for the tests of this module, which build on each other's collection."""
-    valkey.redis.flushall()
-    settings = valkey.settings.model_copy(update={"job_timeout_s": 600})
-    jobs = JobStore(valkey.jobs.client, settings)
-    return jobs, Objects(settings, jobs, retry_s=1)
-
-
-@pytest.fixture(scope="module")
-def smileys(installation: tuple[JobStore, Objects]) -> Record:
-    """The job that built a collection of smileys, whose id is in its metrics."""
-    return found(installation, SMILEYS)
-
-
-def found(installation: tuple[JobStore, Objects], params: dict[str, Any]) -> Record:
-    stored = CollectionParams(**params).fitted().model_dump(mode="json")
-    return work(installation, kind="collection", params=stored, collection=NEW)
-
-
-def add(installation: tuple[JobStore, Objects], collection: CollectionRecord, **params: Any) -> Record:
-    stored = AdditionParams(**{"seed": 3, **params}).next_version(built(collection.params), collection.id)
-    return work(installation, kind="collection", params=stored.model_dump(mode="json"), collection=collection.id)
-
-
-def steer(installation: tuple[JobStore, Objects], smileys: Record, **params: Any) -> Record:
-    version = collection_of(installation, smileys).versions[0]
-    asked = Steering(collection=smileys.metrics["collection"], version=1, seed=5, **params)
-    stored = asked.fitted(version.figures).model_dump(mode="json")
-    return work(installation, kind="pc-steering", params=stored)
-
-
-def sample(installation: tuple[JobStore, Objects], smileys: Record, **params: Any) -> Record:
-    version = collection_of(installation, smileys).versions[0]
-    asked = ClusterSampling(collection=smileys.metrics["collection"], version=1, seed=5, **params)
-    stored = asked.fitted(version.figures).model_dump(mode="json")
-    return work(installation, kind="cluster-sampling", params=stored)
-
-
-def work(installation: tuple[JobStore, Objects], **job: Any) -> Record:
-    """Queues a job and runs it to a terminal state."""
-    jobs, objects = installation
-    queue = "collect" if job["kind"] == "collection" else "gpu"
-    jobs.create(NewJob(queue=queue, **job))
-    [record] = jobs.claim(queue, worker="test")
-    run_job(jobs, objects, record)
-    return jobs.get(record.id)
-
-
-def collection_of(installation: tuple[JobStore, Objects], record: Record) -> CollectionRecord:
-    assert record.status == "succeeded", record.error
-    return installation[0].collections.get(record.metrics["collection"])
+from tests.worker.runners.collecting import (
+    DIGITS,
+    SMILEYS,
+    Installation,
+    add,
+    collection_of,
+    found,
+    sample,
+    shown,
+    steer,
+    uploaded,
+)
+from worker.lease import Lease
 
 
 def fit_of(installation: tuple[JobStore, Objects], record: Record, folder: Path) -> FittedCollection:
     path = folder / "collection.npz"
     installation[1].get_file(collection_of(installation, record).versions[record.metrics["version"] - 1].file, path)
     return load_collection(path)
-
-
-def shown(installation: tuple[JobStore, Objects], record: Record, role: str = "picture") -> list[np.ndarray[Any, Any]]:
-    """The output images of a role."""
-    assert record.status == "succeeded", record.error
-    files = [installation[1].get(output["sha256"]) for output in record.outputs if output["role"] == role]
-    return [np.asarray(Image.open(BytesIO(data)).convert("RGB")) for data in files]
-
-
-def uploaded(installation: tuple[JobStore, Objects], pixels: np.ndarray[Any, Any]) -> str:
-    jobs, objects = installation
-    file = BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    sha = objects.put(file.getvalue(), "image/png")
-    jobs.images.put(sha, {})
-    return f"img_{sha}"
-
-
-Installation = tuple[JobStore, Objects]
 
 
 def test_a_collection_has_a_fit_figures_and_plots(installation: Installation, smileys: Record, tmp_path: Path) -> None:
@@ -279,69 +189,6 @@ def test_two_or_three_different_images_are_a_collection(installation: Installati
     assert all(plot.std() > 5 for role in ("plot", "grid") for plot in shown(installation, record, role))
 
 
-# --- plots -----------------------------------------------------------------------------------------------------------
-
-
-def test_plots_belong_to_the_collection_and_are_deleted_with_it(installation: Installation) -> None:
-    settings = installation[0].settings.model_copy(update={"hold_s": 0})  # unreferenced objects are removed at once
-    jobs = JobStore(installation[0].client, settings)
-    objects = Objects(settings, jobs, retry_s=1)
-    record = found((jobs, objects), DIGITS | {"seed": 5})
-    collection = collection_of(installation, record)
-    [version] = collection.versions
-    names = [plot["name"] for plot in version.plots]
-    assert names == [
-        *("explained-variance", "silhouette", "t-sne", "pca", "clusterings", "components", "medoids"),
-    ]
-    assert [plot["role"] for plot in version.plots] == ["plot"] * 5 + ["grid"] * 2
-    assert [plot["sha256"] for plot in version.plots] == [output["sha256"] for output in record.outputs]
-    jobs.delete(record.id)
-    remove_unused(jobs, objects)
-    shas = [version.file, *(plot["sha256"] for plot in version.plots)]
-    assert all(objects.get(sha) for sha in shas), "the plots stay when the job is deleted"
-    jobs.collections.delete(collection.id)
-    remove_unused(jobs, objects)
-    for sha in shas:
-        with pytest.raises(NotFound):
-            objects.get(sha)
-
-
-def redraw(installation: Installation, smileys: Record, **part: Any) -> Record:
-    collection = collection_of(installation, smileys)
-    params = PlotParams(seed=5, **part).of_version(collection.id, 1, collection.versions[0].figures)
-    return work(installation, kind="collection-plots", params=params.model_dump(mode="json"))
-
-
-REDRAWN: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "clustering": ({"clustering": "mixture"}, ["silhouette", "t-sne", "pca", "members"]),
-    "noise": ({"clustering": "hdbscan"}, ["silhouette", "t-sne", "pca", "members"]),
-    "component": ({"component": 3}, ["t-sne", "pca", "component", "members"]),
-    "first component": ({"component": 0}, ["t-sne", "pca", "component", "members"]),
-    "attribute": ({"attribute": "winking"}, ["t-sne", "pca"]),
-}
-
-
-@pytest.mark.parametrize("name", REDRAWN)
-def test_plots_by_each_part(installation: Installation, smileys: Record, name: str) -> None:
-    part, names = REDRAWN[name]
-    record = redraw(installation, smileys, **part)
-    assert [output["name"] for output in record.outputs] == names
-    plots = [plot for role in ("plot", "grid") for plot in shown(installation, record, role)]
-    assert all(plot.std() > 5 for plot in plots)
-    assert (
-        smileys.metrics["collection"] in (read_recipe(installation[1].get(record.outputs[0]["sha256"])) or {})["models"]
-    )
-
-
-def test_plots_by_the_first_clustering_equal_those_of_the_build(installation: Installation, smileys: Record) -> None:
-    """On the map of the build: t-SNE does not run again."""
-    again = shown(installation, redraw(installation, smileys, clustering="kmeans"), "plot")
-    names = [output["name"] for output in smileys.outputs if output["role"] == "plot"]
-    built = dict(zip(names, shown(installation, smileys, "plot"), strict=True))
-    for name, plot in zip(("silhouette", "t-sne", "pca"), again, strict=True):
-        np.testing.assert_array_equal(plot, built[name])
-
-
 def test_gray_pixels_are_a_space(installation: Installation, tmp_path: Path) -> None:
     record = found(installation, DIGITS)
     fit = fit_of(installation, record, tmp_path)
@@ -379,196 +226,6 @@ def at_message(monkeypatch: pytest.MonkeyPatch, message: str, act: Callable[[Job
     monkeypatch.setattr(Lease, "step", step)
 
 
-def test_a_component_is_a_row_and_a_strength_a_column(installation: Installation, smileys: Record) -> None:
-    components = [{"component": 0, "strengths": [-2, 0, 2]}, {"component": 1, "strengths": [-2, 0, 2]}]
-    record = steer(installation, smileys, components=components)
-    images = shown(installation, record)
-    assert len(images) == 6 and len(shown(installation, record, "grid")) == 1
-    assert (images[1] == images[4]).all(), "strength 0 is the start, for every component"
-    assert np.abs(images[0].astype(int) - images[2]).mean() > 2
-    figures = record.metrics["pictures"]
-    assert [each["strength"] for each in figures] == [-2, 0, 2, -2, 0, 2]
-    assert all(each["distance"] >= 0 and 0 <= each["density"] <= 1 and each["cluster"] in range(3) for each in figures)
-    assert (
-        smileys.metrics["collection"] in (read_recipe(installation[1].get(record.outputs[0]["sha256"])) or {})["models"]
-    )
-
-
-def test_components_with_different_strengths_have_separate_grids(installation: Installation, smileys: Record) -> None:
-    components = [{"component": 0, "strengths": [-1, 1]}, {"component": 2, "strengths": [-2, 0, 2]}]
-    record = steer(installation, smileys, components=components)
-    assert len(shown(installation, record)) == 5 and len(shown(installation, record, "grid")) == 2
-
-
-def test_combined_components_move_together(installation: Installation, smileys: Record) -> None:
-    one, two = ({"component": k, "strengths": [1.5]} for k in (0, 1))
-    [combined] = shown(installation, steer(installation, smileys, components=[one, two], combine=True))
-    apart = shown(installation, steer(installation, smileys, components=[one, two]))
-    assert len(apart) == 2 and not any((combined == image).all() for image in apart)
-
-
-def test_an_image_moves_along_a_named_direction(installation: Installation, smileys: Record) -> None:
-    start = uploaded(installation, smiley(9, 3)[0])
-    for fitting in ("difference", "linear"):
-        direction = {"attribute": "winking", "fitting": fitting, "strengths": [0, 2]}
-        same, moved = shown(installation, steer(installation, smileys, start=start, components=[direction]))
-        assert np.abs(same.astype(int) - smiley(9, 3)[0]).mean() < 25, (
-            "strength 0 is the VAE's reconstruction of the image"
-        )
-        assert np.abs(same.astype(int) - moved).mean() > 0.5
-
-
-def test_all_components_of_a_style_are_the_style(installation: Installation, smileys: Record) -> None:
-    start, style = (uploaded(installation, smiley(9, index)[0]) for index in (3, 4))
-    strengths = {"style_components": 14, "style_strengths": [0, 1]}
-    at_start, at_style = shown(installation, steer(installation, smileys, start=start, style_from=style, **strengths))
-    [only_style] = shown(
-        installation, steer(installation, smileys, start=style, components=[{"component": 0, "strengths": [0]}])
-    )
-    to_style = np.abs(at_style.astype(int) - only_style).mean()
-    assert to_style < np.abs(at_start.astype(int) - only_style).mean() / 2
-
-
-def test_samples_of_one_cluster_are_those_of_all_clusters(installation: Installation, smileys: Record) -> None:
-    for method in ("kmeans", "mixture", "agglomerative"):
-        everything = sample(installation, smileys, clustering=method, n=3)
-        alone = sample(installation, smileys, clustering=method, cluster=1, n=3)
-        of_one = [k for k, each in enumerate(everything.metrics["pictures"]) if each["from_cluster"] == 1]
-        for image, place in zip(shown(installation, alone), of_one, strict=True):
-            difference = image.astype(int) - shown(installation, everything)[place]
-            assert np.abs(difference).max() <= 3
-        assert len(shown(installation, everything, "grid")) == 1
-
-
-def test_the_cluster_of_a_sample_follows_the_rule_of_its_clustering(
-    installation: Installation, smileys: Record
-) -> None:
-    for method in ("mixture", "hdbscan"):
-        sampled = sample(installation, smileys, clustering=method, n=2)
-        assert sampled.metrics["clustering"] == method
-    start = {"cluster": 1, "clustering": "mixture"}
-    steered = steer(installation, smileys, start=start, components=[{"component": 0, "strengths": [0]}])
-    assert steered.metrics["clustering"] == "mixture"
-    assert [each["cluster"] for each in steered.metrics["pictures"]] == [1]
-
-
-def test_samples_of_a_mixture_in_pixels_are_of_their_component(installation: Installation) -> None:
-    """By the nearest center many would belong to another component: the Gaussians have different widths."""
-    mixture = {"method": "mixture", "n_components": 3}
-    record = found(installation, DIGITS | {"limit": 150, "clusterings": [mixture]})
-    figures = sample(installation, record, n=64, temperature=1).metrics["pictures"]
-    assert np.mean([each["cluster"] == each["from_cluster"] for each in figures]) > 0.97
-
-
-def test_most_samples_are_assigned_to_their_cluster(installation: Installation, smileys: Record) -> None:
-    record = sample(installation, smileys, n=16, temperature=0.7, neighbors=2)
-    figures = record.metrics["pictures"]
-    again = np.mean([each["cluster"] == each["from_cluster"] for each in figures])
-    print(f"{again:.0%} of samples re-encode to their cluster")
-    assert again > 0.7
-    assert all(len(each["nearest"]) == 2 and each["nearest"][0].startswith("smileys/") for each in figures)
-
-
-def test_a_cluster_of_one_image_is_not_sampled_from(installation: Installation) -> None:
-    images = [uploaded(installation, smiley(9, index)[0]) for index in range(5)]
-    few = {"name": "Few", "space": "pixels", "image_size": 16, "images": images, "seed": 1}
-    record = found(installation, few | {"clusterings": [{"method": "kmeans", "n_clusters": 4}]})
-    sizes = record.metrics["figures"]["clusterings"]["kmeans"]["sizes"]
-    alone, pair = sizes.index(1), sizes.index(2)
-    job = sample(installation, record, n=1, cluster=alone)
-    assert job.status == "failed" and job.error is not None
-    assert job.error["code"] == "too_few_members" and "1 members" in job.error["message"]
-    job = sample(installation, record, n=2)
-    assert [each["from_cluster"] for each in job.metrics["pictures"]] == [pair, pair], "the other clusters are sampled"
-    assert [warning["code"] for warning in job.metrics["warnings"]] == ["too_few_members"]
-
-
-def test_samples_of_many_clusters_have_several_sheets(installation: Installation) -> None:
-    """One sheet would exceed the maximum height of a WebP file."""
-    many = {"limit": 120, "clusterings": [{"method": "kmeans", "n_clusters": 50}]}
-    record = found(installation, DIGITS | many)
-    sampled = sample(installation, record, n=1, neighbors=3, format="webp")
-    clusters = sum(size > 1 for size in record.metrics["figures"]["clusterings"]["kmeans"]["sizes"])
-    sheets = shown(installation, sampled, "grid")
-    assert clusters > 20 and len(sheets) == -(-clusters // 20) and len(shown(installation, sampled)) == clusters
-
-
-def test_at_temperature_0_every_sample_is_the_center(installation: Installation, smileys: Record) -> None:
-    images = shown(installation, sample(installation, smileys, cluster=0, n=3, temperature=0))
-    assert all((image == images[0]).all() for image in images)
-
-
-def test_a_collection_of_other_weights_is_not_decoded_or_extended(
-    installation: Installation, smileys: Record, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """For example, when a newer release ships a retrained model with the same id."""
-    collection = collection_of(installation, smileys)
-    monkeypatch.setattr(network, "revision", lambda card, folder: "0" * 16)
-    steered = steer(installation, smileys, start="mean", components=[{"component": 0}])
-    for job in (steered, sample(installation, smileys, n=1), add(installation, collection, data="smileys", limit=5)):
-        assert job.status == "failed" and job.error is not None
-        assert (job.error["code"], job.error["details"]) == ("model_changed", {"model": "vae-smileys"})
-        assert "Build a new collection" in job.error["message"]
-    assert collection_of(installation, smileys) == collection, "the collection is unchanged"
-
-
-# --- a space of CLIP embeddings --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def faces(installation: Installation) -> Record:
-    return found(
-        installation,
-        {"name": "Faces", "space": "kandinsky-avatars", "data": "avatars", "limit": 60, "n_components": 4, "seed": 3}
-        | {"clusterings": [{"method": "kmeans", "n_clusters": 2}]},
-    )
-
-
-def test_the_image_of_a_text_shows_the_text(installation: Installation, faces: Record) -> None:
-    components = [{"component": 0, "strengths": [0]}, {"component": 1, "strengths": [0.5]}]
-    steered = steer(installation, faces, start={"text": "a woman with a blue hat"}, components=components)
-    made = np.stack(shown(installation, steered))
-    judge = load_model(cards()["classifier-avatars"])
-    assert isinstance(judge, Classifier)
-    says = dict(zip(ATTRIBUTES, answers(judge, made).T.tolist(), strict=True))
-    assert made.shape == (2, 64, 64, 3)
-    assert says["woman"] == says["hat"] == says["blue_hat"] == [1, 1] and says["red_hat"] == [0, 0]
-
-
-def test_a_text_that_is_too_long_is_refused(installation: Installation, faces: Record) -> None:
-    job = steer(installation, faces, start={"text": "a hat and " * 20}, components=[{"component": 0}])
-    assert job.error is not None
-    assert job.error["code"] == "text_too_long" and "the model reads 32" in job.error["message"]
-
-
-def test_samples_of_a_cluster_of_faces_are_assigned_to_it(installation: Installation, faces: Record) -> None:
-    sampled = sample(installation, faces, n=4)
-    rows = sampled.metrics["pictures"]
-    assert len(shown(installation, sampled)) == 8
-    assert sum(row["cluster"] == row["from_cluster"] for row in rows) >= 7
-    assert all(row["distance"] < 0.7 for row in rows), "encoded again, each image is near the intended scores"
-
-
-class InThreeSteps(PixelSpace):
-    def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: OnStep = lambda: None) -> Tensor:
-        for _ in range(3):
-            on_step()
-        return super().decode(vectors, seeds=seeds)
-
-
-def test_each_step_of_a_decoder_is_reported_and_may_stop() -> None:
-    done: list[int] = []
-    vectors = np.full((BATCH + 2, 16), 0.5, np.float32)
-    LoadedSpace(InThreeSteps(4, 1), None).decode(vectors, range(len(vectors)), done.append)
-    assert done == [0, 0, 0, BATCH, BATCH, BATCH, BATCH, BATCH + 2]
-
-    def cancel(done: int) -> None:
-        raise CanceledError
-
-    with pytest.raises(CanceledError):
-        LoadedSpace(InThreeSteps(4, 1), None).decode(vectors, range(len(vectors)), cancel)
-
-
 def test_a_search_at_its_bound_and_unfamiliar_images_are_warnings(
     installation: Installation,
 ) -> None:
@@ -583,10 +240,3 @@ def test_a_search_at_its_bound_and_unfamiliar_images_are_warnings(
     assert record.status == "succeeded", record.error
     assert warnings["search_at_bound"].startswith("kmeans: the search ended at its bound of 2; a larger max_clusters")
     assert warnings["image_unlike_training"].startswith("6 of 6 images that were compared are unlike")
-
-
-def test_an_unfamiliar_start_is_a_warning(installation: Installation, smileys: Record) -> None:
-    noise = uploaded(installation, np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-    record = steer(installation, smileys, start=noise, components=[{"component": 0, "strengths": [1]}])
-    [warning] = record.metrics["warnings"]
-    assert (warning["code"], warning["message"].partition(":")[0]) == ("image_unlike_training", "start")

@@ -13,15 +13,12 @@ from jobs.store.jobs import JobStore
 from models.catalogue import Card
 from models.diffusion.embedding import Kandinsky
 from tests.stand_in import NAME, Watch, gpu
-from tests.worker.runners import test_collection as collections
-from tests.worker.runners import test_generation as generations
+from tests.worker.runners import collecting, generations, prompted
 from tests.worker.runners import test_optimized as transfers
-from tests.worker.runners import test_text_to_image as prompted
+from tests.worker.runners import test_text_to_image_loras as loras
 from tests.worker.tasks import run_alone
 from worker.run import JobResult
 from worker.runners import loaded
-
-known, tiny, installation = generations.known, prompted.tiny, collections.installation
 
 
 @pytest.fixture
@@ -111,12 +108,12 @@ def test_a_collection_and_what_is_made_of_it(
     asked = {"name": "Few", "space": space, "limit": 24, "n_components": 2, "seed": 3}
     asked |= {"clusterings": [{"method": "kmeans", "n_clusters": 2}, {"method": "mixture", "n_components": 2}]}
     asked |= {"data": "avatars", **({"image_size": 16} if space == "pixels" else {})}
-    founded = collections.found(installation, asked)
+    founded = collecting.found(installation, asked)
     assert founded.status == "succeeded", founded.error
     components = [{"component": 0, "strengths": [1]}]
     starts = ["mean", {"text": "a man"}] if space.startswith("kandinsky") else ["mean"]
-    jobs = [collections.steer(installation, founded, start=start, components=components) for start in starts]
-    jobs += [collections.sample(installation, founded, clustering=method, n=1) for method in ("kmeans", "mixture")]
+    jobs = [collecting.steer(installation, founded, start=start, components=components) for start in starts]
+    jobs += [collecting.sample(installation, founded, clustering=method, n=1) for method in ("kmeans", "mixture")]
     for job in jobs:
         assert job.status == "succeeded", job.error
 
@@ -178,7 +175,7 @@ def test_a_scheduler(watch: Watch, tiny: Card, scheduler: str) -> None:
 
 
 def test_a_lora(watch: Watch, tiny: Card) -> None:
-    prompted.test_loras_change_only_the_images_of_their_jobs(tiny)
+    loras.test_loras_change_only_the_images_of_their_jobs(tiny)
 
 
 @pytest.mark.parametrize("start", [{}, {"content": prompted.IMAGE, "strength": 0.5}], ids=["noise", "content"])

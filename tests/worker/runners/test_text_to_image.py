@@ -1,107 +1,42 @@
 """Batches of jobs, with a tiny untrained model of the real architecture."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
-from jobs.errors import AtelierError, NotFound
+from jobs.errors import AtelierError
 from jobs.objects import Objects
 from jobs.requests.base import MAX_SEED
-from jobs.requests.kinds import parse
-from jobs.settings import get_settings
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob
-from models.build import WEIGHTS, build
-from models.catalogue import WEIGHTS_DIR, Card, file_sha256, folder_of
+from models.build import WEIGHTS
+from models.catalogue import Card, folder_of
 from models.errors import NotFiniteError
-from models.tensors import save_weights
-from tests.worker.tasks import run_alone
+from tests.worker.runners.prompted import (
+    ARCHITECTURE,
+    GONE,
+    IMAGE,
+    TOLERANCE,
+    Step,
+    apart,
+    images_of,
+    read_image,
+    run,
+    saved,
+    task,
+)
+from tests.worker.tasks import forget, run_alone
 from worker import runners
-from worker.failures import failures
 from worker.lease import CanceledError, LeaseLostError, StoppingError
 from worker.run import JobResult, Pixels, Task, run_jobs
 from worker.runners import loaded, network, text_to_image
-
-ARCHITECTURE: dict[str, Any] = {
-    "name": "stable-diffusion",
-    "block_out_channels": [32, 32],
-    "layers_per_block": 1,
-    "image_size": 32,
-    "text": {
-        **{"image_size": 16, "base_channels": 8, "hidden_size": 32, "text_layers": 1, "projection_dim": 8},
-        **{"context_length": 8, "merges": ["h a", "ha t</w>"]},
-    },
-    "autoencoder": {"block_out_channels": [32, 32], "layers_per_block": 1, "latent_channels": 4},
-}
-IMAGE, MASK, GONE = (f"img_{digit * 64}" for digit in "012")
-TOLERANCE = 3  # of 255: sums in another order round differently, more so in bfloat16
-Step = Callable[..., None]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Card]:
-    """The card of a tiny model, whose file is in the folder of trained models."""
-    weights_dir = tmp_path_factory.mktemp("weights")
-    (weights_dir / "vgg16").symlink_to((WEIGHTS_DIR / "vgg16").resolve())
-    card = saved("tiny", ARCHITECTURE, weights_dir)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ATELIER_WEIGHTS_DIR", str(weights_dir))
-        forget()
-        yield card
-    forget()
-
-
-def saved(model_id: str, architecture: dict[str, Any], weights_dir: Path) -> Card:
-    torch.manual_seed(0)
-    card = Card(model_id, "text-to-image", "", "", "MIT", {"kind": "trained"}, {WEIGHTS: None}, architecture)
-    folder = folder_of(card, weights_dir)
-    folder.mkdir(parents=True)
-    save_weights(build(architecture).state_dict(), folder / WEIGHTS)
-    card.files[WEIGHTS] = file_sha256(folder / WEIGHTS)
-    return card
-
-
-def forget() -> None:
-    get_settings.cache_clear()
-    loaded.evict_all()
-
-
-def read_image(image_id: str) -> Pixels:
-    if image_id == GONE:
-        raise NotFound("image_not_found", "It is gone.")
-    image = np.zeros((40, 48, 3), np.uint8)
-    image[:20] = 255
-    return image if image_id == MASK else np.full_like(image, 90)
-
-
-def task(card: Card, step: Step = lambda *progress: None, **params: Any) -> Task:
-    asked = {"mode": "text-to-image", "model": "tiny", "prompt": "a hat", "num_inference_steps": 4, "seed": 1}
-    request: Any = parse("generation" if "method" not in params else "style-transfer", asked | params)
-    return Task(request.fitted(card.architecture), step, read_image, lambda model_id: card, cast(Any, None))
-
-
-def run(tasks: list[Task]) -> list[JobResult | Exception]:
-    with failures():
-        return list(runners.run(tasks))
-
-
-def images_of(made: JobResult | Exception) -> Pixels:
-    assert isinstance(made, JobResult), made
-    return np.stack([image.pixels for image in made.images if image.role == "picture"])
-
-
-def apart(a: Pixels, b: Pixels) -> int:
-    return int(np.abs(a.astype(int) - b).max())
 
 
 def test_each_job_of_a_batch_has_the_result_it_has_alone(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,107 +116,10 @@ def test_a_missing_image_fails_only_its_job(tiny: Card) -> None:
     assert images_of(there).shape == (1, 32, 32, 3)
 
 
-def test_inpainting_keeps_the_image_outside_the_mask(tiny: Card) -> None:
-    made = run_alone(task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0))
-    [found] = images_of(made)
-    assert (found[17:] == 90).all()
-    assert np.abs(found[:15].astype(int) - 90).mean() > 5
-
-
-@pytest.mark.parametrize("levels", [(1, 255), (10, 245), (100, 140)])
-def test_a_gray_mask_changes_the_image_partly(tiny: Card, levels: tuple[int, int]) -> None:
-    def made(low: int, high: int) -> Pixels:
-        image = np.full((40, 48, 3), low, np.uint8)
-        image[:20] = high
-        asked = task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0)
-        asked.read_image = lambda image_id: image if image_id == MASK else read_image(image_id)
-        found: Pixels = images_of(run_alone(asked))[0]
-        return found
-
-    assert (made(*levels) == made(0, 255)).all()
-
-
-def test_a_mask_is_feathered_inside_its_edge(tiny: Card) -> None:
-    """The image is 90 everywhere: the step at the edge falls to a fifth, and outside nothing changes."""
-
-    def found(feather: int) -> NDArray[np.int64]:
-        asked = task(tiny, mode="inpaint", image=IMAGE, mask=MASK, strength=1.0, mask_feather=feather)
-        made: Pixels = images_of(run_alone(asked))[0]
-        return made.astype(np.int64)
-
-    hard, soft = found(0), found(4)
-    assert (soft[16:] == 90).all() and (soft[:12] == hard[:12]).all()
-    for row, share in ((15, 0.2), (14, 0.4), (13, 0.6), (12, 0.8)):
-        assert np.abs(soft[row] - (90 + share * (hard[row] - 90))).max() <= 1
-
-
 def test_the_unread_end_of_a_prompt_is_in_the_metrics(tiny: Card) -> None:
     made = run_alone(task(tiny, prompt="hat " * 7 + "man", negative_prompt="hat " * 8))
     assert made.metrics["prompt_cut"] == "hat man" and made.metrics["negative_prompt_cut"] == "hat hat"
     assert "prompt_cut" not in run_alone(task(tiny)).metrics
-
-
-def lora(weights_dir: Path, name: str = "ink") -> Card:
-    """The card of a LoRA of the tiny model, made by peft with random weights, and its file."""
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
-    torch.manual_seed(1)
-    pipeline: Any = cast(Any, build(ARCHITECTURE)).pipeline
-    pipeline.unet.add_adapter(LoraConfig(r=4, target_modules=["to_q", "to_v", "to_out.0"], init_lora_weights=False))
-    folder = weights_dir / name
-    layers = get_peft_model_state_dict(pipeline.unet)
-    pipeline.save_lora_weights(folder, unet_lora_layers=layers, weight_name=f"{name}.safetensors")
-    source, architecture = {"kind": "local"}, {"name": "lora", "base": "tiny"}
-    files: dict[str, str | None] = {f"{name}.safetensors": file_sha256(folder / f"{name}.safetensors")}
-    return Card(name, "lora", "", "", "MIT", source, files, architecture)
-
-
-def test_loras_change_only_the_images_of_their_jobs(tiny: Card) -> None:
-    weights_dir = get_settings().weights_dir
-    ink = lora(weights_dir)
-
-    def wearing(*loras: dict[str, Any]) -> Task:
-        made = task(tiny, loras=list(loras))
-        made.find_model = lambda model_id: {"tiny": tiny, "ink": ink}[model_id]
-        return made
-
-    plain = images_of(run_alone(wearing()))
-    first, second = run([wearing({"model": "ink", "scale": 2.0}), wearing({"model": "ink", "scale": 2.0})])
-    assert isinstance(first, JobResult) and set(first.models) == {"tiny", "ink"}
-    assert first.models["ink"] == str(ink.files["ink.safetensors"])[:16]
-    assert apart(images_of(first), plain) > 2 * TOLERANCE >= apart(images_of(first), images_of(second))
-    assert (images_of(run_alone(wearing())) == plain).all()
-
-    (weights_dir / "ink" / "ink.safetensors").write_bytes(b"other")
-    with pytest.raises(AtelierError, match="sha256 differs") as caught:
-        run([wearing({"model": "ink"})])
-    assert caught.value.code == "weights_unavailable"
-    ink.files["ink.safetensors"] = file_sha256(weights_dir / "ink" / "ink.safetensors")
-    with pytest.raises(AtelierError, match="LoRA ink cannot be put on model tiny") as caught:
-        run([wearing({"model": "ink"})])
-    assert caught.value.code == "lora_unusable"
-    (weights_dir / "ink" / "ink.safetensors").unlink()
-    with pytest.raises(AtelierError, match=r"python -m models\.fetch ink"):
-        run([wearing({"model": "ink"})])
-    assert (images_of(run_alone(wearing())) == plain).all()
-
-
-def test_unused_tensors_of_a_lora_are_a_warning_of_each_job(tiny: Card) -> None:
-    weights_dir = get_settings().weights_dir
-    ink = lora(weights_dir, "more")
-    path = weights_dir / "more" / "more.safetensors"
-    nowhere = {f"unet.nowhere.lora_{side}.weight": torch.ones(2, 2) for side in "AB"}
-    save_file(load_file(path) | nowhere, path)
-    ink.files[path.name] = file_sha256(path)
-    both = [task(tiny, loras=[{"model": "more"}]) for _ in range(2)]
-    for each in both:
-        each.find_model = lambda model_id: {"tiny": tiny, "more": ink}[model_id]
-    assert all(isinstance(made, JobResult) for made in run(both))
-    for each in both:
-        [warning] = each.warnings
-        assert warning["code"] == "lora_keys_unused"
-        assert "2 tensors of LoRA more" in warning["message"] and "unet.nowhere.lora_A.weight" in warning["message"]
 
 
 def test_latents_that_are_not_finite_fail_their_job(tiny: Card) -> None:
@@ -315,70 +153,12 @@ def test_words_and_syntax_that_a_model_does_not_know_are_warnings(tiny: Card) ->
     assert unread.warnings == [], "the card has no list of words"
 
 
-def test_an_image_unlike_the_training_data_is_a_warning(tiny: Card) -> None:
-    def warned(greatest: float) -> list[str]:
-        forget()
-        figures = {"reconstruction_error": {"median": 0.0, "greatest": greatest, "images": 9}}
-        asked = task(replace(tiny, training=figures), mode="image-to-image", image=IMAGE, strength=1.0)
-        run([asked])
-        return [each["code"] for each in asked.warnings]
-
-    assert warned(1.0) == [] and warned(0.0) == ["image_unlike_training"]
-    forget()
-
-
-def test_an_image_that_does_not_fit_names_the_size_that_does(tiny: Card, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_to_image, "available_memory", lambda device: 4 * (512 + 8 * 32) * 64 * 32)
-    with pytest.raises(AtelierError, match=r"^width: 128 x 64 pixels need .* free; 64 x 32 would fit\.$") as caught:
-        run([task(tiny, width=128, height=64)])
-    assert caught.value.code == "out_of_memory"
-    assert len(images_of(run_alone(task(tiny)))) == 1
-
-
 def test_weights_in_a_prompt_change_only_its_image(tiny: Card) -> None:
     asked = ["a hat", "a (hat)3", "(a hat)9"]
     plain, weighted, bad = run([task(tiny, prompt=prompt, guidance_scale=8) for prompt in asked])
     alone = images_of(run_alone(task(tiny, guidance_scale=8)))
     assert apart(images_of(plain), alone) <= TOLERANCE < apart(images_of(weighted), alone)
     assert isinstance(bad, AtelierError) and bad.message == "prompt: It cannot be parsed: weights must be 0 to 5."
-
-
-def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> None:
-    made = run_alone(
-        task(
-            tiny,
-            method="diffusion",
-            mode="transfer",
-            style=MASK,
-            style_guidance_scale=[0, 0.3],
-            num_images_per_prompt=2,
-            style_layers=["relu1_1"],
-        )
-    )
-    assert [(image.role, image.seed) for image in made.images] == [
-        *(("picture", seed) for seed in (1, 1, 2, 2)),
-        ("grid", None),
-    ]
-    losses = np.array(made.metrics["style_loss"])
-    assert losses.shape == (2, 2) and (losses[:, 1] < losses[:, 0]).all()
-    assert set(made.models) == {"tiny", "vgg16"}
-    alone = run_alone(task(tiny, scheduler="ddim"))
-    unguided, [own] = made.images[0].pixels, images_of(alone)
-    assert np.abs(unguided.astype(int) - own).mean() < 2, "no guidance is the model's own image"
-
-
-def test_a_style_transfer_by_diffusion_can_start_from_an_image(tiny: Card) -> None:
-    steps: list[tuple[int, int]] = []
-
-    def step(done: int, total: int, message: str, image: Callable[[], Pixels]) -> None:
-        steps.append((done, total))
-        assert image().dtype == np.uint8
-
-    asked: dict[str, Any] = {"method": "diffusion", "mode": "transfer", "style": MASK, "style_layers": ["relu1_1"]}
-    made = run_alone(task(tiny, step, content=IMAGE, strength=0.5, **asked))
-    assert steps == [(1, 2), (2, 2)] and len(made.images) == 1
-    with pytest.raises(AtelierError, match="gone"):
-        run_alone(task(tiny, content=GONE, **asked))
 
 
 def test_memory_is_freed_when_models_are_swapped(

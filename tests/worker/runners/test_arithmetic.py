@@ -1,0 +1,47 @@
+"""Arithmetic of latent codes, with tiny models of the real architectures."""
+
+import pytest
+
+from jobs.errors import AtelierError
+from models.catalogue import Card
+from tests.worker.runners.generations import TOLERANCE, A, apart, outputs, reconstructed, run
+
+PLUS = {"sign": "+", "with": ["bright"]}
+
+
+def test_attribute_arithmetic(known: dict[str, Card]) -> None:
+    minus = {"sign": "-", "without": ["bright"]}
+    more = {"mode": "arithmetic", "terms": [PLUS, minus], "averaged": 4, "classifier": "judge"}
+    made, _ = run(known, "gan", n=6, seed=8, **more)
+    assert all(image.pixels.mean() > 180 for image in outputs(made))
+    assert made.metrics["attributes"] == [["bright"]] * 6
+    assert len({image.pixels.tobytes() for image in outputs(made)}) > 2, "each draw averages other samples"
+    assert list(made.models) == ["gan", "judge"]
+    second, _ = run(known, "gan", n=1, seed=9, **more)
+    assert apart(outputs(second)[0], outputs(made)[1]) == 0
+    assert outputs(made)[1].seed == 9
+
+
+def test_attributes_whose_vectors_cancel_fail_the_job(known: dict[str, Card]) -> None:
+    """Two terms with different attributes but the same samples, which the check of the request accepts."""
+    twice = {"sign": "-", "with": ["bright"], "without": ["red"]}
+    with pytest.raises(AtelierError, match=r"^terms: The vectors of the terms cancel") as error:
+        run(known, "gan", mode="arithmetic", terms=[PLUS, twice], averaged=4, n=2, classifier="judge")
+    assert error.value.code == "terms_cancel"
+
+
+def test_terms_of_every_kind(known: dict[str, Card]) -> None:
+    terms = [{"sign": "+", "seed": 3}, {"sign": "-", "z": [1, 0, 0]}, {"sign": "+", "z": [1, 0, 0]}]
+    made, _ = run(known, "gan", mode="arithmetic", terms=terms)
+    [alone] = outputs(run(known, "gan", seeds=[3])[0])
+    assert apart(outputs(made)[0], alone) <= 1
+    assert made.metrics == {}
+    made, _ = run(known, "conv", mode="arithmetic", terms=[{"sign": "+", "image": A}])
+    assert apart(outputs(made)[0], reconstructed(known, "conv", A)[0]) <= TOLERANCE
+
+
+def test_attributes_that_no_image_has_fail_the_job(known: dict[str, Card]) -> None:
+    red = {"sign": "-", "with": ["red"]}
+    with pytest.raises(AtelierError, match=r"^terms\.1: 0 of 16,384 generated images meet it; 4 are needed") as error:
+        run(known, "gan", mode="arithmetic", terms=[PLUS, red], averaged=4, n=1, classifier="judge")
+    assert (error.value.code, error.value.details) == ("attributes_not_found", {"field": "terms.1", "found": 0})

@@ -1,0 +1,51 @@
+"""Style transfers by diffusion, with a tiny untrained model of the real architecture."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs.errors import AtelierError
+from models.catalogue import Card
+from tests.worker.runners.prompted import GONE, IMAGE, MASK, images_of, task
+from tests.worker.tasks import run_alone
+from worker.run import Pixels
+
+
+def test_a_sweep_of_style_guidance_is_a_grid_and_lowers_the_loss(tiny: Card) -> None:
+    made = run_alone(
+        task(
+            tiny,
+            method="diffusion",
+            mode="transfer",
+            style=MASK,
+            style_guidance_scale=[0, 0.3],
+            num_images_per_prompt=2,
+            style_layers=["relu1_1"],
+        )
+    )
+    assert [(image.role, image.seed) for image in made.images] == [
+        *(("picture", seed) for seed in (1, 1, 2, 2)),
+        ("grid", None),
+    ]
+    losses = np.array(made.metrics["style_loss"])
+    assert losses.shape == (2, 2) and (losses[:, 1] < losses[:, 0]).all()
+    assert set(made.models) == {"tiny", "vgg16"}
+    alone = run_alone(task(tiny, scheduler="ddim"))
+    unguided, [own] = made.images[0].pixels, images_of(alone)
+    assert np.abs(unguided.astype(int) - own).mean() < 2, "no guidance is the model's own image"
+
+
+def test_a_style_transfer_by_diffusion_can_start_from_an_image(tiny: Card) -> None:
+    steps: list[tuple[int, int]] = []
+
+    def step(done: int, total: int, message: str, image: Callable[[], Pixels]) -> None:
+        steps.append((done, total))
+        assert image().dtype == np.uint8
+
+    asked: dict[str, Any] = {"method": "diffusion", "mode": "transfer", "style": MASK, "style_layers": ["relu1_1"]}
+    made = run_alone(task(tiny, step, content=IMAGE, strength=0.5, **asked))
+    assert steps == [(1, 2), (2, 2)] and len(made.images) == 1
+    with pytest.raises(AtelierError, match="gone"):
+        run_alone(task(tiny, content=GONE, **asked))
