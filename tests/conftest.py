@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0))
 # `scripts/test --quick` leaves out the tests with service processes or shipped weights, and those that train.
 SLOW_FIXTURES = {"attacked", "pair", "quick_stack", "s3", "shared_stack", "stack", "valkey", "venvs", "vgg16", "wheel"}
 SLOW_PATHS = (
-    "tests/api/test_api.py",
+    "tests/api/test_api",
     "tests/api/test_imports.py",
     "tests/integration/",
     "tests/jobs/test_queue.py",

@@ -14,6 +14,8 @@ from jobs.store.records import QUEUES
 from tests.stack import Stack
 
 MAX_BYTES, MAX_ARCHIVE_BYTES = 2_000_000, 3_000_000
+WAIT = {"Prefer": "wait=30"}
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 FAST: dict[str, Any] = {"content": CAT, "style": "builtin:1", "size": 64}
 GATYS: dict[str, Any] = {"method": "gatys", "content": CAT, "style": CAT, "size": 64, "num_steps": 1}
 
@@ -28,6 +30,22 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     )
     yield made.start_all()
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def api_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Valkey and the API, without a worker."""
+    made = Stack(tmp_path_factory.mktemp("api-alone"))
+    made.start_valkey()
+    made.start_api("api.main:app")
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def done(stack: Stack) -> dict[str, Any]:
+    """A probe that has succeeded."""
+    return stack.submit(WAIT, steps=2, seed=7)
 
 
 def image_file(kind: str = "PNG", size: tuple[int, int] = (48, 32), seed: int = 0, **options: Any) -> bytes:

@@ -1,6 +1,5 @@
 """Pc-steerings and cluster-samplings at the door: what is resolved and what is refused, without a worker."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -21,12 +20,10 @@ PC = [{"component": 0}]
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    made = Stack(tmp_path_factory.mktemp("steerings"))
-    made.start_valkey()
-    made.start_api("api.main:app")
-    yield made
-    made.stop()
+def stack(api_alone: Stack) -> Stack:
+    """Valkey and the API."""
+    api_alone.redis.flushall()
+    return api_alone
 
 
 def build(stack: Stack, path: str = "", **body: Any) -> None:
