@@ -27,6 +27,7 @@ EXAMPLES: dict[str, Any] = {
     "clustering": {"summary": "Members by cluster", "value": {"clustering": "kmeans"}},
     "component": {"summary": "Members by their score, and images along the component", "value": {"component": 1}},
     "attribute": {"summary": "Members with and without the attribute", "value": {"attribute": "smiling"}},
+    "map": {"summary": "Members on another map", "value": {"component": 0, "map": "tsne"}},
 }
 
 
@@ -103,8 +104,8 @@ async def create_plots(
 ) -> Response:
     """Creates a job that plots a version by one of its clusterings, components or attributes, without a new fit.
 
-    Its outputs are `t-sne` and `pca`; for a clustering also `silhouette` and `members`; for a component also
-    `component` and `members`. They belong to the job.
+    Its outputs are a map (`t-sne` or `umap`) and `pca`; for a clustering also `silhouette` and `members`; for a
+    component also `component` and `members`. They belong to the job.
     """
     return await submit(submission, params.of(collection_id))
 

@@ -22,6 +22,7 @@ from jobs.store.registry import NEW
 
 COLLECTION_ID = r"^col_[0-9a-f]{24}$"  # the digits of the job that founded it
 MIN_IMAGES = 4  # of a new collection
+MapName = Literal["tsne", "umap"]
 NAMED_LIMIT = 1000  # images of a named set, which may have 70,000
 EXPLAINED_VARIANCE = 0.99
 
@@ -126,6 +127,10 @@ class BuildRequest(ImagesRequest):
         ),
     ] = None
     clusterings: Clusterings = [KMeans()]
+    maps: Annotated[
+        list[MapName],
+        Field(min_length=1, max_length=2, description="Two-dimensional maps; plots use the first by default."),
+    ] = ["tsne"]
 
     def uses(self) -> Uses:
         """The model of the space, the archive, and the collection to build."""
@@ -157,6 +162,8 @@ class BuildRequest(ImagesRequest):
         if self.n_components and self.explained_variance:
             raise invalid("explained_variance", "The number of components is given by `n_components`")
         check_methods(self.clusterings)
+        if len(set(self.maps)) < len(self.maps):
+            raise invalid("maps", "Each map may be named once")
         return self
 
 

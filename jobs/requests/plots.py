@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from jobs.requests.base import Request, Uses, check_attribute, invalid, whole
 from jobs.requests.clusterings import Method
-from jobs.requests.collection import CollectionRouteRequest
+from jobs.requests.collection import CollectionRouteRequest, MapName
 from jobs.requests.facts import Facts
 from jobs.requests.steering import check_component, clustering_of
 
@@ -37,6 +37,10 @@ class _Part(Request):
             description="Members by whether they have it.",
             json_schema_extra={"format": "attribute"},
         ),
+    ] = None
+    map: Annotated[
+        MapName | None,
+        Field(description="The map to draw members on, made here if the version lacks it; its first when absent."),
     ] = None
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Collections: images as vectors of a space, with principal components, clusterings and a map, stored in one file."""
+"""Collections: images as vectors of a space, with principal components, clusterings and maps, stored in one file."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +27,7 @@ from models.space.pca import Pca, components_for, fit_pca
 
 Array = NDArray[np.float32]
 Method = Literal["kmeans", "mixture", "agglomerative", "hdbscan"]
+MapName = Literal["tsne", "umap"]
 MARKS = (0.9, 0.95, 0.99)
 
 
@@ -81,10 +82,10 @@ def _in_columns(members: Members, names: Sequence[str]) -> NDArray[np.int8]:
 
 @dataclass(frozen=True)
 class FittedCollection:
-    """Members with their fitted principal components, clusterings and map.
+    """Members with their fitted principal components, clusterings and maps.
 
     clusterings: by method. mixture: the fitted mixture, if it is one of the methods. failed: the reason for each
-    requested method that failed. map: the members on a plane (n, 2), if one was made.
+    requested method that failed. maps: the members on planes (n, 2), by "tsne" or "umap".
     """
 
     members: Members
@@ -92,7 +93,7 @@ class FittedCollection:
     clusterings: dict[Method, FittedClustering]
     mixture: FittedMixture | None = None
     failed: dict[Method, str] = field(default_factory=dict)
-    map: Array | None = None
+    maps: dict[MapName, Array] = field(default_factory=dict)
 
     @cached_property
     def scores(self) -> Array:
@@ -166,6 +167,7 @@ def summary(collection: FittedCollection) -> dict[str, Any]:
         "explained_variance_ratio": [round(float(share), 6) for share in ratio],
         "components_for": {f"{mark:g}": components_for(ratio, mark) for mark in MARKS},
         "attribute_names": list(collection.members.attribute_names),
+        "maps": list(collection.maps),
         "clusterings": {method: _of_clustering(each) for method, each in collection.clusterings.items()},
         "failed_clusterings": dict(collection.failed),
     } | ({"mixture": _of_mixture(collection.mixture)} if collection.mixture else {})
@@ -207,7 +209,7 @@ def save_collection(collection: FittedCollection, path: Path) -> None:
         arrays |= {f"{name}/{key}": value for key, value in values.items() if isinstance(value, np.ndarray)}
         facts[name] = {key: value for key, value in values.items() if not isinstance(value, np.ndarray)}
     facts["failed"] = {str(method): reason for method, reason in collection.failed.items()}
-    arrays |= {} if collection.map is None else {"map": collection.map}
+    arrays |= {f"maps/{name}": points for name, points in collection.maps.items()}
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
 
@@ -217,14 +219,16 @@ def load_collection(path: Path) -> FittedCollection:
     with np.load(path, allow_pickle=False) as file:
         facts: dict[str, dict[str, Any]] = json.loads(str(file["facts"]))
         failed: Any = facts.pop("failed", {})
-        map_ = file.get("map")
+        maps: Any = _arrays_of(file, "maps")
+        if "map" in file:  # of earlier versions
+            maps["tsne"] = file["map"]
         parts = {name: _arrays_of(file, name) | _tuples(values) for name, values in facts.items()}
     return FittedCollection(
         Members(**parts.pop("members")),
         Pca(**parts.pop("pca")),
         mixture=FittedMixture(**parts.pop("mixture")) if "mixture" in parts else None,
         failed=failed,
-        map=map_,
+        maps=maps,
         clusterings={name.removeprefix("clusterings/"): FittedClustering(**part) for name, part in parts.items()},  # type: ignore[misc]
     )
 

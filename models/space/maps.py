@@ -1,5 +1,6 @@
-"""Two-dimensional maps of vectors by t-SNE."""
+"""Two-dimensional maps of vectors by t-SNE and by UMAP."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -8,18 +9,29 @@ import torch
 from numpy.typing import NDArray
 from openTSNE import TSNE
 from openTSNE.initialization import jitter, rescale
+from sklearn.neighbors import NearestNeighbors
 
 from models.seeds import folded
 from models.space.clusters import Scores
+from models.space.collection import MapName
 from models.space.pca import Array
 
+OnStep = Callable[[], None]
 DIMENSIONS = 50  # component scores that are used; later components separate mostly noise
 EXACT = 100_000  # members up to which exact neighbors are no slower than approximate ones
 FEWEST = 3  # members that a map needs
 STEP = 10  # iterations between two calls of `on_step`
+NEIGHBORS = 15  # of UMAP, with each member itself
+SIDE = 10  # of UMAP's initial map
+TITLES: dict[MapName, str] = {"tsne": "t-SNE", "umap": "UMAP"}
 
 
-def tsne_map(scores: Scores, *, seed: int, on_step: Callable[[], None] = lambda: None) -> Array:
+def map_of(name: MapName, scores: Scores, *, seed: int, on_step: OnStep = lambda: None) -> Array:
+    """Maps component scores (n, k) to the plane (n, 2) by `tsne_map` or `umap_map`."""
+    return {"tsne": tsne_map, "umap": umap_map}[name](scores, seed=seed, on_step=on_step)
+
+
+def tsne_map(scores: Scores, *, seed: int, on_step: OnStep = lambda: None) -> Array:
     """Maps component scores (n, k) to the plane (n, 2) by t-SNE; n is at least `FEWEST`.
 
     van der Maaten and Hinton 2008, "Visualizing data using t-SNE", initialized with the first two components (Kobak and
@@ -40,6 +52,48 @@ def tsne_map(scores: Scores, *, seed: int, on_step: Callable[[], None] = lambda:
     )
     embedding: Any = tsne.fit(scores[:, :DIMENSIONS], initialization=_start(scores, seed))
     return np.asarray(embedding, np.float32)
+
+
+class _Ticks:
+    """A file that calls `on_step` whenever a progress bar writes to it."""
+
+    def __init__(self, on_step: OnStep) -> None:
+        self._on_step = on_step
+
+    def write(self, text: str) -> None:
+        self._on_step()
+
+    def flush(self) -> None:
+        pass
+
+
+def umap_map(scores: Scores, *, seed: int, on_step: OnStep = lambda: None) -> Array:
+    """Maps component scores (n, k) to the plane (n, 2) by UMAP; n is at least `FEWEST`.
+
+    McInnes et al. 2018, "UMAP: uniform manifold approximation and projection", from exact neighbors and initialized
+    with the first two components, like the t-SNE map. `on_step` is called before each part and about ten times a second
+    during the layout, and may raise to stop. The first map of a process takes several seconds more: numba compiles it.
+    """
+    on_step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that TensorFlow, which nothing here uses, is not installed
+        from umap import UMAP  # loads numba
+    on_step()
+    seed, used = folded(seed), np.ascontiguousarray(scores[:, :DIMENSIONS], np.float32)
+    n_neighbors = min(NEIGHBORS, len(used))
+    apart, members = NearestNeighbors(n_neighbors=n_neighbors).fit(used).kneighbors(used)
+    on_step()
+    umap = UMAP(
+        n_neighbors=n_neighbors,
+        precomputed_knn=(members.astype(np.int32), apart.astype(np.float32)),
+        init=(SIDE / 1e-4 * _start(scores, seed)).astype(np.float32),
+        n_jobs=1,  # threads would make it depend on their order
+        random_state=seed,
+        tqdm_kwds={"file": _Ticks(on_step), "disable": False},
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no index for further members, and too few members for 15 neighbors
+        return np.asarray(umap.fit_transform(used), np.float32)
 
 
 def _start(scores: Scores, seed: int) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,8 +18,16 @@ from jobs.store.registry import Version
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.errors import DataError, SpaceError
-from models.space.collection import FittedCollection, Members, digests_of, fit_collection, save_collection, summary
-from models.space.maps import FEWEST, tsne_map
+from models.space.collection import (
+    FittedCollection,
+    MapName,
+    Members,
+    digests_of,
+    fit_collection,
+    save_collection,
+    summary,
+)
+from models.space.maps import FEWEST, TITLES, map_of
 from worker.files import Files
 from worker.run import JobResult, Pixels, Task
 from worker.runners.archive import read_archive
@@ -81,7 +90,7 @@ def _build(task: Task[BuildRequest], files: Files) -> JobResult:
     )
     _warn_of_clusterings(task, collection)
     phases.begin("map")
-    collection = _with_map(task, collection)
+    collection = _with_maps(task, collection)
     phases.begin("plots")
     task.report_progress(PLOTTING, 100, "plots")
     figures = summary(collection) | {"models": space.models}
@@ -90,7 +99,7 @@ def _build(task: Task[BuildRequest], files: Files) -> JobResult:
     sha = _stored(files, collection)
     side_files = store_side_files(files, collection, new_images, _newest(task, files))
     phases.begin("")
-    versions = {name: version(name) for name in ("scikit-learn", "openTSNE", "torch")}
+    versions = {name: version(name) for name in ("scikit-learn", "openTSNE", "umap-learn", "torch")}
     metrics = {"figures": figures, "seconds": {name: round(taken, 3) for name, taken in phases.seconds.items()}}
     made = {"file": sha, "figures": figures, "side_files": side_files}
     return JobResult(images, space.models, versions, metrics, collection=made)
@@ -113,14 +122,16 @@ def _warn_of_clusterings(task: Task[BuildRequest], collection: FittedCollection)
             task.warn("search_at_bound", message)
 
 
-def _with_map(task: Task[BuildRequest], collection: FittedCollection) -> FittedCollection:
+def _with_maps(task: Task[BuildRequest], collection: FittedCollection) -> FittedCollection:
     if len(collection.members) < FEWEST:
         return collection
 
-    def on_step() -> None:
-        task.report_progress(MAPPING, 100, "two-dimensional map")
+    def on_step(name: MapName) -> None:
+        task.report_progress(MAPPING, 100, f"map by {TITLES[name]}")
 
-    return replace(collection, map=tsne_map(collection.scores, seed=task.seed, on_step=on_step))
+    names = task.params.maps
+    maps = {name: map_of(name, collection.scores, seed=task.seed, on_step=partial(on_step, name)) for name in names}
+    return replace(collection, maps=maps)
 
 
 def _stored(files: Files, collection: FittedCollection) -> str:

@@ -12,8 +12,8 @@ from jobs.requests.clusterings import GaussianMixture
 from jobs.requests.collection import BuildRequest
 from jobs.requests.plots import CollectionPlots
 from models.grids import labeled_grid
-from models.space.collection import FittedCollection, Method, summary
-from models.space.maps import FEWEST, tsne_map
+from models.space.collection import FittedCollection, MapName, Method, summary
+from models.space.maps import FEWEST, TITLES, map_of
 from models.space.plots import (
     component_mosaic,
     plot_attribute,
@@ -74,7 +74,7 @@ def run_plots(task: Task[CollectionPlots]) -> JobResult:
     """Plots a version by one of its clusterings, components or attributes."""
     params = task.params
     collection, space, models = open_collection(task)
-    collection = _with_map(task, collection)
+    collection = _with_map(task, collection, params.map)
     if params.clustering:
         images = _of_clustering(collection, params.clustering, task.seed)
     elif params.attribute:
@@ -86,14 +86,17 @@ def run_plots(task: Task[CollectionPlots]) -> JobResult:
     return JobResult(images, models, versions, {})
 
 
-def _with_map(task: Task, collection: FittedCollection) -> FittedCollection:
-    """The collection with its map; versions of earlier releases have none and get one here."""
-    if collection.map is not None or len(collection.members) < FEWEST:
-        return collection
-    points = tsne_map(
-        collection.scores, seed=task.seed, on_step=lambda: task.report_progress(0, 100, "two-dimensional map")
-    )
-    return replace(collection, map=points)
+def _with_map(task: Task, collection: FittedCollection, name: MapName | None) -> FittedCollection:
+    """The collection with the map of this name alone, or else with its first; one that it lacks is made here."""
+    if name is None and collection.maps:
+        name = next(iter(collection.maps))
+    name = name or "tsne"
+    points = collection.maps.get(name)
+    if points is None and len(collection.members) >= FEWEST:
+        message = f"map by {TITLES[name]}"
+        on_step = partial(task.report_progress, 0, 100, message)
+        points = map_of(name, collection.scores, seed=task.seed, on_step=on_step)
+    return replace(collection, maps={} if points is None else {name: points})
 
 
 def _of_clustering(collection: FittedCollection, method: Method, seed: int) -> list[OutputImage]:
@@ -134,11 +137,12 @@ def _by_cluster(collection: FittedCollection, method: Method | None) -> Draw:
 def _scatters(
     collection: FittedCollection, draw: Draw, title: str, axes: tuple[int, int] = (0, 1)
 ) -> list[OutputImage]:
-    """Scatter plots on the map and on two components, if there are a map and two components."""
+    """Scatter plots on the maps and on two components, if there are maps and two components."""
     plots = []
-    if collection.map is not None:
-        on_map = draw(points=collection.map, title=f"t-SNE, {title}", x_label="t-SNE 1", y_label="t-SNE 2")
-        plots.append(OutputImage(on_map, "plot", name="t-sne"))
+    for name, points in collection.maps.items():
+        map_title = TITLES[name]
+        on_map = draw(points=points, title=f"{map_title}, {title}", x_label=f"{map_title} 1", y_label=f"{map_title} 2")
+        plots.append(OutputImage(on_map, "plot", name=map_title.lower()))
     ratio = collection.pca.explained_variance_ratio_
     if len(ratio) > 1:
         labels = [f"PC {k} ({ratio[k]:.1%})" for k in axes]

@@ -102,7 +102,7 @@ def _table(collection: FittedCollection, images: _Images) -> MembersTable:
     unit = spread(scores)
     pairs = near_pairs(neighbors, REACH * unit, MAX_PAIRS)
     names = [str(name).encode() for name in members.names]
-    maps = {} if collection.map is None else {"tsne": collection.map}
+    maps = collection.maps
     n = len(members)
     return MembersTable(
         names=np.frombuffer(b"".join(names), np.uint8),

@@ -33,6 +33,7 @@ def test_one_part_of_a_version_is_drawn(part: dict[str, Any]) -> None:
         ({"clustering": "dbscan"}, "kmeans"),
         ({"component": -1}, "greater than or equal to 0"),
         ({"component": True}, "integer"),
+        ({"component": 0, "map": "pca"}, "tsne"),
         ({"attribute": ""}, "at least 1 character"),
         ({"component": 0, "collection": "col_1"}, "Extra"),
     ],

@@ -9,7 +9,9 @@ from sklearn.metrics import pairwise_distances_argmin
 
 from models.space import collection as module
 from models.space.collection import (
+    Array,
     FittedCollection,
+    MapName,
     Members,
     Method,
     digests_of,
@@ -161,10 +163,16 @@ def test_the_same_image_has_the_same_digest_in_every_version() -> None:
     assert both.digests.tolist() == ["", "", *digests_of(images[:3])], "a version from before has none"
 
 
-def test_the_map_is_kept(fitted: FittedCollection, tmp_path: Path) -> None:
-    save_collection(replace(fitted, map=fitted.scores[:, :2]), tmp_path / "a")
-    loaded = load_collection(tmp_path / "a")
-    assert loaded.map is not None
-    np.testing.assert_array_equal(loaded.map, fitted.scores[:, :2])
+def test_maps_are_kept(fitted: FittedCollection, tmp_path: Path) -> None:
+    maps: dict[MapName, Array] = {"tsne": fitted.scores[:, :2], "umap": fitted.scores[:, 1:3]}
+    save_collection(replace(fitted, maps=maps), tmp_path / "a")
+    loaded = load_collection(tmp_path / "a").maps
+    assert list(loaded) == ["tsne", "umap"]
+    np.testing.assert_array_equal(loaded["umap"], maps["umap"])
+    with np.load(tmp_path / "a") as file:
+        of_an_earlier_version = {name: file[name] for name in file if "maps/" not in name} | {"map": maps["tsne"]}
+    np.savez(tmp_path / "earlier.npz", **of_an_earlier_version)
+    earlier = load_collection(tmp_path / "earlier.npz").maps
+    np.testing.assert_array_equal(earlier["tsne"], maps["tsne"])
     save_collection(fitted, tmp_path / "b")
-    assert load_collection(tmp_path / "b").map is None
+    assert load_collection(tmp_path / "b").maps == {}

@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
-from models.space.maps import tsne_map
+from models.space.maps import map_of, tsne_map, umap_map
 
 
 def nearest(points: NDArray[np.float32], k: int) -> NDArray[np.int64]:
@@ -94,3 +94,30 @@ def test_it_asks_every_ten_of_750_iterations(digits: NDArray[np.float32]) -> Non
     calls: list[int] = []
     tsne_map(digits[:20], seed=0, on_step=lambda: calls.append(0))
     assert len(calls) == 75
+
+
+# --- UMAP ------------------------------------------------------------------------------------------------------------
+
+
+def test_umap_keeps_clusters_apart_and_depends_on_the_seed_alone() -> None:
+    """One test, because numba compiles for seconds in each process."""
+    labels = np.repeat(np.arange(4), 12)
+    scores = (10 * np.eye(4, 60)[labels] + np.random.default_rng(0).normal(size=(48, 60))).astype(np.float32)
+    scores[:, 50:] *= 100
+    calls: list[int] = []
+    found = umap_map(scores, seed=2**40, on_step=lambda: calls.append(0))
+    assert found.shape == (48, 2) and found.dtype == np.float32 and len(calls) > 3
+    assert (labels[nearest(found, 8)] == labels[:, None]).all(), "by the first fifty scores"
+    np.testing.assert_array_equal(map_of("umap", scores, seed=2**40), found)
+    assert not np.array_equal(umap_map(scores, seed=1), found)
+    for n in (3, 4):
+        assert np.isfinite(umap_map(np.repeat(scores[:2], 2, axis=0)[:n], seed=0)).all(), "few, and doubles"
+
+    def stop() -> None:
+        calls.append(0)
+        if len(calls) == 5:
+            raise StoppedError
+
+    calls.clear()
+    with pytest.raises(StoppedError):
+        umap_map(scores, seed=0, on_step=stop)

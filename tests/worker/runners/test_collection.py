@@ -207,7 +207,7 @@ def test_equal_images_cannot_be_fitted(installation: Installation) -> None:
     assert record.error["code"] == "cannot_be_fitted" and "same" in record.error["message"]
 
 
-@pytest.mark.parametrize("message", ["images read", "encoded", "principal components", "two-dimensional map"])
+@pytest.mark.parametrize("message", ["images read", "encoded", "principal components", "map by t-SNE"])
 def test_a_cancel_is_noticed_in_each_phase(
     installation: Installation, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
