@@ -11,6 +11,7 @@ Kind = Literal[
     "training",
     "collection",
     "collection-plots",
+    "collection-search",
     "pc-steering",
     "cluster-sampling",
 ]

@@ -9,6 +9,7 @@ from jobs.requests.base import Request
 from jobs.requests.collection import Collection
 from jobs.requests.generation import Generation
 from jobs.requests.plots import CollectionPlots
+from jobs.requests.search import CollectionSearch
 from jobs.requests.steering import ClusterSampling, Steering
 from jobs.requests.style_transfer import StyleTransfer
 from jobs.requests.training import Training
@@ -19,6 +20,7 @@ KINDS: dict[str, Any] = {
     "training": Training,
     "collection": Collection,
     "collection-plots": CollectionPlots,
+    "collection-search": CollectionSearch,
     "pc-steering": Steering,
     "cluster-sampling": ClusterSampling,
 }

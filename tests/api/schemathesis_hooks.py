@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from api.style_transfers import CAT, COFFEE
 from jobs.requests.collection import COLLECTION_ID, AdditionParams, CollectionParams
 from jobs.requests.plots import PlotParams
+from jobs.requests.search import SearchParams
 from jobs.requests.steering import ClusterSampling, Steering
 from jobs.requests.styles import LAYERS
 from jobs.requests.training import Training
@@ -66,6 +67,7 @@ schemathesis.openapi.format("collection-id", st.sampled_from(known["collections"
 schemathesis.openapi.format("space", st.sampled_from(["pixels", "vae-smileys"]))
 schemathesis.openapi.format("attribute", st.sampled_from(["glasses", "smiling"]))
 PLOTS = "/v1/collections/{collection_id}/plots"
+SEARCH = "/v1/collections/{collection_id}/search"
 MEMBERS = "/v1/collections/{collection_id}/members"
 OF_A_VERSION = [PLOTS, f"{PLOTS}/{{name}}", MEMBERS, "/v1/collections/{collection_id}/duplicates"]
 OF_A_VERSION += [f"{MEMBERS}/{{member_id}}/{file}" for file in ("thumbnail", "image")]
@@ -74,6 +76,7 @@ CHECKED: dict[str, TypeAdapter[Any]] = {
     "/v1/collections": TypeAdapter(CollectionParams),
     "/v1/collections/{collection_id}/images": TypeAdapter(AdditionParams),
     PLOTS: TypeAdapter(PlotParams),
+    SEARCH: TypeAdapter(SearchParams),
     "/v1/pc-steerings": TypeAdapter(Steering),
     "/v1/cluster-samplings": TypeAdapter(ClusterSampling),
 }
@@ -125,6 +128,11 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "PlotParams": {
             **{"version": {"enum": [1, None]}, "clustering": {"enum": ["kmeans", None]}},
             **{"component": {"enum": [0, 1, None]}, "attribute": {"enum": ["large", None]}},
+        },
+        "SearchParams": {
+            **{"version": {"enum": [1, None]}, "cluster": {"enum": [0, 1, None]}, "member": {"enum": [0, 19, None]}},
+            **{"clustering": {"enum": ["kmeans", None]}, "text": NOTHING, "vector": NOTHING},
+            **{"with": {"enum": [["large"], None]}, "without": {"enum": [["large"], None]}},
         },
         "Steering": {"version": {"enum": [1, None]}, "style_components": {"enum": [1, 2, None]}},
     }
@@ -200,7 +208,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
     """A valid key is made one of this request alone: the schema cannot say that two requests may not share a key."""
     if case.method == "DELETE" and case.operation.path.startswith(("/v1/images/", "/v1/archives/")):
         keep_uploads(case)
-    if (case.method == "POST" and case.operation.path == PLOTS) or case.operation.path == MEMBERS:
+    named = case.operation.path in (MEMBERS, SEARCH) or (case.method == "POST" and case.operation.path == PLOTS)
+    if named:
         name_known_collection(case)
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and re.fullmatch(r"[\x21-\x7e]{1,200}", key):

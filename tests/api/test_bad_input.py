@@ -103,7 +103,8 @@ PATHS: dict[str, tuple[str, str, int, str, str]] = {
     "status": ("GET", "/v1/jobs?status=done", 422, "invalid_request", f"`status` must be {STATES}."),
     "kind": (
         *("GET", "/v1/jobs?kind=dance", 422, "invalid_request"),
-        "`kind` must be 'style-transfer', 'generation', 'training', 'collection', 'collection-plots', 'pc-steering' or "
+        "`kind` must be 'style-transfer', 'generation', 'training', 'collection', 'collection-plots', "
+        "'collection-search', 'pc-steering' or "
         "'cluster-sampling'.",
     ),
     "limit": ("GET", "/v1/jobs?limit=101", 422, "invalid_request", "`limit` must be at most 100."),

@@ -134,5 +134,25 @@ def test_a_member_is_an_image_of_a_request(stack: Stack, collection_id: str) -> 
         assert error(answer) == (404, code) and answer.json()["error"]["details"]["field"] == "content"
 
 
+def test_a_search_answers_with_the_nearest_members(stack: Stack, collection_id: str) -> None:
+    def found(**query: Any) -> list[dict[str, Any]]:
+        path = f"/v1/collections/{collection_id}/search"
+        answer = stack.client.post(path, json=query, headers={"Prefer": "wait=30"})
+        assert answer.status_code == 200 and answer.json()["status"] == "succeeded", answer.text
+        assert [output["role"] for output in answer.json()["outputs"]] == ["grid"]
+        return list(answer.json()["metrics"]["matches"])
+
+    of_member = found(member=3, n=40)
+    distances = [match["distance"] for match in of_member]
+    assert distances == sorted(distances) and {match["id"] for match in of_member} == set(range(41)) - {3}
+    square = data_url(get(stack, collection_id, "/3/image").content)
+    first, *others = found(image=square, n=6)
+    assert (first["id"], first["name"], first["similarity"]) == (3, "digits/3", 1) and first["distance"] < 0.01
+    assert [match["id"] for match in others] == [match["id"] for match in of_member[:5]]
+    assert found(image=f"{collection_id}/3", n=1)[0]["id"] == 3
+    inside = {member["id"] for member in page(stack, collection_id, cluster=1, without="3")["members"]}
+    assert {match["id"] for match in found(vector=[0.5] * 256, cluster=1, without=["3"], n=50)} == inside
+
+
 def pixels(data: bytes) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(BytesIO(data)).convert("RGB"))

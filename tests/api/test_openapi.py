@@ -104,11 +104,12 @@ def faces_id(stack: Stack) -> str:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_runs(stack: Stack, name: str, request: pytest.FixtureRequest) -> None:
     path, body = EXAMPLES[name]
+    reads_text = "text" in body or (isinstance(body.get("start"), dict) and "text" in body["start"])
+    of_space = "faces_id" if reads_text else "collection_id"
     if "{collection_id}" in path:
-        path = path.format(collection_id=request.getfixturevalue("collection_id"))
+        path = path.format(collection_id=request.getfixturevalue(of_space))
     if "collection" in body:
-        reads_text = isinstance(body.get("start"), dict) and "text" in body["start"]
-        body = body | {"collection": request.getfixturevalue("faces_id" if reads_text else "collection_id")}
+        body = body | {"collection": request.getfixturevalue(of_space)}
     answer = stack.client.post(path, json=body, headers={"Prefer": "wait=25"})
     assert answer.status_code == 200, answer.text
     job = answer.json()

@@ -8,6 +8,7 @@ from jobs.requests.base import Request
 from jobs.requests.collection import CollectionParams, NextVersion
 from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction, Sample, Translation, Traversal
 from jobs.requests.plots import CollectionPlots
+from jobs.requests.search import CollectionSearch
 from jobs.requests.steering import ClusterSampling, Steering
 from jobs.requests.style_diffusion import DiffusionTransfer
 from jobs.requests.style_transfer import FastTransfer, FeatureInversion, GatysTransfer, TextureSynthesis
@@ -45,6 +46,7 @@ RUNNERS: dict[type[Request], Runner] = {
     CollectionParams: lazy("collection", "run_collection"),
     NextVersion: lazy("collection", "run_collection"),
     CollectionPlots: lazy("plots", "run_plots"),
+    CollectionSearch: lazy("search", "run_search"),
     Steering: lazy("steering", "run_steering"),
     ClusterSampling: lazy("steering", "run_sampling"),
 }

@@ -73,10 +73,10 @@ class LoadedSpace:
             on_done(end)
         return np.concatenate(parts)
 
-    def encode_text(self, text: str) -> Vectors:
+    def encode_text(self, text: str, field: str) -> Vectors:
         """Encodes a text, (1, dim), in a space that reads texts; raises AtelierError for a text that is too long."""
         assert self.network
-        with failures(["start.text"]), self._inference():
+        with failures([field]), self._inference():
             vectors: Vectors = self.network.module.encode_texts([text]).float().cpu().numpy()  # type: ignore[operator]
         return vectors
 

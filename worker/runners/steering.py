@@ -87,7 +87,7 @@ def _start(task: Task, params: Steering, collection: FittedCollection, space: Lo
         case TextStart(text=text):
             if space.network:
                 warn_of_prompt(task, space.network, "start.text", text)
-            return space.encode_text(text)
+            return space.encode_text(text, "start.text")
         case "mean":
             return collection.pca.mean_[None]
         case image:

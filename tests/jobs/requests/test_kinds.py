@@ -14,6 +14,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "training": {"recipe": "vae", "data": "digits"},
     "collection": {"name": "Digits", "space": "pixels", "data": "digits"},
     "collection-plots": {"collection": COLLECTION, "component": 0},
+    "collection-search": {"collection": COLLECTION, "member": 0, "with": ["glasses"]},
     "pc-steering": {"collection": COLLECTION, "components": [{"component": 0}]},
     "cluster-sampling": {"collection": COLLECTION},
 }

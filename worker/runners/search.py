@@ -1,0 +1,82 @@
+"""Runs searches of collections for their nearest members."""
+
+from functools import partial
+from importlib.metadata import version
+
+import numpy as np
+
+from jobs.requests.collection import built
+from jobs.requests.search import CollectionSearch
+from models.grids import sheet
+from models.space.clusters import Labels
+from models.space.collection import FittedCollection
+from models.space.sampling import spread
+from models.space.search import MemberIndex, cosines
+from worker.run import JobResult, OutputImage, Task
+from worker.runners.loaded import loaded
+from worker.runners.space import Vectors, check_models, load_space, read_collection
+from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
+
+
+def run_search(task: Task[CollectionSearch]) -> JobResult:
+    """The nearest members in `metrics.matches`, and a sheet of their thumbnails."""
+    assert task.files is not None
+    params = task.params
+    record = task.files.collection(params.collection)
+    stored = record.versions[(params.version or 0) - 1]
+    collection = read_collection(task, stored.file)
+    index = loaded(task, ("index", stored.file), partial(_index, collection), lambda made: made[0].n_bytes)
+    vector, models = _vector(task, collection)
+    members, unit = collection.members, index[1]
+    n = params.n + (params.member is not None)  # which is its own nearest
+    found = index[0].search(collection.pca.transform(vector)[0], n, _rows(params, collection))
+    found = found.without(params.member, params.n)
+    similarities = cosines(members.vectors[found.indices], vector[0]).round(4).tolist()
+    names = members.names[found.indices].tolist()
+    distances = (found.distances / unit).round(4).tolist()
+    columns = zip(found.indices.tolist(), names, distances, similarities, strict=True)
+    matches = [dict(zip(("id", "name", "distance", "similarity"), row, strict=True)) for row in columns]
+    captions = [f"{match['id']}: {match['distance']:.2f}" for match in matches]
+    images = [OutputImage(sheet(members.thumbnails[found.indices], captions), "grid")] if matches else []
+    versions = {name: version(name) for name in ("faiss-cpu", "numpy")}
+    return JobResult(images, {**models, record.id: stored.file[:16]}, versions, {"matches": matches})
+
+
+def _index(collection: FittedCollection) -> tuple[MemberIndex, float]:
+    """The index of a version, and the unit of its distances."""
+    return MemberIndex(collection.scores), spread(collection.scores)
+
+
+def _vector(task: Task[CollectionSearch], collection: FittedCollection) -> tuple[Vectors, dict[str, str]]:
+    """The vector (1, dim) to search for, and the models that encoded it."""
+    params = task.params
+    if params.member is not None:
+        return collection.members.vectors[[params.member]], {}
+    if params.vector is not None:
+        return np.array([params.vector], np.float32), {}
+    assert task.files is not None
+    record = task.files.collection(params.collection)
+    space = load_space(task, built(record.params))
+    check_models(record.versions[(params.version or 0) - 1], space)
+    if params.text is not None:
+        if space.network:
+            warn_of_prompt(task, space.network, "text", params.text)
+        return space.encode_text(params.text, "text"), space.models
+    assert params.image is not None
+    squares = space.squares([task.read_image(params.image)])
+    if space.network:
+        warn_of_images(task, space.network, "image", squares)
+    return space.encode(squares), space.models
+
+
+def _rows(params: CollectionSearch, collection: FittedCollection) -> Labels | None:
+    """The rows of the members to choose from; None for all."""
+    members = collection.members
+    chosen = np.ones(len(members), np.bool_)
+    if params.cluster is not None:
+        assert params.clustering is not None  # resolved when the job was created
+        chosen &= collection.clusterings[params.clustering].labels_ == params.cluster
+    for names, value in ((params.having, 1), (params.lacking, 0)):
+        for name in names or ():
+            chosen &= members.attributes[:, members.attribute_names.index(name)] == value
+    return None if chosen.all() else np.flatnonzero(chosen)
