@@ -1,10 +1,17 @@
-"""A space of 100,000 vectors: components, clusters and a map, against plain scikit-learn: `python -m bench.spaces`."""
+"""A space of 100,000 vectors: fits, search and the listing of members: `python -m bench.spaces [PART ...]`.
+
+`fit`: components, clusters and a map, against plain scikit-learn. `search`: the nearest of 100,000 members, and of
+three times as many by the index, against scikit-learn. `members`: pages of the listing, by a real API over HTTP.
+"""
 
 import argparse
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -12,21 +19,36 @@ from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from sklearn.neighbors import NearestNeighbors
 
+from jobs.members import MAX_SCORES, TABLE, MembersTable
+from jobs.objects import Objects
+from jobs.store.records import NewJob
+from jobs.store.registry import NEW
 from models.space.clusters import kmeans
 from models.space.pca import fit_pca
+from models.space.search import MemberIndex
+from tests.stack import Stack
 
 DIM, RANK = 768, 60
 CLUSTERS = 20
+QUERIES = 200
 SUBSAMPLE = 2_000  # vectors of which scikit-learn's t-SNE makes its map: of 100,000 it takes hours
 
 
 def main() -> None:
-    """Print seconds, ours and theirs, and the peak of the resident memory after each."""
+    """Run the named parts, by default all."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
+    for part in args.parts or PARTS:
+        PARTS[part](args)
+
+
+def fit(args: argparse.Namespace) -> None:
+    """Print seconds, ours and theirs, and the peak of the resident memory after each."""
     from models.space.maps import tsne_map
 
     vectors = low_rank(args.rows)
@@ -46,6 +68,86 @@ def main() -> None:
     inertia = float(((scores - ours.cluster_centers_[ours.labels_]) ** 2).sum())
     share = inertia / plain.inertia_
     print(f"components {len(pca.components_)} and {theirs.n_components_}, inertia {share:.4f} of theirs")
+
+
+def search(args: argparse.Namespace) -> None:
+    """Print milliseconds of a search for 10 members, and the recall of the index."""
+    for rows in (args.rows, 3 * args.rows):
+        scores = fit_pca(low_rank(rows), standardize=False, n_components=RANK, seed=0).transform(low_rank(rows))
+        began = time.perf_counter()
+        index = MemberIndex(scores)
+        print(f"{rows:,} members with {RANK} scores: index in {time.perf_counter() - began:.2f} s")
+        points = scores[:: rows // QUERIES][:QUERIES] + np.float32(0.5)
+        ours = timed("  search", [partial(index.search, point, 10) for point in points])
+        plain = NearestNeighbors(n_neighbors=10).fit(scores)
+        theirs = timed("  scikit-learn", [partial(plain.kneighbors, point[None]) for point in points])
+        common = [len({*a.indices} & {*b[1][0]}) for a, b in zip(ours, theirs, strict=True)]
+        print(f"  recall of 10 {np.mean(common) / 10:.4f}, of the worst point {min(common) / 10:.1f}")
+
+
+def members(args: argparse.Namespace) -> None:
+    """Print milliseconds of pages of 100 members by a real API, the first of which reads the table."""
+    with TemporaryDirectory() as folder:
+        stack = Stack(Path(folder))
+        try:
+            stack.start_valkey()
+            stack.start_api("api.main:app")
+            path = f"/v1/collections/{listed(stack, args.rows)}/members"
+            queries: dict[str, dict[str, Any]] = {
+                **{"by id": {}, "of a cluster": {"cluster": 3}, "with an attribute": {"with": "7"}},
+                **{"the most isolated": {"order": "outlier_score"}, "in the middle": {"cursor": str(args.rows // 2)}},
+            }
+            timed(f"{args.rows:,} members: the first page", [partial(stack.client.get, path)])
+            for name, query in queries.items():
+                pages = timed(f"  {name}", [partial(stack.client.get, path, params=query)] * QUERIES)
+                assert all(len(page.json()["members"]) == 100 for page in pages)
+        finally:
+            stack.stop()
+
+
+def listed(stack: Stack, rows: int) -> str:
+    """Makes a collection whose version has only a table of members; returns its id."""
+    rng = np.random.default_rng(0)
+    names = [f"set/{row}".encode() for row in range(rows)]
+    table = MembersTable(
+        names=np.frombuffer(b"".join(names), np.uint8),
+        name_ends=np.cumsum([len(name) for name in names]),
+        scores=rng.normal(size=(rows, MAX_SCORES)).astype(np.float32),
+        clusters=rng.integers(CLUSTERS, size=(rows, 2), dtype=np.int32),
+        maps=rng.normal(size=(rows, 2, 2)).astype(np.float32),
+        attributes=rng.integers(2, size=(rows, 40), dtype=np.int8),
+        outlier_scores=rng.random(rows, np.float32),
+        pairs=np.zeros((0, 2), np.int32),
+        pair_distances=np.zeros(0, np.float32),
+        ends=np.arange(1, 2 * rows + 1).reshape(rows, 2),
+        checksums=np.zeros((rows, 2), np.uint32),
+        segments=np.array([2 * rows]),
+        methods=("kmeans", "mixture"),
+        map_names=("tsne", "umap"),
+        attribute_names=tuple(map(str, range(40))),
+    )
+    table.save(stack.folder / "table.npz")
+    with (stack.folder / "table.npz").open("rb") as file:
+        sha = Objects(stack.settings, stack.jobs, retry_s=1).put_file(file, "application/octet-stream")
+    params = {"name": "Listed", "space": "pixels"}
+    job_id, _ = stack.jobs.create(NewJob(kind="collection", queue="collect", params=params, collection=NEW))
+    [record] = stack.jobs.claim("collect", worker="bench")
+    figures = {"n_images": rows, "clusterings": {"kmeans": {"n_clusters": CLUSTERS}}}
+    side_files = [{"name": TABLE, "sha256": sha, "size_bytes": 1}]
+    made = {"file": sha, "figures": figures, "side_files": side_files}
+    stack.jobs.finish(job_id, record.fence, "succeeded", metrics={}, collection=made)
+    return job_id.replace("job_", "col_")
+
+
+def timed(name: str, calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """The results of the calls; prints the median and the 95th percentile of their milliseconds."""
+    times, results = [], []
+    for call in calls:
+        began = time.perf_counter()
+        results.append(call())
+        times.append(1000 * (time.perf_counter() - began))
+    print(f"{name:40}{np.median(times):9.2f} ms   p95 {np.quantile(times, 0.95):.2f} ms", flush=True)
+    return results
 
 
 def low_rank(rows: int) -> NDArray[np.float32]:
@@ -73,6 +175,8 @@ def peak_gb() -> float:
     """The most memory this process has had resident so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
+
+PARTS = {"fit": fit, "search": search, "members": members}
 
 if __name__ == "__main__":
     main()
