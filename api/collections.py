@@ -80,6 +80,13 @@ EXAMPLES: dict[str, Any] = {
             **{"n_components": 3, "clusterings": [{"method": "agglomerative", "n_clusters": 2}]},
         },
     },
+    "photographs": {
+        "summary": "Photographs by what they show; classes of ImageNet name them and their clusters",
+        "value": {
+            **{"name": "Photos", "space": "photo", "images": [CAT, COFFEE, AVATAR, SMILEY], "n_components": 2},
+            "clusterings": [{"method": "kmeans", "n_clusters": 2}],
+        },
+    },
     "embeddings of a CLIP": {
         "summary": "CLIP embeddings of drawn faces, which a diffusion model can decode",
         "value": {

@@ -62,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     '"grey_hair"': {"jobs", "models", "tests"},
     '"grey_background"': {"jobs", "models", "tests"},
     # The old key of `images` in the facts of a training's checkpoint, and a figure of steerings in responses.
-    '"pictures"': {"models/training/run.py", "examples/spaces.py", "worker/runners/steering.py", "tests"},
+    '"pictures"': {"models/training/run.py", "examples/spaces.py", "worker", "tests"},
     # A function of PyTorch.
     "_rebuild_tensor": {"models/torch_file.py"},
     # Colors in the attributes and captions of the drawn data sets, which shipped models were trained on.

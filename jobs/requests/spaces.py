@@ -5,12 +5,14 @@ A space is named here, or it is that of a model: then its id is the space's, and
 
 from typing import NamedTuple
 
+from jobs.errors import BadInput
 from jobs.requests.architectures import capabilities
 from jobs.requests.base import unknown_model
 from jobs.requests.facts import Facts
 
 PIXELS = "pixels"
 STYLE = "style"
+PHOTO = "photo"
 
 
 class Space(NamedTuple):
@@ -34,6 +36,7 @@ class Space(NamedTuple):
 NAMED_SPACES = {
     PIXELS: Space(sized=True, standardize=False),
     STYLE: Space(model="fast-arbitrary", takes_content=True, standardize=False),
+    PHOTO: Space(model="efficientnet-lite0", decodes=False, standardize=False),
 }
 
 
@@ -49,6 +52,13 @@ def space_of(facts: Facts, name: str) -> Space:
     card = facts.cards().get(name)
     known = capabilities(card["architecture"] if card else {})
     return Space(name, encodes=known.encoder, decodes=known.encoder, embeds_text=known.embeds_text)
+
+
+def check_decodes(facts: Facts, field: str, name: str) -> None:
+    """Raises BadInput for a space without a decoder, and says what serves there."""
+    if not space_of(facts, name).decodes:
+        message = f"{field}: The space {name} has no decoder: nothing is steered in it; cluster-samplings show members."
+        raise BadInput("no_decoder", message, field=field, space=name)
 
 
 def check_encodes(facts: Facts, name: str) -> None:

@@ -10,7 +10,7 @@ from jobs.requests.base import STRICT, ImageRef, Request, Uses, check_attribute,
 from jobs.requests.clusterings import Method
 from jobs.requests.collection import COLLECTION_ID
 from jobs.requests.facts import Facts
-from jobs.requests.spaces import space_of
+from jobs.requests.spaces import check_decodes, space_of
 
 MAX_IMAGES = 256  # of one job
 
@@ -157,6 +157,7 @@ class Steering(OfCollection):
     def resolved(self, facts: Facts) -> "Steering":
         """Chooses the version and fills in the defaults that depend on it."""
         collection, version = facts.version(self.collection, self.version)
+        check_decodes(facts, "collection", collection.params["space"])
         if isinstance(self.start, TextStart):
             _check_embeds_text(facts, collection.params["space"])
         return self.fitted(version.figures).model_copy(update={"version": version.number})

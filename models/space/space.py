@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -18,12 +18,8 @@ def _ignore() -> None:
     pass
 
 
-class Space(Protocol):
-    """Encodes images (n, channels, h, w) in [0, 1], all of one size, as vectors (n, dim), and decodes vectors.
-
-    seeds: one for each vector, for decoders that draw noise; the same vector and seed give the same image. `on_step` is
-    called after each step of an iterative decoder and may raise to stop.
-    """
+class EncodingSpace(Protocol):
+    """Encodes images (n, channels, h, w) in [0, 1], all of one size, as vectors (n, dim)."""
 
     @property
     def image_size(self) -> int:
@@ -39,6 +35,15 @@ class Space(Protocol):
 
     def encode(self, images: Tensor) -> Tensor:
         """Encodes images (n, channels, h, w) as vectors (n, dim)."""
+
+
+@runtime_checkable
+class Space(EncodingSpace, Protocol):
+    """A space that decodes vectors too.
+
+    seeds: one for each vector, for decoders that draw noise; the same vector and seed give the same image. `on_step` is
+    called after each step of an iterative decoder and may raise to stop.
+    """
 
     def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: OnStep = _ignore) -> Tensor:
         """Decodes vectors (n, dim) to images (n, channels, h, w)."""

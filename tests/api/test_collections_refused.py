@@ -11,7 +11,7 @@ from tests.stack import Stack
 
 stack = collecting.stack  # a fixture
 
-SPACES = "pixels, style, dcgan-faces, vae-2, vae-faces"
+SPACES = "pixels, style, photo, dcgan-faces, vae-2, vae-faces"
 
 REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
     "no images": ({"data": None}, 422, "invalid_request", "images: Give `images` or `data`."),

@@ -164,6 +164,16 @@ def test_sampling_is_refused_with_the_field_and_what_is_allowed(stack: Stack, co
     check_refused(stack, sample(stack, collection, **body), code, message)
 
 
+def test_a_space_without_a_decoder_is_not_steered(stack: Stack) -> None:
+    build(stack, name="Photos", space="photo", data="digits")
+    collection_id = stack.jobs.collections.all()[0].id
+    message = "collection: The space photo has no decoder: nothing is steered in it; cluster-samplings show members."
+    check_refused(stack, steer(stack, collection_id, components=PC), "no_decoder", message)
+    assert sample(stack, collection_id).status_code == 202
+    [record] = stack.jobs.claim("gpu", worker="test")
+    stack.jobs.finish(record.id, record.fence, "failed", error={"code": "x", "message": "x"}, metrics={})
+
+
 def check_refused(stack: Stack, answer: httpx.Response, code: str, message: str) -> None:
     before = stored(stack)
     error = answer.json()["error"]

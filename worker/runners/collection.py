@@ -32,6 +32,7 @@ from worker.files import Files
 from worker.run import JobResult, Pixels, Task
 from worker.runners.archive import read_archive
 from worker.runners.network import Network
+from worker.runners.photo import class_figures, with_classes
 from worker.runners.plots import THUMBNAIL, overview
 from worker.runners.side_files import encoded_images, store_side_files
 from worker.runners.space import LoadedSpace, check_models, load_space, read_collection
@@ -72,6 +73,7 @@ def _build(task: Task[BuildRequest], files: Files) -> JobResult:
     space = load_space(task, params)
     existing = _existing_members(task, files, space)
     members, new_images = _members(task, files, space, existing, phases)
+    members = with_classes(space, members)
 
     def on_step(message: str) -> None:
         phases.begin(message.partition(" of ")[0])  # "k-means of 3" and "k-means of 4" are one phase
@@ -94,6 +96,11 @@ def _build(task: Task[BuildRequest], files: Files) -> JobResult:
     phases.begin("plots")
     task.report_progress(PLOTTING, 100, "plots")
     figures = summary(collection) | {"models": space.models}
+    by_method, of_members = class_figures(space, collection)
+    for method, classes in by_method.items():
+        figures["clusterings"][method]["classes"] = classes
+    if of_members:
+        task.notes["classes"] = of_members
     images = overview(task, space, collection, lambda message: task.report_progress(PLOTTING, 100, message))
     phases.begin("storing")
     sha = _stored(files, collection)

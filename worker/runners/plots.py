@@ -120,10 +120,10 @@ def _of_component(task: Task, space: LoadedSpace, collection: FittedCollection, 
     def on_step(message: str) -> None:
         task.report_progress(50, 100, message)
 
-    mosaic = _mosaic(task, space, collection, [component], on_step)
-    members = _members_along(collection, component)
     plots = _scatters(collection, draw, title, (component, 1 if component == 0 else 0))
-    return [*plots, OutputImage(mosaic, "grid", name="component"), OutputImage(members, "grid", name="members")]
+    if space.decodes:
+        plots.append(OutputImage(_mosaic(task, space, collection, [component], on_step), "grid", name="component"))
+    return [*plots, OutputImage(_members_along(collection, [component]), "grid", name="members")]
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -161,7 +161,9 @@ def _silhouette(collection: FittedCollection, method: Method, seed: int) -> Outp
 def _mosaic(
     task: Task, space: LoadedSpace, collection: FittedCollection, components: Sequence[int], on_step: OnStep
 ) -> Pixels:
-    """Images decoded along components, from the mean (PCA)."""
+    """Images decoded along components, from the mean (PCA); members along them in a space without a decoder."""
+    if not space.decodes:
+        return _members_along(collection, components)
     pca = collection.pca
     changes = np.concatenate([along(component_direction(pca, k), STRENGTHS) for k in components])
     vectors = moved(pca, np.repeat(pca.mean_[None], len(changes), axis=0), changes)
@@ -172,13 +174,13 @@ def _mosaic(
     return component_mosaic(rows, shares, STRENGTHS)
 
 
-def _members_along(collection: FittedCollection, component: int) -> Pixels:
-    """The members whose scores are nearest to each strength."""
-    scores = collection.scores[:, component]
-    steps = np.array(STRENGTHS) * np.sqrt(collection.pca.explained_variance_[component])
-    nearest = np.abs(scores[None] - steps[:, None]).argmin(1)
+def _members_along(collection: FittedCollection, components: Sequence[int]) -> Pixels:
+    """The members whose scores of each component are nearest to each strength."""
+    scores = collection.scores[:, list(components)].T[:, None]  # (components, 1, n)
+    deviations = np.sqrt(collection.pca.explained_variance_[list(components)])
+    nearest = np.abs(scores - np.array(STRENGTHS)[:, None] * deviations[:, None, None]).argmin(2)
     titles = [f"{strength:g} sd" for strength in STRENGTHS]
-    return labeled_grid(collection.members.thumbnails[nearest][None], [f"members\nPC {component}"], titles)
+    return labeled_grid(collection.members.thumbnails[nearest], [f"members\nPC {k}" for k in components], titles)
 
 
 def _medoids(collection: FittedCollection) -> Pixels:

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from jobs.errors import AtelierError
 from jobs.requests.collection import BuildRequest, built
 from jobs.requests.plots import CollectionPlots
-from jobs.requests.spaces import PIXELS, STYLE
+from jobs.requests.spaces import PHOTO, PIXELS, STYLE, named_space
 from jobs.requests.steering import OfCollection
 from jobs.settings import get_settings
 from jobs.store.registry import Version
 from models.catalogue import card
+from models.perceptual.efficientnet import EfficientNetLite
 from models.space.collection import FittedCollection, load_collection
-from models.space.space import PixelSpace, Space, space_of
+from models.space.photo import PhotoSpace
+from models.space.space import EncodingSpace, PixelSpace, Space, space_of
 from models.space.style import StyleSpace, default_content
 from models.stylize.fast import device_of, load_arbitrary
 from models.tensors import to_tensor
@@ -43,9 +45,14 @@ class LoadedSpace:
     network: of the space of a model; a named space loads what it needs itself.
     """
 
-    space: Space
+    space: EncodingSpace
     network: Network | None = None
     models: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def decodes(self) -> bool:
+        """Whether vectors become images."""
+        return isinstance(self.space, Space)
 
     def squares(self, images: Sequence[Pixels] | Pixels) -> Pixels:
         """The center squares of images at the space's size, gray if it has one channel."""
@@ -63,6 +70,7 @@ class LoadedSpace:
 
     def decode(self, vectors: Vectors, seeds: Sequence[int], on_done: OnDone = lambda n: None) -> Pixels:
         """Decodes vectors to images; `on_done` gets the number of images done after each step and batch."""
+        assert isinstance(self.space, Space)
         parts = []
         for start in range(0, len(vectors), BATCH):
             end = min(start + BATCH, len(vectors))
@@ -110,7 +118,18 @@ def _style(task: Task, params: BuildRequest) -> LoadedSpace:
     return LoadedSpace(StyleSpace(networks, default_content()), models={model: revision_of(model)})
 
 
-NAMED: dict[str, Callable[[Task, BuildRequest], LoadedSpace]] = {PIXELS: _pixels, STYLE: _style}
+def _photo(task: Task, params: BuildRequest) -> LoadedSpace:
+    network = load_network(task, named_space(PHOTO).model or "")
+    task.notes["device"] = str(network.device)
+    assert isinstance(network.module, EfficientNetLite)
+    return LoadedSpace(PhotoSpace(network.module), network, {network.card.id: network.revision})
+
+
+NAMED: dict[str, Callable[[Task, BuildRequest], LoadedSpace]] = {
+    PIXELS: _pixels,
+    STYLE: _style,
+    PHOTO: _photo,
+}
 
 
 def open_collection(task: Task[OfCollection | CollectionPlots]) -> tuple[FittedCollection, LoadedSpace, dict[str, str]]:

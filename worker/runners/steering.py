@@ -25,6 +25,7 @@ from models.space.sampling import (
 )
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
 from worker.run import JobResult, OutputImage, Pixels, Task
+from worker.runners.medoids import members_result
 from worker.runners.space import LoadedSpace, Vectors, open_collection
 from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
@@ -58,15 +59,20 @@ def run_steering(task: Task[Steering]) -> JobResult:
 
 
 def run_sampling(task: Task[ClusterSampling]) -> JobResult:
-    """Samples of one cluster or of each, and a sheet with their nearest members; raises TooFewMembersError."""
+    """Samples of one cluster or of each, and a sheet with their nearest members; raises TooFewMembersError.
+
+    In a space without a decoder there is only the sheet, of members.
+    """
     params = task.params
     collection, space, models = open_collection(task)
     n, seed = params.n, task.seed
     clusters = _clusters(task, params, collection)
     scores = np.concatenate([_draw(collection, params, cluster, seed) for cluster in clusters])
+    near = nearest_members(collection.scores, scores, params.neighbors)
+    if not space.decodes:
+        return members_result(collection, models, _method(params), clusters, scores, near)
     seeds = seeds_from(seed, n) * len(clusters)
     images = _decode(task, space, collection.pca.inverse_transform(scores), seeds)
-    near = nearest_members(collection.scores, scores, params.neighbors)
     placements = _placements(collection, space, _method(params), scores, images)
     names = collection.members.names
     figures = [

@@ -1,7 +1,9 @@
 """Steps that the tests of collections share, on a real Valkey, with shipped weights."""
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 from PIL import Image
@@ -13,6 +15,7 @@ from jobs.requests.steering import ClusterSampling, Steering
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
 from jobs.store.registry import NEW, CollectionRecord
+from models.space.collection import FittedCollection, load_collection
 from tests.worker.tasks import run_job
 
 SMILEYS: dict[str, Any] = {
@@ -92,3 +95,22 @@ def redraw(installation: Installation, smileys: Record, **part: Any) -> Record:
     collection = collection_of(installation, smileys)
     params = PlotParams(seed=5, **part).of_version(collection.id, 1, collection.versions[0].figures)
     return work(installation, kind="collection-plots", params=params.model_dump(mode="json"))
+
+
+def fit_of(installation: tuple[JobStore, Objects], record: Record, folder: Path) -> FittedCollection:
+    path = folder / "collection.npz"
+    installation[1].get_file(collection_of(installation, record).versions[record.metrics["version"] - 1].file, path)
+    return load_collection(path)
+
+
+def archive(installation: Installation, files: dict[str, np.ndarray[Any, Any]]) -> str:
+    jobs, objects = installation
+    file = BytesIO()
+    with ZipFile(file, "w") as zipped:
+        for name, pixels in files.items():
+            image = BytesIO()
+            Image.fromarray(pixels).save(image, "PNG")
+            zipped.writestr(name, image.getvalue())
+    sha = objects.put(file.getvalue(), "application/zip")
+    jobs.archives.put(sha, {})
+    return f"zip_{sha}"

@@ -2,28 +2,25 @@
 
 import json
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from jobs.errors import BadInput
 from jobs.images import read_recipe
-from jobs.objects import Objects
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
 from models.data.smileys import smiley
-from models.space.collection import FittedCollection, load_collection
 from tests.worker.runners.collecting import (
     DIGITS,
     SMILEYS,
     Installation,
     add,
+    archive,
     collection_of,
+    fit_of,
     found,
     sample,
     shown,
@@ -31,12 +28,6 @@ from tests.worker.runners.collecting import (
     uploaded,
 )
 from worker.lease import Lease
-
-
-def fit_of(installation: tuple[JobStore, Objects], record: Record, folder: Path) -> FittedCollection:
-    path = folder / "collection.npz"
-    installation[1].get_file(collection_of(installation, record).versions[record.metrics["version"] - 1].file, path)
-    return load_collection(path)
 
 
 def test_a_collection_has_a_fit_figures_and_plots(installation: Installation, smileys: Record, tmp_path: Path) -> None:
@@ -128,19 +119,6 @@ def test_the_same_image_is_counted_once_and_reported(installation: Installation,
     more = add(installation, collection_of(installation, record), images=[images[0], larger])
     assert more.metrics["duplicates"][0] == {"image": images[0], "same_as": images[0]}
     assert more.metrics["figures"]["n_images"] in (6, 7), "of another size it may become the same 64 pixels"
-
-
-def archive(installation: Installation, files: dict[str, np.ndarray[Any, Any]]) -> str:
-    jobs, objects = installation
-    file = BytesIO()
-    with ZipFile(file, "w") as zipped:
-        for name, pixels in files.items():
-            image = BytesIO()
-            Image.fromarray(pixels).save(image, "PNG")
-            zipped.writestr(name, image.getvalue())
-    sha = objects.put(file.getvalue(), "application/zip")
-    jobs.archives.put(sha, {})
-    return f"zip_{sha}"
 
 
 def test_a_clustering_that_fails_is_noted_and_the_others_stay(installation: Installation) -> None:

@@ -1,0 +1,77 @@
+"""Collections of photographs by the real runners, on a real Valkey, with shipped weights."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+from sklearn.metrics import adjusted_rand_score
+
+from jobs.store.records import Record
+from tests.worker.runners.collecting import (
+    Installation,
+    archive,
+    collection_of,
+    fit_of,
+    found,
+    redraw,
+    sample,
+    shown,
+)
+
+PHOTOS = {"cat": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
+EACH = 6
+
+
+@pytest.fixture(scope="module")
+def photos(installation: Installation) -> Record:
+    """The job that built a collection of crops of photographs, in a folder for each photograph."""
+    rng = np.random.default_rng(0)
+    files = {}
+    for name, load in PHOTOS.items():
+        for k in range(EACH):
+            side, photo = int(rng.integers(180, 280)), load()
+            top, left = (int(rng.integers(length - side)) for length in photo.shape[:2])
+            files[f"{name}/{k}.png"] = photo[top : top + side, left : left + side]
+    params = {
+        **{"name": "Photos", "space": "photo", "data": archive(installation, files), "n_components": 4, "seed": 1},
+        "clusterings": [{"method": "kmeans", "n_clusters": 3}],
+    }
+    return found(installation, params)
+
+
+def test_clusters_and_images_are_named_by_what_they_show(
+    installation: Installation, photos: Record, tmp_path: Any
+) -> None:
+    collection = fit_of(installation, photos, tmp_path)
+    labels = collection.clusterings["kmeans"].labels_
+    names = collection.members.attribute_names
+    sources = collection.members.attributes[:, [names.index(name) for name in PHOTOS]].argmax(1)
+    assert adjusted_rand_score(sources, labels) == 1
+    figures = photos.metrics["figures"]["clusterings"]["kmeans"]
+    by_source = {name: figures["classes"][labels[sources == k][0]]["name"] for k, name in enumerate(PHOTOS)}
+    assert "cat" in by_source["cat"] and by_source["coffee"] == "espresso", by_source
+    assert "class:espresso" in names, "classes are attributes, which plots and lists filter by"
+    named = photos.metrics["classes"]
+    assert len(named) == len(PHOTOS) * EACH
+    assert named[0].keys() == {"image", "name", "probability"}
+
+
+def test_plots_show_members_along_components(installation: Installation, photos: Record) -> None:
+    plots = {output["name"]: output for output in photos.outputs}
+    assert plots.keys() >= {"explained-variance", "pca", "components", "medoids"}
+    names = [output["name"] for output in redraw(installation, photos, component=0).outputs]
+    assert names == ["t-sne", "pca", "members"], "no images are decoded"
+
+
+def test_samples_are_members(installation: Installation, photos: Record) -> None:
+    record = sample(installation, photos, n=2, neighbors=2)
+    assert [output["role"] for output in record.outputs] == ["grid"]
+    assert Image.fromarray(shown(installation, record, "grid")[0]).width > 3 * 48
+    clusters, figures = record.metrics["clusters"], record.metrics["pictures"]
+    assert [each["size"] for each in clusters] == [EACH] * 3
+    assert all(0 < each["spread"] < 1 for each in clusters), "less than that of the whole collection"
+    assert [each["from_cluster"] for each in figures] == [0, 0, 1, 1, 2, 2]
+    assert all(len(each["nearest"]) == 2 for each in figures)
+    assert collection_of(installation, photos).versions[0].figures["models"].keys() == {"efficientnet-lite0"}

@@ -1,0 +1,68 @@
+"""Cluster-samplings of spaces without a decoder: members instead of decoded images."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from jobs.requests.clusterings import Method
+from models.grids import labeled_grid
+from models.space.collection import FittedCollection
+from models.space.sampling import density, spread
+from worker.run import JobResult, OutputImage, Pixels
+from worker.runners.space import Vectors
+
+MAX_SHEET_ROWS = 40
+
+
+def members_result(
+    collection: FittedCollection,
+    models: dict[str, str],
+    method: Method,
+    clusters: Sequence[int],
+    scores: Vectors,
+    near: np.ndarray,
+) -> JobResult:
+    """Sheets with the medoid of each cluster and the members nearest to its samples, and the figures of both.
+
+    scores: samples (clusters * n, k). near: the indices of the members nearest to each, (clusters * n, neighbors).
+    """
+    members = collection.members
+    n = len(scores) // len(clusters)
+    columns = zip(near, density(collection.scores, scores).round(4).tolist(), strict=True)
+    figures = [
+        {"from_cluster": clusters[k // n], "density": share, "nearest": members.names[row].tolist()}
+        for k, (row, share) in enumerate(columns)
+    ]
+    sheets = _sheets(collection, method, clusters, near[:, 0].reshape(len(clusters), n))
+    metrics = {
+        "clustering": method,
+        "clusters": [_cluster(collection, method, cluster) for cluster in clusters],
+        "pictures": figures,
+    }
+    versions = {name: version(name) for name in ("scikit-learn", "torch")}
+    return JobResult([OutputImage(sheet, "grid") for sheet in sheets], models, versions, metrics)
+
+
+def _cluster(collection: FittedCollection, method: Method, cluster: int) -> dict[str, Any]:
+    """Figures of a cluster; its spread is in units of the distance between two members of the collection."""
+    clustering = collection.clusterings[method]
+    own = collection.scores[clustering.labels_ == cluster]
+    return {
+        "cluster": cluster,
+        "size": len(own),
+        "medoid": str(collection.members.names[clustering.medoids_[cluster]]),
+        "spread": round(spread(own) / spread(collection.scores), 4),
+    }
+
+
+def _sheets(collection: FittedCollection, method: Method, clusters: Sequence[int], near: np.ndarray) -> list[Pixels]:
+    """Rows of thumbnails: the medoid of a cluster, and the member nearest to each of its samples (clusters, n)."""
+    medoids = collection.clusterings[method].medoids_[list(clusters)]
+    rows = collection.members.thumbnails[np.concatenate([medoids[:, None], near], axis=1)]
+    columns = ["medoid", *(f"sample {k}" for k in range(1, near.shape[1] + 1))]
+    return [
+        labeled_grid(rows[k : k + MAX_SHEET_ROWS], [f"cluster {c}" for c in clusters[k : k + MAX_SHEET_ROWS]], columns)
+        for k in range(0, len(clusters), MAX_SHEET_ROWS)
+    ]
