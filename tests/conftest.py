@@ -30,7 +30,7 @@ SLOW_PATHS = (
     "tests/models/test_familiarity.py",
     "tests/models/test_fetch",
     "tests/models/training/",
-    "tests/test_deployment.py",
+    "tests/test_deployment",
     "tests/test_examples.py",
     "tests/worker/",
 )

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ["api", "jobs", "worker", "models", "images", "bench", "examples", "tests"]
 MAX_FUNCTION_LINES = 60
-MAX_FILE_LINES = {"tests": 700}  # every other package: 350
+MAX_FILE_LINES = 350
 
 # Training loops, which are read from top to bottom.
 LONG_FUNCTIONS = {
@@ -87,10 +87,9 @@ def mirrors_source(path: str) -> bool:
 
 
 def faults(path: str) -> list[str]:
-    lines, limit = len((ROOT / path).read_text().splitlines()), MAX_FILE_LINES.get(path.partition("/")[0], 350)
-    found = list(long_functions(path))
-    if lines > limit:
-        found.append(f"{path} has {lines} lines, more than {limit}")
+    lines, found = len((ROOT / path).read_text().splitlines()), list(long_functions(path))
+    if lines > MAX_FILE_LINES:
+        found.append(f"{path} has {lines} lines, more than {MAX_FILE_LINES}")
     if Path(path).name.startswith("test_") and not is_under(path, CROSS_CUTTING) and not mirrors_source(path):
         found.append(f"{path} names no module of the same path")
     return found

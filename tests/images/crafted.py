@@ -19,6 +19,7 @@ from images.errors import ImageError
 from jobs.errors import AtelierError
 from jobs.images import decode_image, read_recipe
 
+Array = NDArray[Any]
 MAX_PIXELS = 25_000_000
 Tag = tuple[int, int, int, int]
 Expected = str | tuple[int, int]

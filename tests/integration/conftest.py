@@ -23,6 +23,14 @@ def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """An installation with two workers, w1 and w2, for tests that leave both of them at work."""
+    made = Stack(tmp_path_factory.mktemp("pair"))
+    yield made.start_all(workers=2)
+    made.stop()
+
+
+@pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     """A real S3 server."""
     with seaweed(tmp_path_factory.mktemp("s3")) as server:

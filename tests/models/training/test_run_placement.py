@@ -6,17 +6,17 @@ import pytest
 
 from models.data.dataset import Dataset
 from models.training.run import Schedule
-from tests.models.training import test_run as runs
+from tests.models.training.tiny import SETTINGS, train
 from tests.stand_in import gpu
 
-data, frozen = runs.data, runs.frozen  # fixtures; the second trains what some recipes build on
+pytestmark = pytest.mark.usefixtures("frozen")
 
 
 class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", runs.SETTINGS)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_a_run_and_its_checkpoint(
     data: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
@@ -27,6 +27,6 @@ def test_a_run_and_its_checkpoint(
     schedule = Schedule(num_steps=2, batch_size=4, sample_every=2, checkpoint_every=1)
     with gpu() as watch:
         with pytest.raises(Killed):
-            runs.train(name, data, tmp_path, schedule, on_checkpoint=kill)
-        runs.train(name, data, tmp_path, schedule)
+            train(name, data, tmp_path, schedule, on_checkpoint=kill)
+        train(name, data, tmp_path, schedule)
     assert watch.networks_on_cpu() == set()

@@ -1,0 +1,32 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from models.data.dataset import Dataset
+from models.data.named import named_dataset
+from tests.models.training.tiny import SCHEDULE, train
+
+
+@pytest.fixture(scope="session")
+def data() -> dict[str, Dataset]:
+    """Data sets of 24 images, by the names that the settings have."""
+    sets = {name: named_dataset(name, limit=24) for name in ("digits", "smileys", "avatars")}
+    faces = sets["avatars"]
+    return sets | {"tiny avatars": replace(faces, images=faces.images[:, ::4, ::4])}
+
+
+@pytest.fixture(scope="session")
+def frozen_models(data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the models a diffusion model is trained with."""
+    folder = tmp_path_factory.mktemp("frozen")
+    once = replace(SCHEDULE, num_steps=1)
+    for name, model in (("clip", "clip"), ("autoencoder", "movq"), ("autoencoder-kl", "kl")):
+        train(name, data, folder / model, once)
+    return folder
+
+
+@pytest.fixture
+def frozen(frozen_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes these models those of the working directory."""
+    monkeypatch.chdir(frozen_models)
