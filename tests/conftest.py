@@ -14,7 +14,19 @@ beside = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // beside)))
 
 # `scripts/test --quick` leaves out the tests with service processes or shipped weights, and those that train.
-SLOW_FIXTURES = {"attacked", "pair", "quick_stack", "s3", "shared_stack", "stack", "valkey", "venvs", "vgg16", "wheel"}
+SLOW_FIXTURES = {
+    "api_alone",
+    "attacked",
+    "pair",
+    "quick_stack",
+    "s3",
+    "shared_stack",
+    "stack",
+    "valkey",
+    "venvs",
+    "vgg16",
+    "wheel",
+}
 SLOW_PATHS = (
     "tests/api/test_api",
     "tests/api/test_imports.py",

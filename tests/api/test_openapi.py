@@ -1,17 +1,12 @@
-"""openapi.json is the code's own, says everything, and its examples run as they stand."""
-
-import json
-from collections.abc import Callable, Iterator
-from functools import cache
-from typing import Any
+"""openapi.json is the code's own and says everything."""
 
 import jsonschema
 import pytest
 
 from api.main import app
-from tests.stack import ROOT, Stack
+from tests.api.examples import DOCUMENT, examples
+from tests.stack import Stack
 
-DOCUMENT: dict[str, Any] = json.loads((ROOT / "openapi.json").read_text())
 OPERATIONS = {
     f"{method.upper()} {path}": operation
     for path, operations in DOCUMENT["paths"].items()
@@ -63,18 +58,6 @@ def test_names_are_readable() -> None:
     assert all(identifier.islower() and identifier.isidentifier() for identifier in identifiers)
 
 
-def examples() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Returns (path, name, body) of every request example."""
-    for path, operations in DOCUMENT["paths"].items():
-        for operation in operations.values():
-            content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-            for name, example in content.get("examples", {}).items():
-                yield path, name, example["value"]
-
-
-EXAMPLES = {f"{path} {name}": (path, body) for path, name, body in examples()}
-
-
 def test_every_json_request_has_examples() -> None:
     """Each branch of each body, by its schema."""
     for path, operations in DOCUMENT["paths"].items():
@@ -86,38 +69,8 @@ def test_every_json_request_has_examples() -> None:
                 assert any(map(validator.is_valid, bodies)), branch
 
 
-@pytest.fixture(scope="module")
-def run_example(stack: Stack) -> Callable[[str], dict[str, Any]]:
-    """Runs an example, and before it the collection that it needs, once; returns the job."""
-
-    @cache
-    def run(name: str) -> dict[str, Any]:
-        path, body = EXAMPLES[name]
-        reads_text = "text" in body or (isinstance(body.get("start"), dict) and "text" in body["start"])
-        of_space = "embeddings of a CLIP" if reads_text else "codes of a model"
-        if "{collection_id}" in path:
-            path = path.format(collection_id=collection(of_space))
-        if "collection" in body:
-            body = body | {"collection": collection(of_space)}
-        answer = stack.client.post(path, json=body, headers={"Prefer": "wait=25"})
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    def collection(name: str) -> str:
-        return str(run(f"/v1/collections {name}")["metrics"]["collection"])
-
-    return run
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_example_runs(run_example: Callable[[str], dict[str, Any]], name: str) -> None:
-    job, body = run_example(name), EXAMPLES[name][1]
-    assert (job["status"], job["error"]) == ("succeeded", None)
-    assert job["outputs"][0]["width"] == body.get("size", job["outputs"][0]["width"])
-
-
-def test_docs_page(stack: Stack) -> None:
-    assert "/openapi.json" in stack.client.get("/docs").text
-    served = stack.client.get("/openapi.json").json()
+def test_docs_page(api_alone: Stack) -> None:
+    assert "/openapi.json" in api_alone.client.get("/docs").text
+    served = api_alone.client.get("/openapi.json").json()
     assert served["info"] == DOCUMENT["info"]
     assert set(DOCUMENT["paths"]) <= set(served["paths"])

@@ -1,0 +1,42 @@
+"""The examples of openapi.json run as they stand."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.api.examples import examples
+from tests.stack import Stack
+
+EXAMPLES = {f"{path} {name}": (path, body) for path, name, body in examples()}
+
+
+@pytest.fixture(scope="module")
+def run_example(stack: Stack) -> Callable[[str], dict[str, Any]]:
+    """Runs an example, and before it the collection that it needs, once; returns the job."""
+
+    @cache
+    def run(name: str) -> dict[str, Any]:
+        path, body = EXAMPLES[name]
+        reads_text = "text" in body or (isinstance(body.get("start"), dict) and "text" in body["start"])
+        of_space = "embeddings of a CLIP" if reads_text else "codes of a model"
+        if "{collection_id}" in path:
+            path = path.format(collection_id=collection(of_space))
+        if "collection" in body:
+            body = body | {"collection": collection(of_space)}
+        answer = stack.client.post(path, json=body, headers={"Prefer": "wait=25"})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def collection(name: str) -> str:
+        return str(run(f"/v1/collections {name}")["metrics"]["collection"])
+
+    return run
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example_runs(run_example: Callable[[str], dict[str, Any]], name: str) -> None:
+    job, body = run_example(name), EXAMPLES[name][1]
+    assert (job["status"], job["error"]) == ("succeeded", None)
+    assert job["outputs"][0]["width"] == body.get("size", job["outputs"][0]["width"])
