@@ -1,10 +1,14 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
+from models.diffusion.embedding import Kandinsky
+from models.training import ddpm, stable_diffusion
 from tests.models.training.tiny import SCHEDULE, train
 
 
@@ -30,3 +34,16 @@ def frozen_models(data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFac
 def frozen(frozen_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes these models those of the working directory."""
     monkeypatch.chdir(frozen_models)
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Denoises the samples of a run in 2 steps: with the usual 25 they would take most of the time of a short run."""
+    denoise, generate = vars(ddpm)["denoise"], vars(stable_diffusion)["generate"]
+
+    def in_two_steps(*arguments: Any, num_inference_steps: int) -> Any:
+        return denoise(*arguments, num_inference_steps=2)
+
+    monkeypatch.setattr(ddpm, "denoise", in_two_steps)
+    monkeypatch.setattr(stable_diffusion, "generate", partial(generate, num_inference_steps=2))
+    monkeypatch.setitem(Kandinsky.decode.__kwdefaults__ or {}, "num_inference_steps", 2)

@@ -23,7 +23,7 @@ from models.training.recipe import Trained, train_model
 from models.training.run import CHECKPOINT, FLUSH_EVERY, Progress, ResumeError, Run, Schedule, averaged
 from tests.models.training.tiny import SCHEDULE, SETTINGS, train
 
-pytestmark = pytest.mark.usefixtures("frozen")
+pytestmark = pytest.mark.usefixtures("frozen", "few_steps")
 
 
 class Killed(BaseException):
