@@ -5,6 +5,7 @@ Prints for each space the adjusted Rand index of k-means against the photograph 
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -54,15 +55,21 @@ def archive(rng: np.random.Generator) -> bytes:
     """A zip file of crops, in a folder for each photograph."""
     file = BytesIO()
     with ZipFile(file, "w") as zipped:
-        for name in PHOTOS:
-            photo = Image.fromarray(getattr(data, name)()).convert("RGB")
-            for k in range(EACH):
-                side = int(min(photo.size) * rng.uniform(*SIDES))
-                left, top = (int(rng.integers(length - side + 1)) for length in photo.size)
-                image = BytesIO()
-                photo.crop((left, top, left + side, top + side)).save(image, "PNG")
-                zipped.writestr(f"{name}/{k}.png", image.getvalue())
+        for k, (name, crop) in enumerate(crops_of(rng)):
+            image = BytesIO()
+            crop.save(image, "PNG")
+            zipped.writestr(f"{name}/{k}.png", image.getvalue())
     return file.getvalue()
+
+
+def crops_of(rng: np.random.Generator) -> Iterator[tuple[str, Image.Image]]:
+    """Random square crops, each with the name of its photograph."""
+    for name in PHOTOS:
+        photo = Image.fromarray(getattr(data, name)()).convert("RGB")
+        for _ in range(EACH):
+            side = int(min(photo.size) * rng.uniform(*SIDES))
+            left, top = (int(rng.integers(length - side + 1)) for length in photo.size)
+            yield name, photo.crop((left, top, left + side, top + side))
 
 
 def built(stack: Stack, space: str, archive_id: str, n_clusters: int | None) -> FittedCollection:

@@ -1,7 +1,8 @@
 """Detects inputs unlike a model's training data, by the words of its captions and by reconstruction errors."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +20,22 @@ from models.tensors import autocast
 BATCH, MAX_IMAGES, MAX_WORDS = 64, 256, 2000  # images at a time; of the training data; beyond, all words are known
 
 
+FLOOR = 0.01  # added to contrasts: a flat image has none
+
+
+class Familiarity(NamedTuple):
+    """Mean absolute reconstruction errors of images, these as multiples of their contrasts, and which are unlike."""
+
+    errors: Tensor
+    relative: Tensor
+    unlike: Tensor
+
+
 def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Returns facts of the training data for a model's card; the model is on the device.
 
     `words`: those of the captions, in lower case. `reconstruction_error`: the `median` and the `greatest` mean absolute
-    error of some `images`.
+    error of some `images`, and the `greatest_relative` to the contrast of an image.
     """
     facts: dict[str, Any] = {}
     words = sorted({word for caption in dataset.captions for word in words_of(caption)})
@@ -33,7 +45,8 @@ def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | st
     images = torch.from_numpy(some).permute(0, 3, 1, 2).to(device).float() / 255
     errors = reconstruction_errors(model, images)
     if errors is not None and torch.isfinite(errors).all():
-        figures = {"median": errors.median(), "greatest": errors.max()}
+        relative = errors / contrasts(images).cpu()
+        figures = {"median": errors.median(), "greatest": errors.max(), "greatest_relative": relative.max()}
         facts["reconstruction_error"] = {name: round(float(value), 5) for name, value in figures.items()}
         facts["reconstruction_error"]["images"] = len(some)
     return facts
@@ -52,6 +65,25 @@ def reconstruction_errors(model: nn.Module, images: Tensor) -> Tensor | None:
     return torch.cat(parts, dim=-1).cpu().reshape(-1, len(images)).amin(0)
 
 
+def contrasts(images: Tensor) -> Tensor:
+    """Mean absolute deviation (n,) of images (n, channels, h, w) from their mean color."""
+    return (images - images.mean((2, 3), keepdim=True)).abs().mean((1, 2, 3)) + FLOOR
+
+
+def familiarity(model: nn.Module, images: Tensor, figures: Mapping[str, float]) -> Familiarity:
+    """Compares images (n, channels, h, w) in [0, 1] with the training images of a model, by the figures of its card.
+
+    An image is unlike these if its error, or its error as a multiple of its contrast, exceeds the greatest of theirs: a
+    photograph with few edges has a small error, but a large one for its contrast. Cards of earlier releases have only
+    the first figure.
+    """
+    errors = reconstruction_errors(model, images)
+    assert errors is not None
+    relative = errors / contrasts(images).cpu()
+    greatest_relative = figures.get("greatest_relative", float("inf"))
+    return Familiarity(errors, relative, ~((errors <= figures["greatest"]) & (relative <= greatest_relative)))
+
+
 def _cycles(model: CycleGan, images: Tensor) -> Tensor:
     """Cycles of each image, (2, n, ...): as an image of kind a, and as one of kind b."""
     as_a = model.translate(model.translate(images, "a-to-b"), "b-to-a")
@@ -64,6 +96,9 @@ def _reconstruct_by(model: nn.Module) -> Any:
         return lambda images: model.decode(model.encode(images))
     if isinstance(model, CycleGan):
         return partial(_cycles, model)
+    if isinstance(model, Kandinsky):
+        movq = model.movq
+        return lambda images: movq.decode(movq.encode(2 * images - 1).latents, force_not_quantize=True).sample / 2 + 0.5
     vae: Any = getattr(model.pipeline, "vae", None) if isinstance(model, TextToImageModel) else None
     if hasattr(vae, "encode"):
         return lambda images: vae.decode(vae.encode(2 * images - 1).latent_dist.mode()).sample / 2 + 0.5

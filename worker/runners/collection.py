@@ -36,7 +36,7 @@ from worker.runners.photo import class_figures, with_classes
 from worker.runners.plots import THUMBNAIL, overview
 from worker.runners.side_files import encoded_images, store_side_files
 from worker.runners.space import LoadedSpace, check_models, load_space, read_collection
-from worker.runners.unfamiliar import unlike_training_data
+from worker.runners.unfamiliar import compared, evidence
 
 MAX_DUPLICATES = 100  # in `metrics.duplicates`
 MAX_COMPARED = 256  # images that are compared with the training data of the space's model
@@ -227,11 +227,11 @@ def _distinct_rows(
 def _warn_if_unlike(task: Task, network: Network, images: Pixels) -> None:
     """Warns if more than a tenth of a sample of the images are unlike the training data of the model."""
     sample = images[:: -(-len(images) // MAX_COMPARED)]
-    unlike, figures = unlike_training_data(network, sample)
-    if figures and 10 * len(unlike) > len(sample):
+    found = compared(network, sample)
+    if found and 10 * (n := int(found.unlike.sum())) > len(sample):
         message = (
-            f"{len(unlike)} of {len(sample)} images that were compared are unlike those that {network.card.id} was "
-            "trained on: it reconstructs them worse than any of those, and decoded images will not look like them."
+            f"{n} of {len(sample)} images that were compared are unlike those that {network.card.id} was trained on: "
+            f"{evidence(network, found)}. Decoded images will not look like them."
         )
         task.warn("image_unlike_training", message)
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from torch.nn import functional as F
 
+from models.diffusion.embedding import Kandinsky
 from models.diffusion.prompts import plain_syntax, reads_weights, unknown_words
 from models.diffusion.text_to_image import TextToImageModel
-from models.familiarity import reconstruction_errors
+from models.familiarity import Familiarity, familiarity
 from models.tensors import to_tensor
 from worker.run import Pixels, Task
 from worker.runners.network import Network
@@ -32,29 +33,42 @@ def warn_of_prompt(task: Task, network: Network, field: str, prompt: str, *, wei
 
 def warn_of_images(task: Task, network: Network, field: str, images: Pixels) -> None:
     """Warns of images (n, h, w, 3) that a model reconstructs worse than each of its training images."""
-    unlike, figures = unlike_training_data(network, images)
-    if figures and unlike:
-        error = max(error for _, error in unlike)
-        which = "" if len(images) == 1 else f" ({listed([str(index) for index, _ in unlike])}, counted from 0)"
-        message = (
-            f"{field}: {len(unlike)} of {len(images)} images{which} are unlike those that {network.card.id} was "
-            f"trained on: it reconstructs them with a mean absolute error of up to {error:.3f}, and each of "
-            f"{figures['images']} training images with at most {figures['greatest']:.3f}."
-        )
-        task.warn("image_unlike_training", message)
+    found = compared(network, images)
+    if found is None or not found.unlike.any():
+        return
+    indices = found.unlike.nonzero().flatten().tolist()
+    which = "" if len(images) == 1 else f" ({listed([str(index) for index in indices])}, counted from 0)"
+    message = f"{field}: {len(indices)} of {len(images)} images{which} are unlike those that {network.card.id} was"
+    task.warn("image_unlike_training", f"{message} trained on: {evidence(network, found)}.")
 
 
-def unlike_training_data(network: Network, images: Pixels) -> tuple[list[tuple[int, float]], dict[str, float] | None]:
-    """The indices and errors of such images, and the figures of the card, if it has any."""
+def evidence(network: Network, found: Familiarity) -> str:
+    """The figures of the images that are unlike the training data, and those of the training data."""
+    figures = network.card.training["reconstruction_error"]
+    errors, relative = found.errors[found.unlike], found.relative[found.unlike]
+    parts = [(errors, "greatest", ""), (relative, "greatest_relative", " times their contrast")]
+    said = next(
+        (
+            f"of up to {values.max():.3f}{unit}, and each of {figures['images']} training images with at most "
+            f"{figures[name]:.3f}"
+            for values, name, unit in parts
+            if name in figures and not (values <= figures[name]).all()
+        ),
+    )
+    return f"it reconstructs them with a mean absolute error {said}"
+
+
+def compared(network: Network, images: Pixels) -> Familiarity | None:
+    """Compares images (n, h, w, 3) with the training images of a model; None if its card has no figures."""
     figures: dict[str, float] | None = network.card.training.get("reconstruction_error")
     if figures is None:
-        return [], None
-    tensor, size = to_tensor(images, network.device), network.card.architecture["image_size"]
+        return None
+    architecture = network.card.architecture
+    size = network.module.image_size if isinstance(network.module, Kandinsky) else architecture["image_size"]
+    tensor = to_tensor(images, network.device)[:, : architecture.get("channels", 3)]
     if tensor.shape[2:] != (size, size):
         tensor = F.interpolate(tensor, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-    errors = reconstruction_errors(network.module, tensor[:, : network.card.architecture.get("channels", 3)])
-    assert errors is not None
-    return [(k, error) for k, error in enumerate(errors.tolist()) if not error <= figures["greatest"]], figures
+    return familiarity(network.module, tensor, figures)
 
 
 def listed(names: Sequence[str], most: int = MAX_NAMES) -> str:
