@@ -22,6 +22,7 @@ from models.space.clusters import (
     hdbscan,
     kmeans,
 )
+from models.space.meaning import Traits, attribute_shares, cluster_meanings, component_meanings, traits_of
 from models.space.mixture import FittedMixture, fit_mixture
 from models.space.pca import Pca, components_for, fit_pca
 
@@ -100,6 +101,11 @@ class FittedCollection:
         """Component scores of the members, (n, k)."""
         return self.pca.transform(self.members.vectors)
 
+    @cached_property
+    def traits(self) -> Traits:
+        """The attributes of the members and statistics of their thumbnails."""
+        return traits_of(self.members.attributes, self.members.attribute_names, self.members.thumbnails)
+
     def assigned(self, method: Method, points: Scores) -> Labels:
         """Assigns points (p, k) to clusters, (p,); a mixture assigns the most likely component."""
         if method == "mixture":
@@ -168,7 +174,11 @@ def summary(collection: FittedCollection) -> dict[str, Any]:
         "components_for": {f"{mark:g}": components_for(ratio, mark) for mark in MARKS},
         "attribute_names": list(collection.members.attribute_names),
         "maps": list(collection.maps),
-        "clusterings": {method: _of_clustering(each) for method, each in collection.clusterings.items()},
+        "components": component_meanings(collection.scores, collection.traits),
+        "clusterings": {
+            method: _of_clustering(each) | _meaning_of(each, collection.traits)
+            for method, each in collection.clusterings.items()
+        },
         "failed_clusterings": dict(collection.failed),
     } | ({"mixture": _of_mixture(collection.mixture)} if collection.mixture else {})
 
@@ -182,6 +192,16 @@ def _of_clustering(clustering: FittedClustering) -> dict[str, Any]:
         "davies_bouldin": clustering.davies_bouldin,
         "medoids": clustering.medoids_.tolist(),
         "sweep": list(clustering.sweep),
+    }
+
+
+def _meaning_of(clustering: FittedClustering, traits: Traits) -> dict[str, Any]:
+    """What sets each cluster apart, and the share of each attribute by cluster (None where none is known)."""
+    names, shares, _ = attribute_shares(clustering.labels_, traits)
+    rows = [[None if np.isnan(share) else round(float(share), 3) for share in column] for column in shares.T]
+    return {
+        "clusters": cluster_meanings(clustering.labels_, traits),
+        "attribute_shares": dict(zip(names, rows, strict=True)),
     }
 
 

@@ -77,7 +77,7 @@ def plot_explained_variance(ratio: Shares) -> ImageArray:
     for axes in (each, total):
         axes.set_ylabel("% of variance")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _drawn(figure)
+    return rendered(figure)
 
 
 def component_mosaic(images: ImageArray, shares: Mapping[int, float], strengths: Sequence[float]) -> ImageArray:
@@ -117,7 +117,7 @@ def plot_silhouette(
         panels[0].set(title="No silhouettes: at least two clusters are needed", xticks=[], yticks=[])
     if sweep:
         _sweep(panels[1], sweep, len(np.unique(labels[labels >= 0])))
-    return _drawn(figure)
+    return rendered(figure)
 
 
 def _silhouette_bars(axes: Axes, values: Scores, clusters: Labels) -> None:
@@ -162,7 +162,7 @@ def plot_information_criteria(sweep: Sequence[Mapping[str, float]], chosen: int,
     axes.set(title="Gaussian mixtures", xlabel="components", ylabel="criterion (lower is better)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
-    return _drawn(figure)
+    return rendered(figure)
 
 
 def plot_methods(rows: Sequence[Mapping[str, Any]]) -> ImageArray:
@@ -186,7 +186,7 @@ def plot_methods(rows: Sequence[Mapping[str, Any]]) -> ImageArray:
     for axes in panels:
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0, labelbottom=False)
-    return _drawn(figure)
+    return rendered(figure)
 
 
 def _sizes(axes: Axes, place: int, sizes: Sequence[int]) -> None:
@@ -308,7 +308,7 @@ def _scatter(
         box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": cluster_color(cluster), "linewidth": 2}
         number = axes.annotate(str(cluster), tuple(place), xycoords="figure pixels", bbox=box, weight="bold", zorder=5)
         number.set(ha="center", va="center")
-    return _drawn(figure)
+    return rendered(figure)
 
 
 def _thumbnail(axes: Axes, place: Places, thumbnail: ImageArray, frame: str) -> None:
@@ -329,7 +329,8 @@ def _panels(width: float, height: float, n: int, **options: Any) -> tuple[Figure
     return figure, list(figure.subplots(1, n, squeeze=False, **options)[0])
 
 
-def _drawn(figure: Figure) -> ImageArray:
+def rendered(figure: Figure) -> ImageArray:
+    """Pixels of a figure, uint8 (height, width, 3)."""
     file = BytesIO()
     figure.savefig(file, format="png", dpi=DPI)
     return np.asarray(Image.open(file).convert("RGB"))

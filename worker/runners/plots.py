@@ -14,6 +14,7 @@ from jobs.requests.plots import CollectionPlots
 from models.grids import labeled_grid
 from models.space.collection import FittedCollection, MapName, Method, summary
 from models.space.maps import FEWEST, TITLES, map_of
+from models.space.meaning import component_meanings
 from models.space.plots import (
     component_mosaic,
     plot_attribute,
@@ -27,6 +28,7 @@ from models.space.plots import (
 from models.space.steering import along, component_direction, moved
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import rows_of
+from worker.runners.meanings import correlation_plot, share_plot
 from worker.runners.space import LoadedSpace, open_collection
 
 THUMBNAIL = 48  # pixels per side
@@ -62,6 +64,8 @@ def overview(
         rows = summary(collection)["clusterings"]
         methods = plot_methods([{"method": method, **row} for method, row in rows.items()])
         plots.append(OutputImage(methods, "plot", name="clusterings"))
+        plots += share_plot(collection, first)
+    plots += correlation_plot(collection)
     components = range(min(MAX_COMPONENTS, len(ratio)))
     plots.append(OutputImage(_mosaic(task, space, collection, components, on_step), "grid", name="components"))
     return plots + ([OutputImage(_medoids(collection), "grid", name="medoids")] if first else [])
@@ -101,7 +105,8 @@ def _with_map(task: Task, collection: FittedCollection, name: MapName | None) ->
 
 def _of_clustering(collection: FittedCollection, method: Method, seed: int) -> list[OutputImage]:
     plots = [_silhouette(collection, method, seed), *_scatters(collection, _by_cluster(collection, method), method)]
-    return [*plots, OutputImage(_members_of_clusters(collection, method), "grid", name="members")]
+    members = OutputImage(_members_of_clusters(collection, method), "grid", name="members")
+    return [*plots, *share_plot(collection, method), members]
 
 
 def _of_attribute(collection: FittedCollection, name: str) -> list[OutputImage]:
@@ -112,7 +117,8 @@ def _of_attribute(collection: FittedCollection, name: str) -> list[OutputImage]:
 
 
 def _of_component(task: Task, space: LoadedSpace, collection: FittedCollection, component: int) -> list[OutputImage]:
-    title = f"PC {component}"
+    name = component_meanings(collection.scores, collection.traits)[component:][:1]
+    title = f"PC {component}" + "".join(f": {each['name']}" for each in name if each["name"])
     draw = partial(
         plot_values, values=collection.scores[:, component], thumbnails=collection.members.thumbnails, name=title
     )

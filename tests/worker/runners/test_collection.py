@@ -42,7 +42,11 @@ def test_a_collection_has_a_fit_figures_and_plots(installation: Installation, sm
     assert ratio == sorted(ratio, reverse=True) and 0.5 < sum(ratio) <= 1
 
     roles = [output["role"] for output in smileys.outputs]
-    assert roles == ["plot"] * 6 + ["grid"] * 2
+    assert roles == ["plot"] * 8 + ["grid"] * 2
+    meanings = figures["components"]
+    assert [each["component"] for each in meanings] == list(range(14)) and any(each["name"] for each in meanings)
+    assert [each["cluster"] for each in figures["clusterings"]["kmeans"]["clusters"]] == [0, 1, 2]
+    assert len(figures["clusterings"]["kmeans"]["attribute_shares"]["winking"]) == 3
     assert all(plot.std() > 5 for role in ("plot", "grid") for plot in shown(installation, smileys, role))
     recipe = read_recipe(installation[1].get(smileys.outputs[0]["sha256"])) or {}
     assert "vae-smileys" in recipe["models"]
@@ -144,7 +148,7 @@ def test_a_collection_without_clusterings_can_be_steered(installation: Installat
     few = {"name": "Few", "space": "pixels", "image_size": 16, "images": images, "seed": 1}
     record = found(installation, few | {"clusterings": [{"method": "kmeans", "n_clusters": 9}]})
     names = [output["name"] for output in record.outputs]
-    assert names == ["explained-variance", "t-sne", "pca", "components"]
+    assert names == ["explained-variance", "t-sne", "pca", "correlations", "components"]
     assert record.metrics["figures"]["clusterings"] == {}
     steered = steer(installation, record, components=[{"component": 0, "strengths": [0, 1]}])
     assert [each["cluster"] for each in steered.metrics["pictures"]] == [None, None]

@@ -23,9 +23,10 @@ def test_plots_belong_to_the_collection_and_are_deleted_with_it(installation: In
     [version] = collection.versions
     names = [plot["name"] for plot in version.plots]
     assert names == [
-        *("explained-variance", "silhouette", "t-sne", "pca", "clusterings", "components", "medoids"),
+        *("explained-variance", "silhouette", "t-sne", "pca", "clusterings", "attribute-shares", "correlations"),
+        *("components", "medoids"),
     ]
-    assert [plot["role"] for plot in version.plots] == ["plot"] * 5 + ["grid"] * 2
+    assert [plot["role"] for plot in version.plots] == ["plot"] * 7 + ["grid"] * 2
     assert [plot["sha256"] for plot in version.plots] == [output["sha256"] for output in record.outputs]
     jobs.delete(record.id)
     remove_unused(jobs, objects)
@@ -39,8 +40,8 @@ def test_plots_belong_to_the_collection_and_are_deleted_with_it(installation: In
 
 
 REDRAWN: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "clustering": ({"clustering": "mixture"}, ["silhouette", "t-sne", "pca", "members"]),
-    "noise": ({"clustering": "hdbscan"}, ["silhouette", "t-sne", "pca", "members"]),
+    "clustering": ({"clustering": "mixture"}, ["silhouette", "t-sne", "pca", "attribute-shares", "members"]),
+    "noise": ({"clustering": "hdbscan"}, ["silhouette", "t-sne", "pca", "attribute-shares", "members"]),
     "component": ({"component": 3}, ["t-sne", "pca", "component", "members"]),
     "first component": ({"component": 0}, ["t-sne", "pca", "component", "members"]),
     "attribute": ({"attribute": "winking"}, ["t-sne", "pca"]),
@@ -64,5 +65,5 @@ def test_plots_by_the_first_clustering_equal_those_of_the_build(installation: In
     again = shown(installation, redraw(installation, smileys, clustering="kmeans"), "plot")
     names = [output["name"] for output in smileys.outputs if output["role"] == "plot"]
     built = dict(zip(names, shown(installation, smileys, "plot"), strict=True))
-    for name, plot in zip(("silhouette", "t-sne", "pca"), again, strict=True):
+    for name, plot in zip(("silhouette", "t-sne", "pca", "attribute-shares"), again, strict=True):
         np.testing.assert_array_equal(plot, built[name])
