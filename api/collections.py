@@ -66,11 +66,15 @@ class CollectionList(BaseModel):
 
 EXAMPLES: dict[str, Any] = {
     "named set": {
-        "summary": "Gray pixels of handwritten digits, clustered in two ways",
+        "summary": "Gray pixels of handwritten digits, clustered in three ways",
         "value": {
             **{"name": "Digits", "space": "pixels", "image_size": 16, "channels": 1},
             **{"data": "digits", "limit": 200, "seed": 1},
-            "clusterings": [{"method": "kmeans"}, {"method": "hdbscan", "min_cluster_size": 5}],
+            "clusterings": [
+                {"method": "kmeans", "criterion": "gap", "candidates": [2, 5, 10, 15]},
+                {"method": "hdbscan", "min_cluster_size": 5},
+                {"method": "spectral", "n_clusters": 10},
+            ],
         },
     },
     "your own images": {

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.covariance import LedoitWolf
 
 from models.data.named import named_dataset
-from models.space.clusters import kmeans
+from models.space.methods import kmeans
 from models.space.pca import fit_pca
 from models.space.sampling import sample_cluster
 

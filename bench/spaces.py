@@ -25,7 +25,7 @@ from jobs.members import MAX_SCORES, TABLE, MembersTable
 from jobs.objects import Objects
 from jobs.store.records import NewJob
 from jobs.store.registry import NEW
-from models.space.clusters import kmeans
+from models.space.methods import kmeans
 from models.space.pca import fit_pca
 from models.space.search import MemberIndex
 from tests.stack import Stack

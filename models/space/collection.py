@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -12,22 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.seeds import folded
-from models.space.clusters import (
-    FittedClustering,
-    Labels,
-    Scores,
-    agglomerative,
-    assigned,
-    from_labels,
-    hdbscan,
-    kmeans,
-)
+from models.space.clusters import FittedClustering, Labels, Scores, assigned, from_labels
 from models.space.meaning import Traits, attribute_shares, cluster_meanings, component_meanings, traits_of
+from models.space.methods import agglomerative, dbscan, hdbscan, kmeans, spectral
 from models.space.mixture import FittedMixture, fit_mixture
 from models.space.pca import Pca, components_for, fit_pca
+from models.space.stability import agreement_of, classes_of, stability_of
 
 Array = NDArray[np.float32]
-Method = Literal["kmeans", "mixture", "agglomerative", "hdbscan"]
+Method = Literal["kmeans", "mixture", "agglomerative", "spectral", "hdbscan", "dbscan"]
+TITLES: dict[Method, str] = {
+    "kmeans": "k-means",
+    "mixture": "mixture",
+    "agglomerative": "agglomerative clustering",
+    "spectral": "spectral clustering",
+    "hdbscan": "HDBSCAN",
+    "dbscan": "DBSCAN",
+}
 MapName = Literal["tsne", "umap"]
 MARKS = (0.9, 0.95, 0.99)
 
@@ -141,9 +142,11 @@ def fit_collection(
         try:
             if method == "mixture":
                 mixture = fit_mixture(scores, **options, seed=seed, on_step=lambda k, _: on_step(f"mixture of {k}"))
-                fits["mixture"] = from_labels("mixture", scores, mixture.labels(scores), seed)
+                found = from_labels("mixture", scores, mixture.labels(scores), seed)
             else:
-                fits[method] = _clustering(method, scores, options, seed, on_step)
+                found = _clustering(method, scores, options, seed, on_step)
+            stability = stability_of(found, scores, options, seed, lambda: on_step("stability"))
+            fits[method] = replace(found, stability=stability)
         except (ValueError, MemoryError) as error:  # SpaceError, and errors of libraries for degenerate data
             failed[method] = str(error) or type(error).__name__
     return FittedCollection(members, fitted, fits, mixture, failed)
@@ -153,19 +156,19 @@ def _clustering(
     method: Method, scores: Scores, options: Mapping[str, Any], seed: int, on_step: Callable[[str], None]
 ) -> FittedClustering:
     match method:
-        case "kmeans":
-            return kmeans(scores, **options, seed=seed, on_step=lambda k: on_step(f"k-means of {k}"))
-        case "agglomerative":
-            on_step("agglomerative clustering")
-            return agglomerative(scores, **options, seed=seed)
+        case "hdbscan" | "dbscan":
+            on_step(TITLES[method])
+            by_density = hdbscan if method == "hdbscan" else dbscan
+            return by_density(scores, **options, seed=seed)
         case _:
-            on_step("HDBSCAN")
-            return hdbscan(scores, **options, seed=seed)
+            by_number = {"kmeans": kmeans, "agglomerative": agglomerative, "spectral": spectral}[method]
+            return by_number(scores, **options, seed=seed, on_step=lambda k: on_step(f"{TITLES[method]} of {k}"))
 
 
 def summary(collection: FittedCollection) -> dict[str, Any]:
     """Figures of a fit, ready for JSON."""
     ratio = collection.pca.explained_variance_ratio_
+    classes = classes_of(collection.members.attributes, collection.members.attribute_names)
     return {
         "n_images": len(collection.members),
         "dim": collection.members.vectors.shape[1],
@@ -176,20 +179,22 @@ def summary(collection: FittedCollection) -> dict[str, Any]:
         "maps": list(collection.maps),
         "components": component_meanings(collection.scores, collection.traits),
         "clusterings": {
-            method: _of_clustering(each) | _meaning_of(each, collection.traits)
+            method: _of_clustering(each, classes) | _meaning_of(each, collection.traits)
             for method, each in collection.clusterings.items()
         },
         "failed_clusterings": dict(collection.failed),
     } | ({"mixture": _of_mixture(collection.mixture)} if collection.mixture else {})
 
 
-def _of_clustering(clustering: FittedClustering) -> dict[str, Any]:
+def _of_clustering(clustering: FittedClustering, classes: Labels | None) -> dict[str, Any]:
     return {
         "n_clusters": clustering.n_clusters,
         "sizes": clustering.sizes.tolist(),
         "noise_share": round(clustering.noise_share, 4),
         "silhouette": clustering.silhouette,
         "davies_bouldin": clustering.davies_bouldin,
+        "adjusted_rand": agreement_of(clustering.labels_, classes),
+        "stability": clustering.stability,
         "medoids": clustering.medoids_.tolist(),
         "sweep": list(clustering.sweep),
     }

@@ -1,4 +1,4 @@
-"""Plots of a collection: its components, clusters and members, each as uint8 pixels (height, width, 3)."""
+"""Plots of a collection: its components and clusters, each as uint8 pixels (height, width, 3)."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -6,12 +6,8 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,15 +19,10 @@ from models.space.clusters import SILHOUETTE_MEMBERS, Labels, Scores
 from models.space.collection import MARKS
 from models.space.pca import components_for
 
-Places = NDArray[np.floating]  # (n, 2)
 Shares = NDArray[np.floating]  # (k,), of the variance
 
 DPI = 100
 BARS = 30  # the most components with a bar of their own
-N_THUMBNAILS = 60  # at most
-THUMBNAIL, FRAME = 46, 3  # pixels of a side with its frame, and of the frame
-NUMBER = 28  # the least distance in pixels between the numbers of two clusters, so that both are legible
-NOWHERE = np.zeros((0, 2))
 NOISE = "#b8b8b8"
 # Matplotlib's default cycle without its gray. Each further color is the one farthest from those before it and from gray
 # that is neither dark nor pale. Any two differ by at least 16 in CIEDE2000; in tab20 they differ by 12.
@@ -44,6 +35,8 @@ COMPARED = {
     "n_clusters": ("clusters", "{:.0f}"),
     "silhouette": ("silhouette\n(higher is better)", "{:.2f}"),
     "davies_bouldin": ("Davies-Bouldin\n(lower is better)", "{:.2f}"),
+    "stability": ("stability\n(adjusted Rand of resamples)", "{:.2f}"),
+    "adjusted_rand": ("agreement with labels\n(adjusted Rand)", "{:.2f}"),
     "noise_share": ("noise", "{:.0%}"),
 }
 
@@ -64,7 +57,7 @@ def marks(ratio: Shares) -> dict[float, int]:
 
 def plot_explained_variance(ratio: Shares) -> ImageArray:
     """Plots the explained variance ratio of the first components, and the cumulative one with `marks`."""
-    figure, (each, total) = _panels(10, 4.2, 2)
+    figure, (each, total) = panels_of(10, 4.2, 2)
     shown = ratio[:BARS]
     each.bar(np.arange(len(shown)), 100 * shown, color=COLORS[0])
     each.set(title=f"Explained variance, first {len(shown)} of {len(ratio)}", xlabel="component")
@@ -109,7 +102,7 @@ def plot_silhouette(
     scores: Scores, labels: Labels, sweep: Sequence[Mapping[str, float]] = (), seed: int = 0
 ) -> ImageArray:
     """Plots the silhouette of each member by cluster and, if given, a sweep over `n_clusters`."""
-    figure, panels = _panels(11 if sweep else 6.5, 5.5, 2 if sweep else 1)
+    figure, panels = panels_of(11 if sweep else 6.5, 5.5, 2 if sweep else 1)
     values, clusters = silhouettes(scores, labels, seed)
     if len(values):
         _silhouette_bars(panels[0], values, clusters)
@@ -140,10 +133,15 @@ def _silhouette_bars(axes: Axes, values: Scores, clusters: Labels) -> None:
 
 def _sweep(axes: Axes, sweep: Sequence[Mapping[str, float]], chosen: int) -> None:
     n = [row["n_clusters"] for row in sweep]
-    axes.plot(n, [row["silhouette"] for row in sweep], "o-", color=COLORS[0])
+    if "gap" in sweep[0]:
+        values, errors = ([row[name] for row in sweep] for name in ("gap", "gap_error"))
+        axes.errorbar(n, values, errors, fmt="o-", color=COLORS[0], capsize=3)
+        axes.set_ylabel("gap statistic, with one standard error", color=COLORS[0])
+    else:
+        axes.plot(n, [row["silhouette"] for row in sweep], "o-", color=COLORS[0])
+        axes.set_ylabel("mean silhouette (higher is better)", color=COLORS[0])
     axes.axvline(chosen, color="0.4", linestyle="--", linewidth=1)
     axes.set(title=f"Sweep over the number of clusters, {chosen} chosen", xlabel="clusters")
-    axes.set_ylabel("mean silhouette (higher is better)", color=COLORS[0])
     inertia = axes.twinx()
     inertia.plot(n, [row["inertia"] for row in sweep], "s--", color=COLORS[1], markersize=4)
     inertia.set_ylabel("inertia", color=COLORS[1])
@@ -152,7 +150,7 @@ def _sweep(axes: Axes, sweep: Sequence[Mapping[str, float]], chosen: int) -> Non
 
 def plot_information_criteria(sweep: Sequence[Mapping[str, float]], chosen: int, criterion: str) -> ImageArray:
     """Plots AIC and BIC of mixtures by `n_components`, and the number chosen by the criterion, "aic" or "bic"."""
-    figure, (axes,) = _panels(7.5, 4.5, 1)
+    figure, (axes,) = panels_of(7.5, 4.5, 1)
     rows = {int(row["n_components"]): row for row in sorted(sweep, key=lambda row: row["n_components"])}
     for place, name in enumerate(("aic", "bic")):
         values = [row[name] for row in rows.values()]
@@ -168,11 +166,13 @@ def plot_information_criteria(sweep: Sequence[Mapping[str, float]], chosen: int,
 def plot_methods(rows: Sequence[Mapping[str, Any]]) -> ImageArray:
     """Compares clustering methods, one per row: number of clusters, figures of merit, noise and sizes.
 
-    rows: method, n_clusters, silhouette and davies_bouldin (a number or None), noise_share, sizes (of each cluster).
+    rows: method, n_clusters, silhouette, davies_bouldin, stability and adjusted_rand (a number or None), noise_share,
+    sizes (of each cluster). There is no panel for what all rows lack, such as labels.
     """
-    figure, panels = _panels(12, 1.2 + 0.8 * len(rows), len(COMPARED) + 1, sharey=True)
-    for axes, (name, (title, form)) in zip(panels, COMPARED.items(), strict=False):
-        values = [row[name] for row in rows]
+    compared = {name: each for name, each in COMPARED.items() if any(row.get(name) is not None for row in rows)}
+    figure, panels = panels_of(2 + 2.2 * len(compared), 1.2 + 0.8 * len(rows), len(compared) + 1, sharey=True)
+    for axes, (name, (title, form)) in zip(panels, compared.items(), strict=False):
+        values = [row.get(name) for row in rows]
         lengths = [value or 0 for value in values]
         bars = axes.barh(range(len(rows)), lengths, height=0.5, color=COLORS[0])
         axes.bar_label(bars, ["none" if value is None else form.format(value) for value in values], padding=3)
@@ -198,131 +198,10 @@ def _sizes(axes: Axes, place: int, sizes: Sequence[int]) -> None:
     axes.text(1.03, place, f"{min(sizes)} to {max(sizes)}", va="center")
 
 
-# --- maps ------------------------------------------------------------------------------------------------------------
-
-
-def spread(points: Places, n: int, side: float, uncovered: Places) -> list[int]:
-    """Selects up to n of the points (m, 2), spread evenly, so that squares of this side around them do not overlap.
-
-    The squares do not cover the places `uncovered` (t, 2). Each next point is the farthest from those before it
-    (Gonzalez 1985, "Clustering to minimize the maximum intercluster distance"). Returns indices.
-    """
-    room = np.full(len(points), np.inf)
-    for place in uncovered:
-        room = np.minimum(room, 2 * np.abs(points - place).max(1))
-    chosen: list[int] = []
-    while len(chosen) < n and room.max() >= side:
-        chosen.append(int(room.argmax()))
-        room = np.minimum(room, np.abs(points - points[chosen[-1]]).max(1))
-    return chosen
-
-
-def numbered(places: Places, labels: Labels) -> dict[int, Places]:
-    """Positions of the numbers of clusters: near the medians, covering only the corner of a thumbnail there.
-
-    Numbers that would cover each other are omitted, as with hundreds of clusters.
-    """
-    corner = np.array([-1, 1]) * (THUMBNAIL / 2 + 1)
-    clusters = np.unique(labels[labels >= 0]).tolist()
-    medians = np.array([np.median(places[labels == cluster], axis=0) for cluster in clusters]).reshape(-1, 2)
-    return {clusters[k]: medians[k] + corner for k in spread(medians, len(clusters), NUMBER, NOWHERE)}
-
-
-def plot_scatter(
-    points: Places,
-    labels: Labels | None,
-    thumbnails: ImageArray,
-    *,
-    title: str,
-    x_label: str,
-    y_label: str,
-    n_thumbnails: int = N_THUMBNAILS,
-) -> ImageArray:
-    """Draws members at points (n, 2) in the colors of their clusters, numbered, with thumbnails (n, h, w, 3) of some.
-
-    Without labels all have one color.
-    """
-    if labels is None:
-        return _scatter(points, [COLORS[0]] * len(points), thumbnails, title, (x_label, y_label))
-    noise = f", noise {(labels < 0).mean():.0%}, gray" if (labels < 0).any() else ""
-    colors = [cluster_color(label) for label in labels]
-    axis_labels = x_label, y_label
-    return _scatter(points, colors, thumbnails, title + noise, axis_labels, labels=labels, n_thumbnails=n_thumbnails)
-
-
-def plot_attribute(
-    points: Places, has: NDArray[np.int8], thumbnails: ImageArray, *, name: str, title: str, x_label: str, y_label: str
-) -> ImageArray:
-    """Draws members at points (n, 2) by whether each has an attribute (n,): 1 has it, 0 lacks it, -1 is not known."""
-    colors = {1: COLORS[1], 0: COLORS[0], -1: NOISE}
-    titles = {1: name, 0: f"not {name}", -1: "not known"}
-    legend = {
-        f"{titles[value]} ({(has == value).sum():,})": color for value, color in colors.items() if (has == value).any()
-    }
-    return _scatter(points, [colors[int(value)] for value in has], thumbnails, title, (x_label, y_label), legend=legend)
-
-
-def plot_values(
-    points: Places, values: Shares, thumbnails: ImageArray, *, name: str, title: str, x_label: str, y_label: str
-) -> ImageArray:
-    """Draws members at points (n, 2) by a value of each (n,), such as a component's score, with its scale."""
-    limits = np.quantile(values, [0.01, 0.99])  # without limits, outliers would use up the color range
-    scale = ScalarMappable(Normalize(limits[0], max(limits[1], limits[0] + 1e-12)), "viridis")
-    colors = [to_hex(color) for color in scale.to_rgba(values)]
-    return _scatter(points, colors, thumbnails, title, (x_label, y_label), scale=scale, scale_label=name)
-
-
-def _scatter(
-    points: Places,
-    colors: Sequence[str],
-    thumbnails: ImageArray,
-    title: str,
-    axis_labels: tuple[str, str],
-    *,
-    labels: Labels | None = None,
-    legend: Mapping[str, str] | None = None,
-    scale: ScalarMappable | None = None,
-    scale_label: str = "",
-    n_thumbnails: int = N_THUMBNAILS,
-) -> ImageArray:
-    """Draws the points, thumbnails of some in frames of their color, and the numbers of clusters for given labels.
-
-    legend: colors by name. scale: the scale of a color bar.
-    """
-    figure, (axes,) = _panels(10, 8, 1)
-    size = np.clip(8_000 / len(points), 3, 30)
-    axes.scatter(points[:, 0], points[:, 1], s=size, c=list(colors), alpha=0.8, linewidths=0)
-    axes.set(title=title, xlabel=axis_labels[0], ylabel=axis_labels[1])
-    if scale:
-        figure.colorbar(scale, ax=axes, label=scale_label, extend="both")
-    if legend:
-        handles = [Line2D([], [], marker="o", linestyle="", color=color, label=name) for name, color in legend.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # the positions of the points on the page are fixed from here on
-    places = axes.transData.transform(points)
-    numbers = {} if labels is None else numbered(places, labels)
-    for member in spread(places, n_thumbnails, THUMBNAIL, np.array([*NOWHERE, *numbers.values()])):
-        _thumbnail(axes, places[member], thumbnails[member], colors[member])
-    for cluster, place in numbers.items():
-        box = {"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": cluster_color(cluster), "linewidth": 2}
-        number = axes.annotate(str(cluster), tuple(place), xycoords="figure pixels", bbox=box, weight="bold", zorder=5)
-        number.set(ha="center", va="center")
-    return rendered(figure)
-
-
-def _thumbnail(axes: Axes, place: Places, thumbnail: ImageArray, frame: str) -> None:
-    """Draws an image (h, w, 3) in a frame, `THUMBNAIL` pixels wide, centered at a place on the page."""
-    points = 72 / DPI
-    image = OffsetImage(thumbnail, zoom=points * (THUMBNAIL - 2 * FRAME) / max(thumbnail.shape))
-    box = {"edgecolor": frame, "linewidth": 2 * points * FRAME}  # the image covers the inner half of the line
-    axes.add_artist(AnnotationBbox(image, tuple(place), xycoords="figure pixels", pad=0, bboxprops=box, zorder=4))
-
-
 # --- the page --------------------------------------------------------------------------------------------------------
 
 
-def _panels(width: float, height: float, n: int, **options: Any) -> tuple[Figure, list[Axes]]:
+def panels_of(width: float, height: float, n: int, **options: Any) -> tuple[Figure, list[Axes]]:
     """Creates a figure, its size in inches, with n panels side by side."""
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)

@@ -39,7 +39,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
         *(422, "invalid_request", "clusterings.0.max_clusters: `n_clusters` gives the number, so none is chosen."),
     ),
     "no method": (
-        {"clusterings": [{"method": "dbscan"}]},
+        {"clusterings": [{"method": "optics"}]},
         *(422, "invalid_request", "`clusterings.0` must have a `method`: 'kmeans', 'mixture', 'agglomerative'"),
     ),
     "other method's field": (

@@ -1,7 +1,7 @@
 """Builds a version of a collection: encodes images, fits components and clusterings, maps and plots them."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -18,6 +18,7 @@ from jobs.store.registry import Version
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.errors import DataError, SpaceError
+from models.space.clusters import FittedClustering
 from models.space.collection import (
     FittedCollection,
     MapName,
@@ -122,11 +123,24 @@ def _warn_of_clusterings(task: Task[BuildRequest], collection: FittedCollection)
         if n_requested and clustering and clustering.n_clusters < n_requested:
             message = f"{request['method']} found {clustering.n_clusters} clusters; {n_requested} were requested."
             task.warn("fewer_clusters", message)
-        field = "max_components" if request["method"] == "mixture" else "max_clusters"
-        bound = min(request.get(field) or len(collection.members), len(collection.members))
-        if request.get(field) and clustering and clustering.n_clusters == bound:
-            message = f"{request['method']}: the search ended at its bound of {bound}; a larger {field} may fit better."
+        if clustering and (bound := _at_bound(request, clustering, collection)):
+            message = f"{request['method']}: the search ended at its bound of {bound} may fit better."
             task.warn("search_at_bound", message)
+
+
+def _at_bound(request: Mapping[str, Any], clustering: FittedClustering, collection: FittedCollection) -> str | None:
+    """The bound that the search for a number of clusters ended at, and what may be better; None for no bound."""
+    mixture = collection.mixture if request["method"] == "mixture" else None
+    chosen = clustering.n_clusters
+    if request.get("candidates"):
+        rows = mixture.sweep if mixture else clustering.sweep
+        tried = [int(row["n_components" if mixture else "n_clusters"]) for row in rows]
+        if chosen == max(tried, default=0):
+            return f"{chosen}; larger candidates"
+        return f"{chosen}; smaller candidates" if chosen == min(tried, default=0) > 2 else None
+    field = "max_components" if mixture else "max_clusters"
+    bound = min(request.get(field) or len(collection.members), len(collection.members))
+    return f"{bound}; a larger {field}" if request.get(field) and chosen == bound else None
 
 
 def _with_maps(task: Task[BuildRequest], collection: FittedCollection) -> FittedCollection:

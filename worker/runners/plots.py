@@ -17,14 +17,12 @@ from models.space.maps import FEWEST, TITLES, map_of
 from models.space.meaning import component_meanings
 from models.space.plots import (
     component_mosaic,
-    plot_attribute,
     plot_explained_variance,
     plot_information_criteria,
     plot_methods,
-    plot_scatter,
     plot_silhouette,
-    plot_values,
 )
+from models.space.scatter import plot_attribute, plot_scatter, plot_values
 from models.space.steering import along, component_direction, moved
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import rows_of

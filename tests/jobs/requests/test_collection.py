@@ -12,7 +12,8 @@ ZIP = "zip_" + "0" * 64
 PIXELS: dict[str, Any] = {"name": "Cats", "space": "pixels", "data": "digits"}
 CODES: dict[str, Any] = {"name": "Cats", "space": "vae-smileys", "data": "smileys"}
 
-KMEANS = {"method": "kmeans", "n_clusters": None, "max_clusters": 20}
+NUMBER = {"n_clusters": None, "max_clusters": 20, "candidates": None}
+KMEANS = {"method": "kmeans", "criterion": "silhouette"} | NUMBER
 MIXTURE = {
     **{"method": "mixture", "covariance_type": "diag", "criterion": "aic"},
     **{"n_components": None, "max_components": 200},
@@ -101,10 +102,18 @@ def refusals(model: type[CollectionParams] | type[AdditionParams], **body: Any) 
         ({"explained_variance": 1.0}, "explained_variance"),
         ({"standardize": 1}, "standardize"),
         ({"clusterings": []}, "clusterings"),
-        ({"clusterings": [{"method": "dbscan"}]}, "clusterings.0"),
+        ({"clusterings": [{"method": "optics"}]}, "clusterings.0"),
         ({"clusterings": [{}, {"method": "kmeans"}]}, "clusterings"),
         ({"clusterings": [{"n_clusters": 1}]}, "clusterings.0.n_clusters"),
         ({"clusterings": [{"max_clusters": 501}]}, "clusterings.0.max_clusters"),
+        ({"clusterings": [{"candidates": [2, 501]}]}, "clusterings.0.candidates.1"),
+        ({"clusterings": [{"candidates": [2]}]}, "clusterings.0.candidates"),
+        ({"clusterings": [{"candidates": [2, 5], "n_clusters": 3}]}, "clusterings.0.candidates"),
+        ({"clusterings": [{"candidates": [2, 5], "max_clusters": 3}]}, "clusterings.0.candidates"),
+        ({"clusterings": [{"criterion": "bic"}]}, "clusterings.0.criterion"),
+        ({"clusterings": [{"method": "spectral", "criterion": "gap"}]}, "clusterings.0.criterion"),
+        ({"clusterings": [{"method": "dbscan", "eps": 0}]}, "clusterings.0.eps"),
+        ({"maps": ["tsne", "tsne"]}, "maps"),
         ({"clusterings": [{"n_clusters": 3, "max_clusters": 5}]}, "clusterings.0.max_clusters"),
         (
             {"clusterings": [{"method": "mixture", "n_components": 3, "max_components": 5}]},

@@ -30,7 +30,7 @@ def test_one_part_of_a_version_is_drawn(part: dict[str, Any]) -> None:
     [
         ({}, "Give one of"),
         ({"component": 0, "attribute": "glasses"}, "Give one of"),
-        ({"clustering": "dbscan"}, "kmeans"),
+        ({"clustering": "optics"}, "kmeans"),
         ({"component": -1}, "greater than or equal to 0"),
         ({"component": True}, "integer"),
         ({"component": 0, "map": "pca"}, "tsne"),

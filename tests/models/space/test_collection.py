@@ -99,7 +99,7 @@ def test_each_stage_is_reported_and_may_stop() -> None:
     stages: list[str] = []
     fit_collection(members(), pca=PCA, clusterings=METHODS, seed=0, on_step=stages.append)
     assert list(dict.fromkeys(each.split(" of ")[0] for each in stages)) == [
-        *("principal components", "k-means", "mixture", "agglomerative clustering", "HDBSCAN"),
+        *("principal components", "k-means", "stability", "mixture", "agglomerative clustering", "HDBSCAN"),
     ]
 
 

@@ -9,34 +9,22 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from sklearn.metrics import silhouette_samples
 
 from models.grids import labeled_grid
-from models.pixels import ImageArray
 from models.space.clusters import SILHOUETTE_MEMBERS, from_labels
 from models.space.plots import (
     COLORS,
     NOISE,
-    NOWHERE,
-    THUMBNAIL,
     cluster_color,
     component_mosaic,
     marks,
-    numbered,
     plot_explained_variance,
     plot_information_criteria,
     plot_methods,
-    plot_scatter,
     plot_silhouette,
     silhouettes,
-    spread,
 )
+from tests.models.space.blobs import Mask, where
 
 RNG = np.random.default_rng(0)
-Mask = NDArray[np.bool_]
-
-
-def where(plot: ImageArray, name: str, opacity: float = 1) -> Mask:
-    """Which pixels have a color, laid on white with an opacity."""
-    rgb = 255 * (opacity * np.array(to_rgb(name)) + 1 - opacity)
-    return np.asarray((np.abs(plot - rgb) <= 1).all(2))
 
 
 def runs(line: Mask) -> int:
@@ -164,7 +152,7 @@ def test_the_chosen_mixture_is_marked_on_the_curve_of_its_criterion(chosen: int)
 
 
 def row(sizes: list[int], silhouette: float | None = 0.5) -> dict[str, object]:
-    summary = {"silhouette": silhouette, "davies_bouldin": silhouette, "noise_share": 0.1}
+    summary = {"silhouette": silhouette, "davies_bouldin": silhouette, "noise_share": 0.1, "stability": 0.7}
     return {"method": "kmeans", "n_clusters": len(sizes), "sizes": sizes, **summary}
 
 
@@ -176,90 +164,12 @@ def test_each_method_has_a_row_in_which_clusters_are_as_high_as_they_are_large()
 
 
 def test_a_figure_that_is_undefined_has_no_bar() -> None:
-    summary = slice(0, 900)  # left of the sizes
-    known, unknown = plot_methods([row([9], 0.5)]), plot_methods([row([9], None)])
-    bars = [where(plot[:, summary], COLORS[0])[len(plot) // 2] for plot in (known, unknown)]
-    assert [runs(line) for line in bars] == [4, 2], "number of clusters and noise are left"
+    summary = slice(0, 1000)  # left of the sizes
+    known, half = plot_methods([row([9], 0.5)] * 2), plot_methods([row([9], None), row([9], 0.5)])
+    bars = [where(plot[:, summary], COLORS[0])[int(0.4 * len(plot))] for plot in (known, half)]
+    assert [runs(line) for line in bars] == [5, 3], "number of clusters, stability and noise are left"
 
 
-# --- maps ------------------------------------------------------------------------------------------------------------
-
-
-def apart(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far each two are from each other in the direction in which they are farther, (n, n)."""
-    found: NDArray[np.float64] = np.abs(points[:, None] - points[None]).max(2)
-    return found
-
-
-def test_spread_by_hand() -> None:
-    line = np.array([[x, 0] for x in range(11)])
-    assert spread(line, 3, 1, NOWHERE) == [0, 10, 5], "an end, the other end, the middle"
-    assert spread(line, 9, 4, NOWHERE) == [0, 10, 5]
-    assert spread(line, 9, 4, np.array([[1, 0]])) == [10, 4], "a square around 0 would cover the place"
-
-
-@pytest.mark.parametrize("side", [5, 10, 20])
-def test_no_two_thumbnails_overlap_and_there_is_room_for_no_other(side: int) -> None:
-    points, numbers = RNG.normal(50, 20, (500, 2)), RNG.normal(50, 20, (5, 2))
-    chosen = spread(points, 500, side, numbers)
-    between = apart(points)
-    assert (between[np.ix_(chosen, chosen)] + 1e9 * np.eye(len(chosen)) >= side).all()
-    to_numbers = np.abs(points[:, None] - numbers).max(2).min(1)
-    assert (to_numbers[chosen] >= side / 2).all(), "numbers can be read"
-    others = (between[:, chosen].min(1) >= side) & (to_numbers >= side / 2)
-    assert not others.any()
-    assert spread(points, 7, side, numbers) == chosen[:7]
-
-
-def test_a_cluster_has_its_number_by_its_median_unless_it_would_hide_another() -> None:
-    places = np.array([[0, 0], [10, 50], [90, 90], [300, 300], [12, 52], [200, 200]])
-    found = numbered(places, np.array([0, 0, 0, 1, 2, -1]))
-    assert list(found) == [0, 1], "2 would hide 0, and noise has none"
-    above_to_the_left = np.array([-1, 1]) * (THUMBNAIL / 2 + 1)
-    np.testing.assert_array_equal(found[0] - above_to_the_left, [10, 50])
-    np.testing.assert_array_equal(found[1] - above_to_the_left, [300, 300])
-
-
-def scatter(labels: NDArray[np.int64], n_thumbnails: int = 60) -> tuple[ImageArray, list[Mask]]:
-    """Members at chance, each with a thumbnail of a color of its own, and where in the plot each is."""
-    n = len(labels)
-    points = np.random.default_rng(1).normal(size=(n, 2))
-    thumbnails = np.full((n, 20, 20, 3), 250, np.uint8)
-    thumbnails[..., 1] = np.arange(n)[:, None, None]
-    plot = plot_scatter(points, labels, thumbnails, title="t", x_label="x", y_label="y", n_thumbnails=n_thumbnails)
-    green = np.where((plot[..., 0] == 250) & (plot[..., 2] == 250), plot[..., 1].astype(int), -1)
-    shown = [green == member for member in range(n)]
-    return plot, [mask for mask in shown if mask.sum() > 100]
-
-
-def test_points_have_the_colors_of_their_clusters_and_noise_is_gray() -> None:
-    plot, shown = scatter(np.arange(200) % 4 - 1, n_thumbnails=0)
-    assert not shown
-    assert [where(plot, cluster_color(label), 0.8).sum() > 500 for label in range(-1, 4)] == [True] * 4 + [False]
-
-
-def test_thumbnails_are_whole_and_framed_in_the_color_of_their_cluster() -> None:
-    plot, shown = scatter(np.repeat([0, 1, -1], 60))
-    assert plot.shape == (800, 1000, 3) and plot.dtype == np.uint8
-    assert 25 < len(shown) <= 60
-    inside = THUMBNAIL - 6
-    for mask in shown:
-        rows, columns = np.nonzero(mask)
-        assert abs(np.ptp(rows) + 1 - inside) <= 2 and abs(np.ptp(columns) + 1 - inside) <= 2
-        assert mask.sum() > 0.85 * inside**2, "a number hides a corner at most"
-    frames = [where(plot, cluster_color(label)).sum() for label in (0, 1, -1)]
-    assert min(frames) > 1000
-
-
-def test_as_many_thumbnails_as_are_asked_for() -> None:
-    assert len(scatter(np.zeros(200, np.int64), n_thumbnails=5)[1]) == 5
-
-
-def test_the_only_member_of_a_cluster_is_seen_beside_its_number() -> None:
-    _, shown = scatter(np.arange(3))
-    assert len(shown) == 3
-
-
-def test_where_all_is_noise_there_is_no_number() -> None:
-    plot, shown = scatter(np.full(50, -1))
-    assert shown and not (plot[50:720, 80:980] == 0).all(2).any()
+def test_what_all_rows_lack_has_no_panel() -> None:
+    without, with_labels = plot_methods([row([9])]), plot_methods([row([9]) | {"adjusted_rand": 0.9}])
+    assert with_labels.shape[1] - without.shape[1] == 220

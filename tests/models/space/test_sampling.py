@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from models.errors import SpaceError
-from models.space.clusters import FittedClustering, assigned, from_labels, hdbscan
+from models.space.clusters import FittedClustering, assigned, from_labels
+from models.space.methods import hdbscan
 from models.space.mixture import CovarianceType, fit_mixture
 from models.space.sampling import density, distances, nearest_members, sample_cluster, sample_component, spread
 

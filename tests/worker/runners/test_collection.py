@@ -47,6 +47,7 @@ def test_a_collection_has_a_fit_figures_and_plots(installation: Installation, sm
     assert [each["component"] for each in meanings] == list(range(14)) and any(each["name"] for each in meanings)
     assert [each["cluster"] for each in figures["clusterings"]["kmeans"]["clusters"]] == [0, 1, 2]
     assert len(figures["clusterings"]["kmeans"]["attribute_shares"]["winking"]) == 3
+    assert all(0 < each["stability"] <= 1 for each in figures["clusterings"].values())
     assert all(plot.std() > 5 for role in ("plot", "grid") for plot in shown(installation, smileys, role))
     recipe = read_recipe(installation[1].get(smileys.outputs[0]["sha256"])) or {}
     assert "vae-smileys" in recipe["models"]
@@ -55,7 +56,8 @@ def test_a_collection_has_a_fit_figures_and_plots(installation: Installation, sm
     assert fit.members.names[7] == "smileys/7" and fit.members.thumbnails.shape == (80, 48, 48, 3)
     seconds = smileys.metrics["seconds"]
     assert list(seconds) == [
-        *("reading", "encoding", "principal components", "k-means", "mixture", "agglomerative clustering", "HDBSCAN"),
+        *("reading", "encoding", "principal components", "k-means", "stability", "mixture"),
+        *("agglomerative clustering", "HDBSCAN"),
         *("map", "plots", "storing"),
     ]
     assert all(seconds.values()) and sum(seconds.values()) < smileys.metrics["run_ms"] / 1000
