@@ -35,8 +35,8 @@ COMPARED = {
     "n_clusters": ("clusters", "{:.0f}"),
     "silhouette": ("silhouette\n(higher is better)", "{:.2f}"),
     "davies_bouldin": ("Davies-Bouldin\n(lower is better)", "{:.2f}"),
-    "stability": ("stability\n(adjusted Rand of resamples)", "{:.2f}"),
-    "adjusted_rand": ("agreement with labels\n(adjusted Rand)", "{:.2f}"),
+    "stability": ("stability\n(adjusted Rand\nof resamples)", "{:.2f}"),
+    "adjusted_rand": ("agreement\nwith labels\n(adjusted Rand)", "{:.2f}"),
     "noise_share": ("noise", "{:.0%}"),
 }
 

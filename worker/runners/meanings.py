@@ -35,7 +35,7 @@ def share_plot(collection: FittedCollection, method: Method) -> list[OutputImage
         return []
     sizes = collection.clusterings[method].sizes
     rows = [
-        f"cluster {each['cluster']} ({sizes[each['cluster']]:,}) {each['name']}".rstrip()
+        f"cluster {each['cluster']} ({sizes[each['cluster']]:,})" + (each["name"] and f": {each['name']}")
         for each in cluster_meanings(labels, collection.traits)
     ]
     return [OutputImage(plot_shares(shares, overall, rows, names), "plot", name="attribute-shares")]
