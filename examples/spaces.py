@@ -21,6 +21,7 @@ MAX_WIDTH = 1000  # of an image in the docs, in pixels
 PLOTS = {  # names of a collection's plots, and their names in the docs
     **{"explained-variance": "variance", "silhouette": "silhouette", "t-sne": "tsne", "pca": "pca"},
     **{"information-criteria": "criteria", "clusterings": "methods", "components": "components"},
+    "correlations": "correlations",
 }
 STRENGTHS = [-3, -2, -1, 0, 1, 2, 3]
 

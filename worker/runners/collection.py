@@ -123,12 +123,12 @@ def _warn_of_clusterings(task: Task[BuildRequest], collection: FittedCollection)
         if n_requested and clustering and clustering.n_clusters < n_requested:
             message = f"{request['method']} found {clustering.n_clusters} clusters; {n_requested} were requested."
             task.warn("fewer_clusters", message)
-        if clustering and (bound := _at_bound(request, clustering, collection)):
+        if clustering and (bound := at_bound(request, clustering, collection)):
             message = f"{request['method']}: the search ended at its bound of {bound} may fit better."
             task.warn("search_at_bound", message)
 
 
-def _at_bound(request: Mapping[str, Any], clustering: FittedClustering, collection: FittedCollection) -> str | None:
+def at_bound(request: Mapping[str, Any], clustering: FittedClustering, collection: FittedCollection) -> str | None:
     """The bound that the search for a number of clusters ended at, and what may be better; None for no bound."""
     mixture = collection.mixture if request["method"] == "mixture" else None
     chosen = clustering.n_clusters
