@@ -91,6 +91,13 @@ EXAMPLES: dict[str, Any] = {
             "clusterings": [{"method": "kmeans", "n_clusters": 2}],
         },
     },
+    "styles": {
+        "summary": "The styles of drawn images, which can paint any photo",
+        "value": {
+            **{"name": "Styles", "space": "style", "data": "smileys", "limit": 40, "n_components": 2},
+            "clusterings": [{"method": "kmeans", "n_clusters": 3}],
+        },
+    },
     "embeddings of a CLIP": {
         "summary": "CLIP embeddings of drawn faces, which a diffusion model can decode",
         "value": {

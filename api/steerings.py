@@ -6,6 +6,7 @@ from fastapi import APIRouter, Body, Response
 
 from api.generations import SMILEY
 from api.json_route import JsonRoute
+from api.style_transfers import CAT
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.requests.steering import ClusterSampling, Steering
 from jobs.schemas import Job
@@ -31,6 +32,13 @@ STEERINGS: dict[str, Any] = {
             "components": [{"component": 0, "strengths": [-1, 0, 1]}, {"component": 1, "strengths": [-1, 0, 1]}],
         },
     },
+    "photo": {
+        "summary": "A photo from its own style along two components, in the space of styles",
+        "value": {
+            **{"collection": COLLECTION, "start": "photo", "content": CAT, "size": 256},
+            "components": [{"component": 0}, {"component": 1}],
+        },
+    },
     "style": {
         "summary": "The center of a cluster towards the style of an image",
         "value": {"collection": COLLECTION, "start": {"cluster": 0}, "style_from": SMILEY, "style_components": 5},
@@ -40,6 +48,10 @@ SAMPLINGS: dict[str, Any] = {
     "one cluster": {
         "summary": "Eight samples of a cluster",
         "value": {"collection": COLLECTION, "cluster": 1, "n": 8, "temperature": 0.8},
+    },
+    "styles": {
+        "summary": "Four new styles of each cluster on a photo, in the space of styles",
+        "value": {"collection": COLLECTION, "n": 4, "content": CAT, "size": 256},
     },
     "all": {"summary": "Each cluster, on one sheet", "value": {"collection": COLLECTION, "n": 4}},
 }

@@ -9,6 +9,7 @@ from jobs.errors import BadInput
 from jobs.requests.base import STRICT, ImageRef, Request, Uses, check_attribute, invalid, whole
 from jobs.requests.clusterings import Method
 from jobs.requests.collection import COLLECTION_ID
+from jobs.requests.content import PHOTO, ContentRequest
 from jobs.requests.facts import Facts
 from jobs.requests.spaces import check_decodes, space_of
 
@@ -57,20 +58,21 @@ class TextStart(BaseModel):
 def _start_type(value: Any) -> str | None:
     """The tag, such as <mean>, of the sort of start that a value is meant to be."""
     if isinstance(value, str):
-        return "<mean>" if value == "mean" else "<image>"
+        return f"<{value}>" if value in ("mean", PHOTO) else "<image>"
     has = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else {}
     return next((f"<{name}>" for name in ("cluster", "text") if name in has), None)
 
 
 Start = Annotated[
     Annotated[Literal["mean"], Tag("<mean>")]
+    | Annotated[Literal["photo"], Tag("<photo>")]
     | Annotated[ImageRef, Tag("<image>")]
     | Annotated[ClusterStart, Tag("<cluster>")]
     | Annotated[TextStart, Tag("<text>")],
     Discriminator(
         _start_type,
         custom_error_type="start",
-        custom_error_message="Input should be 'mean', an image or an object with `cluster` or `text`",
+        custom_error_message="Input should be 'mean', 'photo', an image or an object with `cluster` or `text`",
     ),
 ]
 
@@ -110,7 +112,7 @@ Direction = Annotated[
 ]
 
 
-class Steering(OfCollection):
+class Steering(OfCollection, ContentRequest):
     """Moves a start along components and attributes, or its components towards those of a style image."""
 
     kind: ClassVar[str] = "pc-steering"
@@ -119,7 +121,9 @@ class Steering(OfCollection):
         json_schema_extra={"oneOf": [{"required": ["components"]}, {"required": ["style_from"]}]},
     )
 
-    start: Annotated[Start, Field(description="Where to start from.")] = "mean"
+    start: Annotated[
+        Start, Field(description="Where to start from; in the space `style` also 'photo', the content's own style.")
+    ] = "mean"
     components: Annotated[
         list[Direction] | None, Field(min_length=1, max_length=16, description="What to move along, each a row.")
     ] = None
@@ -160,7 +164,9 @@ class Steering(OfCollection):
         check_decodes(facts, "collection", collection.params["space"])
         if isinstance(self.start, TextStart):
             _check_embeds_text(facts, collection.params["space"])
-        return self.fitted(version.figures).model_copy(update={"version": version.number})
+        fitted = self.fitted(version.figures).model_copy(update={"version": version.number})
+        strengths = fitted.style_strengths or [each for row in fitted.components or () for each in row.strengths]
+        return fitted.painting(facts, collection.params["space"], len(strengths))
 
     def fitted(self, figures: Mapping[str, Any]) -> Self:
         """Fills in the defaults that depend on the collection; `figures` are those of its version.
@@ -204,7 +210,7 @@ ClusterChoice = Annotated[
 ]
 
 
-class ClusterSampling(OfCollection):
+class ClusterSampling(OfCollection, ContentRequest):
     """Samples of one cluster, or of each."""
 
     kind: ClassVar[str] = "cluster-sampling"
@@ -227,8 +233,11 @@ class ClusterSampling(OfCollection):
 
     def resolved(self, facts: Facts) -> "ClusterSampling":
         """Chooses the version and the clustering."""
-        _, version = facts.version(self.collection, self.version)
-        return self.fitted(version.figures).model_copy(update={"version": version.number})
+        collection, version = facts.version(self.collection, self.version)
+        fitted = self.fitted(version.figures).model_copy(update={"version": version.number})
+        assert fitted.clustering
+        clusters = 1 if self.cluster != "all" else version.figures["clusterings"][fitted.clustering]["n_clusters"]
+        return fitted.painting(facts, collection.params["space"], clusters * self.n)
 
     def fitted(self, figures: Mapping[str, Any]) -> Self:
         """Fills in the clustering; raises BadInput, naming the field, for what the version does not have."""

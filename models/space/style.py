@@ -17,8 +17,7 @@ from torch import Tensor
 
 from models.stylize.fast import PREDICT_SIDE, STYLE_DIM, ArbitraryNet, style_vector, stylize_vector
 
-CONTENT = Path(__file__).parent / "photos" / "chelsea.jpg"  # painted where no other content is given
-CONTENT_SIDE = 384  # its longer side, which the transfer network paints in one pass
+PHOTO = Path(__file__).parent / "photos" / "chelsea.jpg"  # painted where no other content is given
 
 Array = NDArray[np.float32]
 
@@ -60,10 +59,9 @@ class StyleSpace:
 
 
 @cache
-def default_content() -> Array:
-    """The shipped photo (h, w, 3) in [0, 1], its longer side `CONTENT_SIDE`; not to be written to."""
-    with Image.open(CONTENT) as image:
-        image.thumbnail((CONTENT_SIDE, CONTENT_SIDE), Image.Resampling.LANCZOS)
-        content = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
-    content.flags.writeable = False
-    return content
+def default_photo() -> NDArray[np.uint8]:
+    """The shipped photo (h, w, 3); not to be written to."""
+    with Image.open(PHOTO) as image:
+        photo = np.asarray(image.convert("RGB"))
+    photo.flags.writeable = False
+    return photo

@@ -24,7 +24,7 @@ def run_example(stack: Stack) -> Callable[[str], dict[str, Any]]:
         if "{collection_id}" in path:
             path = path.format(collection_id=collection(of_space))
         if "collection" in body:
-            body = body | {"collection": collection(of_space)}
+            body = body | {"collection": collection("styles" if "content" in body else of_space)}
         answer = stack.client.post(path, json=body, headers={"Prefer": "wait=25"})
         assert answer.status_code == 200, answer.text
         return dict(answer.json())

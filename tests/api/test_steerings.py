@@ -109,11 +109,15 @@ STEERINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a start of no sort": (
         {"components": PC, "start": 3},
-        *("invalid_request", "`start` must be 'mean', an image or an object with `cluster` or `text`."),
+        *("invalid_request", "`start` must be 'mean', 'photo', an image or an object with `cluster` or `text`."),
     ),
     "a text in a space that reads none": (
         {"components": PC, "start": {"text": "a face"}},
         *("no_texts", "start.text: The space pixels does not embed texts; start from an image, 'mean' or a cluster."),
+    ),
+    "a content in a space that paints none": (
+        {"components": PC, "content": SMILEY},
+        *("no_content", "content: The space pixels paints no content image; style does."),
     ),
     "no text": ({"components": PC, "start": {"text": ""}}, "invalid_request", "`start.text` must "),
     "strengths that do not pair": (

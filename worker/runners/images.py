@@ -59,12 +59,12 @@ def with_grid(images: Sequence[Pixels] | Pixels, grid: Pixels) -> list[OutputIma
 def before_after(content: Pixels, styles: list[Pixels], result: Pixels) -> OutputImage:
     """A grid of the content, the styles and the result side by side, each in a box of the result's size."""
     height, width = result.shape[:2]
-    boxed = [_boxed(image, width, height) for image in (content, *styles, result)]
+    columns = [boxed(image, width, height) for image in (content, *styles, result)]
     style_names = ["style"] if len(styles) == 1 else numbered("style", len(styles))
-    return OutputImage(labeled_grid(np.stack(boxed)[None], [""], ["content", *style_names, "result"]), "grid")
+    return OutputImage(labeled_grid(np.stack(columns)[None], [""], ["content", *style_names, "result"]), "grid")
 
 
-def _boxed(image: Pixels, width: int, height: int) -> Pixels:
+def boxed(image: Pixels, width: int, height: int) -> Pixels:
     """The whole image on white, in a box of this size."""
     box = ImageOps.pad(Image.fromarray(image), (width, height), Image.Resampling.LANCZOS, color="white")
     return np.asarray(box)

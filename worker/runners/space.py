@@ -1,7 +1,7 @@
 """Collections and their spaces as runners use them: encode and decode in batches, with progress."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jobs.errors import AtelierError
 from jobs.requests.collection import BuildRequest, built
+from jobs.requests.content import CONTENT_SIZE, ContentRequest
 from jobs.requests.plots import CollectionPlots
 from jobs.requests.spaces import PHOTO, PIXELS, STYLE, named_space
 from jobs.requests.steering import OfCollection
@@ -24,13 +25,13 @@ from models.perceptual.efficientnet import EfficientNetLite
 from models.space.collection import FittedCollection, load_collection
 from models.space.photo import PhotoSpace
 from models.space.space import EncodingSpace, PixelSpace, Space, space_of
-from models.space.style import StyleSpace, default_content
+from models.space.style import StyleSpace, default_photo
 from models.stylize.fast import device_of, load_arbitrary
 from models.tensors import to_tensor
 from worker.failures import failures
 from worker.files import Files
 from worker.run import Pixels, Task
-from worker.runners.images import center_squares
+from worker.runners.images import center_squares, fit, floats
 from worker.runners.loaded import loaded, loaded_model, revision_of
 from worker.runners.network import BATCH, Network, load_network, pixels
 
@@ -115,7 +116,8 @@ def _style(task: Task, params: BuildRequest) -> LoadedSpace:
     weights_dir, model = get_settings().weights_dir, "fast-arbitrary"
     networks = loaded_model(task, card(model), lambda: load_arbitrary(weights_dir))
     task.notes["device"] = device_of(networks.transform)
-    return LoadedSpace(StyleSpace(networks, default_content()), models={model: revision_of(model)})
+    content = floats(fit(default_photo(), CONTENT_SIZE))
+    return LoadedSpace(StyleSpace(networks, content), models={model: revision_of(model)})
 
 
 def _photo(task: Task, params: BuildRequest) -> LoadedSpace:
@@ -140,6 +142,15 @@ def open_collection(task: Task[OfCollection | CollectionPlots]) -> tuple[FittedC
     space = load_space(task, built(collection.params))
     check_models(version, space)
     return read_collection(task, version.file), space, {**space.models, collection.id: version.file[:16]}
+
+
+def painting(task: Task, space: LoadedSpace, params: ContentRequest) -> LoadedSpace:
+    """The space with the request's content at its size; another space than that of styles stays as it is."""
+    if not isinstance(space.space, StyleSpace):
+        return space
+    photo = task.read_image(params.content) if params.content else default_photo()
+    content = floats(fit(photo, params.size or CONTENT_SIZE))
+    return replace(space, space=replace(space.space, content=content))
 
 
 def check_models(version: Version, space: LoadedSpace) -> None:

@@ -7,12 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from jobs.requests.base import seeds_from
 from jobs.requests.clusterings import Method
 from jobs.requests.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering, TextStart
 from models.grids import labeled_grid
+from models.pixels import to_bytes
 from models.space.collection import FittedCollection
 from models.space.sampling import (
     FEWEST,
@@ -24,9 +24,11 @@ from models.space.sampling import (
     spread,
 )
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
+from models.space.style import StyleSpace
 from worker.run import JobResult, OutputImage, Pixels, Task
+from worker.runners.images import boxed
 from worker.runners.medoids import members_result
-from worker.runners.space import LoadedSpace, Vectors, open_collection
+from worker.runners.space import LoadedSpace, Vectors, open_collection, painting
 from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
 MAX_SHEET_ROWS = 80
@@ -46,6 +48,7 @@ def run_steering(task: Task[Steering]) -> JobResult:
     """The images along each direction and their grid; raises TooFewMembersError."""
     params = task.params
     collection, space, models = open_collection(task)
+    space = painting(task, space, params)
     start = _start(task, params, collection, space)
     rows = _rows(task, params, collection, space, start)
     vectors = moved(collection.pca, start, np.concatenate([row.changes for row in rows]))
@@ -65,6 +68,7 @@ def run_sampling(task: Task[ClusterSampling]) -> JobResult:
     """
     params = task.params
     collection, space, models = open_collection(task)
+    space = painting(task, space, params)
     n, seed = params.n, task.seed
     clusters = _clusters(task, params, collection)
     scores = np.concatenate([_draw(collection, params, cluster, seed) for cluster in clusters])
@@ -96,6 +100,9 @@ def _start(task: Task, params: Steering, collection: FittedCollection, space: Lo
             return space.encode_text(text, "start.text")
         case "mean":
             return collection.pca.mean_[None]
+        case "photo":
+            assert isinstance(space.space, StyleSpace)
+            return space.encode(to_bytes(space.space.content)[None])
         case image:
             return _encoded(task, space, "start", image)
 
@@ -199,8 +206,8 @@ def _contact_sheets(images: Pixels, near: Pixels, clusters: Sequence[int], n: in
 
     images: (clusters * n, h, w, 3). near: (clusters * n, neighbors, t, t, 3). A sheet has at most MAX_SHEET_ROWS rows.
     """
-    size = images.shape[2], images.shape[1]
-    members = np.stack([[np.asarray(Image.fromarray(each).resize(size)) for each in row] for row in near])
+    height, width = images.shape[1:3]
+    members = np.stack([[boxed(each, width, height) for each in row] for row in near])
     columns = np.concatenate([images[:, None], members], axis=1)  # (clusters * n, 1 + neighbors, h, w, 3)
     rows = columns.reshape(len(clusters), n, *columns.shape[1:]).swapaxes(1, 2)
     row_names = ("new", *["nearest"] * near.shape[1])
