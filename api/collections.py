@@ -92,9 +92,9 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "styles": {
-        "summary": "The styles of drawn images, which can paint any photo",
+        "summary": "The styles of procedural paintings, which can paint any photo",
         "value": {
-            **{"name": "Styles", "space": "style", "data": "smileys", "limit": 40, "n_components": 2},
+            **{"name": "Styles", "space": "style", "data": "styles", "limit": 45, "n_components": 2},
             "clusterings": [{"method": "kmeans", "n_clusters": 3}],
         },
     },

@@ -45,6 +45,14 @@ SETS = {
             *("open_mouth", "large", "tilted_left"),
         ),
     ),
+    "styles": NamedSet(
+        *(256, 3),
+        (
+            *("stripes", "pointillism", "stained_glass", "marbling", "brush_strokes", "swirls", "hatching", "mosaic"),
+            *("waves", "halftone", "watercolor", "constructivism", "engraving", "facets", "paper_cut"),
+            *("ember", "ocean", "forest", "pastel", "neon", "sepia", "ink", "primary", "dusk", "spring"),
+        ),
+    ),
 }
 DATA = rf"^({'|'.join(SETS)}|zip_[0-9a-f]{{64}})$"
 

@@ -11,11 +11,17 @@ from models.data.flowers import flowers
 from models.data.folder import image_folder
 from models.data.idx import idx_dataset
 from models.data.smileys import smileys
+from models.data.styles import styles
 from models.errors import DataError
 
 Split = Literal["train", "test"]
 TRAIN_SEED, TEST_SEED = 0, 1  # of the drawn sets: the two share no image
-DRAWN: dict[str, Callable[..., Dataset]] = {"avatars": avatars, "flowers": flowers, "smileys": smileys}
+DRAWN: dict[str, Callable[..., Dataset]] = {
+    "avatars": avatars,
+    "flowers": flowers,
+    "smileys": smileys,
+    "styles": styles,
+}
 DRAWN_AT_ONCE = 1000
 DIGITS_TEST = 397  # of scikit-learn's 1,797, which come in no split: the last ones
 NAMED = ("digits", "mnist", "fashion-mnist", *DRAWN)
