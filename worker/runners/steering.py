@@ -32,6 +32,7 @@ from worker.runners.space import LoadedSpace, Vectors, open_collection, painting
 from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
 MAX_SHEET_ROWS = 80
+REDRAWS, CALMER = 2, 0.6  # of painted samples: how often, and the factor of the temperature each time
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,15 @@ def run_sampling(task: Task[ClusterSampling]) -> JobResult:
     n, seed = params.n, task.seed
     clusters = _clusters(task, params, collection)
     scores = np.concatenate([_draw(collection, params, cluster, seed) for cluster in clusters])
-    near = nearest_members(collection.scores, scores, params.neighbors)
     if not space.decodes:
+        near = nearest_members(collection.scores, scores, params.neighbors)
         return members_result(collection, models, _method(params), clusters, scores, near)
     seeds = seeds_from(seed, n) * len(clusters)
     images = _decode(task, space, collection.pca.inverse_transform(scores), seeds)
     placements = _placements(collection, space, _method(params), scores, images)
+    if isinstance(space.space, StyleSpace):
+        _redraw(task, collection, space, clusters, scores, images, placements)
+    near = nearest_members(collection.scores, scores, params.neighbors)
     names = collection.members.names
     figures = [
         {"from_cluster": clusters[k // n], **placed, "nearest": names[near[k]].tolist()}
@@ -159,14 +163,38 @@ def _clusters(task: Task, params: ClusterSampling, collection: FittedCollection)
     return list(range(len(sizes)))
 
 
-def _draw(collection: FittedCollection, params: ClusterSampling, cluster: int, seed: int) -> Vectors:
-    """Scores (n, k) of samples of a cluster, the same for one cluster and for all."""
-    rng = np.random.default_rng([seed, cluster])
+def _draw(collection: FittedCollection, params: ClusterSampling, cluster: int, seed: int, redraw: int = 0) -> Vectors:
+    """Scores (n, k) of samples of a cluster, the same for one cluster and for all; each redraw is less spread."""
+    rng = np.random.default_rng([seed, cluster, redraw] if redraw else [seed, cluster])
+    temperature = params.temperature * CALMER**redraw
     if _method(params) == "mixture":
         assert collection.mixture
-        return sample_component(collection.scores, collection.mixture, cluster, params.n, params.temperature, rng)
+        return sample_component(collection.scores, collection.mixture, cluster, params.n, temperature, rng)
     clustering = collection.clusterings[_method(params)]
-    return sample_cluster(collection.scores, clustering, cluster, params.n, params.temperature, rng)
+    return sample_cluster(collection.scores, clustering, cluster, params.n, temperature, rng)
+
+
+def _redraw(
+    task: Task[ClusterSampling],
+    collection: FittedCollection,
+    space: LoadedSpace,
+    clusters: Sequence[int],
+    scores: Vectors,
+    images: Pixels,
+    placements: list[dict[str, Any]],
+) -> None:
+    """Draws samples again, in place, whose painted image encodes to another cluster: a photo cannot show each style."""
+    params, pca = task.params, collection.pca
+    for redraw in range(1, REDRAWS + 1):
+        wrong = [k for k, placed in enumerate(placements) if placed["cluster"] != clusters[k // params.n]]
+        if not wrong:
+            return
+        drawn = [_draw(collection, params, cluster, task.seed, redraw) for cluster in clusters]
+        scores[wrong] = np.concatenate(drawn)[wrong]
+        images[wrong] = _decode(task, space, pca.inverse_transform(scores[wrong]), [task.seed] * len(wrong))
+        placed = _placements(collection, space, _method(params), scores[wrong], images[wrong])
+        for k, figures in zip(wrong, placed, strict=True):
+            placements[k] = figures
 
 
 def _decode(task: Task, space: LoadedSpace, vectors: Vectors, seeds: Sequence[int]) -> Pixels:

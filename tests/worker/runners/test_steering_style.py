@@ -18,6 +18,7 @@ from jobs.store.registry import NEW
 from models.space.style import default_photo
 from models.stylize.fast import load_arbitrary, stylize_images
 from tests.worker.tasks import run_job
+from worker.runners import steering
 from worker.runners.images import fit, floats
 
 Installation = tuple[JobStore, Objects]
@@ -108,3 +109,18 @@ def test_samples_of_each_cluster_paint_the_content(installation: Installation, c
     job, images, sheet = run(installation, collection, ClusterSampling, n=2, size=96)
     assert [image.shape for image in images] == [(64, 96, 3)] * 4 and sheet.std() > 5
     assert [row["from_cluster"] for row in job.metrics["pictures"]] == [0, 0, 1, 1]
+
+
+def test_samples_that_leave_their_cluster_are_drawn_again(
+    installation: Installation, collection: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gray = uploaded(installation, np.full((64, 64, 3), 128, np.uint8))
+    asked: dict[str, Any] = {"n": 6, "size": 64, "content": gray, "temperature": 2.0}
+    job, images, _ = run(installation, collection, ClusterSampling, **asked)
+    monkeypatch.setattr(steering, "REDRAWS", 0)
+    once, first, _ = run(installation, collection, ClusterSampling, **asked)
+    rows, before = job.metrics["pictures"], once.metrics["pictures"]
+    inside = [[row["cluster"] == row["from_cluster"] for row in each] for each in (rows, before)]
+    assert sum(inside[0]) >= sum(inside[1]) < len(inside[1])
+    for k, stayed in enumerate(inside[1]):
+        assert np.array_equal(images[k], first[k]) == stayed, "only what left its cluster changes"
