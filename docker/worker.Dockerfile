@@ -33,6 +33,8 @@ COPY --from=build /opt/weights /opt/weights
 RUN install --directory --owner 10001 --group 10001 /opt/weights/trained
 COPY docker/health.py /opt/atelier/health.py
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ATELIER_WEIGHTS_DIR=/opt/weights
+# numba, which the maps of collections need, is not importable without a folder that it can write to.
+ENV NUMBA_CACHE_DIR=/tmp/numba
 WORKDIR /home/atelier
 USER 10001:10001
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["python", "/opt/atelier/health.py", "worker"]

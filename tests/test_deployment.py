@@ -187,6 +187,15 @@ def test_dockerfile_installs_known_extras_as_another_user(dockerfile: Path) -> N
     assert "HEALTHCHECK" in [word for word, _ in lines]
 
 
+def test_numba_can_write_its_cache() -> None:
+    # It refuses to be imported otherwise: the root file system and the home of its user are read-only.
+    (folder,) = re.findall(r"NUMBA_CACHE_DIR=(\S+)", (ROOT / "docker" / "worker.Dockerfile").read_text())
+    workers = [service for service in SERVICES.values() if "celery" in service.get("command", [])]
+    assert workers
+    for service in workers:
+        assert any(Path(folder).is_relative_to(mount.partition(":")[0]) for mount in service["tmpfs"])
+
+
 def test_images_install_the_extras_and_pinned_packages_alone() -> None:
     assert installed(ROOT / "docker" / "api.Dockerfile") == [".[api]"]
     worker = installed(ROOT / "docker" / "worker.Dockerfile")
