@@ -77,11 +77,21 @@ class GaussianMixture(_Clustering):
     criterion: Annotated[Literal["aic", "bic"], Field(description="The information criterion to minimize.")] = "aic"
     n_components: NClusters = None
     max_components: MostClusters = None
+    candidates: Annotated[
+        list[Annotated[int, Field(ge=1, le=500)]] | None,
+        Field(
+            min_length=2,
+            max_length=100,
+            description="Numbers to choose from; all of them are tried, as far as there are images.",
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _number_or_bound(self) -> Self:
         if self.n_components and self.max_components:
             raise invalid("max_components", "`n_components` gives the number, so none is chosen")
+        if self.candidates and (self.n_components or self.max_components):
+            raise invalid("candidates", "Give one of `n_components`, `max_components` and `candidates`")
         return self
 
 
@@ -145,7 +155,7 @@ def check_methods(clusterings: list[Clustering]) -> None:
 def with_bound(clustering: Clustering) -> Clustering:
     """A clustering with the largest number to choose from filled in, where it chooses a number."""
     match clustering:
-        case GaussianMixture(n_components=None, max_components=None):
+        case GaussianMixture(n_components=None, max_components=None, candidates=None):
             return clustering.model_copy(update={"max_components": MAX_COMPONENTS})
         case KMeans() | Agglomerative() | Spectral() if not (
             clustering.n_clusters or clustering.max_clusters or clustering.candidates

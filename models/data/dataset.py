@@ -68,6 +68,15 @@ class Dataset:
         )
 
 
+def in_gray(dataset: Dataset) -> Dataset:
+    """Converts color images to luma (ITU-R BT.601) as the encoders of gray spaces do; gray images stay as they are."""
+    if dataset.images.shape[3] == 1:
+        return dataset
+    return replace(
+        dataset, images=np.stack([np.asarray(Image.fromarray(each).convert("L")) for each in dataset.images])[..., None]
+    )
+
+
 def listed(names: Sequence[str], most: int = 10) -> str:
     """Formats the first names, quoted and shortened, and the number of others."""
     shown = ", ".join(repr(name if len(name) <= 120 else f"{name[:117]}...") for name in names[:most])

@@ -4,6 +4,7 @@ Kingma and Welling 2014, "Auto-encoding variational Bayes".
 """
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -49,24 +50,43 @@ def mlp_vae(image_size: int, channels: int, latent_dim: int, hidden: int = 256) 
     return Vae(encoder, decoder, latent_dim)
 
 
-def conv_vae(image_size: int, channels: int, latent_dim: int, base_channels: int = 32) -> Vae:
+def conv_vae(image_size: int, channels: int, latent_dim: int, base_channels: int = 32, patch_size: int = 1) -> Vae:
     """Builds a VAE of strided convolutions down to 4 x 4.
 
-    Raises ValueError unless `image_size` is a power of two of at least 16.
+    patch_size: above 1, patches of so many pixels a side are the channels of the first and of the last layer (Shi et
+    al. 2016, "Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural
+    network"): few layers then work at the images' own size, which costs most of the time. Raises ValueError unless
+    `image_size / patch_size` is a power of two of at least 16.
     """
-    if image_size < 16 or image_size & (image_size - 1):
-        raise ValueError(f"image_size must be a power of two from 16, got {image_size}")
-    widths = [min(base_channels * 2**i, 4 * base_channels) for i in range(int(math.log2(image_size)) - 2)]
-    down: list[nn.Module] = []
-    up: list[nn.Module] = []
-    for before, after in zip([channels, *widths], widths, strict=False):
+    side = image_size // patch_size
+    if side < 16 or side & (side - 1) or side * patch_size != image_size:
+        raise ValueError(f"image_size must be a power of two from {16 * patch_size}, got {image_size}")
+    widths = [min(base_channels * 2**i, 4 * base_channels) for i in range(int(math.log2(side)) - (patch_size == 1) - 1)]
+    down, up = _patches(channels, base_channels, patch_size) if patch_size > 1 else _ends(channels, base_channels)
+    for before, after in pairwise(widths):
         down += [nn.Conv2d(before, after, 4, 2, 1), nn.GroupNorm(8, after), nn.SiLU()]
-        last = before == channels
-        up = [nn.ConvTranspose2d(after, before, 4, 2, 1), *([] if last else [nn.GroupNorm(8, before), nn.SiLU()]), *up]
+        up = [nn.ConvTranspose2d(after, before, 4, 2, 1), nn.GroupNorm(8, before), nn.SiLU(), *up]
     top = widths[-1]
     encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(16 * top, 2 * latent_dim))
     decoder = nn.Sequential(nn.Linear(latent_dim, 16 * top), nn.SiLU(), nn.Unflatten(1, (top, 4, 4)), *up)
     return Vae(encoder, decoder, latent_dim)
+
+
+def _ends(channels: int, width: int) -> tuple[list[nn.Module], list[nn.Module]]:
+    """First layers of the encoder and last ones of the decoder, with a stride of 2."""
+    down: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.GroupNorm(8, width), nn.SiLU()]
+    return down, [nn.ConvTranspose2d(width, channels, 4, 2, 1)]
+
+
+def _patches(channels: int, width: int, patch_size: int) -> tuple[list[nn.Module], list[nn.Module]]:
+    """First layers of the encoder and last ones of the decoder, at a place for each patch."""
+    values = channels * patch_size**2
+
+    def conv(before: int, after: int) -> list[nn.Module]:
+        return [nn.Conv2d(before, after, 3, 1, 1), nn.GroupNorm(8, after), nn.SiLU()]
+
+    last = [nn.Conv2d(width, values, 3, 1, 1), nn.PixelShuffle(patch_size)]
+    return [nn.PixelUnshuffle(patch_size), *conv(values, width)], [*conv(width, width), *last]
 
 
 def next_to_z(vae: Vae) -> tuple[nn.Linear, nn.Linear]:

@@ -1,6 +1,6 @@
 """Gaussian mixtures whose number of components is chosen by an information criterion."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, ward
 from scipy.linalg import solve_triangular
+from scipy.sparse import csr_array
 from scipy.special import logsumexp
 from sklearn.metrics import pairwise_distances_argmin
 from sklearn.metrics.pairwise import euclidean_distances
@@ -22,8 +23,9 @@ Labels = NDArray[np.int64]
 Scores = NDArray[np.floating]  # (n, k)
 TREE_MEMBERS = 3_000  # the most members of the Ward tree that initializes EM
 TOL, MAX_ITER = 1e-3, 100  # of EM, as in scikit-learn: smallest gain of the mean log-likelihood, and most iterations
-SWEEP_ITER = 4  # EM steps before numbers of components are compared; later steps hardly change which is best
+SWEEP_ITER = 3  # EM steps before numbers of components are compared; later steps hardly change which is best
 TINY = 1e-100  # smaller responsibilities are set to 0: products with subnormal floats take five times as long
+SPARSE = 0.1  # share of responsibilities that are not 0 below which sums over members skip those that are
 # Share of each score's variance that is added to the variance of every component. A component of one member costs
 # 2 * 2k of AIC (k means and k variances), and with a floor f it gains k (1 + ln(1 / f)) over one Gaussian for all
 # members. With a floor below e^-3 = 0.05 AIC therefore prefers one component per member. At 0.1 the curve of 800
@@ -74,15 +76,17 @@ def fit_mixture(
     criterion: Criterion = "aic",
     covariance_type: CovarianceType = "diag",
     patience: int = 5,
+    candidates: Sequence[int] = (),
     seed: int,
     on_step: Callable[[int, int], None] = lambda n_components, n_iter: None,
 ) -> FittedMixture:
     """Fits a mixture to scores (n, k), with `n_components` or the number with the smallest AIC or BIC.
 
     The numbers 1, 2, 3, 4, 6, 8, 12, … are tried until `patience` in a row are no better, then numbers between the best
-    and its neighbors by bisection. EM starts from a cut of one Ward tree (Fraley and Raftery 1998, "How many
-    clusters?"). The criteria of the sweep are those after `SWEEP_ITER` EM steps; the chosen mixture is fitted until it
-    converges. Components that are not the most likely one of any member are dropped.
+    and its neighbors by bisection; with `candidates`, all of those up to the number of members. EM
+    starts from a cut of one Ward tree (Fraley and Raftery 1998, "How many clusters?"). The criteria of the sweep are
+    those after `SWEEP_ITER` EM steps; the chosen mixture is fitted until it converges. Components that are not the most
+    likely one of any member are dropped.
 
     `on_step` is called with the number of components and the EM step and may raise to stop. Raises SpaceError.
     """
@@ -90,7 +94,7 @@ def fit_mixture(
     if n < least:
         raise SpaceError(f"{n_components or 'chosen'} components need at least {least} images; there are {n}")
     members = scores.astype(np.float64)
-    start_of = _starts(members, seed)
+    start_of = starts(members, seed)
     fits: dict[int, tuple[FittedMixture, Row]] = {}
 
     def fitted(size: int, max_iter: int) -> FittedMixture:
@@ -102,7 +106,13 @@ def fit_mixture(
             fits[size] = candidate, _row(candidate, members)
         return fits[size][1][criterion]
 
-    chosen = n_components or _least(cost, min(max_components, n, TREE_MEMBERS), patience)
+    def searched() -> int:
+        within = [size for size in sorted({*candidates}) if size <= min(n, TREE_MEMBERS)]
+        if candidates and not within:
+            raise SpaceError(f"{min(candidates)} components need at least as many images; there are {n}")
+        return min(within, key=cost) if within else _least(cost, min(max_components, n, TREE_MEMBERS), patience)
+
+    chosen = n_components or searched()
     cost(chosen)
     few = fits[chosen][0]
     mixture = few if n_components else fitted(chosen, MAX_ITER)
@@ -144,7 +154,10 @@ def em(
 def _maximized(members: Float64, responsibilities: Float64, covariance_type: CovarianceType) -> FittedMixture:
     """M step: fits a mixture to members (n, k), given responsibilities (n, c)."""
     counts = responsibilities.sum(0) + 10 * np.finfo(float).eps
-    means = responsibilities.T @ members / counts[:, None]
+    shares = responsibilities.T
+    if np.count_nonzero(shares) < SPARSE * shares.size:
+        shares = csr_array(shares)
+    means = shares @ members / counts[:, None]
     floor = FLOOR * members.var(0)
     match covariance_type:
         case "full":
@@ -155,7 +168,7 @@ def _maximized(members: Float64, responsibilities: Float64, covariance_type: Cov
         case "tied":
             covariances = (members.T @ members - means.T * counts @ means) / len(members) + np.diag(floor)
         case _:
-            covariances = responsibilities.T @ members**2 / counts[:, None] - means**2 + floor
+            covariances = shares @ members**2 / counts[:, None] - means**2 + floor
             covariances = covariances if covariance_type == "diag" else covariances.mean(1)
     return FittedMixture(covariance_type, counts / counts.sum(), means, covariances)
 
@@ -179,7 +192,8 @@ def _mahalanobis(mixture: FittedMixture, scores: Float64) -> tuple[Float64, Floa
             return euclidean_distances(_solved(root, scores), _solved(root, means), squared=True), _log_det(root)
         case "diag":
             precisions = 1 / covariances
-            squares = scores**2 @ precisions.T - 2 * scores @ (means * precisions).T + (means**2 * precisions).sum(1)
+            factors = np.concatenate([precisions, -2 * means * precisions], axis=1)
+            squares = np.concatenate([scores**2, scores], axis=1) @ factors.T + (means**2 * precisions).sum(1)
             return squares, np.log(covariances).sum(1)
         case "spherical":
             squares = euclidean_distances(scores, means, squared=True) / covariances
@@ -217,7 +231,7 @@ def _row(mixture: FittedMixture, members: Float64) -> Row:
     return {"n_components": c, "aic": aic, "bic": bic, "log_likelihood": log_likelihood}
 
 
-def _starts(members: Float64, seed: int) -> Callable[[int], Labels]:
+def starts(members: Float64, seed: int) -> Callable[[int], Labels]:
     """Returns initial labels (n,) by number of components: cuts of one Ward tree.
 
     The tree has at most `TREE_MEMBERS` random members; the others get the label of the nearest mean.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.build import WEIGHTS, build
 from models.catalogue import Card, file_sha256, read_card
-from models.data.dataset import Dataset
+from models.data.dataset import Dataset, in_gray
 from models.data.named import NAMED, any_dataset
 from models.errors import DataError, NotFiniteError
 from models.familiarity import training_facts
@@ -172,6 +172,7 @@ def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data", required=True, help=f"{', '.join(NAMED)}, or a folder or zip of images")
     parser.add_argument("--limit", type=int, help="the largest number of images to use")
+    parser.add_argument("--gray", action="store_true", help="convert the images to gray")
     parser.add_argument("--id", required=True, help="the model's id")
     parser.add_argument("--start", help="folder of an earlier training; its weights are the initial ones")
     parser.add_argument(
@@ -184,6 +185,7 @@ def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
     try:
         settings, schedule = recipe.settings(**chosen[recipe.settings]), Schedule(**chosen[Schedule])
         dataset = any_dataset(args.data, size=recipe.image_size, channels=recipe.channels, limit=args.limit)
+        dataset = in_gray(dataset) if args.gray else dataset
         for warning in dataset.report.warnings:
             print(f"{warning['code']}: {warning['message']}", file=sys.stderr)
         for name, reason in dataset.report.skipped:

@@ -16,7 +16,7 @@ NUMBER = {"n_clusters": None, "max_clusters": 20, "candidates": None}
 KMEANS = {"method": "kmeans", "criterion": "silhouette"} | NUMBER
 MIXTURE = {
     **{"method": "mixture", "covariance_type": "diag", "criterion": "aic"},
-    **{"n_components": None, "max_components": 200},
+    **{"n_components": None, "max_components": 200, "candidates": None},
 }
 
 
@@ -46,6 +46,10 @@ def filled(**changed: Any) -> dict[str, Any]:
                     {"method": "hdbscan", "min_cluster_size": None},
                 ]
             },
+        ),
+        (
+            {"clusterings": [{"method": "mixture", "candidates": [5, 410]}]},
+            {"clusterings": [MIXTURE | {"max_components": None, "candidates": [5, 410]}]},
         ),
     ],
 )
@@ -118,6 +122,10 @@ def refusals(model: type[CollectionParams] | type[AdditionParams], **body: Any) 
         (
             {"clusterings": [{"method": "mixture", "n_components": 3, "max_components": 5}]},
             "clusterings.0.max_components",
+        ),
+        (
+            {"clusterings": [{"method": "mixture", "candidates": [3, 5], "max_components": 5}]},
+            "clusterings.0.candidates",
         ),
         ({"clusterings": [{"method": "mixture", "n_clusters": 3}]}, "clusterings.0.n_clusters"),
         ({"clusterings": [{"method": "hdbscan", "n_clusters": 3}]}, "clusterings.0.n_clusters"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.data.dataset import Dataset, contact_sheet
+from models.data.dataset import Dataset, contact_sheet, in_gray
 from models.errors import DataError
 
 IMAGES = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
@@ -75,3 +75,10 @@ def test_a_long_caption_goes_on_in_the_next_line() -> None:
     assert sheet.size == (2 * 92, 30 + 3 + 2 * 13 + 2)
     first, second = (np.asarray(sheet)[30 + 3 + 13 : -2, left : left + 90] for left in (0, 92))
     assert first.min() < 100 and second.min() == 255
+
+
+def test_gray_is_the_luma_of_a_gray_space() -> None:
+    color = np.array([[[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]]], np.uint8)
+    gray = in_gray(Dataset(images=color, labels=np.array([3])))
+    assert gray.images[0, ..., 0].tolist() == [[76, 150], [29, 9]] and gray.labels.tolist() == [3]
+    assert in_gray(gray) is gray

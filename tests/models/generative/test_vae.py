@@ -34,6 +34,15 @@ def test_sizes_the_convolutions_cannot_halve_are_refused(size: int) -> None:
         conv_vae(size, 3, 4)
 
 
+@pytest.mark.parametrize(("size", "channels"), [(128, 1), (64, 3)])
+def test_patches_are_the_channels_of_the_ends(size: int, channels: int) -> None:
+    vae = conv_vae(size, channels, 5, 8, patch_size=4)
+    images = torch.rand(2, channels, size, size)
+    assert vae.decode(vae.encode(images)).shape == images.shape
+    with pytest.raises(ValueError, match="power of two from 64, got 32"):
+        conv_vae(32, channels, 5, 8, patch_size=4)
+
+
 def test_kl_divergence_by_hand_and_by_torch() -> None:
     assert kl_divergence(torch.tensor([[1.0, 0.0]]), torch.zeros(1, 2)).item() == pytest.approx(0.5)
     mu, log_var = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)

@@ -108,6 +108,25 @@ def test_a_component_for_every_member_does_not_win() -> None:
     assert found.sweep[-1]["aic"] > 1.2 * found.sweep[0]["aic"]
 
 
+def test_all_candidates_are_tried_as_far_as_there_are_members() -> None:
+    scores, _ = clumps(60)
+    tried: list[int] = []
+    fit_mixture(scores, candidates=[40, 1, 4, 4, 20, 61], seed=0, on_step=lambda size, n_iter: tried.append(size))
+    assert list(dict.fromkeys(tried)) == [1, 4, 20, 40]
+    with pytest.raises(SpaceError, match="61 components need at least as many images; there are 60"):
+        fit_mixture(scores, candidates=[99, 61], seed=0)
+
+
+def test_sparse_sums_are_those_of_dense_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, _ = clumps(200, 20)
+    labels = module.starts(scores, 0)(20)
+    sparse = em(scores, labels, "diag", max_iter=3)
+    monkeypatch.setattr(module, "SPARSE", 0)
+    dense = em(scores, labels, "diag", max_iter=3)
+    np.testing.assert_allclose(sparse.means_, dense.means_, rtol=1e-10)
+    np.testing.assert_allclose(sparse.covariances_, dense.covariances_, rtol=1e-10)
+
+
 @pytest.mark.parametrize(("n_components", "covariance_type"), [(4, "diag"), (2, "full"), (3, "tied")])
 def test_a_given_number_is_fitted_alone(n_components: int, covariance_type: CovarianceType) -> None:
     scores, _ = clumps()

@@ -9,10 +9,22 @@ from models.build import ARCHITECTURES, WEIGHTS, build, load_model
 from models.catalogue import Card, file_sha256
 from models.errors import WeightsError
 from models.generative.classifier import Classifier
-from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae
+from models.training import (
+    autoencoder,
+    classifier,
+    clip,
+    cyclegan,
+    dcgan,
+    ddpm,
+    gan,
+    kandinsky,
+    stable_diffusion,
+    vae,
+    vae_gan,
+)
 from models.training.recipe import command
 
-RECIPES = (autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae)
+RECIPES = (autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae, vae_gan)
 TINY = ["--data", "digits", "--limit", "16", "--num-steps", "3", "--batch-size", "8"]
 
 
