@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from models.build import load_model
 from models.catalogue import WEIGHTS_DIR, Card, cards, folder_of
-from models.data.dataset import Dataset
-from models.data.named import named_dataset
+from models.data.dataset import Dataset, in_gray
+from models.data.named import Split, named_dataset
 from models.diffusion.embedding import Kandinsky
 from models.diffusion.text_to_image import TextToImageModel, generate
 from models.diffusion.unconditional import Ddpm, SchedulerName, generators_of, sample
@@ -32,10 +32,10 @@ from models.generative.dcgan import Dcgan
 from models.generative.gan import Generator
 from models.generative.latents import Wanted, attribute_arithmetic, meets
 from models.generative.vae import Vae
-from models.metrics import BATCH, Features, answers, density_and_coverage, elbo, features, frechet_distance
+from models.metrics import BATCH, Features, answers, certain, density_and_coverage, elbo, features, frechet_distance
 from models.pixels import ImageArray
 from models.space.collection import Members, fit_collection
-from models.space.quality import sampling_precision, steering_precision
+from models.space.quality import mixture_images, sampling_precision, steering_precision
 from models.space.space import space_of
 from models.tensors import autocast, to_pixels, to_tensor
 
@@ -56,13 +56,19 @@ class Judge:
 
 def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
     """Returns the judge of a named data set, with `n` images per side, or half of the test split if it is smaller."""
-    classifier = load_model(cards()[f"classifier-{data}"], weights_dir)
+    card = cards()[f"classifier-{data}"]
+    classifier = load_model(card, weights_dir)
     assert isinstance(classifier, Classifier)
-    test = named_dataset(data, "test", 2 * n)
+    test = _data(card, 2 * n, "test")
     # Shuffled: the digits come in the order 0 to 9, writer after writer.
     order = np.random.default_rng(0).permutation(len(test))
     held_out, others = test.where(order[: len(test) // 2]), test.where(order[len(test) // 2 :])
     return Judge(classifier, held_out, features(classifier, held_out.images), features(classifier, others.images))
+
+
+def _data(card: Card, limit: int, split: Split = "train") -> Dataset:
+    dataset = named_dataset(card.source["data"], split, limit)
+    return in_gray(dataset) if card.architecture.get("channels") == 1 else dataset
 
 
 def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quality:
@@ -80,7 +86,9 @@ def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quali
     if isinstance(model, Ddpm) and model.attributes:
         quality["attributes_shown"] = _attributes_shown(model, judge)
     if isinstance(model, Vae):
-        quality |= _reconstruction(model, judge)
+        quality |= _reconstruction(model, judge, likelihood=card.source["recipe"] == "vae")
+    if card.source["recipe"] == "vae_gan":
+        quality["mixture"] = _mixture(model, card, judge)
     if isinstance(model, Dcgan):
         quality |= {"attributes_kept": _attributes_kept(model, judge), "arithmetic": _arithmetic(model, judge)}
     return quality
@@ -158,10 +166,18 @@ def _attributes_shown(model: Ddpm, judge: Judge) -> float:
     return _short((answers(judge.classifier, images)[:, places] == 1)[conditions > 0].mean())
 
 
-def _reconstruction(model: Vae, judge: Judge) -> Quality:
+def _mixture(model: nn.Module, card: Card, judge: Judge, members: int = 800) -> Quality:
+    """Measures samples of a Gaussian mixture over the codes of some images of the training data."""
+    space, images = space_of(model, card.architecture), _data(card, members).images
+    made = mixture_images(space, images, len(judge.real), covariance_type="full")
+    figures = _likeness(judge.real, features(judge.classifier, made))
+    return {"members": members, **figures, "certain": _short(certain(judge.classifier, made))}
+
+
+def _reconstruction(model: Vae, judge: Judge, *, likelihood: bool) -> Quality:
     bound, divergence, error = elbo(model, judge.held_out.images)
     figures = {"reconstruction_mse": round(error, 5)}
-    if judge.held_out.images.shape[-1] == 1:  # a Bernoulli likelihood says nothing of colors
+    if likelihood and judge.held_out.images.shape[-1] == 1:  # a Bernoulli likelihood says nothing of colors
         figures |= {"elbo": _short(bound), "kl_divergence": _short(divergence)}
     return figures
 
@@ -317,17 +333,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="put the figures on the cards")
     args = parser.parse_args(argv)
     judges: dict[str, Judge] = {}
-    for model_id in args.ids or trained:
-        card = cards()[model_id]
+    for card in [cards()[model_id] for model_id in args.ids or trained]:
         data = card.source["data"]
-        if data not in judges:
-            judges[data] = judge_of(data, args.images)
+        judges[data] = judges.get(data) or judge_of(data, args.images)
         quality = evaluate(card, judges[data])
-        print(f"{model_id}: {json.dumps(quality)}", flush=True)
+        print(f"{card.id}: {json.dumps(quality)}", flush=True)
         if args.write:
             path = folder_of(card) / "card.json"
             written = json.loads(path.read_text(encoding="utf-8")) | {"quality": quality}
-            written["training"] |= training_facts(load_model(card), named_dataset(data, limit=FACTS_OF))
+            written["training"] |= training_facts(load_model(card), _data(card, FACTS_OF))
             path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     return 0
 

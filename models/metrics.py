@@ -30,6 +30,13 @@ def answers(classifier: Classifier, images: NDArray[np.uint8]) -> NDArray[np.int
     return np.concatenate(parts)
 
 
+@torch.inference_mode()
+def certain(classifier: Classifier, images: NDArray[np.uint8], least: float = 0.8) -> float:
+    """Share of images (n, h, w, channels) whose likeliest answer to the first question is at least so probable."""
+    parts = [classifier.logits(to_tensor(images[i : i + BATCH]))[0] for i in range(0, len(images), BATCH)]
+    return float((torch.cat(parts).softmax(1).amax(1) >= least).float().mean())
+
+
 def frechet_distance(a: Features, b: Features) -> float:
     """Frechet distance |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)) of Gaussians fitted to the features.
 

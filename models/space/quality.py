@@ -1,15 +1,19 @@
 """Quality of a space: vectors are decoded, encoded again and compared."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from models.space.collection import FittedCollection
-from models.space.sampling import sample_cluster
+from models.space.mixture import fit_mixture
+from models.space.pca import fit_pca
+from models.space.sampling import sample_cluster, sample_component
 from models.space.space import Space
 from models.space.steering import component_direction, moved
+from models.tensors import to_pixels, to_tensor
 
 Array = NDArray[np.float32]
 BATCH = 64
@@ -24,6 +28,31 @@ def reencode(space: Space, vectors: Array, seeds: Sequence[int]) -> Array:
         images = space.decode(torch.from_numpy(vectors[rows]), seeds=seeds[rows])
         parts.append(space.encode(images).float().numpy())
     return np.concatenate(parts)
+
+
+def mixture_samples(vectors: Array, n: int, *, seed: int = 0, standardize: bool = True, **mixture: Any) -> Array:
+    """Samples `n` vectors (n, dim) of a mixture fitted to vectors (members, dim), as cluster samplings do.
+
+    mixture: arguments of `fit_mixture`. Components are sampled in proportion to their weights.
+    """
+    pca = fit_pca(vectors, standardize=standardize, seed=seed)
+    scores = pca.transform(vectors)
+    fitted = fit_mixture(scores, seed=seed, **mixture)
+    sizes = np.random.default_rng(seed).multinomial(n, fitted.weights_)
+    drawn = [
+        sample_component(scores, fitted, k, size, 1.0, np.random.default_rng([seed, k]))
+        for k, size in enumerate(sizes)
+        if size
+    ]
+    return pca.inverse_transform(np.concatenate(drawn))
+
+
+@torch.inference_mode()
+def mixture_images(space: Space, images: NDArray[np.uint8], n: int, **mixture: Any) -> NDArray[np.uint8]:
+    """Decodes `n` samples of a mixture over the vectors of images, both uint8 (n, h, w, channels)."""
+    parts = [space.encode(to_tensor(images[i : i + BATCH])) for i in range(0, len(images), BATCH)]
+    vectors = torch.from_numpy(mixture_samples(torch.cat(parts).float().numpy(), n, **mixture))
+    return np.concatenate([to_pixels(space.decode(part, seeds=range(len(part)))) for part in vectors.split(BATCH)])
 
 
 def sampling_precision(space: Space, collection: FittedCollection, n: int, seed: int = 0) -> float:

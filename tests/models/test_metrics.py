@@ -6,8 +6,9 @@ import torch
 from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
+from models.generative.classifier import Classifier
 from models.generative.vae import Vae
-from models.metrics import density_and_coverage, elbo, frechet_distance
+from models.metrics import certain, density_and_coverage, elbo, frechet_distance
 
 RNG = np.random.default_rng(0)
 
@@ -69,3 +70,15 @@ def test_elbo_of_a_vae_that_knows_nothing() -> None:
     bound, divergence, error = elbo(vae, images)
     assert bound == pytest.approx(-16 * math.log(2), rel=1e-5)
     assert divergence == 0 and error == pytest.approx(0.25)
+
+
+def test_certain_counts_the_probable_answers() -> None:
+    class Fixed(Classifier):
+        def logits(self, images: Tensor) -> tuple[Tensor, ...]:
+            """Logits of two answers, whose difference is the first value of the image times 10."""
+            level = 10 * images[:, 0, 0, 0]
+            return (torch.stack([level, 0 * level], dim=1),)
+
+    images = np.zeros((3, 2, 2, 1), np.uint8)
+    images[1:, 0, 0, 0] = 25, 51  # logits of 0, 0.98 and 2: probabilities of 0.5, 0.73 and 0.88
+    assert certain(Fixed(1, [["a", "b"]], 8), images) == pytest.approx(1 / 3)

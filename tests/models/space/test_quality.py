@@ -5,7 +5,7 @@ import pytest
 from torch import Tensor
 
 from models.space.collection import FittedCollection, Members, fit_collection
-from models.space.quality import reencode, sampling_precision, steering_precision
+from models.space.quality import mixture_images, reencode, sampling_precision, steering_precision
 from models.space.space import OnStep, PixelSpace
 
 SPACE = PixelSpace(4, 1)  # what is decoded and encoded again is what it was, as far as it can be shown
@@ -45,3 +45,11 @@ def test_one_that_shows_the_opposite_is_not(collection: FittedCollection) -> Non
     assert sampling_precision(space, collection, n=10) < 0.5
     found = steering_precision(space, collection, collection.members.vectors[:7], n_components=4)
     assert found["right_direction"] == 0 and found["reached"] == pytest.approx(-1, abs=1e-3)
+
+
+def test_samples_of_a_mixture_are_near_its_members() -> None:
+    rng = np.random.default_rng(0)
+    images = np.where(np.arange(80)[:, None, None, None] % 2, 200, 50) + rng.integers(-9, 9, (80, 4, 4, 1))
+    made = mixture_images(SPACE, images.astype(np.uint8), 30, n_components=2, covariance_type="full")
+    assert made.shape == (30, 4, 4, 1) and made.dtype == np.uint8
+    assert (np.minimum(abs(made.mean((1, 2, 3)) - 200), abs(made.mean((1, 2, 3)) - 50)) < 12).all()
