@@ -1,16 +1,21 @@
 """Checks uploaded zip files and counts the files inside, without unpacking them."""
 
+import os
 from typing import IO
 
 from images.zips import MAX_FILES, ZipError, entry_name, is_folder, is_junk, open_zip
 from jobs.errors import BadInput
 
+PARQUET = b"PAR1"
+
 
 def count_files(file: IO[bytes]) -> int:
-    """Number of files in a zip file, without those that operating systems add.
+    """Number of files in a zip file, 1 for a parquet file, without those that operating systems add.
 
     Raises BadInput `archive_unreadable` if it is not a zip file, is damaged, or has no file or too many.
     """
+    if _is_parquet(file):
+        return 1
     try:
         with open_zip(file) as archive:
             entries = [entry for entry in archive.infolist() if not is_folder(entry)]
@@ -22,3 +27,13 @@ def count_files(file: IO[bytes]) -> int:
         message = f"The zip file has {n_files} files; it must have 1 to {MAX_FILES}."
         raise BadInput("archive_unreadable", message, n_files=n_files, max_files=MAX_FILES)
     return n_files
+
+
+def _is_parquet(file: IO[bytes]) -> bool:
+    """Whether a file begins and ends as parquet files do."""
+    start = file.read(4)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 4))
+    end = file.read(4)
+    file.seek(0)
+    return start == end == PARQUET and size > 8

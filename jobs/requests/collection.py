@@ -18,6 +18,7 @@ from jobs.requests.clusterings import Clusterings, KMeans, check_methods, with_b
 from jobs.requests.datasets import SETS, Data, archive_of
 from jobs.requests.facts import Facts
 from jobs.requests.spaces import NAMED_SPACES, check_encodes, named_space
+from jobs.schemas import ARCHIVE_ID
 from jobs.store.registry import NEW
 
 COLLECTION_ID = r"^col_[0-9a-f]{24}$"  # the digits of the job that founded it
@@ -47,7 +48,11 @@ class ImagesRequest(Request):
         json_schema_extra={
             "oneOf": [
                 {"required": ["images"], "properties": {"images": {"type": "array"}, "data": {"type": "null"}}},
-                {"required": ["data"], "properties": {"data": {"type": "string"}, "images": {"type": "null"}}},
+                {
+                    "required": ["data"],
+                    "properties": {"data": {"type": "string"}, "images": {"type": "null"}, "vectors": {"type": "null"}},
+                },
+                {"required": ["vectors"], "properties": {"vectors": {"type": "string"}, "images": {"type": "null"}}},
             ]
         }
     )
@@ -57,6 +62,17 @@ class ImagesRequest(Request):
         Field(min_length=1, max_length=256, description="The images; equal ones are counted once. Or give `data`."),
     ] = None
     data: Annotated[Data | None, Field(description="A named set, or the `zip_…` id of an uploaded archive.")] = None
+    vectors: Annotated[
+        str | None,
+        Field(
+            pattern=ARCHIVE_ID,
+            description=(
+                "Your own embeddings instead of images to encode: the `zip_…` id of an uploaded npz or parquet file, "
+                "with the images in the archive `data`, if there are any."
+            ),
+            json_schema_extra={"format": "archive-id"},
+        ),
+    ] = None
     limit: Annotated[
         int | None,
         Field(
@@ -76,20 +92,36 @@ class ImagesRequest(Request):
         """The sha256 of the archive its images are in, if they are in one."""
         return archive_of(self.data)
 
+    @property
+    def vector_file(self) -> str | None:
+        """The sha256 of the file of embeddings, if it brings these."""
+        return self.vectors.removeprefix("zip_") if self.vectors else None
+
     def check_archive(self, facts: Facts) -> None:
         """Raises NotFound for an archive that is not stored."""
-        if self.archive:
-            facts.check_archive(self.archive)
+        for field, sha in (("data", self.archive), ("vectors", self.vector_file)):
+            if sha:
+                facts.check_archive(sha, field)
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.images and self.data:
             raise invalid("data", "Give `images` or `data`, not both")
-        if not self.images and not self.data:
-            raise invalid("images", "Give `images` or `data`")
+        if self.vectors:
+            self._check_vectors()
+        elif not self.images and not self.data:
+            raise invalid("images", "Give `images`, `data` or `vectors`")
         if self.images and self.limit:
             raise invalid("limit", "All of `images` are used; only `data` takes a limit")
         return self
+
+    def _check_vectors(self) -> None:
+        if self.images:
+            raise invalid("vectors", "Give `images` or `vectors`, not both")
+        if self.data and not self.archive:
+            raise invalid("data", "With `vectors` it is an archive with their images")
+        if self.limit:
+            raise invalid("limit", "All of `vectors` are used")
 
 
 class BuildRequest(ImagesRequest):
@@ -100,7 +132,9 @@ class BuildRequest(ImagesRequest):
         str,
         Field(
             pattern=MODEL_ID,
-            description=f"The space: `{'`, `'.join(NAMED_SPACES)}` or the id of a model with an encoder.",
+            description=(
+                f"The space: `{'`, `'.join(NAMED_SPACES)}` or the id of a model with an encoder; of `vectors` any name."
+            ),
             json_schema_extra={"format": "space"},
         ),
     ]
@@ -137,7 +171,7 @@ class BuildRequest(ImagesRequest):
         model = named_space(self.space).model
         return Uses(
             models=(model,) if model else (),
-            archives=(self.archive,) if self.archive else (),
+            archives=tuple(sha for sha in (self.archive, self.vector_file) if sha),
             builds=getattr(self, "collection", NEW),
         )
 
@@ -149,7 +183,7 @@ class BuildRequest(ImagesRequest):
             "channels": self.channels or (3 if space.sized else None),
             "limit": self.limit or (NAMED_LIMIT if self.data in SETS else None),
             "explained_variance": self.explained_variance or (None if self.n_components else EXPLAINED_VARIANCE),
-            "standardize": space.standardize if self.standardize is None else self.standardize,
+            "standardize": self.standardize if self.standardize is not None else space.standardize and not self.vectors,
             "clusterings": [with_bound(each) for each in self.clusterings],
         }
         return self.model_copy(update=changed)
@@ -159,6 +193,8 @@ class BuildRequest(ImagesRequest):
         for field in ("image_size", "channels"):
             if not named_space(self.space).sized and getattr(self, field) is not None:
                 raise invalid(field, f"{self.space} has its own; only space pixels takes it")
+        if self.vectors and named_space(self.space).sized:
+            raise invalid("space", f"{self.space} is made of images; give `vectors` another space")
         if self.n_components and self.explained_variance:
             raise invalid("explained_variance", "The number of components is given by `n_components`")
         check_methods(self.clusterings)
@@ -189,7 +225,8 @@ class CollectionParams(BuildRequest):
 
     def resolved(self, facts: Facts) -> "CollectionParams":
         """Fills in the defaults; raises BadInput for a space that no model has, and NotFound for an archive."""
-        check_encodes(facts, self.space)
+        if not self.vectors:
+            check_encodes(facts, self.space)
         self.check_archive(facts)
         return self.fitted()
 
@@ -214,6 +251,8 @@ class AdditionParams(ImagesRequest, CollectionRouteRequest):
         """All that the next version is made of; raises NotFound, and Conflict while a job builds the collection."""
         collection = facts.idle_collection(self._collection_id)
         self.check_archive(facts)
+        if not self.vectors:
+            check_encodes(facts, collection.params["space"])
         return self.next_version(built(collection.params), collection.id)
 
     def next_version(self, before: BuildRequest, collection_id: str) -> NextVersion:

@@ -56,9 +56,9 @@ class Facts:
         """The feature networks whose weights a worker has."""
         return {model for report in _reports(self._jobs) for model in report["installed"]}
 
-    def check_archive(self, sha: str) -> None:
+    def check_archive(self, sha: str, field: str = "data") -> None:
         """Raises NotFound for an archive that is not stored."""
-        with naming("data"):
+        with naming(field):
             self._jobs.archives.get(sha)
 
     def version(self, collection_id: str, number: int | None) -> tuple[CollectionRecord, Version]:

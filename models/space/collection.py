@@ -52,17 +52,29 @@ class Members:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
+    def has_images(self) -> bool:
+        """Whether any member has an image; without any, one blank thumbnail stands for all."""
+        return self.thumbnails.strides[0] != 0
+
     def __add__(self, others: "Members") -> "Members":
         """Concatenates two sets of members, with the attributes of both."""
         names = tuple(dict.fromkeys(self.attribute_names + others.attribute_names))
         return Members(
             np.concatenate([self.vectors, others.vectors]),
-            np.concatenate([self.thumbnails, others.thumbnails]),
+            np.concatenate([self.thumbnails, others.thumbnails])
+            if self.has_images or others.has_images
+            else _repeated(self.thumbnails, len(self) + len(others)),
             np.concatenate([self.names, others.names]),
             np.concatenate([_in_columns(part, names) for part in (self, others)]),
             names,
             np.concatenate([_digests(part) for part in (self, others)]),
         )
+
+
+def _repeated(thumbnails: NDArray[np.uint8], n: int) -> NDArray[np.uint8]:
+    """A view of the first thumbnail for each of n members, which takes the memory of one."""
+    return np.broadcast_to(thumbnails[0], (n, *thumbnails.shape[1:]))
 
 
 def digests_of(images: NDArray[np.uint8]) -> NDArray[np.str_]:
@@ -232,6 +244,8 @@ def save_collection(collection: FittedCollection, path: Path) -> None:
     for name, part in parts.items():
         values = {field.name: getattr(part, field.name) for field in fields(part)}
         arrays |= {f"{name}/{key}": value for key, value in values.items() if isinstance(value, np.ndarray)}
+        if isinstance(part, Members) and not part.has_images:
+            arrays[f"{name}/thumbnails"] = part.thumbnails[:1]
         facts[name] = {key: value for key, value in values.items() if not isinstance(value, np.ndarray)}
     facts["failed"] = {str(method): reason for method, reason in collection.failed.items()}
     arrays |= {f"maps/{name}": points for name, points in collection.maps.items()}
@@ -248,6 +262,9 @@ def load_collection(path: Path) -> FittedCollection:
         if "map" in file:  # of earlier versions
             maps["tsne"] = file["map"]
         parts = {name: _arrays_of(file, name) | _tuples(values) for name, values in facts.items()}
+    members = parts["members"]
+    if len(members["thumbnails"]) == 1:
+        members["thumbnails"] = _repeated(members["thumbnails"], len(members["names"]))
     return FittedCollection(
         Members(**parts.pop("members")),
         Pca(**parts.pop("pca")),

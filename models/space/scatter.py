@@ -22,6 +22,7 @@ MANY = 40  # clusters above which the page is larger, with small numbers and few
 FEW_THUMBNAILS = 15
 SMALL_NUMBER = 17  # pixels, as `NUMBER`
 NUMBER = 28  # the least distance in pixels between the numbers of two clusters, so that both are legible
+BLANK = 255  # of all values of the thumbnail of a member without an image
 NOWHERE = np.zeros((0, 2))
 
 
@@ -131,7 +132,8 @@ def _scatter(
     places = axes.transData.transform(points)
     numbers = {} if labels is None else numbered(places, labels)
     for member in spread(places, n_thumbnails, THUMBNAIL, np.array([*NOWHERE, *numbers.values()])):
-        _thumbnail(axes, places[member], thumbnails[member], colors[member])
+        if (thumbnails[member] < BLANK).any():
+            _thumbnail(axes, places[member], thumbnails[member], colors[member])
     for cluster, place in numbers.items():
         number = axes.annotate(str(cluster), tuple(place), xycoords="figure pixels", weight="bold", zorder=5)
         number.set(ha="center", va="center")

@@ -115,7 +115,8 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         },
         "MaskedImage": {"mask": NOTHING, "style_mask": NOTHING},  # a mask has the size of its image
         "GatysTransfer": {"init": {"enum": ["content", "style", "noise", "fast"]}, "init_image": NOTHING},
-        "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}},
+        "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}, "vectors": NOTHING},
+        "AdditionParams": {"vectors": NOTHING},
         "DenoisingSteps": {"model": {"enum": ["ddpm-avatars"]}},
         "DdpmTraining": {"attributes": some_attributes},
         # The collection has two components, two clusters and the attributes of smileys.

@@ -1,7 +1,10 @@
 """Collections at the door: what is resolved, stored and shown. Their jobs are ended by hand, without a worker."""
 
+from io import BytesIO
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from api.collections import ADDITIONS, EXAMPLES
@@ -10,7 +13,19 @@ from jobs.errors import Conflict
 from jobs.store.records import NewJob
 from tests.api import collecting
 from tests.api.cards import card
-from tests.api.collecting import DIGITS, FIGURES, IMAGES, NO_COLLECTION, OTHER_FILE, accepted, end, error, post, ready
+from tests.api.collecting import (
+    DIGITS,
+    FIGURES,
+    FILE,
+    IMAGES,
+    NO_COLLECTION,
+    OTHER_FILE,
+    accepted,
+    end,
+    error,
+    post,
+    ready,
+)
 from tests.api.conftest import stored
 from tests.stack import Stack
 
@@ -63,6 +78,25 @@ def test_what_is_resolved(stack: Stack) -> None:
     params = job["params"]
     assert (params["image_size"], params["standardize"], params["limit"]) == (None, True, 1000)
     end(stack)
+
+
+def test_own_vectors_are_in_a_space_of_any_name(stack: Stack) -> None:
+    file = BytesIO()
+    pq.write_table(pa.table({"vectors": [[1.0, 2.0], [3.0, 4.0]]}), file)
+    uploaded = stack.client.post("/v1/archives", files={"file": file.getvalue()}).json()
+    assert uploaded["n_files"] == 1
+    job = accepted(post(stack, name="Own", space="clip-vit-l-14", vectors=uploaded["id"]))
+    assert (job["params"]["vectors"], job["params"]["standardize"]) == (uploaded["id"], False)
+    collection = "col_" + job["id"].removeprefix("job_")
+    [record] = stack.jobs.claim("collect", worker="test")
+    made = {"file": FILE, "figures": FIGURES}
+    stack.jobs.finish(record.id, record.fence, "succeeded", metrics={}, collection=made)
+    steering = stack.client.post("/v1/pc-steerings", json={"collection": collection, "components": [{"component": 0}]})
+    assert error(steering)[:2] == (422, "no_decoder")
+    assert error(post(stack, f"/{collection}/images", data="digits"))[:2] == (422, "unknown_model")
+    assert accepted(post(stack, f"/{collection}/images", vectors=uploaded["id"]))["params"]["space"] == "clip-vit-l-14"
+    [record] = stack.jobs.claim("collect", worker="test")
+    stack.jobs.finish(record.id, record.fence, "canceled", metrics={})
 
 
 def test_the_same_image_may_be_named_twice_and_few_may_join(stack: Stack) -> None:

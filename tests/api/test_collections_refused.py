@@ -13,10 +13,26 @@ stack = collecting.stack  # a fixture
 
 SPACES = "pixels, style, photo, dcgan-faces, vae-2, vae-faces"
 
+NONE = "zip_" + "0" * 64
+FREE = {"space": "clip-vit-l-14", "image_size": None, "channels": None, "data": None, "limit": None}
+
 REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
-    "no images": ({"data": None}, 422, "invalid_request", "images: Give `images` or `data`."),
+    "no images": ({"data": None}, 422, "invalid_request", "images: Give `images`, `data` or `vectors`."),
     "two sources": ({"images": IMAGES}, 422, "invalid_request", "data: Give `images` or `data`, not both."),
     "no archive": ({"data": "zip_" + "0" * 64}, 404, "archive_not_found", "data: No archive zip_0"),
+    "vectors that are not there": ({"vectors": NONE, **FREE}, 404, "archive_not_found", "vectors: No archive zip_0"),
+    "vectors and a named set": (
+        {**FREE, "vectors": NONE, "data": "digits"},
+        *(422, "invalid_request", "data: With `vectors` it is an archive with their images."),
+    ),
+    "vectors and images": (
+        {**FREE, "vectors": NONE, "images": IMAGES},
+        *(422, "invalid_request", "vectors: Give `images` or `vectors`, not both."),
+    ),
+    "vectors of pixels": (
+        {"vectors": NONE, "data": None, "limit": None},
+        *(422, "invalid_request", "space: pixels is made of images; give `vectors` another space."),
+    ),
     "no image": (
         {"data": None, "images": [*IMAGES, "img_" + "0" * 64]},
         *(404, "image_not_found", "images.4: No image img_0"),

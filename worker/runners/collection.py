@@ -33,6 +33,7 @@ from worker.files import Files
 from worker.run import JobResult, Pixels, Task
 from worker.runners.archive import read_archive
 from worker.runners.network import Network
+from worker.runners.own_vectors import own_members
 from worker.runners.photo import class_figures, with_classes
 from worker.runners.plots import THUMBNAIL, overview
 from worker.runners.side_files import encoded_images, store_side_files
@@ -73,7 +74,11 @@ def _build(task: Task[BuildRequest], files: Files) -> JobResult:
     params, phases = task.params, _Phases()
     space = load_space(task, params)
     existing = _existing_members(task, files, space)
-    members, new_images = _members(task, files, space, existing, phases)
+    phases.begin("reading")
+    if params.vectors:
+        members, new_images = own_members(task, files, space, existing, partial(_report_read, task))
+    else:
+        members, new_images = _members(task, files, space, existing, phases)
     members = with_classes(space, members)
 
     def on_step(message: str) -> None:
@@ -181,7 +186,7 @@ def _members(
     task: Task[BuildRequest], files: Files, space: LoadedSpace, existing: Members | None, phases: _Phases
 ) -> tuple[Members, list[bytes]]:
     """The existing members and the new images, encoded, each image once; and the files of the new images."""
-    phases.begin("reading")
+    assert space.space
     existing_names: set[str] = set() if existing is None else set(existing.names.tolist())
     images, names, dataset = _new_images(task, files, space, existing_names)
     digests = digests_of(images)
@@ -250,15 +255,15 @@ def _warn_if_unlike(task: Task, network: Network, images: Pixels) -> None:
         task.warn("image_unlike_training", message)
 
 
+def _report_read(task: Task[BuildRequest], n: int) -> None:
+    task.report_progress(READING, 100, f"{n:,} images read")
+
+
 def _new_images(
     task: Task[BuildRequest], files: Files, space: LoadedSpace, existing_names: set[str]
 ) -> tuple[Pixels, list[str], Dataset | None]:
     """The requested images that are not in the collection, at the space's size, their names and their data set."""
-    params = task.params
-
-    def on_read(n: int) -> None:
-        task.report_progress(READING, 100, f"{n:,} images read")
-
+    params, on_read = task.params, partial(_report_read, task)
     on_read(0)
     if params.images:
         names = [name for name in dict.fromkeys(params.images) if name not in existing_names]
@@ -283,6 +288,7 @@ def _dataset(
 ) -> Dataset:
     if params.archive is None:
         return named_dataset(params.data or "", limit=(params.limit or 0) + n_existing, on_read=on_read)
+    assert space.space
     size, channels = space.space.image_size, space.space.channels
     dataset = read_archive(task, files, params.archive, size, channels=channels, on_read=on_read)
     if dataset.captions:

@@ -35,7 +35,8 @@ def members_result(
         {"from_cluster": clusters[k // n], "density": share, "nearest": members.names[row].tolist()}
         for k, (row, share) in enumerate(columns)
     ]
-    sheets = _sheets(collection, method, clusters, near[:, 0].reshape(len(clusters), n))
+    first = near[:, 0].reshape(len(clusters), n)
+    sheets = _sheets(collection, method, clusters, first) if members.has_images else []
     metrics = {
         "clustering": method,
         "clusters": [_cluster(collection, method, cluster) for cluster in clusters],

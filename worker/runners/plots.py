@@ -64,9 +64,12 @@ def overview(
         plots.append(OutputImage(methods, "plot", name="clusterings"))
         plots += share_plot(collection, first)
     plots += correlation_plot(collection)
+    if not (space.decodes or collection.members.has_images):
+        return plots
     components = range(min(MAX_COMPONENTS, len(ratio)))
     plots.append(OutputImage(_mosaic(task, space, collection, components, on_step), "grid", name="components"))
-    return plots + ([OutputImage(_medoids(collection), "grid", name="medoids")] if first else [])
+    medoids = first and collection.members.has_images
+    return plots + ([OutputImage(_medoids(collection), "grid", name="medoids")] if medoids else [])
 
 
 # --- of one part -----------------------------------------------------------------------------------------------------
@@ -103,8 +106,10 @@ def _with_map(task: Task, collection: FittedCollection, name: MapName | None) ->
 
 def _of_clustering(collection: FittedCollection, method: Method, seed: int) -> list[OutputImage]:
     plots = [_silhouette(collection, method, seed), *_scatters(collection, _by_cluster(collection, method), method)]
-    members = OutputImage(_members_of_clusters(collection, method), "grid", name="members")
-    return [*plots, *share_plot(collection, method), members]
+    plots += share_plot(collection, method)
+    if not collection.members.has_images:
+        return plots
+    return [*plots, OutputImage(_members_of_clusters(collection, method), "grid", name="members")]
 
 
 def _of_attribute(collection: FittedCollection, name: str) -> list[OutputImage]:
@@ -127,7 +132,9 @@ def _of_component(task: Task, space: LoadedSpace, collection: FittedCollection, 
     plots = _scatters(collection, draw, title, (component, 1 if component == 0 else 0))
     if space.decodes:
         plots.append(OutputImage(_mosaic(task, space, collection, [component], on_step), "grid", name="component"))
-    return [*plots, OutputImage(_members_along(collection, [component]), "grid", name="members")]
+    if collection.members.has_images:
+        plots.append(OutputImage(_members_along(collection, [component]), "grid", name="members"))
+    return plots
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------

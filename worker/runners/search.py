@@ -37,7 +37,11 @@ def run_search(task: Task[CollectionSearch]) -> JobResult:
     columns = zip(found.indices.tolist(), names, distances, similarities, strict=True)
     matches = [dict(zip(("id", "name", "distance", "similarity"), row, strict=True)) for row in columns]
     captions = [f"{match['id']}: {match['distance']:.2f}" for match in matches]
-    images = [OutputImage(sheet(members.thumbnails[found.indices], captions), "grid")] if matches else []
+    images = (
+        [OutputImage(sheet(members.thumbnails[found.indices], captions), "grid")]
+        if matches and members.has_images
+        else []
+    )
     versions = {name: version(name) for name in ("faiss-cpu", "numpy")}
     return JobResult(images, {**models, record.id: stored.file[:16]}, versions, {"matches": matches})
 

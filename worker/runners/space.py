@@ -12,15 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobs.errors import AtelierError
+from jobs.errors import AtelierError, NotFound
+from jobs.requests.architectures import capabilities
 from jobs.requests.collection import BuildRequest, built
 from jobs.requests.content import CONTENT_SIZE, ContentRequest
 from jobs.requests.plots import CollectionPlots
+from jobs.requests.search import CollectionSearch
 from jobs.requests.spaces import PHOTO, PIXELS, STYLE, named_space
-from jobs.requests.steering import OfCollection
+from jobs.requests.steering import OfCollection, Steering
 from jobs.settings import get_settings
 from jobs.store.registry import Version
-from models.catalogue import card
+from models.catalogue import card, installed
 from models.perceptual.efficientnet import EfficientNetLite
 from models.space.collection import FittedCollection, load_collection
 from models.space.photo import PhotoSpace
@@ -46,7 +48,7 @@ class LoadedSpace:
     network: of the space of a model; a named space loads what it needs itself.
     """
 
-    space: EncodingSpace
+    space: EncodingSpace | None
     network: Network | None = None
     models: dict[str, str] = field(default_factory=dict)
 
@@ -57,10 +59,12 @@ class LoadedSpace:
 
     def squares(self, images: Sequence[Pixels] | Pixels) -> Pixels:
         """The center squares of images at the space's size, gray if it has one channel."""
+        assert self.space
         return center_squares(images, self.space.image_size, self.space.channels)
 
     def encode(self, squares: Pixels, on_done: OnDone = lambda n: None) -> Vectors:
         """Encodes images into the space; `on_done` gets the number of images done after each batch."""
+        assert self.space
         parts = []
         for start in range(0, len(squares), BATCH):
             images = to_tensor(squares[start : start + BATCH], self._device)[:, : self.space.channels]
@@ -101,10 +105,22 @@ def load_space(task: Task, params: BuildRequest) -> LoadedSpace:
     """The space that a collection's parameters name; raises WeightsError."""
     if params.space in NAMED:
         return NAMED[params.space](task, params)
+    if params.vectors and not _is_at_hand(task, params.space):
+        return LoadedSpace(None)
     network = load_network(task, params.space)
     task.notes["device"] = str(network.device)
     models = {network.card.id: network.revision}
     return LoadedSpace(space_of(network.module, network.card.architecture), network, models)
+
+
+def _is_at_hand(task: Task, space: str) -> bool:
+    """Whether the space of a user's embeddings is that of a model here; jobs that need one fail where it is missing."""
+    try:
+        card = task.find_model(space)
+    except NotFound:
+        return False
+    there = installed(card, get_settings().weights_dir) or isinstance(task.params, Steering | CollectionSearch)
+    return there and capabilities(card.architecture).encoder
 
 
 def _pixels(task: Task, params: BuildRequest) -> LoadedSpace:
@@ -155,8 +171,9 @@ def painting(task: Task, space: LoadedSpace, params: ContentRequest) -> LoadedSp
 
 def check_models(version: Version, space: LoadedSpace) -> None:
     """Raises AtelierError if the weights of a model changed: the same vectors would be other images."""
-    made_with = version.figures.get("models", space.models)  # early versions do not have it
-    if changed := sorted(model for model in space.models if made_with.get(model) != space.models[model]):
+    # Early versions do not name them, nor do those of a user's embeddings.
+    made_with = space.models | version.figures.get("models", {})
+    if changed := sorted(model for model, revision in space.models.items() if made_with[model] != revision):
         message = f"{changed[0]} has other weights than when the collection was built. Build a new collection."
         raise AtelierError("model_changed", message, model=changed[0])
 
