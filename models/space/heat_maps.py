@@ -15,13 +15,15 @@ Float64 = NDArray[np.float64]
 CELL = (0.55, 0.3)  # inches of a cell
 MAX_NAME = 24  # letters of a name on an axis
 MAX_ROWS = 60  # of clusters
+LEAST_CORRELATION, LEAST_SHARE = 0.1, 0.005  # with a number; smaller ones are left to the color
 
 
 def plot_correlations(r: Float64, rows: Sequence[str], columns: Sequence[str], named: NDArray[np.bool_]) -> ImageArray:
     """Draws correlations (c, k) of components with traits; those `named` (c, k) are bold, undefined cells gray."""
     figure, axes = _page(len(rows), len(columns))
     image = axes.imshow(r, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
-    _numbers(axes, r, dark=np.abs(r) > 0.6, bold=named)
+    shown = np.where(np.abs(r) < LEAST_CORRELATION, np.nan, r)
+    _numbers(axes, shown, dark=np.abs(r) > 0.6, bold=named)
     _titles(axes, rows, columns)
     axes.set_title("Correlation of component scores with attributes and image statistics\n(bold: significant)")
     figure.colorbar(image, ax=axes, label="correlation")
@@ -34,7 +36,8 @@ def plot_shares(shares: Float64, overall: Float64, rows: Sequence[str], columns:
     table = np.concatenate([overall[None], shares[:MAX_ROWS]])
     figure, axes = _page(len(table), len(columns))
     image = axes.imshow(table, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    _numbers(axes, table, dark=table > 0.6, bold=np.zeros(table.shape, np.bool_))
+    shown = np.where(table < LEAST_SHARE, np.nan, table)
+    _numbers(axes, shown, dark=table > 0.6, bold=np.zeros(table.shape, np.bool_))
     axes.axhline(0.5, color="black", linewidth=1.5)
     _titles(axes, ["all members", *rows[:MAX_ROWS]], columns)
     axes.set_title(f"Share of members with each attribute{cut}")
