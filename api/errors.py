@@ -122,10 +122,10 @@ def _documented(status: int) -> dict[str, Any]:
 
 def install_error_handlers(app: FastAPI) -> None:
     """Converts the known exceptions of endpoints to error responses; `watch` handles unexpected ones."""
-    app.add_exception_handler(AtelierError, _atelier_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(RedisError, _redis_error)
+    app.exception_handler(AtelierError)(_atelier_error)
+    app.exception_handler(RequestValidationError)(_validation_error)
+    app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(RedisError)(_redis_error)
 
 
 def answer(status: int, code: str, message: str, headers: dict[str, str] | None = None, **details: Any) -> JSONResponse:
@@ -134,14 +134,12 @@ def answer(status: int, code: str, message: str, headers: dict[str, str] | None 
     return JSONResponse(content, status_code=status, headers=headers)
 
 
-def _atelier_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, AtelierError)
+def _atelier_error(request: Request, error: AtelierError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
     return JSONResponse({"error": error.as_dict()}, status_code=error.status, headers=headers)
 
 
-def _validation_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     fields: dict[str, list[str]] = {}
     for problem in error.errors()[:MAX_PROBLEMS]:
         messages = fields.setdefault(_field(problem), [])
@@ -189,8 +187,7 @@ def _field(problem: dict[str, Any]) -> str:
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in named) or where
 
 
-def _http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
+def _http_error(request: Request, error: HTTPException) -> JSONResponse:
     if error.status_code == 404:
         return answer(404, "not_found", "There is no such path; see /docs for the list of paths.")
     if error.status_code == 405:

@@ -19,6 +19,7 @@ from models.catalogue import cards
 from models.data.avatars import avatars
 from models.generative.classifier import Classifier
 from models.metrics import answers
+from models.tensors import expect_class
 from tests.stack import ROOT, Stack
 
 SETS = {
@@ -68,8 +69,7 @@ def report(
         job = stack.finished(stack.client.post("/v1/style-transfers", json=body | own).json()["id"], 600)
         losses.append(job["metrics"]["style_loss"][0])
         images.append([opened(stack, output["url"]) for output in job["outputs"][: len(scales)]])
-    classifier = load_model(cards()[f"classifier-{SETS[model]}"])
-    assert isinstance(classifier, Classifier)
+    classifier = expect_class(load_model(cards()[f"classifier-{SETS[model]}"]), Classifier)
     loss = np.array(losses)  # (images, scales)
     for k, scale in enumerate(scales):
         halved = "" if k == 0 else f"{(loss[:, k] < loss[:, 0] / 2).mean():.0%}"

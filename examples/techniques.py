@@ -18,11 +18,11 @@ from models.catalogue import Card, cards, folder_of
 from models.data.dataset import contact_sheet
 from models.data.named import named_dataset
 from models.diffusion.unconditional import Ddpm, generators_of, sample
-from models.generative.gan import Generator
+from models.generative.base import LatentModel
 from models.generative.latents import traversal
 from models.generative.vae import Vae
 from models.grids import labeled_grid
-from models.tensors import autocast, to_pixels
+from models.tensors import autocast, expect_class, to_pixels
 
 DATA, SHOWN = "fashion-mnist", 12
 MODELS = {
@@ -60,15 +60,14 @@ def drawn(card: Card, n: int = SHOWN, wanted: Sequence[str] = ()) -> NDArray[np.
     if isinstance(model, Ddpm):
         with autocast(torch.device("cpu")):
             return to_pixels(sample(model, *model.draw(generators_of(range(n)), wanted)))
-    assert isinstance(model, Vae | Generator)
-    z = torch.randn(n, model.latent_dim, generator=torch.Generator().manual_seed(0))
-    return to_pixels(model.decode(z))
+    latent_model = expect_class(model, LatentModel)
+    z = torch.randn(n, latent_model.latent_dim, generator=torch.Generator().manual_seed(0))
+    return to_pixels(latent_model.decode(z))
 
 
 def traversed(model_id: str) -> NDArray[np.uint8]:
     """Traversal of a VAE's first eight z, each from -2 to 2 while the others are 0, with titles; (height, width, 3)."""
-    vae, values = load_model(cards()[model_id]), torch.linspace(-2, 2, 7)
-    assert isinstance(vae, Vae)
+    vae, values = expect_class(load_model(cards()[model_id]), Vae), torch.linspace(-2, 2, 7)
     z = traversal(torch.zeros(vae.latent_dim), range(8), values)
     images = to_pixels(vae.decode(z.flatten(0, 1)))
     rows, columns = [f"z {k}" for k in range(8)], [f"{value:z.1f}" for value in values]

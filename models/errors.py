@@ -1,6 +1,7 @@
 """The errors that models raise for what a caller can act on. Imports no library, so that every caller can name them.
 
 WeightsError                a model's files are missing or differ from its card
+ArchitectureError           a model has another class than its caller needs
 DataError                   a data set cannot be used
 SpaceError                  vectors do not allow what was requested
 └── TooFewMembersError      a cluster or attribute has too few members
@@ -21,6 +22,10 @@ class WeightsError(Exception):
     def __init__(self, model_id: str, message: str) -> None:
         super().__init__(message)
         self.model_id = model_id
+
+
+class ArchitectureError(ValueError):
+    """A model has another class than its caller needs; requests are refused before."""
 
 
 class DataError(ValueError):

@@ -26,10 +26,10 @@ from models.diffusion.embedding import Kandinsky
 from models.diffusion.text_to_image import TextToImageModel, generate
 from models.diffusion.unconditional import Ddpm, SchedulerName, generators_of, sample
 from models.familiarity import training_facts
+from models.generative.base import LatentModel
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import Dcgan
-from models.generative.gan import Generator
 from models.generative.latents import Wanted, attribute_arithmetic, meets
 from models.generative.vae import Vae
 from models.metrics import BATCH, Features, answers, certain, density_and_coverage, elbo, features, frechet_distance
@@ -37,7 +37,7 @@ from models.pixels import ImageArray
 from models.space.collection import Members, fit_collection
 from models.space.quality import mixture_images, sampling_precision, steering_precision
 from models.space.space import space_of
-from models.tensors import autocast, to_pixels, to_tensor
+from models.tensors import autocast, expect_class, to_pixels, to_tensor
 
 Quality = dict[str, Any]
 FACTS_OF = 2000  # images of the training data
@@ -57,8 +57,7 @@ class Judge:
 def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
     """Returns the judge of a named data set, with `n` images per side, or half of the test split if it is smaller."""
     card = cards()[f"classifier-{data}"]
-    classifier = load_model(card, weights_dir)
-    assert isinstance(classifier, Classifier)
+    classifier = expect_class(load_model(card, weights_dir), Classifier)
     test = _data(card, 2 * n, "test")
     # Shuffled: the digits come in the order 0 to 9, writer after writer.
     order = np.random.default_rng(0).permutation(len(test))
@@ -130,12 +129,12 @@ def _likeness(real: Features, made: Features) -> dict[str, float]:
 def _samplers(model: nn.Module) -> list[tuple[str, Callable[[int], ImageArray]]]:
     if isinstance(model, Ddpm):
         return [(f"{scheduler}-{steps}", _denoiser(model, scheduler, steps)) for scheduler, steps in SAMPLERS]
-    assert isinstance(model, Vae | Generator)
+    decoder = expect_class(model, LatentModel)
 
     def draw(n: int) -> ImageArray:
-        z = torch.randn(n, model.latent_dim, generator=torch.Generator().manual_seed(1))
+        z = torch.randn(n, decoder.latent_dim, generator=torch.Generator().manual_seed(1))
         with torch.inference_mode():
-            return np.concatenate([to_pixels(model.decode(part)) for part in z.split(BATCH)])
+            return np.concatenate([to_pixels(decoder.decode(part)) for part in z.split(BATCH)])
 
     return [("sample", draw)]
 

@@ -12,9 +12,9 @@ from models.data.dataset import Dataset
 from models.diffusion.embedding import Kandinsky
 from models.diffusion.prompts import words_of
 from models.diffusion.text_to_image import TextToImageModel
+from models.errors import ArchitectureError
+from models.generative.base import LatentAutoencoder
 from models.generative.cyclegan import CycleGan
-from models.generative.dcgan import Dcgan
-from models.generative.vae import Vae
 from models.tensors import autocast
 
 BATCH, MAX_IMAGES, MAX_WORDS = 64, 256, 2000  # images at a time; of the training data; beyond, all words are known
@@ -78,7 +78,8 @@ def familiarity(model: nn.Module, images: Tensor, figures: Mapping[str, float]) 
     the first figure.
     """
     errors = reconstruction_errors(model, images)
-    assert errors is not None
+    if errors is None:
+        raise ArchitectureError(f"a {type(model).__name__} does not reconstruct images")
     relative = errors / contrasts(images).cpu()
     greatest_relative = figures.get("greatest_relative", float("inf"))
     return Familiarity(errors, relative, ~((errors <= figures["greatest"]) & (relative <= greatest_relative)))
@@ -92,7 +93,7 @@ def _cycles(model: CycleGan, images: Tensor) -> Tensor:
 
 def _reconstruct_by(model: nn.Module) -> Any:
     """Returns a function from images (n, ...) to reconstructions (n, ...), or to several of each (k, n, ...)."""
-    if isinstance(model, Vae | Dcgan):
+    if isinstance(model, LatentAutoencoder):
         return lambda images: model.decode(model.encode(images))
     if isinstance(model, CycleGan):
         return partial(_cycles, model)

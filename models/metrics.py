@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from models.errors import NotFiniteError
 from models.generative.classifier import Classifier
 from models.generative.vae import Vae, bernoulli_loss, kl_divergence
 from models.tensors import to_tensor
@@ -85,5 +86,6 @@ def elbo(vae: Vae, images: NDArray[np.uint8], seed: int = 0) -> tuple[float, flo
 
 def _mean(parts: list[Tensor]) -> float:
     mean = float(torch.cat(parts).mean())
-    assert math.isfinite(mean)
+    if not math.isfinite(mean):
+        raise NotFiniteError("a mean of the likelihood is not finite: the model's weights are at fault")
     return mean

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models.errors import NotFiniteError
+from models.errors import ArchitectureError, NotFiniteError
 from models.pixels import NOT_FINITE
 
 DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}  # values of ATELIER_DTYPE
@@ -77,6 +77,14 @@ def _cpu_multiplies_bfloat16() -> bool:
 
 
 Module = TypeVar("Module", bound=nn.Module)
+Kind = TypeVar("Kind")
+
+
+def expect_class(value: object, kind: type[Kind]) -> Kind:
+    """Returns a model or space itself as a `kind`; raises ArchitectureError if it has another class."""
+    if not isinstance(value, kind):
+        raise ArchitectureError(f"a {kind.__name__} is needed, not a {type(value).__name__}")
+    return value
 
 
 def on_device(module: Module, device: torch.device | str) -> Module:

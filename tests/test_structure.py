@@ -105,6 +105,12 @@ def test_files_and_functions_are_short_and_tests_mirror_the_source(path: str) ->
     assert not found, "\n".join(found)
 
 
+@pytest.mark.parametrize("path", [path for path in paths() if not path.startswith(("tests/", "bench/"))])
+def test_no_assert_outside_tests(path: str) -> None:
+    """`python -O` removes asserts, and a named error says more."""
+    assert not [node.lineno for node in ast.walk(tree(ROOT / path)) if isinstance(node, ast.Assert)]
+
+
 @pytest.mark.parametrize("entry", sorted(CROSS_CUTTING | {name.partition("::")[0] for name in LONG_FUNCTIONS}))
 def test_exceptions_exist(entry: str) -> None:
     assert (ROOT / entry).exists()

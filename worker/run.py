@@ -48,7 +48,7 @@ class Task(Generic[P]):
     report_progress: Callable[..., None]
     read_image: Callable[[str], Pixels]
     find_model: Callable[[str], Card]
-    files: Files | None = None
+    files: Files
     load_ms: float = 0
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)

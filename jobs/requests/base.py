@@ -54,6 +54,10 @@ WebhookUrl = Annotated[
 Steps = Annotated[int, Field(ge=1, le=1000, description="Denoising steps.")]
 
 
+class UnresolvedError(Exception):
+    """A request was used before `resolved` filled in its defaults."""
+
+
 class Uses(NamedTuple):
     """What a job needs until it has ended; none of it can be deleted before.
 
@@ -209,6 +213,13 @@ def seeds_from(seed: int, n: int) -> list[int]:
 
 
 Item = TypeVar("Item")
+
+
+def filled(value: Item | None) -> Item:
+    """The value of a field that is never absent in a resolved request; raises UnresolvedError where it is."""
+    if value is None:
+        raise UnresolvedError("a field of the request is absent: the request was not resolved")
+    return value
 
 
 def distinct(items: list[Item] | None) -> list[Item] | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from jobs.errors import BadInput
-from jobs.requests.base import STRICT, ImageRef, Request, Uses, check_attribute, invalid, whole
+from jobs.requests.base import STRICT, ImageRef, Request, Uses, check_attribute, filled, invalid, whole
 from jobs.requests.clusterings import Method
 from jobs.requests.collection import COLLECTION_ID
 from jobs.requests.content import PHOTO, ContentRequest
@@ -235,8 +235,9 @@ class ClusterSampling(OfCollection, ContentRequest):
         """Chooses the version and the clustering."""
         collection, version = facts.version(self.collection, self.version)
         fitted = self.fitted(version.figures).model_copy(update={"version": version.number})
-        assert fitted.clustering
-        clusters = 1 if self.cluster != "all" else version.figures["clusterings"][fitted.clustering]["n_clusters"]
+        clusters = (
+            1 if self.cluster != "all" else version.figures["clusterings"][filled(fitted.clustering)]["n_clusters"]
+        )
         return fitted.painting(facts, collection.params["space"], clusters * self.n)
 
     def fitted(self, figures: Mapping[str, Any]) -> Self:

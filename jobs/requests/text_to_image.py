@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, Field, field_validator
 
 from jobs.errors import BadInput
-from jobs.requests.base import STRICT, ImageRef, ImageSize, ModelId, Steps, Uses
+from jobs.requests.base import STRICT, ImageRef, ImageSize, ModelId, Steps, Uses, filled
 from jobs.requests.facts import Card, Facts
 from jobs.requests.generation_base import GenerationRequest
 
@@ -67,9 +67,14 @@ class PromptedRequest(GenerationRequest):
         return loras
 
     @property
+    def size(self) -> ImageSize:
+        """The width and the height of a resolved request's images."""
+        return filled(self.width), filled(self.height)
+
+    @property
     def steps(self) -> int:
         """How many steps are taken of a resolved request."""
-        return self.num_inference_steps or 0
+        return filled(self.num_inference_steps)
 
     def uses(self) -> Uses:
         """The model and its LoRAs."""

@@ -56,10 +56,8 @@ def understood(columns: Columns, used: Sequence[int]) -> Known:
     label = label or (classes[0] if len(classes) == 1 else None)
     known.captions = columns.cells[captions] if captions else None
     known.labels = columns.cells[label] if label else None
-    attributes = [title for title, sort in sorts.items() if sort == "attribute"]
-    for title in attributes:
-        flags = _flags(given[title])
-        assert flags is not None
+    attributes = {title: flags for title in given if sorts[title] == "attribute" and (flags := _flags(given[title]))}
+    for title, flags in attributes.items():
         known.attributes[title] = [flags.get(cell.lower(), False) for cell in columns.cells[title]]
         _check(known, columns, rowed, title, flags)
     if label:

@@ -8,12 +8,13 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from models.generative.base import LatentAutoencoder
 from models.generative.gan import Generator
 
 SIDE = 64
 
 
-class Dcgan(Generator):
+class Dcgan(Generator, LatentAutoencoder):
     """A generator with an encoder from images in [0, 1] to z (n, latent_dim)."""
 
     def __init__(self, layers: nn.Module, latent_dim: int, encoder: nn.Module) -> None:

@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.generative.base import LatentModel
 
-class Generator(nn.Module):
+
+class Generator(LatentModel):
     """z (n, latent_dim), standard normal, to images (n, channels, h, w) in [0, 1]; `layers` end in tanh."""
 
     def __init__(self, layers: nn.Module, latent_dim: int) -> None:

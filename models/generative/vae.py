@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.generative.base import LatentAutoencoder
+
 LOG_VAR = 20.0  # log variances are clamped to [-20, 20]
 
 
-class Vae(nn.Module):
+class Vae(LatentAutoencoder):
     """A VAE over images (n, channels, h, w) in [0, 1] with a standard normal prior on z (n, latent_dim)."""
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, latent_dim: int) -> None:

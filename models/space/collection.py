@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import SpaceError
 from models.seeds import folded
 from models.space.clusters import FittedClustering, Labels, Scores, assigned, from_labels
 from models.space.meaning import Traits, attribute_shares, cluster_meanings, component_meanings, traits_of
@@ -119,11 +120,17 @@ class FittedCollection:
         """The attributes of the members and statistics of their thumbnails."""
         return traits_of(self.members.attributes, self.members.attribute_names, self.members.thumbnails)
 
+    @property
+    def fitted_mixture(self) -> FittedMixture:
+        """The mixture; raises SpaceError where the collection has none."""
+        if self.mixture is None:
+            raise SpaceError("the collection has no Gaussian mixture")
+        return self.mixture
+
     def assigned(self, method: Method, points: Scores) -> Labels:
         """Assigns points (p, k) to clusters, (p,); a mixture assigns the most likely component."""
         if method == "mixture":
-            assert self.mixture
-            return self.mixture.labels(points)
+            return self.fitted_mixture.labels(points)
         return assigned(self.clusterings[method], self.scores, points)
 
 

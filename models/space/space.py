@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from models.diffusion.embedding import Kandinsky
 from models.diffusion.pretrained import Pretrained
+from models.errors import ArchitectureError
+from models.generative.base import LatentAutoencoder
 from models.generative.dcgan import Dcgan
-from models.generative.vae import Vae
 
 OnStep = Callable[[], None]
 
@@ -72,9 +73,9 @@ class PixelSpace:
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """The latent space of a VAE, or of a DCGAN with its encoder."""
+    """The latent space of a model with an encoder, such as a VAE or a DCGAN."""
 
-    model: Vae | Dcgan
+    model: LatentAutoencoder
     image_size: int
     channels: int
 
@@ -101,7 +102,7 @@ class LatentSpace:
 class EmbeddingModel(Protocol):
     """A model with image embeddings: encodes images (n, 3, h, h) in [0, 1] as image_embeds (n, dim) and decodes these.
 
-    A model with a text prior also has `encode_texts(texts) -> image_embeds`.
+    `encode_texts` needs a text prior, or a CLIP whose texts and images share a space.
     """
 
     @property
@@ -114,6 +115,9 @@ class EmbeddingModel(Protocol):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Encodes images of any size as image_embeds."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Encodes texts as image_embeds."""
 
     def decode(self, image_embeds: Tensor, *, seeds: Sequence[int], on_step: OnStep = ...) -> Tensor:
         """Decodes image_embeds to images."""
@@ -140,14 +144,41 @@ class EmbeddingSpace:
         """Encodes images as embeddings, not normalized: the decoder was trained on them unnormalized."""
         return self.model.encode_images(images)
 
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Encodes texts as embeddings (n, dim); raises TextTooLongError."""
+        return self.model.encode_texts(texts)
+
     def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: OnStep = _ignore) -> Tensor:
         """Decodes embeddings by diffusion."""
         return self.model.decode(vectors, seeds=seeds, on_step=on_step)
 
 
+@runtime_checkable
+class TextSpace(EncodingSpace, Protocol):
+    """A space that also encodes texts."""
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Encodes texts as vectors (n, dim)."""
+
+
+def decoding_space(space: EncodingSpace | None) -> Space:
+    """The same space, typed; raises ArchitectureError for one that does not decode vectors."""
+    if not isinstance(space, Space):
+        raise ArchitectureError(f"a {type(space).__name__} does not decode vectors")
+    return space
+
+
+def text_space(space: EncodingSpace | None) -> TextSpace:
+    """The same space, typed; raises ArchitectureError for one that does not encode texts."""
+    if not isinstance(space, TextSpace):
+        raise ArchitectureError(f"a {type(space).__name__} does not encode texts")
+    return space
+
+
 def space_of(model: nn.Module, architecture: Mapping[str, Any]) -> Space:
-    """Returns the space of a model that has an encoder and a decoder."""
-    if isinstance(model, Vae | Dcgan):
+    """Returns the space of a model that has an encoder and a decoder; raises ArchitectureError for others."""
+    if isinstance(model, LatentAutoencoder):
         return LatentSpace(model, architecture["image_size"], architecture["channels"])
-    assert isinstance(model, Kandinsky | Pretrained)
-    return EmbeddingSpace(model)
+    if isinstance(model, Kandinsky | Pretrained):
+        return EmbeddingSpace(model)
+    raise ArchitectureError(f"a {type(model).__name__} does not encode images into a space that it decodes")

@@ -5,17 +5,16 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 
-from models.build import build
 from models.catalogue import Card
 from models.data.dataset import Dataset
 from models.diffusion.autoencoders import standardize
 from models.errors import DataError
 from models.perceptual.losses import content_loss
 from models.perceptual.vgg import VGG, load_vgg
-from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, begun, command, frozen_model
+from models.tensors import autocast
+from models.training.recipe import Recipe, Trained, command, frozen_model, initial_model
 from models.training.run import Run, Schedule
 
 BATCH = 256  # images encoded at a time
@@ -80,7 +79,7 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
     }
     through, weight = (_through_movq, settings.commitment_weight) if is_movq else (_through_kl, settings.kl_weight)
     torch.manual_seed(run.schedule.seed)
-    model: Any = on_device(begun(build(architecture), architecture, run), run.device)
+    model: Any = initial_model(nn.Module, architecture, run)
     if is_movq and not run.start:
         _spread_codes(model, encoded(model, images[:BATCH]))
     if settings.learned == "decoder":

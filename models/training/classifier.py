@@ -7,12 +7,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from models.build import build
 from models.data.dataset import Dataset
 from models.errors import DataError
 from models.generative.classifier import Classifier
-from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, begun, command
+from models.tensors import autocast
+from models.training.recipe import Recipe, Trained, command, initial_model
 from models.training.run import Run, Schedule
 
 
@@ -61,8 +60,7 @@ def train_classifier(dataset: Dataset, settings: ClassifierSettings, run: Run) -
         "base_channels": settings.base_channels,
     }
     torch.manual_seed(run.schedule.seed)
-    model = on_device(begun(build(architecture), architecture, run), run.device)
-    assert isinstance(model, Classifier)
+    model = initial_model(Classifier, architecture, run)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     for _ in run.steps(lambda: images[:64].float() / 255, model=model, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)

@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
-from models.build import build
 from models.clip import Clip, learn_merges
 from models.data.dataset import Dataset
 from models.errors import DataError
-from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, begun, command
+from models.tensors import autocast
+from models.training.recipe import Recipe, Trained, command, initial_model
 from models.training.run import Run, Schedule
 
 MAX_SCALE = 100.0  # Radford et al. 2021, section 2.5: a larger one makes training unstable
@@ -102,8 +101,7 @@ def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
         "merges": learn_merges(dataset.captions, settings.n_merges),
     }
     torch.manual_seed(run.schedule.seed)
-    model = on_device(begun(build(architecture), architecture, run), run.device)
-    assert isinstance(model, Clip)
+    model = initial_model(Clip, architecture, run)
     captions, kinds_of = np.unique(dataset.captions, return_inverse=True)
     token_ids, kinds = model.tokenize(captions.tolist()).to(run.device), torch.from_numpy(kinds_of).to(run.device)
     words = words_of(token_ids.cpu()).to(run.device)

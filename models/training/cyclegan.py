@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from models.build import build
 from models.data.dataset import Dataset
 from models.data.pairs import sides_of
 from models.generative.cyclegan import CycleGan, patch_discriminator, pooled
 from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, begun, command
+from models.training.recipe import Recipe, Trained, command, initial_model
 from models.training.run import Run, Schedule, State, averaged
 
 
@@ -64,8 +63,7 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
         "kinds": list(kinds),
     }
     torch.manual_seed(run.schedule.seed)
-    model = on_device(begun(build(architecture), architecture, run, free=("kinds",)), run.device)
-    assert isinstance(model, CycleGan)
+    model = initial_model(CycleGan, architecture, run, free=("kinds",))
     critics = torch.nn.ModuleList(
         patch_discriminator(images_a.shape[1], 2 * settings.base_channels, settings.discriminator_layers) for _ in "ab"
     )

@@ -6,12 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.build import build
 from models.data.dataset import Dataset
 from models.generative.dcgan import Dcgan, discriminator
 from models.generative.gan import discriminator_loss, generator_loss
 from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, begun, command
+from models.training.recipe import Recipe, Trained, command, initial_model
 from models.training.run import Run, Schedule, State, averaged
 
 UNTRAINED_ENCODER = {
@@ -49,8 +48,7 @@ def train_dcgan(dataset: Dataset, settings: DcganSettings, run: Run) -> Trained:
         "encoder_channels": settings.encoder_channels,
     }
     torch.manual_seed(run.schedule.seed)
-    model = on_device(begun(build(architecture), architecture, run), run.device)
-    assert isinstance(model, Dcgan)
+    model = initial_model(Dcgan, architecture, run)
     critic = on_device(discriminator(images.shape[1], settings.base_channels), run.device)
     average, layers = averaged(model.layers, settings.ema_decay)
     kept = Dcgan(layers, settings.latent_dim, model.encoder)

@@ -15,7 +15,7 @@ from models.data.dataset import Dataset
 from models.diffusion.unconditional import MAX_ATTRIBUTE_ROWS, Ddpm, generators_of, make_scheduler, pack_attributes
 from models.diffusion.unconditional import sample as denoise
 from models.errors import DataError
-from models.tensors import autocast, on_device
+from models.tensors import autocast, expect_class, on_device
 from models.training.autoencoder import encoded, frozen_kl
 from models.training.denoising import noised
 from models.training.recipe import Recipe, Trained, architecture_of, command
@@ -101,8 +101,7 @@ def _started(settings: DdpmSettings, images: Tensor, earlier: nn.Module, card: C
     if earlier.attributes and settings.attributes and earlier.attributes != settings.attributes:
         raise DataError(f"start: {card.id} is conditioned on other attributes: {', '.join(earlier.attributes)}")
     architecture = {**card.architecture, **({"attributes": list(settings.attributes)} if settings.attributes else {})}
-    model = build(architecture)
-    assert isinstance(model, Ddpm)
+    model = expect_class(build(architecture), Ddpm)
     model.load_state_dict({**model.state_dict(), **earlier.state_dict()})  # the weights of new attributes stay 0
     if model.vae:
         model.vae.requires_grad_(False)
@@ -125,8 +124,7 @@ def _untrained(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, 
     if settings.autoencoder:
         vae, card = frozen_kl(settings.autoencoder)
         architecture["autoencoder"], before["autoencoder"] = architecture_of(card), card.training
-    model = build(architecture)
-    assert isinstance(model, Ddpm)
+    model = expect_class(build(architecture), Ddpm)
     if vae:
         model.vae.load_state_dict(vae.state_dict())
         model.vae.requires_grad_(False)

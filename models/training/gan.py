@@ -4,12 +4,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from models.build import build
 from models.data.dataset import Dataset
 from models.errors import DataError
 from models.generative.gan import Generator, discriminator_loss, generator_loss, mlp_discriminator
 from models.tensors import autocast
-from models.training.recipe import Recipe, Trained, begun, command
+from models.training.recipe import Recipe, Trained, command, initial_model
 from models.training.run import Run, Schedule, State, averaged
 
 
@@ -30,8 +29,7 @@ def train_gan(dataset: Dataset, settings: GanSettings, run: Run) -> Trained:
         raise DataError(f"recipe gan takes gray images, not {channels} channels; recipe dcgan takes color")
     architecture = {"name": "mlp-gan", "image_size": size, "channels": channels, "latent_dim": settings.latent_dim}
     torch.manual_seed(run.schedule.seed)
-    generator = begun(build(architecture), architecture, run).to(run.device)
-    assert isinstance(generator, Generator)
+    generator = initial_model(Generator, architecture, run)
     discriminator = mlp_discriminator(size, channels).to(run.device)
     average, kept = averaged(generator, settings.ema_decay)
     optimizer_g = torch.optim.Adam(generator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999), fused=True)

@@ -12,15 +12,14 @@ import torch.nn.functional as F
 from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
-from models.build import build
 from models.clip import Clip
 from models.data.dataset import Dataset
 from models.diffusion.embedding import NOISE, Kandinsky
 from models.errors import DataError
-from models.tensors import autocast, on_device
+from models.tensors import autocast, expect_class, on_device
 from models.training.autoencoder import BATCH, encoded
 from models.training.denoising import noised
-from models.training.recipe import Recipe, Trained, architecture_of, begun, command, frozen_model
+from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model, initial_model
 from models.training.run import Run, Schedule, averaged
 
 
@@ -75,9 +74,9 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
     if not dataset.captions:
         raise DataError("a prior needs captions")
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
-    clip, clip_card = frozen_model(settings.clip)
+    text_model, clip_card = frozen_model(settings.clip)
+    clip = expect_class(text_model, Clip)
     movq, movq_card = frozen_model(settings.autoencoder)
-    assert isinstance(clip, Clip)
     architecture = {
         "name": "kandinsky",
         "block_out_channels": list(settings.block_out_channels),
@@ -90,8 +89,7 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
     latents = encoded(on_device(movq, run.device), images)
     prior = linear_prior(_texts_embedded(clip, dataset.captions), image_embeds, settings.ridge)
     torch.manual_seed(run.schedule.seed)
-    model = on_device(begun(build(architecture), architecture, run), run.device)
-    assert isinstance(model, Kandinsky)
+    model = initial_model(Kandinsky, architecture, run)
     average, kept = averaged(model.unet, settings.ema_decay)
     trained = Kandinsky(clip, prior, kept, movq)
     optimizer = torch.optim.AdamW(model.unet.parameters(), lr=settings.learning_rate, weight_decay=0.0)

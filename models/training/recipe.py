@@ -20,8 +20,8 @@ from models.data.dataset import Dataset, in_gray
 from models.data.named import NAMED, any_dataset
 from models.errors import DataError, NotFiniteError
 from models.familiarity import training_facts
-from models.tensors import fast_dtype, load_weights, on_device, save_weights
-from models.training.run import Module, Progress, Run, Schedule, Start
+from models.tensors import Module, expect_class, fast_dtype, load_weights, on_device, save_weights
+from models.training.run import Progress, Run, Schedule, Start
 
 CARD = "card.json"
 
@@ -136,11 +136,13 @@ def frozen_model(name: str) -> tuple[nn.Module, Card]:
     return model.eval().requires_grad_(False), card
 
 
-def begun(model: Module, architecture: Mapping[str, Any], run: Run, free: Sequence[str] = ()) -> Module:
-    """Loads the weights of the run's start, if it has one, into an untrained model; raises DataError for others.
+def initial_model(kind: type[Module], architecture: Mapping[str, Any], run: Run, free: Sequence[str] = ()) -> Module:
+    """Builds a model of the class `kind` with the weights of the run's start, if it has one, on the run's device.
 
-    free: arguments of the architecture that may differ, because no weight's shape depends on them.
+    Raises DataError where the start has another architecture. free: arguments of the architecture that may differ,
+    because no weight's shape depends on them.
     """
+    model = expect_class(build(architecture), kind)
     if run.start:
         start, card = run.start
         names = (architecture.keys() | card.architecture.keys()) - {*free}
@@ -149,7 +151,7 @@ def begun(model: Module, architecture: Mapping[str, Any], run: Run, free: Sequen
             values = [f"{name} {card.architecture.get(name)}, not {architecture.get(name)}"[:200] for name in other]
             raise DataError(f"start: {card.id} has {'; '.join(values)}")
         model.load_state_dict(start.state_dict())
-    return model
+    return on_device(model, run.device)
 
 
 def architecture_of(card: Card) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from models.data.dataset import Dataset
 from models.diffusion.embedding import NOISE
 from models.diffusion.text_to_image import TextToImageModel, assembled, generate
 from models.errors import DataError
-from models.tensors import autocast, on_device
+from models.tensors import autocast, expect_class, on_device
 from models.training.autoencoder import encoded, frozen_kl
 from models.training.denoising import noised
 from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model
@@ -59,8 +59,7 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
     }
     latents = encoded(on_device(vae, run.device), images)  # which never change
     torch.manual_seed(run.schedule.seed)
-    model = build(architecture)
-    assert isinstance(model, TextToImageModel)
+    model = expect_class(build(architecture), TextToImageModel)
     unet, text_encoder, tokenizer = (getattr(model.pipeline, name) for name in ("unet", "text_encoder", "tokenizer"))
     if isinstance(start, TextToImageModel):
         unet.load_state_dict(start.pipeline.unet.state_dict())

@@ -4,11 +4,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from models.build import build
 from models.data.dataset import Dataset
 from models.generative.vae import Vae, bernoulli_loss, gaussian_loss, kl_divergence, whiten
-from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, begun, command
+from models.tensors import autocast
+from models.training.recipe import Recipe, Trained, command, initial_model
 from models.training.run import Run, Schedule
 
 
@@ -31,8 +30,7 @@ def train_vae(dataset: Dataset, settings: VaeSettings, run: Run) -> Trained:
     name, loss = ("mlp-vae", bernoulli_loss) if channels == 1 else ("conv-vae", gaussian_loss)
     architecture = {"name": name, "image_size": size, "channels": channels, "latent_dim": settings.latent_dim}
     torch.manual_seed(run.schedule.seed)
-    model = on_device(begun(build(architecture), architecture, run), run.device)
-    assert isinstance(model, Vae)
+    model = initial_model(Vae, architecture, run)
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     fixed = torch.randn(64, settings.latent_dim, device=run.device)
 

@@ -15,11 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from models.build import build
 from models.data.dataset import Dataset
 from models.generative.vae import Vae, gaussian_loss, kl_divergence, whiten
 from models.tensors import autocast, on_device
-from models.training.recipe import Recipe, Trained, begun, command
+from models.training.recipe import Recipe, Trained, command, initial_model
 from models.training.run import Run, Schedule, State, averaged
 
 BETAS, EMA_DECAY = (0.5, 0.99), 0.998
@@ -51,8 +50,7 @@ def train_vae_gan(dataset: Dataset, settings: VaeGanSettings, run: Run) -> Train
         "patch_size": settings.patch_size,
     }
     torch.manual_seed(run.schedule.seed)
-    model = on_device(begun(build(architecture), architecture, run), run.device)
-    assert isinstance(model, Vae)
+    model = initial_model(Vae, architecture, run)
     trained = (_against_discriminator if settings.adversarial_weight else _alone)(model, images, settings, run)
     whiten(trained, images)
     return Trained(architecture, trained.state_dict())

@@ -6,9 +6,20 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from models.errors import NotFiniteError
+from models.errors import ArchitectureError, NotFiniteError
+from models.generative.base import LatentAutoencoder, LatentModel
+from models.generative.gan import mlp_generator
 from models.pixels import to_bytes
-from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device, save_weights, to_pixels, to_tensor
+from models.tensors import (
+    WeightsMismatchError,
+    expect_class,
+    fast_dtype,
+    load_weights,
+    on_device,
+    save_weights,
+    to_pixels,
+    to_tensor,
+)
 
 
 def test_images_survive_the_way_there_and_back() -> None:
@@ -162,3 +173,10 @@ def test_an_unknown_dtype_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("ATELIER_DTYPE", "float8")
     with pytest.raises(ValueError, match="ATELIER_DTYPE must be one of auto, float32, bfloat16, not 'float8'"):
         fast_dtype(CPU)
+
+
+def test_a_model_of_another_class_is_refused() -> None:
+    model = mlp_generator(28, 1, 2)
+    assert expect_class(model, LatentModel) is model
+    with pytest.raises(ArchitectureError, match="a LatentAutoencoder is needed, not a Generator"):
+        expect_class(model, LatentAutoencoder)

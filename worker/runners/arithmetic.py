@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from jobs.requests.arithmetic import Arithmetic, AttributeTerm, ImageTerm, SeedTerm, Term, VectorTerm, attribute_names
-from jobs.requests.base import seeds_from
+from jobs.requests.base import filled, seeds_from
+from models.generative.base import LatentModel
 from models.generative.classifier import Classifier
 from models.generative.latents import Wanted, attribute_arithmetic, meets
 from models.grids import labeled_grid
@@ -19,8 +20,8 @@ from worker.runners.network import BATCH, Network, load_network
 
 def run_arithmetic(task: Task[Arithmetic]) -> JobResult:
     """The results of each draw, and a grid of the terms and the result of each draw."""
-    network, params = open_network(task), task.params
-    judge = load_network(task, params.classifier) if params.classifier else None
+    network, params = open_network(task, LatentModel), task.params
+    judge = load_network(task, params.classifier, Classifier) if params.classifier else None
     seeds = seeds_from(task.seed, params.n or 1)
     terms = [_term(task, network, f"terms.{k}.image", term) for k, term in enumerate(params.terms)]
     codes = []
@@ -28,7 +29,7 @@ def run_arithmetic(task: Task[Arithmetic]) -> JobResult:
 
         def has_attributes(z: Tensor, wanted: Sequence[Wanted], draw: int = draw) -> Tensor:
             task.report_progress(draw, len(seeds), "looking for attributes")
-            return _has_attributes(network, judge, z, wanted)
+            return _has_attributes(network, filled(judge), z, wanted)
 
         with failures([f"terms.{k}" for k in params.attribute_terms]):
             of_terms, total = attribute_arithmetic(
@@ -66,14 +67,15 @@ def _term_title(number: int, term: Term) -> str:
     return f"{term.sign}\nterm {number}"
 
 
-def _has_attributes(network: Network, judge: Network | None, z: Tensor, wanted: Sequence[Wanted]) -> Tensor:
+def _has_attributes(
+    network: Network[LatentModel], judge: Network[Classifier], z: Tensor, wanted: Sequence[Wanted]
+) -> Tensor:
     """Whether the image of each z (n, latent_dim) has each of the wanted attributes, bool (n, wanted)."""
-    assert judge and isinstance(judge.module, Classifier)
     with judge.inference():
         return torch.cat([meets(judge.module, network.images(part), wanted).cpu() for part in z.split(BATCH)])
 
 
-def _seen(judge: Network, images: Pixels) -> list[list[str]]:
+def _seen(judge: Network[Classifier], images: Pixels) -> list[list[str]]:
     """The names of the attributes that the classifier sees in each image."""
     names = attribute_names(judge.card.architecture["questions"])
     return [[name for name in row if name in names] for row in judge.answers(images)]

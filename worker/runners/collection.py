@@ -50,7 +50,6 @@ READING, ENCODING, FITTING, MAPPING, PLOTTING = 0, 20, 50, 80, 95
 
 def run_collection(task: Task[BuildRequest]) -> JobResult:
     """Builds and stores a version; returns its plots. Raises DataError and SpaceError."""
-    assert task.files is not None
     return _build(task, task.files)
 
 
@@ -186,7 +185,6 @@ def _members(
     task: Task[BuildRequest], files: Files, space: LoadedSpace, existing: Members | None, phases: _Phases
 ) -> tuple[Members, list[bytes]]:
     """The existing members and the new images, encoded, each image once; and the files of the new images."""
-    assert space.space
     existing_names: set[str] = set() if existing is None else set(existing.names.tolist())
     images, names, dataset = _new_images(task, files, space, existing_names)
     digests = digests_of(images)
@@ -194,9 +192,9 @@ def _members(
     n = len(new) + (0 if existing is None else len(existing))
     if n < 2:
         raise SpaceError("all images are the same; components need at least 2 that differ")
-    if n * space.space.dim > MAX_VALUES:
-        most = MAX_VALUES // space.space.dim
-        raise SpaceError(f"{n} vectors of {space.space.dim} values are too many; at most {most} images fit")
+    if n * space.encoding.dim > MAX_VALUES:
+        most = MAX_VALUES // space.encoding.dim
+        raise SpaceError(f"{n} vectors of {space.encoding.dim} values are too many; at most {most} images fit")
     images, names = images[new], [names[row] for row in new]
     dataset = dataset.where(new) if dataset else None
 
@@ -288,8 +286,7 @@ def _dataset(
 ) -> Dataset:
     if params.archive is None:
         return named_dataset(params.data or "", limit=(params.limit or 0) + n_existing, on_read=on_read)
-    assert space.space
-    size, channels = space.space.image_size, space.space.channels
+    size, channels = space.encoding.image_size, space.encoding.channels
     dataset = read_archive(task, files, params.archive, size, channels=channels, on_read=on_read)
     if dataset.captions:
         task.warn("captions_not_used", "The images have captions, which a collection does not use.")

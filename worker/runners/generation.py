@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jobs.requests.base import seeds_from
 from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction, Sample, Translation, Traversal
 from models.diffusion.unconditional import Ddpm, DenoisingStep, generators_of
+from models.generative.base import LatentAutoencoder, LatentModel
 from models.generative.cyclegan import CycleGan
 from models.generative.latents import (
     manifold,
@@ -25,13 +26,13 @@ from models.grids import labeled_grid, sheet
 from worker.failures import failures
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import numbered, rows_of, with_grid
-from worker.runners.network import Network, load_network, pixels
+from worker.runners.network import K, Network, load_network, pixels
 from worker.runners.unfamiliar import warn_of_images
 
 
-def open_network(task: Task[Any]) -> Network:
-    """The model of a request, whose device is noted."""
-    network = load_network(task, task.params.model)
+def open_network(task: Task[Any], kind: type[K]) -> Network[K]:
+    """The model of a request, whose device is noted; raises as `load_network`."""
+    network = load_network(task, task.params.model, kind)
     task.notes["device"] = str(network.device)
     return network
 
@@ -45,17 +46,18 @@ def result(networks: Sequence[Network], images: list[OutputImage], metrics: dict
 
 def run_sample(task: Task[Sample]) -> JobResult:
     """The samples, and a sheet of several."""
-    network, params = open_network(task), task.params
+    network, params = open_network(task, nn.Module), task.params
     seeds, metrics = params.seeds or seeds_from(task.seed, params.n or 1), {}
     if isinstance(network.module, Ddpm):
         generators = generators_of(seeds)
+        diffusion = network.expect(Ddpm)
         with failures(["attributes"]):
-            noise, attributes = network.module.draw(generators, params.attributes or ())
-        images = network.denoise(task, noise, attributes, params, generators)
+            noise, attributes = diffusion.module.draw(generators, params.attributes or ())
+        images = diffusion.denoise(task, noise, attributes, params, generators)
         if attributes is not None:
-            metrics["attributes"] = [list(compress(network.module.attributes, row > 0)) for row in attributes]
+            metrics["attributes"] = [list(compress(diffusion.module.attributes, row > 0)) for row in attributes]
     else:
-        images = network.decode(task, prior(seeds, network.latent_dim))
+        images = network.expect(LatentModel).decode(task, prior(seeds, network.latent_dim))
     outputs = [OutputImage(image, seed=seed) for image, seed in zip(images, seeds, strict=True)]
     grid = [OutputImage(sheet(images, [f"seed {seed}" for seed in seeds]), "grid")] if len(seeds) > 1 else []
     return result([network], outputs + grid, metrics)
@@ -63,7 +65,7 @@ def run_sample(task: Task[Sample]) -> JobResult:
 
 def run_reconstruction(task: Task[Reconstruction]) -> JobResult:
     """Each image encoded and decoded, and a grid with the originals."""
-    network, params = open_network(task), task.params
+    network, params = open_network(task, LatentAutoencoder), task.params
     originals = _read(task, network, "images", params.images)
     images = network.decode(task, network.encode(originals))
     errors = np.abs(originals / 255 - images / 255).mean(axis=(1, 2, 3))
@@ -75,17 +77,18 @@ def run_reconstruction(task: Task[Reconstruction]) -> JobResult:
 
 def run_interpolation(task: Task[Interpolation]) -> JobResult:
     """The images along the path, and a grid with a row for each segment."""
-    network, params = open_network(task), task.params
+    network, params = open_network(task, nn.Module), task.params
     ends, steps = params.between, params.steps
     if isinstance(network.module, Ddpm):
         noise, attributes = network.module.draw(generators_of(end for end in ends if isinstance(end, int)))
         between = path(noise.flatten(1), steps).reshape(-1, *noise.shape[1:])
         if attributes is not None:
             attributes = straight(attributes, steps).flatten(0, 1)
-        images = network.denoise(task, between, attributes, params)
+        images = network.expect(Ddpm).denoise(task, between, attributes, params)
     else:
-        codes = torch.stack([code_of(task, network, f"between.{i}", end) for i, end in enumerate(ends)])
-        images = network.decode(task, path(codes, steps).flatten(0, 1))
+        latent = network.expect(LatentModel)
+        codes = torch.stack([code_of(task, latent, f"between.{i}", end) for i, end in enumerate(ends)])
+        images = latent.decode(task, path(codes, steps).flatten(0, 1))
     names = [f"seed {end}" if isinstance(end, int) else f"image {i}" for i, end in enumerate(ends, 1)]
     titles = [f"{a}\nto {b}" for a, b in pairwise(names)]
     grid = labeled_grid(rows_of(images, len(titles)), titles, [f"{t:.2f}" for t in np.linspace(0, 1, steps)])
@@ -95,7 +98,7 @@ def run_interpolation(task: Task[Interpolation]) -> JobResult:
 
 def run_traversal(task: Task[Traversal]) -> JobResult:
     """A grid with a row for each dimension, and its single images."""
-    network, params = open_network(task), task.params
+    network, params = open_network(task, LatentModel), task.params
     if network.latent_dim == 2 and params.start == "mean" and params.dimensions is None:
         values = manifold_values(params.steps, params.extent)
         z = manifold(values)
@@ -112,9 +115,8 @@ def run_traversal(task: Task[Traversal]) -> JobResult:
 
 def run_translation(task: Task[Translation]) -> JobResult:
     """The translated images, and a grid with the originals."""
-    network, params = open_network(task), task.params
+    network, params = open_network(task, CycleGan), task.params
     module = network.module
-    assert isinstance(module, CycleGan)
     originals = _read(task, network, "images", params.images)
     with network.inference():
         images = pixels(module.translate(network.tensor(originals), params.direction))
@@ -126,9 +128,8 @@ def run_translation(task: Task[Translation]) -> JobResult:
 
 def run_denoising_steps(task: Task[DenoisingSteps]) -> JobResult:
     """The predicted x0 of each step shown, and a grid with the noisy inputs."""
-    network, params = open_network(task), task.params
+    network, params = open_network(task, Ddpm), task.params
     model = network.module
-    assert isinstance(model, Ddpm)
     total = params.num_inference_steps
     shown = set(np.linspace(1, total, min(params.shown, total)).round())
     steps: list[DenoisingStep] = []
@@ -156,7 +157,7 @@ def code_of(task: Task, network: Network, field: str, source: str | int) -> Tens
         return torch.zeros(network.latent_dim)
     if isinstance(source, int):
         return prior([source], network.latent_dim)[0]
-    return network.encode(_read(task, network, field, [source]))[0]
+    return network.expect(LatentAutoencoder).encode(_read(task, network, field, [source]))[0]
 
 
 def _read(task: Task, network: Network, field: str, images: Sequence[str]) -> Pixels:

@@ -3,25 +3,25 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import TypeVar
 
+from jobs.requests.base import filled
 from jobs.requests.latents import Denoised
 from jobs.settings import get_settings
 from models.build import load_model
 from models.catalogue import Card, card, revision
 from models.diffusion.text_to_image import TextToImageModel
 from models.diffusion.unconditional import Ddpm, DenoisingStep, sample
+from models.generative.base import LatentAutoencoder, LatentModel
 from models.generative.classifier import Classifier
-from models.generative.dcgan import Dcgan
-from models.generative.gan import Generator
-from models.generative.vae import Vae
 from models.grids import sheet
 from models.perceptual.vgg import VGG, load_vgg
-from models.tensors import autocast, best_device, bytes_of, to_pixels, to_tensor
+from models.tensors import autocast, best_device, bytes_of, expect_class, to_pixels, to_tensor
 from worker.run import Pixels, Task
 from worker.runners.images import center_squares
 from worker.runners.loaded import loaded_model
@@ -29,12 +29,20 @@ from worker.runners.loaded import loaded_model
 BATCH = 64
 
 
+M = TypeVar("M", bound=nn.Module, covariant=True, default=nn.Module)
+K = TypeVar("K", bound=nn.Module)
+
+
 @dataclass(frozen=True)
-class Network:
-    """A loaded model and its card. Images are arrays (n, h, w, 3) of 0 to 255."""
+class Network(Generic[M]):
+    """A loaded model of the class M and its card. Images are arrays (n, h, w, 3) of 0 to 255."""
 
     card: Card
-    module: nn.Module
+    module: M
+
+    def expect(self, kind: type[K]) -> "Network[K]":
+        """This network, typed by the class of its module; raises ArchitectureError for another class."""
+        return Network(self.card, expect_class(self.module, kind))
 
     @property
     def device(self) -> torch.device:
@@ -71,13 +79,12 @@ class Network:
         """Converts images to the model's input, (n, channels, h, w) in [0, 1]."""
         return to_tensor(images, self.device)[:, : self.card.architecture["channels"]]
 
-    def encode(self, images: Pixels) -> Tensor:
+    def encode(self: "Network[LatentAutoencoder]", images: Pixels) -> Tensor:
         """Encodes images into the latent space, (n, latent_dim)."""
-        assert isinstance(self.module, Vae | Dcgan)
         with self.inference():
             return self.module.encode(self.tensor(images)).cpu()
 
-    def decode(self, task: Task, z: Tensor) -> Pixels:
+    def decode(self: "Network[LatentModel]", task: Task, z: Tensor) -> Pixels:
         """Decodes z (n, latent_dim) to images and reports progress."""
         batches: list[Pixels] = []
         for part in z.split(BATCH):
@@ -85,14 +92,13 @@ class Network:
             task.report_progress(sum(map(len, batches)), len(z), "decoding")
         return np.concatenate(batches)
 
-    def images(self, z: Tensor) -> Tensor:
+    def images(self: "Network[LatentModel]", z: Tensor) -> Tensor:
         """Decodes a batch of z to images (n, channels, h, w) in [0, 1]."""
-        assert isinstance(self.module, Vae | Generator)
         with self.inference():
             return self.module.decode(z.to(self.device))
 
     def denoise(
-        self,
+        self: "Network[Ddpm]",
         task: Task,
         noise: Tensor,
         attributes: Tensor | None,
@@ -101,8 +107,7 @@ class Network:
         on_step: Callable[[DenoisingStep], None] = lambda step: None,
     ) -> Pixels:
         """Denoises noise (n, *shape), conditioned on attributes (n, k) if given, and reports progress."""
-        model, num_inference_steps, scheduler = self.module, params.num_inference_steps, params.scheduler
-        assert isinstance(model, Ddpm) and num_inference_steps and scheduler
+        model, num_inference_steps = self.module, filled(params.num_inference_steps)
         starts = range(0, len(noise), BATCH)
         batches = []
         for start in starts:
@@ -119,7 +124,7 @@ class Network:
                     model,
                     noise[start : start + BATCH].to(self.device),
                     None if attributes is None else attributes[start : start + BATCH].to(self.device),
-                    scheduler=scheduler,
+                    scheduler=filled(params.scheduler),
                     num_inference_steps=num_inference_steps,
                     guidance_scale=1.0 if params.guidance_scale is None else params.guidance_scale,
                     generators=generators[start : start + BATCH] if generators else None,
@@ -128,9 +133,8 @@ class Network:
             batches.append(pixels(denoised))
         return np.concatenate(batches)
 
-    def answers(self, images: Pixels) -> list[list[str]]:
+    def answers(self: "Network[Classifier]", images: Pixels) -> list[list[str]]:
         """The classifier's answer to each of its questions, for each image."""
-        assert isinstance(self.module, Classifier)
         with self.inference():
             indices = self.module.answers(self.tensor(images)).tolist()
         return [[names[k] for names, k in zip(self.module.questions, row, strict=True)] for row in indices]
@@ -142,15 +146,11 @@ def pixels(images: Tensor) -> Pixels:
     return array.repeat(3, axis=3) if array.shape[3] == 1 else array
 
 
-def load_network(task: Task, model_id: str) -> Network:
-    """A model by its id, from the cache; raises WeightsError."""
+def load_network(task: Task, model_id: str, kind: type[K]) -> Network[K]:
+    """A model of a class by its id, from the cache; raises WeightsError, and ArchitectureError for another class."""
     card, weights_dir = task.find_model(model_id), get_settings().weights_dir
-    return loaded_model(
-        task,
-        card,
-        lambda: Network(card, load_model(card, weights_dir, best_device())),
-        lambda network: bytes_of(network.module),
-    )
+    module = loaded_model(task, card, lambda: load_model(card, weights_dir, best_device()), bytes_of)
+    return Network(card, expect_class(module, kind))
 
 
 def loaded_vgg(task: Task, model_id: str) -> VGG:

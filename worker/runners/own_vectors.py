@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from jobs.requests.base import filled
 from jobs.requests.collection import BuildRequest
 from jobs.settings import get_settings
 from models.data.archive import Limits, open_files
@@ -38,10 +39,9 @@ def own_members(
     Raises DataError and SpaceError.
     """
     params = task.params
-    assert params.vector_file
     with TemporaryDirectory(prefix=f"atelier-{files.job_id}-") as folder:
         path = Path(folder) / "vectors"
-        files.fetch(params.vector_file, path)
+        files.fetch(filled(params.vector_file), path)
         embeddings = read_embeddings(path)
         _check_dim(embeddings, space, params.space, existing)
         new = _new_rows(embeddings, existing)

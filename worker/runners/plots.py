@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jobs.requests.base import filled
 from jobs.requests.clusterings import GaussianMixture
 from jobs.requests.collection import BuildRequest
 from jobs.requests.plots import CollectionPlots
@@ -85,8 +86,7 @@ def run_plots(task: Task[CollectionPlots]) -> JobResult:
     elif params.attribute:
         images = _of_attribute(collection, params.attribute)
     else:
-        assert params.component is not None
-        images = _of_component(task, space, collection, params.component)
+        images = _of_component(task, space, collection, filled(params.component))
     versions = {name: version(name) for name in ("scikit-learn", "torch")}
     return JobResult(images, models, versions, {})
 

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from jobs.errors import AtelierError, NotFound
 from jobs.requests.architectures import capabilities
+from jobs.requests.base import filled
 from jobs.requests.collection import BuildRequest, built
 from jobs.requests.content import CONTENT_SIZE, ContentRequest
 from jobs.requests.plots import CollectionPlots
@@ -23,10 +25,11 @@ from jobs.requests.steering import OfCollection, Steering
 from jobs.settings import get_settings
 from jobs.store.registry import Version
 from models.catalogue import card, installed
+from models.errors import ArchitectureError
 from models.perceptual.efficientnet import EfficientNetLite
 from models.space.collection import FittedCollection, load_collection
 from models.space.photo import PhotoSpace
-from models.space.space import EncodingSpace, PixelSpace, Space, space_of
+from models.space.space import EncodingSpace, PixelSpace, Space, decoding_space, space_of, text_space
 from models.space.style import StyleSpace, default_photo
 from models.stylize.fast import device_of, load_arbitrary
 from models.tensors import to_tensor
@@ -57,40 +60,43 @@ class LoadedSpace:
         """Whether vectors become images."""
         return isinstance(self.space, Space)
 
+    @property
+    def encoding(self) -> EncodingSpace:
+        """The space; raises ArchitectureError for vectors whose model is not here."""
+        if self.space is None:
+            raise ArchitectureError("the model of these vectors is not here")
+        return self.space
+
     def squares(self, images: Sequence[Pixels] | Pixels) -> Pixels:
         """The center squares of images at the space's size, gray if it has one channel."""
-        assert self.space
-        return center_squares(images, self.space.image_size, self.space.channels)
+        return center_squares(images, self.encoding.image_size, self.encoding.channels)
 
     def encode(self, squares: Pixels, on_done: OnDone = lambda n: None) -> Vectors:
         """Encodes images into the space; `on_done` gets the number of images done after each batch."""
-        assert self.space
-        parts = []
+        space, parts = self.encoding, []
         for start in range(0, len(squares), BATCH):
-            images = to_tensor(squares[start : start + BATCH], self._device)[:, : self.space.channels]
+            images = to_tensor(squares[start : start + BATCH], self._device)[:, : space.channels]
             with self._inference():
-                parts.append(self.space.encode(images).float().cpu().numpy())
+                parts.append(space.encode(images).float().cpu().numpy())
             on_done(min(start + BATCH, len(squares)))
         return np.concatenate(parts)
 
     def decode(self, vectors: Vectors, seeds: Sequence[int], on_done: OnDone = lambda n: None) -> Pixels:
         """Decodes vectors to images; `on_done` gets the number of images done after each step and batch."""
-        assert isinstance(self.space, Space)
-        parts = []
+        space, parts = decoding_space(self.space), []
         for start in range(0, len(vectors), BATCH):
             end = min(start + BATCH, len(vectors))
             batch = torch.from_numpy(vectors[start:end]).to(self._device)
             with self._inference():
-                images = self.space.decode(batch, seeds=seeds[start:end], on_step=partial(on_done, start))
+                images = space.decode(batch, seeds=seeds[start:end], on_step=partial(on_done, start))
             parts.append(pixels(images))
             on_done(end)
         return np.concatenate(parts)
 
     def encode_text(self, text: str, field: str) -> Vectors:
         """Encodes a text, (1, dim), in a space that reads texts; raises AtelierError for a text that is too long."""
-        assert self.network
         with failures([field]), self._inference():
-            vectors: Vectors = self.network.module.encode_texts([text]).float().cpu().numpy()  # type: ignore[operator]
+            vectors: Vectors = text_space(self.space).encode_texts([text]).float().cpu().numpy()
         return vectors
 
     @property
@@ -107,7 +113,7 @@ def load_space(task: Task, params: BuildRequest) -> LoadedSpace:
         return NAMED[params.space](task, params)
     if params.vectors and not _is_at_hand(task, params.space):
         return LoadedSpace(None)
-    network = load_network(task, params.space)
+    network = load_network(task, params.space, nn.Module)
     task.notes["device"] = str(network.device)
     models = {network.card.id: network.revision}
     return LoadedSpace(space_of(network.module, network.card.architecture), network, models)
@@ -124,8 +130,7 @@ def _is_at_hand(task: Task, space: str) -> bool:
 
 
 def _pixels(task: Task, params: BuildRequest) -> LoadedSpace:
-    assert params.image_size and params.channels
-    return LoadedSpace(PixelSpace(params.image_size, params.channels))
+    return LoadedSpace(PixelSpace(filled(params.image_size), filled(params.channels)))
 
 
 def _style(task: Task, params: BuildRequest) -> LoadedSpace:
@@ -137,9 +142,8 @@ def _style(task: Task, params: BuildRequest) -> LoadedSpace:
 
 
 def _photo(task: Task, params: BuildRequest) -> LoadedSpace:
-    network = load_network(task, named_space(PHOTO).model or "")
+    network = load_network(task, filled(named_space(PHOTO).model), EfficientNetLite)
     task.notes["device"] = str(network.device)
-    assert isinstance(network.module, EfficientNetLite)
     return LoadedSpace(PhotoSpace(network.module), network, {network.card.id: network.revision})
 
 
@@ -152,7 +156,6 @@ NAMED: dict[str, Callable[[Task, BuildRequest], LoadedSpace]] = {
 
 def open_collection(task: Task[OfCollection | CollectionPlots]) -> tuple[FittedCollection, LoadedSpace, dict[str, str]]:
     """The collection that a job names, its space, and the revisions of the models and of the collection."""
-    assert task.files is not None
     collection = task.files.collection(task.params.collection)
     version = collection.versions[(task.params.version or 0) - 1]
     space = load_space(task, built(collection.params))
@@ -180,7 +183,6 @@ def check_models(version: Version, space: LoadedSpace) -> None:
 
 def read_collection(task: Task, sha: str) -> FittedCollection:
     """A version of a collection by the sha256 of its file, from the cache."""
-    assert task.files is not None
     return loaded(task, ("collection", sha), partial(_fetched, task.files, sha), itemgetter(1))[0]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jobs.requests.base import seeds_from
+from jobs.requests.base import filled, seeds_from
 from jobs.requests.clusterings import Method
 from jobs.requests.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering, TextStart
 from models.grids import labeled_grid
@@ -25,6 +25,7 @@ from models.space.sampling import (
 )
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
 from models.space.style import StyleSpace
+from models.tensors import expect_class
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import boxed
 from worker.runners.medoids import members_result
@@ -75,10 +76,10 @@ def run_sampling(task: Task[ClusterSampling]) -> JobResult:
     scores = np.concatenate([_draw(collection, params, cluster, seed) for cluster in clusters])
     if not space.decodes:
         near = nearest_members(collection.scores, scores, params.neighbors)
-        return members_result(collection, models, _method(params), clusters, scores, near)
+        return members_result(collection, models, filled(params.clustering), clusters, scores, near)
     seeds = seeds_from(seed, n) * len(clusters)
     images = _decode(task, space, collection.pca.inverse_transform(scores), seeds)
-    placements = _placements(collection, space, _method(params), scores, images)
+    placements = _placements(collection, space, filled(params.clustering), scores, images)
     if isinstance(space.space, StyleSpace):
         _redraw(task, collection, space, clusters, scores, images, placements)
     near = nearest_members(collection.scores, scores, params.neighbors)
@@ -89,15 +90,15 @@ def run_sampling(task: Task[ClusterSampling]) -> JobResult:
     ]
     outputs = [OutputImage(image, seed=image_seed) for image, image_seed in zip(images, seeds, strict=True)]
     sheets = _contact_sheets(images, collection.members.thumbnails[near], clusters, n)
-    return _result(models, [*outputs, *(OutputImage(sheet, "grid") for sheet in sheets)], figures, _method(params))
+    outputs += [OutputImage(sheet, "grid") for sheet in sheets]
+    return _result(models, outputs, figures, filled(params.clustering))
 
 
 def _start(task: Task, params: Steering, collection: FittedCollection, space: LoadedSpace) -> Vectors:
     """The vector (1, dim) that the steering starts from."""
     match params.start:
         case ClusterStart(cluster=cluster, clustering=method):
-            assert method is not None
-            return collection.pca.inverse_transform(collection.clusterings[method].cluster_centers_[[cluster]])
+            return collection.pca.inverse_transform(collection.clusterings[filled(method)].cluster_centers_[[cluster]])
         case TextStart(text=text):
             if space.network:
                 warn_of_prompt(task, space.network, "start.text", text)
@@ -105,8 +106,7 @@ def _start(task: Task, params: Steering, collection: FittedCollection, space: Lo
         case "mean":
             return collection.pca.mean_[None]
         case "photo":
-            assert isinstance(space.space, StyleSpace)
-            return space.encode(to_bytes(space.space.content)[None])
+            return space.encode(to_bytes(expect_class(space.space, StyleSpace).content)[None])
         case image:
             return _encoded(task, space, "start", image)
 
@@ -121,13 +121,11 @@ def _encoded(task: Task, space: LoadedSpace, field: str, image: str) -> Vectors:
 
 def _rows(task: Task, params: Steering, collection: FittedCollection, space: LoadedSpace, start: Vectors) -> list[_Row]:
     if params.style_from:
-        assert params.style_components and params.style_strengths
-        pca = collection.pca
+        n_components, strengths, pca = filled(params.style_components), filled(params.style_strengths), collection.pca
         style = pca.transform(_encoded(task, space, "style_from", params.style_from))[0]
         scores = pca.transform(start)[0]
-        changes = [towards_style(scores, style, params.style_components, by) for by in params.style_strengths]
-        title = f"first {params.style_components}\ncomponents"
-        return [_Row(title, params.style_strengths, np.stack(changes), unit="")]
+        changes = [towards_style(scores, style, n_components, strength) for strength in strengths]
+        return [_Row(f"first {n_components}\ncomponents", strengths, np.stack(changes), unit="")]
     rows = [_row(collection, direction) for direction in params.components or ()]
     if params.combine:
         titles = "\n".join(row.title for row in rows)
@@ -145,16 +143,11 @@ def _row(collection: FittedCollection, request: Component | AttributeDirection) 
     return _Row(request.attribute, request.strengths, along(direction, request.strengths))
 
 
-def _method(params: ClusterSampling) -> Method:
-    assert params.clustering is not None  # resolved when the job was created
-    return params.clustering
-
-
 def _clusters(task: Task, params: ClusterSampling, collection: FittedCollection) -> list[int]:
     """The clusters to sample from: the requested one, or all with enough members."""
     if params.cluster != "all":
         return [params.cluster]
-    sizes = collection.clusterings[_method(params)].sizes
+    sizes = collection.clusterings[filled(params.clustering)].sizes
     too_small = np.flatnonzero(sizes < FEWEST).tolist()
     if too_small and len(too_small) < len(sizes):
         message = f"Clusters of fewer than {FEWEST} images are not sampled from: {', '.join(map(str, too_small))}."
@@ -167,10 +160,9 @@ def _draw(collection: FittedCollection, params: ClusterSampling, cluster: int, s
     """Scores (n, k) of samples of a cluster, the same for one cluster and for all; each redraw is less spread."""
     rng = np.random.default_rng([seed, cluster, redraw] if redraw else [seed, cluster])
     temperature = params.temperature * CALMER**redraw
-    if _method(params) == "mixture":
-        assert collection.mixture
-        return sample_component(collection.scores, collection.mixture, cluster, params.n, temperature, rng)
-    clustering = collection.clusterings[_method(params)]
+    if filled(params.clustering) == "mixture":
+        return sample_component(collection.scores, collection.fitted_mixture, cluster, params.n, temperature, rng)
+    clustering = collection.clusterings[filled(params.clustering)]
     return sample_cluster(collection.scores, clustering, cluster, params.n, temperature, rng)
 
 
@@ -192,7 +184,7 @@ def _redraw(
         drawn = [_draw(collection, params, cluster, task.seed, redraw) for cluster in clusters]
         scores[wrong] = np.concatenate(drawn)[wrong]
         images[wrong] = _decode(task, space, pca.inverse_transform(scores[wrong]), [task.seed] * len(wrong))
-        placed = _placements(collection, space, _method(params), scores[wrong], images[wrong])
+        placed = _placements(collection, space, filled(params.clustering), scores[wrong], images[wrong])
         for k, figures in zip(wrong, placed, strict=True):
             placements[k] = figures
 

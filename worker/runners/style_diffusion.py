@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from jobs.requests.base import seeds_from
@@ -22,7 +22,7 @@ from models.diffusion.unconditional import Ddpm, generators_of
 from models.grids import labeled_grid, sheet
 from models.perceptual.losses import StyleTarget, positions, style_loss, style_targets
 from models.perceptual.vgg import VGG
-from models.tensors import autocast, to_tensor
+from models.tensors import autocast, expect_class, to_tensor
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.fast import blended
 from worker.runners.images import center_crop, fit
@@ -37,7 +37,7 @@ MIN_VGG_SIDE = 64  # smaller images are enlarged for the feature network, which 
 def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
     """The images of each guidance scale, their grid and their style losses."""
     params = task.params
-    network = load_network(task, params.model)
+    network = load_network(task, params.model, nn.Module)
     vgg = loaded_vgg(task, VGG_ID)
     task.notes["device"] = str(network.device)
     side = int(network.card.architecture["image_size"])
@@ -112,9 +112,8 @@ def _denoiser(network: Network, params: DiffusionTransfer, seeds: Sequence[int],
         return unconditional_denoiser(
             network.module, attributes.to(network.device) if conditioned and attributes is not None else None
         )
-    assert isinstance(network.module, TextToImageModel)
     return prompted_denoiser(
-        network.module,
+        expect_class(network.module, TextToImageModel),
         [params.prompt or ""] * len(seeds),
         width=side,
         height=side,

@@ -15,7 +15,7 @@ from torch import Tensor
 from images.mask import cut_out, read_mask
 from jobs.errors import AtelierError, BadInput
 from jobs.images import as_answers
-from jobs.requests.base import seeds_from
+from jobs.requests.base import filled, seeds_from
 from jobs.requests.text_to_image import ImageToImage, Inpainting, Prompted, TextToImage
 from jobs.settings import get_settings
 from models.catalogue import Card, checked_file, revision
@@ -34,6 +34,7 @@ from worker.runners.images import center_crop
 from worker.runners.network import Network, load_network, pixels
 from worker.runners.unfamiliar import listed, warn_of_images, warn_of_prompt
 
+Prompter = Network[TextToImageModel]
 MAX_BATCH_PIXELS = 2**20  # of all images denoised together: 256 of 64 px, one of 1024 px
 
 
@@ -67,15 +68,14 @@ def run_prompted(tasks: Sequence[Task[Prompted]]) -> list[JobResult | Exception]
     """The images of each job or its error; all jobs have the same model, LoRAs, size, steps and so on."""
     first = tasks[0].params
     loras = [tasks[0].find_model(lora.model) for lora in first.loras]
-    network = load_network(tasks[0], first.model)
+    network = load_network(tasks[0], first.model, TextToImageModel)
     with _with_loras(network, loras, [lora.scale for lora in first.loras], tasks):
         return _run(network, tasks, loras)
 
 
-def _check_size(network: Network, params: Prompted) -> None:
+def _check_size(network: Prompter, params: Prompted) -> None:
     """Raises out_of_memory, with a size that fits, if the device has too little memory for an image."""
-    assert isinstance(network.module, TextToImageModel)
-    width, height, free = params.width or 0, params.height or 0, available_memory(network.device)
+    (width, height), free = params.size, available_memory(network.device)
     if needed_bytes(network.module, width, height) > free:
         fitting = fitting_size(network.module, width, height, free)
         would = "{} x {} would fit".format(*fitting) if all(fitting) else "none would fit now"
@@ -85,10 +85,9 @@ def _check_size(network: Network, params: Prompted) -> None:
 
 @contextmanager
 def _with_loras(
-    network: Network, cards: Sequence[Card], scales: Sequence[float], tasks: Sequence[Task]
+    network: Prompter, cards: Sequence[Card], scales: Sequence[float], tasks: Sequence[Task]
 ) -> Iterator[None]:
     """Applies LoRAs to the network inside; raises WeightsError for a missing file, AtelierError for an unusable one."""
-    assert isinstance(network.module, TextToImageModel)
     weights_dir = get_settings().weights_dir
     files = [checked_file(card, next(iter(card.files)), weights_dir) for card in cards]
     with ExitStack() as stack:
@@ -102,7 +101,7 @@ def _with_loras(
         yield
 
 
-def _run(network: Network, tasks: Sequence[Task[Prompted]], loras: Sequence[Card]) -> list[JobResult | Exception]:
+def _run(network: Prompter, tasks: Sequence[Task[Prompted]], loras: Sequence[Card]) -> list[JobResult | Exception]:
     batch = [_job(task, network, tasks[0].load_ms) for task in tasks]
     first = batch[0].params
     _check_size(network, first)
@@ -117,7 +116,7 @@ def _run(network: Network, tasks: Sequence[Task[Prompted]], loras: Sequence[Card
     return [job.error or _result(network, job, len(tasks), loras) for job in batch]
 
 
-def _job(task: Task[Prompted], network: Network, load_ms: float) -> _Job:
+def _job(task: Task[Prompted], network: Prompter, load_ms: float) -> _Job:
     """Reads the inputs of a job; an error, such as of an image that does not exist, ends this job alone."""
     params, job = task.params, _Job(task)
     task.load_ms, task.notes["device"] = load_ms, str(network.device)
@@ -126,7 +125,7 @@ def _job(task: Task[Prompted], network: Network, load_ms: float) -> _Job:
             _note_cut(job, network, name)
             warn_of_prompt(task, network, name, getattr(params, name) or "")
         if isinstance(params, ImageToImage | Inpainting):
-            job.original = center_crop(task.read_image(params.image), params.width or 0, params.height or 0)
+            job.original = center_crop(task.read_image(params.image), *params.size)
             warn_of_images(task, network, "image", job.original[None])
         if isinstance(params, Inpainting):
             job.mask = _mask(task, params)
@@ -135,9 +134,8 @@ def _job(task: Task[Prompted], network: Network, load_ms: float) -> _Job:
     return job
 
 
-def _note_cut(job: _Job, network: Network, name: str) -> None:
+def _note_cut(job: _Job, network: Prompter, name: str) -> None:
     """Notes the end of a prompt that the model does not read; raises BadInput for invalid weights of words."""
-    assert isinstance(network.module, TextToImageModel)
     try:
         cut = cut_off(network.module, getattr(job.params, name) or "")
     except ValueError as error:
@@ -150,13 +148,14 @@ def _mask(task: Task, params: Inpainting) -> NDArray[np.float32]:
     """The mask at the size of the result; raises AtelierError if it marks nothing there."""
     with as_answers():
         marked = read_mask(Image.fromarray(task.read_image(params.mask)))
-        return feather_mask(cut_out(marked, params.width or 0, params.height or 0), params.mask_feather)
+        return feather_mask(cut_out(marked, *params.size), params.mask_feather)
 
 
-def _denoise(network: Network, batch: Sequence[_Job]) -> None:
+def _denoise(network: Prompter, batch: Sequence[_Job]) -> None:
     """Generates the images of each job, in batches of at most MAX_BATCH_PIXELS."""
     params = batch[0].params
-    batch_size = max(1, MAX_BATCH_PIXELS // ((params.width or 0) * (params.height or 0)))
+    width, height = params.size
+    batch_size = max(1, MAX_BATCH_PIXELS // (width * height))
     rows = [(job, seed) for job in batch if not job.error for seed in job.seeds]
     parts = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     for part in parts:
@@ -172,7 +171,7 @@ def _denoise(network: Network, batch: Sequence[_Job]) -> None:
                     job.error = error
 
 
-def _report_progress(network: Network, part: Sequence[tuple[_Job, int]], latents: Tensor) -> None:
+def _report_progress(network: Prompter, part: Sequence[tuple[_Job, int]], latents: Tensor) -> None:
     """Reports a step of each job; an error ends that job alone. Raises _AllEndedError."""
     for job in {id(job): job for job, _ in part}.values():
         own = latents[[k for k, (other, _) in enumerate(part) if other is job]]
@@ -186,11 +185,11 @@ def _report_progress(network: Network, part: Sequence[tuple[_Job, int]], latents
         raise _AllEndedError
 
 
-def _images(network: Network, part: Sequence[tuple[_Job, int]], on_step: Callable[[Tensor], None]) -> Tensor:
+def _images(network: Prompter, part: Sequence[tuple[_Job, int]], on_step: Callable[[Tensor], None]) -> Tensor:
     """Generates a batch of images (n, 3, h, w) in [0, 1], each of a job and a seed."""
     jobs = [job for job, _ in part]
     params = jobs[0].params
-    assert isinstance(network.module, TextToImageModel)
+    width, height = params.size
     with network.inference():
         return generate(
             network.module,
@@ -200,10 +199,10 @@ def _images(network: Network, part: Sequence[tuple[_Job, int]], on_step: Callabl
             images=_stacked([job.original for job in jobs]),
             masks=_stacked_masks([job.mask for job in jobs]),
             strength=1.0 if isinstance(params, TextToImage) else params.strength,
-            width=params.width or 0,
-            height=params.height or 0,
-            num_inference_steps=params.num_inference_steps or 0,
-            guidance_scale=params.guidance_scale or 0.0,
+            width=width,
+            height=height,
+            num_inference_steps=filled(params.num_inference_steps),
+            guidance_scale=filled(params.guidance_scale),
             scheduler=params.scheduler,
             on_step=lambda step, latents: on_step(latents),
         )
@@ -219,13 +218,12 @@ def _stacked_masks(masks: Sequence[NDArray[np.float32] | None]) -> Tensor | None
     return torch.from_numpy(np.stack(given)[:, None]) if given else None
 
 
-def _preview(network: Network, latents: Tensor) -> Pixels:
+def _preview(network: Prompter, latents: Tensor) -> Pixels:
     """A sheet of previews; those of packed latents, such as FLUX's, show nothing."""
-    assert isinstance(network.module, TextToImageModel)
     return sheet(pixels(preview(latents, network.module.latent_colors)))
 
 
-def _result(network: Network, job: _Job, n_jobs: int, loras: Sequence[Card]) -> JobResult:
+def _result(network: Prompter, job: _Job, n_jobs: int, loras: Sequence[Card]) -> JobResult:
     images = [OutputImage(image, seed=seed) for image, seed in zip(job.images, job.seeds, strict=True)]
     if len(images) > 1:
         images.append(OutputImage(sheet(np.stack(job.images), [f"seed {seed}" for seed in job.seeds]), "grid"))

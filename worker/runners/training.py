@@ -27,7 +27,6 @@ from worker.runners.archive import read_archive
 
 def run_training(task: Task[Training]) -> JobResult:
     """A trained model, its last samples and its losses; raises DataError and DivergedError."""
-    assert task.files is not None
     prefix = f"atelier-{task.files.job_id}-"
     for leftover in Path(gettempdir()).glob(f"{prefix}*"):  # of an attempt whose worker was killed
         rmtree(leftover, ignore_errors=True)

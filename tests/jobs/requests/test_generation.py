@@ -6,6 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 from jobs.errors import BadInput
 from jobs.requests.architectures import ARCHITECTURES
 from jobs.requests.arithmetic import Arithmetic, attribute_names
+from jobs.requests.base import UnresolvedError, filled
 from jobs.requests.generation import Generation
 
 PARAMS: TypeAdapter[Generation] = TypeAdapter(Generation)
@@ -200,3 +201,9 @@ BODIES: list[dict[str, Any]] = [
     {"mode": "translate", "images": [A]},
     {"mode": "denoise-steps"},
 ]
+
+
+def test_a_field_that_was_not_resolved_is_refused() -> None:
+    assert filled(0) == 0
+    with pytest.raises(UnresolvedError):
+        filled(None)

@@ -3,7 +3,9 @@ import torch
 
 from models.build import build
 from models.clip import learn_merges
-from models.space.space import PixelSpace, space_of
+from models.errors import ArchitectureError
+from models.generative.gan import mlp_generator
+from models.space.space import PixelSpace, space_of, text_space
 
 MODELS = [
     {"name": "conv-vae", "image_size": 16, "channels": 3, "latent_dim": 5, "base_channels": 8},
@@ -65,3 +67,10 @@ def test_embeddings_are_a_space_that_reports_steps() -> None:
     assert space.decode(vectors, seeds=[1, 2]).shape == (2, 3, 16, 16)
     with pytest.raises(InterruptedError):
         space.decode(vectors, seeds=[1, 2], on_step=stop)
+
+
+def test_models_and_spaces_that_cannot_be_used_are_refused() -> None:
+    with pytest.raises(ArchitectureError, match="a Generator does not encode images"):
+        space_of(mlp_generator(28, 1, 2), {})
+    with pytest.raises(ArchitectureError, match="a PixelSpace does not encode texts"):
+        text_space(PixelSpace(8, 1))

@@ -59,7 +59,7 @@ def test_a_reconstruction_is_nearest_to_its_original() -> None:
 def test_the_manifold_has_most_classes_of_clothes() -> None:
     made = shipped("vae-fashion-mnist-2", mode="traverse", steps=15)
     judge = network.load_network(
-        Task(Request(), print, IMAGES.__getitem__, card, cast(Any, None)), "classifier-fashion-mnist"
+        Task(Request(), print, IMAGES.__getitem__, card, cast(Any, None)), "classifier-fashion-mnist", Classifier
     )
     seen = {answer for [answer] in judge.answers(np.stack([image.pixels for image in outputs(made)]))}
     assert len(seen) >= 7
@@ -102,7 +102,7 @@ def test_a_cyclegan_adds_glasses() -> None:
         cast(Any, None),
     )
     made = run_alone(task)
-    judge = network.load_network(task, "classifier-avatars")
+    judge = network.load_network(task, "classifier-avatars", Classifier)
     before, after = (
         sum("glasses" in seen for seen in judge.answers(np.stack(shown)))
         for shown in (list(plain.values()), [image.pixels for image in outputs(made)])

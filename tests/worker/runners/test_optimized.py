@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -35,6 +35,7 @@ def task_of(params: dict[str, Any], messages: list[str] | None = None) -> Task:
         lambda step, total, message, image=None: reported.append(message),
         IMAGES.__getitem__,
         card,
+        cast(Any, None),
     )
 
 
@@ -149,6 +150,7 @@ def optimized(**params: Any) -> tuple[JobResult, list[str]]:
         lambda step, total, message, image=None: messages.append(message),
         IMAGES.__getitem__,
         card,
+        cast(Any, None),
     )
     return run_alone(task), messages
 

@@ -55,7 +55,9 @@ def test_plots_without_images_show_points(installation: Installation, points: Re
     names = {output["name"] for output in points.outputs}
     assert names >= {"explained-variance", "t-sne", "pca", "silhouette", "clusterings"}
     assert not names & {"components", "medoids"}
-    assert [output["name"] for output in redraw(installation, points, clustering="kmeans").outputs][-1] == "attribute-shares"
+    assert [output["name"] for output in redraw(installation, points, clustering="kmeans").outputs][
+        -1
+    ] == "attribute-shares"
 
 
 def test_samples_are_the_nearest_members(installation: Installation, points: Record) -> None:

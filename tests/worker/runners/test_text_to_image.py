@@ -18,6 +18,7 @@ from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob
 from models.build import WEIGHTS
 from models.catalogue import Card, folder_of
+from models.diffusion.text_to_image import TextToImageModel
 from models.errors import NotFiniteError
 from tests.worker.runners.prompted import (
     ARCHITECTURE,
@@ -125,7 +126,7 @@ def test_the_unread_end_of_a_prompt_is_in_the_metrics(tiny: Card) -> None:
 def test_latents_that_are_not_finite_fail_their_job(tiny: Card) -> None:
     """The real model with a damaged weight in memory."""
     assert isinstance(run([task(tiny)])[0], JobResult)
-    model: Any = network.load_network(task(tiny), "tiny").module
+    model: Any = network.load_network(task(tiny), "tiny", TextToImageModel).module
     bias = model.pipeline.unet.conv_out.bias
     before = bias.clone()
     try:
