@@ -117,6 +117,11 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)
 
 
+def has_convolutions(module: nn.Module) -> bool:
+    """Whether a model has convolutions, which mixed precision makes faster; small perceptrons gain nothing."""
+    return any(isinstance(part, nn.Conv2d | nn.ConvTranspose2d) for part in module.modules())
+
+
 def save_weights(state: Mapping[str, Tensor], path: Path) -> None:
     """Writes a state dict as fp16 safetensors in the order of names, so that one state gives one sha256.
 

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from models.errors import ArchitectureError, NotFiniteError
 from models.generative.base import LatentAutoencoder, LatentModel
 from models.generative.gan import mlp_generator
+from models.generative.vae import conv_vae
 from models.pixels import to_bytes
 from models.tensors import (
     WeightsMismatchError,
     expect_class,
     fast_dtype,
+    has_convolutions,
     load_weights,
     on_device,
     save_weights,
@@ -180,3 +182,8 @@ def test_a_model_of_another_class_is_refused() -> None:
     assert expect_class(model, LatentModel) is model
     with pytest.raises(ArchitectureError, match="a LatentAutoencoder is needed, not a Generator"):
         expect_class(model, LatentAutoencoder)
+
+
+def test_a_perceptron_has_no_convolutions() -> None:
+    assert not has_convolutions(mlp_generator(28, 1, 2))
+    assert has_convolutions(conv_vae(16, 3, 2))

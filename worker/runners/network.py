@@ -21,7 +21,7 @@ from models.generative.base import LatentAutoencoder, LatentModel
 from models.generative.classifier import Classifier
 from models.grids import sheet
 from models.perceptual.vgg import VGG, load_vgg
-from models.tensors import autocast, best_device, bytes_of, expect_class, to_pixels, to_tensor
+from models.tensors import autocast, best_device, bytes_of, expect_class, has_convolutions, to_pixels, to_tensor
 from worker.run import Pixels, Task
 from worker.runners.images import center_squares
 from worker.runners.loaded import loaded_model
@@ -65,7 +65,7 @@ class Network(Generic[M]):
         """Disables gradients, and enables mixed precision for models with convolutions."""
         stack = ExitStack()
         stack.enter_context(torch.inference_mode())
-        if not self.card.architecture["name"].startswith("mlp-"):
+        if has_convolutions(self.module):
             stack.enter_context(autocast(self.device))
         return stack
 

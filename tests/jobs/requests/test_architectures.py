@@ -15,8 +15,7 @@ from models.catalogue import cards
 from models.diffusion import text_to_image, unconditional
 from models.diffusion.embedding import Kandinsky
 from models.diffusion.pretrained import PRETRAINED
-from models.generative.dcgan import Dcgan
-from models.generative.vae import Vae
+from models.generative.base import LatentAutoencoder
 from models.stylize import fast
 
 PARTS = {"clip", "movq", "autoencoder-kl"}  # of other models
@@ -43,12 +42,13 @@ def test_recipes_train_the_architectures_that_the_table_says() -> None:
 
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name in build.ARCHITECTURES])
 def test_models_with_an_encoder_encode(name: str) -> None:
-    architecture: dict[str, Any] = next(
-        card.architecture for card in cards().values() if card.architecture.get("name") == name
-    )
+    shipped = (card.architecture for card in cards().values() if card.architecture.get("name") == name)
+    architecture: dict[str, Any] | None = next(shipped, None)
+    if architecture is None:
+        pytest.skip("no shipped model has this architecture")
     module = build.build(architecture)
     known = capabilities(architecture)
-    assert known.encoder == isinstance(module, Vae | Dcgan | Kandinsky)
+    assert known.encoder == isinstance(module, LatentAutoencoder | Kandinsky)
     assert known.embeds_text == hasattr(module, "encode_texts")
 
 
