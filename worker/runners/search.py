@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from jobs.requests.base import filled
 from jobs.requests.collection import built
 from jobs.requests.search import CollectionSearch
 from models.grids import sheet
@@ -20,7 +21,6 @@ from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
 def run_search(task: Task[CollectionSearch]) -> JobResult:
     """The nearest members in `metrics.matches`, and a sheet of their thumbnails."""
-    assert task.files is not None
     params = task.params
     record = task.files.collection(params.collection)
     stored = record.versions[(params.version or 0) - 1]
@@ -58,7 +58,6 @@ def _vector(task: Task[CollectionSearch], collection: FittedCollection) -> tuple
         return collection.members.vectors[[params.member]], {}
     if params.vector is not None:
         return np.array([params.vector], np.float32), {}
-    assert task.files is not None
     record = task.files.collection(params.collection)
     space = load_space(task, built(record.params))
     check_models(record.versions[(params.version or 0) - 1], space)
@@ -66,8 +65,7 @@ def _vector(task: Task[CollectionSearch], collection: FittedCollection) -> tuple
         if space.network:
             warn_of_prompt(task, space.network, "text", params.text)
         return space.encode_text(params.text, "text"), space.models
-    assert params.image is not None
-    squares = space.squares([task.read_image(params.image)])
+    squares = space.squares([task.read_image(filled(params.image))])
     if space.network:
         warn_of_images(task, space.network, "image", squares)
     return space.encode(squares), space.models
@@ -78,8 +76,7 @@ def _rows(params: CollectionSearch, collection: FittedCollection) -> Labels | No
     members = collection.members
     chosen = np.ones(len(members), np.bool_)
     if params.cluster is not None:
-        assert params.clustering is not None  # resolved when the job was created
-        chosen &= collection.clusterings[params.clustering].labels_ == params.cluster
+        chosen &= collection.clusterings[filled(params.clustering)].labels_ == params.cluster
     for names, value in ((params.having, 1), (params.lacking, 0)):
         for name in names or ():
             chosen &= members.attributes[:, members.attribute_names.index(name)] == value
