@@ -1,7 +1,7 @@
-"""What an AVIF or HEIC file will make its decoder do, read from its boxes before the decoder runs (ISO/IEC 23008-12).
+"""Checks the boxes of an AVIF or HEIC file before its decoder runs (ISO/IEC 23008-12).
 
-The size that a file declares is one thing, the size of the frames inside it another: a few bytes declare 64 x 64 pixels
-over a frame of 268 million. Overlays and grids may decode one frame thousands of times.
+The size that a file declares may differ from the size of the frames inside it: a few bytes can declare 64 x 64 pixels
+for a frame of 268 million. Overlays and grids can make the decoder decode one frame thousands of times.
 """
 
 import struct
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 @dataclass
 class _Items:
-    """The items of a file: by number their types, bytes, sizes and what they are made of."""
+    """The items of a file by number: their types, bytes, sizes and the items that they are derived from."""
 
     kinds: dict[int, bytes] = field(default_factory=dict)
     parts: dict[int, list[memoryview]] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class _Items:
     derived: dict[int, list[int]] = field(default_factory=dict)
 
     def data(self, item: int) -> bytes:
-        """The bytes of an item, which may lie in several places."""
+        """Joins the bytes of an item, which may be stored in several parts."""
         return b"".join(self.parts.get(item, []))
 
 
@@ -44,17 +44,17 @@ def check_avif(data: bytes, max_pixels: int) -> None:
 
 
 def check_heic(data: bytes, max_pixels: int) -> None:
-    """Raises ImageError for an image laid over others, for more pixels in tiles than a grid needs, or broken boxes.
+    """Raises ImageError for overlays, for tiles with more pixels than their grid needs, and for broken boxes.
 
-    libheif itself holds frames to the size that the file declares.
+    libheif itself limits frames to the size that the file declares.
     """
     items = _items(data, "HEIC")
     if b"iovl" in items.kinds.values():
-        raise unreadable("HEIC", " is laid over other images, which is not read")
+        raise unreadable("HEIC", " is an overlay of other images, which is not supported")
     for item, kind in items.kinds.items():
         tiles = [items.sizes.get(tile, (0, 0)) for tile in items.derived.get(item, [])]
         if kind == b"grid" and tiles:
-            # Tiles may stand over at the right and below, by less than one each way.
+            # Tiles may extend beyond the right and the lower edge, each by less than a tile.
             (width, height), widest, highest = items.sizes.get(item, (0, 0)), *map(max, zip(*tiles, strict=True))
             needed = (width + widest) * (height + highest)
             if sum(w * h for w, h in tiles) > needed:
@@ -154,7 +154,7 @@ def _read_references(box: memoryview | None, items: _Items) -> None:
 
 
 def _read_sizes(box: memoryview | None, items: _Items) -> None:
-    """From the properties `ispe`, and which items have which properties."""
+    """Reads the size of each item from its property `ispe`."""
     inside = list(_boxes(box)) if box is not None else []
     properties = [entry for kind, body in inside if kind == b"ipco" for entry in _boxes(body)]
     for body in (body for kind, body in inside if kind == b"ipma"):
@@ -174,7 +174,7 @@ def _read_sizes(box: memoryview | None, items: _Items) -> None:
 
 
 def _frame_sizes(data: bytes) -> list[Size]:
-    """The largest size of a frame by each sequence header among the units of an AV1 stream; raises IndexError."""
+    """Reads the maximum frame size of each sequence header of an AV1 stream; raises IndexError."""
     sizes: list[Size] = []
     at = 0
     for _ in range(_MAX_UNITS):
@@ -202,7 +202,7 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
 
 
 class _Bits:
-    """Reads numbers of so many bits; raises IndexError at the end."""
+    """Reads unsigned integers of n bits; raises IndexError past the end."""
 
     def __init__(self, data: bytes) -> None:
         self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
@@ -215,7 +215,7 @@ class _Bits:
 
 
 def _largest_frame(bits: _Bits) -> Size:
-    """max_frame_width and max_frame_height of a sequence header (AV1 specification, section 5.5)."""
+    """Reads max_frame_width and max_frame_height of a sequence header (AV1 specification, section 5.5)."""
     bits(4)  # seq_profile, still_image
     if bits(1):  # reduced_still_image_header
         bits(5)

@@ -1,4 +1,4 @@
-"""Colors of a file as 8-bit sRGB, by its profile where it has a usable one."""
+"""Converts colors to 8-bit sRGB, by the color profile of the file where it has a usable one."""
 
 import io
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from PIL import Image, ImageCms
 
 _SRGB = ImageCms.createProfile("sRGB")
 _DEVICES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK"}
-# Profiles of displays and cameras take some 600 bytes, of scanners and printing presses, whose tables have a fixed
-# cost, up to 3 MB. Elements of type mpet are programs for LittleCMS: their length bounds the run time.
+# Profiles of displays and cameras have some 600 bytes; those of scanners and printing presses up to 3 MB, in tables
+# whose cost is fixed. Elements of type mpet are programs for LittleCMS: their length bounds the run time.
 _MAX_BYTES = 4 << 20
 _MAX_PROGRAM_BYTES = 65_536
 
@@ -16,10 +16,10 @@ ToRGB = Callable[[Image.Image], Image.Image]
 
 
 def to_srgb(profile: bytes, mode: str) -> ToRGB:
-    """A function from an opaque 8-bit image, stored in `mode`, to RGB in sRGB.
+    """Returns a function that converts an opaque 8-bit image of this mode to RGB in sRGB.
 
-    A profile that is for another kind of color, too long or cannot be read is ignored, as browsers do; CMYK is then
-    converted by the plain formula.
+    A profile that is for another mode, too long or unreadable is ignored, as in browsers; CMYK is then converted by the
+    formula without a profile.
     """
     device = _DEVICES.get(profile[16:20])
     fits = device is not None and (device == mode or (device == "RGB" and mode != "CMYK"))

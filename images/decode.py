@@ -1,7 +1,7 @@
-"""Untrusted bytes in, upright 8-bit pixels in sRGB out, with bounded time and memory.
+"""Decodes untrusted bytes to upright 8-bit pixels in sRGB, with bounded time and memory.
 
-Metadata is taken out before a decoder sees the file, so that it cannot decide whether the image is accepted. What is
-needed of it, the orientation and the color profile, is read apart and ignored where it is broken.
+Metadata is removed before a decoder reads the file, so that it has no effect on whether the image is accepted. The
+orientation and the color profile are read separately, and ignored where they are broken.
 """
 
 import io
@@ -24,9 +24,9 @@ from images.limits import KEPT_PIXELS, MAX_PIXELS
 from images.sniff import sniff
 from images.source import Source, orientation_of
 
-BAND_PIXELS = 1 << 18  # what is converted at once, so that no conversion holds a second copy of the image
+BAND_PIXELS = 1 << 18  # converted at a time, so that no conversion needs a second copy of the image
 
-# A header may be cut into millions of pieces, each of which takes a few reads and may copy what it likes of the file.
+# A header may be split into millions of pieces, each of which costs a few reads and may copy any part of the file.
 _HEADER_READS = 4_000
 
 _UPRIGHT = {
@@ -40,14 +40,14 @@ _UPRIGHT = {
 }
 
 ImageFile.LOAD_TRUNCATED_IMAGES = False
-PngImagePlugin.MAX_TEXT_MEMORY = 8 * PngImagePlugin.MAX_TEXT_CHUNK  # text may grow fourfold when it becomes a str
-# Damaged files make Pillow warn, in texts of the attacker's choosing; Python would remember every one of them.
+PngImagePlugin.MAX_TEXT_MEMORY = 8 * PngImagePlugin.MAX_TEXT_CHUNK  # text may take four times the memory as a str
+# Pillow warns of damaged files in texts that the file determines; Python would store every one of them.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image made safe: upright, 8-bit sRGB, without metadata; RGBA where a pixel is not opaque, else RGB.
+    """A decoded image: upright, 8-bit sRGB, without metadata; RGBA if a pixel is not opaque, otherwise RGB.
 
     source_format: png, jpeg, webp, gif, bmp, tiff, heic or avif. source_size: the upright width and height that the
     file declares, larger than the image's own where it was reduced.
@@ -60,7 +60,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class _Pixels:
-    """Decoded pixels: a function from a first and last row to the rows between, and what is left to divide by."""
+    """Decoded pixels: a function that returns a range of rows, and the factor by which they are still to be reduced."""
 
     size: tuple[int, int]
     rows: Callable[[int, int], Image.Image]
@@ -69,7 +69,7 @@ class _Pixels:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A file whose header is read: what it declares, and a function that decodes it for a wanted division by 1 to 8."""
+    """A file whose header is read: the facts it declares, and a function that decodes it reduced by 1, 2, 4 or 8."""
 
     size: tuple[int, int]
     mode: str
@@ -87,11 +87,11 @@ def decode(
     min_side: int = 1,
     enough: int | None = None,
 ) -> Decoded:
-    """The image in `data`; of several frames or pages the first.
+    """Decodes the image in `data`; the first of several frames or pages.
 
-    EXIF orientation is applied and a color profile converted to sRGB. 16-bit samples keep their top byte, floats run
-    from 0 (black) to 1 (white). Above `kept_pixels` the sides are divided by 2, 4 or 8; a JPEG already where its
-    shorter side keeps at least `enough` pixels.
+    The EXIF orientation is applied and a color profile converted to sRGB. 16-bit samples keep their high byte; floats
+    range from 0 (black) to 1 (white). Above `kept_pixels` the sides are divided by 2, 4 or 8; those of a JPEG whenever
+    its shorter side keeps at least `enough` pixels.
 
     Raises ImageError: image_empty, image_format_unsupported, image_unreadable, image_truncated, image_too_small below
     `min_side`, image_too_large above `max_pixels`.
@@ -108,7 +108,7 @@ def decode(
 
 
 def over_white(image: Image.Image) -> Image.Image:
-    """The image as RGB, what is transparent laid over white."""
+    """Composites the image over white; returns RGB."""
     if image.mode != "RGBA":
         return image.convert("RGB")
     canvas = Image.new("RGB", image.size, "white")
@@ -120,23 +120,23 @@ def over_white(image: Image.Image) -> Image.Image:
 
 
 class CountedReads(io.BytesIO):
-    """A file in memory that refuses to be read more than `reads_left` times, or more bytes than `bytes_left`."""
+    """A file in memory that allows `reads_left` more reads, of `bytes_left` bytes in all."""
 
     reads_left = _HEADER_READS
     bytes_left = 1 << 20
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Reads as any file does; raises OSError past a limit."""
+        """Reads up to `size` bytes; raises OSError past a limit."""
         data = super().read(size)
         self.reads_left -= 1
         self.bytes_left -= len(data)
         if self.reads_left < 0 or self.bytes_left < 0:
-            raise OSError("the file is cut into too many pieces")
+            raise OSError("the file is split into too many pieces")
         return data
 
 
 def open_header(data: bytes, image_format: str) -> ImageFile.ImageFile:
-    """An image of Pillow with its header read, in few reads, and no pixel decoded; raises whatever Pillow does."""
+    """Opens an image with Pillow and reads its header only, within limits; raises whatever Pillow raises."""
     file = CountedReads(data)
     file.bytes_left += 2 * len(data)
     image = Image.open(file, formats=(image_format,))
@@ -148,7 +148,7 @@ def _open(data: bytes, image_format: str, max_pixels: int) -> _Opened:
     if image_format == "AVIF":
         check_avif(data, min(max_pixels, KEPT_PIXELS))
         if data[8:12] == b"avis":
-            data = data[:8] + b"avif" + data[12:]  # of a sequence, the still image that it also has
+            data = data[:8] + b"avif" + data[12:]  # the still image of a sequence
     if image_format == "HEIC":
         check_heic(data, max_pixels)
         heif = HeifImage(data)
@@ -168,15 +168,15 @@ def _open(data: bytes, image_format: str, max_pixels: int) -> _Opened:
 
 
 def _open_avif(data: bytes, image_format: str) -> ImageFile.ImageFile:
-    """Without its EXIF where that is broken, since Pillow reads it to add the container's own rotation."""
+    """Opens an AVIF, without its EXIF where that is broken: Pillow reads it to add the container's own rotation."""
     try:
         return open_header(data, image_format)
-    except Exception:  # whatever Pillow's reader of EXIF raises; what is wrong with the pixels is raised again
+    except Exception:  # any error of Pillow's EXIF reader; an error of the pixels is raised again
         return open_header(data.replace(b"Exif", b"none"), image_format)
 
 
 def _most_pixels(image_format: str, source: Source) -> int:
-    """What 400 MB allow: these take 9 to 16 bytes a pixel; 16-bit color with a transparent color is decoded twice."""
+    """The most pixels that 400 MB allow: these formats need 9 to 16 bytes per pixel; some are decoded twice."""
     read_twice = source.depth == 16 and source.key is not None and len(source.key) == 3
     return KEPT_PIXELS if image_format in ("WEBP", "AVIF", "TIFF") or read_twice else sys.maxsize
 
@@ -192,7 +192,7 @@ def _check_size(size: tuple[int, int], max_pixels: int, min_side: int) -> None:
 
 
 def _factor(size: tuple[int, int], kept_pixels: int, enough: int | None) -> int:
-    """What the sides are divided by."""
+    """The factor that the sides are divided by: 1, 2, 4 or 8."""
     factor = 1
     while (size[0] // factor) * (size[1] // factor) > kept_pixels:
         factor *= 2
@@ -203,16 +203,16 @@ def _factor(size: tuple[int, int], kept_pixels: int, enough: int | None) -> int:
 
 @contextmanager
 def _decoding(error: ImageError, max_pixels: int) -> Iterator[None]:
-    """Turns whatever a decoder raises into `error`.
+    """Raises `error` for any exception of a decoder.
 
-    Every exception is meant: over the years Pillow's decoders have raised nearly all that Python has, MemoryError and
-    AssertionError included, and what they raise on untrusted bytes says something about the bytes.
+    Every class of exceptions is caught: Pillow's decoders have raised nearly all that Python has, MemoryError and
+    AssertionError included, and on untrusted bytes the cause is the bytes.
     """
     try:
         yield
     except ImageError:
         raise
-    except Image.DecompressionBombError as bomb:  # Pillow's own limit, which it checks before the size can be asked
+    except Image.DecompressionBombError as bomb:  # Pillow's own limit, which it checks before the size can be read
         message = f"The image has far too many pixels; {max_pixels} in all are allowed."
         raise ImageError("image_too_large", message, max_pixels=max_pixels) from bomb
     except Exception as unexpected:
@@ -228,7 +228,7 @@ def _load(image: Image.Image, source: Source, factor: int) -> _Pixels:
 
 
 def _load_jpeg(image: ImageFile.ImageFile, source: Source, factor: int) -> _Pixels:
-    """Decodes at the fraction; a file without end marker twice, to see whether bytes that are no pixels matter."""
+    """Decodes at the reduced size; a file without end marker twice, to detect pixels that are missing."""
     width, height = image.size
     image.draft(None, (width // factor, height // factor))
     pixels = _load(image, source, 1)
@@ -242,12 +242,12 @@ def _load_jpeg(image: ImageFile.ImageFile, source: Source, factor: int) -> _Pixe
 
 
 def _load_png(image: ImageFile.ImageFile, source: Source, factor: int) -> _Pixels:
-    """Decodes 16-bit color with a transparent color twice, since Pillow keeps the high bytes of samples alone."""
+    """Decodes 16-bit color with a transparent color twice, since Pillow keeps only the high bytes of samples."""
     key = source.key
     if source.depth < 16 or key is None or image.mode != "RGB":
         return _load(image, source, factor)
     low = open_header(source.data, "PNG")
-    low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # of big-endian samples, the low bytes
+    low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # the low bytes of big-endian samples
     high_rows, low_rows = _load(image, source, factor).rows, _load(low, source, factor).rows
 
     def rows(top: int, bottom: int) -> Image.Image:
@@ -268,7 +268,7 @@ def _upright(opened: _Opened, factor: int) -> Image.Image:
 
 
 def _converted(opened: _Opened, factor: int) -> Image.Image:
-    """The pixels of a file, a band at a time: to 8 bits, to sRGB, reduced."""
+    """Converts the pixels of a file to 8 bits and sRGB and reduces them, a band of rows at a time."""
     pixels = opened.load(factor)
     (width, height), left = pixels.size, pixels.left
     mode = "RGBA" if opened.may_be_transparent else "RGB"
@@ -277,21 +277,21 @@ def _converted(opened: _Opened, factor: int) -> Image.Image:
     step = max(left, BAND_PIXELS // width // left * left)
     for top in range(0, height, step):
         band = _srgb(pixels.rows(top, min(top + step, height)), opened.source, convert)
-        if left > 1:  # premultiplied, so that colors of transparent pixels do not count
+        if left > 1:  # premultiplied, so that the colors of transparent pixels have no weight
             band = band.convert("RGBa").reduce(left).convert("RGBA") if band.mode == "RGBA" else band.reduce(left)
         made.paste(band, (0, top // left))
     return made
 
 
 def _stored_as(mode: str) -> str:
-    """The kind of color of a mode: L, CMYK or RGB."""
+    """The color model of a Pillow mode: L, CMYK or RGB."""
     if mode in ("1", "L", "LA", "La", "I", "F") or mode.startswith("I;16"):
         return "L"
     return "CMYK" if mode == "CMYK" else "RGB"
 
 
 def _srgb(band: Image.Image, source: Source, convert: ToRGB) -> Image.Image:
-    """A band as 8-bit RGB or RGBA in sRGB."""
+    """Converts a band of rows to 8-bit RGB or RGBA in sRGB."""
     alpha = _alpha_of_key(band, source)
     if alpha is None and band.has_transparency_data:
         if band.mode == "La":
@@ -302,13 +302,14 @@ def _srgb(band: Image.Image, source: Source, convert: ToRGB) -> Image.Image:
     levels = _eight_bits(band, source.depth)
     rgb = convert(ImageChops.invert(levels) if source.inverted else levels)
     if alpha is not None:
-        rgb.paste("white", mask=alpha.point(lambda value: 255 * (value == 0)))  # so that equal looks are equal bytes
+        # White, so that images that look the same have the same bytes.
+        rgb.paste("white", mask=alpha.point(lambda value: 255 * (value == 0)))
         rgb.putalpha(alpha)
     return rgb
 
 
 def _eight_bits(image: Image.Image, depth: int) -> Image.Image:
-    """16-bit gray keeps its top byte, as Pillow does for color; float gray runs from 0 to 1; both are clipped."""
+    """Converts 16-bit gray by its high byte, as Pillow does for color, and float gray from [0, 1], clipped."""
     if image.mode.startswith("I"):
         levels = np.clip(np.asarray(image), 0, 65_535).astype(np.uint16) >> (depth - 8 if depth == 12 else 8)
         return Image.fromarray(levels.astype(np.uint8))
@@ -319,7 +320,7 @@ def _eight_bits(image: Image.Image, depth: int) -> Image.Image:
 
 
 def _alpha_of_key(band: Image.Image, source: Source) -> Image.Image | None:
-    """0 where all samples are the transparent color's, at the file's depth, else 255; None without such a color."""
+    """Alpha: 0 where all samples equal the transparent color at the file's depth, else 255; None without one."""
     if source.key is None:
         return None
     if band.mode in ("1", "L"):

@@ -1,4 +1,4 @@
-"""Why an image cannot be used."""
+"""The error of images that cannot be used."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ class ImageError(ValueError):
 
 
 def unreadable(image_format: str, problem: str = "'s header cannot be read") -> ImageError:
-    """`image_unreadable`, with the format that the bytes have and what is wrong with them."""
+    """Builds the error `image_unreadable`; `problem` follows "The <format> file"."""
     return ImageError("image_unreadable", f"The {image_format} file{problem}.", format=image_format.lower())
 
 
 def truncated(image_format: str, problem: str = "'s image data is damaged or cut off") -> ImageError:
-    """`image_truncated`, with the format that the bytes have."""
+    """Builds the error `image_truncated` of a format."""
     return ImageError("image_truncated", f"The {image_format} file{problem}.", format=image_format.lower())

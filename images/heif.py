@@ -1,4 +1,4 @@
-"""HEIC files, by libheif; its library is loaded with the first of them."""
+"""Decodes HEIC files by libheif, which is loaded at the first of them."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Rows = Callable[[int, int], Image.Image]
 class HeifImage:
     """The primary image of a file, whose header is read; nothing is decoded until `load`.
 
-    Rotation and mirroring are done by libheif, since in this format EXIF's orientation does not count.
+    libheif applies rotation and mirroring; in this format the EXIF orientation is ignored.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -22,12 +22,12 @@ class HeifImage:
         self._file = pillow_heif.open_heif(data, convert_hdr_to_8bit=True)
         self.size: tuple[int, int] = self._file.size
         self.mode: str = self._file.mode
-        info = self._file.info  # of 10 bits, 4:4:4 or with alpha it takes two to four times the memory to decode
+        info = self._file.info  # with 10 bits, 4:4:4 or alpha, decoding needs two to four times the memory
         self.is_plain = (info.get("bit_depth"), info.get("chroma"), self.mode) == (8, 420, "RGB")
         self.profile: bytes = info.get("icc_profile") or b""
 
     def load(self) -> Rows:
-        """Decodes the pixels; returns a function from a first and last row to an image of the rows between."""
+        """Decodes the pixels; returns a function that returns an image of a range of rows."""
         pixels, stride = memoryview(self._file.data), self._file.stride
         mode, width = {"RGBa": "RGBA"}.get(self.mode, self.mode), self.size[0]
 

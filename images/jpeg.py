@@ -1,4 +1,4 @@
-"""JPEG files, alone or as the first image of an MPO: segments are walked, metadata taken out and scans counted."""
+"""Removes the metadata of JPEG files, alone or as the first image of an MPO, and counts their scans."""
 
 import re
 import struct
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from images.errors import ImageError, truncated, unreadable
 from images.source import Source, orientation_of
 
-# Pillow keeps and joins segments, some kinds in quadratic time. An XMP packet of 100 MB takes 1,600.
+# Pillow stores and joins segments, some kinds in quadratic time. An XMP packet of 100 MB has 1,600.
 _MAX_SEGMENTS = 2_000
-# Each scan of a progressive JPEG, 42 bytes long perhaps, is a pass over all pixels. Encoders write about ten.
+# A scan of a progressive JPEG may have only 42 bytes, and costs a pass over all pixels. Encoders write about ten.
 _MAX_SCANS = 100
 
-# A file of several scans is held whole as coefficients, 2 bytes each: 4 to 8 bytes a pixel, whatever the fraction.
+# The coefficients of a file of several scans are all in memory, 2 bytes each: 4 to 8 bytes per pixel at any reduction.
 _MAX_COEFFICIENT_BYTES = 320_000_000
 
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])", re.DOTALL)
@@ -26,21 +26,21 @@ _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 @dataclass
 class _Parts:
-    """What the walk has found: what the decoder needs, the metadata, and the state of every coefficient."""
+    """The parts of a file: the segments that the decoder needs, the metadata, and the state of every coefficient."""
 
     kept: list[bytes | memoryview] = field(default_factory=lambda: [b"\xff\xd8"])
     orientation: int = 1
     profile: dict[int, bytes] = field(default_factory=dict)  # pieces by their number
     pieces: int = 0
     progressive: bool = False
-    missing: dict[int, list[int]] = field(default_factory=dict)  # bits to come of each component's 64 coefficients
+    missing: dict[int, list[int]] = field(default_factory=dict)  # bits, of each component's 64 coefficients
     coefficient_bytes: int = 0
     scans: int = 0
     ended: bool = False
 
 
 def strip(data: bytes) -> Source:
-    """The first image of a file without metadata, up to its end marker, which is added where it is missing.
+    """Returns the first image of a file without metadata, up to its end marker, which is added if it is missing.
 
     Raises ImageError `image_unreadable` for too many segments or scans, and `image_truncated` for a file cut before
     its last scan.
@@ -48,8 +48,8 @@ def strip(data: bytes) -> Source:
     parts = _Parts()
     for count, (code, segment, coded) in enumerate(_segments(data)):
         if count >= _MAX_SEGMENTS:
-            raise unreadable("JPEG", " is cut into too many pieces")
-        if code == _EOI or (code == _SOI and parts.scans):  # another image begins: this one's end was lost
+            raise unreadable("JPEG", " is split into too many pieces")
+        if code == _EOI or (code == _SOI and parts.scans):  # another image begins: no end marker
             parts.ended = code == _EOI
             break
         _take(parts, code, segment, coded)
@@ -58,7 +58,7 @@ def strip(data: bytes) -> Source:
     if not parts.scans:
         raise truncated("JPEG")
     if parts.scans > 1 and parts.coefficient_bytes > _MAX_COEFFICIENT_BYTES:
-        raise ImageError("image_too_large", "A JPEG of so many pixels must be of one scan (baseline, not progressive).")
+        raise ImageError("image_too_large", "A JPEG of so many pixels must have one scan (baseline, not progressive).")
     if not parts.ended and any(bits for component in parts.missing.values() for bits in component):
         raise truncated("JPEG")
     whole = len(parts.profile) == parts.pieces
@@ -68,8 +68,8 @@ def strip(data: bytes) -> Source:
 
 
 def padded(source: Source) -> bytes:
-    """The same file with other bytes before its end marker, which change nothing where all pixels are there."""
-    # A decoder that waits for the next restart marker passes over all else, and stops at one of the two after it.
+    """The same file with other bytes before its end marker, which change the image only if pixels are missing."""
+    # A decoder that searches for the next restart marker skips everything else, and stops at one of these two.
     last_scan = source.data[source.data.rindex(b"\xff\xda") :]
     seen = _RESTART.findall(last_scan)
     due = seen[-1][1] - 0xD0 + 1 if seen else 0
@@ -78,7 +78,7 @@ def padded(source: Source) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes | memoryview]]:
-    """Each marker's code, its segment with marker and length, and the coded data that follows a scan's header."""
+    """Yields each marker's code, its segment with marker and length, and the coded data after a scan's header."""
     at = 2
     while marker := _MARKER.search(data, at):
         code, at = marker[1][0], marker.end()
@@ -100,7 +100,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes, bytes | memoryview]]:
 
 
 def _fill(data: bytes, end: int) -> int:
-    """How many bytes before `end` are the halves of a marker that was cut."""
+    """Number of bytes before `end` that are part of a truncated marker."""
     return 0 if data[end - 1] != 0xFF else end - len(data[:end].rstrip(b"\xff"))
 
 
@@ -111,7 +111,7 @@ def _take(parts: _Parts, code: int, segment: bytes, coded: bytes | memoryview) -
     elif code == _APP2 and body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
         parts.profile[body[12]], parts.pieces = body[14:], body[13]
     elif code in range(_APP0, 0xF0) or code == _COMMENT:
-        # These two say what the components are: JFIF has YCbCr, Adobe says.
+        # These two segments define the color components: JFIF means YCbCr, and Adobe names them.
         if (code == _APP0 and body.startswith(b"JFIF\0")) or (code == _APP14 and body.startswith(b"Adobe")):
             parts.kept.append(segment)
     elif code not in _STANDALONE and code != _SOI:
@@ -126,7 +126,7 @@ def _take(parts: _Parts, code: int, segment: bytes, coded: bytes | memoryview) -
 
 
 def _coefficient_bytes(frame: bytes) -> int:
-    """2 bytes for each sample of a frame, whose components may be stored at a fraction of its size."""
+    """Memory for the coefficients: 2 bytes per sample of a frame, whose components may be subsampled."""
     if len(frame) < 6 + 3 * frame[5] or not frame[5]:
         return 0
     height, width = struct.unpack_from(">HH", frame, 1)
@@ -136,7 +136,7 @@ def _coefficient_bytes(frame: bytes) -> int:
 
 
 def _note_scan(parts: _Parts, header: bytes) -> None:
-    """Notes which bits of which coefficients a scan brings."""
+    """Records which bits of which coefficients a scan contains."""
     if not header or len(header) < 4 + 2 * header[0]:
         return
     first, last, bits = header[-3], min(header[-2], 63), header[-1] & 15

@@ -1,4 +1,4 @@
-"""Masks as people make them, read as one thing: where something changes, and where it stays."""
+"""Reads masks drawn by luminance or by transparency as one array: True where the image changes."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,16 +9,16 @@ from images.errors import ImageError
 Marked = NDArray[np.bool_]  # (height, width), True where something changes
 
 WHITE = 128  # the luminance, of 255, from which a mask is white
-_OPAQUE = 240  # alpha that is nowhere lower is no drawing, but the rounding of a program
-_BORDER_SHARE = 0.75  # of the border that must be of one kind to tell a hole from a brush
+_OPAQUE = 240  # alpha that is nowhere lower comes from the rounding of a program, not from a drawing
+_BORDER_SHARE = 0.75  # share of the border that must be opaque, or transparent, to distinguish a hole from a brush
 
 
 def read_mask(image: Image.Image) -> Marked:
-    """Where a decoded mask is white; where it is transparent, what that means.
+    """Reads a decoded mask: (height, width), True where it is white or, by transparency, where it is marked.
 
-    A hole in an image whose border is opaque marks the hole, as in OpenAI's API. On a layer whose border is
-    transparent the brush marks what it covers, or only its white where it is black and white. Where the border is of
-    both kinds, opaque white is a brush, and opaque black or a photo has holes.
+    With an opaque border, transparent holes are marked, as in OpenAI's API. With a transparent border, opaque strokes
+    are marked; if they are black and white, only the white ones. With a border of both kinds, opaque white is marked if
+    the mask is white, and the holes if it is black or a photo.
 
     Raises ImageError `empty_mask` where nothing is marked, and `ambiguous_mask` where alpha and luminance disagree.
     """
@@ -37,10 +37,10 @@ def read_mask(image: Image.Image) -> Marked:
 
 
 def cut_out(marked: Marked, width: int, height: int) -> Marked:
-    """The middle of a mask in the shape and size of a result; a pixel is marked where half of it or more was.
+    """Crops a mask to the center in the shape of a result and resizes it; a pixel is marked if half of it was.
 
-    Marks too fine for that keep the pixels that they cover most. Raises ImageError `empty_mask` where only what is cut
-    off was marked.
+    Strokes too thin for that keep the pixels that they cover most. Raises ImageError `empty_mask` if only the part
+    that is cropped was marked.
     """
     levels = np.asarray(ImageOps.fit(_as_image(marked), (width, height), Image.Resampling.BOX))
     if not levels.any():
@@ -57,7 +57,7 @@ def coverage(marked: Marked, width: int, height: int) -> NDArray[np.float32]:
 
 
 def drawn(marked: Marked) -> Image.Image:
-    """A mask in black and white, RGB."""
+    """Draws a mask in black and white, RGB."""
     return _as_image(marked).convert("RGB")
 
 
@@ -67,13 +67,13 @@ def _as_image(marked: Marked) -> Image.Image:
 
 def _white(luminance: NDArray[np.uint8]) -> Marked:
     if luminance.max() < WHITE:
-        reason = f"Nothing of it is white: its luminance is at most {luminance.max()} of 255, and {WHITE} are needed"
+        reason = f"No part of it is white: its luminance is at most {luminance.max()} of 255, and {WHITE} are needed"
         raise ImageError("empty_mask", f"{reason}. A mask is white on the part that counts.")
     return luminance >= WHITE
 
 
 def _by_alpha(image: Image.Image, luminance: NDArray[np.uint8], threshold: int) -> Marked:
-    """What is marked in a mask whose alpha is above the threshold in a part of it."""
+    """Reads a mask that has transparent and opaque parts."""
     visible: Marked = np.asarray(image.getchannel("A")) >= threshold
     edges = np.concatenate([visible[0], visible[-1], visible[:, 0], visible[:, -1]])
     paint = _paint(image, threshold)
@@ -92,7 +92,7 @@ def _by_alpha(image: Image.Image, luminance: NDArray[np.uint8], threshold: int) 
 
 
 def _paint(image: Image.Image, threshold: int) -> str:
-    """What the visible part is painted with: white, black, black and white, one color, or a photo."""
+    """Classifies the visible part: white, black, black and white, one color, or a photo."""
     small = image.resize([max(1, side * 256 // max(image.size)) for side in image.size], Image.Resampling.NEAREST)
     pixels = np.asarray(small if max(image.size) > 256 else image).reshape(-1, 4).astype(np.int16)
     rgb = pixels[pixels[:, 3] >= threshold, :3]

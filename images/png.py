@@ -1,4 +1,4 @@
-"""PNG files: chunks are walked, metadata taken out, and the transparent color kept at its depth."""
+"""Removes the metadata of PNG files and keeps the transparent color at its depth."""
 
 import re
 import struct
@@ -16,10 +16,10 @@ _ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 
 def strip(data: bytes) -> Source:
-    """The default image of a file without metadata, its pixels in one chunk.
+    """Returns the default image of a file without metadata, its pixels in one chunk.
 
-    Raises ImageError `image_unreadable` for a file without pixels, in too many pieces, or whose profile or texts
-    unpack to more than an image may carry, and `image_truncated` for pixels in too many pieces.
+    Raises ImageError `image_unreadable` for a file without pixels, with too many chunks, or whose profile or texts
+    are too large uncompressed, and `image_truncated` for pixels in too many chunks.
     """
     kept: list[bytes] = []
     pixels: list[memoryview] = []
@@ -27,7 +27,7 @@ def strip(data: bytes) -> Source:
     unpacked = 0
     for count, (kind, view, checksum) in enumerate(_chunks(data)):
         if count >= 4_000 + len(data) // 100:
-            raise (truncated if pixels else unreadable)("PNG", " is cut into too many pieces")
+            raise (truncated if pixels else unreadable)("PNG", " is split into too many pieces")
         if kind == b"IEND":
             break
         if kind == b"IDAT":
@@ -49,7 +49,7 @@ def strip(data: bytes) -> Source:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
-    """Each chunk's kind, as much of its body as is there, and its checksum or -1."""
+    """Yields each chunk's kind, the part of its body that the file has, and its checksum or -1."""
     at = len(_MAGIC)
     while at + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -60,7 +60,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, int]]:
 
 
 def _unpacked(kind: bytes, body: bytes, chunks: dict[bytes, bytes]) -> int:
-    """The bytes that a chunk of metadata unpacks to; a profile and an orientation are noted in `chunks`."""
+    """Uncompressed size of a chunk of metadata; stores a profile and an orientation in `chunks`."""
     name, _, rest = body.partition(b"\0")
     packed = rest[1:] if kind in (b"zTXt", b"iCCP") and rest[:1] == b"\0" else b""
     if kind == b"iTXt" and rest[:2] == b"\1\0":
@@ -95,7 +95,7 @@ def _source(kept: list[bytes], pixels: list[memoryview], chunks: dict[bytes, byt
 
 
 def _key(body: bytes, depth: int, color: int) -> tuple[int, ...] | None:
-    """The transparent color's samples; bits above `depth` do not count."""
+    """Samples of the transparent color; bits above `depth` are ignored."""
     samples = {_GRAY: 1, _RGB: 3}.get(color)
     if samples is None or len(body) < 2 * samples:
         return None

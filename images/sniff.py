@@ -14,7 +14,7 @@ _MAGIC = re.compile(
 _AVIF = {b"avif", b"avis"}
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1", b"mif2", b"heif"}
 _BOXES = {b"crx ": "a Canon raw photo", b"jxl ": "a JPEG XL image", b"jp2 ": "a JPEG 2000 image"}
-_OTHERS = {  # what people upload instead of an image, or an image that is not read
+_OTHERS = {  # files that users upload by mistake, and image formats that are not supported
     "a PDF document": rb"%PDF",
     "a Photoshop file": rb"8BPS",
     "a PostScript file": rb"%!PS|\xc5\xd0\xd3\xc6",
@@ -38,9 +38,9 @@ _OTHERS = {  # what people upload instead of an image, or an image that is not r
 
 
 def sniff(data: bytes) -> str:
-    """The one of `FORMATS` that the first bytes name.
+    """Returns the one of `FORMATS` that the first bytes identify.
 
-    Raises ImageError `image_empty` or `image_format_unsupported`; the message says what the file is where that shows.
+    Raises ImageError `image_empty` or `image_format_unsupported`; the message names the kind of file if it is known.
     """
     if not data:
         raise ImageError("image_empty", "The image has no bytes.")
@@ -58,7 +58,7 @@ def sniff(data: bytes) -> str:
 
 
 def _brands(data: bytes) -> list[bytes]:
-    """The brands of a file of the ISO base media format (HEIC, AVIF, MP4 ...), the major one first."""
+    """Brands of a file in the ISO base media format (HEIC, AVIF, MP4 ...), the major one first."""
     if data[4:8] != b"ftyp":
         return []
     end = min(int.from_bytes(data[:4], "big"), 256, len(data))
@@ -68,7 +68,7 @@ def _brands(data: bytes) -> list[bytes]:
 def _of_brands(brands: list[bytes]) -> str | None:
     if not brands or brands[0] not in _AVIF | _HEIC:
         return None
-    # The general brand mif1 is common to both; the others tell.
+    # The general brand mif1 is common to both; the others distinguish them.
     telling = [brand for brand in brands if brand not in (b"mif1", b"msf1", b"mif2", b"heif")]
     return "AVIF" if any(brand in _AVIF for brand in telling[:1]) else "HEIC"
 

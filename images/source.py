@@ -1,4 +1,4 @@
-"""What a container of pixels holds, with its metadata taken out."""
+"""An image file without its metadata, and the facts read from it."""
 
 import struct
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Source:
-    """An image file as its decoder gets it, and what was read from the metadata that it no longer has.
+    """An image file without metadata, for its decoder, and the facts that were read from the metadata.
 
-    orientation: 1 to 8, as EXIF counts. profile: an ICC profile, or empty. depth: bits of a sample. key: the sample
+    orientation: 1 to 8, as in EXIF. profile: an ICC profile, or empty. depth: bits of a sample. key: the sample
     values, of `depth` bits, of the one color that is transparent. inverted: gray where 0 is white. scans: passes over
-    the pixels. complete: False where an end marker is missing, so that pixels may be, too.
+    the pixels. complete: False if the end marker is missing, so that pixels may be missing.
     """
 
     data: bytes
@@ -24,8 +24,8 @@ class Source:
 
 
 def orientation_of(exif: bytes) -> int:
-    """The orientation in EXIF data, 1 to 8; 1 where there is none or the data is broken."""
-    # Pillow's reader copies what each of 65,535 tags points to, and raises on broken data. One tag is needed.
+    """Reads the orientation in EXIF data, 1 to 8; 1 if there is none or the data is broken."""
+    # Pillow's reader copies the data of each of up to 65,535 tags, and raises on broken data. One tag is needed.
     tiff = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     try:

@@ -1,4 +1,4 @@
-"""TIFF files: the first directory keeps the tags that say how pixels are stored, and no others."""
+"""Removes the metadata of TIFF files: the first directory keeps only the tags that define how pixels are stored."""
 
 import struct
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ _MAX_TAGS = 4_000
 
 
 class _Layout(NamedTuple):
-    """Where a directory has its fields: struct codes of the first offset, the number and an entry; a value's size."""
+    """Layout of a directory: struct codes of the first offset, of the count and of an entry; the size of a value."""
 
     start: int
     offset: str
@@ -61,9 +61,9 @@ class _Entry:
 
 
 def strip(data: bytes) -> Source:
-    """The first page of a file without metadata; a directory that cannot be read is left to the decoder to refuse.
+    """Returns the first page of a file without metadata, or the whole file if its directory cannot be read.
 
-    Gray stored with 0 as white is marked `inverted` and stored the other way round where Pillow would not see it.
+    Gray with 0 as white is marked `inverted`, and its tag changed, where Pillow would not invert it.
     Raises ImageError `image_unreadable` for more than 4,000 tags.
     """
     order = "<" if data[:2] == b"II" else ">"
@@ -77,7 +77,7 @@ def strip(data: bytes) -> Source:
         return Source(data)
     tags = {entry.tag: entry for entry in entries}
     numbers = {tag: _number(tags.get(tag), order) for tag in (_BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES)}
-    depth = numbers[_BITS] or 8  # of several samples each has its own, and they are all 8 or 16
+    depth = numbers[_BITS] or 8  # several samples have a depth each, all 8 or all 16
     inverted = numbers[_PHOTOMETRIC] == 0 and (depth > 8 or (numbers[_SAMPLES] or 1) > 1)
     kept = [entry for entry in entries if entry.tag in _PIXEL_TAGS]
     if inverted:
@@ -94,7 +94,7 @@ def strip(data: bytes) -> Source:
 
 
 def _entries(data: bytes, at: int, order: str, layout: _Layout) -> list[_Entry]:
-    """The entries of the directory at `at`; raises struct.error where it leaves the file."""
+    """Reads the entries of the directory at `at`; raises struct.error past the end of the file."""
     (count,) = struct.unpack_from(order + layout.number, data, at)
     if count > _MAX_TAGS:
         raise unreadable("TIFF", f" has more than {_MAX_TAGS} tags")
@@ -103,7 +103,7 @@ def _entries(data: bytes, at: int, order: str, layout: _Layout) -> list[_Entry]:
 
 
 def _number(entry: _Entry | None, order: str) -> int | None:
-    """The value of an entry of one short or long integer."""
+    """Reads the value of an entry of one short or long integer."""
     if entry is None or entry.kind not in (3, 4) or entry.count != 1:
         return None
     return int(struct.unpack_from(order + ("H" if entry.kind == 3 else "I"), entry.value)[0])

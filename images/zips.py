@@ -1,4 +1,4 @@
-"""Zip files of images: opened within bounds, their entries named as every system writes names."""
+"""Opens zip files within limits and reads the names of entries as written by any system."""
 
 import struct
 import unicodedata
@@ -14,25 +14,25 @@ SYSTEM_FILES = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"}
 
 
 class ZipError(ValueError):
-    """What is no whole zip file, or has a directory beyond its bound."""
+    """A file that is not a complete zip file, or whose directory exceeds its limit."""
 
 
 def open_zip(file: IO[bytes], max_files: int = MAX_FILES) -> zipfile.ZipFile:
-    """Opens a zip file that is at most so long as one of `max_files` files; raises ZipError.
+    """Opens a zip file whose directory has at most the size for `max_files` files; raises ZipError.
 
-    An entry of the directory has 46 bytes and a name. zipfile reads the directory in one read, and makes an object of
-    each entry: what is read bounds what is made.
+    An entry of the directory has 46 bytes and a name. zipfile reads the directory in one read and creates an object for
+    each entry, so a limit on the read limits the number of objects.
     """
     try:
         return zipfile.ZipFile(_BoundedReads(file, 256 * (max_files + 256)))
     except _TooLongError as error:
         raise ZipError(f"holds more than {max_files} files, or names that are too long") from error
-    except Exception as error:  # whatever zipfile raises on untrusted bytes says something about the bytes
-        raise ZipError("is not a whole zip file") from error
+    except Exception as error:  # zipfile raises many classes of errors on untrusted bytes
+        raise ZipError("is not a complete zip file") from error
 
 
 def entry_name(info: zipfile.ZipInfo) -> str:
-    """The name of an entry, also in UTF-8 without the flag for it, as macOS writes; zipfile takes that for cp437."""
+    """Name of an entry, also in UTF-8 without its flag, as macOS writes it; zipfile reads that as cp437."""
     name = info.filename
     if not info.flag_bits & UTF8_FLAG:
         with suppress(UnicodeError, struct.error):
@@ -41,18 +41,18 @@ def entry_name(info: zipfile.ZipInfo) -> str:
 
 
 def clean_name(name: str) -> str:
-    """A name as all names are compared: in NFC, with forward slashes, without `./` and a leading slash."""
+    """Normalizes a name for comparison: NFC, forward slashes, no `./` and no leading slash."""
     parts = unicodedata.normalize("NFC", name).replace("\\", "/").split("/")  # some Windows tools write backslashes
     return "/".join(part for part in parts if part not in ("", "."))
 
 
 def is_folder(info: zipfile.ZipInfo) -> bool:
-    """Whether an entry is a folder, also where its name ends in a backslash."""
+    """Whether an entry is a folder; its name may end in a backslash."""
     return info.filename.endswith(("/", "\\"))
 
 
 def is_junk(name: str) -> bool:
-    """Whether a system, not a person, put a file there: hidden files, what macOS, Windows and Synology add."""
+    """Whether a system created the file: hidden files and those that macOS, Windows and Synology add."""
     *folders, last = name.split("/")
     hidden = any(part.startswith(".") and part != ".." for part in (*folders, last))
     return hidden or not SYSTEM_FOLDERS.isdisjoint(map(str.lower, folders)) or last.lower() in SYSTEM_FILES
@@ -72,7 +72,7 @@ class _TooLongError(Exception):
 
 
 class _BoundedReads:
-    """What zipfile needs of a file, of which no single read is larger than `most`."""
+    """The part of a file object that zipfile uses; refuses single reads of more than `most` bytes."""
 
     def __init__(self, file: IO[bytes], most: int) -> None:
         self._file, self._most = file, most

@@ -1,6 +1,6 @@
 """The files of a folder or zip file by name.
 
-A zip file is read where it lies: names in it are keys and never become paths, and bytes are counted as they come out.
+A zip file is read in place: its names are keys and never become paths, and uncompressed bytes are counted while read.
 """
 
 import zipfile
@@ -46,15 +46,15 @@ class Files:
     read_bytes: int = 0
 
     def add(self, name: str, opener: Opener) -> None:
-        """Adds a file; the later of two with the same name counts, as when a zip file is unpacked."""
+        """Adds a file; of two with the same name the later one is used, as when a zip file is unpacked."""
         if is_junk(name):
             return
         if name in self.openers:
-            self.refused.append((name, "an earlier file of the same name"))
+            self.refused.append((name, "a later file has the same name"))
         elif len(self.openers) + len(self.refused) >= self.limits.entries:
             raise DataError(f"{self.title} holds more than {self.limits.entries} files")
         if ".." in name.split("/"):
-            self.refused.append((name, "a name must not climb with `..`"))
+            self.refused.append((name, "its name must not contain `..`"))
         else:
             self.openers[name] = opener
 
@@ -70,7 +70,7 @@ class Files:
         return data
 
     def starts_with(self, name: str, n: int) -> bytes:
-        """Returns the first n bytes of a file, none of a damaged one."""
+        """Returns the first n bytes of a file; no bytes of a damaged one."""
         with suppress(DataError):
             return self._start(name, n)
         return b""
@@ -82,7 +82,7 @@ class Files:
         except DataError:
             raise
         except Exception as error:  # zipfile, zlib and the file system raise different errors
-            raise DataError("damaged in the zip file, or not to be read") from error
+            raise DataError("damaged in the zip file, or unreadable") from error
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def _add_zip(files: Files, archive: zipfile.ZipFile) -> None:
 def _open_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> IO[bytes]:
     # Other methods can require gigabytes for a dictionary in a few bytes, and no common tool writes them.
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise DataError("compressed in another way than deflate")
+        raise DataError("compressed by another method than deflate")
     if info.flag_bits & 1:
         raise DataError("encrypted")
     return archive.open(info)

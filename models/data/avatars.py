@@ -1,6 +1,6 @@
 """Drawn faces with attributes like those of CelebA and captions, all different: 64 x 64 RGB.
 
-Image `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
+Image `i` of a seed depends only on these two numbers, so any part of a set can be drawn anywhere, in any order.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ BACKGROUNDS = {
 }
 
 
-# What a caption may omit, and how often it is mentioned. What a face wears is always mentioned.
+# Attributes that a caption may omit, and the share that mentions them. Hats and glasses are always mentioned.
 MENTIONABLE = {"expression": 0.85, "skin": 0.6, "hair": 0.8, "background": 0.6}
 
 
@@ -146,7 +146,7 @@ class _Canvas:
         angle, scale = rng.normal(0, 0.07), rng.uniform(0.59, 0.67) * self.side / 2
         self.turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         self.center = self.side * np.array([0.5 + rng.normal(0, 0.02), 0.54 + rng.normal(0, 0.02)])
-        self.look = rng.normal(0, 0.07)  # the features turn to a side together
+        self.look = rng.normal(0, 0.07)  # all features turn to a side together
         self.width = rng.uniform(0.74, 0.84) if face.woman else rng.uniform(0.80, 0.92)
         self.eye_gap, self.eye_y = rng.uniform(0.30, 0.38), rng.uniform(-0.12, 0.0)
         self.mouth_y = rng.uniform(0.59, 0.67)

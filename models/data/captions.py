@@ -9,14 +9,14 @@ from models.data.tables import decoded
 from models.errors import DataError
 
 SUFFIXES = (".txt", ".caption")
-MAX_BYTES = 1 << 16  # of a caption's file
+MAX_BYTES = 1 << 16  # of a caption file
 
 
 def caption_files(texts: Iterable[str], names: Sequence[str]) -> dict[str, list[int]]:
-    """Returns the images of each text file: those with its name beside it, or the only one with this name anywhere."""
+    """Returns the images of each text file: those of its name in its folder, or the only one of its name anywhere."""
     beside, anywhere = defaultdict(list), defaultdict(list)
     for index, name in enumerate(names):
-        beside[name.casefold()].append(index)  # of a.png.txt
+        beside[name.casefold()].append(index)  # for a.png.txt
         beside[_stem(name)].append(index)
         anywhere[PurePosixPath(_stem(name)).name].append(index)
     images_of = {}

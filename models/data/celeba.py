@@ -34,7 +34,7 @@ def celeba(
     """Reads the first `limit` faces of a split, or all: the center 178 x 178 pixels, resized to (n, size, size, 3).
 
     `attributes` chooses and orders the columns; None takes all. Raises DataError, naming the file, row or attribute,
-    for files that are missing or not in the layout, and attributes there are not.
+    for files that are missing or not in the layout, and for unknown attributes.
     """
     if split is not None and split not in SPLITS:
         raise ValueError(f"split must be one of {', '.join(SPLITS)} or None, got {split!r}")
@@ -61,7 +61,7 @@ def _read_attributes(path: Path) -> tuple[tuple[str, ...], Table]:
             raise DataError(f"{path.name}, row {number}: a file name and {len(names)} values of -1 or 1 are needed")
         rows[name] = np.array([SIGNS[cell] for cell in cells], np.bool_)
     if len(rows) != int(lines[0]):
-        raise DataError(f"{path.name} says it has {lines[0].strip()} images and names {len(rows)}")
+        raise DataError(f"{path.name} declares {lines[0].strip()} images and names {len(rows)}")
     return names, rows
 
 

@@ -11,25 +11,25 @@ from models.data.tables import CAPTIONS
 from models.errors import DataError
 
 PLAIN_FLAGS = {"0": False, "1": True, "false": False, "true": True}
-FLAGS = [  # how no and yes are written; a column keeps to one way
+FLAGS = [  # notations of no and yes; a column uses one of them
     PLAIN_FLAGS,
     {"-1": False, "1": True},
     {"no": False, "yes": True},
     {"0.0": False, "1.0": True},
     {"-1.0": False, "1.0": True},
 ]
-LABELS = ("label", "labels", "class", "category", "class_name", "label_name", "target")  # the first one there is used
+LABELS = ("label", "labels", "class", "category", "class_name", "label_name", "target")  # the first that exists is used
 SPLITS = ("split", "subset", "partition", "set")
 NEVER_CLASSES = {"id", "index", "width", "height", "url", "md5", "sha256", "unnamed: 0"}
-CAPTION_WORDS = 3  # on average, from which texts that differ are captions
+CAPTION_WORDS = 3  # average number of words from which differing texts are captions
 
 
 @dataclass
 class Known:
     """Facts of n images, by index.
 
-    attributes: flags by title. wrong: the images that cannot be used, with the reason. held_out: those of another split
-    than that for training. warnings: of what is not used.
+    attributes: flags by title. wrong: the images that cannot be used, with the reason. held_out: those of other splits
+    than training. warnings: about columns that are not used.
     """
 
     labels: list[str] | None = None

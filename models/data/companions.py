@@ -10,7 +10,7 @@ COMPANION_FOLDERS = {
     *("mask", "masks", "label", "labels", "annotation", "annotations", "trimaps", "gt", "groundtruth", "ground_truth"),
     *("segmentationclass", "segmentationobject", "depth", "edges", "conditioning", "conditioning_images"),
 }
-ENDINGS = ("-masklabel", "-condlabel", "_mask", "-mask", "_segmentation")  # of a_mask.png beside a.jpg
+ENDINGS = ("-masklabel", "-condlabel", "_mask", "-mask", "_segmentation")  # as in a_mask.png beside a.jpg
 
 
 def companions(names: Sequence[str]) -> set[int]:
@@ -27,7 +27,7 @@ def companions(names: Sequence[str]) -> set[int]:
 
 def warning_of(names: Sequence[str]) -> dict[str, str]:
     """Returns a warning that names the companion images, which are not used."""
-    message = f"{len(names)} images belong to other images, as masks do, and are left out: {listed(names)}."
+    message = f"{len(names)} images belong to other images, for example as masks, and are left out: {listed(names)}."
     return {"code": "companions_not_used", "message": message}
 
 

@@ -17,8 +17,8 @@ LETTER, LINE = 6, 13  # approximate width of a caption's letters and height of i
 class Report:
     """Files and rows of a folder or zip file that are not in the data set.
 
-    skipped: name and reason of each file or row that was left out. warnings: `code` and `message` of what was
-    understood but is not used.
+    skipped: name and reason of each file or row that was left out. warnings: `code` and `message` about
+    what was read but is not used.
     """
 
     skipped: tuple[tuple[str, str], ...] = ()
@@ -30,8 +30,8 @@ class Dataset:
     """Images of one size with labels, attributes and captions.
 
     images: uint8 of shape (n, h, w, channels), channels 1 or 3. labels: int64 (n,), one class each, named by
-    `label_names`. attributes: bool (n, k), the columns named by `attribute_names`. captions: n sentences. What a set
-    does not have is empty. report: what of a folder or zip file was left out.
+    `label_names`. attributes: bool (n, k), the columns named by `attribute_names`. captions: n sentences. Fields that a
+    set does not have are empty. report: the files and rows that were left out.
     """
 
     images: NDArray[np.uint8]

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from models.data.dataset import Dataset
 
-DEPTH = 16  # pixels are counts of ink in blocks of 4 x 4: 0 to 16
+DEPTH = 16  # a pixel is the number of ink pixels in a block of 4 x 4: 0 to 16
 
 
 def digits(size: int = 16) -> Dataset:

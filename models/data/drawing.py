@@ -38,7 +38,7 @@ def drawn_set(
 ) -> tuple[Dataset, list[Known]]:
     """Draws images `start` to `start + n` of a seed, with attributes and captions; also returns the facts of each.
 
-    `draw` takes the seed and an index, and must be a function of a module, since other processes call it.
+    `draw` takes the seed and an index, and must be a top-level function of a module, since other processes call it.
     """
     indices = range(start, start + n)
     if multiprocessing.current_process().daemon:  # a child process of a worker may not have children

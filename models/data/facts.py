@@ -14,7 +14,7 @@ from models.data.matching import MIN_SHARE, Columns, ImageNames
 from models.data.tables import CELEBA, SUFFIXES, read_table
 from models.errors import DataError
 
-NAMED = ("labels", "metadata")  # tables that must be right; other files are tables if they name the images
+NAMED = ("labels", "metadata")  # tables that must be valid; other files are tables if they name the images
 MAX_OTHERS = 20  # files that are tried as tables
 
 
@@ -27,7 +27,7 @@ class Skipped:
     files: list[tuple[str, str]] = field(default_factory=list)
 
     def all(self) -> tuple[tuple[str, str], ...]:
-        """Images first."""
+        """Names and reasons of images, rows and files, images first."""
         return (*self.images, *self.rows, *self.files)
 
 
@@ -43,7 +43,7 @@ def check_share(n: int, what: str, wrong: Sequence[tuple[str, str]], n_wrong: in
 def known_of(files: Files, names: list[str], others: list[str], skipped: Skipped) -> tuple[Known, list[int]]:
     """Returns the facts of the images `names`, and the indices of those that can be used.
 
-    others: the names of files that may say something. Raises DataError for a table that is wrong, and where more than
+    others: the names of files that may describe images. Raises DataError for an invalid table, and where more than
     a tenth of the images lack what the others have.
     """
     owners = captions.caption_files((name for name in others if name.lower().endswith(captions.SUFFIXES)), names)
@@ -86,7 +86,7 @@ def _add_layout(known: Known, layout: Layout, columns: Columns, captioned: bool)
 
 
 def _tables(files: Files, names: list[str], others: list[str], used: list[int], skipped: Skipped) -> Columns:
-    """Collects what tables say about the images."""
+    """Collects the facts about the images in tables."""
     named = [name for name in others if _is_named(name)]
     columns, images = Columns(len(names)), ImageNames(names)
     folders = [_folder(name) for name in named]
@@ -97,7 +97,7 @@ def _tables(files: Files, names: list[str], others: list[str], used: list[int], 
     tables = named or _add_others(columns, files, others, images, used, skipped)
     for name in others:
         if name not in tables:
-            skipped.files.append((name, "neither an image nor anything that is known to belong to these images"))
+            skipped.files.append((name, "neither an image nor a table or caption of these images"))
     return columns
 
 
@@ -147,7 +147,7 @@ def _add_others(
         except BudgetSpent:
             raise
         except DataError:
-            continue  # it is named among the files that are not used
+            continue  # it is listed among the files that are not used
         if _covered(table, used) >= MIN_SHARE and table.n_wrong * 10 <= table.n_rows:
             columns.merge(table)
             used_names.append(name)

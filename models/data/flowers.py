@@ -1,6 +1,6 @@
 """Drawn flowers of ten species with captions, all different: 128 x 128 RGB.
 
-Image `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
+Image `i` of a seed depends only on these two numbers, so any part of a set can be drawn anywhere, in any order.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from models.data.dataset import Dataset
 from models.data.drawing import Points, drawn_set
 from models.data.petals import COLORS, Canvas, Petal, disc, paint, petal_outline, ring, stamens
 
-SPECIES = {  # the colors each grows in
+SPECIES = {  # the natural colors of each species
     "bluebell": ("blue", "purple", "pink", "white"),
     "blossom": ("pink", "white"),
     "dahlia": ("red", "purple", "pink", "orange", "white", "yellow"),
@@ -26,7 +26,12 @@ SPECIES = {  # the colors each grows in
     "tulip": ("red", "yellow", "pink", "purple", "orange", "white"),
 }
 SEEN_FROM_THE_SIDE = ("bluebell", "iris", "tulip")
-WITH_BLADES = ("bluebell", "iris", "lily", "tulip")  # long leaves from the ground; the others bear leaves on the stem
+WITH_BLADES = (
+    "bluebell",
+    "iris",
+    "lily",
+    "tulip",
+)  # with long leaves from the ground; the others have leaves on the stem
 BACKGROUNDS = {
     "cream": "on cream",
     "green": "on green",
@@ -42,7 +47,7 @@ BROWN = np.array([(126, 76, 34), (48, 28, 18)], float)
 
 @dataclass(frozen=True)
 class Flower:
-    """Facts of one flower; it can be drawn in any color, `SPECIES` has the natural ones."""
+    """Facts of one flower; it can be drawn in any color, and `SPECIES` has the natural ones."""
 
     species: str
     color: str
@@ -57,7 +62,7 @@ class Flower:
 
 
 def random_flower(rng: np.random.Generator) -> Flower:
-    """A species, one of its colors, a background and leaves, each drawn evenly but the leaves, at three in four."""
+    """Draws a species, one of its colors and a background, each uniformly, and leaves with probability 3/4."""
     species = str(rng.choice(list(SPECIES)))
     return Flower(
         species=species,
@@ -104,7 +109,7 @@ def draw(known: Flower, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def _stem(c: Canvas, known: Flower) -> None:
-    """The stem, from below the image to the middle of the head, and its leaves."""
+    """Draws the stem, from below the image to the center of the head, and its leaves."""
     c.frame = c.upright
     foot, bend = c.rng.normal(0, 0.22), c.rng.normal(0, 0.12)
     t = np.linspace(0, 1, 12)[:, None]
@@ -133,7 +138,7 @@ def _leaves(c: Canvas, line: Points) -> None:
 
 
 def _bluebell(c: Canvas) -> None:
-    """Bells on the two sides of a stem, the lowest the largest."""
+    """Draws bells on both sides of a stem, the lowest the largest."""
     light, deep = c.tones
     half = np.array([(0.0, 0.0), (0.17, 0.04), (0.25, 0.25), (0.26, 0.6), (0.31, 0.82), (0.46, 0.97)])
     mouth = np.array([(0.3, 0.9), (0.15, 1.04), (0.0, 0.92), (-0.15, 1.04), (-0.3, 0.9)])
@@ -173,7 +178,7 @@ def _daisy(c: Canvas) -> None:
 
 
 def _iris(c: Canvas) -> None:
-    """Three standards that rise and three falls that hang, each fall with its yellow beard."""
+    """Draws three upright standards and three hanging falls, each fall with a yellow beard."""
     light, deep = c.tones
     standard = Petal(petal_outline(c.rng.uniform(0.3, 0.38), 1.2, 0.75, ruffle=0.12), light, (light + deep) / 2, 7, 5)
     fall = Petal(petal_outline(c.rng.uniform(0.3, 0.4), 1.6, 0.8, ruffle=0.14), deep, light, 7, 5)
@@ -187,7 +192,7 @@ def _iris(c: Canvas) -> None:
 
 
 def _lily(c: Canvas) -> None:
-    """Three petals over three, with a pale midrib and speckles."""
+    """Draws three petals over three others, with a pale midrib and speckles."""
     light, deep = c.tones
     shape = petal_outline(c.rng.uniform(0.2, 0.29), c.rng.uniform(0.8, 1.05), 0.9, ruffle=0.05)
     ring(c, Petal(shape, light, deep, 7, 3), 3, 1.05, shade=0.9)
@@ -202,7 +207,7 @@ def _lily(c: Canvas) -> None:
 
 
 def _poppy(c: Canvas) -> None:
-    """A few wide crumpled petals, each with a dark blotch, around a green capsule."""
+    """Draws a few wide crumpled petals, each with a dark blotch, around a green capsule."""
     light, deep = c.tones
     shape = petal_outline(c.rng.uniform(0.52, 0.66), c.rng.uniform(1.3, 1.7), 0.6, ruffle=c.rng.uniform(0.06, 0.14))
     count = int(c.rng.integers(4, 7))
@@ -214,7 +219,7 @@ def _poppy(c: Canvas) -> None:
 
 
 def _rose(c: Canvas) -> None:
-    """Round petals within round petals, each row turned against the last, darkest where they meet."""
+    """Draws rings of round petals, each turned against the last, darkest where they meet."""
     light, deep = c.tones
     shape = petal_outline(c.rng.uniform(0.5, 0.58), c.rng.uniform(1.5, 1.9), 0.5, notch=c.rng.uniform(-0.04, 0.05))
     phase = c.rng.uniform(1.0, 1.6)
@@ -235,7 +240,7 @@ def _sunflower(c: Canvas) -> None:
 
 
 def _tulip(c: Canvas) -> None:
-    """A cup: three petals behind, two at the sides, one in front."""
+    """Draws a cup: three petals behind, two at the sides, one in front."""
     light, deep = c.tones
     shape = petal_outline(c.rng.uniform(0.25, 0.31), c.rng.uniform(0.7, 0.85), c.rng.uniform(0.55, 0.75))
     petal, spread = Petal(shape, light, deep, 8, 5), c.rng.uniform(0.18, 0.36)

@@ -25,7 +25,7 @@ PLAIN = (
     "license",
     "licence",
     "copying",
-)  # beginnings of the names of files ignored without a warning
+)  # prefixes of file names that are ignored without a warning
 
 
 def image_folder(
@@ -38,14 +38,14 @@ def image_folder(
     limits: Limits = LIMITS,
     on_read: Callable[[int], None] = lambda n: None,
 ) -> Dataset:
-    """Reads the images in a folder or zip file by order of their names: (n, size, size, channels), channels 1 or 3.
+    """Reads the images in a folder or zip file in the order of their names: (n, size, size, channels), channels 1 or 3.
 
-    Each is turned upright, laid over white, cropped to its center square and resized. Labels, attributes and captions
-    come from tables, folders and text files, as docs/data.md lists them. `limit` takes so many images, evenly spread.
-    What cannot be used is left out and named in the data set's `report`.
+    Each is turned upright, composited over white, cropped to its center square and resized. Labels, attributes and
+    captions come from tables, folders and text files, see docs/reference/data-sets.md. `limit` is the number of images
+    to read, evenly spread. Files and rows that cannot be used are left out and listed in the data set's `report`.
 
-    `on_read` gets the number of images read now and then, and may raise to stop. Raises DataError, naming them, for
-    fewer images than `minimum`, more than a tenth of the images or rows that cannot be used, and all past `limits`.
+    `on_read` gets the number of images read so far from time to time, and may raise to stop. Raises DataError for fewer
+    images than `minimum`, if more than a tenth of the images or rows cannot be used, and past `limits`.
     """
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, got {channels}")

@@ -22,7 +22,7 @@ from models.errors import DataError
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 8
-MAX_BYTES = 1 << 30  # of values, as the dimensions declare them: a gz file of 1 MB may hold a thousand
+MAX_BYTES = 1 << 30  # of values, by the declared dimensions: a gz file of 1 MB can expand to a thousand
 
 Name = Literal["mnist", "fashion-mnist"]
 Split = Literal["train", "test"]
@@ -38,14 +38,14 @@ LABEL_NAMES: dict[Name, tuple[str, ...]] = {
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
 }
-DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # where the package dataset-fashion-mnist puts its files
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")  # where the package dataset-fashion-mnist installs its files
 SOURCES: dict[Name, str] = {
-    "mnist": "MNIST is to be had in these files from several mirrors",
-    "fashion-mnist": "Debian's package dataset-fashion-mnist brings them, and download_fashion_mnist fetches them",
+    "mnist": "Several mirrors of MNIST have these files",
+    "fashion-mnist": "Debian's package dataset-fashion-mnist installs them, and download_fashion_mnist downloads them",
 }
 
 FASHION_MNIST_URL = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
-FASHION_MNIST_SHA256 = {  # of the IDX files, not of the gz around them: Debian's differ from the authors' in the header
+FASHION_MNIST_SHA256 = {  # of the IDX files, not of their gz files: Debian's differ from the authors' in the header
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
@@ -53,13 +53,13 @@ FASHION_MNIST_SHA256 = {  # of the IDX files, not of the gz around them: Debian'
 }
 _Bytes = IO[bytes] | gzip.GzipFile
 
-_MAX_DOWNLOAD_BYTES = 64 << 20  # the largest file has 26 MB as gz and 47 MB without
+_MAX_DOWNLOAD_BYTES = 64 << 20  # the largest file has 26 MB compressed and 47 MB uncompressed
 
 
 def read_idx(source: bytes | Path) -> NDArray[Any]:
     """Reads the array of an IDX file, gz or plain: any of `DTYPES` in native byte order, 1 to 8 dimensions.
 
-    Raises DataError, naming the file, for another magic number, bytes too few or too many, and dimensions that
+    Raises DataError, naming the file, for another magic number, too few or too many bytes, and dimensions that
     declare more than `MAX_BYTES`.
     """
     name = source.name if isinstance(source, Path) else "IDX data"
@@ -75,8 +75,8 @@ def read_idx(source: bytes | Path) -> NDArray[Any]:
 def idx_dataset(name: Name, split: Split, folder: Path | None = None) -> Dataset:
     """Reads MNIST or Fashion-MNIST, (60000 or 10000, 28, 28, 1) with ten labels, from IDX files, gz or plain.
 
-    The files of the split are sought in `folder`, in its sub-folder called `name`, and for Fashion-MNIST where Debian
-    puts them. Raises DataError that names the files and their sources where they are missing or no such set.
+    The files are looked for in `folder`, in its sub-folder `name`, and for Fashion-MNIST where Debian installs them.
+    Raises DataError, naming the files and their sources, where they are missing or invalid.
     """
     images_path, labels_path = _find(name, split, folder)
     images, labels = read_idx(images_path), read_idx(labels_path)
@@ -92,7 +92,7 @@ def idx_dataset(name: Name, split: Split, folder: Path | None = None) -> Dataset
 def download_fashion_mnist(folder: Path, url: str = FASHION_MNIST_URL) -> None:
     """Downloads the four IDX files over https to `folder`, uncompressed; complete files are kept.
 
-    Raises DataError, and keeps nothing of that file, when it cannot be had or has another sha256 than is known.
+    Raises DataError, and stores nothing of that file, if it cannot be downloaded or has an unexpected sha256.
     """
     if not url.startswith("https://"):
         raise ValueError(f"url must start with https://, got {url}")
@@ -103,7 +103,7 @@ def download_fashion_mnist(folder: Path, url: str = FASHION_MNIST_URL) -> None:
             continue
         data = _fetch(f"{url}/{stem}.gz")
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise DataError(f"{stem} came with another sha256 than Fashion-MNIST's, and was not kept")
+            raise DataError(f"{stem} has another sha256 than Fashion-MNIST's and was not stored")
         _write_whole(path, data)
 
 
@@ -116,18 +116,18 @@ def _plain(raw: IO[bytes]) -> _Bytes:
 def _read_array(file: _Bytes) -> NDArray[Any]:
     dtype, shape = _read_header(file)
     size = math.prod(shape) * dtype.itemsize
-    data = file.read(size + 1)  # one more than there should be; gz checks its sum only when read to the end
+    data = file.read(size + 1)  # one more than expected: gz verifies its checksum only at the end
     if len(data) < size:
         raise DataError(f"{len(data)} bytes of values; the dimensions {shape} need {size}")
     if len(data) > size:
-        raise DataError(f"bytes follow after the {size} that the dimensions {shape} need")
+        raise DataError(f"bytes follow the {size} that the dimensions {shape} need")
     return np.frombuffer(data, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
 
 
 def _read_header(file: _Bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
     magic = file.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
-        raise DataError(f"not an IDX file: it starts with 0x{magic.hex()}, and should as 0x00000803 does")
+        raise DataError(f"not an IDX file: it starts with 0x{magic.hex()}, not with a magic number such as 0x00000803")
     if not 1 <= magic[3] <= MAX_DIMENSIONS:
         raise DataError(f"{magic[3]} dimensions; 1 to {MAX_DIMENSIONS} can be read")
     sizes = file.read(4 * magic[3])
@@ -135,14 +135,14 @@ def _read_header(file: _Bytes) -> tuple[np.dtype[Any], tuple[int, ...]]:
         raise DataError(f"the file ends within its {magic[3]} dimensions")
     shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
     dtype = np.dtype(DTYPES[magic[2]])
-    # A dimension of 0 must not hide others that numpy cannot multiply.
+    # A dimension of 0 must not hide others whose product overflows.
     if math.prod(max(side, 1) for side in shape) * dtype.itemsize > MAX_BYTES:
         raise DataError(f"the dimensions {shape} declare more than {MAX_BYTES} bytes")
     return dtype, shape
 
 
 def _find(name: Name, split: Split, folder: Path | None) -> tuple[Path, Path]:
-    """Returns the files of the images and labels of a split, both from one place."""
+    """Returns the files of the images and labels of a split, both from one folder."""
     if name not in LABEL_NAMES or split not in STEMS:
         raise ValueError(f"name must be mnist or fashion-mnist and split train or test, got {name!r} and {split!r}")
     places = [folder, folder / name] if folder else []
@@ -180,5 +180,5 @@ def _write_whole(path: Path, data: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".fetch-", delete=False) as file:
         file.write(data)
     part = Path(file.name)
-    part.chmod(0o644)  # a worker may be another user
+    part.chmod(0o644)  # readable for workers that run as another user
     part.replace(path)

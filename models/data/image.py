@@ -13,11 +13,11 @@ from models.pixels import center_square
 def read_image(data: bytes, size: int, channels: int, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """Reads the center square of an image as uint8 (size, size, channels), upright, in sRGB, on white.
 
-    Raises DataError for what is no image in one of `images.sniff.FORMATS`, is damaged, or declares more than
+    Raises DataError for bytes that are not an image in one of `images.sniff.FORMATS`, are damaged, or declare more than
     `max_pixels`.
     """
     try:
-        # A camera's JPEG is decoded at a half, quarter or eighth, still at least four times the size wanted.
+        # A large JPEG is decoded at a half, quarter or eighth of its size, at least four times the requested size.
         decoded = decode(data, max_pixels=max_pixels, enough=4 * size)
     except ImageError as error:
         raise DataError(error.message) from error

@@ -8,19 +8,19 @@ from pathlib import PurePosixPath
 from models.data.dataset import listed
 
 _SPLIT = re.compile(r"(train|training|val|valid|validation|dev|test|testing|eval)[-_]?(\d{4}|[ab])?", re.IGNORECASE)
-_REPEATS = re.compile(r"([1-9]\d{0,4})_(.+)")  # kohya's folders: how often an epoch shows each image, and a name
+_REPEATS = re.compile(r"([1-9]\d{0,4})_(.+)")  # kohya's folders: the repeats of each image in an epoch, and a name
 
-_SHARD = re.compile(r"\d{5}")  # folders of StyleGAN's and img2dataset's files
+_SHARD = re.compile(r"\d{5}")  # numbered folders, as StyleGAN and img2dataset write them
 _NUMBERED = re.compile(r"([a-z][a-z _-]*)\.\d+\.[a-z]+", re.IGNORECASE)
-SMALL = 10  # images; in larger sets classes are fewer than half of the images
+SMALL = 10  # images; in larger sets there are fewer classes than half of the images
 
 
 @dataclass
 class Layout:
     """Layout of n images in folders.
 
-    used: indices of those for training. labels: the class of each image by its folder, where folders are classes.
-    wrong: the used images that lie in no class, with the reason. warnings: of what is not used.
+    used: indices of the training images. labels: the class of each image by its folder, if folders are classes.
+    wrong: the used images without a class, with the reason. warnings: about folders that are not used.
     """
 
     used: list[int]
@@ -40,7 +40,7 @@ def is_training(name: str) -> bool:
 
 
 def layout_of(names: Sequence[str], samples: Sequence[int]) -> Layout:
-    """Assigns splits, then classes, by the folders that the samples do not all share."""
+    """Assigns splits, then classes, by the folders below the common one."""
     below = _below_shared({index: names[index].split("/")[:-1] for index in samples})
     tops = {index: folders[0] if folders else "" for index, folders in below.items()}
     if not all(map(is_split, tops.values())):
@@ -54,7 +54,7 @@ def layout_of(names: Sequence[str], samples: Sequence[int]) -> Layout:
         message = f"Only the images for training are used; {left} are left out."
         layout.warnings.append({"code": "splits_not_used", "message": message})
     sides = {index: _SPLIT.fullmatch(tops[index])[2] for index in layout.used}  # type: ignore[index]
-    if {str(side).upper() for side in sides.values()} == {"A", "B"}:  # trainA and trainB, as CycleGAN's sets have them
+    if {str(side).upper() for side in sides.values()} == {"A", "B"}:  # trainA and trainB, as in the sets of CycleGAN
         layout.labels = {index: side.upper() for index, side in sides.items()}
     else:
         _take_classes(layout, names, _below_shared({index: below[index][1:] for index in layout.used}))
@@ -81,7 +81,7 @@ def _below_shared(folders: dict[int, list[str]]) -> dict[int, list[str]]:
 
 
 def _take_classes(layout: Layout, names: Sequence[str], below: dict[int, list[str]]) -> None:
-    """Uses the first folder as class, unless many images have no folder or most have one of their own."""
+    """Uses the first folder as the class, unless many images have no folder or most have a folder of their own."""
     beside = [index for index, folders in below.items() if not folders]
     labels = {index: folders[0] for index, folders in below.items() if folders}
     if not labels:
@@ -96,7 +96,7 @@ def _take_classes(layout: Layout, names: Sequence[str], below: dict[int, list[st
         those = f"{len(labels)} images lie in {len(set(labels.values()))} of them"
         layout.warnings.append(_not_classes(those))
     elif _are_shards(labels, names):
-        layout.warnings.append(_not_classes("they only divide the images by their numbers"))
+        layout.warnings.append(_not_classes("they only group the images by their numbers"))
     else:
         layout.labels = labels
         layout.wrong = dict.fromkeys(beside, "it lies in none of the folders, which are the classes")

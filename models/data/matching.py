@@ -12,9 +12,9 @@ from images.zips import clean_name
 from models.data.tables import FILE_NAME, MAX_COLUMNS, Row
 from models.errors import DataError
 
-MAX_DEPTH = 6  # folders of a name that are compared
-MAX_NAME = 1_000  # characters of a cell that may be a name
-MAX_CELLS = 10_000_000  # kept of all tables
+MAX_DEPTH = 6  # number of folders of a name that are compared
+MAX_NAME = 1_000  # length up to which a cell may be a name
+MAX_CELLS = 10_000_000  # stored of all tables
 MAX_ROWS = 500_000  # of one table
 MIN_SHARE = 0.9  # share of cells or images that decides what a column or file is
 LOOKED_AT = 50  # rows by which the column of names is chosen
@@ -24,9 +24,9 @@ _NUMBERED = re.compile(r"#\d+$")  # Flickr8k's "a.jpg#2" is the third caption of
 class ImageNames:
     """The images that a name in a table may refer to.
 
-    A name means the image with this path below the table's folder, or the one image whose path ends in it, or whose
-    whole path is the end of it (a table often names folders that were not packed). Where none is spelled so, case does
-    not count, then suffixes do not.
+    A name refers to the image of this path below the table's folder; or to the only image whose path ends in the name,
+    or whose whole path is the end of the name (tables often name folders that the zip file does not have). If none
+    matches, case is ignored, then suffixes.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ class ImageNames:
         return next((index for index in self._found(cell, folder, self._spellings) if index is not None), None)
 
     def find_spelled(self, cell: str, folder: str = "") -> int | None:
-        """Like `find`, for a name with its suffix."""
+        """Like `find`, for a name with the suffix of its file."""
         return next((index for index in self._found(cell, folder, self._spellings[:2]) if index is not None), None)
 
     def _found(self, cell: str, folder: str, spellings: Sequence["_Spelling"]) -> Iterator[int | None]:
@@ -96,10 +96,10 @@ def _unique(pairs: Iterable[tuple[str, int]]) -> dict[str, int | None]:
 class Columns:
     """Facts of n images from tables.
 
-    cells: n texts for each title, empty where nothing is said. rows: how many rows each image has. disagreeing: for a
-    title, the images whose rows differ in it (the first one counts). wrong, lost: place and reason of the rows that
-    cannot be read, and names of those without an image, no more of each than a tenth of the rows there may be. others:
-    the images that rows name in further columns, such as masks.
+    cells: n texts for each title, empty where a table has none. rows: number of rows of each image. disagreeing: for a
+    title, the images whose rows differ in it (the first one is used). wrong, lost: places and reasons of unreadable
+    rows, and names of rows without an image, of each at most a tenth of the maximum number of rows. others: the images
+    that further columns name, such as masks.
     """
 
     n: int
@@ -139,7 +139,7 @@ class Columns:
                 self._take(index, {name: cell for name, cell in row.cells.items() if name not in (title, *further)})
 
     def merge(self, other: "Columns") -> None:
-        """Adds the facts of another table where there are none yet."""
+        """Adds the facts of another table for cells that are still empty."""
         for index in (index for index in range(self.n) if other.rows[index]):
             self._take(index, {title: cells[index] for title, cells in other.cells.items()})
             self.rows[index] += other.rows[index] - 1
@@ -166,7 +166,7 @@ class Columns:
 
 
 def _further_titles(rows: Sequence[Row], images: ImageNames, folder: str, title: str) -> list[str]:
-    """Returns the other columns that name files: nearly all of their cells are names of images, with a suffix."""
+    """Returns the other columns that name files: nearly all of their cells are file names of images."""
     titles = []
     for name in dict.fromkeys(name for row in rows for name in row.cells if name != title):
         cells = [row.cells[name] for row in rows if row.cells.get(name)]

@@ -15,7 +15,7 @@ from models.data.styles import styles
 from models.errors import DataError
 
 Split = Literal["train", "test"]
-TRAIN_SEED, TEST_SEED = 0, 1  # of the drawn sets: the two share no image
+TRAIN_SEED, TEST_SEED = 0, 1  # seeds of the drawn sets; the splits share no image
 DRAWN: dict[str, Callable[..., Dataset]] = {
     "avatars": avatars,
     "flowers": flowers,
@@ -23,7 +23,7 @@ DRAWN: dict[str, Callable[..., Dataset]] = {
     "styles": styles,
 }
 DRAWN_AT_ONCE = 1000
-DIGITS_TEST = 397  # of scikit-learn's 1,797, which come in no split: the last ones
+DIGITS_TEST = 397  # the last of scikit-learn's 1,797, which have no splits
 NAMED = ("digits", "mnist", "fashion-mnist", *DRAWN)
 
 

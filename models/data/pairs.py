@@ -11,9 +11,9 @@ from models.errors import DataError
 def sides_of(
     dataset: Dataset, attribute: str | None, matched: Sequence[str] = ()
 ) -> tuple[Dataset, Dataset, tuple[str, str]]:
-    """Returns the images and the names of both sides: of two classes, or without and with the attribute.
+    """Returns the images and the names of both sides: two classes, or images without and with the attribute.
 
-    Without `attribute` the set must have two classes, or no class and one attribute. Raises DataError where not.
+    Without `attribute` the set must have two classes, or no class and one attribute; raises DataError otherwise.
     """
     classes = dataset.label_names if len(dataset.label_names) == 2 else ()
     if attribute is None:
@@ -48,6 +48,6 @@ def split_by(dataset: Dataset, attribute: str, matched: Sequence[str] = ()) -> t
         for side, members in zip(sides, rows, strict=True):
             side.extend(members[:kept].tolist())
     if not all(sides):
-        raise DataError(f"attribute {attribute!r} must be there in some images and missing in others")
+        raise DataError(f"attribute {attribute!r} must be present in some images and absent in others")
     without, with_ = (dataset.where(np.array(sorted(side))) for side in sides)
     return without, with_

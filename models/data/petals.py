@@ -1,6 +1,6 @@
-"""What drawn flowers are painted with: petals from a light to a deep tone, rings of them, discs, stamens, and a canvas.
+"""Parts of drawn flowers: petals from a light to a deep tone, rings of petals, discs, stamens, and a canvas.
 
-A canvas has the pose of one flower; its frame puts the head into coordinates from about -1 to 1.
+A canvas has the pose of one flower; its frame has coordinates in which the head extends from about -1 to 1.
 """
 
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def petal_outline(width: float, peak: float, blunt: float, *, notch: float = 0.0
 
 @dataclass(frozen=True)
 class Petal:
-    """How one petal is painted: in `layers` from the tone of its tip, over a dark rim, to the tone of its base."""
+    """How one petal is drawn: in `layers` from the tone of its tip to the tone of its base, over a dark rim."""
 
     outline: Points
     tip: NDArray[np.float64]
@@ -62,7 +62,7 @@ class Petal:
 
 @dataclass(frozen=True)
 class Frame:
-    """Coordinates in which a head reaches from about -1 to 1, y down."""
+    """Coordinates in which the head extends from about -1 to 1, y down."""
 
     turn: NDArray[np.float64]  # (2, 2)
     center: NDArray[np.float64]  # (2,)
@@ -88,32 +88,32 @@ class Canvas:
         self.head = Frame(radius * _rotation(lean) @ foreshortening @ _rotation(spin), center)
 
     def tint(self, tones: Tones, by: float = 10) -> Tones:
-        """The tones with a little of chance in them, the same for both, and a little in how far they lie apart."""
+        """Varies both tones by the same random amount, and their contrast a little."""
         middle = tones.mean(0)
         apart: Tones = middle + (tones - middle) * self.rng.uniform(0.75, 1.2)
         return apart + self.rng.normal(0, by, 3)
 
     def fill(self, points: Points, color: NDArray[np.float64]) -> None:
-        """A filled outline."""
+        """Draws a filled outline."""
         self.pen.polygon((points @ self.frame.turn.T + self.frame.center).ravel().tolist(), fill=_rgb(color))
 
     def stroke(self, points: Points, color: NDArray[np.float64], width: float) -> None:
-        """A line `width` hundredths of the image wide."""
+        """Draws a line whose width is `width` hundredths of the image."""
         line = (points @ self.frame.turn.T + self.frame.center).ravel().tolist()
         self.pen.line(line, fill=_rgb(color), width=max(1, round(width * self.side / 100)), joint="curve")
 
     def dot(self, point: NDArray[np.float64], color: NDArray[np.float64], radius: float) -> None:
-        """A round dot whose radius is in hundredths of the image."""
+        """Draws a dot whose radius is in hundredths of the image."""
         (x, y), r = self.frame.turn @ point + self.frame.center, radius * self.side / 100
         self.pen.ellipse((x - r, y - r, x + r, y + r), fill=_rgb(color))
 
     def lit(self, direction: NDArray[np.float64]) -> float:
-        """How bright a part of the head is that lies in this direction, about 0.85 to 1.15."""
+        """Brightness factor of the part of the head in this direction, about 0.85 to 1.15."""
         seen = self.frame.turn @ direction
         return float(1 + 0.12 * (seen @ self.light) / np.hypot(*seen) + self.rng.normal(0, 0.03))
 
     def finish(self) -> NDArray[np.uint8]:
-        """The image as (128, 128, 3), anti-aliased, in its light and with a little noise."""
+        """Returns the image (128, 128, 3), anti-aliased, with its light and a little noise."""
         small = np.asarray(self.image.reduce(OVERSAMPLING), np.float32)
         across = np.linspace(-1, 1, SIDE, dtype=np.float32)
         slope = self.rng.uniform(0.03, 0.12) * (self.light[0] * across + self.light[1] * across[:, None])
@@ -133,7 +133,7 @@ def _rgb(color: NDArray[np.float64]) -> Rgb:
 
 
 def _background(name: str, side: int, rng: np.random.Generator) -> Image.Image:
-    """A gradient from top to bottom, and for foliage many leaves out of focus; drawn small, where blurring is cheap."""
+    """Draws a vertical gradient, for foliage with many blurred leaves; at a small size, where blurring is cheap."""
     top, bottom = np.array(TONES[name], float) + rng.normal(0, 4, 3) + rng.normal(0, 7)
     small = 64
     rows = np.linspace(top, bottom, small)[:, None].repeat(small, 1).clip(0, 255).astype(np.uint8)
@@ -151,9 +151,9 @@ def _background(name: str, side: int, rng: np.random.Generator) -> Image.Image:
 def paint(
     c: Canvas, petal: Petal, angle: float, length: float = 1.0, at: tuple[float, float] = (0, 0), shade: float = 1.0
 ) -> None:
-    """A petal from `at` in the direction `angle`: its rim, its layers, each smaller than the one below, its veins."""
+    """Draws a petal from `at` in the direction `angle`: rim, layers, each smaller than the one below, and veins."""
     along = np.array([np.cos(angle), np.sin(angle)])
-    axes = length * np.stack([(-along[1], along[0]), along])  # of the outline's two columns
+    axes = length * np.stack([(-along[1], along[0]), along])  # columns of the outline
     light = shade * c.lit(along)
     c.fill(petal.outline @ axes + at, (petal.tip + petal.base) * 0.36 * light)
     part = np.linspace(0, 1, petal.layers)
@@ -175,7 +175,7 @@ def _veins(
 def ring(
     c: Canvas, petal: Petal, count: int, length: float = 1.0, inset: float = 0.0, shade: float = 1.0, phase: float = 0
 ) -> None:
-    """Petals all around, every other one below its neighbors; none quite in its place or of its length."""
+    """Draws a ring of petals, every other one below its neighbors, with random offsets of angle and length."""
     for place in [*range(0, count, 2), *range(1, count, 2)]:
         angle = phase + 2 * np.pi * place / count + c.rng.normal(0, 0.12 / np.sqrt(count))
         root = (inset * np.cos(angle), inset * np.sin(angle))
@@ -183,7 +183,7 @@ def ring(
 
 
 def disc(c: Canvas, radius: float, tones: Tones, dots: int, grain: float) -> None:
-    """The middle of a flower: a ball in the light, its florets in the spiral of a sunflower's."""
+    """Draws the center of a flower: a shaded ball with florets in the spiral of a sunflower."""
     up = np.linalg.inv(c.frame.turn) @ c.light
     up *= radius / np.hypot(*up)
     for part in np.linspace(0, 1, 5):
@@ -198,7 +198,7 @@ def disc(c: Canvas, radius: float, tones: Tones, dots: int, grain: float) -> Non
 def stamens(
     c: Canvas, count: int, length: float, thread: NDArray[np.float64], anther: NDArray[np.float64], size: float
 ) -> None:
-    """Threads all around, each with its anther at the end."""
+    """Draws a ring of filaments, each with an anther at its end."""
     for angle in np.linspace(0, 2 * np.pi, count, endpoint=False) + c.rng.normal(0, 0.12, count):
         end = length * c.rng.uniform(0.75, 1.1) * np.array([np.cos(angle), np.sin(angle)])
         c.stroke(np.stack([0 * end, end]), thread, 0.5)

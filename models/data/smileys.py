@@ -1,6 +1,6 @@
 """Drawn round faces with five expressions, all different: 64 x 64 RGB.
 
-Image `i` of a seed depends on nothing but the two, so any part of a set can be drawn anywhere, in any order.
+Image `i` of a seed depends only on these two numbers, so any part of a set can be drawn anywhere, in any order.
 """
 
 from dataclasses import dataclass, replace
@@ -38,13 +38,13 @@ class Smiley:
     expression: str
     color: str
     background: str
-    x: float  # of the middle, from -1 to 1 over the image, as is y
+    x: float  # of the center, from -1 to 1 over the image; as is y
     y: float
     radius: float
     tilt: float  # radians, clockwise
     eye_gap: float
     eye_size: float
-    openness: float  # of the eyes, from 0, shut, to about 1.3, taller than wide
+    openness: float  # of the eyes, from 0 (shut) to about 1.3 (taller than wide)
     curvature: float  # of the mouth, above 0 where its corners rise
     mouth_width: float
     mouth_open: float
@@ -57,8 +57,8 @@ class Smiley:
 
 
 def random_smiley(rng: np.random.Generator, expression: str | None = None) -> Smiley:
-    """A face of this expression or of one drawn evenly, six in ten yellow; all that can vary continuously does."""
-    drawn = str(rng.choice(EXPRESSIONS))  # drawn in any case, so that all else is the same whichever it is
+    """Draws the facts of a face: a uniform expression unless given, yellow for six in ten, all else continuous."""
+    drawn = str(rng.choice(EXPRESSIONS))  # always drawn, so that the other facts do not depend on it
     expression = expression or drawn
     color = "yellow" if rng.random() < 0.6 else str(rng.choice(list(COLORS)[1:]))
     x, y = rng.normal(0, 0.05, 2).clip(-0.12, 0.12).tolist()
@@ -81,7 +81,7 @@ def random_smiley(rng: np.random.Generator, expression: str | None = None) -> Sm
 
 
 def _features(expression: str, rng: np.random.Generator) -> dict[str, float]:
-    """What eyes and mouth do in an expression; the curvatures of those with a line for a mouth do not meet."""
+    """Draws eyes and mouth of an expression; expressions with a line for a mouth have separate ranges of curvature."""
     at, laughs = rng.random(4), rng.random() < 0.35
     curvatures = {"smiling": (0.14, 0.4), "frowning": (-0.38, -0.14), "winking": (0.08, 0.32)}
     surprised = expression == "surprised"
@@ -187,7 +187,7 @@ def _eye(c: _Canvas, face: Smiley, side: int) -> None:
 
 
 def _mouth(c: _Canvas, face: Smiley) -> None:
-    """An oval for surprise, a half moon for laughter, a parabola for the rest."""
+    """Draws the mouth: an oval for surprise, a half moon for laughter, otherwise a parabola."""
     y, half, t = 0.42, face.mouth_width, np.linspace(-1, 1, 15)
     if face.expression == "surprised":
         c.fill(oval(0, y, half, half * face.mouth_open), INK)

@@ -1,6 +1,6 @@
 """Reads tables of facts about images: CSV and TSV, JSON lines, JSON of COCO and StyleGAN, CelebA's list.
 
-Each becomes rows of cells by column title. Rows come one by one, so that a long table about a few images stays small.
+Each is read as rows of cells by column title, one row at a time, so that a long table needs little memory.
 """
 
 import csv
@@ -23,20 +23,20 @@ CAPTIONS = (
     "description",
     "comment",
     "conversations",
-)  # the first one there is used
+)  # the first that exists is used
 CELEBA = "list_attr_celeba"
 FILE_NAME = "file_name"  # the column of Hugging Face's tables that names the file
 MAX_COLUMNS = 1_000
 MAX_LINE = 1 << 20  # characters: a parsed line needs far more memory than its text
 MAX_JSON_VALUES = 4_000_000
-NO_VALUE = {"nan", "null", "n/a", "<na>"}  # as pandas and databases write an empty cell
+NO_VALUE = {"nan", "null", "n/a", "<na>"}  # empty cells as written by pandas and databases
 _EXCEL = re.compile(r"sep=(.)[\r\n]+", re.IGNORECASE)  # the first line that tells Excel the delimiter
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table: its place, and its cells by title, or why it cannot be read."""
+    """A row of a table: its place, and its cells by title or the reason why it cannot be read."""
 
     place: str
     cells: dict[str, str] = field(default_factory=dict)
@@ -46,7 +46,7 @@ class Row:
 def read_table(name: str, data: bytes, is_image: Callable[[str], bool]) -> Iterator[Row]:
     """Reads the rows of a table by the suffix of its name; raises DataError if it is not a table.
 
-    is_image: whether a text names an image; a first row that does is no header.
+    is_image: whether a text names an image; if the first row has one, the table has no header.
     """
     text, suffix = decoded(data), PurePosixPath(name).suffix.lower()
     if PurePosixPath(name).name.lower() == f"{CELEBA}.txt":
@@ -165,7 +165,7 @@ def _delimiter(text: str) -> str | None:
     """Detects the delimiter that most often splits the first rows into equally many cells; None if none does."""
     most_agreeing, best = 0.0, None
     head = text[: 1 << 16]
-    for delimiter in "\t;|,":  # by how rarely texts have them
+    for delimiter in "\t;|,":  # the rarest in texts first
         try:
             lengths = [len(row) for row in islice(_split(head, delimiter), 50) if row]
         except DataError:  # of a quoted cell that is cut off

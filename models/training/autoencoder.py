@@ -29,14 +29,16 @@ class AutoencoderSettings:
     architecture: str = field(default="movq", metadata={"help": "movq or autoencoder-kl"})
     block_out_channels: tuple[int, ...] = field(default=(32, 64, 64), metadata={"help": "widths, multiples of 32"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
-    latent_channels: int = field(default=4, metadata={"help": "values of each place of the latents"})
+    latent_channels: int = field(default=4, metadata={"help": "channels of the latents"})
     num_vq_embeddings: int = field(default=1024, metadata={"help": "vectors of a MoVQ's codebook"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of Adam, falling to 0 along a cosine"})
     commitment_weight: float = field(default=0.25, metadata={"help": "of the distance from latents to a MoVQ's codes"})
     kl_weight: float = field(default=1e-4, metadata={"help": "of the KL divergence of an AutoencoderKL"})
 
     perceptual_weight: float = field(default=0.0, metadata={"help": "of the distance between VGG-16's features"})
-    learned: str = field(default="all", metadata={"help": "all, or decoder: with a start whose latents are in use"})
+    learned: str = field(
+        default="all", metadata={"help": "all; or decoder, to keep the latents of the start, which other models use"}
+    )
 
     def __post_init__(self) -> None:
         if self.learned not in ("all", "decoder"):
@@ -58,7 +60,7 @@ def frozen_kl(folder: str) -> tuple[Any, Card]:
     """Loads an AutoencoderKL, frozen, and its card from the folder of its training; raises DataError."""
     model, card = frozen_model(folder)
     if not isinstance(model, AutoencoderKL):
-        raise DataError(f"{folder} is no autoencoder-kl")
+        raise DataError(f"{folder} is not an autoencoder-kl")
     return model, card
 
 
@@ -66,7 +68,7 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
     """Trains with absolute errors and a regularizer of the latents, which are standardized at the end.
 
     Errors are those of pixels and of the differences between neighbors (Mathieu et al. 2016, eq. 6), without which
-    lines one pixel wide are the last to come. No adversary as in MoVQ: drawn images have no texture to make up.
+    lines one pixel wide are learned last. There is no adversarial loss, as in MoVQ: drawn images have no texture.
     """
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
     is_movq = settings.architecture == "movq"
@@ -92,7 +94,9 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
     @torch.inference_mode()
     def sample() -> Tensor:
         reconstruction = decoded(model, encoded(model, images[:16]).float()) / 2 + 0.5
-        return torch.stack([images[:16].float() / 255, reconstruction], dim=1).flatten(0, 1)  # each beside its original
+        return torch.stack([images[:16].float() / 255, reconstruction], dim=1).flatten(
+            0, 1
+        )  # (original, reconstruction) pairs
 
     for _ in run.steps(sample, model=model, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
@@ -126,7 +130,7 @@ def decoded(model: Any, latents: Tensor) -> Tensor:
 
 
 def _perceptual(vgg: VGG, reconstruction: Tensor, real: Tensor) -> Tensor:
-    """Perceptual distance (Johnson et al. 2016, eq. 2), without which faint lines such as mouths are lost.
+    """Perceptual loss (Johnson et al. 2016, eq. 2), without which faint lines such as mouths are lost.
 
     With the absolute error alone, the best prediction of an uncertain thin line is no line.
     """

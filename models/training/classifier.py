@@ -21,7 +21,9 @@ class ClassifierSettings:
 
     learning_rate: float = field(default=2e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     weight_decay: float = field(default=0.01, metadata={"help": "of AdamW"})
-    noise: float = field(default=0.05, metadata={"help": "the most noise put on an image, as a share of its range"})
+    noise: float = field(
+        default=0.05, metadata={"help": "maximum standard deviation of the added noise, as a share of the range"}
+    )
     base_channels: int = field(default=32, metadata={"help": "of the first layer"})
 
 
@@ -35,9 +37,9 @@ def questions_of(dataset: Dataset) -> list[list[str]]:
 
 
 def _instead(dataset: Dataset) -> str:
-    """Says what a data set has instead of labels."""
+    """Describes what a data set has instead of labels, for messages."""
     only = [f"all images have the label {dataset.label_names[0]!r}"] if dataset.label_names else []
-    captions = [f"captions such as {dataset.captions[0][:80]!r} are no labels"] if any(dataset.captions) else []
+    captions = [f"captions such as {dataset.captions[0][:80]!r} are not labels"] if any(dataset.captions) else []
     about = ("columns_not_used", "folders_not_used")
     reasons = [each["message"] for each in dataset.report.warnings if each["code"] in about]
     return "".join(f"; {reason.rstrip('.')}" for reason in (*only, *captions, *reasons))

@@ -31,16 +31,16 @@ class ClipSettings:
     n_merges: int = field(default=110, metadata={"help": "tokens learned from the captions, beside the bytes"})
     learning_rate: float = field(default=2e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     weight_decay: float = field(default=0.1, metadata={"help": "of AdamW"})
-    alike: int = field(default=16, metadata={"help": "images of alike colors that come together"})
-    word_weight: float = field(default=10.0, metadata={"help": "of the loss of telling a caption's words"})
-    noise: float = field(default=0.03, metadata={"help": "standard deviation of the noise put on images"})
+    alike: int = field(default=16, metadata={"help": "images of similar colors in a group of a batch"})
+    word_weight: float = field(default=10.0, metadata={"help": "weight of the loss of predicting a caption's words"})
+    noise: float = field(default=0.03, metadata={"help": "standard deviation of the noise added to images"})
 
 
 def contrastive_loss(image_embeds: Tensor, text_embeds: Tensor, scale: Tensor, kinds: Tensor) -> Tensor:
     """Symmetric contrastive cross-entropy (Radford et al. 2021, figure 3), a scalar.
 
-    Here every row of the same kind (n,) is right, in equal shares: a caption names few attributes, so that a batch has
-    it several times, and to push an image away from its own words would be wrong.
+    Here all rows of the same kind (n,) are positives, with equal weights: a caption names few attributes, so that a
+    batch has it several times, and an image must not be pushed away from its own caption.
     """
     logits = scale * F.normalize(image_embeds) @ F.normalize(text_embeds).T  # (images, texts)
     same = (kinds[:, None] == kinds[None]).float()
@@ -66,8 +66,8 @@ def most_alike(images: Tensor, n: int) -> Tensor:
 def alike_rows(neighbors: Tensor, batch_size: int, alike: int) -> Tensor:
     """Draws indices (batch_size,): random images, each with `alike` - 1 of its neighbors (m, n).
 
-    Among images of all colors colors tell nearly each from the others, and glasses or a smile are never learned;
-    Robinson et al. 2021, "Contrastive learning with hard negative samples".
+    In a batch of random images, colors alone identify nearly every image, so that glasses or a smile are never learned
+    (Robinson et al. 2021, "Contrastive learning with hard negative samples").
     """
     anchors = torch.randint(len(neighbors), (-(-batch_size // alike), 1))
     drawn = torch.rand(len(anchors), neighbors.shape[1]).argsort(1)[:, :alike]
@@ -75,7 +75,7 @@ def alike_rows(neighbors: Tensor, batch_size: int, alike: int) -> Tensor:
 
 
 def words_of(token_ids: Tensor) -> Tensor:
-    """Tokens of captions (m, length), of those that not all captions have: 0 or 1, (m, tokens)."""
+    """Whether each caption (m, length) has each token that not all captions have: 0 or 1, (m, tokens)."""
     has = torch.zeros(len(token_ids), int(token_ids.max()) + 1).scatter_(1, token_ids, 1.0)
     return has[:, (has.mean(0) > 0) & (has.mean(0) < 1)]
 
@@ -83,9 +83,9 @@ def words_of(token_ids: Tensor) -> Tensor:
 def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
     """Trains with a contrastive loss of images and captions; raises DataError without captions.
 
-    Beside the contrastive loss a linear layer tells from image_embeds which words a caption has (Joulin et al. 2016,
-    "Learning visual features from large weakly supervised data"): with 20,000 images the contrast alone learns
-    colors in minutes, and glasses in hours.
+    In addition, a linear layer predicts the words of the caption from image_embeds (Joulin et al. 2016,
+    "Learning visual features from large weakly supervised data"): with 20,000 images the contrastive loss
+    alone learns colors in minutes and glasses in hours.
     """
     if not dataset.captions:
         raise DataError("a CLIP needs captions")

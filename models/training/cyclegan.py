@@ -30,18 +30,23 @@ class CycleganSettings:
     learning_rate: float = field(default=4e-4, metadata={"help": "of both Adams, falling to 0 over the second half"})
     lambda_cycle: float = field(default=2.0, metadata={"help": "weight of the cycle-consistency loss"})
     cycle_noise: float = field(
-        default=0.1, metadata={"help": "standard deviation of the noise on a translation before it is taken back"}
+        default=0.1,
+        metadata={"help": "standard deviation of the noise added to a translation before it is translated back"},
     )
     lambda_identity: float = field(default=1.0, metadata={"help": "weight of the identity loss"})
-    pool_size: int = field(default=50, metadata={"help": "older fakes the discriminators are shown again"})
-    ema_decay: float = field(default=0.995, metadata={"help": "of the generators' average, which is what is kept"})
+    pool_size: int = field(
+        default=50, metadata={"help": "earlier translations that the discriminators are shown again"}
+    )
+    ema_decay: float = field(
+        default=0.995, metadata={"help": "of the moving average of the generators, which is stored"}
+    )
 
 
 def tone(images: Tensor) -> Tensor:
     """Maps images in [-1, 1] to a logarithmic scale in [-1, 1], linear below the range.
 
-    As to an eye, a dark frame on dark skin then differs as much as one on pale skin, where the same difference of
-    values is a far smaller share.
+    A dark frame on dark skin then differs as much as one on pale skin, as it does to the eye; on a linear scale its
+    difference is far smaller.
     """
     light = 5 * (images + 1)
     return 2 * torch.where(light > 0, torch.log1p(light.clamp(min=0)), light) / math.log(11) - 1
@@ -94,7 +99,7 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
         with autocast(run.device):
             fake_b, same_b = model.a_to_b(torch.cat([real_a, real_b])).chunk(2)
             fake_a, same_a = model.b_to_a(torch.cat([real_b, real_a])).chunk(2)
-            # Noise masks the faint code in which a generator hides what it removed (Chu et al. 2017; the remedy
+            # Noise masks the faint signal in which a generator encodes what it removed (Chu et al. 2017; the remedy
             # is that of Bashkirova et al. 2019).
             noisy_a, noisy_b = (fake + settings.cycle_noise * torch.randn_like(fake) for fake in (fake_a, fake_b))
             rec_a, rec_b = model.b_to_a(noisy_b), model.a_to_b(noisy_a)
@@ -108,7 +113,7 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
         optimizer_g.step()
         average.update_parameters(model)
 
-        # 2. The discriminators, on fakes of this step and of earlier ones.
+        # 2. The discriminators, on translations of this step and of earlier ones.
         old_a = pooled(pool, "a", fake_a.detach(), settings.pool_size)
         old_b = pooled(pool, "b", fake_b.detach(), settings.pool_size)
         with autocast(run.device):

@@ -15,7 +15,7 @@ from models.training.run import Run, Schedule, State, averaged
 
 UNTRAINED_ENCODER = {
     "code": "encoder_untrained",
-    "message": "The training ended before the steps of its encoder: samples are as trained, reconstructions are not.",
+    "message": "The training ended before the steps of its encoder: samples can be used, reconstructions cannot.",
 }
 
 
@@ -28,7 +28,9 @@ class DcganSettings:
     encoder_channels: int = field(default=32, metadata={"help": "of the encoder's first layer"})
     learning_rate: float = field(default=2e-4, metadata={"help": "of both adversarial Adams"})
     encoder_learning_rate: float = field(default=1e-3, metadata={"help": "of the encoder's Adam, falling to 0"})
-    ema_decay: float = field(default=0.998, metadata={"help": "of the generator's average, which is what is kept"})
+    ema_decay: float = field(
+        default=0.998, metadata={"help": "of the moving average of the generator, which is stored"}
+    )
     encoder_share: float = field(default=0.25, metadata={"help": "share of the steps, at the end, for the encoder"})
 
 
@@ -107,7 +109,7 @@ def train_dcgan(dataset: Dataset, settings: DcganSettings, run: Run) -> Trained:
             latent = F.mse_loss(of_fake, z)
             pixels = F.l1_loss(reconstruction, real)
             features = F.mse_loss(*seen.split(len(real))) / seen[len(real) :].square().mean()
-            # The prior: without it, |z|^2 drifts from latent_dim to values that the generator was not trained on.
+            # Toward the prior: without this, |z|^2 drifts from latent_dim to values the generator was not trained on.
             prior = (of_real.square().mean(1) - 1).square().mean()
             loss_e = latent + 10 * pixels + features + 0.1 * prior
             optimizer_e.zero_grad()

@@ -21,23 +21,29 @@ from models.training.denoising import noised
 from models.training.recipe import Recipe, Trained, architecture_of, command
 from models.training.run import Run, Schedule, averaged
 
-DROPPED_SHARE = 0.1  # of the images: trained without their attributes, for classifier-free guidance
+DROPPED_SHARE = 0.1  # share of images trained without their attributes, for classifier-free guidance
 
 
 @dataclass(frozen=True)
 class DdpmSettings:
     """Hyperparameters of a diffusion model."""
 
-    autoencoder: str = field(default="", metadata={"help": "the folder of an autoencoder's training; none: of pixels"})
-    attributes: tuple[str, ...] = field(default=(), metadata={"help": "of the set that the model is conditioned on"})
-    block_out_channels: tuple[int, ...] = field(default=(32, 64, 64), metadata={"help": "of the UNet, level by level"})
+    autoencoder: str = field(
+        default="", metadata={"help": "folder of an autoencoder's training; trains in pixel space when absent"}
+    )
+    attributes: tuple[str, ...] = field(
+        default=(), metadata={"help": "attributes of the set that the model is conditioned on"}
+    )
+    block_out_channels: tuple[int, ...] = field(
+        default=(32, 64, 64), metadata={"help": "channels of each level of the UNet"}
+    )
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     patch_size: int = field(default=2, metadata={"help": "side of the blocks of pixels or latents the UNet works on"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     timestep_location: float | None = field(
-        default=None, metadata={"help": "of logit-normal times; none: uniform ones"}
+        default=None, metadata={"help": "location of logit-normal timesteps; uniform when absent"}
     )
-    ema_decay: float = field(default=0.998, metadata={"help": "of the average, which is what is kept"})
+    ema_decay: float = field(default=0.998, metadata={"help": "of the moving average of the weights, which is stored"})
 
 
 def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
@@ -51,7 +57,7 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
         model, architecture, before = _untrained(settings, images)
     attributes = _attributes(dataset, model.attributes).to(run.device)
     model = on_device(model, run.device)
-    clean = encoded(model.vae, images) if model.vae else images  # which never change
+    clean = encoded(model.vae, images) if model.vae else images  # which are constant
     average, kept = averaged(model, settings.ema_decay)
     optimizer = torch.optim.AdamW(model.unet.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     scheduler = make_scheduler("ddpm")
@@ -95,7 +101,7 @@ def _attributes(dataset: Dataset, names: Sequence[str]) -> Tensor:
 def _started(settings: DdpmSettings, images: Tensor, earlier: nn.Module, card: Card) -> tuple[Ddpm, dict[str, Any]]:
     """Returns the model of an earlier training on images of this size, and its architecture; raises DataError."""
     if not isinstance(earlier, Ddpm):
-        raise DataError(f"start: {card.id} is no diffusion model without prompts")
+        raise DataError(f"start: {card.id} is not a diffusion model without prompts")
     if images.shape[1:] != (card.architecture["channels"], *[card.architecture["image_size"]] * 2):
         raise DataError(f"start: {card.id} has images of another size or kind than {tuple(images.shape)}")
     if earlier.attributes and settings.attributes and earlier.attributes != settings.attributes:

@@ -19,5 +19,5 @@ def noised(clean: Tensor, scheduler: Any, timestep_location: float | None = None
     if timestep_location is not None:
         places = torch.sigmoid(timestep_location + torch.special.ndtri(places))
     n = scheduler.config.num_train_timesteps
-    timesteps = (places * n).long().clamp(max=n - 1).to(clean.device)  # the last place may round to 1
+    timesteps = (places * n).long().clamp(max=n - 1).to(clean.device)  # the last value may round to 1
     return scheduler.add_noise(clean, noise, timesteps), timesteps, scheduler.get_velocity(clean, noise, timesteps)

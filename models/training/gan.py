@@ -18,7 +18,9 @@ class GanSettings:
 
     latent_dim: int = field(default=4, metadata={"help": "values of z"})
     learning_rate: float = field(default=2e-4, metadata={"help": "of both Adams"})
-    ema_decay: float = field(default=0.998, metadata={"help": "of the generator's average, which is what is kept"})
+    ema_decay: float = field(
+        default=0.998, metadata={"help": "of the moving average of the generator, which is stored"}
+    )
 
 
 def train_gan(dataset: Dataset, settings: GanSettings, run: Run) -> Trained:

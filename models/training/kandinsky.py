@@ -1,6 +1,6 @@
 """Trains a decoder of CLIP's embeddings: `python -m models.training.kandinsky --data avatars --id kandinsky-avatars`.
 
-The CLIP and the autoencoder are trained before, by recipes of their own, and become parts of the model.
+The CLIP and the autoencoder are trained first, by their own recipes, and become parts of the model.
 """
 
 from collections.abc import Sequence
@@ -27,14 +27,16 @@ from models.training.run import Run, Schedule, averaged
 class KandinskySettings:
     """Hyperparameters of a decoder."""
 
-    clip: str = field(default="data/training/clip-avatars", metadata={"help": "the folder of the CLIP's training"})
-    autoencoder: str = field(default="data/training/movq-avatars", metadata={"help": "the folder of the autoencoder's"})
+    clip: str = field(default="data/training/clip-avatars", metadata={"help": "folder of the training of the CLIP"})
+    autoencoder: str = field(
+        default="data/training/movq-avatars", metadata={"help": "folder of the training of the autoencoder"}
+    )
     block_out_channels: tuple[int, ...] = field(default=(64, 96, 160), metadata={"help": "widths, multiples of 32"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     learning_rate: float = field(default=5e-4, metadata={"help": "of AdamW, falling to 0 along a cosine"})
-    ridge: float = field(default=1.0, metadata={"help": "what holds the prior's weights small"})
+    ridge: float = field(default=1.0, metadata={"help": "weight of the L2 penalty on the weights of the prior"})
     dropped: float = field(default=0.1, metadata={"help": "share of embeddings left out, for guidance"})
-    ema_decay: float = field(default=0.999, metadata={"help": "of the average, which is what is kept"})
+    ema_decay: float = field(default=0.999, metadata={"help": "of the moving average of the weights, which is stored"})
 
 
 @torch.inference_mode()
@@ -54,7 +56,7 @@ def _texts_embedded(model: Clip, texts: Sequence[str]) -> Tensor:
 def linear_prior(text_embeds: Tensor, image_embeds: Tensor, ridge: float) -> nn.Linear:
     """Least-squares linear layer from normalized text_embeds to image_embeds, both (n, dim).
 
-    Ridge regression: `ridge` times the squared weights is added to the sum of squares; the constant is free.
+    Ridge regression: `ridge` times the squared weights is added to the sum of squares; the intercept is not penalized.
     """
     texts, images = F.normalize(text_embeds).double(), image_embeds.double()
     centered = texts - texts.mean(0)

@@ -53,7 +53,7 @@ class Recipe:
     settings: type[Any]
     schedule: Schedule
     train: Callable[[Dataset, Any, Run], Trained]
-    image_size: int = 64  # of folders and zips
+    image_size: int = 64  # of folders and zip files
     channels: int = 3
     captions: bool = False  # whether it trains on captions
 
@@ -85,7 +85,7 @@ def train_model(
     )
     try:
         trained = recipe.train(dataset, settings, run)
-    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # of latent codes that are not finite, though the weights are
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]  # latent codes are not finite, though the weights are
         raise run.diverged("latent codes") from error
     try:
         save_weights(trained.state, folder / WEIGHTS)

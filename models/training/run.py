@@ -1,8 +1,8 @@
 """The parts that training loops share: resumable steps, losses, checkpoints, sample grids and the card.
 
-A step's chance depends on nothing but the seed and the step: the loop draws from torch's global generator, which
-`steps` seeds anew each time. A checkpoint therefore needs no generator's state, and a run that was killed goes on to
-the very weights it would have reached.
+The random numbers of a step depend only on the seed and the step: the loop draws from torch's global generator, which
+`steps` seeds at each step. A checkpoint therefore needs no generator state, and a run that was killed and resumed ends
+with the same weights as one that was not.
 """
 
 import json
@@ -98,7 +98,7 @@ class Run:
         self.curve: dict[str, list[float]] = {}
         self.seconds = 0.0
         self.step = 0
-        self.last_step = schedule.num_steps  # an earlier one after a request to finish
+        self.last_step = schedule.num_steps  # earlier than num_steps after a request to finish
         self._pending: list[dict[str, Tensor]] = []
         self._on_progress = on_progress
         self._on_step = on_step
@@ -161,7 +161,7 @@ class Run:
     def _saved_if_it_raises(self, call: Callable[[], Any], bar: "tqdm[Any]", state: Mapping[str, State]) -> Any:
         try:
             return call()
-        except Exception:  # any error ends the run here; the state so far is kept
+        except Exception:  # any error ends the run; a checkpoint of its state is written
             self._flush(bar)
             self._save(state)
             raise
@@ -202,7 +202,8 @@ class Run:
 
     def _save(self, state: Mapping[str, State]) -> None:
         tensors = {f"{name}/{key}": value for name, part in state.items() for key, value in _tensors(part).items()}
-        if not_finite(tensors):  # a loss is computed before its step and does not show what the step did to the weights
+        # A loss is computed before its step, so it does not show weights that the step made infinite.
+        if not_finite(tensors):
             raise self.diverged("weights")
         tensors |= {f"curve/{name}": torch.tensor(values, dtype=torch.float64) for name, values in self.curve.items()}
         metadata = {"step": str(self.step), "seconds": str(self.seconds), "facts": json.dumps(self.facts)}
@@ -224,7 +225,9 @@ class Run:
         facts = {EARLIER_FACTS.get(key, key): value for key, value in json.loads(metadata["facts"]).items()}
         if facts != self.facts:
             other = sorted(key for key in facts.keys() | self.facts.keys() if facts.get(key) != self.facts.get(key))
-            raise ResumeError(f"{path} is of a run with another {', '.join(other)}: choose another folder or remove it")
+            raise ResumeError(
+                f"{path} belongs to a run with another {', '.join(other)}: choose another folder or remove it"
+            )
         for name, part in state.items():
             kept = _below(tensors, f"{name}/")
             if isinstance(part, dict):
@@ -238,7 +241,7 @@ def averaged(module: Module, decay: float) -> tuple[AveragedModel, Module]:
     """Returns the exponential moving average of a module's weights and buffers, and the averaged module.
 
     `update_parameters` on the first after each step. After t steps the decay is at most (1 + t) / (10 + t), as in
-    diffusers' EMAModel: a constant 0.998 would leave three quarters of the untrained weights in after 150 steps.
+    diffusers' EMAModel: with a constant 0.998, three quarters of the untrained weights would remain after 150 steps.
     """
 
     def update(kept: Any, current: Any, n_averaged: Any) -> None:

@@ -1,6 +1,6 @@
 """Trains a text-to-image model: `python -m models.training.stable_diffusion --data avatars --id my-model`.
 
-The CLIP, whose text encoder goes on being trained, and the autoencoder are trained before, by recipes of their own.
+The CLIP and the autoencoder are trained first, by their own recipes; the text encoder is trained further here.
 """
 
 from dataclasses import dataclass, field
@@ -28,23 +28,30 @@ from models.training.run import Run, Schedule, averaged
 class StableDiffusionSettings:
     """Hyperparameters of a text-to-image model."""
 
-    clip: str = field(default="data/training/clip-avatars", metadata={"help": "its folder; read without a start"})
-    autoencoder: str = field(default="data/training/kl-avatars", metadata={"help": "its folder; '': the start's"})
+    clip: str = field(
+        default="data/training/clip-avatars",
+        metadata={"help": "folder of the training of the CLIP; ignored with a start"},
+    )
+    autoencoder: str = field(
+        default="data/training/kl-avatars",
+        metadata={"help": "folder of the training of the autoencoder; that of the start when empty"},
+    )
     block_out_channels: tuple[int, ...] = field(default=(64, 128, 192), metadata={"help": "widths, multiples of 32"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     learning_rate: float = field(default=5e-4, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     dropped: float = field(default=0.1, metadata={"help": "share of captions left out, for guidance"})
     timestep_location: float | None = field(
-        default=None, metadata={"help": "of logit-normal times; none: uniform ones"}
+        default=None, metadata={"help": "location of logit-normal timesteps; uniform when absent"}
     )
-    ema_decay: float = field(default=0.999, metadata={"help": "of the average, which is what is kept"})
+    ema_decay: float = field(default=0.999, metadata={"help": "of the moving average of the weights, which is stored"})
 
 
 def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, run: Run) -> Trained:
     """Trains to predict v of noisy latents (Salimans and Ho 2022, section 4), conditioned on the image's caption.
 
     Some captions are left out (Ho and Salimans 2022, "Classifier-free diffusion guidance", algorithm 1). The text
-    encoder learns along: a contrast needs a caption's sum, images need which word goes with which. Raises DataError.
+    encoder is trained too: for a contrastive loss the set of words is enough, for images their relations matter. Raises
+    DataError.
     """
     if not dataset.captions:
         raise DataError("text to image needs captions")
@@ -57,7 +64,7 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
         "image_size": images.shape[-1],
         **parts,
     }
-    latents = encoded(on_device(vae, run.device), images)  # which never change
+    latents = encoded(on_device(vae, run.device), images)  # which are constant
     torch.manual_seed(run.schedule.seed)
     model = expect_class(build(architecture), TextToImageModel)
     unet, text_encoder, tokenizer = (getattr(model.pipeline, name) for name in ("unet", "text_encoder", "tokenizer"))
@@ -106,17 +113,17 @@ def _parts(
     if run.start:
         start, card = run.start
         if not isinstance(start, TextToImageModel):
-            raise DataError(f"start: {card.id} is no text-to-image model")
+            raise DataError(f"start: {card.id} is not a text-to-image model")
         parts = {name: card.architecture[name] for name in ("text", "autoencoder")}
         if not settings.autoencoder:
             return start, start.pipeline.vae, parts, before
     else:
         start, card = frozen_model(settings.clip)
         if not isinstance(start, Clip):
-            raise DataError(f"{settings.clip} is no CLIP")
+            raise DataError(f"{settings.clip} is not a CLIP")
         parts, before = {"text": architecture_of(card)}, {"clip": card.training}
         if not settings.autoencoder:
-            raise DataError("text to image needs an autoencoder, its own or the start's")
+            raise DataError("text to image needs an autoencoder: give `autoencoder` or a start that has one")
     vae, card = frozen_kl(settings.autoencoder)
     return start, vae, parts | {"autoencoder": architecture_of(card)}, before | {"autoencoder": card.training}
 

@@ -220,7 +220,7 @@ MEANINGS: dict[str, tuple[dict[str, Any], int, str, str]] = {
         GATYS | {"style": [{"image": data_url(image_file()), "mask": data_url(BLACK.getvalue())}]},
         422,
         "empty_mask",
-        "style.0.mask: Nothing of it is white: its luminance is at most 0 of 255, and 128 are needed. A mask is "
+        "style.0.mask: No part of it is white: its luminance is at most 0 of 255, and 128 are needed. A mask is "
         "white on the part that counts.",
     ),
     "too narrow": (

@@ -157,7 +157,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "mask that marks nothing": (
         {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(BLACK)},
         "empty_mask",
-        "mask: Nothing of it is white: its luminance is at most 0 of 255, and 128 are needed. "
+        "mask: No part of it is white: its luminance is at most 0 of 255, and 128 are needed. "
         "A mask is white on the part that counts.",
     ),
     "mask that marks what is cut off": (

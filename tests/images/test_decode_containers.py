@@ -139,7 +139,7 @@ def test_a_heic_of_overlays_or_of_more_tiles_than_it_needs_is_refused() -> None:
     data = file.getvalue()
     assert decode(data).image.size == (256, 192)
     overlaid = data.replace(b"grid", b"iovl", 1)
-    with pytest.raises(ImageError, match="laid over other images"):
+    with pytest.raises(ImageError, match="an overlay of other images"):
         decode(overlaid)
     many = data.replace(struct.pack(">II", 256, 192), struct.pack(">II", 64, 64), 1)
     with pytest.raises(ImageError, match="more tiles than its size needs"):

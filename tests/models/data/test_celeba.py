@@ -81,7 +81,7 @@ def test_no_tables_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("list_attr_celeba.txt", "4\n", "5\n", "says it has 5 images and names 4"),
+        ("list_attr_celeba.txt", "4\n", "5\n", "declares 5 images and names 4"),
         ("list_attr_celeba.txt", "4\n5_o", "5_o", "must start with the number"),
         ("list_attr_celeba.txt", " 1 -1  1 -1", " 1 -1  1", "row 4: a file name and 4 values"),
         ("list_attr_celeba.txt", " 1 -1  1 -1", " 1 -1  1 0", "row 4: a file name and 4 values"),

@@ -63,7 +63,7 @@ LABELS = bytes.fromhex("00000801 00000003 000102")
         (bytes.fromhex("00000809") + bytes(36), "9 dimensions; 1 to 8"),
         (bytes.fromhex("00000803 00000002"), "ends within its 3 dimensions"),
         (LABELS[:-1], "2 bytes of values; the dimensions \\(3,\\) need 3"),
-        (LABELS + b"\0", "bytes follow after the 3"),
+        (LABELS + b"\0", "bytes follow the 3"),
         (bytes.fromhex("00000803") + b"\xff" * 12, "declare more than 1073741824 bytes"),
         (bytes.fromhex("00000803 00000000") + b"\xff" * 8, "declare more than 1073741824 bytes"),
         # Without a time in it: the tests' names, which hold these bytes, are the same in each process.
@@ -91,7 +91,7 @@ def test_any_bytes_give_an_array_or_a_data_error(tail: bytes, gz: bool) -> None:
 
 def test_a_gz_bomb_is_read_no_further_than_its_dimensions() -> None:
     data = gzip.compress(LABELS + bytes(200 << 20))
-    with pytest.raises(DataError, match="bytes follow after the 3"):
+    with pytest.raises(DataError, match="bytes follow the 3"):
         read_idx(data)
 
 
@@ -208,7 +208,7 @@ def test_another_file_or_none_is_refused_and_not_kept(https: tuple[str, Path], t
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz cannot be downloaded \(File not found\)"):
         download_fashion_mnist(tmp_path / "kept", url)
     (served / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(write_idx(IMAGES)))
-    with pytest.raises(DataError, match="train-images-idx3-ubyte came with another sha256"):
+    with pytest.raises(DataError, match="train-images-idx3-ubyte has another sha256"):
         download_fashion_mnist(tmp_path / "kept", url)
     with pytest.raises(DataError, match="cannot be downloaded"):
         download_fashion_mnist(tmp_path / "kept", f"{url}/moved")

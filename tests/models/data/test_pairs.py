@@ -28,5 +28,5 @@ def test_an_unknown_attribute_is_refused_by_name() -> None:
 
 
 def test_an_empty_side_is_refused() -> None:
-    with pytest.raises(DataError, match="'glasses' must be there in some images and missing in others"):
+    with pytest.raises(DataError, match="'glasses' must be present in some images and absent in others"):
         split_by(SET.where(slice(0, 4)), "glasses")

@@ -39,7 +39,7 @@ def test_a_training_on_the_images_of_an_archive(jobs: JobStore, objects: Objects
             "3 of 20 images cannot be used: '3.png'",
         ),
         (png_files(20), {"recipe": "classifier"}, "needs labels or attributes"),
-        (captioned(20), {"recipe": "classifier"}, "captions such as 'noise of number 0' are no labels"),
+        (captioned(20), {"recipe": "classifier"}, "captions such as 'noise of number 0' are not labels"),
         (captioned(20), {"recipe": "cyclegan"}, "two classes or an `attribute` are needed; there are"),
         (png_files(20), {"recipe": "cyclegan", "attribute": "wings"}, "there is no attribute 'wings'"),
     ],
