@@ -1,6 +1,6 @@
-"""What GOMP_SPINCOUNT (worker/app.py) does for a Gatys step, alone and while another process keeps a core busy.
+"""Measures the effect of GOMP_SPINCOUNT (worker/app.py) on a Gatys step, alone and beside a busy process.
 
-`python -m bench.contention`: the median step of three ways for OpenMP's threads to wait, in turn, three times each.
+`python -m bench.contention`: the median step for three ways in which OpenMP threads wait, three rounds each.
 """
 
 import multiprocessing
@@ -29,7 +29,7 @@ WAYS: dict[str, dict[str, str]] = {
 
 
 def main() -> None:
-    """Time the three ways with both cores free and with one kept busy, and print their medians and ratios."""
+    """Times the three ways with both cores free and with one busy, and prints their medians and ratios."""
     for busy in (False, True):
         times: dict[str, list[float]] = {way: [] for way in WAYS}
         with _busy() if busy else nullcontext():

@@ -1,4 +1,4 @@
-"""Queued text-to-image jobs run one by one and in batches, through the whole service: `python -m bench.diffusion`."""
+"""Measures text-to-image jobs, one by one and in batches, through the whole service: `python -m bench.diffusion`."""
 
 import argparse
 import statistics
@@ -14,14 +14,14 @@ BATCHES = (1, 4, 16, 64)
 
 
 def main() -> None:
-    """Print images a second by how many jobs a worker takes at once, and how many times the first that is."""
+    """Prints images per second by the number of jobs in a batch, and the ratio to one job at a time."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--jobs", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     prompts = avatars(args.jobs, seed=1).captions
     print(f"{args.jobs} jobs of one image, {MODEL}; median of {args.rounds}")
-    print(f"{'jobs at once':>12}{'images a second':>20}{'ratio':>8}")
+    print(f"{'jobs at once':>12}{'images per second':>20}{'ratio':>8}")
     rates: list[float] = []
     for batch in BATCHES:
         with tempfile.TemporaryDirectory() as folder:
@@ -30,9 +30,9 @@ def main() -> None:
 
 
 def rate(folder: Path, batch: int, prompts: tuple[str, ...], rounds: int) -> float:
-    """Images a second of a stack whose worker takes so many jobs at once, from the first one's start to the last end.
+    """Images per second of a worker that runs so many jobs in a batch, from the first start to the last end.
 
-    All are queued before the worker may begin, held up by another job.
+    All jobs are queued before the worker begins, because it runs another job until then.
     """
     stack = Stack(folder, ATELIER_MAX_BATCH=str(batch))
     try:
@@ -57,7 +57,7 @@ def rate(folder: Path, batch: int, prompts: tuple[str, ...], rounds: int) -> flo
 
 
 def submit(stack: Stack, prompt: str, **more: int) -> str:
-    """The id of a job of one prompt."""
+    """Submits a job of one prompt; returns its id."""
     body = {"mode": "text-to-image", "model": MODEL, "prompt": prompt, **more}
     started = time.monotonic()
     answer = stack.client.post("/v1/generations", json=body)

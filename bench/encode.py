@@ -1,4 +1,4 @@
-"""Images a second into each space, by batch size: `python -m bench.encode`."""
+"""Measures encoding into each space, in images per second by batch size: `python -m bench.encode`."""
 
 import argparse
 import statistics
@@ -17,12 +17,12 @@ SPACES = ("vae-smileys", "dcgan-avatars", "kandinsky-avatars")
 
 
 def main() -> None:
-    """Print a row for each space and a column for each batch size, and how many times the first the best is."""
+    """Prints a row for each space, a column for each batch size, and the ratio of the best to the first."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     device = best_device()
-    print(f"images a second on {device}, median of {args.rounds}; {torch.get_num_threads()} threads")
+    print(f"images per second on {device}, median of {args.rounds}; {torch.get_num_threads()} threads")
     print(f"{'space':20}" + "".join(f"{batch:>12}" for batch in BATCHES) + "    best")
     for name, space in spaces(device):
         rates = [rate(space, batch, device, args.rounds) for batch in BATCHES]
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def spaces(device: torch.device) -> Iterator[tuple[str, Space]]:
-    """Gray pixels as in the flower system, and the shipped models that are spaces."""
+    """Yields gray pixels of 128 x 128, and the space of each shipped model that has one."""
     yield "pixels 128 gray", PixelSpace(128, 1)
     for name in SPACES:
         yield name, space_of(load_model(cards()[name], device=device), cards()[name].architecture)
@@ -38,10 +38,10 @@ def spaces(device: torch.device) -> Iterator[tuple[str, Space]]:
 
 @torch.inference_mode()
 def rate(space: Space, batch: int, device: torch.device, rounds: int) -> float:
-    """Images a second in batches of `batch`."""
+    """Images per second in batches of `batch`."""
     images = torch.rand(batch, space.channels, space.image_size, space.image_size, device=device)
     seconds = []
-    for _ in range(rounds + 1):  # the first warms up
+    for _ in range(rounds + 1):  # the first is a warm-up
         began = time.perf_counter()
         with autocast(device):
             space.encode(images).cpu()

@@ -1,4 +1,4 @@
-"""A training step of networks with group norms, channels-last and not: `python -m bench.group_norm`."""
+"""Measures a training step of networks with group norms, channels-last or not: `python -m bench.group_norm`."""
 
 import argparse
 import statistics
@@ -43,11 +43,11 @@ NETWORKS = {
 
 
 def main() -> None:
-    """Print seconds a step, with all tensors channels-last and with the norms' inputs channels-first, and the ratio."""
+    """Prints seconds per step with all tensors channels-last, with channels-first norms, and the ratio."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
-    print(f"seconds a step, median of {args.rounds}; {torch.get_num_threads()} threads")
+    print(f"seconds per step, median of {args.rounds}; {torch.get_num_threads()} threads")
     print(f"{'':30}{'channels-last':>14}{'as here':>10}{'ratio':>8}")
     for name, (architecture, forward) in NETWORKS.items():
         plain = build(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def seconds(model: nn.Module, forward: Callable[[nn.Module], torch.Tensor], rounds: int) -> float:
-    """The median time of a pass there and back; the first, which warms up, does not count."""
+    """Median seconds of a forward and a backward pass, after one warm-up."""
     times = []
     for _ in range(rounds + 1):
         began = time.perf_counter()

@@ -1,7 +1,7 @@
-"""One request cannot hurt the others: `python -m bench.load`.
+"""Measures how harmful requests affect the others: `python -m bench.load`.
 
-A real installation is attacked in one way after another, while a process of its own asks `/healthz` again and again and
-reads the memory of the API. Then come listings at 100,000 records, and 1,000 streams of events.
+Sends one kind of harmful requests after another to a real installation, while a separate process polls `/healthz` and
+reads the memory of the API. Then measures listings of 100,000 records, and 1,000 event streams.
 """
 
 import argparse
@@ -32,12 +32,12 @@ from jobs.store.records import QUEUES, NewJob
 from tests.stack import Stack
 
 STREAMS, RECORDS = 1_000, 100_000
-PAGES = 200  # listings of each sort
+PAGES = 200  # listings by each filter
 Answers = Counter[str]
 
 
 def main() -> None:
-    """Start the stack, attack it, print one table."""
+    """Starts the stack, sends the requests and prints one table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--records", type=int, default=RECORDS)
     parser.add_argument("--only", nargs="+", choices=[*ATTACKS, "listing", "streams"], help="some of them")
@@ -71,7 +71,7 @@ def _measured(stack: Stack, name: str, attack: Callable[[Stack], Answers]) -> No
 
 @contextmanager
 def _watched(stack: Stack) -> Iterator[dict[str, float]]:
-    """The worst `/healthz` in seconds and the most resident bytes of the API, once the block has ended."""
+    """Measures the slowest `/healthz` (s) and the peak resident bytes of the API during the block."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     ready, done = context.Event(), context.Event()
@@ -114,7 +114,7 @@ def _nothing(stack: Stack) -> Answers:
 
 
 def _json(body: Callable[[], bytes], n: int) -> Callable[[Stack], Answers]:
-    """n clients at once, each with the same JSON body."""
+    """Sends the same JSON body from n clients at once."""
 
     def attack(stack: Stack) -> Answers:
         data = body()
@@ -149,7 +149,7 @@ def _data_url(n: int) -> bytes:
 
 
 def _images(stack: Stack) -> Answers:
-    """Sixty clients, each with 25 megapixels in 84 KB."""
+    """Uploads 25 megapixels in 84 KB from each of sixty clients."""
     file = BytesIO()
     Image.new("RGB", (5_000, 5_000), (200, 30, 30)).save(file, "PNG")
     head = b'--y\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
@@ -159,7 +159,7 @@ def _images(stack: Stack) -> Answers:
 
 
 def _headers(stack: Stack) -> Answers:
-    """Four clients, each with a header of 300 MB."""
+    """Sends a header of 300 MB from each of four clients."""
 
     def send() -> str:
         sent = 0
@@ -176,7 +176,7 @@ def _headers(stack: Stack) -> Answers:
 
 
 def _stalled(path: str, content_type: str, start: bytes) -> Callable[[Stack], Answers]:
-    """500 clients that send the start of a body and no more."""
+    """Sends only the start of a body from each of 500 clients."""
 
     def attack(stack: Stack) -> Answers:
         head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: 20000000\r\n\r\n"
@@ -249,7 +249,7 @@ def _listing(stack: Stack, n: int) -> None:
 
 
 def _fill(stack: Stack, n: int) -> None:
-    """Queued, succeeded and failed jobs of every kind."""
+    """Creates queued, succeeded and failed jobs of every kind."""
     jobs, kinds, draw = stack.jobs, get_args(Kind), random.Random(0)
     params = {"seed": 1, "format": "png", "prompt": "a hat"}
     for i in range(n):
@@ -266,7 +266,7 @@ def _fill(stack: Stack, n: int) -> None:
 
 
 def _streams(stack: Stack) -> Answers:
-    """One client follows STREAMS jobs; the answer is the number of connections that Redis then has."""
+    """Follows STREAMS jobs from one client; prints the number of connections that Redis then has."""
     jobs = stack.jobs
     ids = [jobs.create(NewJob(kind="style-transfer", queue=QUEUES[0], params={"seed": 1}))[0] for _ in range(STREAMS)]
     jobs.client.close()
@@ -283,7 +283,7 @@ def _streams(stack: Stack) -> Answers:
 
 
 def _clients(stack: Stack) -> int:
-    """Connections of Redis without the one that asks."""
+    """Number of Redis connections besides the one of this call."""
     redis = stack.redis
     found = len(cast(list[Any], redis.client_list())) - 1
     redis.close()

@@ -1,4 +1,4 @@
-"""What bench/overhead.py starts: the real API and worker with a kind that does no work, and a bare Celery task."""
+"""The processes of bench/overhead.py: the real API and worker with a kind without work, and a bare Celery task."""
 
 from typing import Annotated, ClassVar
 
@@ -20,7 +20,7 @@ __all__ = ["api_app", "app", "raw"]
 
 
 class Noop(Request):
-    """A request of no work."""
+    """A request without work."""
 
     kind: ClassVar[str] = "noop"
 
@@ -36,7 +36,7 @@ RUNNERS[Noop] = lambda task: JobResult([], {}, {}, {})
 
 @api_app.post("/v1/noops", status_code=202)
 async def create_noop(params: Annotated[Noop, Body()], submission: SubmissionDep) -> Response:
-    """Queue a job that does nothing."""
+    """Queues a job that does nothing."""
     return await submit(submission, params)
 
 
@@ -46,5 +46,5 @@ _replies: Redis = Redis.from_url(get_settings().redis_url)
 
 @raw.task(name="bench.echo", bind=True)
 def echo(self: Task, number: int) -> None:
-    """Say that the message arrived."""
+    """Reports that the message arrived."""
     _replies.rpush("bench:replies", number)

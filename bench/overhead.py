@@ -1,7 +1,7 @@
-"""What Atelier adds to a job: `python -m bench.overhead`.
+"""Measures what Atelier adds to a job: `python -m bench.overhead`.
 
-One run, side by side on the same Valkey: a raw Celery message there and back, the HTTP submit, a no-work job from
-submit to succeeded, submits a second from 16 clients, and the memory of the API process.
+Measures in one run, on the same Valkey: the round trip of a raw Celery message, the HTTP submit, a job without work
+from submit to succeeded, submits per second from 16 clients, and the memory of the API process.
 """
 
 import http.client
@@ -22,7 +22,7 @@ ROUNDS, CLIENTS, SUBMITS = 300, 16, 150
 
 
 def main() -> None:
-    """Start the stack, measure, print one table."""
+    """Starts the stack, measures and prints one table."""
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder), ATELIER_MAX_QUEUE="100000", ATELIER_SWEEP_S="5", ATELIER_LEASE_S="30")
         try:
@@ -53,7 +53,7 @@ def _print(stack: Stack) -> None:
     memory = _resident_mb(stack.processes["api"].pid)
     median = statistics.median
     print(f"{'':34}{'p50':>9}{'p95':>9}")
-    for name, times in (("raw Celery, there and back", raw), ("HTTP submit", submit), ("submit to succeeded", whole)):
+    for name, times in (("raw Celery, round trip    ", raw), ("HTTP submit", submit), ("submit to succeeded", whole)):
         print(f"{name:34}{median(times):7.2f}ms{statistics.quantiles(times, n=20)[-1]:7.2f}ms")
     print(f"submit to succeeded / raw Celery  {median(whole) / median(raw):8.1f}x  (aim: at most 6x)")
     print(f"submit p50                        {median(submit):7.2f}ms  (aim: under 6 ms)")
@@ -62,7 +62,7 @@ def _print(stack: Stack) -> None:
 
 
 def _timed(call: Callable[[], object], rounds: int) -> list[float]:
-    """Milliseconds of each call, after twenty that are not counted."""
+    """Milliseconds of each call, after twenty warm-up calls."""
     times = []
     for _ in range(rounds + 20):
         started = time.perf_counter()
@@ -83,7 +83,7 @@ def _raw_round(stack: Stack) -> Callable[[], object]:
 
 
 def _submit(stack: Stack, headers: dict[str, str] | None = None) -> Callable[[], int]:
-    """A client with one kept connection; each call submits a job and returns the status."""
+    """Returns a client with one persistent connection; each call submits a job and returns the status."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.api_port)
     body = json.dumps({"seed": 1})
     sent = {"Content-Type": "application/json", **(headers or {})}
@@ -99,7 +99,7 @@ def _submit(stack: Stack, headers: dict[str, str] | None = None) -> Callable[[],
 
 
 def _throughput(stack: Stack) -> tuple[float, int]:
-    """Submits a second over all clients, and how many were not accepted."""
+    """Submits per second over all clients, and the number of refused ones."""
 
     def client(_: int) -> int:
         submit = _submit(stack)

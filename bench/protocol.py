@@ -1,8 +1,8 @@
-"""The job protocol beside 100,000 jobs: `python -m bench.protocol [n_jobs]`.
+"""Measures the job protocol with 100,000 jobs: `python -m bench.protocol [n_jobs]`.
 
-How long the longest call of each command keeps Redis from serving others (by Redis's own slow log), when everything is
-due at once: jobs that expire, leases that lapse, records past their life, objects to look at, a deleted collection. How
-long a page of each filter takes, and how many Redis connections 1,000 event streams take.
+Prints the longest call of each command (by Redis's slow log), during which Redis serves nobody else, when everything is
+due at once: expiring jobs, lapsed leases, expired records, objects to check, a deleted collection. Also prints the time
+of a page of each filter, and the number of Redis connections of 1,000 event streams.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from tests.stack import Stack
 
 N_JOBS, N_STREAMS = 100_000, 1000
 KINDS = ("style-transfer", "generation", "collection", "training")
-ANCIENT = 1  # a time in ms that is past
+ANCIENT = 1  # a time in ms, in the past
 
 
 def main() -> None:
-    """Fill a Valkey, measure, print."""
+    """Fills a Valkey, measures and prints."""
     n_jobs = int(sys.argv[1]) if len(sys.argv) > 1 else N_JOBS
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder), ATELIER_MAX_QUEUE="10000000", ATELIER_LEASE_S="3600", ATELIER_SWEEP_S="5")
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def protocol(store: JobStore, n_jobs: int = N_JOBS) -> None:
-    """Bring `n_jobs` to each moment at which all of them are due, and print the longest call of each command."""
+    """Makes `n_jobs` due at once in each way, and prints the longest call of each command."""
     client = store.client
     # Only slow calls are logged: a log of a million entries costs more to free than the commands themselves.
     client.config_set("slowlog-log-slower-than", 1000)
@@ -55,7 +55,7 @@ def protocol(store: JobStore, n_jobs: int = N_JOBS) -> None:
     with moment(store, "claimed in batches of 16"):
         taken = [job for _ in range(100) for job in store.claim("fast", worker="w", limit=16)]
         store.queue_positions([store.get(job_id) for job_id in ids[:100]])
-    with moment(store, "expired, met by a claim"):
+    with moment(store, "expired, found by a claim"):
         everything_past(store, "expiry")
         assert store.claim("fast", worker="w", limit=16) == []
     back = fill(store, n_jobs, expires=True)
@@ -86,7 +86,7 @@ CLAIM = {"queue": "fast", "worker": "w", "limit": 1, "lease_ms": 3_600_000}
 
 
 def fill(store: JobStore, n_jobs: int, *, expires: bool = True, **given: Any) -> list[str]:
-    """Create jobs of all kinds, of few sorts that may run together; returns their ids."""
+    """Creates jobs of all kinds with few values of `compat`; returns their ids."""
     arguments = create_arguments(NewJob("generation", "fast", PARAMS), store.settings) | given
     arguments |= {"expires_ms": 3_600_000} if expires else {}
     pipe, ids = store.client.pipeline(transaction=False), []
@@ -105,21 +105,21 @@ PARAMS = {"model": "ddpm-avatars", "n": 4, "seed": 7, "num_inference_steps": 50,
 
 
 def everything_past(store: JobStore, zset: str) -> None:
-    """Let the time of every member of a sorted set be past."""
+    """Moves the time of every member of a sorted set into the past."""
     members = store.client.zrange(f"{PREFIX}{zset}", 0, -1)
     for start in range(0, len(members), 5000):  # type: ignore[arg-type]
         store.client.zadd(f"{PREFIX}{zset}", dict.fromkeys(members[start : start + 5000], ANCIENT))  # type: ignore[index]
 
 
 def sweep_all(store: JobStore) -> None:
-    """Sweep until nothing is due, as upkeep does round by round."""
+    """Sweeps until nothing is due, as upkeep does in several rounds."""
     arguments = {"max_attempts": 3, "retry_delay_ms": 60_000}
     while store.protocol.call("sweep", **arguments) == "again":
         pass
 
 
 def uses(store: JobStore, n_jobs: int) -> None:
-    """A model that all jobs use, and a collection of as many versions, are deleted."""
+    """Deletes a model that all jobs use, and a collection of as many versions."""
     ids = [new_job_id() for _ in range(n_jobs)]
     client, model, collection = store.client, "vae-0123456789ab", "col_" + "0" * 24
     client.hset(f"{PREFIX}model:{model}", mapping={"card": "{}", "trained_by": ids[0]})
@@ -140,7 +140,7 @@ def uses(store: JobStore, n_jobs: int) -> None:
 
 
 def objects(store: JobStore, n_objects: int) -> None:
-    """Every object is to be looked at, and all but the last are in use."""
+    """Checks every object, of which all except the last are in use."""
     pipe = store.client.pipeline(transaction=False)
     for number in range(n_objects):
         pipe.zadd(f"{PREFIX}refs:{number:064x}", {"job_x": "+inf"})
@@ -156,7 +156,7 @@ def objects(store: JobStore, n_objects: int) -> None:
 
 @contextmanager
 def moment(store: JobStore, name: str) -> Iterator[None]:
-    """Print what the commands inside cost Redis."""
+    """Prints the seconds and the longest call of the commands inside."""
     store.client.slowlog_reset()
     started = time.perf_counter()
     yield
@@ -166,7 +166,7 @@ def moment(store: JobStore, name: str) -> Iterator[None]:
 
 
 def call_times(store: JobStore) -> dict[str, list[float]]:
-    """Returns how long (ms) the logged calls of each command took since the slow log was emptied."""
+    """Returns the times (ms) of the logged calls of each command since the slow log was emptied."""
     times: dict[str, list[float]] = {}
     for entry in store.client.slowlog_get(10_000):  # type: ignore[union-attr]
         words = str(entry["command"], "utf-8", "replace").split(" ")
@@ -176,7 +176,7 @@ def call_times(store: JobStore) -> dict[str, list[float]]:
 
 
 def print_listing(stack: Stack, n_jobs: int) -> None:
-    """Pages of a hundred jobs, by every filter, from the store and over HTTP."""
+    """Prints the times of pages of a hundred jobs, by every filter, from the store and over HTTP."""
     store, client = stack.jobs, stack.client
     for status in ("running", "succeeded"):  # a tenth of the jobs are not queued
         for job in [job for _ in range(n_jobs // 20 // 16) for job in store.claim("fast", worker="w", limit=16)]:
@@ -205,12 +205,14 @@ def _ms(call: Callable[[], object]) -> float:
 
 
 def print_streams(stack: Stack, n_streams: int) -> None:
-    """Open so many event streams of as many jobs, and count the Redis connections."""
+    """Opens an event stream for each of so many jobs, and prints the number of Redis connections."""
     before = len(stack.redis.client_list())  # type: ignore[arg-type]
     ids = [record.id for record in stack.jobs.page(kind=None, status="queued", limit=n_streams, cursor=None)[0]]
-    during, heard = asyncio.run(_streams(stack, ids))
+    during, received = asyncio.run(_streams(stack, ids))
     print(f"\n{n_streams} event streams: {during} Redis connections, {before} before (aim: under 20)")
-    print(f"all of {len(heard)} streams heard the end within {max(heard):.1f} s of the first of as many cancels")
+    print(
+        f"all of {len(received)} streams received the end within {max(received):.1f} s of the first of as many cancels"
+    )
 
 
 async def _streams(stack: Stack, ids: list[str]) -> tuple[int, list[float]]:

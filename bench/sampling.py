@@ -1,4 +1,4 @@
-"""How much samples of clusters vary along late components of pixels, beside a Gaussian with a shrunk covariance.
+"""Compares the variance of cluster samples along late components with that of a Gaussian with shrunk covariance.
 
 `python -m bench.sampling`: for three sets, the variance of samples as a multiple of the members', by component.
 """
@@ -21,7 +21,7 @@ N_CLUSTERS, DRAWS = 6, 2000
 
 
 def main() -> None:
-    """One line for each set: the worst component of any cluster, and the median of the last fifth of components."""
+    """Prints for each set the worst component of any cluster, and the median of the last fifth of components."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=800)
     n_images = parser.parse_args().images

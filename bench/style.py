@@ -1,9 +1,9 @@
-"""Style transfer against a plain implementation and against the machine itself: `python -m bench.style`.
+"""Compares style transfer with a plain implementation and with the speed of the machine: `python -m bench.style`.
 
-Seconds an iteration by size, the arithmetic done a second as a share of what large matrix products reach here, the time
-to the loss that plain float32 single-scale L-BFGS has after its iterations, how near bfloat16's last loss comes to
-float32's, and the memory a pixel takes. The plain side is what one writes first: torch's modules with padding, autograd
-through all of it, torch.optim.LBFGS. Both sides run in this process, one after the other.
+Prints seconds per iteration by size; the arithmetic per second as a share of that of large matrix products; the time to
+the final loss of plain float32 single-scale L-BFGS; the difference of the final losses of bfloat16 and float32; and the
+memory per pixel. The plain implementation uses torch's modules with padding, autograd for everything and
+torch.optim.LBFGS. Both run in this process, one after the other.
 """
 
 import argparse
@@ -39,11 +39,11 @@ WEIGHTS = torch.tensor([1.0, 20.0, 10.0])  # content, style, total variation: th
 
 
 class ReachedError(Exception):
-    """The loss to reach is reached."""
+    """The target loss is reached."""
 
 
 def main() -> None:
-    """Print all of it; with `--memory` or `--step` and a side only a figure of this process, for the one that asks."""
+    """Prints everything; with `--memory` or `--step` and a side only one figure, for the parent process."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384, 512, 768])
     parser.add_argument("--rounds", type=int, default=5)
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _race(fast: VGG, wide: VGG, side: int, steps: int) -> None:
-    """How long each side takes to the loss that the plain one has in the end; all losses at full size, in float32."""
+    """Prints the time of each to the final loss of the plain one; losses are at full size, in float32."""
     photo, style = _photo(side, PHOTO), _photo(side, STYLE)
     started = time.perf_counter()
     wanted = _plain_run(wide, photo, style, steps)
@@ -104,7 +104,7 @@ def _race(fast: VGG, wide: VGG, side: int, steps: int) -> None:
 
 
 def _until(vgg: VGG, photo: Tensor, style: Tensor, wanted: float) -> tuple[float, int]:
-    """Seconds and steps until the loss at full size is `wanted`; the schedule is that of three hundred steps."""
+    """Seconds and steps until the loss at full size is `wanted`, by the schedule of three hundred steps."""
     taken = 0
 
     def on_step(step: OptimizationStep) -> None:
@@ -122,7 +122,7 @@ def _until(vgg: VGG, photo: Tensor, style: Tensor, wanted: float) -> tuple[float
 
 
 def _comparable(step: OptimizationStep) -> float:
-    """The loss without the term that the plain side has not."""
+    """The loss without the term that the plain implementation does not have."""
     return step.loss - gatys.RANGE_WEIGHT * step.parts["range_loss"]
 
 
@@ -150,7 +150,7 @@ def _plain_gram(features: Tensor) -> Tensor:
 
 
 def _plain_objective(vgg: VGG, photo: Tensor, style: Tensor) -> Callable[[Tensor], Tensor]:
-    """The same losses as here, written as the papers have them."""
+    """Returns the same losses, implemented as in the papers."""
     with torch.no_grad():
         content = _plain_features(vgg, photo)[CONTENT_LAYERS[0]]
         grams = {layer: _plain_gram(found) for layer, found in _plain_features(vgg, style).items()}
@@ -203,7 +203,7 @@ def _plain_run(vgg: VGG, photo: Tensor, style: Tensor, steps: int) -> float:
 
 
 def _seconds_a_step(vgg: VGG, photo: Tensor, style: Tensor, rounds: int) -> float:
-    """The median time between two steps at full size, whatever the optimizer does there included."""
+    """Median seconds between two steps at full size, including the work of the optimizer."""
     times: list[float] = []
     with patch.object(gatys, "levels", _one_level):
         regions = [Region([Style(style)])]
@@ -227,7 +227,7 @@ def _matrix_rate(dtype: torch.dtype, rounds: int) -> float:
 
 
 def _flops(vgg: VGG, photo: Tensor) -> float:
-    """Of the convolutions of a step, there and back: two a multiplication, and the gradient of pixels costs as much."""
+    """Floating-point operations of the convolutions of a forward and a backward pass, two per multiplication."""
     found = vgg(photo, vgg.layers[:11])
     filters = [parameter.numel() for name, parameter in vgg.named_parameters() if name.endswith("weight")][:11]
     return float(sum(2 * 2 * n * x.shape[2] * x.shape[3] for n, x in zip(filters, found.values(), strict=True)))
@@ -239,7 +239,7 @@ def _photo(side: int, image: np.ndarray) -> Tensor:
 
 
 def _peak(side: int, dtype: torch.dtype) -> int:
-    """The most memory that this process had after three steps, in bytes."""
+    """Peak memory of this process after three steps, in bytes."""
     photo = _photo(side, PHOTO)
     with patch.object(gatys, "levels", _one_level):
         transfer(load_vgg("vgg16", dtype=dtype), photo, [Region([Style(photo)])], num_steps=3)
@@ -247,7 +247,7 @@ def _peak(side: int, dtype: torch.dtype) -> int:
 
 
 def _of_a_process(*arguments: object, **environment: str) -> str:
-    """What another process of this module prints."""
+    """Runs this module in another process; returns what it prints."""
     command = [sys.executable, "-m", "bench.style", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment).stdout
 

@@ -1,7 +1,7 @@
-"""What style guidance does to the style and to the content of images: `python -m bench.style_guidance`.
+"""Measures the effect of style guidance on the style and the content of images: `python -m bench.style_guidance`.
 
-Each image is compared with that of the same seed without guidance, by the request's own style loss and by what the
-classifier of the set sees in both. All through the service.
+Compares each image with that of the same seed without guidance, by the style loss of the request and by the answers of
+the classifier of the data set. All images are generated through the service.
 """
 
 import argparse
@@ -33,12 +33,12 @@ Pixels = NDArray[np.uint8]
 
 
 def main() -> None:
-    """Print, by model and scale, the style loss, how often it is halved, and what of the content is still seen."""
+    """Prints, by model and scale, the style loss, how often it is halved, and the share of attributes still seen."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--scales", type=float, nargs="+", default=[0.03, 0.1, 0.3])
     parser.add_argument("--models", nargs="+", choices=SETS, default=list(SETS))
-    # What a model without prompts makes is decided in the first steps: guided then, a shoe becomes a shirt.
+    # A model without prompts decides in the first steps what an image shows: guided then, a shoe becomes a shirt.
     parser.add_argument("--guided-from", type=float, default=0.4, help="of models without prompts")
     args = parser.parse_args()
     captions = avatars(args.images, seed=1).captions
@@ -61,7 +61,7 @@ def main() -> None:
 def report(
     stack: Stack, model: str, style: str, captions: Sequence[str], scales: Sequence[float], guided_from: float
 ) -> None:
-    """Ask for the images one by one, and print a line for each scale; the first is 0."""
+    """Requests the images one by one and prints a line for each scale; the first is 0."""
     losses, images = [], []
     for seed, caption in enumerate(captions):
         own = {"prompt": caption} if model == "stable-diffusion-avatars" else {"guided_from": guided_from}
@@ -78,12 +78,12 @@ def report(
 
 
 def opened(stack: Stack, url: str) -> Pixels:
-    """An image of the service, (h, w, 3)."""
+    """Downloads an image of the service, (h, w, 3)."""
     return np.asarray(Image.open(BytesIO(stack.client.get(url).content)).convert("RGB"))
 
 
 def still_seen(classifier: Classifier, without: Sequence[Pixels], guided: Sequence[Pixels]) -> float:
-    """The share of the attributes, or of the labels, seen in images without guidance that guided ones show too."""
+    """Share of the attributes, or labels, of images without guidance that the guided images also have."""
     attributes = len(classifier.questions) > 1
     channels = 3 if attributes else 1
     before, after = (answers(classifier, np.stack(side)[..., :channels]) for side in (without, guided))
