@@ -285,9 +285,9 @@ def _streams(stack: Stack) -> Answers:
 def _clients(stack: Stack) -> int:
     """Number of Redis connections besides the one of this call."""
     redis = stack.redis
-    found = len(cast(list[Any], redis.client_list())) - 1
+    connections = len(cast(list[Any], redis.client_list())) - 1
     redis.close()
-    return found
+    return connections
 
 
 if __name__ == "__main__":

@@ -165,10 +165,10 @@ def measured(name: str, rounds: int, call: Callable[[], Any]) -> Any:
     seconds = []
     for _ in range(rounds):
         began = time.perf_counter()
-        found = call()
+        result = call()
         seconds.append(time.perf_counter() - began)
     print(f"{name:40}{statistics.median(seconds):9.2f}s   peak {peak_gb():.2f} GB", flush=True)
-    return found
+    return result
 
 
 def peak_gb() -> float:

@@ -135,13 +135,13 @@ def _one_level(size: tuple[int, int], num_steps: int, coarsest: int = 0) -> list
 
 def _plain_features(vgg: VGG, images: Tensor) -> dict[str, Tensor]:
     x = (images - vgg.mean.view(3, 1, 1)) / vgg.std.view(3, 1, 1)
-    found = {}
+    features = {}
     for name, conv in list(vgg.named_children())[:11]:
         if name.endswith("_1") and name != "conv1_1":
             x = F.avg_pool2d(x, 2)
         x = F.relu(conv(F.pad(x, (1, 1, 1, 1), mode="replicate")))
-        found[name.replace("conv", "relu")] = x
-    return {layer: found[layer] for layer in LAYERS}
+        features[name.replace("conv", "relu")] = x
+    return {layer: features[layer] for layer in LAYERS}
 
 
 def _plain_gram(features: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ def _plain_objective(vgg: VGG, photo: Tensor, style: Tensor) -> Callable[[Tensor
     """Returns the same losses, implemented as in the papers."""
     with torch.no_grad():
         content = _plain_features(vgg, photo)[CONTENT_LAYERS[0]]
-        grams = {layer: _plain_gram(found) for layer, found in _plain_features(vgg, style).items()}
+        grams = {layer: _plain_gram(features) for layer, features in _plain_features(vgg, style).items()}
     scales = {}
     for layer, gram in grams.items():
         energy = gram.diagonal(dim1=1, dim2=2)
@@ -161,12 +161,12 @@ def _plain_objective(vgg: VGG, photo: Tensor, style: Tensor) -> Callable[[Tensor
         scales[layer] = scale[:, :, None] * scale[:, None, :]
 
     def objective(pixels: Tensor) -> Tensor:
-        found = _plain_features(vgg, pixels)
+        features = _plain_features(vgg, pixels)
         apart = [
-            (scales[k] * (_plain_gram(found[k]) - grams[k])).square().sum() / (scales[k] * grams[k]).square().sum()
+            (scales[k] * (_plain_gram(features[k]) - grams[k])).square().sum() / (scales[k] * grams[k]).square().sum()
             for k in STYLE_LAYERS
         ]
-        parts = [content_loss(found[CONTENT_LAYERS[0]], content), torch.stack(apart).mean(), total_variation(pixels)]
+        parts = [content_loss(features[CONTENT_LAYERS[0]], content), torch.stack(apart).mean(), total_variation(pixels)]
         return WEIGHTS @ torch.stack(parts)
 
     return objective
@@ -228,9 +228,9 @@ def _matrix_rate(dtype: torch.dtype, rounds: int) -> float:
 
 def _flops(vgg: VGG, photo: Tensor) -> float:
     """Floating-point operations of the convolutions of a forward and a backward pass, two per multiplication."""
-    found = vgg(photo, vgg.layers[:11])
+    features = vgg(photo, vgg.layers[:11])
     filters = [parameter.numel() for name, parameter in vgg.named_parameters() if name.endswith("weight")][:11]
-    return float(sum(2 * 2 * n * x.shape[2] * x.shape[3] for n, x in zip(filters, found.values(), strict=True)))
+    return float(sum(2 * 2 * n * x.shape[2] * x.shape[3] for n, x in zip(filters, features.values(), strict=True)))
 
 
 def _photo(side: int, image: np.ndarray) -> Tensor:
