@@ -34,9 +34,9 @@ def main() -> None:
         times: dict[str, list[float]] = {way: [] for way in WAYS}
         with _busy() if busy else nullcontext():
             for _ in range(3):
-                for way, found in times.items():
-                    found.append(_median_step_ms(WAYS[way]))
-        medians = {way: statistics.median(found) for way, found in times.items()}
+                for way, steps in times.items():
+                    steps.append(_median_step_ms(WAYS[way]))
+        medians = {way: statistics.median(steps) for way, steps in times.items()}
         ratios = ", ".join(f"{way} {ms:.0f} ms ({medians['default'] / ms:.1f}x)" for way, ms in medians.items())
         print(f"160 px step {'beside a busy process' if busy else 'alone'}: {ratios}", flush=True)
 

@@ -1,4 +1,4 @@
-"""A space of 100,000 vectors: fits, search and the listing of members: `python -m bench.spaces [PART ...]`.
+"""Measures spaces of 100,000 vectors: fits, search and listings of members: `python -m bench.spaces [PART ...]`.
 
 `fit`: components, clusters and a map, against plain scikit-learn. `search`: the nearest of 100,000 members, and of
 three times as many by the index, against scikit-learn. `members`: pages of the listing, by a real API over HTTP.
@@ -33,11 +33,11 @@ from tests.stack import Stack
 DIM, RANK = 768, 60
 CLUSTERS = 20
 QUERIES = 200
-SUBSAMPLE = 2_000  # vectors of which scikit-learn's t-SNE makes its map: of 100,000 it takes hours
+SUBSAMPLE = 2_000  # vectors of scikit-learn's t-SNE, which would take hours for 100,000
 
 
 def main() -> None:
-    """Run the named parts, by default all."""
+    """Runs the named parts, by default all."""
     parser = argparse.ArgumentParser()
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rows", type=int, default=100_000)
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def fit(args: argparse.Namespace) -> None:
-    """Print seconds, ours and theirs, and the peak of the resident memory after each."""
+    """Prints seconds, ours and theirs, and the peak of the resident memory after each."""
     from models.space.maps import tsne_map
 
     vectors = low_rank(args.rows)
@@ -71,7 +71,7 @@ def fit(args: argparse.Namespace) -> None:
 
 
 def search(args: argparse.Namespace) -> None:
-    """Print milliseconds of a search for 10 members, and the recall of the index."""
+    """Prints milliseconds of a search for 10 members, and the recall of the index."""
     for rows in (args.rows, 3 * args.rows):
         scores = fit_pca(low_rank(rows), standardize=False, n_components=RANK, seed=0).transform(low_rank(rows))
         began = time.perf_counter()
@@ -86,7 +86,7 @@ def search(args: argparse.Namespace) -> None:
 
 
 def members(args: argparse.Namespace) -> None:
-    """Print milliseconds of pages of 100 members by a real API, the first of which reads the table."""
+    """Prints milliseconds of pages of 100 members by a real API, the first of which reads the table."""
     with TemporaryDirectory() as folder:
         stack = Stack(Path(folder))
         try:
@@ -140,7 +140,7 @@ def listed(stack: Stack, rows: int) -> str:
 
 
 def timed(name: str, calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """The results of the calls; prints the median and the 95th percentile of their milliseconds."""
+    """Returns the results of the calls and prints the median and the 95th percentile of their milliseconds."""
     times, results = [], []
     for call in calls:
         began = time.perf_counter()
@@ -161,7 +161,7 @@ def low_rank(rows: int) -> NDArray[np.float32]:
 
 
 def measured(name: str, rounds: int, call: Callable[[], Any]) -> Any:
-    """What a call gives, its median seconds printed."""
+    """Returns the result of a call and prints its median seconds."""
     seconds = []
     for _ in range(rounds):
         began = time.perf_counter()
@@ -172,7 +172,7 @@ def measured(name: str, rounds: int, call: Callable[[], Any]) -> Any:
 
 
 def peak_gb() -> float:
-    """The most memory this process has had resident so far."""
+    """Peak resident memory of this process so far, in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
