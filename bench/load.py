@@ -28,7 +28,7 @@ from PIL import Image
 
 from jobs.errors import QueueFull
 from jobs.schemas import Kind
-from jobs.store.records import QUEUES, NewJob
+from jobs.store.records import QUEUES, Ending, NewJob
 from tests.stack import Stack
 
 STREAMS, RECORDS = 1_000, 100_000
@@ -260,9 +260,9 @@ def _fill(stack: Stack, n: int) -> None:
         if i % 2:
             record = jobs.claim(QUEUES[0], worker="bench")[0]
             if i % 4 == 1:
-                jobs.finish(record.id, record.fence, "succeeded", metrics={})
+                jobs.finish(record.id, record.fence, Ending("succeeded", {}))
             else:
-                jobs.finish(record.id, record.fence, "failed", metrics={}, error={"code": "timeout", "message": ""})
+                jobs.finish(record.id, record.fence, Ending("failed", {}, error={"code": "timeout", "message": ""}))
 
 
 def _streams(stack: Stack) -> Answers:

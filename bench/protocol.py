@@ -18,7 +18,7 @@ from typing import Any
 
 from jobs.store.jobs import JobStore, create_arguments
 from jobs.store.protocol import PREFIX
-from jobs.store.records import NewJob, new_job_id
+from jobs.store.records import Ending, NewJob, new_job_id
 from tests.stack import Stack
 
 N_JOBS, N_STREAMS = 100_000, 1000
@@ -181,7 +181,7 @@ def print_listing(stack: Stack, n_jobs: int) -> None:
     for status in ("running", "succeeded"):  # a tenth of the jobs are not queued
         for job in [job for _ in range(n_jobs // 20 // 16) for job in store.claim("fast", worker="w", limit=16)]:
             if status == "succeeded":
-                store.finish(job.id, job.fence, "succeeded", metrics={})
+                store.finish(job.id, job.fence, Ending("succeeded", {}))
     filters = [{"kind": kind, "status": status} for kind in (None, *KINDS) for status in (None, "queued", "succeeded")]
     ways: dict[str, Callable[[dict[str, Any]], object]] = {
         "page of 100, store": lambda asked: store.page(limit=100, cursor=None, **asked),

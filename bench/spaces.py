@@ -23,7 +23,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from jobs.members import MAX_SCORES, TABLE, MembersTable
 from jobs.objects import Objects
-from jobs.store.records import NewJob
+from jobs.store.records import Ending, NewJob
 from jobs.store.registry import NEW
 from models.space.methods import kmeans
 from models.space.pca import fit_pca
@@ -135,7 +135,7 @@ def listed(stack: Stack, rows: int) -> str:
     figures = {"n_images": rows, "clusterings": {"kmeans": {"n_clusters": CLUSTERS}}}
     side_files = [{"name": TABLE, "sha256": sha, "size_bytes": 1}]
     made = {"file": sha, "figures": figures, "side_files": side_files}
-    stack.jobs.finish(job_id, record.fence, "succeeded", metrics={}, collection=made)
+    stack.jobs.finish(job_id, record.fence, Ending("succeeded", {}, collection=made))
     return job_id.replace("job_", "col_")
 
 

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ["api", "jobs", "worker", "models", "images", "bench", "examples", "tests"]
 MAX_FUNCTION_LINES = 60
+MAX_ARGUMENTS = 7  # by position, without `self`; options by keyword are not counted
 MAX_FILE_LINES = 350
 
 # Training loops, which are read from top to bottom.
@@ -79,6 +80,14 @@ def long_functions(path: str) -> Iterator[str]:
                 yield f"{path}::{node.name} has {lines} lines, more than {MAX_FUNCTION_LINES}"
 
 
+def functions_of_many_arguments(path: str) -> Iterator[str]:
+    for node in ast.walk(tree(ROOT / path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [each.arg for each in (*node.args.posonlyargs, *node.args.args) if each.arg not in ("self", "cls")]
+            if len(names) > MAX_ARGUMENTS:
+                yield f"{path}::{node.name} has {len(names)} positional arguments, more than {MAX_ARGUMENTS}"
+
+
 def mirrors_source(path: str) -> bool:
     """Whether tests/a/test_b.py or tests/a/test_b_topic.py has a module or folder a/b."""
     folder, words = Path(path).parent.relative_to("tests"), Path(path).stem.removeprefix("test_").split("_")
@@ -87,7 +96,8 @@ def mirrors_source(path: str) -> bool:
 
 
 def faults(path: str) -> list[str]:
-    lines, found = len((ROOT / path).read_text().splitlines()), list(long_functions(path))
+    lines = len((ROOT / path).read_text().splitlines())
+    found = [*long_functions(path), *functions_of_many_arguments(path)]
     if lines > MAX_FILE_LINES:
         found.append(f"{path} has {lines} lines, more than {MAX_FILE_LINES}")
     if Path(path).name.startswith("test_") and not is_under(path, CROSS_CUTTING) and not mirrors_source(path):

@@ -25,7 +25,7 @@ from jobs.requests.base import Request
 from jobs.requests.kinds import parse
 from jobs.schemas import CONTENT_TYPES, Role
 from jobs.store.jobs import JobStore
-from jobs.store.records import Record
+from jobs.store.records import Ending, Record
 from models.catalogue import Card
 from worker.failures import UNEXPECTED, failure_of
 from worker.files import Files, find_model
@@ -131,7 +131,7 @@ def _parsed(jobs: JobStore, record: Record) -> Request | None:
         return parse(record.kind, record.params)
     except (KeyError, ValidationError):
         log.exception("%s cannot be read", record.id)
-        jobs.finish(record.id, record.fence, "failed", error=UNEXPECTED.as_dict(), metrics={})
+        jobs.finish(record.id, record.fence, Ending("failed", metrics={}, error=UNEXPECTED.as_dict()))
         return None
 
 
@@ -187,7 +187,7 @@ def _end(
 
     def finish(status: str, **facts: Any) -> None:
         metrics = _json_figures(_metrics(record, task, started) | facts.pop("metrics", {}))
-        ended = jobs.finish(record.id, record.fence, status, metrics=metrics, **facts)
+        ended = jobs.finish(record.id, record.fence, Ending(status, metrics, **facts))
         log.info("%s attempt %d: %s after %d ms", record.id, record.attempt, ended, metrics["run_ms"])
 
     try:

@@ -11,7 +11,7 @@ from jobs.errors import BadInput, Conflict, NotFound, QueueFull
 from jobs.settings import Settings
 from jobs.store.heartbeats import Heartbeats
 from jobs.store.protocol import PREFIX, Protocol
-from jobs.store.records import QUEUES, Event, NewJob, Record, new_job_id, parse_event, parse_record
+from jobs.store.records import QUEUES, Ending, Event, NewJob, Record, new_job_id, parse_event, parse_record
 from jobs.store.references import References
 from jobs.store.registry import (
     Collections,
@@ -187,40 +187,9 @@ class JobStore:
         arguments = {"id": job_id, "fence": fence, "type": kind, "data": json.dumps(data), **extra}
         return cast(str, self.protocol.call("report", nonce=secrets.token_hex(8), **arguments))
 
-    def finish(
-        self,
-        job_id: str,
-        fence: int,
-        status: str,
-        *,
-        outputs: Sequence[dict[str, Any]] = (),
-        metrics: dict[str, Any],
-        error: dict[str, Any] | None = None,
-        model: dict[str, Any] | None = None,
-        collection: dict[str, Any] | None = None,
-    ) -> str:
-        """Ends a job; returns its final status (`canceled` when a cancel came first) or `lost`.
-
-        `model` is the card of the model that the job trained, and `collection` the version that it made: `figures`,
-        the sha256 of its `file`, and its `plots`. Their files must be stored before. Both are registered only if the
-        job ends as succeeded.
-        """
-        return cast(
-            str,
-            self.protocol.call(
-                "finish",
-                id=job_id,
-                fence=fence,
-                status=status,
-                outputs=json.dumps(list(outputs)),
-                each_output=[json.dumps(output) for output in outputs],
-                metrics=json.dumps(metrics),
-                run_ms=metrics.get("run_ms", 0),
-                **({"error": json.dumps(error)} if error else {}),
-                **({"model": model_arguments(model)} if model else {}),
-                **({"collection": version_arguments(collection)} if collection else {}),
-            ),
-        )
+    def finish(self, job_id: str, fence: int, ending: Ending) -> str:
+        """Ends a job; returns its final status (`canceled` when a cancel came first) or `lost`."""
+        return cast(str, self.protocol.call("finish", id=job_id, fence=fence, **finish_arguments(ending)))
 
     def keep_checkpoint(self, job_id: str, fence: int, checkpoint: dict[str, Any]) -> str:
         """Replaces the checkpoint (`step`, `sha256`, `size_bytes`) of a job; returns what `renew` does."""
@@ -300,6 +269,20 @@ def create_arguments(job: NewJob, settings: Settings) -> dict[str, Any]:
         "uses": " ".join(dict.fromkeys([*job.models, *job.collections])),
         **({"collection": job.collection} if job.collection else {}),
         **({"idem_key": key, "idem_hash": request_hash} if key else {}),
+    }
+
+
+def finish_arguments(ending: Ending) -> dict[str, Any]:
+    """The arguments of the protocol's `finish`, except the job and the fence."""
+    return {
+        "status": ending.status,
+        "outputs": json.dumps(list(ending.outputs)),
+        "each_output": [json.dumps(output) for output in ending.outputs],
+        "metrics": json.dumps(ending.metrics),
+        "run_ms": ending.metrics.get("run_ms", 0),
+        **({"error": json.dumps(ending.error)} if ending.error else {}),
+        **({"model": model_arguments(ending.model)} if ending.model else {}),
+        **({"collection": version_arguments(ending.collection)} if ending.collection else {}),
     }
 
 

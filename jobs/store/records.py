@@ -38,6 +38,23 @@ class NewJob:
 
 
 @dataclass(frozen=True)
+class Ending:
+    """How a job ends: as `succeeded`, `failed` or `canceled`.
+
+    `model` is the card of the model that the job trained, and `collection` the version that it made: `figures`, the
+    sha256 of its `file`, its `plots` and `side_files`. Their files must be stored before. Both are registered only if
+    the job ends as succeeded.
+    """
+
+    status: str
+    metrics: dict[str, Any]
+    outputs: Sequence[dict[str, Any]] = ()
+    error: dict[str, Any] | None = None
+    model: dict[str, Any] | None = None
+    collection: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Record:
     """A job as Redis holds it; times are Unix milliseconds."""
 

@@ -8,6 +8,7 @@ import pytest
 
 from api.generations import SMILEY, WINK
 from api.style_transfers import CAT, COFFEE
+from jobs.store.records import Ending
 from tests.api.cards import card
 from tests.stack import Stack
 
@@ -55,7 +56,7 @@ def end(stack: Stack, status: str = "succeeded", file: str = FILE, plots: Sequen
     given: dict[str, Any] = (
         {"collection": collection} if status == "succeeded" else {"error": {"code": "bad_data", "message": "x"}}
     )
-    stack.jobs.finish(record.id, record.fence, status, metrics={"figures": FIGURES}, **given)
+    stack.jobs.finish(record.id, record.fence, Ending(status, {"figures": FIGURES}, **given))
     return record.id
 
 

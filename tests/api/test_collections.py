@@ -10,7 +10,7 @@ import pytest
 from api.collections import ADDITIONS, EXAMPLES
 from api.style_transfers import CAT
 from jobs.errors import Conflict
-from jobs.store.records import NewJob
+from jobs.store.records import Ending, NewJob
 from tests.api import collecting
 from tests.api.cards import card
 from tests.api.collecting import (
@@ -192,7 +192,7 @@ def test_trained_model_is_kept_for_the_collections_of_its_codes(stack: Stack) ->
     jobs.create(NewJob(kind="training", queue="train", params={}))
     [record] = jobs.claim("train", worker="test")
     trained = {name: value for name, value in card("vae-2").items() if name != "fetch_command"} | {"id": TRAINED}
-    jobs.finish(record.id, record.fence, "succeeded", metrics={}, model=trained)
+    jobs.finish(record.id, record.fence, Ending("succeeded", {}, model=trained))
     collection_id = ready(stack, space=TRAINED, image_size=None, channels=None)
     answer = stack.client.delete(f"/v1/models/{TRAINED}")
     assert error(answer)[:2] == (409, "model_in_use")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from api.generations import EXAMPLES, SMILEY, WINK
 from jobs.requests.architectures import ALL_MODES
-from jobs.store.records import NewJob
+from jobs.store.records import Ending, NewJob
 from tests.api import cards
 from tests.api.cards import HAT, HATTED, accepted, card, post
 from tests.api.conftest import data_url, image_file
@@ -138,7 +138,7 @@ def test_a_model_that_was_trained_here(known: Stack) -> None:
     jobs, trained = known.jobs, card("vae-2") | {"id": "vae-0123456789ab"}
     jobs.create(NewJob(kind="training", queue="train", params={}))
     [record] = jobs.claim("train", worker="away@test")
-    jobs.finish(record.id, record.fence, "succeeded", metrics={}, model=trained)
+    jobs.finish(record.id, record.fence, Ending("succeeded", {}, model=trained))
     assert accepted(post(known, model=trained["id"], mode="traverse"))["model"] == trained["id"]
 
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from api.generations import SMILEY, WINK
+from jobs.store.records import Ending
 from tests.api.conftest import stored
 from tests.stack import Stack
 
@@ -31,7 +32,7 @@ def build(stack: Stack, path: str = "", **body: Any) -> None:
     assert stack.client.post(f"/v1/collections{path}", json=body).status_code == 202
     [record] = stack.jobs.claim("collect", worker="test")
     made = {"file": "a" * 64, "figures": FIGURES}
-    stack.jobs.finish(record.id, record.fence, "succeeded", metrics={}, collection=made)
+    stack.jobs.finish(record.id, record.fence, Ending("succeeded", {}, collection=made))
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,7 @@ def test_a_space_without_a_decoder_is_not_steered(stack: Stack) -> None:
     check_refused(stack, steer(stack, collection_id, components=PC), "no_decoder", message)
     assert sample(stack, collection_id).status_code == 202
     [record] = stack.jobs.claim("gpu", worker="test")
-    stack.jobs.finish(record.id, record.fence, "failed", error={"code": "x", "message": "x"}, metrics={})
+    stack.jobs.finish(record.id, record.fence, Ending("failed", {}, error={"code": "x", "message": "x"}))
 
 
 def check_refused(stack: Stack, answer: httpx.Response, code: str, message: str) -> None:

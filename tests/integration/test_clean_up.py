@@ -17,7 +17,7 @@ from jobs.objects import Objects
 from jobs.store.client import connect
 from jobs.store.jobs import JobStore
 from jobs.store.protocol import PREFIX
-from jobs.store.records import NewJob, Record
+from jobs.store.records import Ending, NewJob, Record
 from jobs.store.references import new_holder
 from tests.stack import Seaweed, Stack
 from worker.upkeep import remove_unused
@@ -139,7 +139,7 @@ class Lives:
         status = self.dice.choice(["succeeded", "succeeded", "failed"])
         outputs = [{"index": index, "sha256": sha} for index, sha in enumerate(shas)]
         before = self.now()
-        assert self.jobs.finish(job.id, job.fence, status, outputs=outputs, metrics={}) == status
+        assert self.jobs.finish(job.id, job.fence, Ending(status, {}, outputs)) == status
         for sha in shas if status == "succeeded" else []:
             self.name(sha, job.id, NEVER)
         self.end(job.id, (before + JOB, self.now() + JOB))

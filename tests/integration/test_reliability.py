@@ -17,7 +17,7 @@ import httpx
 
 from jobs.queue import make_celery, nudge
 from jobs.store.protocol import PREFIX
-from jobs.store.records import NewJob
+from jobs.store.records import Ending, NewJob
 from tests.integration.reliability import all_finished, counted, ready, restarted, right_result, runs_of
 from tests.stack import Stack, wait_until
 
@@ -96,7 +96,7 @@ def test_frozen_worker_that_thaws_after_its_lease_changes_nothing(pair: Stack) -
         os.kill(child, signal.SIGCONT)
     wait_until(lambda: f"{job_id} attempt 1: lease lost" in pair.log("w1") + pair.log("w2"), 20, "the thawed worker")
     old = {"index": 0, "sha256": "0" * 64}
-    refused = pair.jobs.finish(job_id, 1, "succeeded", outputs=[old], metrics={})
+    refused = pair.jobs.finish(job_id, 1, Ending("succeeded", {}, [old]))
     print(f"J2: succeeded in attempt {job['attempt']}; the thawed worker's lease, and a finish with it: {refused}")
     assert refused == "lost"
     assert pair.job(job_id) == job

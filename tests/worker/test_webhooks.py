@@ -22,7 +22,7 @@ from jobs.errors import BadInput
 from jobs.intake.outbound import check_url, post
 from jobs.store.jobs import MAX_WEBHOOK_CALLS, WEBHOOK_CALLS_PER_HOST, WEBHOOK_TRIES, JobStore
 from jobs.store.protocol import PREFIX
-from jobs.store.records import NewJob
+from jobs.store.records import Ending, NewJob
 from tests.stack import wait_until
 from worker.webhooks import Webhooks
 
@@ -95,7 +95,7 @@ def call_webhooks(jobs: JobStore, send: Any) -> int:
 def finish(jobs: JobStore, url: str | None = URL) -> str:
     job_id, _ = jobs.create(NewJob(kind="test", queue="fast", params={}, webhook_url=url))
     record = jobs.claim("fast", worker="test")[0]
-    jobs.finish(job_id, record.fence, "succeeded", outputs=[{"index": 0, "sha256": "a" * 64}], metrics={"run_ms": 3})
+    jobs.finish(job_id, record.fence, Ending("succeeded", {"run_ms": 3}, [{"index": 0, "sha256": "a" * 64}]))
     return job_id
 
 
@@ -119,7 +119,8 @@ def test_the_webhook_of_a_job_is_called_once(jobs: JobStore, receiver: Receiver)
 def test_failed_and_canceled_jobs_call_their_webhook_too(jobs: JobStore, receiver: Receiver) -> None:
     failed, _ = jobs.create(NewJob(kind="test", queue="fast", params={}, webhook_url=URL))
     record = jobs.claim("fast", worker="test")[0]
-    jobs.finish(failed, record.fence, "failed", metrics={}, error={"code": "diverged", "message": "…", "details": {}})
+    error = {"code": "diverged", "message": "…", "details": {}}
+    jobs.finish(failed, record.fence, Ending("failed", {}, error=error))
     canceled, _ = jobs.create(NewJob(kind="test", queue="fast", params={}, webhook_url=URL))
     jobs.cancel(canceled)
     assert call_webhooks(jobs, receiver.send) == 2

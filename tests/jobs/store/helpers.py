@@ -11,7 +11,7 @@ import pytest
 from jobs.errors import AtelierError
 from jobs.store.jobs import JobStore
 from jobs.store.protocol import PREFIX
-from jobs.store.records import NewJob, Record
+from jobs.store.records import Ending, NewJob, Record
 
 PNG = "a" * 64
 OTHER_PNG = "b" * 64
@@ -35,7 +35,7 @@ def take(store: JobStore, queue: str = "fast") -> Record:
 
 def end(store: JobStore, job: Record, status: str = "succeeded", **given: Any) -> str:
     """Finishes a claimed job."""
-    return store.finish(job.id, job.fence, status, metrics={"run_ms": 1}, **given)
+    return store.finish(job.id, job.fence, Ending(status, {"run_ms": 1}, **given))
 
 
 def pass_by(store: JobStore, what: str, job_id: str) -> None:

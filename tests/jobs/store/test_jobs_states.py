@@ -8,6 +8,7 @@ import pytest
 from jobs.errors import Conflict, NotFound
 from jobs.schemas import TERMINAL
 from jobs.store.jobs import JobStore
+from jobs.store.records import Ending
 from tests.jobs.conftest import with_settings
 from tests.jobs.store.helpers import end, events, make, pass_by, refused, take
 
@@ -65,7 +66,7 @@ def command(store: JobStore, name: str, job_id: str, fence: int) -> Any:
     if name == "report":
         return store.report(job_id, fence, "progress", {"step": 1})
     if name in ("succeed", "fail"):
-        return store.finish(job_id, fence, {"succeed": "succeeded", "fail": "failed"}[name], metrics={})
+        return store.finish(job_id, fence, Ending({"succeed": "succeeded", "fail": "failed"}[name], {}))
     if name == "delete":
         try:
             return store.delete(job_id)

@@ -9,7 +9,7 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from jobs.errors import Conflict, NotFound
 from jobs.store.jobs import JobStore
 from jobs.store.protocol import PREFIX
-from jobs.store.records import NewJob
+from jobs.store.records import Ending, NewJob
 from jobs.store.registry import NEW
 from tests.jobs.conftest import with_settings
 from tests.jobs.store.walk import OUTPUT, Model, Modeled, Shelf
@@ -218,9 +218,8 @@ class Walk(Modeled):
         else:
             expected = job.status if job.finished_by == fence else "lost"
         outputs, card = [{"index": 0, "sha256": OUTPUT}], {"id": model, "files": {"model.safetensors": sha}}
-        ended = self.store.finish(
-            job.id, fence, status, outputs=outputs, metrics={"run_ms": 1}, model=card, collection=built
-        )
+        ending = Ending(status, {"run_ms": 1}, outputs, model=card, collection=built)
+        ended = self.store.finish(job.id, fence, ending)
         assert ended == expected
 
     @precondition(lambda self: self.jobs)
