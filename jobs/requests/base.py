@@ -207,6 +207,14 @@ def _set(holder: Any, key: Any, value: str) -> None:
 # --- rules that several requests share -------------------------------------------------------------------------------
 
 
+def request_classes(union: Any) -> Iterator[type[Request]]:
+    """Yields the classes of requests in a union, or the one class."""
+    if isinstance(union, type) and issubclass(union, Request):
+        yield union
+    for part in get_args(getattr(union, "__value__", union)):
+        yield from request_classes(part)
+
+
 def seeds_from(seed: int, n: int) -> list[int]:
     """The seeds of n images: `seed` + k, from 0 again after the largest one."""
     return [(seed + k) % (MAX_SEED + 1) for k in range(n)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jobs.requests.arithmetic import Arithmetic
-from jobs.requests.base import Request
+from jobs.requests.base import Request, request_classes
 from jobs.requests.collection import CollectionParams, NextVersion
 from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction, Sample, Translation, Traversal
 from jobs.requests.plots import CollectionPlots
@@ -13,14 +13,7 @@ from jobs.requests.steering import ClusterSampling, Steering
 from jobs.requests.style_diffusion import DiffusionTransfer
 from jobs.requests.style_transfer import FastTransfer, FeatureInversion, GatysTransfer, TextureSynthesis
 from jobs.requests.text_to_image import ImageToImage, Inpainting, TextToImage
-from jobs.requests.training import (
-    ClassifierTraining,
-    CycleganTraining,
-    DcganTraining,
-    DdpmTraining,
-    GanTraining,
-    VaeTraining,
-)
+from jobs.requests.training import Training
 from worker.run import BatchRunner, JobResult, Runner, Task
 from worker.runners.lazy import lazy
 
@@ -37,12 +30,7 @@ RUNNERS: dict[type[Request], Runner] = {
     Translation: lazy("generation", "run_translation"),
     DenoisingSteps: lazy("generation", "run_denoising_steps"),
     Arithmetic: lazy("arithmetic", "run_arithmetic"),
-    VaeTraining: lazy("training", "run_training"),
-    GanTraining: lazy("training", "run_training"),
-    DcganTraining: lazy("training", "run_training"),
-    CycleganTraining: lazy("training", "run_training"),
-    DdpmTraining: lazy("training", "run_training"),
-    ClassifierTraining: lazy("training", "run_training"),
+    **dict.fromkeys(request_classes(Training), lazy("training", "run_training")),
     CollectionParams: lazy("collection", "run_collection"),
     NextVersion: lazy("collection", "run_collection"),
     CollectionPlots: lazy("plots", "run_plots"),
