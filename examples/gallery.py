@@ -92,7 +92,7 @@ ENTRIES: dict[str, tuple[str, str, dict[str, Any], str]] = {
     ),
     "fast": (
         "Get a result in under a second",
-        "`fast` is one pass through a network that accepts any style image; `init: fast` starts `gatys` from its result.",
+        "`fast` is one pass through a network for any style image; `init: fast` starts `gatys` from its result.",
         CAT | {"method": "fast", "style": "strokes.jpg", "before_after": True, "seed": 1},
         "grid",
     ),
