@@ -75,11 +75,11 @@ def _raw_round(stack: Stack) -> Callable[[], object]:
     celery = make_celery(stack.settings)
     replies: Redis = Redis.from_url(stack.settings.redis_url)
 
-    def there_and_back() -> object:
+    def round_trip() -> object:
         celery.send_task("bench.echo", args=[1], queue="raw", ignore_result=True)
         return replies.blpop(["bench:replies"], timeout=10)
 
-    return there_and_back
+    return round_trip
 
 
 def _submit(stack: Stack, headers: dict[str, str] | None = None) -> Callable[[], int]:

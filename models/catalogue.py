@@ -35,8 +35,8 @@ class Card:
     machine from the source whose hash `source` names, or comes from a repository: its hash is then written to
     `fetched.json` beside it when it is fetched. `source` holds `kind` ("wheel", "url", "hub", "local" or "trained"),
     where the bytes come from, and the sha256 (or its published prefix) of each, or their commit; a commit that is null
-    is taken from the branch main by the first fetch, and kept there.
-    What was trained here also says its `architecture` (name and arguments), its `training` and its measured `quality`.
+    is taken from the branch main by the first fetch and recorded in `fetched.json`.
+    Models trained here also have an `architecture` (name and arguments), `training` and a measured `quality`.
     """
 
     id: str
@@ -74,7 +74,7 @@ def read_card(path: Path) -> Card:
 
 
 def card_of(values: Mapping[str, Any]) -> Card:
-    """Makes a card from its JSON object; an earlier version wrote `license` in British spelling, which is read too."""
+    """Makes a card from its JSON object; also reads the British spelling of `license` in older cards."""
     return Card(**{"license" if key == "licence" else key: value for key, value in values.items()})
 
 
@@ -154,7 +154,7 @@ def _read(path: Path) -> _OwnCard:
         key = ".".join(map(str, first["loc"]))
         raise CardError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CardError(f"{path}: is no TOML: {error}.") from error
+        raise CardError(f"{path}: is not a TOML file: {error}.") from error
 
 
 def _card_of(path: Path, own: _OwnCard, bases: Mapping[str, Card], families: set[str]) -> Card:
@@ -194,8 +194,8 @@ def card(model_id: str) -> Card:
 def folder_of(card: Card, weights_dir: Path = WEIGHTS_DIR) -> Path:
     """Returns the folder of a model's files: in the repository for shipped models, else in `weights_dir`.
 
-    Fetched ones in a folder of their own there, trained ones below `trained`: a container's fetched weights are its
-    image's, and what it trains needs a volume.
+    Fetched ones have a folder there, trained ones a folder below `trained`: in a container, fetched weights belong to
+    the container image, and trained ones to a volume.
     """
     shipped = _SHIPPED_DIR / card.id
     if card.id in cards() and shipped.is_dir():
@@ -212,7 +212,7 @@ def checked_file(card: Card, name: str, weights_dir: Path = WEIGHTS_DIR) -> Path
     """Returns the path of a model's file after comparing its sha256 with that of the card.
 
     A file is read once per process and again when its size or time of change differs. Raises WeightsError when the file
-    is missing, when its bytes are others, and when there is no hash to compare with.
+    is missing, when its bytes differ, and when there is no hash to compare with.
     """
     path = folder_of(card, weights_dir) / name
     remedy = f"run `{card.fetch_command}`" if card.fetch_command else "it has to be trained again"

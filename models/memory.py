@@ -17,7 +17,7 @@ def available_memory(device: torch.device) -> int:
     limit = CGROUP / "memory.max"
     if limit.exists() and (text := limit.read_text().strip()) != "max":
         used = (CGROUP / "memory.stat").read_text().split()
-        limits.append(int(text) - int(used[used.index("anon") + 1]))  # what files take is given up when asked for
+        limits.append(int(text) - int(used[used.index("anon") + 1]))  # the page cache is freed on demand
     return min(limits)
 
 

@@ -1,4 +1,4 @@
-"""Figures of merit of generators, in the features of a classifier trained here."""
+"""Quality measures of generators, in the features of a classifier trained here."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The center square of an image, and floats as 8-bit pixels: NaN raises an error rather than become black."""
+"""Crops center squares and converts floats to 8-bit pixels; NaN raises an error instead of becoming black."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,5 +25,5 @@ def center_box(width: int, height: int) -> tuple[int, int, int, int]:
 
 
 def center_square(image: Image.Image, size: int) -> Image.Image:
-    """Scales the center square of an image to `size` pixels, as the images of data sets and requests alike."""
+    """Scales the center square of an image to `size` pixels, for images of data sets and of requests."""
     return image.crop(center_box(*image.size)).resize((size, size), Image.Resampling.LANCZOS)

@@ -156,7 +156,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     try:
         state = load_file(path)
     except SafetensorError as error:
-        raise WeightsMismatchError(f"{path.name} is no safetensors file ({error})") from error
+        raise WeightsMismatchError(f"{path.name} is not a safetensors file ({error})") from error
     wanted = module.state_dict()
     faults = {
         "is missing": sorted(wanted.keys() - state.keys()),

@@ -3,7 +3,7 @@
 Such a file is four pickled objects (a magic number, a version, facts of the writing machine, and the state dict with
 its tensors as references), the pickled list of storage keys, and then for each key its number of elements as an int64
 and its raw elements. An unpickler would call what the file names; here `pickletools.genops` lists the opcodes and a
-small table says what each means as plain data. An opcode that is not in the table is refused.
+small table maps each to plain data. An opcode that is not in the table is refused.
 """
 
 import pickletools
@@ -66,7 +66,7 @@ class _Machine:
 def read_legacy(path: Path, prefix: str = "") -> dict[str, Array]:
     """Reads the float32 tensors whose names begin with `prefix`, in the order of the file.
 
-    Raises ValueError when the file is of another format, holds an opcode no state dict needs, or has other elements.
+    Raises ValueError for a file of another format, for an opcode that no state dict needs, and for other elements.
     """
     with path.open("rb") as file:
         try:
@@ -84,7 +84,7 @@ def read_legacy(path: Path, prefix: str = "") -> dict[str, Array]:
             storages = _read_storages(file, keys, types, {tensor.storage.key for tensor in tensors.values()})
             return {name: _view(tensor, storages[tensor.storage.key]) for name, tensor in tensors.items()}
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path.name} is no PyTorch file of the old format that holds float32 tensors") from error
+            raise ValueError(f"{path.name} is not a PyTorch file of the old format with float32 tensors") from error
 
 
 def _read_storages(file: BinaryIO, keys: list[str], types: dict[str, str], wanted: set[str]) -> dict[str, Array]:

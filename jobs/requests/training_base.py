@@ -19,7 +19,7 @@ Every = Annotated[int, Field(ge=1, le=1_000_000, description="Every so many step
 Batch = Annotated[int, Field(ge=1, le=1024, description="Images of one step.")]
 NormedBatch = Annotated[int, Field(ge=2, le=1024, description="Images of one step.")]  # one has no variance
 Rate = Annotated[float, Field(gt=0, le=1000, description="The optimizer's learning rate at its peak.")]
-Decay = Annotated[float, Field(ge=0, le=0.99999, description="Of the average of the weights, which is what is kept.")]
+Decay = Annotated[float, Field(ge=0, le=0.99999, description="Of the moving average of the weights, which is stored.")]
 Dim = Annotated[int, Field(ge=1, le=512, description="Values of z.")]
 Channels = Annotated[int, Field(ge=8, le=256, multiple_of=8, description="Channels of the first layer.")]
 LevelChannels = Annotated[int, Field(ge=32, le=256, multiple_of=8), BeforeValidator(whole)]  # attention heads have 32

@@ -61,7 +61,7 @@ def _put_on(pipeline: Any, place: int, path: Path, adapter: str) -> list[str]:
 def _converted(pipeline: Any, path: Path) -> State:
     """Returns the tensors of a file under the names of diffusers."""
     if path.suffix != ".safetensors":  # diffusers would unpickle other files
-        raise ValueError(f"{path.name} is no safetensors file")
+        raise ValueError(f"{path.name} is not a safetensors file")
     state = load_file(path)
     if not state:
         raise ValueError("it is empty")

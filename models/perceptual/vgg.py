@@ -142,7 +142,7 @@ def load_vgg(
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
-        raise WeightsError(model_id, f"{path.name} of model {model_id} is no safetensors file: {error}.") from error
+        raise WeightsError(model_id, f"{path.name} of model {model_id} is not a safetensors file: {error}.") from error
     vgg = VGG(int(model_id.removeprefix("vgg")))
     vgg.load_state_dict(state)
     vgg.compute_dtype = dtype or fast_dtype(device)

@@ -206,7 +206,7 @@ def test_rgb_profile_is_converted() -> None:
 
 @pytest.mark.slow
 def test_fuzz() -> None:
-    """The crafted and 5,000 damaged files: nothing but 4xx, and the process stays under 512 MB."""
+    """The crafted and 5,000 damaged files: only 4xx responses, and the process stays under 512 MB."""
     root = Path(__file__).parents[2]
     env = {**os.environ, "PYTHONPATH": str(root)}
     script = root / "tests/images/crafted.py"

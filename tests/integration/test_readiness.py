@@ -152,7 +152,7 @@ def test_child_frozen_with_work_waiting(stack: Stack, busy: bool) -> None:
 
 
 def test_worker_killed_or_frozen(stack: Stack) -> None:
-    os.kill(stack.processes["w1"].pid, signal.SIGSTOP)  # its child goes on
+    os.kill(stack.processes["w1"].pid, signal.SIGSTOP)  # its child continues
     frozen_s = seconds_until(stack, "workers")
     os.kill(stack.processes["w1"].pid, signal.SIGCONT)
     thawed_s = seconds_until(stack)

@@ -245,7 +245,7 @@ def test_a_card_that_cannot_be_used_names_its_file_and_key(
 
 def test_what_is_no_toml_and_an_id_taken_twice(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("id = ")
-    with pytest.raises(CardError, match=r"a\.toml: is no TOML: "):
+    with pytest.raises(CardError, match=r"a\.toml: is not a TOML file: "):
         own_cards(tmp_path, cards())
     written(tmp_path, "a", **MODEL)
     written(tmp_path, "b", **MODEL)

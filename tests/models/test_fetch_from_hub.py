@@ -169,7 +169,7 @@ def test_another_commit_on_the_card_is_another_model(hub: Hub, tmp_path: Path) -
     assert (tmp_path / "small" / WEIGHTS).read_bytes().endswith(b"!")
 
 
-def test_a_download_that_was_cut_off_goes_on_where_it_stopped(
+def test_a_download_that_was_interrupted_resumes_where_it_stopped(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = f"a/decoder@{COMMIT}/{WEIGHTS}"
@@ -183,7 +183,7 @@ def test_a_download_that_was_cut_off_goes_on_where_it_stopped(
 def test_what_an_interrupted_fetch_brought_is_not_downloaded_again(hub: Hub, tmp_path: Path) -> None:
     last = f"b/prior@{COMMIT}/scheduler/config.json"
     hub.gone.add(last)
-    with pytest.raises(WeightsError, match=r"`python -m models.fetch small` goes on where this stopped"):
+    with pytest.raises(WeightsError, match=r"`python -m models.fetch small` resumes where this stopped"):
         fetch(small(), tmp_path)
     assert len(hub.asked) == 2 and not installed(small(), tmp_path)
     with pytest.raises(WeightsError, match="not on this machine"):
@@ -195,7 +195,7 @@ def test_what_an_interrupted_fetch_brought_is_not_downloaded_again(hub: Hub, tmp
 
 def test_what_is_not_as_published_is_refused_and_not_kept(hub: Hub, tmp_path: Path) -> None:
     hub.false.add(f"a/decoder@{COMMIT}/{WEIGHTS}")
-    with pytest.raises(WeightsError, match="did not arrive as it was published"):
+    with pytest.raises(WeightsError, match="differs from the published file"):
         fetch(small(), tmp_path)
     assert not installed(small(), tmp_path) and WEIGHTS not in names(tmp_path / "small")
     hub.false.clear()
@@ -229,7 +229,7 @@ def test_without_a_network_one_sentence_says_so(
     assert main(["kandinsky-2.2", "--weights-dir", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert error.startswith("Model kandinsky-2.2 could not be downloaded from http://127.0.0.1:9 (")
-    assert error.endswith("`python -m models.fetch kandinsky-2.2` goes on where this stopped.\n")
+    assert error.endswith("`python -m models.fetch kandinsky-2.2` resumes where this stopped.\n")
     assert error.count("\n") == 1
 
 

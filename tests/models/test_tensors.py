@@ -24,7 +24,7 @@ from models.tensors import (
 )
 
 
-def test_images_survive_the_way_there_and_back() -> None:
+def test_images_survive_the_round_trip() -> None:
     images = np.arange(2 * 3 * 5 * 3, dtype=np.uint8).reshape(2, 3, 5, 3)
     tensor = to_tensor(images)
     assert tensor.shape == (2, 3, 3, 5) and tensor.max() <= 1
@@ -95,7 +95,7 @@ def test_a_file_that_does_not_fit_is_refused_by_name(state: dict[str, Tensor], f
 def test_a_pickle_by_another_name_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     torch.save(GOOD, path)
-    with pytest.raises(WeightsMismatchError, match="no safetensors file"):
+    with pytest.raises(WeightsMismatchError, match="not a safetensors file"):
         load_weights(nn.Linear(3, 2), path)
 
 

@@ -51,7 +51,7 @@ class Evil:
 
 def test_code_in_the_file_is_refused_and_not_run(tmp_path: Path) -> None:
     path = save({"features.0.weight": torch.zeros(1), "x": Evil(tmp_path)}, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match=r"a.pth is no PyTorch file"):
+    with pytest.raises(ValueError, match=r"a.pth is not a PyTorch file"):
         read_legacy(path)
     assert not (tmp_path / "ran").exists()
 
@@ -63,7 +63,7 @@ def test_code_in_the_file_is_refused_and_not_run(tmp_path: Path) -> None:
 )
 def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.pth").write_bytes(data)
-    with pytest.raises(ValueError, match="no PyTorch file"):
+    with pytest.raises(ValueError, match="not a PyTorch file"):
         read_legacy(tmp_path / "a.pth")
 
 
@@ -71,7 +71,7 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes) -> None:
 def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
     path = save({"a": torch.ones(16)}, tmp_path / "a.pth")
     path.write_bytes(path.read_bytes()[:-cut])
-    with pytest.raises(ValueError, match="no PyTorch file"):
+    with pytest.raises(ValueError, match="not a PyTorch file"):
         read_legacy(path)
 
 

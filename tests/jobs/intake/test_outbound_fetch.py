@@ -22,7 +22,7 @@ BODY = b"pixels " * 1_000
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Responds by path; `/to/…` redirects, `/drip` sends a byte now and then and never ends."""
+    """Responds by path; `/to/…` redirects, `/drip` sends a byte from time to time and never ends."""
 
     def do_GET(self) -> None:
         name = self.path.split("/")[1].split("?")[0].replace("-", "_")

@@ -70,7 +70,7 @@ def test_job_that_came_back_to_its_queue_still_expires(store: JobStore, way_back
     assert store.claim("fast", worker="w") == []
 
 
-def test_deleted_job_leaves_nothing_but_the_counters(store: JobStore) -> None:
+def test_deleted_job_leaves_only_the_counters(store: JobStore) -> None:
     store.references.hold(PNG)
     job_id = make(store, images=[PNG], expires_in=60)
     end(store, take(store), outputs=[OUTPUT])

@@ -161,7 +161,7 @@ def test_every_cut_of_every_format_is_refused_or_read() -> None:
                 continue
 
 
-def test_mutated_bytes_raise_nothing_but_data_errors() -> None:
+def test_mutated_bytes_raise_only_data_errors() -> None:
     rng = np.random.default_rng(0)
     for format in FORMATS:
         noise = Image.fromarray(rng.integers(0, 256, (24, 24, 3), np.uint8))

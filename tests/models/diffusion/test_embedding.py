@@ -100,7 +100,7 @@ def test_steps_are_reported_and_can_be_stopped(decoder: Kandinsky) -> None:
     assert len(calls) == 2
 
 
-def test_the_last_step_starts_from_next_to_nothing_but_noise() -> None:
+def test_the_last_step_starts_from_almost_pure_noise() -> None:
     scheduler: Any = DDPMScheduler(**NOISE)
     scheduler.set_timesteps(25)
     assert int(scheduler.timesteps[0]) == 999

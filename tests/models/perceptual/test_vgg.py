@@ -146,13 +146,13 @@ def test_tampered_weights_are_refused(weights_dir: Path, tmp_path: Path) -> None
 
 
 def test_a_pickle_called_safetensors_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even where the card has its hash: nothing but the safetensors format is read."""
+    """Even where the card has its hash: only the safetensors format is read."""
     path = tmp_path / "vgg16" / "vgg16.safetensors"
     path.parent.mkdir()
     torch.save(VGG(16).state_dict(), path)
     trusting = replace(card("vgg16"), files={path.name: file_sha256(path)})
     monkeypatch.setattr(module, "card", lambda _: trusting)
-    with pytest.raises(WeightsError, match="no safetensors file"):
+    with pytest.raises(WeightsError, match="not a safetensors file"):
         load_vgg("vgg16", tmp_path)
 
 
