@@ -1,4 +1,4 @@
-"""Procedural art: each function paints one family of styles in a palette, from nothing but random numbers.
+"""Procedural art: each function paints one family of styles in a palette, from random numbers only.
 
 A palette is (5, 3) in [0, 1], from dark to light. Paintings are (SIDE, SIDE, 3) in about [0, 1].
 """

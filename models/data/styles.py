@@ -1,6 +1,6 @@
 """Procedural paintings to take styles from, all different: 256 x 256 RGB.
 
-Image `i` of a seed depends on nothing but the two, so any part of a set can be painted anywhere, in any order.
+Image `i` of a seed depends only on these two numbers, so any part can be painted anywhere, in any order.
 """
 
 from dataclasses import dataclass, replace
