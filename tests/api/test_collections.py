@@ -90,13 +90,13 @@ def test_own_vectors_are_in_a_space_of_any_name(stack: Stack) -> None:
     collection = "col_" + job["id"].removeprefix("job_")
     [record] = stack.jobs.claim("collect", worker="test")
     made = {"file": FILE, "figures": FIGURES}
-    stack.jobs.finish(record.id, record.fence, "succeeded", metrics={}, collection=made)
+    stack.jobs.finish(record.id, record.fence, Ending("succeeded", {}, collection=made))
     steering = stack.client.post("/v1/pc-steerings", json={"collection": collection, "components": [{"component": 0}]})
     assert error(steering)[:2] == (422, "no_decoder")
     assert error(post(stack, f"/{collection}/images", data="digits"))[:2] == (422, "unknown_model")
     assert accepted(post(stack, f"/{collection}/images", vectors=uploaded["id"]))["params"]["space"] == "clip-vit-l-14"
     [record] = stack.jobs.claim("collect", worker="test")
-    stack.jobs.finish(record.id, record.fence, "canceled", metrics={})
+    stack.jobs.finish(record.id, record.fence, Ending("canceled", {}))
 
 
 def test_the_same_image_may_be_named_twice_and_few_may_join(stack: Stack) -> None:

@@ -55,9 +55,8 @@ def test_plots_without_images_show_points(installation: Installation, points: Re
     names = {output["name"] for output in points.outputs}
     assert names >= {"explained-variance", "t-sne", "pca", "silhouette", "clusterings"}
     assert not names & {"components", "medoids"}
-    assert [output["name"] for output in redraw(installation, points, clustering="kmeans").outputs][
-        -1
-    ] == "attribute-shares"
+    redrawn = redraw(installation, points, clustering="kmeans").outputs
+    assert redrawn[-1]["name"] == "attribute-shares"
 
 
 def test_samples_are_the_nearest_members(installation: Installation, points: Record) -> None:
