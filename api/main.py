@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from api import (
     archives,
     collections,
+    exports,
     generations,
     health,
     images,
@@ -88,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
         generations,
         collections,
         members,
+        exports,
         plots,
         search,
         steerings,

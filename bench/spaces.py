@@ -119,6 +119,8 @@ def listed(stack: Stack, rows: int) -> str:
         outlier_scores=rng.random(rows, np.float32),
         pairs=np.zeros((0, 2), np.int32),
         pair_distances=np.zeros(0, np.float32),
+        deviations=np.ones(2, np.float32),
+        component_checksums=np.zeros(4, np.uint32),
         ends=np.arange(1, 2 * rows + 1).reshape(rows, 2),
         checksums=np.zeros((rows, 2), np.uint32),
         segments=np.array([2 * rows]),

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TABLE, IMAGES = "members", "images"  # names of side files
+COMPONENTS = "components"  # float32, little-endian: the mean, the scale and each component, (2 + k, dim)
+EXPORTS = {"parquet": "members.parquet", "atlas": "atlas.parquet", "projector": "projector.zip"}  # by format
 MAX_SCORES = 32  # components of which the table has the scores
 THUMBNAIL, IMAGE = 0, 1  # the files of a member in the objects of images
 _FACTS = ("methods", "map_names", "attribute_names")  # fields that are not arrays
@@ -23,9 +25,10 @@ class MembersTable:
 
     names: UTF-8 of all names, and the end of each, (n,). scores: (n, up to MAX_SCORES). clusters: (n, methods), -1 for
     noise. maps: (n, maps, 2). attributes: int8 (n, attributes), 1, 0, or -1 for unknown. outlier_scores: (n,) from 0
-    to 1. pairs, pair_distances: near-duplicates (p, 2) and their distances, nearest first. ends, checksums: where the
-    thumbnail and the image of each member end in the objects of images, counted over all of these, and their CRC-32,
-    (n, 2); a file without bytes is missing. segments: sizes of these objects, in bytes.
+    to 1. pairs, pair_distances: near-duplicates (p, 2) and their distances, nearest first. deviations: standard
+    deviations of the components, (k,). component_checksums: CRC-32 of the rows of `COMPONENTS`. ends, checksums: where
+    the thumbnail and the image of each member end in the objects of images, counted over all of these, and their
+    CRC-32, (n, 2); a file without bytes is missing. segments: sizes of these objects, in bytes.
     """
 
     names: NDArray[np.uint8]
@@ -37,6 +40,8 @@ class MembersTable:
     outlier_scores: NDArray[np.float32]
     pairs: NDArray[np.int32]
     pair_distances: NDArray[np.float32]
+    deviations: NDArray[np.float32]
+    component_checksums: NDArray[np.uint32]
     ends: NDArray[np.int64]
     checksums: NDArray[np.uint32]
     segments: NDArray[np.int64]
@@ -66,6 +71,10 @@ class MembersTable:
         """Whether a member has a thumbnail or an image."""
         start, end = self._span(row, file)
         return end > start
+
+    def sizes(self, file: int) -> NDArray[np.int64]:
+        """Bytes of the thumbnail or the image of each member, (n,)."""
+        return np.diff(self.ends.reshape(-1), prepend=0)[file::2]
 
     def place(self, row: int, file: int) -> tuple[int, int, int, int]:
         """The number of the object, the start and end in it, and the CRC-32 of a member's file."""

@@ -70,6 +70,7 @@ PLOTS = "/v1/collections/{collection_id}/plots"
 SEARCH = "/v1/collections/{collection_id}/search"
 MEMBERS = "/v1/collections/{collection_id}/members"
 OF_A_VERSION = [PLOTS, f"{PLOTS}/{{name}}", MEMBERS, "/v1/collections/{collection_id}/duplicates"]
+OF_A_VERSION += [f"/v1/collections/{{collection_id}}/{name}" for name in ("components", "export")]
 OF_A_VERSION += [f"{MEMBERS}/{{member_id}}/{file}" for file in ("thumbnail", "image")]
 CHECKED: dict[str, TypeAdapter[Any]] = {
     "/v1/trainings": TypeAdapter(Training),
@@ -131,7 +132,7 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
             **{"component": {"enum": [0, 1, None]}, "attribute": {"enum": ["large", None]}},
         },
         "SearchParams": {
-            **{"version": {"enum": [1, None]}, "cluster": {"enum": [0, 1, None]}, "member": {"enum": [0, 19, None]}},
+            **{"version": {"enum": [1, None]}, "cluster": {"enum": [0, 1, None]}, "member": {"enum": [0, 5, None]}},
             **{"clustering": {"enum": ["kmeans", None]}, "text": NOTHING, "vector": NOTHING},
             **{"with": {"enum": [["large"], None]}, "without": {"enum": [["large"], None]}},
         },

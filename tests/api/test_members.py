@@ -2,9 +2,11 @@
 
 from io import BytesIO
 from typing import Any
+from zipfile import ZipFile
 
 import httpx
 import numpy as np
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -152,6 +154,48 @@ def test_a_search_answers_with_the_nearest_members(stack: Stack, collection_id: 
     assert found(image=f"{collection_id}/3", n=1)[0]["id"] == 3
     inside = {member["id"] for member in page(stack, collection_id, cluster=1, without="3")["members"]}
     assert {match["id"] for match in found(vector=[0.5] * 256, cluster=1, without=["3"], n=50)} == inside
+
+
+def export(stack: Stack, collection_id: str, **query: Any) -> httpx.Response:
+    answer = stack.client.get(f"/v1/collections/{collection_id}/export", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def test_exports_have_what_the_list_has(stack: Stack, collection_id: str) -> None:
+    answer = export(stack, collection_id)
+    table = pyarrow.parquet.read_table(BytesIO(answer.content))
+    members = page(stack, collection_id)["members"]
+    assert table["name"].to_pylist() == [member["name"] for member in members]
+    assert table["kmeans"].to_pylist() == [member["clusters"]["kmeans"] for member in members]
+    assert table["labels"].to_pylist() == [member["labels"] for member in members]
+    assert (int(answer.headers["content-length"]), "parquet" in answer.headers["content-disposition"]) == (
+        len(answer.content),
+        True,
+    )
+    again = stack.client.get(answer.url, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304
+    with np.load(BytesIO(export(stack, collection_id, format="npz", version=1).content), allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["members/vectors"], np.array(table["vector"].to_pylist(), "f4")[:40])
+    atlas = pyarrow.parquet.read_table(BytesIO(export(stack, collection_id, format="atlas").content))
+    thumbnail = stack.client.get(members[40]["thumbnail_url"]).content
+    assert atlas["thumbnail"][40].as_py()["bytes"] == thumbnail
+    assert "tensors.tsv" in ZipFile(BytesIO(export(stack, collection_id, format="projector").content)).namelist()
+
+
+def test_components_explain_the_scores(stack: Stack, collection_id: str) -> None:
+    path = f"/v1/collections/{collection_id}/components"
+    bare = stack.client.get(path, params={"limit": 2}).json()
+    assert (bare["dim"], bare["n_components"], bare["mean"], bare["next_cursor"]) == (256, 5, None, "2")
+    found = stack.client.get(path, params={"vectors": True}).json()
+    assert [{**each, "vector": None} for each in found["components"][:2]] == bare["components"]
+    components = np.array([each["vector"] for each in found["components"]])
+    with np.load(BytesIO(export(stack, collection_id, format="npz").content), allow_pickle=False) as arrays:
+        scores = (arrays["members/vectors"] - found["mean"]) / found["scale"] @ components.T
+    listed = [member["scores"] for member in page(stack, collection_id)["members"]]
+    np.testing.assert_allclose(scores, listed, atol=1e-4)
+    deviations = [each["standard_deviation"] for each in found["components"]]
+    np.testing.assert_allclose(scores.std(0, ddof=1), deviations, atol=1e-4)
 
 
 def pixels(data: bytes) -> np.ndarray[Any, Any]:

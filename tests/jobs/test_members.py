@@ -20,6 +20,8 @@ def table() -> MembersTable:
         outlier_scores=np.array([0.1, 0.5, 0.1], np.float32),
         pairs=np.zeros((0, 2), np.int32),
         pair_distances=np.zeros(0, np.float32),
+        deviations=np.ones(2, np.float32),
+        component_checksums=np.zeros(4, np.uint32),
         ends=np.array([[10, 30], [35, 42], [42, 42]]),
         checksums=np.array([[1, 2], [3, 4], [0, 0]], np.uint32),
         segments=np.array([30, 12]),
@@ -61,4 +63,5 @@ def test_files_lie_in_the_objects_one_after_the_other() -> None:
     assert table().place(0, IMAGE) == (0, 10, 30, 2)
     assert table().place(1, THUMBNAIL) == (1, 0, 5, 3)
     assert table().place(1, IMAGE) == (1, 5, 12, 4)
+    assert (table().sizes(THUMBNAIL).tolist(), table().sizes(IMAGE).tolist()) == ([10, 5, 0], [20, 7, 0])
     assert [table().has_file(row, IMAGE) for row in range(3)] == [True, True, False]

@@ -1,8 +1,9 @@
 """Side files of a version: what is read of a collection without loading its vectors."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.members import IMAGES, MAX_SCORES, TABLE, MembersTable
+from jobs.members import COMPONENTS, EXPORTS, IMAGES, MAX_SCORES, TABLE, THUMBNAIL, MembersTable
 from jobs.store.registry import Version
 from models.space.collection import FittedCollection, Members
+from models.space.export import write_atlas, write_parquet, write_projector
 from models.space.neighbors import near_pairs, neighbors_of, outlier_scores
 from models.space.sampling import spread
 from worker.files import Files
@@ -50,11 +52,20 @@ def store_side_files(
     the version that it continues.
     """
     stored = _stored_images(files, collection.members, images, before)
-    table = _table(collection, stored)
-    with TemporaryDirectory(prefix="atelier-side-files-") as folder:
-        path = Path(folder) / "members.npz"
-        table.save(path)
-        return [*stored.entries, _entry(files, TABLE, path)]
+    pca = collection.pca
+    components = np.concatenate([pca.mean_[None], pca.scale_[None], pca.components_]).astype("<f4")
+    table = _table(collection, stored, [zlib.crc32(row.tobytes()) for row in components])
+    has_thumbnail = table.sizes(THUMBNAIL) > 0
+    of_all = zip(collection.members.thumbnails, has_thumbnail, strict=True)
+    thumbnails = [_thumbnail(pixels) if has else b"" for pixels, has in of_all]
+    writers: dict[str, Callable[[Path], None]] = {
+        TABLE: table.save,
+        COMPONENTS: lambda path: components.tofile(path),
+        EXPORTS["parquet"]: partial(write_parquet, collection, table.outlier_scores),
+        EXPORTS["atlas"]: partial(write_atlas, collection, table.outlier_scores, thumbnails),
+        EXPORTS["projector"]: partial(write_projector, collection),
+    }
+    return [*stored.entries, *(_written(files, name, write) for name, write in writers.items())]
 
 
 def _stored_images(files: Files, members: Members, images: Sequence[bytes], before: Version | None) -> _Images:
@@ -71,11 +82,12 @@ def _stored_images(files: Files, members: Members, images: Sequence[bytes], befo
     start = previous.ends[-1, 1] if len(previous.ends) else 0
     ends = start + np.cumsum([len(part) for part in parts], dtype=np.int64).reshape(-1, 2)
     checksums = np.array([zlib.crc32(part) for part in parts], np.uint32).reshape(-1, 2)
-    with TemporaryDirectory(prefix="atelier-images-") as folder:
-        path = Path(folder) / "images"
+
+    def write(path: Path) -> None:
         with path.open("wb") as file:
             file.writelines(parts)
-        entry = _entry(files, IMAGES, path)
+
+    entry = _written(files, IMAGES, write)
     return _Images(
         (*previous.entries, entry),
         np.concatenate([previous.ends, ends]),
@@ -96,7 +108,7 @@ def _images_of(files: Files, version: Version) -> _Images | None:
     return _Images(entries, table.ends, table.checksums)
 
 
-def _table(collection: FittedCollection, images: _Images) -> MembersTable:
+def _table(collection: FittedCollection, images: _Images, component_checksums: Sequence[int]) -> MembersTable:
     members, scores = collection.members, collection.scores
     neighbors = neighbors_of(scores)
     unit = spread(scores)
@@ -114,6 +126,8 @@ def _table(collection: FittedCollection, images: _Images) -> MembersTable:
         outlier_scores=outlier_scores(neighbors),
         pairs=pairs.indices.astype(np.int32),
         pair_distances=pairs.distances / np.float32(unit),
+        deviations=np.sqrt(collection.pca.explained_variance_),
+        component_checksums=np.array(component_checksums, np.uint32),
         ends=images.ends,
         checksums=images.checksums,
         segments=np.array([each["size_bytes"] for each in images.entries], np.int64),
@@ -137,5 +151,9 @@ def _encoded(pixels: Pixels, options: dict[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def _entry(files: Files, name: str, path: Path) -> dict[str, Any]:
-    return {"name": name, "sha256": files.store(path), "size_bytes": path.stat().st_size}
+def _written(files: Files, name: str, write: Callable[[Path], None]) -> dict[str, Any]:
+    """Stores a file that `write` writes; returns its entry."""
+    with TemporaryDirectory(prefix="atelier-side-files-") as folder:
+        path = Path(folder) / "file"
+        write(path)
+        return {"name": name, "sha256": files.store(path), "size_bytes": path.stat().st_size}
