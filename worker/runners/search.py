@@ -33,7 +33,7 @@ def run_search(task: Task[CollectionSearch]) -> JobResult:
     found = found.without(params.member, params.n)
     similarities = cosines(members.vectors[found.indices], vector[0]).round(4).tolist()
     names = members.names[found.indices].tolist()
-    distances = (found.distances / unit).round(4).tolist()
+    distances = (found.distances.astype(np.float64) / unit).round(4).tolist()
     columns = zip(found.indices.tolist(), names, distances, similarities, strict=True)
     matches = [dict(zip(("id", "name", "distance", "similarity"), row, strict=True)) for row in columns]
     captions = [f"{match['id']}: {match['distance']:.2f}" for match in matches]
