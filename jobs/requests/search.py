@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from jobs.errors import BadInput
-from jobs.requests.base import ImageRef, Request, Uses, check_attribute, invalid, unknown_model, whole
+from jobs.requests.base import ImageRef, Request, Uses, check_attribute, invalid, whole
 from jobs.requests.clusterings import Method
 from jobs.requests.collection import CollectionRouteRequest
 from jobs.requests.facts import Facts
@@ -99,7 +99,8 @@ class SearchParams(_Search, CollectionRouteRequest):
             message = f"text: The space {name} does not embed texts; search for an image, a member or a vector."
             raise BadInput("no_texts", message, field="text")
         if self.image and not space.encodes:
-            raise unknown_model("image", f"Nothing encodes images in the space {name!r}; search for a member", [])
+            message = f"image: The space {name} encodes no images; search for a member or a vector."
+            raise BadInput("no_encoder", message, field="image")
 
     def of_version(self, collection_id: str, version: int, figures: Mapping[str, Any]) -> CollectionSearch:
         """What the record of the job holds; raises BadInput for what a version with these figures lacks."""
