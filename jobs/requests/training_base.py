@@ -13,6 +13,7 @@ from jobs.requests.facts import Card, Facts
 
 TRAINED_ID = rf"^({'|'.join(RECIPES)})-[0-9a-f]{{12}}$"  # a trained model's: its recipe and the end of its job's id
 MIN_IMAGES = 16
+MAX_SIDE = 128  # of images to train on, in pixels
 
 Steps = Annotated[int, Field(ge=1, le=1_000_000, description="Optimizer steps.")]
 Every = Annotated[int, Field(ge=1, le=1_000_000, description="Every so many steps.")]
@@ -59,7 +60,7 @@ class TrainingRequest(Request):
         int | None,
         Field(
             ge=16,
-            le=128,
+            le=MAX_SIDE,
             multiple_of=4,
             description="Side in pixels that the images of an archive are resized to; a named set has its own.",
         ),
@@ -154,6 +155,10 @@ class TrainingRequest(Request):
     def _fits(self) -> Self:
         if self.data in SETS and self.image_size is not None:
             raise invalid("image_size", f"{self.data} has {self.size} x {self.size} pixels; only archives take a size")
+        if self.size > MAX_SIDE:
+            raise invalid(
+                "data", f"{self.data} has {self.size} x {self.size} pixels; a training takes at most {MAX_SIDE}"
+            )
         if self.limit is not None and self.limit < self.batch_size:
             raise invalid("limit", f"Input should be at least batch_size, which is {self.batch_size}")
         return self

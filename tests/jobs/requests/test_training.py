@@ -94,6 +94,7 @@ def test_ids_and_data_are_recognized_by_their_form() -> None:
         ("dcgan", {"data": ZIP, "image_size": 32}, "image_size", "64 x 64"),
         ("vae", {"data": ZIP, "image_size": 48}, "image_size", "16, 32, 64 or 128"),
         ("vae", {"image_size": 16}, "image_size", "only archives"),
+        ("ddpm", {"data": "styles"}, "data", "at most 128"),
         ("vae", {"limit": 16}, "limit", "at least batch_size, which is 128"),
         ("cyclegan", {"attribute": "wings"}, "attribute", "glasses"),
         ("cyclegan", {"matched": ["wings"]}, "matched", "glasses"),
