@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from jobs.errors import NotFound
 from jobs.images import read_recipe
@@ -11,6 +12,7 @@ from jobs.objects import Objects
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
 from tests.worker.runners.collecting import DIGITS, Installation, collection_of, found, redraw, shown
+from worker.runners import plots
 from worker.upkeep import remove_unused
 
 
@@ -67,3 +69,19 @@ def test_plots_by_the_first_clustering_equal_those_of_the_build(installation: In
     built = dict(zip(names, shown(installation, smileys, "plot"), strict=True))
     for name, plot in zip(("silhouette", "t-sne", "pca", "attribute-shares"), again, strict=True):
         np.testing.assert_array_equal(plot, built[name])
+
+
+def test_a_map_that_the_version_lacks_is_made(
+    installation: Installation, smileys: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def map_of(name: str, scores: NDArray[np.float32], **_: Any) -> NDArray[np.float32]:
+        made.append(name)
+        return scores[:, 1:3]
+
+    monkeypatch.setattr(plots, "map_of", map_of)
+    for name, outputs in ("umap", ["umap", "pca"]), ("tsne", ["t-sne", "pca"]):
+        record = redraw(installation, smileys, attribute="winking", map=name)
+        assert [output["name"] for output in record.outputs] == outputs
+    assert made == ["umap"], "the version has the other"
