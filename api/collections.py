@@ -105,6 +105,13 @@ EXAMPLES: dict[str, Any] = {
             "clusterings": [{"method": "kmeans", "n_clusters": 3}],
         },
     },
+    "flowers": {
+        "summary": "Latent codes of gray flowers, as Gaussians with full covariances, to sample new flowers from",
+        "value": {
+            **{"name": "Flowers", "space": "vae-flowers", "data": "flowers", "limit": 60},
+            "clusterings": [{"method": "mixture", "covariance_type": "full", "candidates": [1, 2, 3]}],
+        },
+    },
     "codes of a model": {
         "summary": "Latent codes of drawn faces, as a mixture of Gaussians",
         "value": {

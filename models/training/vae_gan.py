@@ -159,7 +159,7 @@ def _shown(model: Vae, images: Tensor) -> Tensor:
 RECIPE = Recipe(
     name="vae_gan",
     task="generation",
-    title="Variational autoencoder with a discriminator",
+    title="Convolutional VAE",
     settings=VaeGanSettings,
     schedule=Schedule(num_steps=6000, batch_size=32),
     train=train_vae_gan,

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 import models.evaluate
+from models.build import load_model
 from models.catalogue import Card, cards
+from models.data.dataset import in_gray
+from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
 from models.evaluate import SAMPLERS, Judge, evaluate, judge_of, mentions
+from models.generative.classifier import Classifier
+from models.metrics import answers, certain
+from models.space.quality import mixture_images
+from models.space.space import space_of
 
 SHIPPED = {card.id: card for card in cards().values() if card.source["kind"] == "trained"}
 
@@ -92,3 +99,13 @@ def test_the_clip_space_keeps_finds_and_follows(judges: dict[str, Judge], monkey
     assert quality["retrieval"]["text_to_image_1"] > 0.75 and quality["attributes_kept"] > 0.93
     assert quality["attributes_shown"] > 0.85
     assert quality["samples_in_their_cluster"] > 0.8 and quality["steering"]["right_direction"] > 0.9
+
+
+def test_a_species_is_found_in_samples_of_a_mixture_of_flowers() -> None:
+    flowers = in_gray(named_dataset("flowers", limit=120)).images
+    card, judge = SHIPPED["vae-flowers"], load_model(SHIPPED["classifier-flowers"])
+    assert isinstance(judge, Classifier)
+    made = mixture_images(space_of(load_model(card), card.architecture), flowers, 60, covariance_type="full")
+    found = answers(judge, made)
+    print(certain(judge, made), np.unique(found))
+    assert certain(judge, made) > 0.2 and len(np.unique(found)) >= 5
