@@ -8,16 +8,19 @@ from fastapi import Header, Response
 
 from api.errors import Responses, answer
 from jobs.objects import Objects
-from jobs.schemas import CONTENT_TYPES
+from jobs.schemas import ANIMATION_TYPES, CONTENT_TYPES
 
 _ETAG = {"ETag": {"description": "The sha256 of the bytes, in quotes.", "schema": {"type": "string"}}}
 _RANGE = {"Content-Range": {"description": "The range of bytes, and the total number.", "schema": {"type": "string"}}}
-_BYTES: dict[str, Any] = {name: {"schema": {"type": "string", "format": "binary"}} for name in CONTENT_TYPES.values()}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_BYTES: dict[str, Any] = dict.fromkeys(CONTENT_TYPES.values(), _BINARY)
+_OUTPUT_BYTES = _BYTES | dict.fromkeys(ANIMATION_TYPES.values(), _BINARY)
 IMAGE: Responses = {
     200: {"description": "The image.", "content": _BYTES, "headers": _ETAG},
     206: {"description": "The requested `Range`.", "content": _BYTES, "headers": _ETAG | _RANGE},
     304: {"description": "The image has not changed.", "headers": _ETAG},
 }
+OUTPUT: Responses = IMAGE | {status: IMAGE[status] | {"content": _OUTPUT_BYTES} for status in (200, 206)}
 IfNoneMatch = Annotated[
     str | None,
     Header(alias="If-None-Match", description="A known ETag; 304 if the image has not changed."),

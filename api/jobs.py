@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.content import IMAGE, IfNoneMatch, Range, serve
+from api.content import IMAGE, OUTPUT, IfNoneMatch, Range, serve
 from api.errors import EVENT_ID, Responses, error_responses
 from api.pools import FOLLOWING
 from api.present import present, present_all, present_event
@@ -113,7 +113,7 @@ async def retry_job(job_id: JobId, submission: SubmissionDep) -> Response:
     "/v1/jobs/{job_id}/outputs/{index}",
     summary="Get an output",
     response_class=Response,
-    responses=error_responses(404, 416, 422, 500, 503, also=IMAGE),
+    responses=error_responses(404, 416, 422, 500, 503, also=OUTPUT),
 )
 def get_output(
     job_id: JobId,

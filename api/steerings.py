@@ -1,13 +1,14 @@
-"""POST /v1/pc-steerings and /v1/cluster-samplings: what can be done with a collection."""
+"""POST /v1/pc-steerings, /v1/pc-animations and /v1/cluster-samplings: what can be done with a collection."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
 
-from api.generations import SMILEY
+from api.generations import SMILEY, WINK
 from api.json_route import JsonRoute
 from api.style_transfers import CAT
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
+from jobs.requests.animation import Animation
 from jobs.requests.steering import ClusterSampling, Steering
 from jobs.schemas import Job
 
@@ -55,6 +56,27 @@ SAMPLINGS: dict[str, Any] = {
     },
     "all": {"summary": "Each cluster, on one sheet", "value": {"collection": COLLECTION, "n": 4}},
 }
+ANIMATIONS: dict[str, Any] = {
+    "component": {
+        "summary": "Along the first component and back",
+        "value": {"collection": COLLECTION, "path": {"component": 0, "strengths": [-3, 3]}},
+    },
+    "between": {
+        "summary": "From one image to another, as a film",
+        "value": {
+            **{"collection": COLLECTION, "path": {"through": [SMILEY, WINK]}},
+            **{"n_frames": 24, "loop": False, "format": "mp4"},
+        },
+    },
+    "circle": {
+        "summary": "Around a circle through an image, a cluster and the mean",
+        "value": {"collection": COLLECTION, "path": {"through": [SMILEY, {"cluster": 0}, "mean"]}, "n_frames": 36},
+    },
+    "cluster": {
+        "summary": "Around a cluster",
+        "value": {"collection": COLLECTION, "path": {"cluster": 1, "n": 6}, "n_frames": 36, "format": "gif"},
+    },
+}
 
 
 @router.post(
@@ -90,5 +112,23 @@ async def create_sampling(
 
     The grid shows the nearest members below each sample; `metrics.pictures` names them, with the figures of a
     pc-steering. With `all`, clusters of a single member are left out, and `metrics.warnings` says so.
+    """
+    return await submit(submission, params)
+
+
+@router.post(
+    "/v1/pc-animations",
+    status_code=202,
+    response_model=Job,
+    summary="Animate a path through a space",
+    responses=SUBMIT_RESPONSES,
+)
+async def create_animation(
+    params: Annotated[Animation, Body(openapi_examples=ANIMATIONS)], submission: SubmissionDep
+) -> Response:
+    """Frames at equal distances along a direction, between two points, through several or around a cluster.
+
+    The first output is the animation, the second a sheet of its frames. `metrics` has the largest and the mean step, in
+    units of the typical distance of two members, and for up to 12 frames the figures of a pc-steering.
     """
     return await submit(submission, params)

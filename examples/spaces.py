@@ -80,6 +80,10 @@ def avatars(http: httpx.Client, out: Path) -> None:
     sampled = run(http, "cluster-samplings", collection=collection, n=6, seed=2)
     print_metrics("samples", sampled)
     save(outputs(http, sampled, "grid")[0], out / "space-samples.jpg")
+    path = {"through": [{"text": "a woman with glasses"}, {"text": "a man with a red hat"}]}
+    animated = run(http, "pc-animations", collection=collection, path=path, n_frames=24, seed=4)
+    film = http.get(animated["outputs"][0]["url"]).raise_for_status().content
+    (out / "space-animation.webp").write_bytes(film)
 
 
 def flowers(http: httpx.Client, out: Path) -> None:
@@ -105,7 +109,7 @@ def flowers(http: httpx.Client, out: Path) -> None:
     save(outputs(http, sampled, "grid")[0], out / "space-flowers-samples.jpg")
 
 
-def run(http: httpx.Client, path: str, **request: Any) -> dict[str, Any]:
+def run(http: httpx.Client, path: str, /, **request: Any) -> dict[str, Any]:
     """Queues a job and waits for its end."""
     job = answer(http.post(f"/v1/{path}", json=request))
     while job["finished_at"] is None:

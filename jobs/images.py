@@ -28,6 +28,7 @@ from jobs.schemas import ImageFormat
 
 MIN_UPLOAD_SIDE = 16
 RECIPE_KEY = "atelier"
+UNDEFINED = b"\0" * 8  # EXIF's code for an undefined character set
 MAX_JPEG_RECIPE_BYTES = 65_000  # a JPEG holds its EXIF in one segment of 65,533 bytes
 
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,", re.IGNORECASE)
@@ -103,21 +104,31 @@ def encode_image(pixels: NDArray[np.uint8] | Image.Image, format: ImageFormat, r
     shape or type, and for a JPEG recipe above 65,000 bytes.
     """
     image = _rgb(pixels)
-    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = recipe_text(recipe)
     if format == "png":
         chunks = PngImagePlugin.PngInfo()
         chunks.add_itxt(RECIPE_KEY, text)
         return _encode(image, "PNG", pnginfo=chunks)
-    comment = b"\0" * 8 + text.encode()  # EXIF's code for an undefined character set: eight zero bytes
-    if format == "jpeg" and len(comment) > MAX_JPEG_RECIPE_BYTES:
-        raise ValueError(f"recipe must take at most {MAX_JPEG_RECIPE_BYTES} bytes in a JPEG, got {len(comment)}")
+    size = len(text.encode()) + len(UNDEFINED)
+    if format == "jpeg" and size > MAX_JPEG_RECIPE_BYTES:
+        raise ValueError(f"recipe must take at most {MAX_JPEG_RECIPE_BYTES} bytes in a JPEG, got {size}")
+    return _encode(image, format.upper(), quality=95, exif=exif_of(text))
+
+
+def recipe_text(recipe: dict[str, Any]) -> str:
+    """A recipe as compact JSON; equal recipes give equal texts. Raises ValueError for NaN and infinity."""
+    return json.dumps(recipe, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def exif_of(text: str) -> Image.Exif:
+    """EXIF with a text as its UserComment, where `read_recipe` finds it."""
     exif = Image.Exif()
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
-    return _encode(image, format.upper(), quality=95, exif=exif)
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = UNDEFINED + text.encode()
+    return exif
 
 
 def read_recipe(data: bytes) -> dict[str, Any] | None:
-    """The recipe that `encode_image` put into a file, or None where there is none.
+    """The recipe in an output file of a job, or None where there is none; an MP4 has it in the comment of its metadata.
 
     Raises BadInput for what is no image.
     """
@@ -132,12 +143,14 @@ def read_recipe(data: bytes) -> dict[str, Any] | None:
 
 def _recipe_text(data: bytes, source_format: str) -> str:
     """Reads the text where `encode_image` writes recipes; raises ImageError for a damaged file."""
-    if source_format not in ("PNG", "JPEG", "WEBP"):
+    if source_format not in ("PNG", "JPEG", "WEBP", "GIF"):
         return ""
     try:
         with open_header(data, source_format) as image:
             if source_format == "PNG":
                 return str(image.info.get(RECIPE_KEY, ""))
+            if source_format == "GIF":
+                return bytes(image.info.get("comment", b"")).decode(errors="replace")
             comment = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
             return comment[8:].decode(errors="replace") if isinstance(comment, bytes) else ""
     except Exception as error:  # Pillow's metadata readers raise nearly any exception

@@ -14,12 +14,15 @@ Kind = Literal[
     "collection-search",
     "pc-steering",
     "cluster-sampling",
+    "pc-animation",
 ]
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled", "expired"})
-Role = Literal["picture", "grid", "plot"]
+Role = Literal["picture", "grid", "plot", "animation"]
 ImageFormat = Literal["png", "jpeg", "webp"]
+AnimationFormat = Literal["webp", "gif", "mp4"]
 CONTENT_TYPES: dict[str, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+ANIMATION_TYPES: dict[str, str] = {"webp": "image/webp", "gif": "image/gif", "mp4": "video/mp4"}
 
 JOB_ID = r"^job_[0-9a-f]{24}$"
 IMAGE_ID = r"^img_[0-9a-f]{64}$"
@@ -42,11 +45,13 @@ class Output(BaseModel):
     index: Annotated[int, Field(description="Its index among the outputs, from 0.")]
     role: Annotated[
         Role,
-        Field(description="`grid`: several images with labels; `plot`: figures; others are `picture`."),
+        Field(description="`grid`: several images with labels; `plot`: figures; others are `picture` or `animation`."),
     ]
     name: Annotated[str | None, Field(description="Of a plot of a collection: its name there.")] = None
     sha256: Annotated[str, Field(description="sha256 of its bytes; also its ETag.")]
-    content_type: Annotated[str, Field(description="`image/png`, `image/jpeg` or `image/webp`.")]
+    content_type: Annotated[
+        str, Field(description="`image/png`, `image/jpeg`, `image/webp`, `image/gif` or `video/mp4`.")
+    ]
     width: int
     height: int
     size_bytes: int

@@ -141,6 +141,8 @@ def every_kind(client: Client) -> Iterator[tuple[str, Callable[[], Job]]]:
     yield job("collection", "/v1/collections", lambda: COLLECTION)
     yield job("pc-steering", "/v1/pc-steerings", lambda: {"collection": collection(), **steer})
     yield job("cluster-sampling", "/v1/cluster-samplings", lambda: {"collection": collection(), "cluster": 0, "n": 2})
+    film = {"path": {"cluster": 0}, "n_frames": 8, "format": "mp4"}
+    yield job("pc-animation", "/v1/pc-animations", lambda: {"collection": collection(), **film})
 
 
 def under_load(client: Client, disturb: Callable[[], Any]) -> str:

@@ -23,7 +23,7 @@ from jobs.images import encode_image
 from jobs.objects import Objects
 from jobs.requests.base import Request
 from jobs.requests.kinds import parse
-from jobs.schemas import CONTENT_TYPES, Role
+from jobs.schemas import ANIMATION_TYPES, CONTENT_TYPES, ImageFormat, Role
 from jobs.store.jobs import JobStore
 from jobs.store.records import Ending, Record
 from models.catalogue import Card
@@ -79,12 +79,18 @@ class Task(Generic[P]):
 
 @dataclass(frozen=True)
 class OutputImage:
-    """An output. seed: where it differs from the job's. name: of a plot, by which a collection names it."""
+    """An output.
+
+    seed: where it differs from the job's. name: of a plot, by which a collection names it. format: where it is not that
+    of the job. film: the file of an animation, whose first frame `pixels` is, made from its recipe.
+    """
 
     pixels: Pixels
     role: Role = "picture"
     seed: int | None = None
     name: str | None = None
+    format: ImageFormat | None = None
+    film: Callable[[dict[str, Any]], bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -237,8 +243,11 @@ def _store(objects: Objects, record: Record, result: JobResult, index: int) -> d
         "models": result.models,
         "versions": result.versions,
     }
-    data = encode_image(output.pixels, params["format"], recipe)
-    content_type = CONTENT_TYPES[params["format"]]
+    if output.film:
+        data, content_type = output.film(recipe), ANIMATION_TYPES[params["format"]]
+    else:
+        image_format = output.format or params["format"]
+        data, content_type = encode_image(output.pixels, image_format, recipe), CONTENT_TYPES[image_format]
     return {
         "index": index,
         "role": output.role,

@@ -42,9 +42,7 @@ class ContentRequest(Request):
             return self.model_copy(update={"size": size})
         given = {"content": self.content, "size": self.size, "start": getattr(self, "start", None) == PHOTO}
         if field := next((field for field, value in given.items() if value), None):
-            named = ", ".join(name for name, known in NAMED_SPACES.items() if known.takes_content)
-            message = f"{field}: The space {space} paints no content image; {named} does."
-            raise BadInput("no_content", message, field=field)
+            check_takes_content(facts, field, space)
         return self
 
     def check_sizes(self, sizes: Mapping[str, ImageSize]) -> None:
@@ -52,3 +50,10 @@ class ContentRequest(Request):
         super().check_sizes(sizes)
         if self.size and "content" in sizes:
             check_shorter_side(sizes["content"], self.size)
+
+
+def check_takes_content(facts: Facts, field: str, space: str) -> None:
+    """Raises BadInput for a field of the content in a space that paints none."""
+    if not space_of(facts, space).takes_content:
+        named = ", ".join(name for name, known in NAMED_SPACES.items() if known.takes_content)
+        raise BadInput("no_content", f"{field}: The space {space} paints no content image; {named} does.", field=field)

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from jobs.requests.animation import Animation
 from jobs.requests.base import Request
 from jobs.requests.collection import Collection
 from jobs.requests.generation import Generation
@@ -23,6 +24,7 @@ KINDS: dict[str, Any] = {
     "collection-search": CollectionSearch,
     "pc-steering": Steering,
     "cluster-sampling": ClusterSampling,
+    "pc-animation": Animation,
 }
 
 

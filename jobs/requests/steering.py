@@ -162,8 +162,7 @@ class Steering(OfCollection, ContentRequest):
         """Chooses the version and fills in the defaults that depend on it."""
         collection, version = facts.version(self.collection, self.version)
         check_decodes(facts, "collection", collection.params["space"])
-        if isinstance(self.start, TextStart):
-            _check_embeds_text(facts, collection.params["space"])
+        check_embeds_text(facts, "start", self.start, collection.params["space"])
         fitted = self.fitted(version.figures).model_copy(update={"version": version.number})
         strengths = fitted.style_strengths or [each for row in fitted.components or () for each in row.strengths]
         return fitted.painting(facts, collection.params["space"], len(strengths))
@@ -173,25 +172,15 @@ class Steering(OfCollection, ContentRequest):
 
         Raises BadInput, naming the field, for what the version does not have.
         """
-        self._check_directions(figures)
-        changed: dict[str, Any] = {}
-        if isinstance(self.start, ClusterStart):
-            method = clustering_of("start.clustering", self.start.clustering, figures)
-            check_cluster("start.cluster", self.start.cluster, figures["clusterings"][method]["n_clusters"])
-            changed["start"] = self.start.model_copy(update={"clustering": method})
+        for i, direction in enumerate(self.components or ()):
+            check_direction(f"components.{i}", direction, figures)
+        changed: dict[str, Any] = {"start": fitted_start("start", self.start, figures)}
         if self.style_from:
             n_components = figures["n_components"]
             changed["style_components"] = self.style_components or min(10, n_components)
             changed["style_strengths"] = self.style_strengths or [0, 0.25, 0.5, 0.75, 1]
             check_component("style_components", changed["style_components"] - 1, n_components)
         return self.model_copy(update=changed)
-
-    def _check_directions(self, figures: Mapping[str, Any]) -> None:
-        for i, direction in enumerate(self.components or ()):
-            if isinstance(direction, Component):
-                check_component(f"components.{i}.component", direction.component, figures["n_components"])
-            else:
-                check_attribute(f"components.{i}.attribute", direction.attribute, figures["attribute_names"])
 
 
 def _cluster_type(value: Any) -> str | None:
@@ -260,6 +249,23 @@ def check_component(field: str, component: int, n_components: int) -> None:
         raise BadInput("no_such_component", message, field=field, n_components=n_components)
 
 
+def check_direction(field: str, direction: Component | AttributeDirection, figures: Mapping[str, Any]) -> None:
+    """Raises BadInput for a component or an attribute that a version does not have."""
+    if isinstance(direction, Component):
+        check_component(f"{field}.component", direction.component, figures["n_components"])
+    else:
+        check_attribute(f"{field}.attribute", direction.attribute, figures["attribute_names"])
+
+
+def fitted_start(field: str, start: Start, figures: Mapping[str, Any]) -> Start:
+    """A start with its clustering filled in; raises BadInput for a cluster that a version does not have."""
+    if not isinstance(start, ClusterStart):
+        return start
+    method = clustering_of(f"{field}.clustering", start.clustering, figures)
+    check_cluster(f"{field}.cluster", start.cluster, figures["clusterings"][method]["n_clusters"])
+    return start.model_copy(update={"clustering": method})
+
+
 def check_cluster(field: str, cluster: int, n_clusters: int) -> None:
     """Raises BadInput where a clustering has fewer clusters."""
     if cluster >= n_clusters:
@@ -267,10 +273,13 @@ def check_cluster(field: str, cluster: int, n_clusters: int) -> None:
         raise BadInput("no_such_cluster", message, field=field, n_clusters=n_clusters)
 
 
-def _check_embeds_text(facts: Facts, space: str) -> None:
+def check_embeds_text(facts: Facts, field: str, start: Start, space: str) -> None:
+    """Raises BadInput for a text in a space that does not embed texts."""
+    if not isinstance(start, TextStart):
+        return
     if not space_of(facts, space).embeds_text:
-        message = f"start.text: The space {space} does not embed texts; start from an image, 'mean' or a cluster."
-        raise BadInput("no_texts", message, field="start.text")
+        message = f"{field}.text: The space {space} does not embed texts; start from an image, 'mean' or a cluster."
+        raise BadInput("no_texts", message, field=f"{field}.text")
 
 
 def clustering_of(field: str, method: Method | None, figures: Mapping[str, Any]) -> Method:

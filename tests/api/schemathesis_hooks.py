@@ -21,6 +21,7 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from api.style_transfers import CAT, COFFEE
+from jobs.requests.animation import Animation
 from jobs.requests.collection import COLLECTION_ID, AdditionParams, CollectionParams
 from jobs.requests.plots import PlotParams
 from jobs.requests.search import SearchParams
@@ -80,6 +81,7 @@ CHECKED: dict[str, TypeAdapter[Any]] = {
     SEARCH: TypeAdapter(SearchParams),
     "/v1/pc-steerings": TypeAdapter(Steering),
     "/v1/cluster-samplings": TypeAdapter(ClusterSampling),
+    "/v1/pc-animations": TypeAdapter(Animation),
 }
 ARCHITECTURES = {name: card.architecture for name, card in cards().items()}
 
@@ -124,6 +126,10 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "Component": {"component": {"enum": [0, 1]}},
         "AttributeDirection": {"attribute": {"enum": ["large"]}},
         "ClusterStart": {"cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans", None]}},
+        "ComponentPath": {"component": {"enum": [0, 1]}},
+        "AttributePath": {"attribute": {"enum": ["large"]}},
+        "ClusterPath": {"cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans", None]}},
+        "Animation": {"version": {"enum": [1, None]}, "n_frames": {"enum": [2, 12]}},
         "ClusterSampling": {
             **{"version": {"enum": [1, None]}, "cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans", None]}},
         },
@@ -160,9 +166,12 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
                 parameters[name]["schema"]["items"] = {"enum": ["large"]}
     examples = raw_schema["paths"][PLOTS]["post"]["requestBody"]["content"]["application/json"]["examples"]
     examples["attribute"]["value"]["attribute"] = "large"
-    # The collection's space encodes no texts.
-    start = schemas["Steering"]["properties"]["start"]
-    start["oneOf"] = [kind for kind in start["oneOf"] if kind.get("$ref") != "#/components/schemas/TextStart"]
+    # The collection's space encodes no texts and paints no content.
+    for name in ("Steering", "ClusterSampling", "Animation"):
+        schemas[name]["properties"] |= {"content": NOTHING, "size": NOTHING}
+    for name in ("Steering", "ComponentPath", "AttributePath"):
+        without_texts(schemas[name]["properties"]["start"])
+    without_texts(schemas["PointsPath"]["properties"]["through"]["items"])
     dimensions = ARCHITECTURES["vae-fashion-mnist-2"]["latent_dim"]
     schemas["Traversal"]["properties"]["dimensions"]["anyOf"][0]["items"]["maximum"] = dimensions - 1
     length = ARCHITECTURES["dcgan-avatars"]["latent_dim"]
@@ -170,6 +179,12 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     attributes = schemas["AttributeTerm"]["properties"]
     attributes["with"]["items"] = {"enum": ["woman", "glasses"]}
     attributes["without"]["items"] = {"enum": ["hat", "smiling"]}
+
+
+def without_texts(start: dict[str, Any]) -> None:
+    """Leaves out the starts that the collection's space does not have: texts, and the style of the content."""
+    text = "#/components/schemas/TextStart"
+    start["oneOf"] = [kind for kind in start["oneOf"] if kind.get("$ref") != text and kind.get("const") != "photo"]
 
 
 @schemathesis.hook

@@ -79,6 +79,7 @@ IMAGE = f"img_{A}"
 ARITHMETIC = {"mode": "arithmetic", "terms": [{"sign": "+", "image": IMAGE}, {"sign": "-", "seed": 1}]}
 TEXT = {"mode": "image-to-image", "prompt": f"img_{B}", "negative_prompt": f"img_{B}", "image": IMAGE}
 STEER: dict[str, Any] = {"collection": "col_" + "0" * 24, "style_from": f"img_{B}"}
+STEER_PATH: dict[str, Any] = {"collection": "col_" + "0" * 24}
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,8 @@ STEER: dict[str, Any] = {"collection": "col_" + "0" * 24, "style_from": f"img_{B
         ("generation", {"model": "any", **ARITHMETIC}, [A]),
         ("pc-steering", STEER | {"start": {"text": f"img_{A}"}}, [B]),
         ("pc-steering", STEER | {"start": f"img_{A}"}, [A, B]),
+        ("pc-animation", STEER_PATH | {"path": {"through": [f"img_{A}", {"cluster": 0}, f"img_{B}"]}}, [A, B]),
+        ("pc-animation", STEER_PATH | {"path": {"component": 0, "start": f"img_{A}"}}, [A]),
         ("generation", {"model": "any", **TEXT}, [A]),
         ("collection", {"name": f"img_{A}", "space": "pixels", "data": f"zip_{B}"}, []),
         ("training", {"recipe": "ddpm", "data": f"zip_{B}", "title": f"img_{A}", "attributes": [f"img_{A}"]}, []),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jobs.requests.animation import Animation
 from jobs.requests.arithmetic import Arithmetic
 from jobs.requests.base import Request, request_classes
 from jobs.requests.collection import CollectionParams, NextVersion
@@ -37,6 +38,7 @@ RUNNERS: dict[type[Request], Runner] = {
     CollectionSearch: lazy("search", "run_search"),
     Steering: lazy("steering", "run_steering"),
     ClusterSampling: lazy("steering", "run_sampling"),
+    Animation: lazy("animation", "run_animation"),
 }
 # Of requests that run as one batch when they are compatible.
 BATCH_RUNNERS: dict[type[Request], BatchRunner] = {

@@ -10,7 +10,15 @@ import numpy as np
 
 from jobs.requests.base import filled, seeds_from
 from jobs.requests.clusterings import Method
-from jobs.requests.steering import AttributeDirection, ClusterSampling, ClusterStart, Component, Steering, TextStart
+from jobs.requests.steering import (
+    AttributeDirection,
+    ClusterSampling,
+    ClusterStart,
+    Component,
+    Start,
+    Steering,
+    TextStart,
+)
 from models.grids import labeled_grid
 from models.pixels import to_bytes
 from models.space.collection import FittedCollection
@@ -51,14 +59,14 @@ def run_steering(task: Task[Steering]) -> JobResult:
     params = task.params
     collection, space, models = open_collection(task)
     space = painting(task, space, params)
-    start = _start(task, params, collection, space)
+    start = start_vector(task, "start", params.start, collection, space)
     rows = _rows(task, params, collection, space, start)
     vectors = moved(collection.pca, start, np.concatenate([row.changes for row in rows]))
     images = _decode(task, space, vectors, [task.seed] * len(vectors))
     strengths = [strength for row in rows for strength in row.strengths]
     method = params.start.clustering if isinstance(params.start, ClusterStart) else None
     method = method or next(iter(collection.clusterings), None)
-    placements = _placements(collection, space, method, collection.pca.transform(vectors), images)
+    placements = placements_of(collection, space, method, collection.pca.transform(vectors), images)
     figures = [{"strength": strength, **placed} for strength, placed in zip(strengths, placements, strict=True)]
     return _result(models, [*map(OutputImage, images), *_grids(rows, images)], figures, method)
 
@@ -79,7 +87,7 @@ def run_sampling(task: Task[ClusterSampling]) -> JobResult:
         return members_result(collection, models, filled(params.clustering), clusters, scores, near)
     seeds = seeds_from(seed, n) * len(clusters)
     images = _decode(task, space, collection.pca.inverse_transform(scores), seeds)
-    placements = _placements(collection, space, filled(params.clustering), scores, images)
+    placements = placements_of(collection, space, filled(params.clustering), scores, images)
     if isinstance(space.space, StyleSpace):
         _redraw(task, collection, space, clusters, scores, images, placements)
     near = nearest_members(collection.scores, scores, params.neighbors)
@@ -94,21 +102,21 @@ def run_sampling(task: Task[ClusterSampling]) -> JobResult:
     return _result(models, outputs, figures, filled(params.clustering))
 
 
-def _start(task: Task, params: Steering, collection: FittedCollection, space: LoadedSpace) -> Vectors:
-    """The vector (1, dim) that the steering starts from."""
-    match params.start:
+def start_vector(task: Task, field: str, start: Start, collection: FittedCollection, space: LoadedSpace) -> Vectors:
+    """The vector (1, dim) of a start."""
+    match start:
         case ClusterStart(cluster=cluster, clustering=method):
             return collection.pca.inverse_transform(collection.clusterings[filled(method)].cluster_centers_[[cluster]])
         case TextStart(text=text):
             if space.network:
-                warn_of_prompt(task, space.network, "start.text", text)
-            return space.encode_text(text, "start.text")
+                warn_of_prompt(task, space.network, f"{field}.text", text)
+            return space.encode_text(text, f"{field}.text")
         case "mean":
             return collection.pca.mean_[None]
         case "photo":
             return space.encode(to_bytes(expect_class(space.space, StyleSpace).content)[None])
         case image:
-            return _encoded(task, space, "start", image)
+            return _encoded(task, space, field, image)
 
 
 def _encoded(task: Task, space: LoadedSpace, field: str, image: str) -> Vectors:
@@ -134,13 +142,18 @@ def _rows(task: Task, params: Steering, collection: FittedCollection, space: Loa
 
 
 def _row(collection: FittedCollection, request: Component | AttributeDirection) -> _Row:
+    title = f"PC {request.component}" if isinstance(request, Component) else request.attribute
+    return _Row(title, request.strengths, changes_along(collection, request))
+
+
+def changes_along(collection: FittedCollection, request: Component | AttributeDirection) -> Vectors:
+    """Changes of scores (strengths, k) along a direction; raises TooFewMembersError."""
     if isinstance(request, Component):
-        direction = component_direction(collection.pca, request.component)
-        return _Row(f"PC {request.component}", request.strengths, along(direction, request.strengths))
+        return along(component_direction(collection.pca, request.component), request.strengths)
     column = collection.members.attributes[:, collection.members.attribute_names.index(request.attribute)]
     known = column >= 0
     direction = attribute_direction(collection.scores[known], column[known] == 1, request.fitting)
-    return _Row(request.attribute, request.strengths, along(direction, request.strengths))
+    return along(direction, request.strengths)
 
 
 def _clusters(task: Task, params: ClusterSampling, collection: FittedCollection) -> list[int]:
@@ -158,12 +171,18 @@ def _clusters(task: Task, params: ClusterSampling, collection: FittedCollection)
 
 def _draw(collection: FittedCollection, params: ClusterSampling, cluster: int, seed: int, redraw: int = 0) -> Vectors:
     """Scores (n, k) of samples of a cluster, the same for one cluster and for all; each redraw is less spread."""
-    rng = np.random.default_rng([seed, cluster, redraw] if redraw else [seed, cluster])
-    temperature = params.temperature * CALMER**redraw
-    if filled(params.clustering) == "mixture":
-        return sample_component(collection.scores, collection.fitted_mixture, cluster, params.n, temperature, rng)
-    clustering = collection.clusterings[filled(params.clustering)]
-    return sample_cluster(collection.scores, clustering, cluster, params.n, temperature, rng)
+    seeds = [seed, cluster, redraw] if redraw else [seed, cluster]
+    return draw(collection, filled(params.clustering), cluster, params.n, params.temperature * CALMER**redraw, seeds)
+
+
+def draw(
+    collection: FittedCollection, method: Method, cluster: int, n: int, temperature: float, seeds: Sequence[int]
+) -> Vectors:
+    """Scores (n, k) of samples of a cluster."""
+    rng = np.random.default_rng(seeds)
+    if method == "mixture":
+        return sample_component(collection.scores, collection.fitted_mixture, cluster, n, temperature, rng)
+    return sample_cluster(collection.scores, collection.clusterings[method], cluster, n, temperature, rng)
 
 
 def _redraw(
@@ -184,7 +203,7 @@ def _redraw(
         drawn = [_draw(collection, params, cluster, task.seed, redraw) for cluster in clusters]
         scores[wrong] = np.concatenate(drawn)[wrong]
         images[wrong] = _decode(task, space, pca.inverse_transform(scores[wrong]), [task.seed] * len(wrong))
-        placed = _placements(collection, space, filled(params.clustering), scores[wrong], images[wrong])
+        placed = placements_of(collection, space, filled(params.clustering), scores[wrong], images[wrong])
         for k, figures in zip(wrong, placed, strict=True):
             placements[k] = figures
 
@@ -193,7 +212,7 @@ def _decode(task: Task, space: LoadedSpace, vectors: Vectors, seeds: Sequence[in
     return space.decode(vectors, seeds, lambda done: task.report_progress(done, len(vectors) + 1, "decoding"))
 
 
-def _placements(
+def placements_of(
     collection: FittedCollection, space: LoadedSpace, method: Method | None, scores: Vectors, images: Pixels
 ) -> list[dict[str, Any]]:
     """Figures of each image, which is encoded again.

@@ -17,6 +17,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "collection-search": {"collection": COLLECTION, "member": 0, "with": ["glasses"]},
     "pc-steering": {"collection": COLLECTION, "components": [{"component": 0}]},
     "cluster-sampling": {"collection": COLLECTION},
+    "pc-animation": {"collection": COLLECTION, "path": {"component": 0}},
 }
 
 
