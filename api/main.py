@@ -23,6 +23,7 @@ from api import (
     search,
     steerings,
     style_transfers,
+    styles,
     trainings,
 )
 from api.bounds import body_bounds, bound_body
@@ -86,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_error_handlers(app)
     for module in (
         style_transfers,
+        styles,
         generations,
         collections,
         members,

@@ -48,7 +48,7 @@ STEERINGS: dict[str, Any] = {
 SAMPLINGS: dict[str, Any] = {
     "one cluster": {
         "summary": "Eight samples of a cluster",
-        "value": {"collection": COLLECTION, "cluster": 1, "n": 8, "temperature": 0.8},
+        "value": {"collection": COLLECTION, "clustering": "kmeans", "cluster": 1, "n": 8, "temperature": 0.8},
     },
     "styles": {
         "summary": "Four new styles of each cluster on a photo, in the space of styles",
@@ -74,7 +74,12 @@ ANIMATIONS: dict[str, Any] = {
     },
     "cluster": {
         "summary": "Around a cluster",
-        "value": {"collection": COLLECTION, "path": {"cluster": 1, "n": 6}, "n_frames": 36, "format": "gif"},
+        "value": {
+            "collection": COLLECTION,
+            "path": {"cluster": 1, "clustering": "kmeans", "n": 6},
+            "n_frames": 36,
+            "format": "gif",
+        },
     },
 }
 

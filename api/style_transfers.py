@@ -3,42 +3,20 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Response
-from pydantic import BaseModel, Field
 
 from api.json_route import JsonRoute
 from api.openapi import example_image
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.requests.style_transfer import StyleTransfer
-from jobs.requests.styles import BUILTIN_NAMES
 from jobs.schemas import Job
 
 router = APIRouter(tags=["style transfer"], route_class=JsonRoute)
 
 
-class BuiltinStyle(BaseModel):
-    """A style of method `fast`."""
-
-    id: Annotated[str, Field(description="Its name in requests: `builtin:` and its number.")]
-    number: int
-    name: Annotated[str, Field(description="A description; `builtin:` and this name the same style.")]
-
-
-class StyleList(BaseModel):
-    """The built-in styles, by number."""
-
-    styles: list[BuiltinStyle]
-
-
-@router.get("/v1/styles", summary="Built-in styles, by number and name")
-async def list_styles() -> StyleList:
-    """The styles of method `fast`, whose names describe them."""
-    named = enumerate(BUILTIN_NAMES)
-    return StyleList(styles=[BuiltinStyle(id=f"builtin:{i}", number=i, name=name) for i, name in named])
-
-
 # Two CC0 photos of scikit-image at 64 x 43 pixels, so that the examples run as they stand on a fresh installation.
 CAT, COFFEE = example_image("chelsea.webp"), example_image("coffee.webp")
 LEFT_HALF = example_image("left-half.webp")  # a mask: white on the left, of the cat's size
+KEPT_STYLE = "sty_" + "0" * 24  # in the examples; use the id of one of yours
 EXAMPLES: dict[str, Any] = {
     "fast": {
         "summary": "A built-in style, in a fraction of a second",
@@ -52,6 +30,13 @@ EXAMPLES: dict[str, Any] = {
             "style": [{"image": "builtin:3", "weight": 1}, {"image": "builtin:19", "weight": 3}],
             "strength": 0.8,
             "size": 256,
+        },
+    },
+    "kept": {
+        "summary": "A style that was kept, mixed with an image",
+        "value": {
+            **{"method": "fast", "content": CAT, "size": 256},
+            "style": [{"image": KEPT_STYLE, "weight": 2}, {"image": COFFEE, "weight": 1}],
         },
     },
     "gatys": {

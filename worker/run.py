@@ -82,7 +82,8 @@ class OutputImage:
     """An output.
 
     seed: where it differs from the job's. name: of a plot, by which a collection names it. format: where it is not that
-    of the job. film: the file of an animation, whose first frame `pixels` is, made from its recipe.
+    of the job. film: the file of an animation, whose first frame `pixels` is, made from its recipe. vector: the style
+    embedding that painted it, which the recipe then holds.
     """
 
     pixels: Pixels
@@ -91,6 +92,7 @@ class OutputImage:
     name: str | None = None
     format: ImageFormat | None = None
     film: Callable[[dict[str, Any]], bytes] | None = None
+    vector: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,7 @@ def _store(objects: Objects, record: Record, result: JobResult, index: int) -> d
         "index": index,
         "models": result.models,
         "versions": result.versions,
-    }
+    } | ({} if output.vector is None else {"vector": output.vector})
     if output.film:
         data, content_type = output.film(recipe), ANIMATION_TYPES[params["format"]]
     else:

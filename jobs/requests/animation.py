@@ -105,7 +105,7 @@ class Animation(OfCollection, ContentRequest):
         bool,
         Field(
             description="Return to the first frame without a jump, and repeat: a path through three or more points is "
-            "closed, every other goes there and back. Otherwise it ends at the last point, and plays once."
+            "closed, every other returns the way it came. Otherwise it ends at the last point, and plays once."
         ),
     ] = True
     format: Annotated[

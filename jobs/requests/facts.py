@@ -6,7 +6,7 @@ from typing import Any
 
 from jobs.errors import BadInput, Conflict, NotFound, TooLarge, Unavailable
 from jobs.store.jobs import JobStore
-from jobs.store.registry import CollectionRecord, Version, being_built
+from jobs.store.registry import CollectionRecord, KeptStyle, Version, being_built
 
 Card = dict[str, Any]
 AWAY_S = 86400  # a worker that is away for less than a day counts: jobs for its models wait for it
@@ -60,6 +60,10 @@ class Facts:
         """Raises NotFound for an archive that is not stored."""
         with naming(field):
             self._jobs.archives.get(sha)
+
+    def style(self, style_id: str) -> KeptStyle:
+        """A kept style; raises `NotFound`."""
+        return self._jobs.styles.get(style_id)
 
     def version(self, collection_id: str, number: int | None) -> tuple[CollectionRecord, Version]:
         """A collection and the version asked for, or its newest; raises as `version_of` and `NotFound`."""

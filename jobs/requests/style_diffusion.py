@@ -9,7 +9,7 @@ from jobs.errors import BadInput
 from jobs.requests.architectures import capabilities
 from jobs.requests.base import ImageRef, ModelRequest, distinct, unknown_model
 from jobs.requests.facts import Facts
-from jobs.requests.styles import KIND, ImageStyle, StyleLosses, Vgg16Layers
+from jobs.requests.styles import KIND, ImageStyle, StyleLosses, Vgg16Layers, with_vectors
 from jobs.requests.text_to_image import Prompt
 
 StyleGuidance = Annotated[float, Field(ge=0, le=2)]
@@ -79,7 +79,8 @@ class DiffusionTransfer(ModelRequest):
         if self.model not in guided:
             what = f"No diffusion model that can be guided is called {self.model!r}"
             raise unknown_model("model", what, list(guided))
-        return self.fitted(guided[self.model]["architecture"])
+        fitted = self.fitted(guided[self.model]["architecture"])
+        return fitted.model_copy(update={"style": with_vectors(facts, self.style)})
 
     def fitted(self, architecture: Mapping[str, Any]) -> Self:
         """Fills in the model's own values, by the `architecture` of its card; raises BadInput, naming the field."""

@@ -28,6 +28,7 @@ from jobs.requests.styles import (
     Layers,
     MaskedStyle,
     StyleLosses,
+    with_vectors,
 )
 from jobs.requests.text_to_image import check_mask
 
@@ -83,6 +84,10 @@ class FastTransfer(_Transfer):
     preserve_color: PreserveColor = "none"
     before_after: BeforeAfter = False
 
+    def resolved(self, facts: Facts) -> "FastTransfer":
+        """Copies the vectors of kept styles; raises NotFound."""
+        return self.model_copy(update={"style": with_vectors(facts, self.style)})
+
     @property
     def queue(self) -> str:
         """Its networks need no GPU."""
@@ -114,7 +119,8 @@ class OptimizedRequest(Request):
             if missing:
                 message = f"{field}: {missing[0]!r} is no layer of {network}, which has {', '.join(LAYERS[network])}."
                 raise BadInput("unknown_layer", message, field=field, layers=missing, allowed=LAYERS[network])
-        return self.model_copy(update={"model": network})
+        styles = {"style": with_vectors(facts, self.style)} if hasattr(self, "style") else {}
+        return self.model_copy(update={"model": network, **styles})
 
     def _layers_by_field(self) -> dict[str, list[Layer]]:
         layers = {name: getattr(self, name, []) for name in ("content_layers", "style_layers", "layers")}

@@ -1,10 +1,11 @@
 """What styles and layers the requests of a style transfer can name."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
 from jobs.requests.base import STRICT, ImageRef
+from jobs.requests.facts import Facts, naming
 
 KIND = "style-transfer"
 DEPTHS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # convolutions per block
@@ -54,6 +55,21 @@ BuiltinStyle = Annotated[
     AfterValidator(_numbered),
 ]
 Weight = Annotated[float, Field(ge=0.001, le=1000)]
+STYLE_DIM = 100  # numbers of a style embedding
+STYLE_ID = r"^sty_[0-9a-f]{24}$"
+KEPT = "sty_"
+Vector = Annotated[
+    list[Annotated[float, Field(ge=-100, le=100)]],
+    Field(min_length=STYLE_DIM, max_length=STYLE_DIM, description="A style embedding, a vector of the space `style`."),
+]
+KeptStyleId = Annotated[
+    str,
+    Field(
+        pattern=STYLE_ID,
+        description="A style that `POST /v1/styles` kept.",
+        json_schema_extra={"format": "style-id"},
+    ),
+]
 StyleLosses = Annotated[
     dict[
         Literal["gram", "mean-std", "covariance", "sliced-wasserstein", "histogram"],
@@ -63,21 +79,47 @@ StyleLosses = Annotated[
 ]
 
 
-class WeightedImage(BaseModel):
-    """One of several style images, and its weight."""
+class StyleVector(BaseModel):
+    """A style by its embedding; `id` is that of the kept style that it was copied from."""
 
     model_config = STRICT
-    image: ImageRef
+    vector: Vector
+    id: KeptStyleId | None = None
+
+
+def _sort_of(style: Any) -> str:
+    """The tag, such as <builtin>, of one style."""
+    if isinstance(style, str):
+        return "<builtin>" if style.startswith(BUILTIN) else "<kept>" if style.startswith(KEPT) else "<image>"
+    return "<vector>" if isinstance(style, dict | StyleVector) else "<image>"
+
+
+OneImage = Annotated[
+    Annotated[ImageRef, Tag("<image>")]
+    | Annotated[KeptStyleId, Tag("<kept>")]
+    | Annotated[StyleVector, Tag("<vector>")],
+    Discriminator(_sort_of),
+]
+
+
+class WeightedImage(BaseModel):
+    """One of several styles, an image or a kept style, and its weight."""
+
+    model_config = STRICT
+    image: OneImage
     weight: Weight = 1.0
 
 
 class WeightedStyle(BaseModel):
-    """One of several styles, built-in or an image, and its weight."""
+    """One of several styles, built-in, an image or a kept style, and its weight."""
 
     model_config = STRICT
     image: Annotated[
-        Annotated[BuiltinStyle, Tag("<builtin>")] | Annotated[ImageRef, Tag("<image>")],
-        Discriminator(lambda value: "<builtin>" if str(value).startswith(BUILTIN) else "<image>"),
+        Annotated[BuiltinStyle, Tag("<builtin>")]
+        | Annotated[ImageRef, Tag("<image>")]
+        | Annotated[KeptStyleId, Tag("<kept>")]
+        | Annotated[StyleVector, Tag("<vector>")],
+        Discriminator(_sort_of),
     ]
     weight: Weight = 1.0
 
@@ -96,48 +138,79 @@ class MaskedImage(WeightedImage):
         ImageRef | None, Field(description="An image of the style's size, white on the part of it that counts.")
     ] = None
 
+    @model_validator(mode="after")
+    def _part_of_an_image(self) -> Self:
+        if self.style_mask and not isinstance(self.image, StyleVector) and not self.image.startswith(KEPT):
+            return self
+        if self.style_mask:
+            raise ValueError("`style_mask` goes with a style image, not with a kept style")
+        return self
+
 
 def _style_type(value: Any) -> str | None:
     """The tag, such as <builtin>, of the sort of style that a value is meant to be; errors are about that sort."""
-    if isinstance(value, str):
-        return "<builtin>" if value.startswith(BUILTIN) else "<image>"
-    return "<list>" if isinstance(value, list) else None
+    if isinstance(value, list):
+        return "<list>"
+    return _sort_of(value) if isinstance(value, str | dict | StyleVector) else None
 
 
 def _image_type(value: Any) -> str | None:
     """As `_style_type`, where no built-in style is allowed."""
     parts = value if isinstance(value, list) else []
     images = [part.get("image") if isinstance(part, dict) else getattr(part, "image", None) for part in parts]
-    return None if any(str(image).startswith(BUILTIN) for image in images) else _style_type(value)
+    tag = None if any(str(image).startswith(BUILTIN) for image in images) else _style_type(value)
+    return "<image>" if tag == "<builtin>" else tag
 
 
 AnyStyle = Annotated[
     Annotated[BuiltinStyle, Tag("<builtin>")]
     | Annotated[ImageRef, Tag("<image>")]
+    | Annotated[KeptStyleId, Tag("<kept>")]
+    | Annotated[StyleVector, Tag("<vector>")]
     | Annotated[list[WeightedStyle], Field(min_length=1, max_length=8), Tag("<list>")],
     Discriminator(
         _style_type,
         custom_error_type="style",
-        custom_error_message="Input should be a built-in style, an image, or a list of these with weights",
+        custom_error_message="Input should be a built-in style, an image, a kept style, or a list of these "
+        "with weights",
     ),
 ]
 ImageStyle = Annotated[
     Annotated[ImageRef, Tag("<image>")]
+    | Annotated[KeptStyleId, Tag("<kept>")]
+    | Annotated[StyleVector, Tag("<vector>")]
     | Annotated[list[WeightedImage], Field(min_length=1, max_length=8), Tag("<list>")],
     Discriminator(
         _image_type,
         custom_error_type="style",
-        custom_error_message="Input should be an image, or a list of images with weights; "
+        custom_error_message="Input should be an image, a kept style, or a list of these with weights; "
         "built-in styles are for method fast",
     ),
 ]
 MaskedStyle = Annotated[
     Annotated[ImageRef, Tag("<image>")]
+    | Annotated[KeptStyleId, Tag("<kept>")]
+    | Annotated[StyleVector, Tag("<vector>")]
     | Annotated[list[MaskedImage], Field(min_length=1, max_length=8), Tag("<list>")],
     Discriminator(
         _image_type,
         custom_error_type="style",
-        custom_error_message="Input should be an image, or a list of images with weights and masks; "
+        custom_error_message="Input should be an image, a kept style, or a list of these with weights and masks; "
         "built-in styles are for method fast",
     ),
 ]
+
+
+def with_vectors(facts: Facts, style: Any) -> Any:
+    """The style of a request with the vector of each kept one, so that the job does not need it; raises NotFound."""
+    if isinstance(style, list):
+        images = [_with_vector(facts, f"style.{i}.image", part.image) for i, part in enumerate(style)]
+        return [part.model_copy(update={"image": image}) for part, image in zip(style, images, strict=True)]
+    return _with_vector(facts, "style", style)
+
+
+def _with_vector(facts: Facts, field: str, style: Any) -> Any:
+    if not isinstance(style, str) or not style.startswith(KEPT):
+        return style
+    with naming(field):
+        return StyleVector(vector=facts.style(style).vector, id=style)

@@ -16,6 +16,7 @@ from jobs.store.references import References
 from jobs.store.registry import (
     Collections,
     Models,
+    Styles,
     being_built,
     model_arguments,
     not_registered,
@@ -30,7 +31,8 @@ MAX_WEBHOOK_CALLS, WEBHOOK_CALLS_PER_HOST = 100, 4  # at once, by one process
 class JobStore:
     """Reads job records and runs the commands of the protocol; one instance serves any number of threads.
 
-    Its parts hold what is not a job: `images`, `archives`, `models`, `collections`, `references`, `heartbeats`.
+    Its parts hold what is not a job: `images`, `archives`, `models`, `collections`, `styles`, `references` and
+    `heartbeats`.
     """
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
@@ -41,6 +43,7 @@ class JobStore:
         self.archives = Uploads(self.protocol, settings, "archive")
         self.models = Models(self.protocol)
         self.collections = Collections(self.protocol)
+        self.styles = Styles(self.protocol)
         self.references = References(self.protocol, settings)
         self.heartbeats = Heartbeats(self.protocol, settings)
 

@@ -1,4 +1,4 @@
-"""Trained models, and collections with their versions, as Redis holds them."""
+"""Trained models, collections with their versions, and kept styles, as Redis holds them."""
 
 import json
 from collections.abc import Sequence
@@ -7,8 +7,10 @@ from typing import Any, Literal, cast
 
 from jobs.errors import Conflict, NotFound
 from jobs.store.protocol import PREFIX, Protocol
+from jobs.store.records import new_job_id
+from jobs.store.uploads import redis_full
 
-Sort = Literal["model", "collection"]
+Sort = Literal["model", "collection", "style"]
 NEW = "new"  # as the collection of a new job: it creates one
 
 
@@ -49,6 +51,21 @@ class CollectionRecord:
     created_at: int
     versions: tuple[Version, ...]
     building: str | None
+
+
+@dataclass(frozen=True)
+class KeptStyle:
+    """A style that was kept under a name: its embedding, when (Unix ms), and how it was made.
+
+    thumbnail: the image that was made with it, with its sha256, content_type, width, height and size_bytes.
+    """
+
+    id: str
+    name: str
+    vector: list[float]
+    created_at: int
+    recipe: dict[str, Any] | None = None
+    thumbnail: dict[str, Any] | None = None
 
 
 class Models:
@@ -94,6 +111,39 @@ class Collections:
         _delete(self._protocol, "collection", collection_id)
 
 
+class Styles:
+    """Kept styles."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def keep(
+        self, name: str, vector: Sequence[float], recipe: dict[str, Any] | None, thumbnail: dict[str, Any] | None
+    ) -> KeptStyle:
+        """Keeps a style. Raises `NotFound` if the image is gone, `Unavailable` (`redis_full`)."""
+        style_id = new_job_id().replace("job_", "sty_")
+        facts = {"name": name, "vector": list(vector), "recipe": recipe, "thumbnail": thumbnail}
+        sha = thumbnail["sha256"] if thumbnail else ""
+        outcome = self._protocol.call("keep_style", id=style_id, facts=json.dumps(facts), thumbnail=sha)
+        if outcome == "out_of_room":
+            raise redis_full()
+        if outcome == "missing":
+            raise NotFound("object_not_found", "The image of this output is gone.", sha256=sha)
+        return self.get(style_id)
+
+    def all(self) -> list[KeptStyle]:
+        """Returns every kept style, newest first."""
+        return [_parse_style(*entry) for entry in reversed(_entries(self._protocol, "style"))]
+
+    def get(self, style_id: str) -> KeptStyle:
+        """Returns one kept style; raises `NotFound`."""
+        return _parse_style(style_id, _entry(self._protocol, "style", style_id))
+
+    def delete(self, style_id: str) -> None:
+        """Deletes a kept style, and its image if nothing else names it; raises `NotFound`."""
+        _delete(self._protocol, "style", style_id)
+
+
 def _entries(protocol: Protocol, sort: Sort) -> list[tuple[str, dict[str, str]]]:
     names = cast(list[str], protocol.client.zrange(f"{PREFIX}{sort}s", 0, -1))
     pipe = protocol.client.pipeline()
@@ -121,6 +171,10 @@ def _delete(protocol: Protocol, sort: Sort, name: str) -> None:
 
 def _parse_model(fields: dict[str, str]) -> TrainedModel:
     return TrainedModel(json.loads(fields["card"]), fields["trained_by"])
+
+
+def _parse_style(style_id: str, fields: dict[str, str]) -> KeptStyle:
+    return KeptStyle(style_id, created_at=int(fields["created_at"]), **json.loads(fields["facts"]))
 
 
 def _parse_collection(collection_id: str, fields: dict[str, str]) -> CollectionRecord:
@@ -153,10 +207,12 @@ def version_arguments(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def not_registered(name: str) -> NotFound:
-    """The error for an unknown model or collection; the form of the id says which."""
+    """The error for an unknown model, collection or style; the form of the id says which."""
     message = f"No {_sort_of(name)} is called {name!r}; it may have been deleted."
     if _sort_of(name) == "collection":
         return NotFound("collection_not_found", message, collection=name)
+    if _sort_of(name) == "style":
+        return NotFound("style_not_found", message, style=name)
     return NotFound("model_not_found", message, model=name)
 
 
@@ -181,4 +237,4 @@ def being_built(collection_id: str, job_id: str) -> Conflict:
 
 
 def _sort_of(name: str) -> str:
-    return "collection" if name.startswith("col_") else "model"
+    return {"col_": "collection", "sty_": "style"}.get(name[:4], "model")

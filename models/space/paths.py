@@ -15,14 +15,14 @@ from models.errors import SpaceError
 
 Float64 = NDArray[np.float64]
 SAMPLES = 256  # of each piece of a curve, to measure its length
-CLOSED = 3  # points that a closed curve needs; two have only the way there and back
+CLOSED = 3  # points that a closed curve needs; two have only the way out and back
 
 
 def frame_weights(points: NDArray[np.float32], n_frames: int, *, loop: bool, curved: bool) -> Float64:
     """Weights (n_frames, m) of points (m, dim), with which frames are `n_frames` equal steps along a path through them.
 
     curved: a cubic spline through the points; else straight from each to the next. loop: the last frame is one step
-    before the first; a path whose ends differ is a closed curve, or goes there and back if it is straight or has two
+    before the first; a path whose ends differ is a closed curve, or returns the same way if it is straight or has two
     points. Without `loop` it starts at the first point and ends at the last. Raises SpaceError if all points are equal.
     """
     kept = _without_repeats(points, closed=loop and curved)
@@ -45,7 +45,7 @@ def tour(points: NDArray[np.float32]) -> NDArray[np.intp]:
 
 
 def _shares(n_frames: int, *, loop: bool, closed: bool) -> Float64:
-    """The share of the path's length at which each frame is; an odd number there and back rests at the far end."""
+    """The share of the path's length at which each frame is; an odd number out and back rests at the far end."""
     k = np.arange(n_frames)
     if not loop:
         return k / (n_frames - 1)

@@ -104,8 +104,8 @@ def stylize_images(
 ) -> Array:
     """Stylizes `content` (h, w, 3) with style images and their weights.
 
-    The style embeddings, 100 numbers each, are averaged by weight. strength: 0 (the content's own embedding) to 1 (that
-    of the styles), by linear interpolation of the embeddings. Raises ValueError.
+    The style embeddings, 100 numbers each, are averaged by weight; an image may be given as its embedding. strength: 0
+    (the content's own embedding) to 1 (that of the styles), by linear interpolation of them. Raises ValueError.
     """
     if not styles or any(not share > 0 for _, share in styles):
         raise ValueError("styles must be one or more pairs of an image and a share above 0")
@@ -113,7 +113,7 @@ def stylize_images(
     total = sum(share for _, share in styles)
     target = np.zeros(1, np.float32)
     for image, share in styles:
-        target = target + np.float32(share / total) * style_vector(net, image)
+        target = target + np.float32(share / total) * (image if image.ndim == 1 else style_vector(net, image))
     own = style_vector(net, content) if strength < 1 else target
     return stylize_vector(net, content, own + np.float32(strength) * (target - own))
 

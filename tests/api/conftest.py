@@ -48,6 +48,12 @@ def done(stack: Stack) -> dict[str, Any]:
     return stack.submit(WAIT, steps=2, seed=7)
 
 
+@pytest.fixture(scope="session")
+def kept_style(stack: Stack) -> str:
+    """The id of a kept style."""
+    return str(stack.client.post("/v1/styles", json={"name": "Kept", "vector": [0.2, -0.3] * 50}).json()["id"])
+
+
 def image_file(kind: str = "PNG", size: tuple[int, int] = (48, 32), seed: int = 0, **options: Any) -> bytes:
     """Bytes of an image file of random pixels."""
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)

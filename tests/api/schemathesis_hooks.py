@@ -1,7 +1,7 @@
 """Supplies what Schemathesis cannot take from the schema: images, ids that exist, installed models.
 
 `ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images` and `archives`, of a `spare` one of each to delete,
-of finished `jobs` and of `collections`.
+of finished `jobs`, of `collections` and of kept `styles`.
 """
 
 import hashlib
@@ -64,6 +64,7 @@ for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff"):
     schemathesis.openapi.media_type(f"image/{kind}", SEEDS.map(partial(upload, kind=kind)))
 schemathesis.openapi.media_type("application/zip", SEEDS.map(zipped))
 schemathesis.openapi.format("training-data", st.sampled_from(["digits", "avatars", "smileys", *known["archives"]]))
+schemathesis.openapi.format("style-id", st.sampled_from(known["styles"]))
 schemathesis.openapi.format("collection-id", st.sampled_from(known["collections"]))
 schemathesis.openapi.format("space", st.sampled_from(["pixels", "vae-smileys"]))
 schemathesis.openapi.format("attribute", st.sampled_from(["glasses", "smiling"]))

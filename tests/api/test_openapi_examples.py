@@ -1,19 +1,22 @@
 """The examples of openapi.json run as they stand."""
 
+import json
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import pytest
 
+from api.style_transfers import KEPT_STYLE
 from tests.api.examples import examples
 from tests.stack import Stack
 
 EXAMPLES = {f"{path} {name}": (path, body) for path, name, body in examples()}
+KEEPING = [name for name, (path, _) in EXAMPLES.items() if path == "/v1/styles"]
 
 
 @pytest.fixture(scope="module")
-def run_example(stack: Stack) -> Callable[[str], dict[str, Any]]:
+def run_example(stack: Stack, kept_style: str) -> Callable[[str], dict[str, Any]]:
     """Runs an example, and before it the collection that it needs, once; returns the job."""
 
     @cache
@@ -25,6 +28,7 @@ def run_example(stack: Stack) -> Callable[[str], dict[str, Any]]:
             path = path.format(collection_id=collection(of_space))
         if "collection" in body:
             body = body | {"collection": collection("styles" if "content" in body else of_space)}
+        body = json.loads(json.dumps(body).replace(KEPT_STYLE, kept_style))
         answer = stack.client.post(path, json=body, headers={"Prefer": "wait=25"})
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
@@ -35,7 +39,15 @@ def run_example(stack: Stack) -> Callable[[str], dict[str, Any]]:
     return run
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", KEEPING)
+def test_a_style_is_kept(stack: Stack, run_example: Callable[[str], dict[str, Any]], name: str) -> None:
+    body = EXAMPLES[name][1]
+    if "job" in body:
+        body = body | {"job": run_example("/v1/cluster-samplings styles")["id"]}
+    assert stack.client.post("/v1/styles", json=body).status_code == 201
+
+
+@pytest.mark.parametrize("name", [name for name in EXAMPLES if name not in KEEPING])
 def test_example_runs(run_example: Callable[[str], dict[str, Any]], name: str) -> None:
     job, body = run_example(name), EXAMPLES[name][1]
     assert (job["status"], job["error"]) == ("succeeded", None)

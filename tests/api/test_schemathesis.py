@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from api.style_transfers import EXAMPLES
+from api.style_transfers import EXAMPLES, KEPT_STYLE
 from tests.api.conftest import image_file
 from tests.stack import BIN, ROOT, Stack, wait_until
 
@@ -60,8 +60,10 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
         "images": [stack.client.post("/v1/images", files=[file]).json()["id"] for file in files],
         "archives": [stack.client.post("/v1/archives", files={"file": labeled_zip()}).json()["id"]],
         "collections": [collection(stack)],
-        "jobs": [stack.client.post("/v1/style-transfers", json=e["value"]).json()["id"] for e in EXAMPLES.values()],
+        "styles": [stack.client.post("/v1/styles", json={"name": "One", "vector": [0.1] * 100}).json()["id"]],
     }
+    bodies = [json.loads(json.dumps(e["value"]).replace(KEPT_STYLE, known["styles"][0])) for e in EXAMPLES.values()]
+    known["jobs"] = [stack.client.post("/v1/style-transfers", json=body).json()["id"] for body in bodies]
     spare_image, spare_zip = image_file("PNG", size=(20, 20), seed=99), labeled_zip(n_files=4)
     known["spare"] = {
         "image_id": stack.client.post("/v1/images", files={"file": spare_image}).json()["id"],

@@ -51,9 +51,9 @@ def run_animation(task: Task[Animation]) -> JobResult:
 
 def _check_pixels(space: LoadedSpace, n_frames: int) -> None:
     """Raises AtelierError for frames that are too large in all; those of a content were checked before."""
-    if n_frames * space.space.image_size**2 > MAX_PIXELS:
-        most = MAX_PIXELS // space.space.image_size**2
-        message = f"n_frames: At most {most} frames of {space.space.image_size} pixels a side."
+    if n_frames * space.encoding.image_size**2 > MAX_PIXELS:
+        most = MAX_PIXELS // space.encoding.image_size**2
+        message = f"n_frames: At most {most} frames of {space.encoding.image_size} pixels a side."
         raise AtelierError("too_many_pixels", message, field="n_frames", allowed=most)
 
 

@@ -7,17 +7,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.requests.style_transfer import FastTransfer
-from jobs.requests.styles import BUILTIN_NAMES
+from jobs.requests.styles import BUILTIN, BUILTIN_NAMES, StyleVector
 from jobs.settings import get_settings
 from models.catalogue import card
 from models.pixels import to_bytes
+from models.space.style import texture
 from models.stylize.color import match_colors, replace_luminance
-from models.stylize.fast import device_of, load_arbitrary, load_multistyle, stylize_builtin, stylize_images
+from models.stylize.fast import (
+    ArbitraryNet,
+    device_of,
+    load_arbitrary,
+    load_multistyle,
+    stylize_builtin,
+    stylize_images,
+    stylize_vector,
+)
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import before_after, fit, floats
 from worker.runners.loaded import loaded_model, revision_of
 
-Blend = list[tuple[str, float]]  # an image or a built-in style, and its weight
+Blend = list[tuple[str | StyleVector, float]]  # an image, a built-in style or an embedding, and its weight
 Stylized = tuple[NDArray[np.float32], float]  # an image (h, w, 3) in [0, 1] and the sum of the weights of its styles
 
 
@@ -29,7 +38,7 @@ def run_fast(task: Task[FastTransfer]) -> JobResult:
     task.report_progress(1, 1, "done")
     images = [OutputImage(image)]
     if params.before_after:
-        styles = [task.read_image(name) for name, _ in blended(params.style) if not name.startswith("builtin:")]
+        styles = [style_image(task, style) for style, _ in blended(params.style) if not _is_builtin(style)]
         images.append(before_after(content, styles, image))
     return JobResult(images, {name: revision_of(name) for name in models}, {"onnxruntime": version("onnxruntime")}, {})
 
@@ -42,13 +51,13 @@ def stylize(
     Built-in styles and images have a network each, whose results are averaged by the styles' weights.
     """
     blend, photo = blended(style), floats(content)
-    builtin = [(name, weight) for name, weight in blend if name.startswith("builtin:")]
-    uploaded = [(name, weight) for name, weight in blend if not name.startswith("builtin:")]
+    builtin = [(str(style), weight) for style, weight in blend if _is_builtin(style)]
+    others = [(style, weight) for style, weight in blend if not _is_builtin(style)]
     stylized: dict[str, Stylized] = {}
     if builtin:
         stylized["fast-multistyle"] = _in_builtin_styles(task, photo, builtin, strength)
-    if uploaded:
-        stylized["fast-arbitrary"] = _in_image_styles(task, photo, uploaded, strength)
+    if others:
+        stylized["fast-arbitrary"] = _in_other_styles(task, photo, others, strength)
     image = _weighted_mean(list(stylized.values()))
     if preserve_color == "luminance":
         image = replace_luminance(photo, image)
@@ -59,25 +68,51 @@ def stylize(
 
 def blended(style: Any) -> Blend:
     """Each style of a request and its weight."""
-    return [(style, 1.0)] if isinstance(style, str) else [(part.image, part.weight) for part in style]
+    return [(part.image, part.weight) for part in style] if isinstance(style, list) else [(style, 1.0)]
 
 
-def _in_builtin_styles(task: Task, photo: NDArray[np.float32], blend: Blend, strength: float) -> Stylized:
+def style_image(task: Task, style: str | StyleVector) -> Pixels:
+    """The image of a style: the uploaded one, or a gray texture that the embedding paints."""
+    if isinstance(style, str):
+        return task.read_image(style)
+    return to_bytes(stylize_vector(_arbitrary(task), texture(), np.asarray(style.vector, np.float32)))
+
+
+def has_vector(style: Any) -> bool:
+    """Whether one of the styles of a request is an embedding, which `fast-arbitrary` paints."""
+    return any(isinstance(each, StyleVector) for each, _ in blended(style))
+
+
+def _is_builtin(style: str | StyleVector) -> bool:
+    return isinstance(style, str) and style.startswith(BUILTIN)
+
+
+def _in_builtin_styles(
+    task: Task, photo: NDArray[np.float32], blend: list[tuple[str, float]], strength: float
+) -> Stylized:
     weights = np.zeros(len(BUILTIN_NAMES), np.float32)
     for name, weight in blend:
-        weights[int(name.removeprefix("builtin:"))] += weight
+        weights[int(name.removeprefix(BUILTIN))] += weight
     weights_dir = get_settings().weights_dir
     session = loaded_model(task, card("fast-multistyle"), lambda: load_multistyle(weights_dir))
     task.notes.setdefault("device", device_of(session))
     return stylize_builtin(session, photo, weights, strength), float(weights.sum())
 
 
-def _in_image_styles(task: Task, photo: NDArray[np.float32], blend: Blend, strength: float) -> Stylized:
-    styles = [(floats(task.read_image(name)), weight) for name, weight in blend]
+def _in_other_styles(task: Task, photo: NDArray[np.float32], blend: Blend, strength: float) -> Stylized:
+    styles = [(_image_or_vector(task, style), weight) for style, weight in blend]
+    return stylize_images(_arbitrary(task), photo, styles, strength), sum(weight for _, weight in blend)
+
+
+def _image_or_vector(task: Task, style: str | StyleVector) -> NDArray[np.float32]:
+    return floats(task.read_image(style)) if isinstance(style, str) else np.asarray(style.vector, np.float32)
+
+
+def _arbitrary(task: Task) -> ArbitraryNet:
     weights_dir = get_settings().weights_dir
     networks = loaded_model(task, card("fast-arbitrary"), lambda: load_arbitrary(weights_dir))
     task.notes.setdefault("device", device_of(networks.transform))
-    return stylize_images(networks, photo, styles, strength), sum(weight for _, weight in blend)
+    return networks
 
 
 def _weighted_mean(stylized: list[Stylized]) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ from models.stylize.minimize import Minimized, OptimizationStep
 from models.tensors import to_pixels
 from models.training.plots import plot_losses
 from worker.run import JobResult, OutputImage, Pixels, Task
-from worker.runners.fast import blended, stylize
+from worker.runners.fast import blended, has_vector, style_image, stylize
 from worker.runners.images import before_after, fit, floats, resized
 from worker.runners.loaded import revision_of
 from worker.runners.network import loaded_vgg
@@ -42,7 +42,7 @@ def run_transfer(task: Task[GatysTransfer]) -> JobResult:
     content = fit(task.read_image(params.content), params.size)
     _check_memory(vgg, content.shape[0], content.shape[1], params.style_scale)
     photo, in_gray = floats(content), params.preserve_color == "luminance"
-    styles = [(task.read_image(name), weight) for name, weight in blended(params.style)]
+    styles = [(style_image(task, style), weight) for style, weight in blended(params.style)]
 
     def finished(image: Tensor) -> Pixels:
         painted = image[0].permute(1, 2, 0).float().numpy(force=True)
@@ -78,7 +78,7 @@ def run_texture(task: Task[TextureSynthesis]) -> JobResult:
     params = task.params
     vgg = _load_vgg(task, params)
     _check_memory(vgg, params.height, params.width, params.style_scale)
-    styles = [Style(_tensor(floats(task.read_image(name))), weight) for name, weight in blended(params.style)]
+    styles = [Style(_tensor(floats(style_image(task, style))), weight) for style, weight in blended(params.style)]
     depths, results, curve = params.depths, [], Curve()
     for k, layers in enumerate(depths):
         result = texture(
@@ -152,7 +152,7 @@ def _regions(
     task: Task, params: GatysTransfer, content: Pixels, styles: Sequence[tuple[Pixels, float]]
 ) -> list[Region]:
     """The regions of the content by their masks, each with its styles."""
-    parts = [] if isinstance(params.style, str) else params.style
+    parts = params.style if isinstance(params.style, list) else []
     masks = [(part.mask, part.style_mask) for part in parts] or [(None, None)]
     photo = floats(content)
     by_mask: dict[str | None, list[Style]] = {}
@@ -228,7 +228,8 @@ def _reporter(
 def _result(vgg: VGG, params: Optimized, images: list[OutputImage], figures: dict[str, Any]) -> JobResult:
     model = _model_id(params)
     models = {model: revision_of(model)}
-    if isinstance(params, GatysTransfer) and params.init == "fast":
+    kept = not isinstance(params, FeatureInversion) and has_vector(params.style)
+    if kept or (isinstance(params, GatysTransfer) and params.init == "fast"):
         models["fast-arbitrary"] = revision_of("fast-arbitrary")
     metrics = figures | {"model": model, "dtype": str(vgg.compute_dtype).removeprefix("torch.")}
     return JobResult(images, models, {"torch": version("torch")}, metrics)

@@ -1,7 +1,7 @@
 """Runs pc-steerings and cluster-samplings: decodes new vectors of a collection and encodes the images again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
@@ -68,7 +68,7 @@ def run_steering(task: Task[Steering]) -> JobResult:
     method = method or next(iter(collection.clusterings), None)
     placements = placements_of(collection, space, method, collection.pca.transform(vectors), images)
     figures = [{"strength": strength, **placed} for strength, placed in zip(strengths, placements, strict=True)]
-    return _result(models, [*map(OutputImage, images), *_grids(rows, images)], figures, method)
+    return _result(models, [*_outputs(space, images, vectors), *_grids(rows, images)], figures, method)
 
 
 def run_sampling(task: Task[ClusterSampling]) -> JobResult:
@@ -96,7 +96,8 @@ def run_sampling(task: Task[ClusterSampling]) -> JobResult:
         {"from_cluster": clusters[k // n], **placed, "nearest": names[near[k]].tolist()}
         for k, placed in enumerate(placements)
     ]
-    outputs = [OutputImage(image, seed=image_seed) for image, image_seed in zip(images, seeds, strict=True)]
+    made = _outputs(space, images, collection.pca.inverse_transform(scores))
+    outputs = [replace(each, seed=seed) for each, seed in zip(made, seeds, strict=True)]
     sheets = _contact_sheets(images, collection.members.thumbnails[near], clusters, n)
     outputs += [OutputImage(sheet, "grid") for sheet in sheets]
     return _result(models, outputs, figures, filled(params.clustering))
@@ -257,6 +258,14 @@ def _contact_sheets(images: Pixels, near: Pixels, clusters: Sequence[int], n: in
         titles = [f"cluster {k}\n{name}" for k in clusters[start : start + per_sheet] for name in row_names]
         sheets.append(labeled_grid(shown, titles, [str(k) for k in range(1, n + 1)]))
     return sheets
+
+
+def _outputs(space: LoadedSpace, images: Pixels, vectors: Vectors) -> list[OutputImage]:
+    """The images; those of styles with their vectors, by which `POST /v1/styles` keeps them."""
+    if not isinstance(space.space, StyleSpace):
+        return [OutputImage(image) for image in images]
+    kept = [[round(float(value), 6) for value in vector] for vector in vectors]
+    return [OutputImage(image, vector=vector) for image, vector in zip(images, kept, strict=True)]
 
 
 def _result(

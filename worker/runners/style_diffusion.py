@@ -24,7 +24,7 @@ from models.perceptual.losses import StyleTarget, positions, style_loss, style_t
 from models.perceptual.vgg import VGG
 from models.tensors import autocast, expect_class, to_tensor
 from worker.run import JobResult, OutputImage, Pixels, Task
-from worker.runners.fast import blended
+from worker.runners.fast import blended, has_vector, style_image
 from worker.runners.images import center_crop, fit
 from worker.runners.loaded import revision_of
 from worker.runners.network import Network, load_network, loaded_vgg, pixels
@@ -42,7 +42,9 @@ def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
     task.notes["device"] = str(network.device)
     side = int(network.card.architecture["image_size"])
     seeds = seeds_from(task.seed, params.num_images_per_prompt)
-    targets = _targets(vgg, [(task.read_image(name), weight) for name, weight in blended(params.style)], side, params)
+    targets = _targets(
+        vgg, [(style_image(task, style), weight) for style, weight in blended(params.style)], side, params
+    )
 
     def loss(images: Tensor) -> Tensor:
         features = vgg(_vgg_input(images), params.style_layers)
@@ -68,6 +70,8 @@ def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
         outputs.append(OutputImage(labeled_grid(rows, [f"seed {seed}" for seed in seeds], titles), "grid"))
     metrics = {"style_loss": np.transpose(losses).tolist()}  # (seeds, scales), as the grid
     used = {network.card.id: network.revision, VGG_ID: revision_of(VGG_ID)}
+    if has_vector(params.style):
+        used["fast-arbitrary"] = revision_of("fast-arbitrary")
     return JobResult(outputs, used, {name: version(name) for name in ("torch", "diffusers")}, metrics)
 
 

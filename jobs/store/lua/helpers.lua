@@ -13,12 +13,13 @@
 --   leases            zset, running ids by end of lease         expiry        zset, queued ids by expires_at
 --   jobs, jobs:kind:<k>, jobs:status:<s>, jobs:kind-status:<k>:<s>   zsets, ids in order, an index for each filter
 --   done              zset, finished ids by end of life         dropping      set, deleted owners that still name objects
---   named:<who>       list, the objects of an owner: <who> is model:<id> or collection:<id>
+--   named:<who>       list, the objects of an owner: <who> is model:<id>, collection:<id> or style:<id>
 --   refs:<sha>        zset, holders of an object by end of hold objects       zset, objects by time of next check
 --   deleting:<sha>    an object that is being deleted           image:<sha>, archive:<sha>   facts of an upload
 --   model:<id>        hash, the card of a trained model         models        zset, the ids of trained models
 --   deleted-models    zset, ids of deleted models by time: workers delete their copies
 --   collection:<id>   hash, a collection and its versions   collections   zset, the ids of collections
+--   style:<id>        hash, a kept style                    styles        zset, the ids of kept styles by time
 --   uses:<id>         set, the unfinished jobs that use a model or a collection, and the collections that use a model
 --   idem:<key>        the request and job of a key              stats         hash, counters for /metrics
 --   webhook_hosts     zset, hosts by time of next call          webhooks:<host>   zset, finished ids by time of next call
@@ -82,7 +83,7 @@ local function requeue(id, delay)
   move(id, 'queued')
 end
 
--- Removes the reference of `who` (a job, model:<id> or collection:<id>) to an object; the next clean-up checks it.
+-- Removes the reference of `who` (a job, model:<id>, collection:<id> or style:<id>) to an object; the next clean-up checks it.
 local function unreference(who, sha)
   redis.call('ZREM', P .. 'refs:' .. sha, who)
   redis.call('ZADD', P .. 'objects', now, sha)

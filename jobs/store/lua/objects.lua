@@ -23,7 +23,17 @@ function commands.delete_upload(a)
   return 'deleted'
 end
 
--- Deletes a model or a collection that nothing uses and no job builds.
+-- Registers a kept style, and its image unless that is gone.
+function commands.keep_style(a)
+  if out_of_room() then return 'out_of_room' end
+  if a.thumbnail ~= '' and not live(a.thumbnail) then return 'missing' end
+  redis.call('HSET', P .. 'style:' .. a.id, 'facts', a.facts, 'created_at', now)
+  redis.call('ZADD', P .. 'styles', now, a.id)
+  if a.thumbnail ~= '' then refer('style:' .. a.id, {a.thumbnail}) end
+  return 'kept'
+end
+
+-- Deletes a model, a collection or a style that nothing uses and no job builds.
 function commands.unregister(a)
   local key = P .. a.sort .. ':' .. a.id
   if redis.call('EXISTS', key) == 0 then return {'missing', {}} end

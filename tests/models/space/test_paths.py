@@ -42,7 +42,7 @@ def test_four_points_on_a_circle_give_nearly_the_circle() -> None:
     assert 0.97 < radii.min() <= radii.max() < 1.03
 
 
-def test_two_points_are_a_straight_line_and_a_loop_goes_there_and_back() -> None:
+def test_two_points_are_a_straight_line_and_a_loop_goes_out_and_back() -> None:
     ends = np.array([[0, 0], [6, 8]], np.float32)
     there = frames(ends, 6, loop=False)
     np.testing.assert_allclose(there[:, 0], [0, 1.2, 2.4, 3.6, 4.8, 6], atol=1e-12)

@@ -77,7 +77,7 @@ def changes(frames: Pixels) -> Pixels:
     return np.asarray(np.abs(frames.astype(int) - np.roll(frames, 1, axis=0)).mean((1, 2, 3)))
 
 
-def test_a_component_goes_there_and_back_without_a_jump(installation: Installation, collection: str) -> None:
+def test_a_component_goes_out_and_back_without_a_jump(installation: Installation, collection: str) -> None:
     path = {"component": 0, "strengths": [-2, 2]}
     record = animate(installation, collection, path=path, n_frames=20, fps=10)
     data, frames, durations = film_of(installation, record)
