@@ -37,14 +37,17 @@ class ArchiveUpload(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     file: Annotated[
-        UploadFile, Field(description="A zip file of images; its folders, tables and text files label them.")
+        UploadFile,
+        Field(
+            description="A zip file of images, labeled by its folders, tables and texts; or embeddings (npz, parquet)."
+        ),
     ]
 
 
 @router.post(
     "/v1/archives",
     status_code=201,
-    summary="Upload a zip file of images",
+    summary="Upload a zip file of images, or a file of embeddings",
     responses=error_responses(400, 408, 413, 422, 429, 503, also=UPLOADED),
     form_limits=FORM_LIMITS,
     openapi_extra={
@@ -56,9 +59,10 @@ class ArchiveUpload(BaseModel):
 async def upload_archive(
     form: Annotated[ArchiveUpload, Form(media_type="multipart/form-data")], service: ServiceDep
 ) -> Archive:
-    """Stores a zip file and returns the `zip_…` id to use in trainings.
+    """Stores a zip file and returns the `zip_…` id to use in trainings and collections.
 
-    The file is not unpacked here: the training reads the images and reports those that it cannot read.
+    The file is not unpacked here: the job reads the images and reports those that it cannot read. Embeddings for the
+    `vectors` of a collection are an npz file, which is a zip file, or a parquet file.
     """
     with naming("file"):
         n_files = await COUNTING.run(count_files, form.file.file)

@@ -11,6 +11,7 @@ from models.grids import labeled_grid
 from models.space.collection import FittedCollection
 from models.space.sampling import density, spread
 from worker.run import JobResult, OutputImage, Pixels
+from worker.runners.photo import PREFIX
 from worker.runners.space import Vectors
 
 MAX_SHEET_ROWS = 40
@@ -61,9 +62,23 @@ def _cluster(collection: FittedCollection, method: Method, cluster: int) -> dict
 def _sheets(collection: FittedCollection, method: Method, clusters: Sequence[int], near: np.ndarray) -> list[Pixels]:
     """Rows of thumbnails: the medoid of a cluster, and the member nearest to each of its samples (clusters, n)."""
     medoids = collection.clusterings[method].medoids_[list(clusters)]
+    titles = [f"cluster {cluster}{_class_name(collection, method, cluster)}" for cluster in clusters]
     rows = collection.members.thumbnails[np.concatenate([medoids[:, None], near], axis=1)]
     columns = ["medoid", *(f"sample {k}" for k in range(1, near.shape[1] + 1))]
     return [
-        labeled_grid(rows[k : k + MAX_SHEET_ROWS], [f"cluster {c}" for c in clusters[k : k + MAX_SHEET_ROWS]], columns)
+        labeled_grid(rows[k : k + MAX_SHEET_ROWS], titles[k : k + MAX_SHEET_ROWS], columns)
         for k in range(0, len(clusters), MAX_SHEET_ROWS)
     ]
+
+
+def _class_name(collection: FittedCollection, method: Method, cluster: int) -> str:
+    """A line with the class that most members of a cluster are of, in the space of photographs, and their share."""
+    members = collection.members
+    own = members.attributes[collection.clusterings[method].labels_ == cluster]
+    shares = {
+        name.removeprefix(PREFIX): float((column == 1).mean())
+        for name, column in zip(members.attribute_names, own.T, strict=True)
+        if name.startswith(PREFIX)
+    }
+    name = max(shares, key=lambda each: shares[each], default="")
+    return f"\n{name}, {shares[name]:.0%}" if name and shares[name] > 0.5 else ""

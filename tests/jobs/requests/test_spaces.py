@@ -7,7 +7,7 @@ import pytest
 
 from jobs.errors import BadInput
 from jobs.requests.collection import CollectionParams
-from jobs.requests.spaces import NAMED_SPACES, Space, check_encodes, named_space, space_of
+from jobs.requests.spaces import NAMED_SPACES, Space, check_decodes, check_encodes, named_space, space_of
 from models.catalogue import cards
 
 ARCHITECTURES = {"vae-smileys": "conv-vae", "gan-digits-8": "mlp-gan", "kandinsky-avatars": "kandinsky"}
@@ -41,7 +41,14 @@ def test_a_collection_needs_an_encoder(name: str) -> None:
 def test_other_spaces_are_refused_with_those_that_encode() -> None:
     with pytest.raises(BadInput) as caught:
         check_encodes(FACTS, "gan-digits-8")
-    assert caught.value.details["allowed"] == ["pixels", "style", "vae-smileys", "kandinsky-avatars"]
+    assert caught.value.details["allowed"] == ["pixels", "style", "photo", "vae-smileys", "kandinsky-avatars"]
+
+
+def test_nothing_is_steered_in_a_space_without_a_decoder() -> None:
+    check_decodes(FACTS, "collection", "vae-smileys")
+    for name in ("photo", "clip-vit-l-14"):
+        with pytest.raises(BadInput, match=f"collection: The space {name} has no decoder"):
+            check_decodes(FACTS, "collection", name)
 
 
 @pytest.mark.parametrize(
