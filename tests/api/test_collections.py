@@ -136,7 +136,8 @@ def test_images_join_as_the_next_version(stack: Stack) -> None:
     params = accepted(post(stack, f"/{collection_id}/images", data="digits", limit=9, clusterings=clusterings))[
         "params"
     ]
-    assert (params["limit"], params["clusterings"]) == (9, clusterings)
+    filled = {"criterion": "silhouette", "candidates": None}
+    assert (params["limit"], params["clusterings"]) == (9, [clusterings[0] | filled])
     end(stack, "failed")
     assert shown(stack, collection_id)["version"] == 2
     params = accepted(post(stack, f"/{collection_id}/images", data="digits"))["params"]
@@ -246,6 +247,6 @@ def test_two_requests_at_once_to_add_images(stack: Stack) -> None:
 def test_examples_name_every_method_and_both_sources() -> None:
     values = [example["value"] for example in EXAMPLES.values()]
     methods = {each["method"] for value in values for each in value.get("clusterings", [])}
-    assert methods == {"kmeans", "mixture", "agglomerative", "hdbscan"}
+    assert methods == {"kmeans", "mixture", "agglomerative", "spectral", "hdbscan"}
     for bodies in (values, [example["value"] for example in ADDITIONS.values()]):
         assert {source for body in bodies for source in ("images", "data") if source in body} == {"images", "data"}

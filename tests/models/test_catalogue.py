@@ -55,7 +55,15 @@ def test_the_catalogue_loads_neither_torch_nor_onnxruntime() -> None:
 
 def test_every_card_is_complete() -> None:
     fetched = {name for name, found in cards().items() if found.source["kind"] != "trained"}
-    assert fetched == {"fast-arbitrary", "fast-multistyle", "vgg16", "vgg19", *PRETRAINED, *OF_TEXTS}
+    assert fetched == {
+        "fast-arbitrary",
+        "fast-multistyle",
+        "vgg16",
+        "vgg19",
+        "efficientnet-lite0",
+        *PRETRAINED,
+        *OF_TEXTS,
+    }
     for model_id, each in cards().items():
         assert each.id == model_id
         assert each.title and each.description and each.license and each.files
