@@ -168,7 +168,8 @@ def _check_images(params: TrainingRequest, card: Card) -> None:
     """Raises BadInput for a model whose images have another size, or other channels, than the data."""
     architecture, start = card["architecture"], params.start
     channels = SETS[params.data].channels if params.data in SETS else params.channels
-    if channels != architecture["channels"]:
+    is_converted = params.data in SETS and architecture["channels"] == 1  # a named set becomes gray for a gray model
+    if channels != architecture["channels"] and not is_converted:
         message = f"has images of {channels} channels, and {start} of {architecture['channels']}; they must agree"
         raise _unfit("data", f"{params.data[:16]} {message}")
     was = card["source"].get("data")

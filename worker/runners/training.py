@@ -14,7 +14,7 @@ from PIL import Image
 from jobs.requests.training import Training
 from jobs.settings import get_settings
 from models.build import WEIGHTS, load_model
-from models.data.dataset import Dataset
+from models.data.dataset import Dataset, in_gray
 from models.data.named import named_dataset
 from models.seeds import folded
 from models.tensors import best_device
@@ -43,6 +43,8 @@ def _trained(task: Task[Training], files: Files, folder: Path) -> JobResult:
         dataset = _dataset(task, files, params, recipe)
         files.fetch_checkpoint(folder / CHECKPOINT)
         start = _start(task, params.start) if params.start else None
+        if start and start[1].architecture.get("channels") == 1:
+            dataset = in_gray(dataset)
     card = _train(task, _Reporter(task, files, params.num_steps), recipe, dataset, start, folder)
     card |= {"title": params.title} if params.title else {}
     training = card["training"]
