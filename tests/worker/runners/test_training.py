@@ -89,7 +89,7 @@ def test_a_training_continues_a_shipped_model_with_the_same_questions_only(jobs:
 
 
 def test_a_gray_model_continues_on_a_set_in_color(jobs: JobStore, objects: Objects) -> None:
-    begun = {"recipe": "classifier", "data": "flowers", "start": "classifier-flowers"}
+    begun = {"recipe": "classifier", "data": "flowers", "start": "classifier-flowers", "base_channels": 16}
     record = train(jobs, objects, **begun, limit=32, batch_size=16, num_steps=2, learning_rate=1e-6)
     assert record.status == "succeeded" and record.metrics["losses"]["error_rate"] < 0.2, record.error
 
