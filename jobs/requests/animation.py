@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from jobs.requests.base import STRICT, invalid
+from jobs.requests.base import STRICT, invalid, whole
 from jobs.requests.clusterings import Method
 from jobs.requests.content import PHOTO, ContentRequest, check_takes_content
 from jobs.requests.facts import Facts
@@ -65,7 +65,7 @@ class ClusterPath(BaseModel):
     model_config = STRICT
     cluster: Annotated[Whole, Field(description="Counted from 0.")]
     clustering: Annotated[Method | None, Field(description="The collection's first when absent.")] = None
-    n: Annotated[int, Field(ge=3, le=MAX_POINTS, description="Samples on the curve.")] = 8
+    n: Annotated[int, Field(ge=3, le=MAX_POINTS, description="Samples on the curve."), BeforeValidator(whole)] = 8
     temperature: Annotated[float, Field(gt=0, le=3, description="Spread of the samples: 1 is that of the cluster.")] = (
         1.0
     )

@@ -78,7 +78,7 @@ class GaussianMixture(_Clustering):
     n_components: NClusters = None
     max_components: MostClusters = None
     candidates: Annotated[
-        list[Annotated[int, Field(ge=1, le=500)]] | None,
+        list[Annotated[int, Field(ge=1, le=500), BeforeValidator(whole)]] | None,
         Field(
             min_length=2,
             max_length=100,

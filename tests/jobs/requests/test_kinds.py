@@ -1,6 +1,7 @@
 from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from jobs.requests.base import Request
 from jobs.requests.kinds import KINDS, parse
@@ -61,3 +62,33 @@ def test_images_are_replaced_in_a_copy(kind: str) -> None:
     changed = request.with_images(others)
     assert changed.image_refs() == others
     assert parse(kind, LEAST[kind]) == request
+
+
+def models_in(annotation: Any, seen: set[type[BaseModel]]) -> set[type[BaseModel]]:
+    """Every pydantic model that an annotation names, those in its fields included."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation not in seen:
+            seen.add(annotation)
+            for field in annotation.model_fields.values():
+                models_in(field.annotation, seen)
+                for each in field.metadata:
+                    models_in(each, seen)
+        return seen
+    for part in get_args(getattr(annotation, "__value__", annotation)):
+        models_in(part, seen)
+    return seen
+
+
+MODELS = sorted(models_in(tuple[tuple(KINDS.values())], set()), key=lambda model: model.__name__)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_integer_may_be_written_with_a_point(model: type[BaseModel]) -> None:
+    # JSON does not distinguish 64 and 64.0. Other errors, such as those of ranges, are not about the type.
+    for field in model.model_fields:
+        for value in (3.0, [3.0, 3.0]):
+            try:
+                model.model_validate({field: value})
+            except ValidationError as error:
+                floats = [problem for problem in error.errors() if isinstance(problem["input"], float)]
+                assert "int_type" not in {problem["type"] for problem in floats}, field
