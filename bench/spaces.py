@@ -20,6 +20,7 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
+from umap import UMAP
 
 from jobs.members import MAX_SCORES, TABLE, MembersTable
 from jobs.objects import Objects
@@ -49,20 +50,23 @@ def main() -> None:
 
 def fit(args: argparse.Namespace) -> None:
     """Prints seconds, ours and theirs, and the peak of the resident memory after each."""
-    from models.space.maps import tsne_map
+    from models.space.maps import tsne_map, umap_map
 
     vectors = low_rank(args.rows)
-    print(f"{args.rows:,} x {DIM} float32, median of {args.rounds}, t-SNE once; resident before {peak_gb():.2f} GB")
+    print(f"{args.rows:,} x {DIM} float32, median of {args.rounds}, maps once; resident before {peak_gb():.2f} GB")
     pca = measured("PCA at 99 %", args.rounds, lambda: fit_pca(vectors, standardize=False, seed=0))
     scores = pca.transform(vectors)
     ours = measured(f"k-means of {CLUSTERS}", args.rounds, lambda: kmeans(scores, n_clusters=CLUSTERS, seed=0))
     measured("t-SNE", 1, lambda: tsne_map(scores, seed=0))
+    umap_map(scores[:SUBSAMPLE], seed=0)  # numba compiles it
+    measured("UMAP", 1, lambda: umap_map(scores, seed=0))
     theirs = measured("scikit-learn PCA at 99 %", args.rounds, lambda: PCA(0.99).fit(vectors))
     plain = measured(
         f"scikit-learn k-means of {CLUSTERS}, n_init=10",
         args.rounds,
         lambda: KMeans(CLUSTERS, n_init=10, random_state=0).fit(scores),
     )
+    measured("umap-learn", 1, lambda: UMAP(random_state=0, n_jobs=1).fit_transform(scores))
     few = scores[:SUBSAMPLE]
     measured(f"scikit-learn t-SNE of {len(few):,} of them", 1, lambda: TSNE(random_state=0).fit_transform(few))
     inertia = float(((scores - ours.cluster_centers_[ours.labels_]) ** 2).sum())

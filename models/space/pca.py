@@ -18,6 +18,11 @@ BLOCK = 2**22  # float64 values per block, 32 MB
 RANDOMIZED = 2_000  # smaller side of the matrix from which a randomized decomposition is faster for few components
 IN_MEMORY = 2**30  # the most bytes of vectors that may be copied as float32
 NOISE = 1e-10  # relative to the first component's variance; a smaller variance is rounding error
+NOT_FINITE = "some vectors have values that are no numbers, or infinite"
+ALL_SAME = "all images are the same; components need at least 2 that differ"
+MANY = 20_000  # vectors, and at least twice as many as values, whose products are summed in single precision
+MANY_NOISE = 1e-6  # as NOISE, of these sums
+ROWS = 4_096  # vectors per block of these sums
 
 
 @dataclass(frozen=True)
@@ -59,17 +64,24 @@ def fit_pca(
     stop. Raises SpaceError.
     """
     _check_size(vectors.shape, n_components)
-    scaler = _scaler(vectors, standardize, on_step)
-    if n_components and _few(vectors, n_components):
-        variances, ratio, components = _randomized(vectors, scaler, n_components, seed)
+    wanted, noise = n_components or explained_variance, NOISE
+    if len(vectors) >= max(MANY, 2 * vectors.shape[1]):
+        mean, scale, covariance = _moments(vectors, standardize, on_step)
+        variances, ratio, components = _largest(covariance, wanted)
+        components, noise = components.T, MANY_NOISE
     else:
-        variances, ratio, components = _exact(vectors, scaler, n_components or explained_variance, on_step)
+        scaler = _scaler(vectors, standardize, on_step)
+        mean, scale = scaler.mean_, _scale(scaler)
+        if n_components and _few(vectors, n_components):
+            variances, ratio, components = _randomized(vectors, scaler, n_components, seed)
+        else:
+            variances, ratio, components = _exact(vectors, scaler, wanted, on_step)
     on_step()
-    rank = int((variances > NOISE * variances[0]).sum())
+    rank = int((variances > noise * variances[0]).sum())
     if n_components and n_components > rank:
         raise SpaceError(f"the images differ in {rank} components only; {n_components} were asked for")
     largest = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], 1)
-    fitted = scaler.mean_, _scale(scaler), components * np.sign(largest), variances, ratio
+    fitted = mean, scale, components * np.sign(largest), variances, ratio
     return Pca(*(part.astype(np.float32) for part in fitted))
 
 
@@ -102,11 +114,11 @@ def _scaler(vectors: Vectors, standardize: bool, on_step: Callable[[], None]) ->
         on_step()
         block = np.asarray(vectors[rows], np.float64)
         if not np.isfinite(block).all():
-            raise SpaceError("some vectors have values that are no numbers, or infinite")
+            raise SpaceError(NOT_FINITE)
         same = same and bool((block == vectors[0]).all())
         scaler.partial_fit(block)
     if same:
-        raise SpaceError("all images are the same; components need at least 2 that differ")
+        raise SpaceError(ALL_SAME)
     return scaler
 
 
@@ -153,12 +165,45 @@ def _exact(
     for block in _blocks(max(n, dim), min(n, dim)):
         part = scaled(block)
         moments += part.T @ part
+    values, ratio, components = _largest(moments, wanted)
+    if wide:
+        components = np.concatenate([scaled(block) @ components for block in _blocks(dim, n)])
+        components /= np.linalg.norm(components, axis=0).clip(np.finfo(float).tiny)
+    return values / (n - 1), ratio, components.T
+
+
+def _largest(moments: Float64, wanted: float) -> tuple[Float64, Float64, Float64]:
+    """The largest eigenvalues (k,), their shares of the sum (k,) and eigenvectors (m, k) of a matrix (m, m)."""
     values, eigenvectors = np.linalg.eigh(moments)
     values, eigenvectors = values[::-1].clip(0), eigenvectors[:, ::-1]
     ratio = values / values.sum()
     k = int(wanted) if wanted >= 1 else components_for(ratio, wanted) or len(ratio)
-    components = eigenvectors[:, :k]
-    if wide:
-        components = np.concatenate([scaled(block) @ components for block in _blocks(dim, n)])
-        components /= np.linalg.norm(components, axis=0).clip(np.finfo(float).tiny)
-    return values[:k] / (n - 1), ratio[:k], components.T
+    return values[:k], ratio[:k], eigenvectors[:, :k]
+
+
+def _moments(vectors: Vectors, standardize: bool, on_step: Callable[[], None]) -> tuple[Float64, Float64, Float64]:
+    """Mean (dim,), scale (dim,) and covariance (dim, dim) of many vectors, in one pass; raises SpaceError.
+
+    Products of the deviations from a rough mean are summed in float32 within a block and in float64 across blocks. The
+    error of a variance is below sqrt(ROWS) * 2^-24 = 4e-6 of the largest.
+    """
+    n, dim = vectors.shape
+    rough = np.asarray(vectors[:: max(1, n // 1_000)], np.float64).mean(0).astype(np.float32)
+    sums, products = np.zeros(dim), np.zeros((dim, dim))
+    for rows in gen_batches(n, ROWS):
+        on_step()
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
+            block = np.subtract(vectors[rows], rough, dtype=np.float32)
+            sums += block.sum(0)
+            products += block.T @ block
+    if not np.isfinite(products.trace() + sums.sum()):
+        raise SpaceError(NOT_FINITE)
+    offset = sums / n
+    mean = rough + offset
+    covariance = (products - n * np.outer(offset, offset)) / (n - 1)
+    deviations = np.sqrt(covariance.diagonal().clip(0) * (n - 1) / n)
+    varies = deviations > np.finfo(np.float32).eps * np.abs(mean)
+    if not varies.any():
+        raise SpaceError(ALL_SAME)
+    scale = np.where(varies & standardize, deviations, 1.0)
+    return mean, scale, covariance / np.outer(scale, scale)

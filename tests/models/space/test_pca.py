@@ -49,6 +49,40 @@ def test_it_is_scikit_learn_s_in_float64(shape: tuple[int, int], standardize: bo
     assert_same(ours, x, PCA(svd_solver="full").fit(scaled), rtol=1e-5)
 
 
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a few vectors count as many, in several blocks."""
+    monkeypatch.setattr(module, "MANY", 1)
+    monkeypatch.setattr(module, "ROWS", 32)
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize("standardize", [True, False])
+def test_sums_in_single_precision_are_scikit_learn_s_in_float64(standardize: bool) -> None:
+    x = vectors(1200, 30)
+    x[:600, :5] += 100  # the mean of the first blocks is not that of all
+    x[:, 3] = 7
+    ours = fit_pca(x, n_components=8, standardize=standardize, seed=0)
+    scaled = StandardScaler(with_std=standardize).fit_transform(x.astype(np.float64))
+    assert_same(ours, x, PCA(svd_solver="full").fit(scaled), rtol=1e-5)
+    assert (ours.scale_[3], ours.mean_[3]) == (1, 7)
+
+
+@pytest.mark.usefixtures("many")
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.full((30, 3), 0.1, np.float32), "all images are the same"),
+        (np.repeat(vectors(3, 9), 50, axis=0), "differ in 2 components only; 3 were asked for"),
+        (np.array([[0, np.nan, 0], [1, 2, 3], [2, 1, 4]] * 10), "no numbers"),
+        (np.array([[0, np.inf, 0], [1, 2, 3], [2, 1, 4]] * 10), "infinite"),
+    ],
+)
+def test_many_that_cannot_be_fitted_say_why(x: NDArray[np.floating], message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        fit_pca(x, n_components=3, standardize=False, seed=0)
+
+
 @pytest.mark.parametrize("shape", [(120, 30), (30, 120)])
 def test_a_memory_map_in_blocks_gives_what_one_block_gives(
     shape: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
