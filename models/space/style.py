@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from models.stylize.fast import PREDICT_SIDE, STYLE_DIM, TILE, ArbitraryNet, style_vector, stylize_vector
+from models.stylize.fast import PREDICT_SIDE, STYLE_DIM, ArbitraryNet, style_vector, stylize_vector
 
 PHOTO = Path(__file__).parent / "photos" / "chelsea.jpg"  # painted where no other content is given
 
@@ -56,20 +56,6 @@ class StyleSpace:
             painted.append(stylize_vector(self.net, self.content, vector))
             on_step()
         return torch.from_numpy(np.stack(painted)).permute(0, 3, 1, 2)
-
-
-@cache
-def texture() -> Array:
-    """Gray noise (384, 384, 3) in [0, 1] of equal power in each octave; not to be written to.
-
-    What a style embedding paints on it is the style alone: its colors, strokes and grain at every size.
-    """
-    noise = np.fft.rfft2(np.random.default_rng(0).normal(size=(TILE, TILE)))
-    frequencies = np.hypot(np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)).clip(1 / TILE)
-    pink = np.fft.irfft2(noise / frequencies, (TILE, TILE))
-    gray = (0.5 + 0.22 * (pink - pink.mean()) / pink.std()).clip(0, 1).astype(np.float32)
-    gray.flags.writeable = False
-    return np.broadcast_to(gray[..., None], (TILE, TILE, 3))
 
 
 @cache

@@ -37,6 +37,12 @@ def test_api_loads_no_torch_and_no_worker() -> None:
     assert loaded.isdisjoint((*HEAVY, "worker", "models"))
 
 
+def test_the_runner_of_the_queue_fast_loads_no_torch() -> None:
+    loaded = loaded_by("import worker.runners.fast")
+    assert {"worker", "onnxruntime"} <= loaded
+    assert loaded.isdisjoint({"torch", "transformers", "diffusers"})
+
+
 def test_jobs_loads_no_web_framework_and_no_torch() -> None:
     names = ", ".join(".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sources("jobs"))
     loaded = loaded_by(f"import {names}")

@@ -11,7 +11,6 @@ from jobs.requests.styles import BUILTIN, BUILTIN_NAMES, StyleVector
 from jobs.settings import get_settings
 from models.catalogue import card
 from models.pixels import to_bytes
-from models.space.style import texture
 from models.stylize.color import match_colors, replace_luminance
 from models.stylize.fast import (
     ArbitraryNet,
@@ -22,6 +21,7 @@ from models.stylize.fast import (
     stylize_images,
     stylize_vector,
 )
+from models.stylize.texture import texture
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import before_after, fit, floats
 from worker.runners.loaded import loaded_model, revision_of
