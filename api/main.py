@@ -18,6 +18,7 @@ from api import (
     images,
     jobs,
     members,
+    metrics,
     models,
     plots,
     search,
@@ -101,6 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
         jobs,
         models,
         health,
+        metrics,
     ):
         app.include_router(module.router)
     return app

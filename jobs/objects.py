@@ -4,6 +4,7 @@ import hashlib
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import IO, Any, cast
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
+from redis import RedisError
 
 from jobs.errors import AtelierError, Damaged, NotFound, Unavailable
 from jobs.settings import Settings
@@ -57,7 +59,7 @@ class Objects:
         try:
             obstore.put(self._store, sha, data, attributes=attributes, **options)
         except (BaseError, OSError) as error:
-            raise _away() from error
+            raise self._away("put") from error
 
     def get(self, sha: str) -> bytes:
         """Returns the bytes of an object, checked by sha256; raises `NotFound`, `Damaged` and `Unavailable`."""
@@ -66,7 +68,7 @@ class Objects:
         except FileNotFoundError as error:
             raise _gone(sha) from error
         except (BaseError, OSError) as error:
-            raise _away() from error
+            raise self._away("get") from error
         if hashlib.sha256(data).hexdigest() != sha:
             raise _damaged(sha)
         return data
@@ -78,7 +80,7 @@ class Objects:
         except FileNotFoundError as error:
             raise _gone(sha) from error
         except (BaseError, OSError) as error:
-            raise _away() from error
+            raise self._away("get") from error
         if zlib.crc32(data) != crc:
             raise _damaged(sha)
         return data
@@ -90,7 +92,7 @@ class Objects:
         except FileNotFoundError as error:
             raise _gone(sha) from error
         except (BaseError, OSError) as error:
-            raise _away() from error
+            raise self._away("head") from error
 
     def read(self, sha: str) -> Iterator[bytes]:
         """Yields the bytes of an object in parts; raises `NotFound` and `Unavailable`.
@@ -108,7 +110,7 @@ class Objects:
             try:
                 part = bytes(obstore.get_range(self._store, sha, start=start, end=end)) if size else b""
             except (BaseError, OSError) as error:
-                raise _away() from error
+                raise self._away("get") from error
             digest.update(part)
             if end == size and digest.hexdigest() != sha:
                 raise _damaged(sha)
@@ -130,7 +132,7 @@ class Objects:
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:
-            raise _away() from error
+            raise self._away("delete") from error
 
     def check(self) -> None:
         """Writes an object and reads it back; raises `Unavailable` when that fails or the bytes differ.
@@ -144,15 +146,21 @@ class Objects:
             obstore.put(self._store, PROBE, data, use_multipart=False)
             intact = bytes(obstore.get(self._store, PROBE).bytes()) == data
         except (BaseError, OSError) as error:
-            raise _away() from error
+            raise self._away("check") from error
         if not intact:
-            raise _away()
+            raise self._away("check")
 
     def link(self, sha: str) -> str | None:
         """Returns a presigned GET link valid for `link_ttl_s` seconds, or None when the store is a folder."""
         if self._signer is None:
             return None
         return obstore.sign(cast(Any, self._signer), "GET", sha, timedelta(seconds=self.settings.link_ttl_s))
+
+    def _away(self, operation: str) -> Unavailable:
+        """Counts an error of the store after its retries, which obstore does not report."""
+        with suppress(RedisError):
+            self._jobs.stats.count("storage_errors", operation)
+        return Unavailable("storage_unavailable", "The object store does not respond; try again shortly.")
 
 
 def _open(settings: Settings, endpoint: str | None, retry_s: float) -> ObjectStore:
@@ -178,7 +186,3 @@ def _gone(sha: str) -> NotFound:
 def _damaged(sha: str) -> Damaged:
     message = "The stored bytes are damaged: they do not match their sha256. Upload the file or run the job again."
     return Damaged("object_damaged", message, sha256=sha)
-
-
-def _away() -> Unavailable:
-    return Unavailable("storage_unavailable", "The object store does not respond; try again shortly.")

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -23,6 +24,7 @@ from jobs.store.heartbeats import BEAT_S, SILENCE_S
 from jobs.store.jobs import JobStore
 from models.catalogue import cards, installed
 from worker.files import remove_deleted_models
+from worker.runners import loaded
 
 log = logging.getLogger("atelier.worker")
 _worker = ""  # name of this worker; its children inherit it
@@ -65,7 +67,7 @@ def child_name(pid: int) -> str:
 @worker_process_init.connect
 def _start_child_heartbeat(**_: Any) -> None:
     jobs = open_store(get_settings())
-    repeat(lambda: jobs.heartbeats.beat_child(child_name(os.getpid())), threading.Event())
+    repeat(lambda: jobs.heartbeats.beat_child(child_name(os.getpid()), loaded.figures()), threading.Event())
 
 
 class WorkerHeartbeat(bootsteps.StartStopStep):
@@ -111,16 +113,31 @@ class Children:
     def __init__(self) -> None:
         self._seen: dict[int, tuple[float, float]] = {}  # when a child was first seen, and its processor time
         self._all_busy_at = time.monotonic()
+        self._figures: dict[str, dict[str, int]] = {}  # the latest of each child
+        self._ended: Counter[str] = Counter()  # loads and evictions of children that ended
 
     def facts(self, pool: Any, jobs: JobStore) -> dict[str, Any]:
-        """Returns the number of children, the process ids of frozen ones, and for how long a child has been free."""
+        """Returns the number of children, the process ids of frozen ones, for how long a child has been free, and the
+        loads, evictions and bytes of the models of all children.
+        """
         pids = list(pool.info.get("processes", []))
-        living = jobs.heartbeats.living_children([child_name(pid) for pid in pids]) if pids else set()
+        living = jobs.heartbeats.living_children([child_name(pid) for pid in pids]) if pids else {}
         frozen = [pid for pid in pids if not self._moves(pid) and child_name(pid) not in living]
         self._seen = {pid: seen for pid, seen in self._seen.items() if pid in pids}
         if len(state.active_requests) >= len(pids):
             self._all_busy_at = time.monotonic()
-        return {"children": len(pids), "frozen": frozen, "free_s": round(time.monotonic() - self._all_busy_at, 1)}
+        free_s = round(time.monotonic() - self._all_busy_at, 1)
+        return {"children": len(pids), "frozen": frozen, "free_s": free_s, **self._models(pids, living)}
+
+    def _models(self, pids: list[int], living: dict[str, dict[str, int]]) -> dict[str, int]:
+        """The figures of all children; the loads and evictions of those that ended still count."""
+        self._figures |= living
+        for child in self._figures.keys() - {child_name(pid) for pid in pids}:
+            self._ended.update(self._figures.pop(child) | {"model_bytes": 0})
+        total = self._ended.copy()
+        for figures in self._figures.values():
+            total.update(figures)
+        return {name: total[name] for name in loaded.figures()}
 
     def _moves(self, pid: int) -> bool:
         """Whether a child was started recently or has used processor time since the last check."""

@@ -18,10 +18,11 @@ SILENCE_S = 10  # a process without a heartbeat for this long counts as away
 
 @dataclass(frozen=True)
 class Vitals:
-    """The input of readiness: seconds by queue, and the number of leases that ran out and were not requeued."""
+    """Seconds by queue, the number of leases, and of those that ran out and were not requeued."""
 
     waiting_s: dict[str, float]
     unclaimed_s: dict[str, float]
+    leases: int
     overdue_leases: int
 
 
@@ -41,14 +42,14 @@ class Heartbeats:
         living = self._protocol.call("living", sort="worker", silence_ms=int(silence_s * 1000))
         return {name: json.loads(facts) for name, facts in living}
 
-    def beat_child(self, child: str) -> None:
-        """Records that a child process of a worker is alive."""
-        self._protocol.client.set(f"{PREFIX}child:{child}", 1, px=SILENCE_S * 1000)
+    def beat_child(self, child: str, facts: dict[str, Any]) -> None:
+        """Records that a child process of a worker is alive, and what it reports: its models in memory."""
+        self._protocol.client.set(f"{PREFIX}child:{child}", json.dumps(facts), px=SILENCE_S * 1000)
 
-    def living_children(self, children: Sequence[str]) -> set[str]:
-        """Returns those of these child processes with a heartbeat in the last `SILENCE_S` seconds."""
+    def living_children(self, children: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Returns what those of these child processes with a heartbeat in the last `SILENCE_S` seconds report."""
         marks = cast(list[str | None], self._protocol.client.mget([f"{PREFIX}child:{child}" for child in children]))
-        return {child for child, mark in zip(children, marks, strict=True) if mark}
+        return {child: json.loads(mark) for child, mark in zip(children, marks, strict=True) if mark}
 
     def beat_upkeep(self, name: str) -> None:
         """Records that an upkeep process completed a round."""
@@ -58,9 +59,9 @@ class Heartbeats:
         """Returns the upkeep processes that completed a round in two intervals, `SILENCE_S` seconds at least."""
         return [name for name, _ in self._protocol.call("living", sort="upkeep", silence_ms=self._overdue_ms)]
 
-    def vitals(self) -> Vitals:
-        """Writes to Redis and returns the input of readiness."""
-        ages, overdue = self._protocol.call("vitals", queues=QUEUES, overdue_ms=self._overdue_ms)
+    def vitals(self, *, write: bool = True) -> Vitals:
+        """Returns the input of readiness, which also writes to Redis, and of metrics, which do not."""
+        ages, leases, overdue = self._protocol.call("vitals", queues=QUEUES, overdue_ms=self._overdue_ms, write=write)
         waiting_s = {queue: waiting / 1000 for queue, (waiting, _) in zip(QUEUES, ages, strict=True)}
         unclaimed_s = {queue: unclaimed / 1000 for queue, (_, unclaimed) in zip(QUEUES, ages, strict=True)}
-        return Vitals(waiting_s, unclaimed_s, overdue)
+        return Vitals(waiting_s, unclaimed_s, leases, overdue)

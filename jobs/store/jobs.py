@@ -22,6 +22,7 @@ from jobs.store.registry import (
     not_registered,
     version_arguments,
 )
+from jobs.store.stats import Stats
 from jobs.store.uploads import Uploads, not_uploaded, redis_full
 
 WEBHOOK_TRIES, WEBHOOK_DELAY_MS = 10, 15_000  # the last try comes about two hours after the first
@@ -31,8 +32,8 @@ MAX_WEBHOOK_CALLS, WEBHOOK_CALLS_PER_HOST = 100, 4  # at once, by one process
 class JobStore:
     """Reads job records and runs the commands of the protocol; one instance serves any number of threads.
 
-    Its parts hold what is not a job: `images`, `archives`, `models`, `collections`, `styles`, `references` and
-    `heartbeats`.
+    Its parts hold what is not a job: `images`, `archives`, `models`, `collections`, `styles`, `references`,
+    `heartbeats` and `stats`.
     """
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
@@ -46,6 +47,7 @@ class JobStore:
         self.styles = Styles(self.protocol)
         self.references = References(self.protocol, settings)
         self.heartbeats = Heartbeats(self.protocol, settings)
+        self.stats = Stats(self.protocol)
 
     # For the API.
 
@@ -221,10 +223,6 @@ class JobStore:
     def depths(self) -> dict[str, int]:
         """Number of queued jobs by queue."""
         return {queue: cast(int, self.client.zcard(f"{PREFIX}queue:{queue}")) for queue in QUEUES}
-
-    def stats(self) -> dict[str, float]:
-        """Counters of all time: `jobs:<kind>:<status>` and `run_ms:<kind>`."""
-        return {name: float(count) for name, count in self.client.hgetall(f"{PREFIX}stats").items()}  # type: ignore[union-attr]
 
     def without_nudge(self, queue: str) -> list[str]:
         """Returns up to 1,000 ids of queued jobs for which no Celery message waits."""

@@ -182,20 +182,6 @@ class TestService:
         made = {stack.client.get(path).headers["x-request-id"] for _ in range(2)}
         assert len(made) == 2
 
-    def test_metrics(self, stack: Stack, done: dict[str, Any]) -> None:
-        stack.client.get("/nowhere/1")
-        stack.client.get("/nowhere/2")
-        answer = stack.client.get("/metrics")
-        assert answer.headers["content-type"].startswith("text/plain; version=")
-        figures = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
-        assert float(figures['atelier_jobs_total{kind="probe",status="succeeded"}']) >= 1
-        assert float(figures['atelier_run_seconds_total{kind="probe"}']) > 0
-        assert float(figures["atelier_workers"]) == float(figures["atelier_redis_up"]) == 1
-        assert {'atelier_queued_jobs{queue="fast"}', 'atelier_queued_jobs{queue="gpu"}'} <= set(figures)
-        assert float(figures['atelier_http_requests_total{method="GET",route="none",status="404"}']) >= 2
-        assert "nowhere" not in answer.text
-        assert f"/v1/jobs/{done['id']}" not in answer.text
-
     def test_ready(self, stack: Stack) -> None:
         answer = stack.client.get("/readyz")
         assert (answer.status_code, answer.json()) == (

@@ -30,6 +30,6 @@ def test_a_worker_serves_its_queues_while_a_child_moves() -> None:
 def test_stalled_is_waiting_unclaimed_and_free(
     waiting_s: float, unclaimed_s: float, free_s: float, expected: bool
 ) -> None:
-    vitals = Vitals(dict.fromkeys(QUEUES, waiting_s), dict.fromkeys(QUEUES, unclaimed_s), 0)
+    vitals = Vitals(dict.fromkeys(QUEUES, waiting_s), dict.fromkeys(QUEUES, unclaimed_s), 0, 0)
     assert is_stalled("fast", FACTS | {"free_s": free_s}, vitals) is expected
     assert not is_stalled("gpu", FACTS, vitals), "not its queue"

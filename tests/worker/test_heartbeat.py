@@ -12,11 +12,13 @@ import pytest
 from redis import ConnectionError as RedisConnectionError
 
 from jobs.store.jobs import JobStore
+from jobs.store.protocol import PREFIX
 from tests.stack import wait_until
 from worker import heartbeat
 from worker.heartbeat import Children, child_name, repeat
 
 BUSY = "while True: pass"
+FIGURES = {"model_loads": 2, "model_evictions": 1, "model_bytes": 500}
 IDLE = "import time; time.sleep(60)"
 
 
@@ -65,11 +67,12 @@ def test_a_child_without_heartbeat_is_frozen_unless_it_computes(
     pool = SimpleNamespace(info={"processes": list(pids.values())})
     assert children.facts(pool, jobs)["frozen"] == [], "they were started a moment ago"
     processes["stopped"].send_signal(signal.SIGSTOP)
-    jobs.heartbeats.beat_child(child_name(pids["idle"]))
+    jobs.heartbeats.beat_child(child_name(pids["idle"]), FIGURES)
     time.sleep(0.5)
     children.facts(pool, jobs)
     time.sleep(0.5)
-    assert children.facts(pool, jobs) | {"free_s": 0} == {"children": 3, "frozen": [pids["stopped"]], "free_s": 0}
+    expected = {"children": 3, "frozen": [pids["stopped"]], "free_s": 0, **FIGURES}
+    assert children.facts(pool, jobs) | {"free_s": 0} == expected
     jobs.client.flushdb()
     time.sleep(0.5)
     assert set(children.facts(pool, jobs)["frozen"]) == {pids["idle"], pids["stopped"]}
@@ -78,3 +81,16 @@ def test_a_child_without_heartbeat_is_frozen_unless_it_computes(
     pool.info["processes"].remove(pids["stopped"])
     time.sleep(0.5)
     assert children.facts(pool, jobs)["frozen"] == [pids["idle"]], "the pool has replaced it"
+
+
+def test_loads_of_a_child_that_ended_still_count(jobs: JobStore) -> None:
+    """A counter that falls would be a restart to Prometheus."""
+    children, pool = Children(), SimpleNamespace(info={"processes": [1, 2]})
+    for pid in (1, 2):
+        jobs.heartbeats.beat_child(child_name(pid), FIGURES)
+    both = {"model_loads": 4, "model_evictions": 2, "model_bytes": 1000}
+    assert both.items() <= children.facts(pool, jobs).items()
+    jobs.client.delete(f"{PREFIX}child:{child_name(2)}")
+    assert both.items() <= children.facts(pool, jobs).items(), "it is busy, and sends no heartbeat"
+    pool.info["processes"] = [2]
+    assert (both | {"model_bytes": 500}).items() <= children.facts(pool, jobs).items()

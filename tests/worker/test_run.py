@@ -167,6 +167,7 @@ def test_unavailable_storage_fails_the_job(valkey: Any, jobs: JobStore, record: 
     ended = finished(jobs, Objects(away, jobs, retry_s=0.5), record, lambda task: result)
     assert ended.status == "failed"
     assert ended.error is not None and ended.error["code"] == "storage_unavailable"
+    assert jobs.stats.read()["storage_errors", "put"] == 1
 
 
 def test_a_job_whose_params_cannot_be_read_fails_and_the_others_of_its_batch_run(

@@ -15,6 +15,7 @@ from models.catalogue import Card, card, folder_of, revision
 from worker.run import Task
 
 T = TypeVar("T")
+counts = {"model_loads": 0, "model_evictions": 0}  # since the start of this process
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def loaded(task: Task, key: tuple[str, str], load: Callable[[], T], size: Callab
             evict_to(get_settings().model_memory_bytes - expected)
             value = load()
         _entries[key] = _Entry(value, size(value))
+        counts["model_loads"] += 1
         evict_to(get_settings().model_memory_bytes, keep=key)
     _entries.move_to_end(key)
     cached: T = _entries[key].value
@@ -62,8 +64,14 @@ def evict_to(n_bytes: int, keep: tuple[str, str] | None = None) -> None:
         if sum(entry.n_bytes for entry in _entries.values()) <= n_bytes:
             return
         del _entries[key]
+        counts["model_evictions"] += 1
 
 
 def evict_all() -> None:
     """Empties the cache."""
     _entries.clear()
+
+
+def figures() -> dict[str, int]:
+    """Loads and evictions since the start of this process, and the bytes in memory; for any thread."""
+    return {**counts, "model_bytes": sum(entry.n_bytes for entry in list(_entries.values()))}

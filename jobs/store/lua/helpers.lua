@@ -21,7 +21,7 @@
 --   collection:<id>   hash, a collection and its versions   collections   zset, the ids of collections
 --   style:<id>        hash, a kept style                    styles        zset, the ids of kept styles by time
 --   uses:<id>         set, the unfinished jobs that use a model or a collection, and the collections that use a model
---   idem:<key>        the request and job of a key              stats         hash, counters for /metrics
+--   idem:<key>        the request and job of a key              stats         hash, counters and histograms for /metrics
 --   webhook_hosts     zset, hosts by time of next call          webhooks:<host>   zset, finished ids by time of next call
 --   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   facts that a process reports
 --   claimed           hash, time of the last claim of a queue
@@ -41,6 +41,21 @@ local WINDOW, NEAR = 200, 20 -- how many queued jobs a claim looks at for a batc
 local function job(id) return P .. 'job:' .. id end
 local function get(id, field) return redis.call('HGET', job(id), field) end
 local function all(id, ...) return unpack(redis.call('HMGET', job(id), ...)) end
+
+local function count(name) redis.call('HINCRBY', P .. 'stats', name, 1) end
+
+-- Adds a value to a histogram: 1 to the first bucket that holds it, and the value to the sum. protocol.py has the bounds.
+local function observe(name, value, bounds)
+  local bucket = '+Inf'
+  for _, bound in ipairs(bounds) do
+    if value <= bound then
+      bucket = bound
+      break
+    end
+  end
+  count(name .. ':' .. bucket)
+  redis.call('HINCRBYFLOAT', P .. 'stats', name .. ':sum', value)
+end
 
 -- Adds an event and publishes the id of its job, so that followers read the stream.
 local function event(id, kind, data)
@@ -161,7 +176,8 @@ local function close(id, status, error)
   unuse(id, uses or '')
   stop_building(id)
   redis.call('ZADD', P .. 'done', now + ttl_ms, id)
-  redis.call('HINCRBY', P .. 'stats', 'jobs:' .. kind .. ':' .. status, 1)
+  count('jobs:' .. kind .. ':' .. status)
+  if error then count('failures:' .. kind .. ':' .. cjson.decode(error).code) end
   local host = webhook_host(id)
   if host then
     redis.call('ZADD', P .. 'webhooks:' .. host, now, id)

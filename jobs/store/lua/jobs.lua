@@ -50,7 +50,10 @@ end
 local function lease(id, a, batch)
   dequeue(id)
   redis.call('HINCRBY', job(id), 'attempt', 1)
-  redis.call('HINCRBY', job(id), 'fence', 1)
+  if redis.call('HINCRBY', job(id), 'fence', 1) == 1 then -- not a later attempt
+    local kind, created_at = all(id, 'kind', 'created_at')
+    observe('wait_seconds:' .. kind .. ':' .. a.queue, (now - created_at) / 1000, SECONDS)
+  end
   redis.call('HSET', job(id), 'started_at', now, 'worker', a.worker, 'batch', batch)
   redis.call('ZADD', P .. 'leases', now + a.lease_ms, id)
   move(id, 'running')
@@ -80,7 +83,10 @@ function commands.claim(a)
     end
   end
   for n, id in ipairs(taken) do taken[n] = lease(id, a, #taken) end
-  if #taken > 0 then redis.call('HSET', P .. 'claimed', a.queue, now) end
+  if #taken > 0 then
+    redis.call('HSET', P .. 'claimed', a.queue, now)
+    observe('batch_jobs:' .. a.queue, #taken, SIZES)
+  end
   return {#taken == 0 and expired > 0 and 'again' or 'claimed', taken}
 end
 
@@ -130,7 +136,8 @@ function commands.finish(a)
     if a.collection then add_version(a.id, a.collection) end
     keep_checkpoint(a.id, nil)
   end
-  redis.call('HINCRBYFLOAT', P .. 'stats', 'run_ms:' .. get(a.id, 'kind'), a.run_ms)
+  local kind, queue = all(a.id, 'kind', 'queue')
+  observe('run_seconds:' .. kind .. ':' .. queue, a.run_ms / 1000, SECONDS)
   close(a.id, final, final == 'failed' and a.error or nil)
   return final
 end

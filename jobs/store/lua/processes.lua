@@ -17,9 +17,10 @@ function commands.living(a)
 end
 
 -- Returns, for each queue, for how long (ms) its first or last job has waited, whichever is older, and how long ago a job
--- was claimed; and the number of leases that ran out more than overdue_ms ago. It writes to test that writes work.
+-- was claimed; the number of leases, and of those that ran out more than overdue_ms ago. With `write` it writes to test
+-- that writes work.
 function commands.vitals(a)
-  redis.call('SET', P .. 'vitals', now, 'PX', DAY_MS)
+  if a.write then redis.call('SET', P .. 'vitals', now, 'PX', DAY_MS) end
   local queues = {}
   for i, queue in ipairs(a.queues) do
     local since = now
@@ -29,5 +30,5 @@ function commands.vitals(a)
     end
     queues[i] = {now - since, now - tonumber(redis.call('HGET', P .. 'claimed', queue) or 0)}
   end
-  return {queues, redis.call('ZCOUNT', P .. 'leases', '-inf', now - a.overdue_ms)}
+  return {queues, redis.call('ZCARD', P .. 'leases'), redis.call('ZCOUNT', P .. 'leases', '-inf', now - a.overdue_ms)}
 end

@@ -52,8 +52,8 @@ def test_upkeep_may_be_silent_for_two_of_its_intervals(store: JobStore) -> None:
 
 
 def test_a_childs_heartbeat_ends_by_itself(store: JobStore) -> None:
-    store.heartbeats.beat_child("w/1")
-    assert store.heartbeats.living_children(["w/1", "w/2"]) == {"w/1"}
+    store.heartbeats.beat_child("w/1", {"model_bytes": 5})
+    assert store.heartbeats.living_children(["w/1", "w/2"]) == {"w/1": {"model_bytes": 5}}
     assert 0 < int(store.client.pttl(f"{PREFIX}child:w/1")) <= SILENCE_S * 1000  # type: ignore[arg-type]
 
 
@@ -67,7 +67,7 @@ def test_vitals_are_those_of_each_queue(store: JobStore) -> None:
     assert vitals.waiting_s["fast"] == pytest.approx(60, abs=2), "the oldest, though another is the next"
     assert vitals.waiting_s["gpu"] == vitals.waiting_s["train"] == 0
     assert vitals.unclaimed_s["gpu"] < 2 and vitals.unclaimed_s["fast"] > 1e6
-    assert vitals.overdue_leases == 0
+    assert (vitals.leases, vitals.overdue_leases) == (1, 0)
     [(lease, end)] = store.client.zrange(f"{PREFIX}leases", 0, -1, withscores=True)  # type: ignore[misc]
     store.client.zadd(f"{PREFIX}leases", {lease: end - (store.settings.lease_s + SILENCE_S + 1) * 1000})
     assert store.heartbeats.vitals().overdue_leases == 1

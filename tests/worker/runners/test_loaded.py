@@ -27,6 +27,8 @@ def test_a_model_is_loaded_once_and_again_when_its_file_changes(known: dict[str,
 
 
 def test_the_least_recently_used_model_is_evicted(known: dict[str, Card], monkeypatch: pytest.MonkeyPatch) -> None:
+    evictions, loads = loaded.counts["model_evictions"], loaded.counts["model_loads"]
+
     def kept() -> list[str]:
         return [model_id for model_id, _ in loaded._entries]
 
@@ -43,6 +45,9 @@ def test_the_least_recently_used_model_is_evicted(known: dict[str, Card], monkey
     get_settings.cache_clear()
     run(known, "vae", n=1)
     assert kept() == ["vae"], "larger than the bound, and cached alone"
+    figures, size = loaded.figures(), loaded._entries.popitem()[1].n_bytes
+    assert figures["model_loads"] - loads == 4 and figures["model_evictions"] - evictions == 3
+    assert figures["model_bytes"] == size
     monkeypatch.undo()
     get_settings.cache_clear()
 
