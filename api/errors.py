@@ -11,6 +11,7 @@ from redis import RedisError
 from starlette.exceptions import HTTPException
 
 from jobs.errors import AtelierError, Unavailable
+from jobs.logs import request_id
 from jobs.requests.base import HTTPS_URL, IMAGE_REF, MODEL_ID
 from jobs.requests.collection import COLLECTION_ID
 from jobs.requests.datasets import DATA, SETS
@@ -109,7 +110,7 @@ def error_responses(*statuses: int, also: Responses | None = None) -> Responses:
 
 def _documented(status: int) -> dict[str, Any]:
     when, code, message = MEANINGS[status]
-    example = {"error": {"code": code, "message": message, "details": {}}}
+    example = {"error": {"code": code, "message": message, "details": {}, "request_id": "9f86d081884c7d65"}}
     answer: dict[str, Any] = {
         "model": ErrorAnswer,
         "description": when,
@@ -130,13 +131,18 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def answer(status: int, code: str, message: str, headers: dict[str, str] | None = None, **details: Any) -> JSONResponse:
     """Builds an error response."""
-    content = {"error": {"code": code, "message": message, "details": details}}
-    return JSONResponse(content, status_code=status, headers=headers)
+    return _answer(status, {"code": code, "message": message, "details": details}, headers)
+
+
+def _answer(status: int, error: dict[str, Any], headers: dict[str, str] | None) -> JSONResponse:
+    # Headers that are refused before they are complete have no request id.
+    content = error | ({"request_id": request_id()} if request_id() else {})
+    return JSONResponse({"error": content}, status_code=status, headers=headers)
 
 
 def _atelier_error(request: Request, error: AtelierError) -> JSONResponse:
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
-    return JSONResponse({"error": error.as_dict()}, status_code=error.status, headers=headers)
+    return _answer(error.status, error.as_dict(), headers)
 
 
 def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:

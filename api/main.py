@@ -30,9 +30,10 @@ from api import (
 from api.bounds import body_bounds, bound_body
 from api.errors import install_error_handlers
 from api.json_route import JsonRoute
-from api.middleware import RequestIdFilter, watch
+from api.middleware import watch
 from api.openapi import document
 from api.service import make_service
+from jobs.logs import configure_logging
 from jobs.settings import Settings, get_settings
 
 DESCRIPTION = """
@@ -44,7 +45,8 @@ to finish: `Prefer: wait=20`), a worker runs it, and its images are stored in ob
 * **Follow a job** by polling `GET /v1/jobs/{id}` or by Server-Sent Events at `/v1/jobs/{id}/events`.
 * **Retry safely** with an `Idempotency-Key`: the same key and body return the first job for 24 hours.
 * **The same request, seed and model give the same image**; the recipe is in the job and inside the file.
-* **Errors** have one shape: `{"error": {"code", "message", "details"}}`. `429` and `503` have `Retry-After`.
+* **Errors** have one shape: `{"error": {"code", "message", "details", "request_id"}}`.
+  `429` and `503` have `Retry-After`.
 * Every response has `X-Request-ID`: the one of the request, or a new one.
 """
 TAGS = [
@@ -108,13 +110,6 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _configure_logging() -> None:
-    handler = logging.StreamHandler()
-    handler.addFilter(RequestIdFilter())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # otherwise it logs every malformed form
-
-
-_configure_logging()
+configure_logging(get_settings())
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # otherwise it logs every malformed form
 app = create_app(get_settings())

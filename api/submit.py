@@ -21,6 +21,7 @@ from api.present import present
 from api.service import Service, ServiceDep
 from jobs.errors import BadInput
 from jobs.intake.outbound import check_url
+from jobs.logs import request_id
 from jobs.queue import nudge
 from jobs.requests.base import Request as JobRequest
 from jobs.requests.facts import Facts
@@ -98,6 +99,7 @@ async def submit(submission: Submission, params: JobRequest) -> Response:
     # Its `data:` URLs may be 33 MB, and the caller may wait a minute.
     params.__dict__.clear()
     forget_body(submission.scope)
+    submission.scope["job_id"] = job_id  # for the log
     return await answer_with_job(service, job_id, submission.wait_s)
 
 
@@ -142,6 +144,7 @@ def enqueue(
         webhook_url=params.webhook_url,
         idempotency=idempotency,
         retry_of=retry_of,
+        request_id=request_id(),
     )
     job_id, is_new = service.jobs.create(job)
     if is_new:

@@ -79,10 +79,16 @@ class ErrorBody(BaseModel):
     details: dict[str, Any] = {}
 
 
+class RequestError(ErrorBody):
+    """Why a request was refused."""
+
+    request_id: Annotated[str, Field(description="The `X-Request-ID` of the response; the log contains it.")] = ""
+
+
 class ErrorAnswer(BaseModel):
     """The shape of every error answer."""
 
-    error: ErrorBody
+    error: RequestError
 
 
 class JobWarning(BaseModel):

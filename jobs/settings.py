@@ -70,6 +70,10 @@ class Settings(BaseSettings):
     ] = MAX_PIXELS
     fetch_timeout_s: Annotated[float, Field(gt=0, description="Time to fetch one https image, in seconds")] = 10
 
+    log_format: Annotated[
+        Literal["text", "json"], Field(description="Lines of the log on standard error: text or JSON objects")
+    ] = "text"
+
     webhook_secret: Annotated[
         SecretStr | None, Field(description="Key of the HMAC-SHA256 that signs webhooks; unsigned if absent")
     ] = None

@@ -10,6 +10,7 @@ from functools import cache
 from celery import Task
 from celery.signals import setup_logging
 
+from jobs.logs import configure_logging
 from jobs.objects import Objects
 from jobs.queue import TASK, make_celery
 from jobs.settings import get_settings
@@ -19,7 +20,6 @@ from models.catalogue import CardError, cards
 from worker import runners
 from worker.heartbeat import WorkerHeartbeat
 from worker.lease import stopping
-from worker.logs import configure_logging
 from worker.run import run_jobs
 
 REDIS_ATTEMPTS = 120  # about a second each, so that a worker survives a restart of Redis
@@ -38,7 +38,7 @@ except CardError as error:
 settings = get_settings()
 os.environ["ATELIER_DTYPE"] = settings.dtype  # models/ reads the environment only, not the `.env` file
 app = make_celery(settings)
-setup_logging.connect(lambda **_: configure_logging(), weak=False)
+setup_logging.connect(lambda **_: configure_logging(settings), weak=False)
 
 
 @cache

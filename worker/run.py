@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from io import BytesIO
@@ -20,6 +20,7 @@ from typing_extensions import TypeVar
 from images.decode import over_white
 from jobs.errors import Unavailable
 from jobs.images import encode_image
+from jobs.logs import about
 from jobs.objects import Objects
 from jobs.requests.base import Request
 from jobs.requests.kinds import parse
@@ -120,6 +121,7 @@ def run_jobs(
     """
     started = time.perf_counter()
     with ExitStack() as stack:
+        stack.enter_context(_about(records))
         claimed = []
         for record in records:
             lease = stack.enter_context(Lease(jobs, record, partial(_store_preview, previews)))
@@ -127,7 +129,13 @@ def run_jobs(
                 claimed.append((record, _task(jobs, objects, record, params, lease)))
         results = _results(runner, [task for _, task in claimed]) if claimed else []
         for (record, task), result in zip(claimed, results, strict=True):
-            _end(jobs, objects, record, task, result, started)
+            with _about([record]):
+                _end(jobs, objects, record, task, result, started)
+
+
+def _about(records: Sequence[Record]) -> AbstractContextManager[None]:
+    ids, request_ids = (",".join(values) for values in zip(*((r.id, r.request_id) for r in records), strict=True))
+    return about(job_id=ids, request_id=request_ids)
 
 
 # --- 1. run ----------------------------------------------------------------------------------------------------------
@@ -137,8 +145,12 @@ def _parsed(jobs: JobStore, record: Record) -> Request | None:
     """The request of a job; None where its params cannot be read, which ends the job."""
     try:
         return parse(record.kind, record.params)
-    except (KeyError, ValidationError):
-        log.exception("%s cannot be read", record.id)
+    except (KeyError, ValidationError) as error:
+        # Without the values, which may hold a prompt.
+        fields = (
+            [".".join(map(str, each["loc"])) for each in error.errors()] if isinstance(error, ValidationError) else []
+        )
+        log.error("%s cannot be read: %s %s", record.id, type(error).__name__, fields)
         jobs.finish(record.id, record.fence, Ending("failed", metrics={}, error=UNEXPECTED.as_dict()))
         return None
 

@@ -14,13 +14,13 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from jobs.errors import Unavailable
+from jobs.logs import configure_logging
 from jobs.objects import Objects
 from jobs.queue import make_celery, nudge
 from jobs.settings import get_settings
 from jobs.store.client import connect
 from jobs.store.jobs import JobStore
 from jobs.store.records import QUEUES
-from worker.logs import configure_logging
 from worker.webhooks import Webhooks
 
 log = logging.getLogger("atelier.upkeep")
@@ -31,8 +31,8 @@ def main() -> None:
 
     Each completed sweep sends the heartbeat of this process.
     """
-    configure_logging()
     settings = get_settings()
+    configure_logging(settings)
     jobs = JobStore(connect(settings, attempts=3), settings)
     objects = Objects(settings, jobs, retry_s=5)
     celery = make_celery(settings)

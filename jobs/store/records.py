@@ -18,7 +18,8 @@ class NewJob:
 
     `images` and `archives` are the sha256 of its inputs; `models` and `collections` the ids of those it uses;
     `collection` is the id of the collection whose next version it makes, or `registry.NEW` for a new one. Jobs with
-    equal `compat` may run in one batch. `idempotency` is the client's key and the sha256 of its request.
+    equal `compat` may run in one batch. `idempotency` is the client's key and the sha256 of its request; `request_id`
+    finds it in the log.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class NewJob:
     idempotency: tuple[str, str] | None = None
     retry_of: str = ""
     webhook_url: str | None = None
+    request_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Record:
     retry_of: str | None
     webhook_url: str | None
     checkpoint: dict[str, Any] | None
+    request_id: str
 
     @property
     def finished(self) -> bool:
@@ -127,6 +130,7 @@ def parse_record(fields: dict[str, str]) -> Record:
         retry_of=fields.get("retry_of") or None,
         webhook_url=fields.get("webhook_url") or None,
         checkpoint=parsed("checkpoint"),
+        request_id=fields.get("request_id", ""),
     )
 
 

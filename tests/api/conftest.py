@@ -27,6 +27,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         tmp_path_factory.mktemp("api"),
         ATELIER_MAX_UPLOAD_BYTES=str(MAX_BYTES),
         ATELIER_MAX_ARCHIVE_BYTES=str(MAX_ARCHIVE_BYTES),
+        ATELIER_LOG_FORMAT="json",
     )
     yield made.start_all()
     made.stop()

@@ -50,7 +50,9 @@ async def test_answer_tells_nothing(app: FastAPI, caplog: pytest.LogCaptureFixtu
     assert answer.status_code == 500
     assert answer.headers["x-request-id"] == "ask-for-me"
     message = "Unexpected error; see the API log under the X-Request-ID of this response."
-    assert answer.json() == {"error": {"code": "internal", "message": message, "details": {}}}
+    assert answer.json() == {
+        "error": {"code": "internal", "message": message, "details": {}, "request_id": "ask-for-me"}
+    }
     for telling in (SECRET, "Traceback", "RuntimeError", __file__, str(Path.cwd())):
         assert telling not in answer.text + str(answer.headers)
     assert caplog.records[0].exc_info

@@ -31,7 +31,7 @@ def test_operation_is_described(name: str) -> None:
         if int(status) >= 400 and name != "GET /readyz":
             content = response["content"]["application/json"]
             assert content["schema"] == {"$ref": "#/components/schemas/ErrorAnswer"}
-            assert set(content["example"]["error"]) == {"code", "message", "details"}
+            assert set(content["example"]["error"]) == {"code", "message", "details", "request_id"}
         if status in ("429", "503") and name != "GET /readyz":
             assert "Retry-After" in response["headers"]
     if "202" in operation["responses"]:

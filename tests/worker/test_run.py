@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from jobs.errors import AtelierError
@@ -171,7 +172,7 @@ def test_unavailable_storage_fails_the_job(valkey: Any, jobs: JobStore, record: 
 
 
 def test_a_job_whose_params_cannot_be_read_fails_and_the_others_of_its_batch_run(
-    jobs: JobStore, objects: Objects
+    jobs: JobStore, objects: Objects, caplog: pytest.LogCaptureFixture
 ) -> None:
     for params in ({"seed": 1, "format": "png"}, {"seed": "one"}):
         jobs.create(NewJob(kind="test", queue="fast", params=params, compat="a"))
@@ -181,3 +182,4 @@ def test_a_job_whose_params_cannot_be_read_fails_and_the_others_of_its_batch_run
     read, unreadable = sorted(ended, key=lambda job: job.params["seed"] == "one")
     assert read.status == "succeeded"
     assert unreadable.status == "failed" and unreadable.error and unreadable.error["code"] == "internal"
+    assert "ValidationError ['seed']" in caplog.text and "one" not in caplog.text, "the value may be a prompt"

@@ -1,0 +1,66 @@
+"""One line of the log for each request, and the way of a request's id to the worker; the stack logs JSON."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.stack import Stack, wait_until
+
+SECRETS = ("a-secret-prompt", "a-secret-key", "a-secret-query", "a-secret-token")
+
+
+def lines(stack: Stack, process: str) -> list[dict[str, Any]]:
+    """Every line of a process's log; each is a JSON object."""
+    return [json.loads(line) for line in stack.log(process).splitlines() if line.startswith("{")]
+
+
+def line_of(stack: Stack, process: str, request_id: str) -> dict[str, Any]:
+    def found() -> dict[str, Any] | None:
+        return next((line for line in lines(stack, process) if line.get("request_id") == request_id), None)
+
+    line: dict[str, Any] = wait_until(found, 10, f"a line of {request_id} in the log of {process}")
+    return line
+
+
+def test_a_request_is_one_line(stack: Stack) -> None:
+    stack.client.get("/v1/jobs?limit=2", headers={"X-Request-ID": "one-line"})
+    line = line_of(stack, "api", "one-line")
+    assert len([each for each in lines(stack, "api") if each.get("request_id") == "one-line"]) == 1
+    assert line["logger"] == "atelier.access" and 0 < line["duration_ms"] < 5000
+    assert line["message"].startswith("GET /v1/jobs 200 ")
+    assert (line["method"], line["path"], line["route"], line["status"]) == ("GET", "/v1/jobs", "/v1/jobs", 200)
+
+
+def test_a_path_cannot_begin_another_line(stack: Stack) -> None:
+    stack.client.get(f"/a%0AERROR%20b/{'x' * 300}", headers={"X-Request-ID": "two-lines"})
+    line = line_of(stack, "api", "two-lines")
+    assert line["path"] == f"/a%0AERROR%20b/{'x' * 300}"[:204] and line["route"] == "none"
+
+
+def test_a_request_is_followed_to_the_worker(stack: Stack) -> None:
+    job = stack.submit({"X-Request-ID": "to-the-worker", "Prefer": "wait=30"})
+    assert line_of(stack, "api", "to-the-worker")["job_id"] == job["id"]
+    line = line_of(stack, "w1", "to-the-worker")
+    assert line["job_id"] == job["id"] and "succeeded" in line["message"]
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/jobs/job_1", 422), ("/nowhere", 404), ("/v1/jobs?limit=0", 422)])
+def test_an_error_response_names_its_request(stack: Stack, path: str, status: int) -> None:
+    answer = stack.client.get(path, headers={"X-Request-ID": "refused"})
+    assert answer.status_code == status
+    assert answer.json()["error"]["request_id"] == answer.headers["x-request-id"] == "refused"
+
+
+def test_no_secret_and_no_prompt_is_logged(stack: Stack) -> None:
+    headers = {"Idempotency-Key": "a-secret-key", "Authorization": "Bearer a-secret-token"}
+    body = {"mode": "text-to-image", "model": "stable-diffusion-avatars", "prompt": "a-secret-prompt"}
+    made = stack.client.post("/v1/generations", json=body, headers=headers)
+    assert made.status_code == 202, made.text
+    stack.client.post(f"/v1/jobs/{made.json()['id']}/cancel")
+    stack.finished(made.json()["id"])
+    assert stack.client.post("/v1/generations", json=body | {"mode": "a-secret-prompt"}).status_code == 422
+    stack.client.get("/v1/jobs?cursor=a-secret-query")
+    logged = "".join(stack.log(process) for process in ("api", "w1", "upkeep"))
+    assert "/v1/generations 422" in logged
+    assert [secret for secret in SECRETS if secret in logged] == []
