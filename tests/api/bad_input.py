@@ -32,8 +32,8 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
     """Checks the shape of an error and returns it."""
     body = answer.json()
     assert list(body) == ["error"]
-    assert list(body["error"]) == ["code", "message", "details"]
-    assert answer.headers["x-request-id"]
+    assert list(body["error"]) == ["code", "message", "details", "request_id"]
+    assert answer.headers["x-request-id"] == body["error"]["request_id"] != ""
     assert answer.headers["content-type"] == "application/json"
     message = body["error"]["message"]
     assert message.endswith((".", "…")) and "\n" not in message and "Traceback" not in message
