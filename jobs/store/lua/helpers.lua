@@ -25,6 +25,7 @@
 --   webhook_hosts     zset, hosts by time of next call          webhooks:<host>   zset, finished ids by time of next call
 --   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   facts that a process reports
 --   claimed           hash, time of the last claim of a queue
+--   backup            exists during a backup                restoring     exists during a restore
 
 local P = 'atelier:'
 local time = redis.call('TIME')

@@ -46,8 +46,10 @@ function commands.unregister(a)
 end
 
 -- Returns objects that nothing names. The caller must delete each within a minute; until then it cannot be stored.
+-- Returns none during a backup, whose records may name them.
 function commands.condemn(a)
   local condemned = {}
+  if redis.call('EXISTS', P .. 'backup') == 1 then return condemned end
   for _, sha in ipairs(redis.call('ZRANGEBYSCORE', P .. 'objects', '-inf', now, 'LIMIT', 0, 1000)) do
     if #condemned == a.limit then break end
     redis.call('ZREMRANGEBYSCORE', P .. 'refs:' .. sha, '-inf', now)
