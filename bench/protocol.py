@@ -18,7 +18,7 @@ from typing import Any
 
 from jobs.store.jobs import JobStore, create_arguments
 from jobs.store.protocol import PREFIX
-from jobs.store.records import Ending, NewJob, new_job_id
+from jobs.store.records import FORMAT, Ending, NewJob, new_job_id
 from tests.stack import Stack
 
 N_JOBS, N_STREAMS = 100_000, 1000
@@ -82,7 +82,7 @@ def protocol(store: JobStore, n_jobs: int = N_JOBS) -> None:
     objects(store, n_jobs)
 
 
-CLAIM = {"queue": "fast", "worker": "w", "limit": 1, "lease_ms": 3_600_000}
+CLAIM = {"queue": "fast", "worker": "w", "limit": 1, "format": FORMAT, "lease_ms": 3_600_000}
 
 
 def fill(store: JobStore, n_jobs: int, *, expires: bool = True, **given: Any) -> list[str]:

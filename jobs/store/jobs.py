@@ -11,7 +11,7 @@ from jobs.errors import BadInput, Conflict, NotFound, QueueFull
 from jobs.settings import Settings
 from jobs.store.heartbeats import Heartbeats
 from jobs.store.protocol import PREFIX, Protocol
-from jobs.store.records import QUEUES, Ending, Event, NewJob, Record, new_job_id, parse_event, parse_record
+from jobs.store.records import FORMAT, QUEUES, Ending, Event, NewJob, Record, new_job_id, parse_event, parse_record
 from jobs.store.references import References
 from jobs.store.registry import (
     Collections,
@@ -171,12 +171,13 @@ class JobStore:
     def claim(self, queue: str, *, worker: str, limit: int = 1) -> list[Record]:
         """Leases the most urgent job of a queue and up to `limit` - 1 others with equal `compat`, if there are any.
 
-        A job that was claimed before runs alone, and no job is taken before one of higher priority.
+        A job that was claimed before runs alone, and no job is taken before one of higher priority. Records of a newer
+        format than `FORMAT` are left to newer workers.
         """
         outcome, rows = "again", []
         while outcome == "again":
             outcome, rows = self.protocol.call(
-                "claim", queue=queue, worker=worker, limit=limit, lease_ms=self._lease_ms
+                "claim", queue=queue, worker=worker, limit=limit, format=FORMAT, lease_ms=self._lease_ms
             )
         return [parse_record(dict(zip(row[::2], row[1::2], strict=True))) for row in rows]
 
@@ -255,6 +256,7 @@ def create_arguments(job: NewJob, settings: Settings) -> dict[str, Any]:
     key, request_hash = job.idempotency or (None, None)
     return {
         "id": new_job_id(),
+        "format": FORMAT,
         "kind": job.kind,
         "queue": job.queue,
         "params": json.dumps(job.params),

@@ -23,7 +23,7 @@ function commands.create(a)
     local building = redis.call('HGET', key, 'building')
     if building then return {'building', building} end
   end
-  redis.call('HSET', job(a.id), 'id', a.id, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
+  redis.call('HSET', job(a.id), 'id', a.id, 'format', a.format, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
     'compat', a.compat, 'created_at', now, 'attempt', 0, 'fence', 0, 'ttl_ms', a.ttl_ms, 'retry_of', a.retry_of,
     'webhook_url', a.webhook_url, 'uses', a.uses, 'request_id', a.request_id)
   for _, sha in ipairs(a.inputs) do
@@ -62,7 +62,8 @@ end
 
 -- Leases the most urgent job of a queue, and up to limit - 1 others that may run in one batch with it. These have equal
 -- compat, overtake no job of higher priority, and are on their first attempt, since a job of the batch may have killed
--- its worker. Expires overdue jobs that it meets; returns 'again' if it met only those.
+-- its worker. Records of a newer format than the worker's are left to a newer worker; earlier releases wrote none.
+-- Expires overdue jobs that it meets; returns 'again' if it met only those.
 function commands.claim(a)
   local ids = redis.call('ZRANGE', P .. 'queue:' .. a.queue, 0, (a.limit > 1 and WINDOW or NEAR) - 1)
   local taken, compat, overtaken, expired = {}, nil, -math.huge, 0
@@ -71,7 +72,7 @@ function commands.claim(a)
     if overdue(id) then
       expire(id)
       expired = expired + 1
-    else
+    elseif tonumber(get(id, 'format') or 0) <= a.format then
       local theirs, priority, attempt = all(id, 'compat', 'priority', 'attempt')
       if attempt ~= '0' then theirs = '' end
       if not compat or (theirs == compat and tonumber(priority) >= overtaken) then

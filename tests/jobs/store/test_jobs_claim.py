@@ -7,8 +7,10 @@ from collections import Counter
 
 import pytest
 
+import jobs.store.jobs
 from jobs.store.jobs import JobStore
 from jobs.store.protocol import PREFIX
+from jobs.store.records import FORMAT
 from tests.jobs.conftest import Wire, with_settings
 from tests.jobs.store.helpers import make, make_later, pass_by, take
 
@@ -126,3 +128,19 @@ def test_fifty_threads_claim_one_job_and_one_wins_a_thousand_times(store: JobSto
     print(f"J2: {len(made)} jobs, {threads} threads each, {winners.total()} wins, {seconds:.1f} s")
     assert winners == Counter(made)
     assert all(store.get(job_id).attempt == 1 for job_id in made)
+
+
+def test_records_of_a_newer_format_are_left_to_newer_workers(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are passed over, alone and in a batch, whatever their priority; records without a format are read."""
+    oldest = make_later(store, compat="a")
+    store.client.hdel(f"{PREFIX}job:{oldest}", "format")
+    with monkeypatch.context() as newer:
+        newer.setattr(jobs.store.jobs, "FORMAT", FORMAT + 1)
+        newest = make_later(store, compat="a", priority=5)
+        own = make_later(store, compat="a")
+        store.client.hset(f"{PREFIX}job:{own}", "format", str(FORMAT))
+    assert [job.id for job in store.claim("fast", worker="w", limit=9)] == [oldest, own]
+    assert store.claim("fast", worker="w") == []
+    assert store.get(newest).status == "queued"
+    monkeypatch.setattr(jobs.store.jobs, "FORMAT", FORMAT + 1)
+    assert take(store).id == newest
