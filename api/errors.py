@@ -11,7 +11,7 @@ from redis import RedisError
 from starlette.exceptions import HTTPException
 
 from jobs.errors import AtelierError, Unavailable
-from jobs.logs import request_id
+from jobs.logs import field
 from jobs.requests.base import HTTPS_URL, IMAGE_REF, MODEL_ID
 from jobs.requests.collection import COLLECTION_ID
 from jobs.requests.datasets import DATA, SETS
@@ -136,7 +136,8 @@ def answer(status: int, code: str, message: str, headers: dict[str, str] | None 
 
 def _answer(status: int, error: dict[str, Any], headers: dict[str, str] | None) -> JSONResponse:
     # Headers that are refused before they are complete have no request id.
-    content = error | ({"request_id": request_id()} if request_id() else {})
+    request_id = field("request_id")
+    content = error | ({"request_id": request_id} if request_id else {})
     return JSONResponse({"error": content}, status_code=status, headers=headers)
 
 

@@ -35,6 +35,7 @@ from api.openapi import document
 from api.service import make_service
 from jobs.logs import configure_logging
 from jobs.settings import Settings, get_settings
+from jobs.tracing import start_tracing
 
 DESCRIPTION = """
 Create and transform images over REST. A request creates a **job**: the response is `202` with the job (or waits for it
@@ -70,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        start_tracing(settings, "atelier-api")
         yield
         await service.events.aclose()
 

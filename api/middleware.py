@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import internal_error
 from jobs.logs import about
+from jobs.tracing import Span, span
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -27,7 +28,8 @@ def watch(app: ASGIApp) -> ASGIApp:
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await app(scope, receive, send)
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         status, started = 0, time.perf_counter()
 
@@ -39,7 +41,11 @@ def watch(app: ASGIApp) -> ASGIApp:
                 message["headers"].append((b"x-content-type-options", b"nosniff"))
             await send(message)
 
-        with about(request_id=request_id):
+        parent = headers.get(b"traceparent", b"").decode("latin-1")
+        with (
+            span(scope["method"], parent, "server") as trace,
+            about(request_id=request_id, traceparent=trace.traceparent),
+        ):
             try:
                 await app(scope, receive, send_with_id)
             except Exception as error:
@@ -47,17 +53,19 @@ def watch(app: ASGIApp) -> ASGIApp:
                     raise
                 await internal_error(error)(scope, receive, send_with_id)
             finally:
-                _note(scope, status, time.perf_counter() - started)
+                _note(scope, status, time.perf_counter() - started, trace)
 
     return watched
 
 
-def _note(scope: Scope, status: int, seconds: float) -> None:
-    """Counts a request and logs it, without its query, which may be a text of a user."""
+def _note(scope: Scope, status: int, seconds: float, trace: Span) -> None:
+    """Counts a request, names its span and logs it, without its query, which may be a text of a user."""
     route = getattr(scope.get("route"), "path", "none")
     method = scope["method"] if scope["method"] in METHODS else "other"  # clients may invent methods
     REQUESTS.labels(method, route, status).inc()
     SECONDS.labels(method, route).observe(seconds)
+    trace.name = f"{method} {route}"
+    trace.attributes |= {"http.request.method": method, "http.route": route, "http.response.status_code": status}
     path, ms = quote(scope["path"][:MAX_PATH]), round(seconds * 1000, 1)
     fields = {"method": method, "path": path, "route": route, "status": status, "duration_ms": ms}
     if "job_id" in scope:

@@ -21,7 +21,7 @@ from api.present import present
 from api.service import Service, ServiceDep
 from jobs.errors import BadInput
 from jobs.intake.outbound import check_url
-from jobs.logs import request_id
+from jobs.logs import field
 from jobs.queue import nudge
 from jobs.requests.base import Request as JobRequest
 from jobs.requests.facts import Facts
@@ -144,7 +144,8 @@ def enqueue(
         webhook_url=params.webhook_url,
         idempotency=idempotency,
         retry_of=retry_of,
-        request_id=request_id(),
+        request_id=field("request_id"),
+        traceparent=field("traceparent"),
     )
     job_id, is_new = service.jobs.create(job)
     if is_new:

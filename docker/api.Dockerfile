@@ -11,7 +11,7 @@ COPY images ./images
 COPY jobs ./jobs
 COPY models ./models
 COPY worker ./worker
-RUN pip install --constraint requirements.lock '.[api]'
+RUN pip install --constraint requirements.lock '.[api,otel]'
 
 FROM python:3.11-slim
 RUN useradd --uid 10001 --create-home atelier

@@ -15,17 +15,17 @@ _fields: ContextVar[dict[str, Any]] = ContextVar("fields")
 
 @contextmanager
 def about(**fields: Any) -> Iterator[None]:
-    """Adds fields (`request_id`, `job_id`) to the records that are logged inside."""
-    token = _fields.set({**_fields.get({}), **fields})
+    """Adds fields (`request_id`, `job_id`, `traceparent`), unless empty, to the records that are logged inside."""
+    token = _fields.set(_fields.get({}) | {name: value for name, value in fields.items() if value})
     try:
         yield
     finally:
         _fields.reset(token)
 
 
-def request_id() -> str:
-    """The id of the request that is being handled; empty outside of one."""
-    return str(_fields.get({}).get("request_id", ""))
+def field(name: str) -> str:
+    """The value of a field here, such as the `request_id` of the request being handled; empty if there is none."""
+    return str(_fields.get({}).get(name, ""))
 
 
 def configure_logging(settings: Settings) -> None:
@@ -43,7 +43,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns a line, and the traceback of an error below it."""
-        record.request_id = request_id() or "-"
+        record.request_id = field("request_id") or "-"
         return super().format(record)
 
 

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     log_format: Annotated[
         Literal["text", "json"], Field(description="Lines of the log on standard error: text or JSON objects")
     ] = "text"
+    tracing: Annotated[
+        bool, Field(description="Send OpenTelemetry traces as the `OTEL_*` variables say; needs the extra `otel`")
+    ] = False
 
     webhook_secret: Annotated[
         SecretStr | None, Field(description="Key of the HMAC-SHA256 that signs webhooks; unsigned if absent")

@@ -197,15 +197,15 @@ def test_numba_can_write_its_cache() -> None:
 
 
 def test_images_install_the_extras_and_pinned_packages_alone() -> None:
-    assert installed(ROOT / "docker" / "api.Dockerfile") == [".[api]"]
+    assert installed(ROOT / "docker" / "api.Dockerfile") == [".[api,otel]"]
     worker = installed(ROOT / "docker" / "worker.Dockerfile")
-    assert ".[worker]" in worker
-    assert {name for name in worker if name != ".[worker]"} <= LOCK.keys()
+    assert ".[worker,otel]" in worker
+    assert {name for name in worker if name != ".[worker,otel]"} <= LOCK.keys()
 
 
 def test_lock_pins_what_the_images_hold() -> None:
     groups = PYPROJECT["project"]["optional-dependencies"]
-    direct = PYPROJECT["project"]["dependencies"] + groups["api"] + groups["worker"]
+    direct = PYPROJECT["project"]["dependencies"] + groups["api"] + groups["worker"] + groups["otel"]
     assert {canonicalize_name(Requirement(line).name) for line in direct} <= LOCK.keys()
     assert required({"api"}) - {"atelier"} <= LOCK.keys()
 
@@ -263,30 +263,31 @@ def required(extras: set[str]) -> set[str]:
 
 
 def test_api_image_brings_no_torch() -> None:
-    extras = {"api"} if "'.[api]'" in (ROOT / "docker" / "api.Dockerfile").read_text() else set()
+    extras = {"api", "otel"} if "'.[api,otel]'" in (ROOT / "docker" / "api.Dockerfile").read_text() else set()
     brought = required(extras)
     assert {"fastapi", "redis", "pillow", "httpcore"} <= brought
     assert brought.isdisjoint({"torch", "onnxruntime", "h5py"})
     assert "torch" in required({"worker"})
 
 
-def direct_imports(package: str) -> set[str]:
-    """Names of the distributions that the modules of a package import."""
+def direct_imports(package: str) -> dict[str, set[str]]:
+    """What the modules of a package import, each with its distributions: a namespace, as opentelemetry, has several."""
     providers = packages_distributions()
     trees = [ast.parse(path.read_text()) for path in (ROOT / package).rglob("*.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     foreign = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - set(PACKAGES)
-    return {str(canonicalize_name(providers[name][0])) for name in foreign}
+    return {name: {str(canonicalize_name(each)) for each in providers[name]} for name in foreign}
 
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("images", []), ("jobs", []), ("api", ["api"]), ("worker", ["worker"]), ("models", ["worker"])],
+    [("images", []), ("jobs", ["otel"]), ("api", ["api"]), ("worker", ["worker"]), ("models", ["worker"])],
 )
 def test_what_is_imported_is_declared(package: str, extras: list[str]) -> None:
     """A package that only another one requires may be gone with that one's next release."""
     groups = PYPROJECT["project"]["optional-dependencies"]
     lines = [*PYPROJECT["project"]["dependencies"], *(line for extra in extras for line in groups[extra])]
-    assert direct_imports(package) <= {canonicalize_name(Requirement(line).name) for line in lines}
+    declared = {str(canonicalize_name(Requirement(line).name)) for line in lines}
+    assert [name for name, providers in direct_imports(package).items() if not providers & declared] == []

@@ -5,6 +5,7 @@ A message only reports that a job waits; the claim in Redis decides which job ru
 
 import os
 import signal
+import time
 from functools import cache
 
 from celery import Task
@@ -16,6 +17,7 @@ from jobs.queue import TASK, make_celery
 from jobs.settings import get_settings
 from jobs.store.client import connect
 from jobs.store.jobs import JobStore
+from jobs.tracing import add_span, start_tracing
 from models.catalogue import CardError, cards
 from worker import runners
 from worker.heartbeat import WorkerHeartbeat
@@ -46,6 +48,7 @@ def open_stores() -> tuple[JobStore, Objects, Objects]:
     """Connects this child process to jobs, objects and previews; its first task calls it, after the fork."""
     # Supervisors send SIGTERM to the children too: a running job is requeued at its next step.
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    start_tracing(settings, "atelier-worker")
     jobs = JobStore(connect(settings, attempts=REDIS_ATTEMPTS), settings)
     return jobs, Objects(settings, jobs, retry_s=settings.storage_retry_s), Objects(settings, jobs, retry_s=1)
 
@@ -59,8 +62,11 @@ def run(self: Task, job_id: str) -> None:
     jobs, objects, previews = open_stores()
     if stopping.is_set():
         return
+    started = time.time()
     queue = self.request.delivery_info["routing_key"]
     records = jobs.claim(queue, worker=f"{self.request.hostname}/{os.getpid()}", limit=settings.max_batch)
+    for record in records:
+        add_span("claim", record.traceparent, started, time.time())
     if records:
         run_jobs(jobs, objects, previews, records, runners.run)
 

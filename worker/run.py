@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +27,7 @@ from jobs.requests.kinds import parse
 from jobs.schemas import ANIMATION_TYPES, CONTENT_TYPES, ImageFormat, Role
 from jobs.store.jobs import JobStore
 from jobs.store.records import Ending, Record
+from jobs.tracing import Span, span
 from models.catalogue import Card
 from worker.failures import UNEXPECTED, failure_of
 from worker.files import Files, find_model
@@ -54,6 +55,7 @@ class Task(Generic[P]):
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
     finishing: Callable[[], bool] = lambda: False  # whether to end after this step with the result so far
+    trace: str = ""  # the traceparent of its job's span
 
     @property
     def seed(self) -> int:
@@ -74,7 +76,8 @@ class Task(Generic[P]):
     def loading(self) -> Iterator[None]:
         """Counts the time inside as loading, not as running."""
         started = time.perf_counter()
-        yield
+        with span("load", self.trace):
+            yield
         self.load_ms += _ms_since(started)
 
 
@@ -125,8 +128,9 @@ def run_jobs(
         claimed = []
         for record in records:
             lease = stack.enter_context(Lease(jobs, record, partial(_store_preview, previews)))
+            trace = stack.enter_context(_job_span(record))
             if params := _parsed(jobs, record):
-                claimed.append((record, _task(jobs, objects, record, params, lease)))
+                claimed.append((record, _task(jobs, objects, record, params, lease, trace.traceparent)))
         results = _results(runner, [task for _, task in claimed]) if claimed else []
         for (record, task), result in zip(claimed, results, strict=True):
             with _about([record]):
@@ -134,8 +138,19 @@ def run_jobs(
 
 
 def _about(records: Sequence[Record]) -> AbstractContextManager[None]:
-    ids, request_ids = (",".join(values) for values in zip(*((r.id, r.request_id) for r in records), strict=True))
-    return about(job_id=ids, request_id=request_ids)
+    def joined(values: Iterable[str]) -> str:
+        return ",".join(filter(None, values))
+
+    return about(
+        job_id=joined(record.id for record in records),
+        request_id=joined(record.request_id for record in records),
+        traceparent=joined(record.traceparent for record in records),
+    )
+
+
+def _job_span(record: Record) -> AbstractContextManager[Span]:
+    facts = {"job.id": record.id, "job.queue": record.queue, "job.attempt": record.attempt}
+    return span(f"job {record.kind}", record.traceparent, "consumer", **facts)
 
 
 # --- 1. run ----------------------------------------------------------------------------------------------------------
@@ -155,7 +170,7 @@ def _parsed(jobs: JobStore, record: Record) -> Request | None:
         return None
 
 
-def _task(jobs: JobStore, objects: Objects, record: Record, params: Request, lease: Lease) -> Task:
+def _task(jobs: JobStore, objects: Objects, record: Record, params: Request, lease: Lease, trace: str) -> Task:
     return Task(
         params,
         lease.step,
@@ -163,6 +178,7 @@ def _task(jobs: JobStore, objects: Objects, record: Record, params: Request, lea
         find_model=partial(find_model, jobs, objects),
         files=Files(jobs, objects, record),
         finishing=partial(getattr, lease, "finishing"),
+        trace=trace,
     )
 
 
@@ -187,7 +203,10 @@ def _store_preview(previews: Objects, image: Pixels) -> str | None:
 def _results(runner: BatchRunner, tasks: Sequence[Task]) -> Sequence[JobResult | Exception]:
     """The result of each task or its error; an error of a batch is that of the tasks which raise it when run alone."""
     try:
-        return list(runner(tasks))
+        with ExitStack() as spans:
+            for task in tasks:
+                spans.enter_context(span("run", task.trace))
+            return list(runner(tasks))
     except (StoppingError, RedisError) as error:
         return [error] * len(tasks)
     except Exception as error:  # _end handles it
@@ -207,13 +226,16 @@ def _end(
 
     def finish(status: str, **facts: Any) -> None:
         metrics = _json_figures(_metrics(record, task, started) | facts.pop("metrics", {}))
-        ended = jobs.finish(record.id, record.fence, Ending(status, metrics, **facts))
+        with span("finish", task.trace) as trace:
+            ended = jobs.finish(record.id, record.fence, Ending(status, metrics, **facts))
+            trace.attributes["job.status"] = ended
         log.info("%s attempt %d: %s after %d ms", record.id, record.attempt, ended, metrics["run_ms"])
 
     try:
         if isinstance(result, Exception):
             raise result
-        outputs = [_store(objects, record, result, index) for index in range(len(result.images))]
+        with span("store", task.trace):
+            outputs = [_store(objects, record, result, index) for index in range(len(result.images))]
         collection = result.collection and {**result.collection, "plots": _plots(outputs)}
         finish("succeeded", outputs=outputs, metrics=result.metrics, model=result.trained, collection=collection)
     except CanceledError:

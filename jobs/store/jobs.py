@@ -270,6 +270,7 @@ def create_arguments(job: NewJob, settings: Settings) -> dict[str, Any]:
         "retry_of": job.retry_of,
         "webhook_url": job.webhook_url or "",
         "request_id": job.request_id,
+        "traceparent": job.traceparent,
         "uses": " ".join(dict.fromkeys([*job.models, *job.collections])),
         **({"collection": job.collection} if job.collection else {}),
         **({"idem_key": key, "idem_hash": request_hash} if key else {}),

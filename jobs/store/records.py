@@ -22,7 +22,7 @@ class NewJob:
     `images` and `archives` are the sha256 of its inputs; `models` and `collections` the ids of those it uses;
     `collection` is the id of the collection whose next version it makes, or `registry.NEW` for a new one. Jobs with
     equal `compat` may run in one batch. `idempotency` is the client's key and the sha256 of its request; `request_id`
-    finds it in the log.
+    finds it in the log, `traceparent` in a trace.
     """
 
     kind: str
@@ -40,6 +40,7 @@ class NewJob:
     retry_of: str = ""
     webhook_url: str | None = None
     request_id: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class Record:
     webhook_url: str | None
     checkpoint: dict[str, Any] | None
     request_id: str
+    traceparent: str
 
     @property
     def finished(self) -> bool:
@@ -134,6 +136,7 @@ def parse_record(fields: dict[str, str]) -> Record:
         webhook_url=fields.get("webhook_url") or None,
         checkpoint=parsed("checkpoint"),
         request_id=fields.get("request_id", ""),
+        traceparent=fields.get("traceparent", ""),
     )
 
 

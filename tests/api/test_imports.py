@@ -37,6 +37,10 @@ def test_api_loads_no_torch_and_no_worker() -> None:
     assert loaded.isdisjoint((*HEAVY, "worker", "models"))
 
 
+def test_tracing_loads_nothing_while_it_is_off() -> None:
+    loaded_by("import api.main, worker.app, sys; assert 'opentelemetry.sdk' not in sys.modules")
+
+
 def test_the_runner_of_the_queue_fast_loads_no_torch() -> None:
     loaded = loaded_by("import worker.runners.fast")
     assert {"worker", "onnxruntime"} <= loaded

@@ -25,7 +25,8 @@ function commands.create(a)
   end
   redis.call('HSET', job(a.id), 'id', a.id, 'format', a.format, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
     'compat', a.compat, 'created_at', now, 'attempt', 0, 'fence', 0, 'ttl_ms', a.ttl_ms, 'retry_of', a.retry_of,
-    'webhook_url', a.webhook_url, 'uses', a.uses, 'request_id', a.request_id)
+    'webhook_url', a.webhook_url, 'uses', a.uses, 'request_id', a.request_id,
+    'traceparent', a.traceparent)
   for _, sha in ipairs(a.inputs) do
     reference(a.id, sha)
     keep_upload('image', sha, a.upload_ttl_ms)
