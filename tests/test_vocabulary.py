@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 SCANNED = ["api", "jobs", "worker", "models", "images", "tests", "bench", "scripts", "examples", "docker", "docs"]
 SCANNED += ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "openapi.json", "docker-compose.yml", "supervisord.conf"]
 SCANNED += ["pyproject.toml", "SECURITY.md", ".github", ".pre-commit-config.yaml"]
-BINARY = {".jpg", ".png", ".webp", ".safetensors", ".npz", ".pyc"}
+BINARY = {".gz", ".jpg", ".npz", ".png", ".pyc", ".safetensors", ".webp"}
 
 # A regular expression of what is not used, in lower case -> what is used instead. A space also stands for a line break.
 USE_INSTEAD = {
