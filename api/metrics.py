@@ -10,6 +10,7 @@ from redis import RedisError
 
 from api.service import Service, ServiceDep
 from jobs.liveness import serves
+from jobs.objects import OPERATIONS
 from jobs.store.protocol import SECONDS, SIZES
 from jobs.store.records import QUEUES
 from jobs.store.stats import cumulative
@@ -112,6 +113,8 @@ def _worker_metrics(workers: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric
 
 
 def _counted(stats: Mapping[tuple[str, ...], float]) -> Iterator[Metric]:
+    # Prometheus sees no increase where a counter begins at 1.
+    stats = {("storage_errors", operation): 0.0 for operation in OPERATIONS} | dict(stats)
     for counted, (name, text, labels) in COUNTERS.items():
         counter = CounterMetricFamily(name, text, labels=labels)
         for (what, *values), number in stats.items():

@@ -21,6 +21,7 @@ from jobs.store.jobs import JobStore
 
 CHUNK = 8 << 20  # bytes read by one request, which must end within the client's timeout
 
+OPERATIONS = ("put", "get", "head", "delete", "check")  # whose errors are counted
 PROBE = "readiness-probe"  # the only object whose name is not a sha256; clean-up ignores it
 PROBE_DATA = hashlib.shake_256(b"probe").digest(64 << 10)  # no file system compresses it
 

