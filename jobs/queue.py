@@ -1,9 +1,11 @@
 """Celery: a message, the nudge, reports that a job is waiting. The job itself is a record in Redis."""
 
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 
+from jobs.sentinel import SCHEME, parse_address
 from jobs.settings import Settings
 from jobs.store.records import QUEUES
 
@@ -12,7 +14,8 @@ TASK = "atelier.run"
 
 def make_celery(settings: Settings) -> Celery:
     """Returns a Celery app with the settings that the job protocol requires (see docs/explanation/architecture.md)."""
-    app = Celery("atelier", broker=_broker(settings.redis_url), set_as_current=False)
+    broker, options = _broker(settings.redis_url)
+    app = Celery("atelier", broker=broker, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -27,18 +30,25 @@ def make_celery(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_pool_limit=4,
-        broker_transport_options={"socket_timeout": 30, "socket_connect_timeout": 5, "socket_keepalive": True},
+        broker_transport_options=options,
     )
     return app
 
 
-def _broker(redis_url: str) -> str:
-    """Converts a Redis URL for kombu, which writes Unix sockets in another form."""
-    if not redis_url.startswith("unix://"):
-        return redis_url
+def _broker(redis_url: str) -> tuple[str, dict[str, Any]]:
+    """Converts a Redis URL for kombu, which writes Unix sockets and Sentinels in another form; adds its options."""
+    timeouts = {"socket_timeout": 30, "socket_connect_timeout": 5, "socket_keepalive": True}
     url = urlsplit(redis_url)
-    database = parse_qs(url.query).get("db", ["0"])[0]
-    return f"redis+socket://{url.netloc}{url.path}?virtual_host={database}"
+    if redis_url.startswith(SCHEME):
+        address, login = parse_address(redis_url), url.netloc.rpartition("@")[0]
+        login = f"{login}@" if login else ""
+        urls = [f"{SCHEME}{login}{host}:{port}/{address.redis['db']}" for host, port in address.hosts]
+        sentinel = {"master_name": address.name, "sentinel_kwargs": {**address.sentinel, **timeouts}}
+        return ";".join(urls), {**timeouts, **sentinel}
+    if redis_url.startswith("unix://"):
+        database = parse_qs(url.query).get("db", ["0"])[0]
+        return f"redis+socket://{url.netloc}{url.path}?virtual_host={database}", timeouts
+    return redis_url, timeouts
 
 
 def nudge(app: Celery, queue: str, job_id: str) -> None:

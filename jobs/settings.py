@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from images.limits import MAX_PIXELS
+from jobs.sentinel import SCHEME, parse_address
 
 STORAGE_SCHEMES = ("file", "s3", "gs", "az")
 
@@ -22,7 +23,12 @@ class Settings(BaseSettings):
 
     redis_url: Annotated[
         str,
-        Field(description="Redis or Valkey 7+, for records and the broker: redis://, rediss:// or unix:///path?db=0"),
+        Field(
+            description=(
+                "Redis or Valkey 7+, for records and the broker: redis://, rediss://, unix:///path?db=0 or"
+                " sentinel://host:port,host:port/name?db=0"
+            )
+        ),
     ] = "redis://127.0.0.1:6399/0"
     storage_url: Annotated[
         str, Field(description="Object storage: a folder, s3://bucket, gs://bucket or az://container")
@@ -107,8 +113,10 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, url: str) -> str:
-        if not url.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must start with redis://, rediss:// or unix://")
+        if url.startswith(SCHEME):
+            parse_address(url)
+        elif not url.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss://, unix:// or sentinel://")
         return url
 
     @field_validator("storage_url")

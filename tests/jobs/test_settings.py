@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[2]
     [
         ("PORT", "abc", "ATELIER_PORT cannot be used: Input should be a valid integer"),
         ("PORT", "70000", "ATELIER_PORT cannot be used: Input should be less than or equal to 65535."),
-        ("REDIS_URL", "http://me:secret@x", "ATELIER_REDIS_URL cannot be used: must start with redis://, rediss:// or"),
+        (
+            "REDIS_URL",
+            "http://me:secret@x",
+            "ATELIER_REDIS_URL cannot be used: must start with redis://, rediss://,",
+        ),
+        ("REDIS_URL", "sentinel://:secret@x:1", "ATELIER_REDIS_URL cannot be used: must be sentinel://host:port,"),
         (
             "STORAGE_URL",
             "ftp://x",
