@@ -18,11 +18,22 @@ from jobs.requests.datasets import DATA, SETS
 from jobs.requests.styles import BUILTIN_STYLE
 from jobs.requests.text_to_image import NOT_BLANK
 from jobs.schemas import ARCHIVE_ID, IMAGE_ID, JOB_ID, ErrorAnswer
+from jobs.store.keys import KEY_ID, TENANT
 
 log = logging.getLogger("atelier.api")
 
 MEANINGS: dict[int, tuple[str, str, str]] = {  # status: when, example code, example message
     400: ("The body is not JSON, or not a form.", "invalid_json", "The body is not valid JSON: Expecting value."),
+    401: (
+        "No valid API key was sent, and one is needed: keys were made, or the address is not loopback.",
+        "unauthorized",
+        "The API key is unknown, has expired or was revoked.",
+    ),
+    403: (
+        "The API key lacks a scope.",
+        "forbidden",
+        "This needs the scope `submit`; the key 'Dashboard' has read.",
+    ),
     404: (
         "The resource does not exist.",
         "job_not_found",
@@ -83,6 +94,8 @@ PATTERNS = {  # in words, for error messages
     IMAGE_ID: "img_ and 64 of the digits 0-9 and a-f",
     ARCHIVE_ID: "zip_ and 64 of the digits 0-9 and a-f",
     COLLECTION_ID: "col_ and 24 of the digits 0-9 and a-f",
+    KEY_ID: "12 of the digits 0-9 and a-f: the id of a key",
+    TENANT: "a tenant: 1 to 40 of the characters a-z, 0-9 and -",
     JOB_ID: "job_ and 24 of the digits 0-9 and a-f",
     HTTPS_URL: WEBHOOK_URL,
     BUILTIN_STYLE: "builtin:0 to builtin:25, or a name such as builtin:starry-blue; GET /v1/styles lists them",
@@ -118,15 +131,17 @@ def _documented(status: int) -> dict[str, Any]:
     }
     if status in (429, 503):
         answer["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+    if status == 401:
+        answer["headers"] = {"WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}}}
     return answer
 
 
 def install_error_handlers(app: FastAPI) -> None:
     """Converts the known exceptions of endpoints to error responses; `watch` handles unexpected ones."""
-    app.exception_handler(AtelierError)(_atelier_error)
+    app.exception_handler(AtelierError)(lambda request, error: atelier_error(error))
     app.exception_handler(RequestValidationError)(_validation_error)
     app.exception_handler(HTTPException)(_http_error)
-    app.exception_handler(RedisError)(_redis_error)
+    app.exception_handler(RedisError)(lambda request, error: redis_error(error))
 
 
 def answer(status: int, code: str, message: str, headers: dict[str, str] | None = None, **details: Any) -> JSONResponse:
@@ -141,8 +156,10 @@ def _answer(status: int, error: dict[str, Any], headers: dict[str, str] | None) 
     return JSONResponse({"error": content}, status_code=status, headers=headers)
 
 
-def _atelier_error(request: Request, error: AtelierError) -> JSONResponse:
-    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else None
+def atelier_error(error: AtelierError) -> JSONResponse:
+    """Builds the response of an error of ours."""
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
+    headers |= {"WWW-Authenticate": 'Bearer realm="atelier"'} if error.status == 401 else {}
     return _answer(error.status, error.as_dict(), headers)
 
 
@@ -212,10 +229,11 @@ def _methods(request: Request, error: HTTPException) -> str:
     return ", ".join(sorted(methods)).upper()
 
 
-def _redis_error(request: Request, error: Exception) -> JSONResponse:
+def redis_error(error: Exception) -> JSONResponse:
+    """Builds the response while Redis does not respond."""
     log.warning("Redis is unavailable: %s", type(error).__name__)
     unavailable = Unavailable("redis_unavailable", "The job store does not respond; try again shortly.")
-    return _atelier_error(request, unavailable)
+    return atelier_error(unavailable)
 
 
 def internal_error(error: Exception) -> JSONResponse:

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.middleware import Middleware
 from fastapi_offline import FastAPIOffline
+from redis import RedisError
 
 from api import (
     archives,
@@ -17,6 +19,7 @@ from api import (
     health,
     images,
     jobs,
+    keys,
     members,
     metrics,
     models,
@@ -27,15 +30,18 @@ from api import (
     styles,
     trainings,
 )
+from api.access import admit
 from api.bounds import body_bounds, bound_body
-from api.errors import install_error_handlers
+from api.errors import error_responses, install_error_handlers
 from api.json_route import JsonRoute
 from api.middleware import watch
 from api.openapi import document
-from api.service import make_service
+from api.service import Service, make_service
 from jobs.logs import configure_logging
 from jobs.settings import Settings, get_settings
 from jobs.tracing import start_tracing
+
+log = logging.getLogger("atelier.api")
 
 DESCRIPTION = """
 Create and transform images over REST. A request creates a **job**: the response is `202` with the job (or waits for it
@@ -46,6 +52,7 @@ to finish: `Prefer: wait=20`), a worker runs it, and its images are stored in ob
 * **Follow a job** by polling `GET /v1/jobs/{id}` or by Server-Sent Events at `/v1/jobs/{id}/events`.
 * **Retry safely** with an `Idempotency-Key`: the same key and body return the first job for 24 hours.
 * **The same request, seed and model give the same image**; the recipe is in the job and inside the file.
+* **A key** goes with each request, as `Authorization: Bearer atl_…` or `X-API-Key: atl_…`, once the first one was made.
 * **Errors** have one shape: `{"error": {"code", "message", "details", "request_id"}}`.
   `429` and `503` have `Retry-After`.
 * Every response has `X-Request-ID`: the one of the request, or a new one.
@@ -61,6 +68,7 @@ TAGS = [
     {"name": "images", "description": "Upload images to use in requests."},
     {"name": "jobs", "description": "Get, list, follow, cancel and retry jobs, and download their outputs."},
     {"name": "models", "description": "Installed models, with their sources and licenses."},
+    {"name": "keys", "description": "API keys, for the operator: make, list, rotate and revoke them."},
     {"name": "health", "description": "Health checks for load balancers, and metrics for Prometheus."},
 ]
 
@@ -72,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         start_tracing(settings, "atelier-api")
+        await to_thread.run_sync(_say_if_open, service)
         yield
         await service.events.aclose()
 
@@ -84,7 +93,11 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
-        middleware=[Middleware(watch), Middleware(bound_body, bounds=body_bounds(settings))],
+        middleware=[
+            Middleware(watch),
+            Middleware(admit, settings=settings, known=service.jobs.keys),
+            Middleware(bound_body, bounds=body_bounds(settings)),
+        ],
     )
     app.router.route_class = JsonRoute
     app.state.service = service
@@ -105,11 +118,18 @@ def create_app(settings: Settings) -> FastAPI:
         images,
         jobs,
         models,
-        health,
-        metrics,
+        keys,
     ):
+        app.include_router(module.router, responses=error_responses(401, 403))
+    for module in (health, metrics):
         app.include_router(module.router)
     return app
+
+
+def _say_if_open(service: Service) -> None:
+    with suppress(RedisError):
+        if service.settings.is_open and not service.jobs.keys.exist():
+            log.warning("No API key was made: everybody who reaches this address may use the service.")
 
 
 configure_logging(get_settings())

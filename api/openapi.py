@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.access import SECURITY_SCHEMES, is_public
+
 REQUEST_ID = {
     "description": "The `X-Request-ID` of the request if it has one of 1 to 128 letters, digits, `.`, `_` and `-`; "
     "otherwise a new one. The log contains it.",
@@ -34,7 +36,11 @@ def document(app: FastAPI) -> dict[str, Any]:
             tags=app.openapi_tags,
         )
         made["components"]["headers"] = {"X-Request-ID": REQUEST_ID}
-        for operation in (operation for path in made["paths"].values() for operation in path.values()):
+        made["components"]["securitySchemes"] = SECURITY_SCHEMES
+        made["security"] = [{name: []} for name in SECURITY_SCHEMES]
+        for path, operation in ((path, each) for path, methods in made["paths"].items() for each in methods.values()):
+            if is_public(path):
+                operation["security"] = []
             for parameter in operation.get("parameters", []):
                 branches = parameter["schema"].pop("anyOf", [{}])
                 parameter["schema"] |= next(branch for branch in branches if branch.get("type") != "null")

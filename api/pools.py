@@ -36,6 +36,8 @@ class Pool:
 
 # Decoding an image uses up to 430 MB: one at a time keeps the process under 512 MB.
 DECODING = Pool("images being decoded", threads=1, waiting=32)
+# Each call is one round trip to Redis.
+ADMITTING = Pool("requests being admitted", threads=4, waiting=4_000)
 # Most of these threads wait for a decoder, an https image or the object store.
 SUBMITTING = Pool("requests being processed", threads=100, waiting=400)
 FETCHING = Pool("https images being fetched", threads=32, waiting=0)

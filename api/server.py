@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from redis import RedisError
 from starlette.responses import JSONResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.errors import answer
-from jobs.settings import get_settings
+from jobs.settings import Settings, get_settings
+from jobs.store.client import connect
+from jobs.store.jobs import JobStore
 
 MAX_HEAD_BYTES = 65_536  # of the request line and all headers
 HEAD_TIMEOUT_S = 10.0  # from the first byte of a request, or from the connection, to the end of its headers
@@ -127,6 +130,7 @@ def _head_too_large() -> JSONResponse:
 def serve(app: str = "api.main:app") -> None:
     """Runs an application, given by its import path, at the address of the settings."""
     settings = get_settings()
+    _refuse_if_open(settings)
     _use_spool_dir(settings.spool_dir)
     _return_freed_memory()
     _allow_connections()
@@ -141,6 +145,18 @@ def serve(app: str = "api.main:app") -> None:
         access_log=False,
         timeout_graceful_shutdown=STOP_S,
     )
+
+
+def _refuse_if_open(settings: Settings) -> None:
+    """Exits where everybody could reach the service and no key was made; without Redis, requests will need a key."""
+    if settings.is_open:
+        return
+    with contextlib.suppress(RedisError):
+        if not JobStore(connect(settings, attempts=3), settings).keys.exist():
+            sys.exit(
+                f"No API key was made, and {settings.host} is not a loopback address. Make one with "
+                "`atelier-admin keys create NAME`, or set ATELIER_ALLOW_ANONYMOUS=true to serve everybody."
+            )
 
 
 def _return_freed_memory() -> None:

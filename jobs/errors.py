@@ -2,6 +2,8 @@
 
 AtelierError             status 500, code "internal"
 ├── Malformed            400  the body cannot be parsed
+├── Unauthorized         401  no valid API key was sent
+├── Forbidden            403  the API key lacks a scope
 ├── BadInput             422  the request cannot be used
 ├── NotFound             404  no such job, image, model or other resource
 ├── Conflict             409  the current state of the resource does not allow it
@@ -39,6 +41,18 @@ class Malformed(AtelierError):
     """The body cannot be parsed."""
 
     status = 400
+
+
+class Unauthorized(AtelierError):
+    """No valid API key was sent."""
+
+    status = 401
+
+
+class Forbidden(AtelierError):
+    """The API key lacks the scope that the request needs."""
+
+    status = 403
 
 
 class BadInput(AtelierError):

@@ -1,5 +1,6 @@
 """Every setting of Atelier, read from `ATELIER_*` environment variables (or a `.env` file)."""
 
+import ipaddress
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -48,6 +49,10 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(description="Address the API binds")] = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535, description="Port the API binds")] = 8000
+    allow_anonymous: Annotated[
+        bool,
+        Field(description="Whether everybody may use an address that is not loopback until the first API key is made"),
+    ] = False
 
     model_memory_bytes: Annotated[
         int,
@@ -106,6 +111,11 @@ class Settings(BaseSettings):
     )
     link_ttl_s: Annotated[int, Field(ge=1, le=900, description="How long a presigned link is valid, in seconds")] = 900
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests need no API key until the first one is made."""
+        return self.allow_anonymous or _is_loopback(self.host)
+
     def timeout_s(self, queue: str) -> float:
         """Time limit of a job of this queue, in seconds."""
         return self.training_timeout_s if queue == "train" else self.job_timeout_s
@@ -125,6 +135,13 @@ class Settings(BaseSettings):
         if "://" in url and url.split("://")[0] not in STORAGE_SCHEMES:
             raise ValueError("must be a folder or start with file://, s3://, gs:// or az://")
         return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @lru_cache

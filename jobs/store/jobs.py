@@ -10,6 +10,7 @@ import redis
 from jobs.errors import BadInput, Conflict, NotFound, QueueFull
 from jobs.settings import Settings
 from jobs.store.heartbeats import Heartbeats
+from jobs.store.keys import Keys
 from jobs.store.protocol import PREFIX, Protocol
 from jobs.store.records import FORMAT, QUEUES, Ending, Event, NewJob, Record, new_job_id, parse_event, parse_record
 from jobs.store.references import References
@@ -33,7 +34,7 @@ class JobStore:
     """Reads job records and runs the commands of the protocol; one instance serves any number of threads.
 
     Its parts hold what is not a job: `images`, `archives`, `models`, `collections`, `styles`, `references`,
-    `heartbeats` and `stats`.
+    `heartbeats`, `keys` and `stats`.
     """
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
@@ -47,6 +48,7 @@ class JobStore:
         self.styles = Styles(self.protocol)
         self.references = References(self.protocol, settings)
         self.heartbeats = Heartbeats(self.protocol, settings)
+        self.keys = Keys(self.protocol)
         self.stats = Stats(self.protocol)
 
     # For the API.

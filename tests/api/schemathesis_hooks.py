@@ -1,7 +1,7 @@
 """Supplies what Schemathesis cannot take from the schema: images, ids that exist, installed models.
 
 `ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images` and `archives`, of a `spare` one of each to delete,
-of finished `jobs`, of `collections` and of kept `styles`.
+of finished `jobs`, of `collections` and of kept `styles`, and of the requests' `own_key`, which must stay.
 """
 
 import hashlib
@@ -64,6 +64,7 @@ for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff"):
     schemathesis.openapi.media_type(f"image/{kind}", SEEDS.map(partial(upload, kind=kind)))
 schemathesis.openapi.media_type("application/zip", SEEDS.map(zipped))
 schemathesis.openapi.format("training-data", st.sampled_from(["digits", "avatars", "smileys", *known["archives"]]))
+schemathesis.openapi.format("key-id", st.just(known["spare"]["key_id"]))
 schemathesis.openapi.format("style-id", st.sampled_from(known["styles"]))
 schemathesis.openapi.format("collection-id", st.sampled_from(known["collections"]))
 schemathesis.openapi.format("space", st.sampled_from(["pixels", "vae-smileys"]))
@@ -228,6 +229,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
     """A valid key is made one of this request alone: the schema cannot say that two requests may not share a key."""
     if case.method == "DELETE" and case.operation.path.startswith(("/v1/images/", "/v1/archives/")):
         keep_uploads(case)
+    if case.path_parameters.get("key_id") == known["own_key"]:
+        case.path_parameters["key_id"] = known["spare"]["key_id"]
     if str(case.path_parameters.get("style_id")).startswith("builtin"):  # which the list of styles has too
         case.path_parameters["style_id"] = known["styles"][0]
     named = case.operation.path in (MEMBERS, SEARCH) or (case.method == "POST" and case.operation.path == PLOTS)

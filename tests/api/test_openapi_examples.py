@@ -11,7 +11,8 @@ from api.style_transfers import KEPT_STYLE
 from tests.api.examples import examples
 from tests.stack import Stack
 
-EXAMPLES = {f"{path} {name}": (path, body) for path, name, body in examples()}
+# tests/api/test_keys.py makes keys: the first one closes an installation to requests without one.
+EXAMPLES = {f"{path} {name}": (path, body) for path, name, body in examples() if path != "/v1/keys"}
 KEEPING = [name for name, (path, _) in EXAMPLES.items() if path == "/v1/styles"]
 
 

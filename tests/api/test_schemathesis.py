@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from api.style_transfers import EXAMPLES, KEPT_STYLE
+from jobs.store.keys import SCOPES
 from tests.api.conftest import image_file
 from tests.stack import BIN, ROOT, Stack, wait_until
 
@@ -50,8 +51,16 @@ def collection(stack: Stack) -> str:
     return str(job["metrics"]["collection"])
 
 
+def make_keys(stack: Stack) -> list[str]:
+    """Makes the key of all requests, and one to spare; returns their ids."""
+    (key, text), (spare, _) = (stack.jobs.keys.create(name, scopes=SCOPES) for name in ("fuzzing", "spare"))
+    stack.client.headers["Authorization"] = f"Bearer {text}"
+    return [key.id, spare.id]
+
+
 def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     stack, folder = quick_stack, tmp_path / "images"
+    keys = make_keys(stack)
     folder.mkdir()
     for seed, kind in enumerate(FORMATS):
         (folder / kind.lower()).write_bytes(image_file(kind, size=(64, 48), seed=seed))
@@ -69,11 +78,13 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
         "image_id": stack.client.post("/v1/images", files={"file": spare_image}).json()["id"],
         "archive_id": stack.client.post("/v1/archives", files={"file": spare_zip}).json()["id"],
     }
+    known["own_key"], known["spare"]["key_id"] = keys
     (tmp_path / "ids.json").write_text(json.dumps(known))
     for job_id in known["jobs"]:
         assert stack.finished(job_id)["status"] == "succeeded"
 
     command = ["--config-file", "tests/api/schemathesis.toml", "run", "openapi.json", "--url", stack.url]
+    command += ["--header", f"Authorization: {stack.client.headers['Authorization']}"]
     env = os.environ | {
         "PYTHONPATH": str(ROOT),
         "ATELIER_TEST_IDS": str(tmp_path / "ids.json"),

@@ -2,7 +2,7 @@
 -- ARGV[1] is the name of the command, ARGV[2] its arguments as JSON; nested JSON is passed as opaque strings.
 --
 -- Parts: helpers.lua (this file), jobs.lua (create to delete), upkeep.lua (sweep, webhooks), objects.lua (uploads,
--- models, collections, clean-up), processes.lua (heartbeats). protocol.py joins them in this order.
+-- models, collections, clean-up), processes.lua (heartbeats), keys.lua (API keys). protocol.py joins them in this order.
 --
 --   queued -> running -> succeeded | failed | canceled      queued -> canceled | expired
 --             running -> canceling -> canceled              running -> queued  (a lease ran out, or was handed back)
@@ -26,6 +26,7 @@
 --   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   facts that a process reports
 --   claimed           hash, time of the last claim of a queue
 --   backup            exists during a backup                restoring     exists during a restore
+--   key:<id>          hash, an API key                      keys        zset, the ids of API keys by time
 
 local P = 'atelier:'
 local time = redis.call('TIME')

@@ -1,0 +1,69 @@
+"""Lets requests in: their API key, and the scope that they need."""
+
+from functools import partial
+
+from redis import RedisError
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.errors import atelier_error, redis_error
+from api.pools import ADMITTING
+from jobs.errors import AtelierError, Forbidden
+from jobs.settings import Settings
+from jobs.store import keys
+from jobs.store.keys import Key, Keys
+
+# All other paths need a key once one was made, those that do not exist too.
+PUBLIC = ("/healthz", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
+PUBLIC_FILES = "/static-offline-docs/"
+KEY = "atelier.key"  # key of the `Key` in the scope of a request
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer atl_…`."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "An API key: `X-API-Key: atl_…`."},
+}
+
+
+def is_public(path: str) -> bool:
+    """Whether a path needs no key."""
+    return path in PUBLIC or path.startswith(PUBLIC_FILES)
+
+
+def admit(app: ASGIApp, settings: Settings, known: Keys) -> ASGIApp:
+    """Answers 401 to requests without a valid key and 403 to keys without the scope, before the body is read."""
+    check = partial(known.admit, allow_anonymous=settings.is_open)
+
+    async def admitted(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or is_public(scope["path"]):
+            return await app(scope, receive, send)
+        try:
+            key = await ADMITTING.run(lambda: check(_sent_key(Headers(scope=scope))))
+            require(key, needed_scope(scope["method"], scope["path"]))
+        except AtelierError as error:
+            return await atelier_error(error)(scope, receive, send)
+        except RedisError as error:
+            return await redis_error(error)(scope, receive, send)
+        scope[KEY] = key
+        await app(scope, receive, send)
+
+    return admitted
+
+
+def _sent_key(headers: Headers) -> str | None:
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else headers.get("x-api-key")
+
+
+def needed_scope(method: str, path: str) -> keys.Scope:
+    """The scope that a request needs."""
+    if path.startswith("/v1/keys"):
+        return "admin"
+    if method in ("GET", "HEAD"):
+        return "read"
+    return "train" if path == "/v1/trainings" else "submit"
+
+
+def require(key: Key, needed: keys.Scope) -> None:
+    """Raises `Forbidden` for a key without a scope."""
+    if needed not in key.scopes:
+        whose = f"the key {key.name!r} has {', '.join(key.scopes)}" if key.id else "a request without a key has not"
+        raise Forbidden("forbidden", f"This needs the scope `{needed}`; {whose}.", needed=needed)

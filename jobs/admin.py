@@ -1,0 +1,82 @@
+"""`atelier-admin`: makes, lists, rotates and revokes API keys, over Redis."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from redis import RedisError
+
+from jobs.errors import AtelierError
+from jobs.settings import get_settings
+from jobs.store.client import connect
+from jobs.store.jobs import JobStore
+from jobs.store.keys import DEFAULT_TENANT, SCOPES, TENANT, Key, Keys
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command; exits with one line if it fails."""
+    options = _parser().parse_args(arguments)
+    settings = get_settings()
+    try:
+        options.run(JobStore(connect(settings, attempts=0), settings).keys, options)
+    except AtelierError as error:
+        sys.exit(error.message)
+    except RedisError as error:
+        sys.exit(f"Redis does not respond at ATELIER_REDIS_URL: {type(error).__name__}.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("atelier-admin", description="Administers an installation over its Redis.")
+    keys = parser.add_subparsers(required=True).add_parser("keys", help="API keys").add_subparsers(required=True)
+    create = keys.add_parser("create", help="make a key and print it, once")
+    create.add_argument("name", help="who or what uses it")
+    create.add_argument("--tenant", type=_tenant, default=DEFAULT_TENANT, help="the owner of what is made with it")
+    create.add_argument("--scopes", nargs="+", choices=SCOPES, default=["read", "submit", "train"])
+    create.add_argument("--days", type=int, help="until it expires; never if absent")
+    create.set_defaults(run=_create)
+    keys.add_parser("list", help="print all keys").set_defaults(run=_list)
+    for name, run in (("rotate", _rotate), ("revoke", _revoke)):
+        command = keys.add_parser(name, help=f"{name} a key")
+        command.add_argument("id", help="its id, the 12 characters after atl_")
+        command.set_defaults(run=run)
+    return parser
+
+
+def _tenant(text: str) -> str:
+    if not re.fullmatch(TENANT, text):
+        raise argparse.ArgumentTypeError("a tenant is 1 to 40 of the characters a-z, 0-9 and -")
+    return text
+
+
+def _create(keys: Keys, options: argparse.Namespace) -> None:
+    expires_in = options.days * 86400 if options.days else None
+    print(keys.create(options.name, tenant=options.tenant, scopes=options.scopes, expires_in=expires_in)[1])
+
+
+def _list(keys: Keys, options: argparse.Namespace) -> None:
+    for key in keys.all():
+        print(f"{key.id}  {_state(key):28}{key.tenant:20}{','.join(key.scopes):28}{key.name}")
+
+
+def _state(key: Key) -> str:
+    if key.revoked_at:
+        return f"revoked {_date(key.revoked_at)}"
+    return f"expires {_date(key.expires_at)}" if key.expires_at else "valid"
+
+
+def _date(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
+
+
+def _rotate(keys: Keys, options: argparse.Namespace) -> None:
+    print(keys.rotate(options.id)[1])
+
+
+def _revoke(keys: Keys, options: argparse.Namespace) -> None:
+    keys.revoke(options.id)
+
+
+if __name__ == "__main__":
+    main()

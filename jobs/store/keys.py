@@ -1,0 +1,129 @@
+"""API keys, as Redis holds them: the sha256 of each secret, never the secret."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from jobs.errors import NotFound, Unauthorized
+from jobs.store.protocol import PREFIX, Protocol
+
+Scope = Literal["read", "submit", "train", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+DEFAULT_TENANT = "default"  # owns what is made without a key
+TENANT = r"^[a-z0-9][a-z0-9-]{0,39}$"
+KEY_ID = r"^[0-9a-f]{12}$"
+_SENT = re.compile(r"atl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")  # the id, and a secret of 256 bits
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key without its secret; times are Unix milliseconds."""
+
+    id: str
+    name: str
+    tenant: str
+    scopes: tuple[Scope, ...]
+    created_at: int = 0
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+# Of requests without a key, while none was ever made. It cannot make keys: a neighbor could shut everybody out.
+ANONYMOUS = Key("", "anonymous", DEFAULT_TENANT, ("read", "submit", "train"))
+
+
+class Keys:
+    """Makes, checks and revokes API keys; records of revoked ones stay."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def create(
+        self, name: str, *, tenant: str = DEFAULT_TENANT, scopes: Sequence[Scope], expires_in: int | None = None
+    ) -> tuple[Key, str]:
+        """Makes a key that expires in `expires_in` seconds, if ever; returns it and its text, which is not stored."""
+        key_id, now = secrets.token_hex(6), _now()
+        text, digest = _new_text(key_id)
+        fields: dict[str, str | int] = {"name": name, "tenant": tenant, "scopes": " ".join(scopes), "created_at": now}
+        fields |= {"digest": digest} | ({"expires_at": now + expires_in * 1000} if expires_in else {})
+        pipe = self._protocol.client.pipeline()
+        pipe.hset(f"{PREFIX}key:{key_id}", mapping=fields)
+        pipe.zadd(f"{PREFIX}keys", {key_id: now})
+        pipe.execute()
+        return self.get(key_id), text
+
+    def all(self) -> list[Key]:
+        """Returns every key, oldest first."""
+        return [self.get(key_id) for key_id in cast(list[str], self._protocol.client.zrange(f"{PREFIX}keys", 0, -1))]
+
+    def get(self, key_id: str) -> Key:
+        """Returns a key; raises `NotFound`."""
+        fields = cast(dict[str, str], self._protocol.client.hgetall(f"{PREFIX}key:{key_id}"))
+        if not fields:
+            raise NotFound("key_not_found", f"There is no key {key_id}; list the keys for their ids.", key=key_id)
+        return _parse(key_id, fields)
+
+    def revoke(self, key_id: str) -> Key:
+        """Ends a key at once and for good; raises `NotFound`."""
+        self.get(key_id)
+        self._protocol.client.hsetnx(f"{PREFIX}key:{key_id}", "revoked_at", str(_now()))
+        return self.get(key_id)
+
+    def rotate(self, key_id: str) -> tuple[Key, str]:
+        """Gives a key another secret, which ends the old one at once; returns it and its text. Raises `NotFound`."""
+        key = self.get(key_id)
+        text, digest = _new_text(key_id)
+        self._protocol.client.hset(f"{PREFIX}key:{key_id}", "digest", digest)
+        return key, text
+
+    def exist(self) -> bool:
+        """Whether a key was ever made."""
+        return bool(self._protocol.client.exists(f"{PREFIX}keys"))
+
+    def admit(self, text: str | None, *, allow_anonymous: bool) -> Key:
+        """Returns the key whose text a request sent, or `ANONYMOUS`; raises `Unauthorized`. One round trip."""
+        sent = _SENT.fullmatch(text or "")
+        if text is not None and not sent:
+            raise _refused()
+        outcome, row = self._protocol.call("admit", **({"id": sent[1]} if sent else {}))
+        fields = dict(zip(row[::2], row[1::2], strict=True))
+        if sent is None:
+            if outcome == "open" and allow_anonymous:
+                return ANONYMOUS
+            raise Unauthorized("unauthorized", "Send an API key: `Authorization: Bearer atl_…` or `X-API-Key: atl_…`.")
+        if not hmac.compare_digest(fields.get("digest", ""), _digest(sent[2])):
+            raise _refused()
+        key = _parse(sent[1], fields)
+        if key.revoked_at or (key.expires_at and key.expires_at <= _now()):
+            raise _refused()
+        return key
+
+
+def _new_text(key_id: str) -> tuple[str, str]:
+    """Returns a new text of a key, and the digest of its secret."""
+    secret = secrets.token_urlsafe(32)
+    return f"atl_{key_id}_{secret}", _digest(secret)
+
+
+def _digest(secret: str) -> str:
+    # A secret of 256 random bits needs no slow hash: it cannot be guessed.
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _refused() -> Unauthorized:
+    return Unauthorized("unauthorized", "The API key is unknown, has expired or was revoked.")
+
+
+def _parse(key_id: str, fields: dict[str, str]) -> Key:
+    ended = {name: int(fields[name]) for name in ("expires_at", "revoked_at") if name in fields}
+    scopes = cast(tuple[Scope, ...], tuple(fields["scopes"].split()))
+    return Key(key_id, fields["name"], fields["tenant"], scopes, int(fields["created_at"]), **ended)
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000

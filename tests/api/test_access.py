@@ -1,0 +1,130 @@
+"""A request needs a key with the right scope once a key was made."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from api.access import is_public, needed_scope
+from jobs.store.keys import SCOPES, Scope
+from tests.api.examples import DOCUMENT
+from tests.stack import Stack
+
+OPERATIONS = [(method.upper(), path) for path, each in DOCUMENT["paths"].items() for method in each]
+BIG = {"Content-Type": "application/json", "Content-Length": "1000000"}
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Valkey and the API; a key was made."""
+    made = Stack(tmp_path_factory.mktemp("closed"))
+    made.start_valkey()
+    made.start_api("api.main:app")
+    assert made.client.get("/v1/jobs").status_code == 200
+    made.jobs.keys.create("first", scopes=["read"])
+    yield made
+    made.stop()
+
+
+def bearer(stack: Stack, *scopes: Scope, **options: Any) -> dict[str, str]:
+    """The header of a new key."""
+    return {"Authorization": f"Bearer {stack.jobs.keys.create('test', scopes=scopes, **options)[1]}"}
+
+
+def filled(path: str) -> str:
+    return path.replace("{index}", "0").replace("{member_id}", "0").replace("{", "").replace("}", "")
+
+
+def test_every_other_operation_needs_a_key(closed: Stack) -> None:
+    for method, path in OPERATIONS:
+        answer = closed.client.request(method, filled(path))
+        if is_public(path):
+            assert answer.status_code in (200, 503), path
+        else:
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthorized"), path
+            assert answer.headers["WWW-Authenticate"] == 'Bearer realm="atelier"'
+            assert answer.json()["error"]["request_id"] == answer.headers["X-Request-ID"]
+    for path in ("/docs", "/redoc", "/openapi.json", "/static-offline-docs/swagger-ui.css"):
+        assert closed.client.get(path).status_code == 200
+    for path in ("/nowhere", "//v1/jobs", "/v1/jobs/", "/static-offline-docs/../v1/jobs", "/docs/../v1/jobs"):
+        assert closed.client.get(path).status_code in (401, 404), path
+
+
+def test_each_scope_opens_its_own_operations_only(closed: Stack) -> None:
+    for scope in SCOPES:
+        headers = bearer(closed, scope)
+        for method, path in OPERATIONS:
+            if not is_public(path):
+                answer = closed.client.request(method, filled(path), headers=headers)
+                allowed = needed_scope(method, path) == scope
+                assert (answer.status_code == 403) != allowed, (scope, method, path)
+                if not allowed:
+                    error = answer.json()["error"]
+                    assert error["code"] == "forbidden" and f"`{error['details']['needed']}`" in error["message"]
+
+
+def test_a_key_is_sent_in_either_header(closed: Stack) -> None:
+    text = closed.jobs.keys.create("test", scopes=["read"])[1]
+    for headers in ({"Authorization": f"Bearer {text}"}, {"authorization": f"bearer  {text}"}, {"X-API-Key": text}):
+        assert closed.client.get("/v1/jobs", headers=headers).status_code == 200
+    for headers in ({"Authorization": f"Basic {text}"}, {"Authorization": text}, {"X-API-Key": f"Bearer {text}"}):
+        assert closed.client.get("/v1/jobs", headers=headers).status_code == 401
+    assert text.rsplit("_", 1)[1] not in closed.log("api")
+
+
+def test_a_body_without_a_key_is_not_read(closed: Stack) -> None:
+    """The response comes before the first byte of the body."""
+    lines = ["POST /v1/style-transfers HTTP/1.1", "Host: a", *(f"{name}: {value}" for name, value in BIG.items())]
+    with socket.create_connection(("127.0.0.1", closed.api_port), 5) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        assert connection.recv(1000).startswith(b"HTTP/1.1 401")
+
+
+def test_keys_are_managed_by_keys_with_the_scope(closed: Stack) -> None:
+    headers = bearer(closed, "admin")
+    [example] = DOCUMENT["paths"]["/v1/keys"]["post"]["requestBody"]["content"]["application/json"]["examples"].values()
+    answer = closed.client.post("/v1/keys", json=example["value"] | {"expires_in": 60.0}, headers=headers)
+    made = answer.json()
+    assert answer.status_code == 201 and made["tenant"] == "acme" and made["revoked_at"] is None
+    reading = {"X-API-Key": made["key"]}
+    assert closed.client.get("/v1/jobs", headers=reading).status_code == 200
+    rotated = closed.client.post(f"/v1/keys/{made['id']}/rotate", headers=headers).json()
+    assert closed.client.get("/v1/jobs", headers=reading).status_code == 401
+    assert closed.client.get("/v1/jobs", headers={"X-API-Key": rotated["key"]}).status_code == 200
+    assert [closed.client.delete(f"/v1/keys/{made['id']}", headers=headers).status_code for _ in "12"] == [204, 204]
+    assert closed.client.get("/v1/jobs", headers={"X-API-Key": rotated["key"]}).status_code == 401
+    listed = closed.client.get("/v1/keys", headers=headers).json()["keys"]
+    [entry] = [each for each in listed if each["id"] == made["id"]]
+    assert entry["revoked_at"] and "key" not in entry
+    assert rotated["key"] not in json.dumps(listed)
+    assert closed.client.get("/v1/keys", headers=bearer(closed, "read", "submit", "train")).status_code == 403
+
+
+def test_an_open_installation_says_so_and_lets_nobody_make_keys(api_alone: Stack) -> None:
+    assert "No API key was made: everybody" in api_alone.log("api")
+    answer = api_alone.client.post("/v1/keys", json={"name": "One"})
+    assert (answer.status_code, answer.json()["error"]["details"]) == (403, {"needed": "admin"})
+
+
+def test_another_address_needs_keys_or_permission(closed: Stack) -> None:
+    """The API refuses to start without either."""
+    closed.redis.copy("atelier:keys", "kept")
+    closed.redis.delete("atelier:keys")
+    try:
+        code = "import api.server; api.server.uvicorn.run = lambda *_, **__: print('serves'); api.server.serve()"
+        for env, serves in (({}, False), ({"ATELIER_ALLOW_ANONYMOUS": "true"}, True), ({"ATELIER_HOST": "::1"}, True)):
+            run = subprocess.run(
+                [sys.executable, "-c", code],
+                env={**closed.env, "ATELIER_HOST": "0.0.0.0", **env},
+                cwd=closed.folder,
+                capture_output=True,
+                text=True,
+            )
+            assert (run.stdout == "serves\n") == serves == (run.returncode == 0), run.stderr
+            assert serves or "atelier-admin keys create" in run.stderr
+    finally:
+        closed.redis.rename("kept", "atelier:keys")

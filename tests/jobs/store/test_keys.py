@@ -1,0 +1,71 @@
+"""API keys are stored hashed, and end when they are revoked, rotated or expired."""
+
+import time
+
+import pytest
+
+from jobs.errors import NotFound, Unauthorized
+from jobs.store.jobs import JobStore
+from jobs.store.keys import ANONYMOUS
+from jobs.store.protocol import PREFIX
+
+
+def is_refused(store: JobStore, text: str | None) -> bool:
+    try:
+        store.keys.admit(text, allow_anonymous=True)
+    except Unauthorized:
+        return True
+    return False
+
+
+def test_a_key_is_admitted_and_its_secret_is_not_stored(store: JobStore) -> None:
+    key, text = store.keys.create("Web shop", tenant="shop", scopes=["read", "submit"], expires_in=60)
+    assert store.keys.admit(text, allow_anonymous=False) == key
+    assert (key.name, key.tenant, key.scopes) == ("Web shop", "shop", ("read", "submit"))
+    prefix, key_id, secret = text.split("_", 2)
+    assert (prefix, key_id, len(secret)) == ("atl", key.id, 43)
+    for name in store.client.scan_iter(f"{PREFIX}key*"):
+        if store.client.type(name) == "hash":
+            assert secret not in str(store.client.hgetall(name))
+
+
+@pytest.mark.parametrize("change", ["secret", "id", "form", "empty"])
+def test_another_text_is_refused(store: JobStore, change: str) -> None:
+    key, text = store.keys.create("One", scopes=["read"])
+    other = {
+        "secret": text[:-1] + ("A" if text[-1] != "A" else "B"),
+        "id": text.replace(key.id, "0" * 12),
+        "form": text[4:],
+        "empty": "",
+    }
+    assert is_refused(store, other[change]) and not is_refused(store, text)
+
+
+def test_the_first_key_ends_requests_without_one(store: JobStore) -> None:
+    assert store.keys.admit(None, allow_anonymous=True) == ANONYMOUS
+    with pytest.raises(Unauthorized):
+        store.keys.admit(None, allow_anonymous=False)
+    key, _ = store.keys.create("One", scopes=["read"])
+    assert is_refused(store, None)
+    store.keys.revoke(key.id)
+    assert is_refused(store, None)
+
+
+def test_revoked_rotated_and_expired_keys_are_refused(store: JobStore) -> None:
+    key, text = store.keys.create("One", scopes=["read"])
+    _, rotated = store.keys.rotate(key.id)
+    assert is_refused(store, text) and not is_refused(store, rotated)
+    revoked_at = store.keys.revoke(key.id).revoked_at
+    assert is_refused(store, rotated) and revoked_at
+    assert store.keys.revoke(key.id).revoked_at == revoked_at
+    brief, brief_text = store.keys.create("Two", scopes=["read"], expires_in=1)
+    assert not is_refused(store, brief_text)
+    store.client.hset(f"{PREFIX}key:{brief.id}", "expires_at", str(int(time.time() * 1000)))
+    assert is_refused(store, brief_text)
+    assert [each.name for each in store.keys.all()] == ["One", "Two"]
+
+
+def test_an_unknown_id_is_not_found(store: JobStore) -> None:
+    for change in (store.keys.get, store.keys.revoke, store.keys.rotate):
+        with pytest.raises(NotFound):
+            change("0" * 12)

@@ -1,0 +1,47 @@
+"""`atelier-admin` makes, lists, rotates and revokes keys."""
+
+from collections.abc import Callable
+
+import pytest
+
+from jobs import admin
+from jobs.store.jobs import JobStore
+from tests.jobs.conftest import with_settings
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(store: JobStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command and returns what it prints."""
+    monkeypatch.setattr(admin, "get_settings", lambda: store.settings)
+
+    def main(*arguments: str) -> str:
+        admin.main(arguments)
+        return capsys.readouterr().out.strip()
+
+    return main
+
+
+def test_keys_are_made_listed_rotated_and_revoked(store: JobStore, run: Run) -> None:
+    text = run("keys", "create", "Web shop", "--tenant", "shop", "--scopes", "read", "submit", "--days", "90")
+    key = store.keys.admit(text, allow_anonymous=False)
+    assert (key.name, key.tenant, key.scopes) == ("Web shop", "shop", ("read", "submit"))
+    assert key.expires_at and key.expires_at - key.created_at == 90 * 86_400_000
+    rotated = run("keys", "rotate", key.id)
+    assert store.keys.admit(rotated, allow_anonymous=False) == key
+    assert run("keys", "revoke", key.id) == ""
+    [line] = run("keys", "list").splitlines()
+    assert line.startswith(f"{key.id}  revoked ") and "read,submit" in line and line.endswith("Web shop")
+    assert text not in line and rotated not in line
+
+
+def test_a_command_that_fails_says_why(store: JobStore, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="There is no key 000000000000"):
+        run("keys", "revoke", "0" * 12)
+    with pytest.raises(SystemExit):
+        run("keys", "create", "One", "--tenant", "No Tenant")
+    away = with_settings(store, redis_url="redis://127.0.0.1:1/0").settings
+    monkeypatch.setattr(admin, "get_settings", lambda: away)
+    with pytest.raises(SystemExit, match="Redis does not respond"):
+        run("keys", "list")
