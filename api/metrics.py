@@ -69,7 +69,7 @@ def _service_metrics(service: Service) -> Iterator[Metric]:
             jobs.heartbeats.workers(),
             jobs.heartbeats.upkeeps(),
         )
-        depths, stats, memory = jobs.depths(), jobs.stats.read(), jobs.stats.memory()
+        depths, busy, stats, memory = jobs.depths(), jobs.busy_children(), jobs.stats.read(), jobs.stats.memory()
     except RedisError:
         yield GaugeMetricFamily("atelier_redis_up", "Whether Redis answers", value=0)
         return
@@ -80,6 +80,8 @@ def _service_metrics(service: Service) -> Iterator[Metric]:
     yield _by_queue("atelier_oldest_queued_seconds", "Age of the oldest queued job", vitals.waiting_s)
     serving = {queue: sum(serves(facts, queue) for facts in workers.values()) for queue in QUEUES}
     yield _by_queue("atelier_queue_workers", "Workers with a recent heartbeat that serve a queue", serving)
+    running = {queue: busy.get(queue, 0) for queue in QUEUES}
+    yield _by_queue("atelier_busy_children", "Child processes that run a job of a queue", running)
     yield _gauge("atelier_leases", "Jobs that a worker runs", vitals.leases)
     yield _gauge("atelier_overdue_leases", "Leases that ran out and were not requeued", vitals.overdue_leases)
     yield _gauge("atelier_workers", "Workers with a recent heartbeat", len(workers))

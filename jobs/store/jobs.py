@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -226,6 +227,13 @@ class JobStore:
     def depths(self) -> dict[str, int]:
         """Number of queued jobs by queue."""
         return {queue: cast(int, self.client.zcard(f"{PREFIX}queue:{queue}")) for queue in QUEUES}
+
+    def busy_children(self) -> dict[str, int]:
+        """Number of worker processes that run a job, by the queue of the job."""
+        pipe = self.client.pipeline(transaction=False)
+        for job_id in cast(list[str], self.client.zrange(f"{PREFIX}leases", 0, -1)):
+            pipe.hmget(f"{PREFIX}job:{job_id}", ["queue", "worker"])
+        return Counter(queue for queue, _ in {tuple(found) for found in pipe.execute()})
 
     def without_nudge(self, queue: str) -> list[str]:
         """Returns up to 1,000 ids of queued jobs for which no Celery message waits."""

@@ -77,6 +77,7 @@ def test_the_service_is_described(stack: Stack, done: dict[str, Any]) -> None:
         assert value(samples, "atelier_queued_jobs", queue=queue) >= 0
         assert value(samples, "atelier_oldest_queued_seconds", queue=queue) >= 0
         assert value(samples, "atelier_queue_workers", queue=queue) == 1
+        assert value(samples, "atelier_busy_children", queue=queue) in (0, 1)
     assert value(samples, "atelier_worker_children", worker="w1@test") == 1
     assert value(samples, "atelier_worker_frozen_children", worker="w1@test") == 0
     assert value(samples, "atelier_http_requests_total", method="GET", route="none", status="404") >= 2

@@ -70,3 +70,15 @@ def test_nudges_are_due_for_the_jobs_no_message_waits_for(store: JobStore) -> No
     assert store.without_nudge("fast") == ids[2:]
     store.client.rpush("fast", "three", "four", "five", "six")
     assert store.without_nudge("fast") == store.without_nudge("gpu") == []
+
+
+def test_busy_children_are_those_that_hold_leases_of_a_queue(store: JobStore) -> None:
+    for queue, number in (("fast", 4), ("gpu", 2)):
+        for _ in range(number):
+            make(store, queue=queue, compat="one batch")
+    store.claim("fast", worker="a", limit=3)
+    store.claim("gpu", worker="a")
+    [job] = store.claim("fast", worker="b")
+    assert store.busy_children() == {"fast": 2, "gpu": 1}
+    end(store, job)
+    assert store.busy_children() == {"fast": 1, "gpu": 1}
