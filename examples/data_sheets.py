@@ -20,7 +20,7 @@ def main() -> None:
         "avatars": contact_sheet(avatars(48, seed=1).images, 12),
         "flowers": contact_sheet(flowers(24, seed=1).images, 8),
         "smileys": contact_sheet(smileys(48, seed=1).images, 12),
-        "styles-set": contact_sheet(styles(60, seed=1).images[:, ::2, ::2], 15),
+        "styles-set": contact_sheet(styles(68, seed=1).images[:, ::2, ::2], 17),
         "digits": contact_sheet(digits(size=16).images[:100], 25, scale=2),
     }
     try:

@@ -49,7 +49,7 @@ SETS = {
         *(256, 3),
         (
             *("stripes", "pointillism", "stained_glass", "marbling", "brush_strokes", "swirls", "hatching", "mosaic"),
-            *("waves", "halftone", "watercolor", "constructivism", "engraving", "facets", "paper_cut"),
+            *("waves", "halftone", "watercolor", "constructivism", "engraving", "facets", "paper_cut", "builtin"),
             *("ember", "ocean", "forest", "pastel", "neon", "sepia", "ink", "primary", "dusk", "spring"),
         ),
     ),
