@@ -21,8 +21,11 @@ router = APIRouter(tags=["health"])
 COUNTERS: dict[str, tuple[str, str, Sequence[str]]] = {
     "jobs": ("atelier_jobs", "Finished jobs", ["kind", "status"]),
     "failures": ("atelier_job_failures", "Failed jobs by error code", ["kind", "code"]),
+    "webhooks": ("atelier_webhook_calls", "Calls of webhooks", ["outcome"]),
     "storage_errors": ("atelier_storage_errors", "Operations of the object store that failed", ["operation"]),
 }
+# Counters that are there from the start: Prometheus sees no increase where one begins at 1.
+KNOWN = {"webhooks": ("accepted", "refused", "failed"), "storage_errors": OPERATIONS}
 HISTOGRAMS: dict[str, tuple[str, str, Sequence[str], Sequence[float]]] = {
     "wait_seconds": ("atelier_job_wait_seconds", "Time from submit to the first claim", ["kind", "queue"], SECONDS),
     "run_seconds": ("atelier_job_run_seconds", "Time of a run without loading models", ["kind", "queue"], SECONDS),
@@ -115,8 +118,8 @@ def _worker_metrics(workers: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric
 
 
 def _counted(stats: Mapping[tuple[str, ...], float]) -> Iterator[Metric]:
-    # Prometheus sees no increase where a counter begins at 1.
-    stats = {("storage_errors", operation): 0.0 for operation in OPERATIONS} | dict(stats)
+    zeros: dict[tuple[str, ...], float] = {(name, label): 0 for name, labels in KNOWN.items() for label in labels}
+    stats = {**zeros, **stats}
     for counted, (name, text, labels) in COUNTERS.items():
         counter = CounterMetricFamily(name, text, labels=labels)
         for (what, *values), number in stats.items():

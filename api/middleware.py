@@ -9,6 +9,7 @@ from urllib.parse import quote
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.access import KEY
 from api.errors import internal_error
 from jobs.logs import about
 from jobs.tracing import Span, span
@@ -68,6 +69,8 @@ def _note(scope: Scope, status: int, seconds: float, trace: Span) -> None:
     trace.attributes |= {"http.request.method": method, "http.route": route, "http.response.status_code": status}
     path, ms = quote(scope["path"][:MAX_PATH]), round(seconds * 1000, 1)
     fields = {"method": method, "path": path, "route": route, "status": status, "duration_ms": ms}
+    if KEY in scope:
+        fields |= {"tenant": scope[KEY].tenant, "key_id": scope[KEY].id}
     if "job_id" in scope:
         fields["job_id"] = scope["job_id"]
     log.info("%s %s %d %.1f ms", method, path, status, ms, extra={"fields": fields})

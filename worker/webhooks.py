@@ -15,6 +15,7 @@ from redis import RedisError
 
 from jobs.errors import AtelierError
 from jobs.intake.outbound import post
+from jobs.logs import about
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
 
@@ -52,7 +53,8 @@ class Webhooks:
 
     def _call(self, job_id: str, number: int) -> None:
         try:
-            self._deliver(job_id, number)
+            with about(job_id=job_id):
+                self._deliver(job_id, number)
         except RedisError as error:
             log.warning("webhook of %s, try %d: %s", job_id, number, type(error).__name__)
         except Exception:  # the webhook will be tried again
@@ -66,7 +68,11 @@ class Webhooks:
         except AtelierError as error:  # for example an unknown host, or a job deleted meanwhile
             status = error.code
         log.info("webhook of %s, try %d: %s", job_id, number, status)
-        if isinstance(status, int) and 200 <= status < 300:
+        accepted = isinstance(status, int) and 200 <= status < 300
+        self._jobs.stats.count(
+            "webhooks", "accepted" if accepted else "refused" if isinstance(status, int) else "failed"
+        )
+        if accepted:
             self._jobs.webhook_called(job_id)
 
     def _post(self, job_id: str) -> int:

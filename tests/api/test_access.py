@@ -21,7 +21,7 @@ BIG = {"Content-Type": "application/json", "Content-Length": "1000000"}
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Valkey and the API; a key was made."""
-    made = Stack(tmp_path_factory.mktemp("closed"))
+    made = Stack(tmp_path_factory.mktemp("closed"), ATELIER_LOG_FORMAT="json")
     made.start_valkey()
     made.start_api("api.main:app")
     assert made.client.get("/v1/jobs").status_code == 200
@@ -102,6 +102,15 @@ def test_keys_are_managed_by_keys_with_the_scope(closed: Stack) -> None:
     assert entry["revoked_at"] and "key" not in entry
     assert rotated["key"] not in json.dumps(listed)
     assert closed.client.get("/v1/keys", headers=bearer(closed, "read", "submit", "train")).status_code == 403
+
+
+def test_the_log_names_the_key_of_a_request_and_never_its_secret(closed: Stack) -> None:
+    key, text = closed.jobs.keys.create("shop", tenant="shop", scopes=["read"])
+    closed.client.get("/v1/jobs", headers={"Authorization": f"Bearer {text}", "X-Request-ID": "of-the-shop"})
+    closed.client.get("/v1/jobs", headers={"X-API-Key": f"{text}x"})
+    [line] = [json.loads(line) for line in closed.log("api").splitlines() if "of-the-shop" in line]
+    assert (line["tenant"], line["key_id"], line["status"]) == ("shop", key.id, 200)
+    assert text.rpartition("_")[2] not in closed.log("api")
 
 
 def test_an_open_installation_says_so_and_lets_nobody_make_keys(api_alone: Stack) -> None:

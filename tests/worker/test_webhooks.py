@@ -109,6 +109,7 @@ def test_the_webhook_of_a_job_is_called_once(jobs: JobStore, receiver: Receiver)
     assert call_webhooks(jobs, receiver.send) == 1
     make_due(jobs, job_id)
     assert call_webhooks(jobs, receiver.send) == 0
+    assert jobs.stats.read()["webhooks", "accepted"] == 1
     body = json.loads(receiver.got[0][1])
     assert (body["id"], body["status"], body["metrics"]) == (job_id, "succeeded", {"run_ms": 3})
     assert body["outputs"][0]["url"] == f"/v1/jobs/{job_id}/outputs/0"
@@ -144,12 +145,14 @@ def test_a_refusal_is_tried_again_later_and_given_up_in_the_end(jobs: JobStore, 
         call_webhooks(jobs, receiver.send)
     assert len(receiver.got) == WEBHOOK_TRIES
     assert not jobs.client.exists(f"{PREFIX}webhooks:{HOST}", f"{PREFIX}webhook_hosts")
+    assert jobs.stats.read()["webhooks", "refused"] == WEBHOOK_TRIES
 
 
 def test_a_private_receiver_is_never_called(jobs: JobStore, receiver: Receiver) -> None:
     finish(jobs)
     private = partial(receiver.send, resolve=lambda *_, **__: [(2, 1, 6, "", ("127.0.0.1", 443))])
     assert call_webhooks(jobs, private) == 0 and not receiver.got
+    assert jobs.stats.read()["webhooks", "failed"] == 1
 
 
 def test_a_secret_signs_the_body(jobs: JobStore, receiver: Receiver) -> None:
