@@ -73,7 +73,7 @@ def test_a_key_is_sent_in_either_header(closed: Stack) -> None:
         assert closed.client.get("/v1/jobs", headers=headers).status_code == 200
     for headers in ({"Authorization": f"Basic {text}"}, {"Authorization": text}, {"X-API-Key": f"Bearer {text}"}):
         assert closed.client.get("/v1/jobs", headers=headers).status_code == 401
-    assert text.rsplit("_", 1)[1] not in closed.log("api")
+    assert text.split("_", 2)[2] not in closed.log("api")
 
 
 def test_a_body_without_a_key_is_not_read(closed: Stack) -> None:
@@ -110,7 +110,7 @@ def test_the_log_names_the_key_of_a_request_and_never_its_secret(closed: Stack) 
     closed.client.get("/v1/jobs", headers={"X-API-Key": f"{text}x"})
     [line] = [json.loads(line) for line in closed.log("api").splitlines() if "of-the-shop" in line]
     assert (line["tenant"], line["key_id"], line["status"]) == ("shop", key.id, 200)
-    assert text.rpartition("_")[2] not in closed.log("api")
+    assert text.split("_", 2)[2] not in closed.log("api")
 
 
 def test_an_open_installation_says_so_and_lets_nobody_make_keys(api_alone: Stack) -> None:
