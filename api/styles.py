@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import jobs.store.registry
@@ -76,10 +76,20 @@ class KeptStyleDetails(KeptStyle):
 
 
 class StyleList(BaseModel):
-    """The built-in styles by number, and the kept ones, newest first."""
+    """The built-in styles by number, and a page of the kept ones; pass `next_cursor` as `cursor` for the next page."""
 
     styles: list[BuiltinStyle]
     kept: list[KeptStyle]
+    next_cursor: str | None
+
+
+class StyleFilter(BaseModel):
+    """Query parameters of the list; others are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=1000, description="Maximum number of kept styles on a page.")] = 100
+    cursor: Annotated[str | None, Field(pattern=STYLE_ID, description="`next_cursor` of the previous page.")] = None
 
 
 class NewStyle(BaseModel):
@@ -108,12 +118,14 @@ class NewStyle(BaseModel):
         return self
 
 
-@router.get("/v1/styles", summary="List styles", responses=error_responses(503))
-def list_styles(service: ServiceDep) -> StyleList:
-    """The built-in styles of method `fast`, whose names describe them, and the styles that were kept."""
-    named = enumerate(BUILTIN_NAMES)
-    builtin = [BuiltinStyle(id=f"builtin:{i}", number=i, name=name) for i, name in named]
-    return StyleList(styles=builtin, kept=[KeptStyle(**_facts(service, each)) for each in service.jobs.styles.all()])
+@router.get("/v1/styles", summary="List styles", responses=error_responses(422, 503))
+def list_styles(service: ServiceDep, style_filter: Annotated[StyleFilter, Query()]) -> StyleList:
+    """The built-in styles of method `fast`, whose names describe them, and the styles that were kept, newest first."""
+    builtin = [BuiltinStyle(id=f"builtin:{i}", number=i, name=name) for i, name in enumerate(BUILTIN_NAMES)]
+    kept, next_cursor = service.jobs.styles.page(limit=style_filter.limit, cursor=style_filter.cursor)
+    return StyleList(
+        styles=builtin, kept=[KeptStyle(**_facts(service, each)) for each in kept], next_cursor=next_cursor
+    )
 
 
 @router.post(

@@ -1,6 +1,6 @@
 """Animations: frames at equal distances along a path through the space of a collection."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -18,9 +18,9 @@ from jobs.requests.steering import (
     Whole,
     check_cluster,
     check_direction,
-    check_embeds_text,
     clustering_of,
     fitted_start,
+    resolved_start,
 )
 from jobs.schemas import AnimationFormat
 
@@ -54,7 +54,9 @@ class PointsPath(BaseModel):
     through: Annotated[
         list[Start],
         Field(
-            min_length=2, max_length=MAX_POINTS, description="Images, texts, centers of clusters or 'mean', in order."
+            min_length=2,
+            max_length=MAX_POINTS,
+            description="Images, kept styles, texts, centers of clusters or 'mean', in order.",
         ),
     ]
 
@@ -123,11 +125,8 @@ class Animation(OfCollection, ContentRequest):
         collection, version = facts.version(self.collection, self.version)
         space = collection.params["space"]
         check_decodes(facts, "collection", space)
-        for field, start in self._starts().items():
-            check_embeds_text(facts, field, start, space)
-            if start == PHOTO:
-                check_takes_content(facts, field, space)
-        fitted = self.fitted(version.figures).model_copy(update={"version": version.number})
+        resolved = self._from(lambda field, start: _resolved(facts, field, start, space))
+        fitted = resolved.fitted(version.figures).model_copy(update={"version": version.number})
         return fitted.painting(facts, space, self.n_frames)
 
     def fitted(self, figures: Mapping[str, Any]) -> Self:
@@ -135,22 +134,27 @@ class Animation(OfCollection, ContentRequest):
         match self.path:
             case ComponentPath() | AttributePath():
                 check_direction("path", self.path, figures)
-                changed: dict[str, Any] = {"start": fitted_start("path.start", self.path.start, figures)}
-            case PointsPath(through=through):
-                points = [fitted_start(f"path.through.{i}", point, figures) for i, point in enumerate(through)]
-                changed = {"through": points}
             case ClusterPath(cluster=cluster, clustering=asked):
                 method = clustering_of("path.clustering", asked, figures)
                 check_cluster("path.cluster", cluster, figures["clusterings"][method]["n_clusters"])
-                changed = {"clustering": method}
-        return self.model_copy(update={"path": self.path.model_copy(update=changed)})
+                return self.model_copy(update={"path": self.path.model_copy(update={"clustering": method})})
+        return self._from(lambda field, start: fitted_start(field, start, figures))
 
-    def _starts(self) -> dict[str, Start]:
-        """The points of the path that are given, by field."""
+    def _from(self, changed: Callable[[str, Start], Start]) -> Self:
+        """The same with the points of the path that are given changed by a function of their field and themselves."""
         match self.path:
             case PointsPath(through=through):
-                return {f"path.through.{i}": point for i, point in enumerate(through)}
+                points = [changed(f"path.through.{i}", point) for i, point in enumerate(through)]
+                path: Any = self.path.model_copy(update={"through": points})
             case ClusterPath():
-                return {}
-            case path:
-                return {"path.start": path.start}
+                return self
+            case _:
+                path = self.path.model_copy(update={"start": changed("path.start", self.path.start)})
+        return self.model_copy(update={"path": path})
+
+
+def _resolved(facts: Facts, field: str, start: Start, space: str) -> Start:
+    if start == PHOTO:
+        check_takes_content(facts, field, space)
+    resolved: Start = resolved_start(facts, field, start, space)
+    return resolved

@@ -11,7 +11,8 @@ from jobs.requests.clusterings import Method
 from jobs.requests.collection import COLLECTION_ID
 from jobs.requests.content import PHOTO, ContentRequest
 from jobs.requests.facts import Facts
-from jobs.requests.spaces import check_decodes, space_of
+from jobs.requests.spaces import STYLE, check_decodes, space_of
+from jobs.requests.styles import KEPT, KeptStyleId, OneImage, StyleVector, with_vector
 
 MAX_IMAGES = 256  # of one job
 
@@ -58,9 +59,9 @@ class TextStart(BaseModel):
 def _start_type(value: Any) -> str | None:
     """The tag, such as <mean>, of the sort of start that a value is meant to be."""
     if isinstance(value, str):
-        return f"<{value}>" if value in ("mean", PHOTO) else "<image>"
+        return f"<{value}>" if value in ("mean", PHOTO) else "<kept>" if value.startswith(KEPT) else "<image>"
     has = value if isinstance(value, dict) else vars(value) if isinstance(value, BaseModel) else {}
-    return next((f"<{name}>" for name in ("cluster", "text") if name in has), None)
+    return next((f"<{name}>" for name in ("cluster", "text", "vector") if name in has), None)
 
 
 Start = Annotated[
@@ -68,11 +69,14 @@ Start = Annotated[
     | Annotated[Literal["photo"], Tag("<photo>")]
     | Annotated[ImageRef, Tag("<image>")]
     | Annotated[ClusterStart, Tag("<cluster>")]
-    | Annotated[TextStart, Tag("<text>")],
+    | Annotated[TextStart, Tag("<text>")]
+    | Annotated[KeptStyleId, Tag("<kept>")]
+    | Annotated[StyleVector, Tag("<vector>")],
     Discriminator(
         _start_type,
         custom_error_type="start",
-        custom_error_message="Input should be 'mean', 'photo', an image or an object with `cluster` or `text`",
+        custom_error_message="Input should be 'mean', 'photo', an image, a kept style or an object with `cluster`, "
+        "`text` or `vector`",
     ),
 ]
 
@@ -122,7 +126,8 @@ class Steering(OfCollection, ContentRequest):
     )
 
     start: Annotated[
-        Start, Field(description="Where to start from; in the space `style` also 'photo', the content's own style.")
+        Start,
+        Field(description="Where to start from; in the space `style` also a kept style or 'photo', the content's own."),
     ] = "mean"
     components: Annotated[
         list[Direction] | None, Field(min_length=1, max_length=16, description="What to move along, each a row.")
@@ -131,7 +136,10 @@ class Steering(OfCollection, ContentRequest):
         bool | None,
         Field(description="Move along all at once, the k-th strength of each together, in one row; no when absent."),
     ] = None
-    style_from: Annotated[ImageRef | None, Field(description="The image whose scores to move towards.")] = None
+    style_from: Annotated[
+        OneImage | None,
+        Field(description="The image whose scores to move towards; in the space `style` also a kept style."),
+    ] = None
     style_components: Annotated[
         int | None, Field(ge=1, le=512, description="How many of the first components take the style; 10 when absent.")
     ] = None
@@ -161,11 +169,12 @@ class Steering(OfCollection, ContentRequest):
     def resolved(self, facts: Facts) -> "Steering":
         """Chooses the version and fills in the defaults that depend on it."""
         collection, version = facts.version(self.collection, self.version)
-        check_decodes(facts, "collection", collection.params["space"])
-        check_embeds_text(facts, "start", self.start, collection.params["space"])
-        fitted = self.fitted(version.figures).model_copy(update={"version": version.number})
+        space = collection.params["space"]
+        check_decodes(facts, "collection", space)
+        points = {name: resolved_start(facts, name, getattr(self, name), space) for name in ("start", "style_from")}
+        fitted = self.model_copy(update=points).fitted(version.figures).model_copy(update={"version": version.number})
         strengths = fitted.style_strengths or [each for row in fitted.components or () for each in row.strengths]
-        return fitted.painting(facts, collection.params["space"], len(strengths))
+        return fitted.painting(facts, space, len(strengths))
 
     def fitted(self, figures: Mapping[str, Any]) -> Self:
         """Fills in the defaults that depend on the collection; `figures` are those of its version.
@@ -273,13 +282,16 @@ def check_cluster(field: str, cluster: int, n_clusters: int) -> None:
         raise BadInput("no_such_cluster", message, field=field, n_clusters=n_clusters)
 
 
-def check_embeds_text(facts: Facts, field: str, start: Start, space: str) -> None:
-    """Raises BadInput for a text in a space that does not embed texts."""
-    if not isinstance(start, TextStart):
-        return
-    if not space_of(facts, space).embeds_text:
+def resolved_start(facts: Facts, field: str, start: Any, space: str) -> Any:
+    """A start with the vector of a kept style; raises NotFound, and BadInput for what is not of the space."""
+    if isinstance(start, TextStart) and not space_of(facts, space).embeds_text:
         message = f"{field}.text: The space {space} does not embed texts; start from an image, 'mean' or a cluster."
         raise BadInput("no_texts", message, field=f"{field}.text")
+    resolved = with_vector(facts, field, start)
+    if isinstance(resolved, StyleVector) and space != STYLE:
+        message = f"{field}: A style is a vector of the space {STYLE}; the collection is in the space {space}."
+        raise BadInput("no_styles", message, field=field)
+    return resolved
 
 
 def clustering_of(field: str, method: Method | None, figures: Mapping[str, Any]) -> Method:

@@ -204,12 +204,13 @@ MaskedStyle = Annotated[
 def with_vectors(facts: Facts, style: Any) -> Any:
     """The style of a request with the vector of each kept one, so that the job does not need it; raises NotFound."""
     if isinstance(style, list):
-        images = [_with_vector(facts, f"style.{i}.image", part.image) for i, part in enumerate(style)]
+        images = [with_vector(facts, f"style.{i}.image", part.image) for i, part in enumerate(style)]
         return [part.model_copy(update={"image": image}) for part, image in zip(style, images, strict=True)]
-    return _with_vector(facts, "style", style)
+    return with_vector(facts, "style", style)
 
 
-def _with_vector(facts: Facts, field: str, style: Any) -> Any:
+def with_vector(facts: Facts, field: str, style: Any) -> Any:
+    """A style with the vector of a kept one; raises NotFound, which names the field."""
     if not isinstance(style, str) or not style.startswith(KEPT):
         return style
     with naming(field):

@@ -12,7 +12,7 @@ from jobs.schemas import TERMINAL, Status
 QUEUES = ("fast", "gpu", "collect", "train")
 # The format of the records that this release writes. It reads those of every earlier one, and its workers leave newer
 # ones alone. Raised once by a release whose requests the one before cannot read (tests/jobs/requests/test_kinds.py).
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -131,9 +131,13 @@ class Styles:
             raise NotFound("object_not_found", "The image of this output is gone.", sha256=sha)
         return self.get(style_id)
 
-    def all(self) -> list[KeptStyle]:
-        """Returns every kept style, newest first."""
-        return [_parse_style(*entry) for entry in reversed(_entries(self._protocol, "style"))]
+    def page(self, *, limit: int, cursor: str | None = None) -> tuple[list[KeptStyle], str | None]:
+        """Returns a page of kept styles, newest first, and the cursor of the next page."""
+        # Ids sort by time, so a page begins after its cursor even if that style was deleted since.
+        ids = sorted(cast(list[str], self._protocol.client.zrange(f"{PREFIX}styles", 0, -1)), reverse=True)
+        left = [style_id for style_id in ids if cursor is None or style_id < cursor]
+        page = [_parse_style(*entry) for entry in _read(self._protocol, "style", left[:limit])]
+        return page, left[limit - 1] if len(left) > limit else None
 
     def get(self, style_id: str) -> KeptStyle:
         """Returns one kept style; raises `NotFound`."""
@@ -145,7 +149,11 @@ class Styles:
 
 
 def _entries(protocol: Protocol, sort: Sort) -> list[tuple[str, dict[str, str]]]:
-    names = cast(list[str], protocol.client.zrange(f"{PREFIX}{sort}s", 0, -1))
+    return _read(protocol, sort, cast(list[str], protocol.client.zrange(f"{PREFIX}{sort}s", 0, -1)))
+
+
+def _read(protocol: Protocol, sort: Sort, names: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """The names and fields of those that are still there, in one round trip."""
     pipe = protocol.client.pipeline()
     for name in names:
         pipe.hgetall(f"{PREFIX}{sort}:{name}")

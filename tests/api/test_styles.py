@@ -1,5 +1,6 @@
 """Kept styles through the real stack: from a sample of a cluster of styles to transfers with it."""
 
+import json
 from io import BytesIO
 from typing import Any
 
@@ -24,6 +25,14 @@ def sampled(stack: Stack) -> dict[str, Any]:
     made = stack.finished(stack.client.post("/v1/collections", json=styles).json()["id"])
     body = {"collection": made["metrics"]["collection"], "n": 2, "seed": 1, "size": 96}
     return stack.finished(stack.client.post("/v1/cluster-samplings", json=body).json()["id"])
+
+
+@pytest.fixture(scope="module")
+def of_pixels(stack: Stack) -> str:
+    """A collection in another space."""
+    params = {"name": "Smileys", "space": "pixels", "data": "smileys", "limit": 12, "n_components": 2, "image_size": 16}
+    job = stack.finished(stack.client.post("/v1/collections", json=params).json()["id"])
+    return str(job["metrics"]["collection"])
 
 
 def image(stack: Stack, url: str) -> np.ndarray[Any, Any]:
@@ -96,6 +105,60 @@ def test_a_style_that_cannot_be_used_is_refused_by_its_field(stack: Stack, name:
     answer = stack.client.post("/v1/style-transfers", json=sent)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (status, code) and message in error["message"], error
+
+
+def test_kept_styles_are_paged(stack: Stack) -> None:
+    ids = sorted(stack.client.post("/v1/styles", json={"name": n, "vector": [0.1] * 100}).json()["id"] for n in "ab")
+    page = stack.client.get("/v1/styles?limit=1").json()
+    assert len(page["styles"]) == 26 and [style["id"] for style in page["kept"]] == ids[1:]
+    assert (
+        stack.client.get("/v1/styles", params={"limit": 1, "cursor": page["next_cursor"]}).json()["kept"][0]["name"]
+        == "a"
+    )
+    assert stack.client.get("/v1/styles?limit=0").status_code == 422
+
+
+def test_a_kept_style_is_a_point_of_the_space_of_styles(stack: Stack, sampled: dict[str, Any]) -> None:
+    """Steered by nothing, it paints as in a transfer; a steering towards it and an animation take it too."""
+    collection, vector = sampled["params"]["collection"], [0.2, -0.3] * 50
+    kept = stack.client.post("/v1/styles", json={"name": "Kept", "vector": vector}).json()["id"]
+
+    def run(route: str, **body: Any) -> dict[str, Any]:
+        return stack.finished(stack.client.post(f"/v1/{route}", json={"collection": collection, **body}).json()["id"])
+
+    still = {"content": CAT, "size": 96, "components": [{"component": 0, "strengths": [0]}]}
+    job = run("pc-steerings", start=kept, **still)
+    assert job["params"]["start"] == {"vector": vector, "id": kept}
+    again = run("pc-steerings", start={"vector": vector}, **still)
+    assert again["outputs"][0]["sha256"] != job["outputs"][0]["sha256"], "another recipe"
+    assert again["metrics"]["pictures"] == job["metrics"]["pictures"]
+    painted = image(stack, transfer(stack, style=kept, size=96)["outputs"][0]["url"])
+    np.testing.assert_allclose(image(stack, job["outputs"][0]["url"]).astype(int), painted, atol=1)
+
+    towards = run("pc-steerings", style_from=kept, size=96, style_strengths=[0, 1])
+    assert towards["params"]["style_from"]["id"] == kept
+    film = run("pc-animations", path={"through": [kept, "mean"]}, n_frames=2, size=96, loop=False)
+    assert film["params"]["path"]["through"] == [{"vector": vector, "id": kept}, "mean"]
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "field"),
+    [
+        ("pc-steerings", {"components": [{"component": 0}], "start": "S"}, "start"),
+        ("pc-steerings", {"style_from": "S"}, "style_from"),
+        ("pc-animations", {"path": {"through": ["mean", "S"]}}, "path.through.1"),
+        ("pc-animations", {"path": {"component": 0, "start": {"vector": [0.1] * 100}}}, "path.start"),
+    ],
+)
+def test_a_style_is_no_point_of_another_space(
+    stack: Stack, of_pixels: str, route: str, body: dict[str, Any], field: str
+) -> None:
+    kept = stack.client.post("/v1/styles", json={"name": "Kept", "vector": [0.1] * 100}).json()["id"]
+    for style, code in ((kept, "no_styles"), (NOBODY, "style_not_found")):
+        sent = json.loads(json.dumps(body | {"collection": of_pixels}).replace('"S"', f'"{style}"'))
+        error = stack.client.post(f"/v1/{route}", json=sent).json()["error"]
+        expected = code if "S" in json.dumps(body) else "no_styles"
+        assert (error["code"], error["details"]["field"]) == (expected, field), error
 
 
 def test_an_output_without_a_style_is_not_kept(stack: Stack, sampled: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from jobs.requests.steering import (
     Steering,
     TextStart,
 )
+from jobs.requests.styles import StyleVector
 from models.grids import labeled_grid
 from models.pixels import to_bytes
 from models.space.collection import FittedCollection
@@ -114,6 +115,8 @@ def start_vector(task: Task, field: str, start: Start, collection: FittedCollect
             return space.encode_text(text, f"{field}.text")
         case "mean":
             return collection.pca.mean_[None]
+        case StyleVector(vector=vector):
+            return np.array([vector], np.float32)
         case "photo":
             return space.encode(to_bytes(expect_class(space.space, StyleSpace).content)[None])
         case image:
@@ -131,7 +134,7 @@ def _encoded(task: Task, space: LoadedSpace, field: str, image: str) -> Vectors:
 def _rows(task: Task, params: Steering, collection: FittedCollection, space: LoadedSpace, start: Vectors) -> list[_Row]:
     if params.style_from:
         n_components, strengths, pca = filled(params.style_components), filled(params.style_strengths), collection.pca
-        style = pca.transform(_encoded(task, space, "style_from", params.style_from))[0]
+        style = pca.transform(start_vector(task, "style_from", params.style_from, collection, space))[0]
         scores = pca.transform(start)[0]
         changes = [towards_style(scores, style, n_components, strength) for strength in strengths]
         return [_Row(f"first {n_components}\ncomponents", strengths, np.stack(changes), unit="")]
