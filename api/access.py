@@ -55,7 +55,7 @@ def _sent_key(headers: Headers) -> str | None:
 
 def needed_scope(method: str, path: str) -> keys.Scope:
     """The scope that a request needs."""
-    if path.startswith("/v1/keys"):
+    if path.startswith("/v1/keys") or (path.startswith("/v1/models/") and path.endswith("/unload")):
         return "admin"
     if method in ("GET", "HEAD"):
         return "read"

@@ -135,6 +135,21 @@ def get_model_file(
     return StreamingResponse(parts, media_type="application/octet-stream", headers=headers)
 
 
+@router.post(
+    "/v1/models/{model_id}/unload",
+    status_code=204,
+    summary="Evict a model from the memory of all workers",
+    responses=error_responses(404, 422, 503),
+)
+def unload_model(model_id: ModelId, service: ServiceDep) -> None:
+    """Each worker process evicts it within a few seconds, or at the end of a job that uses it.
+
+    The next job that needs it loads it again. Needs the scope `admin`.
+    """
+    get_model(model_id, service)
+    service.jobs.models.unload(model_id)
+
+
 @router.delete(
     "/v1/models/{model_id}",
     status_code=204,

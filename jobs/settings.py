@@ -61,6 +61,10 @@ class Settings(BaseSettings):
             description="Memory for the loaded models of a worker process, in bytes; a larger model is loaded alone",
         ),
     ] = 8 << 30
+    warm_models: Annotated[
+        str,
+        Field(description="Ids of models that each process of a worker loads at its start, separated by commas"),
+    ] = ""
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16"],
         Field(description="Floating-point type of mixed precision; `auto` selects the fastest on the device"),
@@ -115,6 +119,11 @@ class Settings(BaseSettings):
     def is_open(self) -> bool:
         """Whether requests need no API key until the first one is made."""
         return self.allow_anonymous or _is_loopback(self.host)
+
+    @property
+    def warm_model_ids(self) -> list[str]:
+        """The ids in `warm_models`."""
+        return [name.strip() for name in self.warm_models.split(",") if name.strip()]
 
     def timeout_s(self, queue: str) -> float:
         """Time limit of a job of this queue, in seconds."""

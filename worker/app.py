@@ -9,7 +9,7 @@ import time
 from functools import cache
 
 from celery import Task
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_process_init
 
 from jobs.logs import configure_logging
 from jobs.objects import Objects
@@ -20,6 +20,7 @@ from jobs.store.jobs import JobStore
 from jobs.tracing import add_span, start_tracing
 from models.catalogue import CardError, cards
 from worker import runners
+from worker.children import start_child
 from worker.heartbeat import WorkerHeartbeat
 from worker.lease import stopping
 from worker.run import run_jobs
@@ -41,6 +42,7 @@ settings = get_settings()
 os.environ["ATELIER_DTYPE"] = settings.dtype  # models/ reads the environment only, not the `.env` file
 app = make_celery(settings)
 setup_logging.connect(lambda **_: configure_logging(settings), weak=False)
+worker_process_init.connect(start_child)
 
 
 @cache

@@ -86,6 +86,15 @@ class Models:
         """Deletes a trained model and its files. Raises `NotFound`, and `Conflict` while it is in use."""
         _delete(self._protocol, "model", model_id)
 
+    def unload(self, model_id: str) -> None:
+        """Asks every worker process to evict a model, trained or shipped, from its memory."""
+        self._protocol.call("unload", id=model_id)
+
+    def unloaded(self, since: int | None) -> tuple[int, list[str]]:
+        """Returns the time (Unix ms of Redis) and the models unloaded since an earlier such time; None: no models."""
+        now, ids = self._protocol.call("unloaded", **({} if since is None else {"since": since}))
+        return now, ids
+
     def deleted(self, model_ids: Sequence[str]) -> list[str]:
         """Returns those of these trained models that are among the last 10,000 deleted ones."""
         times = self._protocol.client.zmscore(f"{PREFIX}deleted-models", list(model_ids)) if model_ids else []

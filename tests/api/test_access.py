@@ -11,6 +11,7 @@ import pytest
 
 from api.access import is_public, needed_scope
 from jobs.store.keys import SCOPES, Scope
+from tests.api.cards import card
 from tests.api.examples import DOCUMENT
 from tests.stack import Stack
 
@@ -137,3 +138,12 @@ def test_another_address_needs_keys_or_permission(closed: Stack) -> None:
             assert serves or "atelier-admin keys create" in run.stderr
     finally:
         closed.redis.rename("kept", "atelier:keys")
+
+
+def test_an_administrator_unloads_a_model_that_is_known(closed: Stack) -> None:
+    closed.jobs.heartbeats.beat("away@test", {"queues": [], "cards": [card("vae-2")], "installed": []})
+    since, _ = closed.jobs.models.unloaded(None)
+    for model, status in (("vae-2", 204), ("nowhere", 404)):
+        answer = closed.client.post(f"/v1/models/{model}/unload", headers=bearer(closed, "admin"))
+        assert answer.status_code == status
+    assert closed.jobs.models.unloaded(since)[1] == ["vae-2"]

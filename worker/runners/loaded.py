@@ -2,9 +2,12 @@
 
 Its bound is ATELIER_MODEL_MEMORY_BYTES: the least recently used entry is evicted first, and an entry larger than the
 bound is cached alone. A network is loaded onto `models.tensors.best_device()` and stays there.
-Imports no torch, which jobs of the queue `fast` do not need.
+Imports no torch, which jobs of the queue `fast` do not need. Any thread may call it: models are warmed up and unloaded
+beside jobs.
 """
 
+import sys
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +29,7 @@ class _Entry:
 
 # By id and revision; the most recently used entry is the last.
 _entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+_lock = threading.RLock()  # held while a model is loaded, so that no other thread loads it too
 
 
 def loaded(task: Task, key: tuple[str, str], load: Callable[[], T], size: Callable[[T], int], expected: int = 0) -> T:
@@ -33,16 +37,17 @@ def loaded(task: Task, key: tuple[str, str], load: Callable[[], T], size: Callab
 
     size: returns the bytes in memory of the value. expected: about as many bytes are evicted before loading.
     """
-    if key not in _entries:
-        with task.loading():
-            evict_to(get_settings().model_memory_bytes - expected)
-            value = load()
-        _entries[key] = _Entry(value, size(value))
-        counts["model_loads"] += 1
-        evict_to(get_settings().model_memory_bytes, keep=key)
-    _entries.move_to_end(key)
-    cached: T = _entries[key].value
-    return cached
+    with _lock:
+        if key not in _entries:
+            with task.loading():
+                evict_to(get_settings().model_memory_bytes - expected)
+                value = load()
+            _entries[key] = _Entry(value, size(value))
+            counts["model_loads"] += 1
+            evict_to(get_settings().model_memory_bytes, keep=key)
+        _entries.move_to_end(key)
+        cached: T = _entries[key].value
+        return cached
 
 
 def loaded_model(task: Task, card: Card, load: Callable[[], T], size: Callable[[T], int] | None = None) -> T:
@@ -65,6 +70,18 @@ def evict_to(n_bytes: int, keep: tuple[str, str] | None = None) -> None:
             return
         del _entries[key]
         counts["model_evictions"] += 1
+
+
+def evict(model_id: str) -> bool:
+    """Evicts a model, in every revision; returns whether it was cached. A job that uses it keeps it until its end."""
+    with _lock:
+        cached = [key for key in _entries if key[0] == model_id]
+        for key in cached:
+            del _entries[key]
+            counts["model_evictions"] += 1
+    if cached and (torch := sys.modules.get("torch")):
+        torch.cuda.empty_cache()  # gives freed memory back to the device
+    return bool(cached)
 
 
 def evict_all() -> None:

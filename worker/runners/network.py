@@ -157,3 +157,11 @@ def loaded_vgg(task: Task, model_id: str) -> VGG:
     """The VGG of a card on the device of this process, from the cache; raises WeightsError."""
     weights_dir = get_settings().weights_dir
     return loaded_model(task, card(model_id), lambda: load_vgg(model_id, weights_dir, best_device()), bytes_of)
+
+
+def load_card(task: Task, card: Card) -> None:
+    """Loads the network of a card into the cache; raises WeightsError."""
+    if card.architecture:
+        load_network(task, card.id, nn.Module)
+    else:
+        loaded_vgg(task, card.id)

@@ -25,6 +25,7 @@
 --   webhook_hosts     zset, hosts by time of next call          webhooks:<host>   zset, finished ids by time of next call
 --   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   facts that a process reports
 --   claimed           hash, time of the last claim of a queue
+--   unloaded          zset, ids of models by the time when workers were asked to evict them
 --   backup            exists during a backup                restoring     exists during a restore
 --   key:<id>          hash, an API key                      keys        zset, the ids of API keys by time
 

@@ -45,6 +45,18 @@ function commands.unregister(a)
   return {'deleted', {}}
 end
 
+-- Asks the workers to evict a model from their memory.
+function commands.unload(a)
+  redis.call('ZADD', P .. 'unloaded', now, a.id)
+  redis.call('ZREMRANGEBYSCORE', P .. 'unloaded', '-inf', now - DAY_MS)
+  return 'asked'
+end
+
+-- Returns the time, and the models that were unloaded since an earlier one; none without it.
+function commands.unloaded(a)
+  return {now, a.since and redis.call('ZRANGEBYSCORE', P .. 'unloaded', a.since, '+inf') or {}}
+end
+
 -- Returns objects that nothing names. The caller must delete each within a minute; until then it cannot be stored.
 -- Returns none during a backup, whose records may name them.
 function commands.condemn(a)
