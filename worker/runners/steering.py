@@ -204,8 +204,9 @@ def _redraw(
         wrong = [k for k, placed in enumerate(placements) if placed["cluster"] != clusters[k // params.n]]
         if not wrong:
             return
-        drawn = [_draw(collection, params, cluster, task.seed, redraw) for cluster in clusters]
-        scores[wrong] = np.concatenate(drawn)[wrong]
+        rows = {k // params.n for k in wrong}
+        drawn = {row: _draw(collection, params, clusters[row], task.seed, redraw) for row in rows}
+        scores[wrong] = [drawn[k // params.n][k % params.n] for k in wrong]
         images[wrong] = _decode(task, space, pca.inverse_transform(scores[wrong]), [task.seed] * len(wrong))
         placed = placements_of(collection, space, filled(params.clustering), scores[wrong], images[wrong])
         for k, figures in zip(wrong, placed, strict=True):
