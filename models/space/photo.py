@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from models.perceptual.efficientnet import EfficientNetLite, class_names
+from models.space.space import EncoderSpace
 
 Array = NDArray[np.float32]
 BATCH = 4096  # vectors
@@ -16,25 +16,10 @@ MAX_ATTRIBUTES = 64  # classes that become attributes of members
 
 
 @dataclass(frozen=True)
-class PhotoSpace:
+class PhotoSpace(EncoderSpace):
     """The space of pooled features, which has no decoder."""
 
     model: EfficientNetLite
-    channels: int = 3
-
-    @property
-    def image_size(self) -> int:
-        """Side in pixels of images to encode."""
-        return self.model.image_size
-
-    @property
-    def dim(self) -> int:
-        """Number of features."""
-        return self.model.dim
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Encodes images (n, 3, image_size, image_size) as features (n, dim)."""
-        return self.model.encode_images(images)
 
     def probabilities(self, vectors: Array) -> Array:
         """Probabilities (n, classes) of features (n, dim)."""

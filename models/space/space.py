@@ -99,22 +99,26 @@ class LatentSpace:
         return self.model.decode(vectors)
 
 
-class EmbeddingModel(Protocol):
-    """A model with image embeddings: encodes images (n, 3, h, h) in [0, 1] as image_embeds (n, dim) and decodes these.
-
-    `encode_texts` needs a text prior, or a CLIP whose texts and images share a space.
-    """
+class ImageEncoder(Protocol):
+    """A model that encodes images (n, 3, h, h) in [0, 1] as vectors (n, dim)."""
 
     @property
     def dim(self) -> int:
-        """Number of values of an embedding."""
+        """Length of a vector."""
 
     @property
     def image_size(self) -> int:
-        """Side of decoded images in pixels."""
+        """Side in pixels of images to encode, and of those that it decodes."""
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """Encodes images of any size as image_embeds."""
+        """Encodes images as vectors."""
+
+
+class EmbeddingModel(ImageEncoder, Protocol):
+    """A model with image embeddings, of images of any size, that decodes these.
+
+    `encode_texts` needs a text prior, or a CLIP whose texts and images share a space.
+    """
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Encodes texts as image_embeds."""
@@ -124,25 +128,32 @@ class EmbeddingModel(Protocol):
 
 
 @dataclass(frozen=True)
-class EmbeddingSpace:
-    """The space of a CLIP's image embeddings, decoded by a diffusion model."""
+class EncoderSpace:
+    """The space of what a model encodes images as."""
 
-    model: EmbeddingModel
+    model: ImageEncoder
     channels: int = 3
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of decoded images and of images to encode."""
+        """Side in pixels of images to encode, and of decoded ones."""
         return self.model.image_size
 
     @property
     def dim(self) -> int:
-        """Number of values of an embedding."""
+        """Length of a vector."""
         return self.model.dim
 
     def encode(self, images: Tensor) -> Tensor:
-        """Encodes images as embeddings, not normalized: the decoder was trained on them unnormalized."""
+        """Encodes images by the model, whose vectors are not normalized."""
         return self.model.encode_images(images)
+
+
+@dataclass(frozen=True)
+class EmbeddingSpace(EncoderSpace):
+    """The space of a CLIP's image embeddings, decoded by a diffusion model, which was trained on them unnormalized."""
+
+    model: EmbeddingModel
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Encodes texts as embeddings (n, dim); raises TextTooLongError."""
