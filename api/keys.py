@@ -11,7 +11,8 @@ from api.errors import error_responses
 from api.json_route import JsonRoute
 from api.service import ServiceDep
 from jobs.requests.base import STRICT, distinct, whole
-from jobs.store.keys import DEFAULT_TENANT, KEY_ID, TENANT, Scope
+from jobs.store.keys import KEY_ID, TENANT, Scope
+from jobs.store.protocol import DEFAULT_TENANT
 
 router = APIRouter(tags=["keys"], route_class=JsonRoute)
 KeyId = Annotated[

@@ -5,17 +5,20 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Body, Path, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AliasChoices, BaseModel, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from api.errors import Responses, error_responses
+from api.json_route import JsonRoute
 from api.service import Service, ServiceDep
 from jobs.errors import Conflict, NotFound
+from jobs.requests.base import STRICT
 from jobs.requests.facts import model_cards
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=JsonRoute)
 CARD = "card.json"
+EXAMPLES: dict[str, Any] = {"share": {"summary": "For all tenants", "value": {"shared": True}}}
 ModelId = Annotated[str, Path(max_length=100, description="The id of a model.", examples=["vgg16"])]
 
 
@@ -34,6 +37,7 @@ class Model(BaseModel):
     trained_by: Annotated[
         str | None, Field(description="The job that trained it; null for a model that came with the service.")
     ]
+    shared: Annotated[bool, Field(description="Whether all tenants may use it; true if it came with the service.")]
 
 
 class ModelList(BaseModel):
@@ -150,6 +154,29 @@ def unload_model(model_id: ModelId, service: ServiceDep) -> None:
     service.jobs.models.unload(model_id)
 
 
+class Sharing(BaseModel):
+    """Who may use a trained model."""
+
+    model_config = ConfigDict(**STRICT)
+
+    shared: Annotated[bool, Field(description="Whether all tenants may use it.")]
+
+
+@router.patch(
+    "/v1/models/{model_id}",
+    summary="Share a trained model",
+    responses=error_responses(400, 404, 408, 409, 413, 415, 422, 503),
+)
+def share_model(
+    model_id: ModelId, params: Annotated[Sharing, Body(openapi_examples=EXAMPLES)], service: ServiceDep
+) -> Model:
+    """Lets all tenants use a trained model, or only its own. Another tenant cannot delete it or share it."""
+    if get_model(model_id, service).trained_by is None:
+        raise Conflict("model_not_shareable", "The model came with the service; all tenants may use it.")
+    service.jobs.models.share(model_id, params.shared)
+    return get_model(model_id, service)
+
+
 @router.delete(
     "/v1/models/{model_id}",
     status_code=204,
@@ -194,13 +221,14 @@ def _sha256(data: bytes) -> str:
 def _models(service: Service) -> dict[str, Model]:
     """Describes every model, by its id; every running worker can fetch a trained one from object storage."""
     workers = service.jobs.heartbeats.workers()
-    trained_by = {model.card["id"]: model.trained_by for model in service.jobs.models.all()}
+    known = {model.card["id"]: model for model in service.jobs.models.all()}
     models = {}
     for model_id, card in model_cards(service.jobs).items():
-        trained = model_id in trained_by
+        trained = known.get(model_id)
         models[model_id] = Model(
             **{"fetch_command": None, **card},
             installed_on=[name for name, report in workers.items() if trained or model_id in report["installed"]],
-            trained_by=trained_by.get(model_id),
+            trained_by=trained.trained_by if trained else None,
+            shared=trained.is_shared if trained else True,
         )
     return models

@@ -1,11 +1,12 @@
 """The connections that every endpoint uses, created once per process."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from celery import Celery
 from fastapi import Depends, Request
 
+from api.access import KEY
 from api.readiness import Probe, Ready, make_readiness
 from api.tables import Tables
 from jobs.events import EventReader
@@ -14,11 +15,12 @@ from jobs.queue import make_celery
 from jobs.settings import Settings
 from jobs.store.client import connect, connect_async
 from jobs.store.jobs import JobStore
+from jobs.store.keys import ANONYMOUS, Key
 
 
 @dataclass(frozen=True)
 class Service:
-    """Access to jobs, events, objects, tables of members, Celery and the readiness checks."""
+    """Access to jobs, events, objects, tables of members, Celery, the readiness checks, the request's key."""
 
     settings: Settings
     jobs: JobStore
@@ -27,6 +29,7 @@ class Service:
     tables: Tables
     celery: Celery
     readiness: Probe[Ready]
+    key: Key = ANONYMOUS
 
 
 def make_service(settings: Settings) -> Service:
@@ -41,9 +44,10 @@ def make_service(settings: Settings) -> Service:
 
 
 def get_service(request: Request) -> Service:
-    """Returns the service of the app that handles this request."""
+    """Returns the service of the app, whose `jobs` show only what belongs to the tenant of this request's key."""
     service: Service = request.app.state.service
-    return service
+    key: Key | None = request.scope.get(KEY)
+    return replace(service, jobs=service.jobs.of(key.tenant), key=key) if key else service
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]

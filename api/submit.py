@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
+from api.access import require
 from api.bounds import forget_body
 from api.errors import VISIBLE_ASCII, WEBHOOK_URL, Responses, error_responses
 from api.images import resolve_images
@@ -128,6 +129,8 @@ def enqueue(
 
     A nudge that cannot be sent is no error: upkeep sends it again, and the record is safe.
     """
+    if params.kind == "training":  # a retry of one too
+        require(service.key, "train")
     uses = params.uses()
     job = NewJob(
         kind=params.kind,

@@ -12,7 +12,8 @@ from jobs.errors import AtelierError
 from jobs.settings import get_settings
 from jobs.store.client import connect
 from jobs.store.jobs import JobStore
-from jobs.store.keys import DEFAULT_TENANT, SCOPES, TENANT, Key, Keys
+from jobs.store.keys import SCOPES, TENANT, Key, Keys
+from jobs.store.protocol import DEFAULT_TENANT
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

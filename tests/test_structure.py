@@ -27,6 +27,7 @@ CROSS_CUTTING = {
     "tests/api/test_imports.py",
     "tests/api/test_limits.py",
     "tests/api/test_schemathesis.py",
+    "tests/api/test_tenants.py",
     "tests/integration",
     "tests/test_deployment.py",
     "tests/test_structure.py",

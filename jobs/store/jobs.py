@@ -35,13 +35,15 @@ class JobStore:
     """Reads job records and runs the commands of the protocol; one instance serves any number of threads.
 
     Its parts hold what is not a job: `images`, `archives`, `models`, `collections`, `styles`, `references`,
-    `heartbeats`, `keys` and `stats`.
+    `heartbeats`, `keys` and `stats`. The store `of` a tenant shows and changes only what belongs to it; others'
+    records are `NotFound`. Without a tenant, as in workers, it sees every record by its id, and makes and lists those
+    of `default`.
     """
 
-    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+    def __init__(self, client: redis.Redis, settings: Settings, protocol: Protocol | None = None) -> None:
         self.client = client
         self.settings = settings
-        self.protocol = Protocol(client)
+        self.protocol = protocol or Protocol(client)
         self.images = Uploads(self.protocol, settings, "image")
         self.archives = Uploads(self.protocol, settings, "archive")
         self.models = Models(self.protocol)
@@ -51,6 +53,10 @@ class JobStore:
         self.heartbeats = Heartbeats(self.protocol, settings)
         self.keys = Keys(self.protocol)
         self.stats = Stats(self.protocol)
+
+    def of(self, tenant: str) -> "JobStore":
+        """The store as a tenant sees it."""
+        return JobStore(self.client, self.settings, self.protocol.of(tenant))
 
     # For the API.
 
@@ -77,7 +83,7 @@ class JobStore:
 
     def known_request(self, key: str, request_hash: str) -> str | None:
         """Returns the job that an idempotency key created before; raises `BadInput` if its request was another."""
-        stored = cast(str | None, self.client.get(f"{PREFIX}idem:{key}"))
+        stored = cast(str | None, self.client.get(PREFIX + self.protocol.name(f"idem:{key}")))
         if stored is None:
             return None
         stored_hash, job_id = stored.split(" ")
@@ -89,8 +95,11 @@ class JobStore:
 
     def get(self, job_id: str) -> Record:
         """Returns the record of a job; raises `NotFound`."""
-        fields = cast(dict[str, str], self.client.hgetall(f"{PREFIX}job:{job_id}"))
-        if not fields:
+        return self._own(job_id, cast(dict[str, str], self.client.hgetall(f"{PREFIX}job:{job_id}")))
+
+    def _own(self, job_id: str, fields: dict[str, str]) -> Record:
+        """The record, if it exists and belongs to the tenant."""
+        if not fields or not self.protocol.owns(fields):
             raise _no_job(job_id)
         return parse_record(fields)
 
@@ -101,9 +110,7 @@ class JobStore:
         pipe.xrevrange(f"{PREFIX}events:{job_id}", count=1)
         pipe.xrange(f"{PREFIX}events:{job_id}", count=1)
         fields, last, first = pipe.execute()
-        if not fields:
-            raise _no_job(job_id)
-        return parse_record(fields), parse_event(*last[0]), first[0][0]
+        return self._own(job_id, fields), parse_event(*last[0]), first[0][0]
 
     def queue_position(self, record: Record) -> int | None:
         """Number of jobs that come before a queued job; None if it is not queued."""
@@ -135,14 +142,17 @@ class JobStore:
 
     def _newest_first(self, index: str, cursor: str | None, number: int) -> list[str]:
         start = f"({cursor}" if cursor else "+"
-        return cast(list[str], self.client.zrevrangebylex(f"{PREFIX}{index}", start, "-", start=0, num=number))
+        return cast(
+            list[str], self.client.zrevrangebylex(PREFIX + self.protocol.name(index), start, "-", start=0, num=number)
+        )
 
     def _records(self, ids: Sequence[str]) -> list[Record]:
         """Returns the records of these ids, without those that are gone."""
         pipe = self.client.pipeline(transaction=False)
         for job_id in ids:
             pipe.hgetall(f"{PREFIX}job:{job_id}")
-        return [parse_record(fields) for fields in pipe.execute() if fields]
+        # A worker of an earlier release enters every job in the indexes of `default`.
+        return [parse_record(fields) for fields in pipe.execute() if fields and self.protocol.owns(fields)]
 
     def cancel(self, job_id: str) -> None:
         """Cancels a queued job, asks a running one to stop, leaves a finished one alone; raises `NotFound`."""

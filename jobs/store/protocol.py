@@ -1,12 +1,15 @@
 """The job protocol: one Lua script with a command for each change, so that a change happens whole or not at all."""
 
 import json
+from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import redis
 
 PREFIX = "atelier:"
+DEFAULT_TENANT = "default"  # owns what is made without a key
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)  # buckets of histograms
 SIZES = (1, 2, 4, 8, 16, 32)
 _FILES = ("helpers", "jobs", "upkeep", "objects", "processes", "keys")  # in the order in which they are joined
@@ -23,12 +26,31 @@ SCRIPT = "\n".join(
 
 
 class Protocol:
-    """Calls the commands of the script over one Redis client."""
+    """Calls the commands of the script over one Redis client.
+
+    With a `tenant` the commands see and change what belongs to it; without one everything.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self.client = client
         self.script = client.register_script(SCRIPT)
+        self.tenant: str | None = None
+
+    def of(self, tenant: str) -> Self:
+        """Returns the same protocol for one tenant."""
+        made = copy(self)
+        made.tenant = tenant
+        return made
 
     def call(self, command: str, **arguments: Any) -> Any:
         """Runs one command and returns its answer."""
+        arguments |= {"tenant": self.tenant} if self.tenant else {}
         return self.script(args=[command, json.dumps(arguments)])
+
+    def name(self, name: str) -> str:
+        """The name of a key that each tenant has, without the prefix; those of `default` without a tenant."""
+        return name if self.tenant in (None, DEFAULT_TENANT) else f"{self.tenant}/{name}"
+
+    def owns(self, fields: Mapping[str, str]) -> bool:
+        """Whether a record belongs to the tenant; those of earlier releases belong to `default`."""
+        return self.tenant in (None, fields.get("tenant", DEFAULT_TENANT))

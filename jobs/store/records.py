@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from jobs.schemas import TERMINAL, Status
+from jobs.store.protocol import DEFAULT_TENANT
 
 QUEUES = ("fast", "gpu", "collect", "train")
 # The format of the records that this release writes. It reads those of every earlier one, and its workers leave newer
@@ -65,6 +66,7 @@ class Record:
     """A job as Redis holds it; times are Unix milliseconds."""
 
     id: str
+    tenant: str
     kind: str
     queue: str
     status: Status
@@ -117,6 +119,7 @@ def parse_record(fields: dict[str, str]) -> Record:
 
     return Record(
         id=fields["id"],
+        tenant=fields.get("tenant", DEFAULT_TENANT),
         kind=fields["kind"],
         queue=fields["queue"],
         status=cast(Status, fields["status"]),

@@ -11,15 +11,17 @@ from jobs.store.records import new_job_id
 from jobs.store.uploads import redis_full
 
 Sort = Literal["model", "collection", "style"]
+_SHARED = f"{PREFIX}shared-models"
 NEW = "new"  # as the collection of a new job: it creates one
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model's card, and the id of the job that trained it."""
+    """A model's card, the id of the job that trained it, and whether every tenant may use it."""
 
     card: dict[str, Any]
     trained_by: str
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,21 @@ class Models:
         self._protocol = protocol
 
     def all(self) -> list[TrainedModel]:
-        """Returns every trained model, in the order of their ids."""
-        return [_parse_model(fields) for _, fields in _entries(self._protocol, "model")]
+        """Returns the trained models of the tenant and those that others share, in the order of their ids."""
+        shared = cast(list[str], self._protocol.client.zrange(_SHARED, 0, -1))
+        names = cast(list[str], self._protocol.client.zrange(PREFIX + self._protocol.name("models"), 0, -1))
+        entries = _read(self._protocol, "model", sorted({*names, *shared}))
+        return [_parse_model(fields, name in shared) for name, fields in entries]
 
     def get(self, model_id: str) -> TrainedModel:
-        """Returns one trained model; raises `NotFound`."""
-        return _parse_model(_entry(self._protocol, "model", model_id))
+        """Returns one trained model of the tenant; raises `NotFound`."""
+        fields = _entry(self._protocol, "model", model_id)
+        return _parse_model(fields, self._protocol.client.zscore(_SHARED, model_id) is not None)
+
+    def share(self, model_id: str, shared: bool) -> None:
+        """Lets every tenant use a model of this one, or ends that; raises `NotFound`."""
+        if self._protocol.call("share", id=model_id, shared=shared) == "missing":
+            raise not_registered(model_id)
 
     def delete(self, model_id: str) -> None:
         """Deletes a trained model and its files. Raises `NotFound`, and `Conflict` while it is in use."""
@@ -143,7 +154,9 @@ class Styles:
     def page(self, *, limit: int, cursor: str | None = None) -> tuple[list[KeptStyle], str | None]:
         """Returns a page of kept styles, newest first, and the cursor of the next page."""
         # Ids sort by time, so a page begins after its cursor even if that style was deleted since.
-        ids = sorted(cast(list[str], self._protocol.client.zrange(f"{PREFIX}styles", 0, -1)), reverse=True)
+        ids = sorted(
+            cast(list[str], self._protocol.client.zrange(PREFIX + self._protocol.name("styles"), 0, -1)), reverse=True
+        )
         left = [style_id for style_id in ids if cursor is None or style_id < cursor]
         page = [_parse_style(*entry) for entry in _read(self._protocol, "style", left[:limit])]
         return page, left[limit - 1] if len(left) > limit else None
@@ -158,7 +171,7 @@ class Styles:
 
 
 def _entries(protocol: Protocol, sort: Sort) -> list[tuple[str, dict[str, str]]]:
-    return _read(protocol, sort, cast(list[str], protocol.client.zrange(f"{PREFIX}{sort}s", 0, -1)))
+    return _read(protocol, sort, cast(list[str], protocol.client.zrange(PREFIX + protocol.name(f"{sort}s"), 0, -1)))
 
 
 def _read(protocol: Protocol, sort: Sort, names: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
@@ -171,7 +184,7 @@ def _read(protocol: Protocol, sort: Sort, names: Sequence[str]) -> list[tuple[st
 
 def _entry(protocol: Protocol, sort: Sort, name: str) -> dict[str, str]:
     fields = cast(dict[str, str], protocol.client.hgetall(f"{PREFIX}{sort}:{name}"))
-    if not fields:
+    if not fields or not protocol.owns(fields):
         raise not_registered(name)
     return fields
 
@@ -186,8 +199,8 @@ def _delete(protocol: Protocol, sort: Sort, name: str) -> None:
         raise _in_use(name, users)
 
 
-def _parse_model(fields: dict[str, str]) -> TrainedModel:
-    return TrainedModel(json.loads(fields["card"]), fields["trained_by"])
+def _parse_model(fields: dict[str, str], is_shared: bool) -> TrainedModel:
+    return TrainedModel(json.loads(fields["card"]), fields["trained_by"], is_shared)
 
 
 def _parse_style(style_id: str, fields: dict[str, str]) -> KeptStyle:
@@ -239,9 +252,8 @@ def _in_use(name: str, users: list[str]) -> Conflict:
     by = {"jobs": [user for user in named if user.startswith("job_")]}
     collections = [user for user in named if user.startswith("col_")]
     by |= {"collections": collections} if collections else {}
-    message = (
-        f"The {sort} is in use; wait for the jobs, or cancel them, and delete the collections: {', '.join(named)}."
-    )
+    whose = ", ".join(named) or "those of other tenants"
+    message = f"The {sort} is in use; wait for the jobs, or cancel them, and delete the collections: {whose}."
     if sort == "collection":
         return Conflict("collection_in_use", message, collection=name, **by)
     return Conflict("model_in_use", message, model=name, **by)

@@ -79,7 +79,7 @@ def named_objects(rows: Iterable[Row], taken_at: int) -> dict[str, bool]:
     for key, _, _, value in rows:
         if key.startswith("refs:"):
             holders = dict(zip(value[::2], map(float, value[1::2]), strict=True))
-            uploaded = any(holders.get(sort, 0) > taken_at for sort in ("image", "archive"))
+            uploaded = any(end > taken_at for who, end in holders.items() if who.endswith(("image", "archive")))
             named[key.removeprefix("refs:")] = uploaded or math.inf in holders.values()
     return named
 

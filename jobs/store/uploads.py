@@ -9,12 +9,13 @@ from jobs.store.protocol import PREFIX, Protocol
 
 
 class Uploads:
-    """The uploads of one sort; each is kept for `image_ttl_s` after its last use."""
+    """The uploads of one sort and tenant; each is kept for `image_ttl_s` after its last use."""
 
     def __init__(self, protocol: Protocol, settings: Settings, sort: Literal["image", "archive"]) -> None:
         self._protocol = protocol
         self._ttl_ms = settings.image_ttl_s * 1000
         self._sort = sort
+        self._name = protocol.name(sort)  # of its keys, and as a holder of objects
 
     def put(self, sha: str, facts: dict[str, Any], holder: str | None = None) -> None:
         """Records an upload whose bytes are stored; raises `Unavailable` (`redis_full`).
@@ -22,14 +23,14 @@ class Uploads:
         `holder` is the name under which the bytes were held while they were stored; that hold ends.
         """
         arguments = {"facts": json.dumps(facts), "ttl_ms": self._ttl_ms} | ({"holder": holder} if holder else {})
-        if self._protocol.call("put_upload", sort=self._sort, sha=sha, **arguments) == "out_of_room":
+        if self._protocol.call("put_upload", sort=self._name, sha=sha, **arguments) == "out_of_room":
             raise redis_full()
 
     def get(self, sha: str) -> tuple[dict[str, Any], int]:
         """Returns the facts of an upload and the time (Unix ms) it is kept until; raises `NotFound`."""
         pipe = self._protocol.client.pipeline()
-        pipe.get(f"{PREFIX}{self._sort}:{sha}")
-        pipe.pexpiretime(f"{PREFIX}{self._sort}:{sha}")
+        pipe.get(f"{PREFIX}{self._name}:{sha}")
+        pipe.pexpiretime(f"{PREFIX}{self._name}:{sha}")
         facts, until = pipe.execute()
         if facts is None:
             raise not_uploaded(self._sort, sha)
@@ -37,7 +38,7 @@ class Uploads:
 
     def delete(self, sha: str) -> None:
         """Deletes an upload; its bytes stay as long as a job names them. Raises `NotFound`."""
-        if self._protocol.call("delete_upload", sort=self._sort, sha=sha) == "missing":
+        if self._protocol.call("delete_upload", sort=self._name, sha=sha) == "missing":
             raise not_uploaded(self._sort, sha)
 
 

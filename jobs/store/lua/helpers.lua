@@ -7,21 +7,25 @@
 --   queued -> running -> succeeded | failed | canceled      queued -> canceled | expired
 --             running -> canceling -> canceled              running -> queued  (a lease ran out, or was handed back)
 --
--- Keys (all under "atelier:"; "zset" is a sorted set):
+-- A caller with a tenant (`a.tenant`) sees and changes what belongs to it; workers and upkeep have none and see everything.
+--
+-- Keys (all under "atelier:"; "zset" is a sorted set). The keys marked with * exist for each tenant, as <tenant>/<key>; the
+-- tenant `default` has the plain ones:
 --   job:<id>          hash, the record                         events:<id>   stream, its events
 --   queue:<name>      zset, queued ids by rank                  delayed       zset, queued ids that wait for a retry
 --   leases            zset, running ids by end of lease         expiry        zset, queued ids by expires_at
---   jobs, jobs:kind:<k>, jobs:status:<s>, jobs:kind-status:<k>:<s>   zsets, ids in order, an index for each filter
+--   jobs, jobs:kind:<k>, jobs:status:<s>, jobs:kind-status:<k>:<s>   zsets *, ids in order, an index for each filter
 --   done              zset, finished ids by end of life         dropping      set, deleted owners that still name objects
 --   named:<who>       list, the objects of an owner: <who> is model:<id>, collection:<id> or style:<id>
 --   refs:<sha>        zset, holders of an object by end of hold objects       zset, objects by time of next check
---   deleting:<sha>    an object that is being deleted           image:<sha>, archive:<sha>   facts of an upload
---   model:<id>        hash, the card of a trained model         models        zset, the ids of trained models
+--   deleting:<sha>    an object that is being deleted           image:<sha>, archive:<sha>   * facts of an upload
+--   model:<id>        hash, the card of a trained model         models        zset *, the ids of trained models
+--   shared-models     zset, ids of models that every tenant may use
 --   deleted-models    zset, ids of deleted models by time: workers delete their copies
---   collection:<id>   hash, a collection and its versions   collections   zset, the ids of collections
---   style:<id>        hash, a kept style                    styles        zset, the ids of kept styles by time
+--   collection:<id>   hash, a collection and its versions   collections   zset *, the ids of collections
+--   style:<id>        hash, a kept style                    styles        zset *, the ids of kept styles by time
 --   uses:<id>         set, the unfinished jobs that use a model or a collection, and the collections that use a model
---   idem:<key>        the request and job of a key              stats         hash, counters and histograms for /metrics
+--   idem:<key>        * the request and job of a key             stats         hash, counters and histograms for /metrics
 --   webhook_hosts     zset, hosts by time of next call          webhooks:<host>   zset, finished ids by time of next call
 --   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   facts that a process reports
 --   claimed           hash, time of the last claim of a queue
@@ -42,6 +46,11 @@ local AGING_MS = 600000
 local WINDOW, NEAR = 200, 20 -- how many queued jobs a claim looks at for a batch, and for one job
 
 local function job(id) return P .. 'job:' .. id end
+-- The name of a key, or of a holder of an upload, that each tenant has.
+local function of(tenant, name) return (tenant == 'default' and '' or tenant .. '/') .. name end
+-- Records of earlier releases have no tenant.
+local function tenant_of(key) return redis.call('HGET', key, 'tenant') or 'default' end
+local function owns(a, key) return not a.tenant or tenant_of(key) == a.tenant end
 local function get(id, field) return redis.call('HGET', job(id), field) end
 local function all(id, ...) return unpack(redis.call('HMGET', job(id), ...)) end
 
@@ -68,13 +77,14 @@ end
 
 local function move(id, status, error)
   local from, kind, attempt = all(id, 'status', 'kind', 'attempt')
+  local jobs = P .. of(tenant_of(job(id)), 'jobs')
   if from then
-    redis.call('ZREM', P .. 'jobs:status:' .. from, id)
-    redis.call('ZREM', P .. 'jobs:kind-status:' .. kind .. ':' .. from, id)
+    redis.call('ZREM', jobs .. ':status:' .. from, id)
+    redis.call('ZREM', jobs .. ':kind-status:' .. kind .. ':' .. from, id)
   end
   redis.call('HSET', job(id), 'status', status)
-  redis.call('ZADD', P .. 'jobs:status:' .. status, 0, id)
-  redis.call('ZADD', P .. 'jobs:kind-status:' .. kind .. ':' .. status, 0, id)
+  redis.call('ZADD', jobs .. ':status:' .. status, 0, id)
+  redis.call('ZADD', jobs .. ':kind-status:' .. kind .. ':' .. status, 0, id)
   event(id, 'status', string.format('{"status":"%s","attempt":%d,"error":%s}', status, attempt, error or 'null'))
 end
 
@@ -138,9 +148,10 @@ local function unregister(sort, id)
   for sha in (redis.call('HGET', P .. who, 'objects') or ''):gmatch('%x+') do redis.call('RPUSH', P .. 'named:' .. who, sha) end
   drop(who)
   unuse(id, redis.call('HGET', P .. who, 'uses') or '')
+  redis.call('ZREM', P .. of(tenant_of(P .. who), sort .. 's'), id)
   redis.call('UNLINK', P .. who)
-  redis.call('ZREM', P .. sort .. 's', id)
   if sort == 'model' then
+    redis.call('ZREM', P .. 'shared-models', id)
     redis.call('ZADD', P .. 'deleted-models', now, id)
     redis.call('ZREMRANGEBYRANK', P .. 'deleted-models', 0, -10001)
   end
@@ -150,8 +161,9 @@ end
 local function build(id, collection, params, uses)
   local key = P .. 'collection:' .. collection
   if redis.call('HSETNX', key, 'created_at', now) == 1 then
-    redis.call('HSET', key, 'params', params, 'uses', uses)
-    redis.call('ZADD', P .. 'collections', 0, collection)
+    local tenant = tenant_of(job(id))
+    redis.call('HSET', key, 'params', params, 'uses', uses, 'tenant', tenant)
+    redis.call('ZADD', P .. of(tenant, 'collections'), 0, collection)
     use(collection, uses)
   end
   redis.call('HSET', key, 'building', id)
@@ -233,8 +245,9 @@ end
 
 -- Registers the model that a job trained; finish calls it when the job succeeds.
 local function add_model(id, model)
-  redis.call('HSET', P .. 'model:' .. model.id, 'card', model.card, 'trained_by', id, 'created_at', now)
-  redis.call('ZADD', P .. 'models', 0, model.id)
+  local tenant = tenant_of(job(id))
+  redis.call('HSET', P .. 'model:' .. model.id, 'card', model.card, 'trained_by', id, 'created_at', now, 'tenant', tenant)
+  redis.call('ZADD', P .. of(tenant, 'models'), 0, model.id)
   refer('model:' .. model.id, model.objects)
 end
 
@@ -263,10 +276,11 @@ local function forget(id)
     number = number + 1
   end
   keep_checkpoint(id, nil)
-  redis.call('ZREM', P .. 'jobs', id)
-  redis.call('ZREM', P .. 'jobs:kind:' .. kind, id)
-  redis.call('ZREM', P .. 'jobs:status:' .. status, id)
-  redis.call('ZREM', P .. 'jobs:kind-status:' .. kind .. ':' .. status, id)
+  local jobs = P .. of(tenant_of(job(id)), 'jobs')
+  redis.call('ZREM', jobs, id)
+  redis.call('ZREM', jobs .. ':kind:' .. kind, id)
+  redis.call('ZREM', jobs .. ':status:' .. status, id)
+  redis.call('ZREM', jobs .. ':kind-status:' .. kind .. ':' .. status, id)
   redis.call('ZREM', P .. 'done', id)
   local host = webhook_host(id)
   if host then redis.call('ZREM', P .. 'webhooks:' .. host, id) end
@@ -274,7 +288,7 @@ local function forget(id)
   return number
 end
 
--- Extends the life of an uploaded image or archive to `ttl` ms from now.
+-- Extends the life of an uploaded image or archive to `ttl` ms from now. `sort` is `of` its tenant.
 local function keep_upload(sort, sha, ttl)
   if redis.call('PEXPIRE', P .. sort .. ':' .. sha, ttl) == 1 then
     redis.call('ZADD', P .. 'refs:' .. sha, now + ttl, sort)

@@ -2,7 +2,9 @@
 -- exist. A retry continues from the checkpoint of the job that it repeats.
 function commands.create(a)
   if redis.call('EXISTS', job(a.id)) == 1 then return {'created', a.id} end -- repeated by the caller after a lost answer
-  local known = a.idem_key and redis.call('GET', P .. 'idem:' .. a.idem_key)
+  local tenant = a.tenant or 'default'
+  local idem = P .. of(tenant, 'idem:' .. (a.idem_key or ''))
+  local known = a.idem_key and redis.call('GET', idem)
   if known then
     local hash, id = known:match('^(%x+) (.+)$')
     if redis.call('EXISTS', job(id)) == 1 then return {hash == a.idem_hash and 'exists' or 'reused', id} end
@@ -13,24 +15,26 @@ function commands.create(a)
     if not live(sha) then return {'missing', sha} end
   end
   for used in a.uses:gmatch('%S+') do
-    local ready = redis.call('HEXISTS', P .. 'collection:' .. used, 'latest') == 1
-    if not ready and redis.call('EXISTS', P .. 'model:' .. used) == 0 then return {'unknown', used} end
+    local ready = redis.call('HEXISTS', P .. 'collection:' .. used, 'latest') == 1 and owns(a, P .. 'collection:' .. used)
+    local model = P .. 'model:' .. used
+    local usable = redis.call('EXISTS', model) == 1 and (owns(a, model) or redis.call('ZSCORE', P .. 'shared-models', used))
+    if not ready and not usable then return {'unknown', used} end
   end
   local collection = a.collection == 'new' and 'col_' .. a.id:sub(5) or a.collection
   if collection and collection == a.collection then
     local key = P .. 'collection:' .. collection
-    if redis.call('EXISTS', key) == 0 then return {'unknown', collection} end
+    if redis.call('EXISTS', key) == 0 or not owns(a, key) then return {'unknown', collection} end
     local building = redis.call('HGET', key, 'building')
     if building then return {'building', building} end
   end
-  redis.call('HSET', job(a.id), 'id', a.id, 'format', a.format, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
+  redis.call('HSET', job(a.id), 'id', a.id, 'tenant', tenant, 'format', a.format, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
     'compat', a.compat, 'created_at', now, 'attempt', 0, 'fence', 0, 'ttl_ms', a.ttl_ms, 'retry_of', a.retry_of,
     'webhook_url', a.webhook_url, 'uses', a.uses, 'request_id', a.request_id,
     'traceparent', a.traceparent)
   for _, sha in ipairs(a.inputs) do
     reference(a.id, sha)
-    keep_upload('image', sha, a.upload_ttl_ms)
-    keep_upload('archive', sha, a.upload_ttl_ms)
+    keep_upload(of(tenant, 'image'), sha, a.upload_ttl_ms)
+    keep_upload(of(tenant, 'archive'), sha, a.upload_ttl_ms)
   end
   use(a.id, a.uses)
   if collection then build(a.id, collection, a.params, a.uses) end
@@ -40,9 +44,9 @@ function commands.create(a)
     redis.call('HSET', job(a.id), 'expires_at', now + a.expires_ms)
     redis.call('ZADD', P .. 'expiry', now + a.expires_ms, a.id)
   end
-  if a.idem_key then redis.call('SET', P .. 'idem:' .. a.idem_key, a.idem_hash .. ' ' .. a.id, 'EX', 86400) end
-  redis.call('ZADD', P .. 'jobs', 0, a.id)
-  redis.call('ZADD', P .. 'jobs:kind:' .. a.kind, 0, a.id)
+  if a.idem_key then redis.call('SET', idem, a.idem_hash .. ' ' .. a.id, 'EX', 86400) end
+  redis.call('ZADD', P .. of(tenant, 'jobs'), 0, a.id)
+  redis.call('ZADD', P .. of(tenant, 'jobs:kind:' .. a.kind), 0, a.id)
   enqueue(a.id)
   move(a.id, 'queued')
   return {'created', a.id}
@@ -158,6 +162,7 @@ function commands.release(a)
 end
 
 function commands.cancel(a)
+  if not owns(a, job(a.id)) then return end
   local status = get(a.id, 'status')
   if status == 'queued' then
     dequeue(a.id)
@@ -176,7 +181,7 @@ function commands.finish_early(a)
 end
 
 function commands.delete(a)
-  if redis.call('EXISTS', job(a.id)) == 0 then return 'missing' end
+  if redis.call('EXISTS', job(a.id)) == 0 or not owns(a, job(a.id)) then return 'missing' end
   if not redis.call('ZSCORE', P .. 'done', a.id) then return 'unfinished' end
   forget(a.id)
   return 'deleted'

@@ -27,20 +27,32 @@ end
 function commands.keep_style(a)
   if out_of_room() then return 'out_of_room' end
   if a.thumbnail ~= '' and not live(a.thumbnail) then return 'missing' end
-  redis.call('HSET', P .. 'style:' .. a.id, 'facts', a.facts, 'created_at', now)
-  redis.call('ZADD', P .. 'styles', now, a.id)
+  local tenant = a.tenant or 'default'
+  redis.call('HSET', P .. 'style:' .. a.id, 'facts', a.facts, 'created_at', now, 'tenant', tenant)
+  redis.call('ZADD', P .. of(tenant, 'styles'), now, a.id)
   if a.thumbnail ~= '' then refer('style:' .. a.id, {a.thumbnail}) end
   return 'kept'
 end
 
--- Deletes a model, a collection or a style that nothing uses and no job builds.
+-- Lets every tenant use a model, or ends that.
+function commands.share(a)
+  local key = P .. 'model:' .. a.id
+  if redis.call('EXISTS', key) == 0 or not owns(a, key) then return 'missing' end
+  if a.shared then redis.call('ZADD', P .. 'shared-models', 0, a.id) else redis.call('ZREM', P .. 'shared-models', a.id) end
+  return 'done'
+end
+
+-- Deletes a model, a collection or a style that nothing uses and no job builds. Names no users of other tenants.
 function commands.unregister(a)
   local key = P .. a.sort .. ':' .. a.id
-  if redis.call('EXISTS', key) == 0 then return {'missing', {}} end
+  if redis.call('EXISTS', key) == 0 or not owns(a, key) then return {'missing', {}} end
   local building = redis.call('HGET', key, 'building')
   if building then return {'building', {building}} end
-  local users = redis.call('SRANDMEMBER', P .. 'uses:' .. a.id, 10)
-  if #users > 0 then return {'in_use', users} end
+  local users, own = redis.call('SRANDMEMBER', P .. 'uses:' .. a.id, 10), {}
+  for _, user in ipairs(users) do
+    if owns(a, user:match('^job_') and job(user) or P .. 'collection:' .. user) then own[#own + 1] = user end
+  end
+  if #users > 0 then return {'in_use', own} end
   unregister(a.sort, a.id)
   return {'deleted', {}}
 end
