@@ -52,7 +52,15 @@ def image_venv(dockerfile: Path, wheel: Path) -> Path:
     key = hashlib.sha256(b"".join(path.read_bytes() for path in given)).hexdigest()[:12]
     role = dockerfile.name.partition(".")[0]
     venv = ROOT / "data" / "venvs" / f"{role}-{key}"
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [
+        str(venv / "bin" / "python"),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+        "--no-compile",
+    ]
     if not (venv / "complete").exists():
         for old in venv.parent.glob(f"{role}-*"):
             shutil.rmtree(old)

@@ -1,16 +1,15 @@
 """Plots of a collection: its components and clusters, each as uint8 pixels (height, width, 3)."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.metrics import silhouette_samples
 
 from models.grids import labeled_grid
@@ -210,6 +209,6 @@ def panels_of(width: float, height: float, n: int, **options: Any) -> tuple[Figu
 
 def rendered(figure: Figure) -> ImageArray:
     """Pixels of a figure, uint8 (height, width, 3)."""
-    file = BytesIO()
-    figure.savefig(file, format="png", dpi=DPI)
-    return np.asarray(Image.open(file).convert("RGB"))
+    canvas: Any = FigureCanvasAgg(figure)  # `savefig` would draw twice, and encode the pixels
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
