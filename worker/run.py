@@ -145,6 +145,7 @@ def _about(records: Sequence[Record]) -> AbstractContextManager[None]:
         job_id=joined(record.id for record in records),
         request_id=joined(record.request_id for record in records),
         traceparent=joined(record.traceparent for record in records),
+        tenant=joined(dict.fromkeys(record.tenant for record in records)),
     )
 
 
