@@ -112,3 +112,65 @@ def test_prometheus_accepts_the_rules() -> None:
     command = ["promtool", "check", "rules", "--lint-fatal", str(WATCH / "alerts.yml")]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def series(metric: str, value: float) -> list[dict[str, str]]:
+    """Samples of an hour, as two API processes return them."""
+    name, _, labels = metric.partition("{")
+    values = f"{value}+{value}x60" if name.endswith("_total") else f"{value}x60"
+    return [
+        {"series": f'{name}{{job="atelier",instance="{instance}",{labels or "}"}', "values": values}
+        for instance in "ab"
+    ]
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+@pytest.mark.parametrize(
+    ("metrics", "firing"),
+    [
+        ({"up": 1, "atelier_redis_up": 1, "atelier_upkeeps": 1}, []),
+        ({"up": 0}, ["AtelierDown"]),
+        ({"up": 1, "atelier_redis_up": 0}, ["AtelierRedisDown"]),
+        (
+            {"up": 1, "atelier_redis_memory_bytes": 85, "atelier_redis_max_memory_bytes": 100},
+            ["AtelierRedisNearlyFull"],
+        ),
+        ({"up": 1, "atelier_redis_memory_bytes": 85, "atelier_redis_max_memory_bytes": 0}, []),
+        ({"up": 1, 'atelier_queue_workers{queue="gpu"}': 0, 'atelier_queued_jobs{queue="gpu"}': 0}, []),
+        (
+            {"up": 1, 'atelier_queue_workers{queue="gpu"}': 0, 'atelier_queued_jobs{queue="gpu"}': 3},
+            ["AtelierQueueWithoutWorker"],
+        ),
+        (
+            {
+                "up": 1,
+                'atelier_job_failures_total{kind="a",code="internal"}': 6,
+                'atelier_jobs_total{kind="a",status="failed"}': 6,
+                'atelier_jobs_total{kind="a",status="succeeded"}': 94,
+            },
+            ["AtelierJobsFail"],
+        ),
+        (
+            {
+                "up": 1,
+                'atelier_job_failures_total{kind="a",code="bad_data"}': 50,
+                'atelier_jobs_total{kind="a",status="failed"}': 50,
+            },
+            [],
+        ),
+        ({"up": 1, 'atelier_storage_errors_total{operation="put"}': 1}, ["AtelierStorageErrors"]),
+        ({"up": 1, 'atelier_worker_model_evictions_total{worker="w"}': 2}, ["AtelierModelsThrash"]),
+    ],
+)
+def test_an_alert_fires_for_its_cause_alone(metrics: dict[str, float], firing: list[str], tmp_path: Path) -> None:
+    """Also with the figures of two API processes, which are the same."""
+    samples = [sample for metric, value in metrics.items() for sample in series(metric, value)]
+    expected = [
+        {"value": 1, "labels": f'{{__name__="ALERTS",alertname="{name}",alertstate="firing"}}'} for name in firing
+    ]
+    checked = {"expr": 'sum by (__name__, alertname, alertstate) (ALERTS{alertstate="firing"})', "eval_time": "50m"}
+    test = {"interval": "1m", "input_series": samples, "promql_expr_test": [{**checked, "exp_samples": expected}]}
+    file = tmp_path / "tests.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(WATCH / "alerts.yml")], "tests": [test]}))
+    ran = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True, timeout=30)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
