@@ -4,14 +4,14 @@ from functools import partial
 
 from redis import RedisError
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import atelier_error, redis_error
 from api.pools import ADMITTING
-from jobs.errors import AtelierError, Forbidden
+from jobs.errors import AtelierError, Forbidden, LimitReached
 from jobs.settings import Settings
 from jobs.store import keys
-from jobs.store.keys import Key, Keys
+from jobs.store.keys import Key, Keys, Rate
 
 # All other paths need a key once one was made, those that do not exist too.
 PUBLIC = ("/healthz", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
@@ -36,7 +36,14 @@ def admit(app: ASGIApp, settings: Settings, known: Keys) -> ASGIApp:
         if scope["type"] != "http" or is_public(scope["path"]):
             return await app(scope, receive, send)
         try:
-            key = await ADMITTING.run(lambda: check(_sent_key(Headers(scope=scope))))
+            key, rate = await ADMITTING.run(lambda: check(_sent_key(Headers(scope=scope))))
+            if rate:
+                send = _with_headers(send, rate)
+            if rate and rate.wait_s:
+                message = f"The API key's limit of requests_per_minute is {rate.limit}; wait {rate.wait_s} s."
+                raise LimitReached(
+                    "rate_limited", message, rate.wait_s, limit="requests_per_minute", allowed=rate.limit
+                )
             require(key, needed_scope(scope["method"], scope["path"]))
         except AtelierError as error:
             return await atelier_error(error)(scope, receive, send)
@@ -46,6 +53,18 @@ def admit(app: ASGIApp, settings: Settings, known: Keys) -> ASGIApp:
         await app(scope, receive, send)
 
     return admitted
+
+
+def _with_headers(send: Send, rate: Rate) -> Send:
+    """Adds the headers of draft-ietf-httpapi-ratelimit-headers to the response."""
+    policy, state = f'"requests";q={rate.limit};w=60', f'"requests";r={rate.remaining};t={rate.reset_s}'
+
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] += [(b"ratelimit-policy", policy.encode()), (b"ratelimit", state.encode())]
+        await send(message)
+
+    return sent
 
 
 def _sent_key(headers: Headers) -> str | None:

@@ -10,6 +10,7 @@ import jobs.store.keys
 from api.errors import error_responses
 from api.json_route import JsonRoute
 from api.service import ServiceDep
+from jobs.limits import NO_LIMITS, Limits
 from jobs.requests.base import STRICT, distinct, whole
 from jobs.store.keys import KEY_ID, TENANT, Scope
 from jobs.store.protocol import DEFAULT_TENANT
@@ -27,7 +28,10 @@ KeyId = Annotated[
 EXAMPLES: dict[str, Any] = {
     "of a tenant": {
         "summary": "A key of the tenant acme for 90 days",
-        "value": {"name": "Web shop", "tenant": "acme", "scopes": ["read", "submit"], "expires_in": 7_776_000},
+        "value": {
+            **{"name": "Web shop", "tenant": "acme", "scopes": ["read", "submit"], "expires_in": 7_776_000},
+            "limits": {"requests_per_minute": 600, "queued_jobs": 100},
+        },
     }
 }
 
@@ -39,6 +43,7 @@ class ApiKey(BaseModel):
     name: str
     tenant: Annotated[str, Field(description="The owner of what is made with the key.")]
     scopes: list[Scope]
+    limits: Limits
     created_at: datetime
     expires_at: Annotated[datetime | None, Field(description="Null for a key that does not expire.")]
     revoked_at: Annotated[datetime | None, Field(description="Null for a key that was not revoked.")]
@@ -78,6 +83,8 @@ class KeyParams(BaseModel):
         int | None, Field(ge=1, le=10 * 366 * 86400, description="Seconds until it expires; never if absent.")
     ] = None
 
+    limits: Annotated[Limits, Field(description="Limits of the key; none by default.")] = NO_LIMITS
+
     _whole = field_validator("expires_in", mode="before")(whole)
     _distinct = field_validator("scopes")(distinct)
 
@@ -87,7 +94,7 @@ class KeyParams(BaseModel):
 )
 def create_key(params: Annotated[KeyParams, Body(openapi_examples=EXAMPLES)], service: ServiceDep) -> NewApiKey:
     """Returns the key once; only the sha256 of its secret is stored."""
-    return _with_text(*service.jobs.keys.create(**params.model_dump()))
+    return _with_text(*service.jobs.keys.create(**dict(params)))
 
 
 @router.get("/v1/keys", summary="List API keys", responses=error_responses(503))
@@ -124,7 +131,7 @@ def _with_text(key: jobs.store.keys.Key, text: str) -> NewApiKey:
 
 def _facts(key: jobs.store.keys.Key) -> dict[str, Any]:
     return {
-        **{name: getattr(key, name) for name in ("id", "name", "tenant")},
+        **{name: getattr(key, name) for name in ("id", "name", "tenant", "limits")},
         "scopes": list(key.scopes),
         **{name: _time(getattr(key, name)) for name in ("created_at", "expires_at", "revoked_at")},
     }

@@ -120,7 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
         models,
         keys,
     ):
-        app.include_router(module.router, responses=error_responses(401, 403))
+        app.include_router(module.router, responses=error_responses(401, 403, 429))
     for module in (health, metrics):
         app.include_router(module.router)
     return app

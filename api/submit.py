@@ -131,6 +131,7 @@ def enqueue(
     """
     if params.kind == "training":  # a retry of one too
         require(service.key, "train")
+    service.key.limits.check(params)
     uses = params.uses()
     job = NewJob(
         kind=params.kind,
@@ -149,6 +150,7 @@ def enqueue(
         retry_of=retry_of,
         request_id=field("request_id"),
         traceparent=field("traceparent"),
+        limits=service.key.limits.given(),
     )
     job_id, is_new = service.jobs.create(job)
     if is_new:

@@ -6,14 +6,18 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from pydantic import ValidationError
 from redis import RedisError
 
 from jobs.errors import AtelierError
+from jobs.limits import Limits
 from jobs.settings import get_settings
 from jobs.store.client import connect
 from jobs.store.jobs import JobStore
 from jobs.store.keys import SCOPES, TENANT, Key, Keys
 from jobs.store.protocol import DEFAULT_TENANT
+
+_LIMITS = f"one of {', '.join(Limits.model_fields)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -36,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--tenant", type=_tenant, default=DEFAULT_TENANT, help="the owner of what is made with it")
     create.add_argument("--scopes", nargs="+", choices=SCOPES, default=["read", "submit", "train"])
     create.add_argument("--days", type=int, help="until it expires; never if absent")
+    create.add_argument("--limit", dest="limits", action="append", default=[], metavar="NAME=VALUE", help=_LIMITS)
     create.set_defaults(run=_create)
     keys.add_parser("list", help="print all keys").set_defaults(run=_list)
     for name, run in (("rotate", _rotate), ("revoke", _revoke)):
@@ -53,12 +58,19 @@ def _tenant(text: str) -> str:
 
 def _create(keys: Keys, options: argparse.Namespace) -> None:
     expires_in = options.days * 86400 if options.days else None
-    print(keys.create(options.name, tenant=options.tenant, scopes=options.scopes, expires_in=expires_in)[1])
+    try:
+        limits = Limits.model_validate_strings(dict(each.partition("=")[::2] for each in options.limits), strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        sys.exit(f"--limit {'.'.join(map(str, first['loc']))}: {first['msg']}.")
+    made = {"tenant": options.tenant, "scopes": options.scopes, "expires_in": expires_in, "limits": limits}
+    print(keys.create(options.name, **made)[1])
 
 
 def _list(keys: Keys, options: argparse.Namespace) -> None:
     for key in keys.all():
-        print(f"{key.id}  {_state(key):28}{key.tenant:20}{','.join(key.scopes):28}{key.name}")
+        limits = ",".join(f"{name}={value}" for name, value in key.limits.given().items())
+        print(f"{key.id}  {_state(key):28}{key.tenant:20}{','.join(key.scopes):28}{key.name}  {limits}".rstrip())
 
 
 def _state(key: Key) -> str:

@@ -9,6 +9,7 @@ AtelierError             status 500, code "internal"
 ├── Conflict             409  the current state of the resource does not allow it
 ├── TooLarge             413  more bytes or pixels than the limit
 ├── QueueFull            429  with Retry-After
+├── LimitReached         429  the API key has reached a limit; with Retry-After
 ├── Damaged              500  stored bytes no longer match their sha256
 ├── Busy                 429  the service is at its limit of concurrent work; with Retry-After
 └── Unavailable          503  Redis, storage or a worker is unavailable; with Retry-After
@@ -91,6 +92,16 @@ class Busy(AtelierError):
 
     status = 429
     retry_after = 5
+
+
+class LimitReached(AtelierError):
+    """The API key has reached one of its limits; the message names it."""
+
+    status = 429
+
+    def __init__(self, code: str, message: str, retry_after: int, **details: Any) -> None:
+        super().__init__(code, message, **details)
+        self.retry_after = retry_after
 
 
 class Damaged(AtelierError):

@@ -45,7 +45,7 @@ def codes_in_the_code() -> set[str]:
 
 def codes_of_call(call: ast.Call) -> set[str]:
     errors = ["AtelierError", "Malformed", "BadInput", "NotFound", "Conflict", "TooLarge", "ImageError"]
-    errors += ["QueueFull", "Busy", "Damaged", "Unavailable", "Unauthorized", "Forbidden"]
+    errors += ["QueueFull", "Busy", "Damaged", "Unavailable", "Unauthorized", "Forbidden", "LimitReached"]
     name = getattr(call.func, "id", "")
     position = 0 if name in errors else 1 if name == "answer" else None
     if position is None or len(call.args) <= position or not isinstance(call.args[position], ast.Constant):

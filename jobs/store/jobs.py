@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import redis
 
-from jobs.errors import BadInput, Conflict, NotFound, QueueFull
+from jobs.errors import BadInput, Conflict, LimitReached, NotFound, QueueFull
 from jobs.settings import Settings
 from jobs.store.heartbeats import Heartbeats
 from jobs.store.keys import Keys
@@ -63,14 +63,16 @@ class JobStore:
     def create(self, job: NewJob) -> tuple[str, bool]:
         """Writes a queued job; returns its id and whether it is new.
 
-        Raises `QueueFull`, `Unavailable` (`redis_full`), `NotFound` (an input, model or collection is gone),
-        `Conflict` (`collection_building`) and `BadInput` (`idempotency_key_reuse`).
+        Raises `QueueFull`, `LimitReached`, `Unavailable` (`redis_full`), `NotFound` (an input, model or collection is
+        gone), `Conflict` (`collection_building`) and `BadInput` (`idempotency_key_reuse`).
         """
         outcome, value = self.protocol.call("create", **create_arguments(job, self.settings))
         if outcome == "full":
             raise QueueFull("queue_full", f"The queue {job.queue!r} is full; try again shortly.", queue=job.queue)
         if outcome == "out_of_room":
             raise redis_full()
+        if outcome == "limit":
+            raise _at_limit(value, job.limits[value])
         if outcome == "missing":
             raise not_uploaded("archive" if value in job.archives else "image", value)
         if outcome == "unknown":
@@ -287,6 +289,7 @@ def create_arguments(job: NewJob, settings: Settings) -> dict[str, Any]:
         "ttl_ms": settings.job_ttl_s * 1000,
         "upload_ttl_ms": settings.image_ttl_s * 1000,
         "max_queue": settings.max_queue,
+        "limits": dict(job.limits),
         "retry_of": job.retry_of,
         "webhook_url": job.webhook_url or "",
         "request_id": job.request_id,
@@ -313,6 +316,12 @@ def finish_arguments(ending: Ending) -> dict[str, Any]:
 
 def _no_job(job_id: str) -> NotFound:
     return NotFound("job_not_found", "There is no such job; it may have been deleted or have expired.", job=job_id)
+
+
+def _at_limit(limit: str, most: int) -> LimitReached:
+    message = f"The API key's limit of {limit} is {most}, which its tenant has reached."
+    retry_after = 3600 if limit == "training_hours" else 5
+    return LimitReached("limit_reached", message, retry_after, limit=limit, allowed=most)
 
 
 def _key_reuse() -> BadInput:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from jobs.errors import NotFound, Unauthorized
+from jobs.limits import NO_LIMITS, Limits
 from jobs.store.protocol import DEFAULT_TENANT, PREFIX, Protocol
 
 Scope = Literal["read", "submit", "train", "admin"]
@@ -30,6 +31,17 @@ class Key:
     created_at: int = 0
     expires_at: int | None = None
     revoked_at: int | None = None
+    limits: Limits = NO_LIMITS
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many requests of a key may come a minute, how many of them now, and seconds until all may, and this one."""
+
+    limit: int
+    remaining: int
+    reset_s: int
+    wait_s: int
 
 
 # Of requests without a key, while none was ever made. It cannot make keys: a neighbor could shut everybody out.
@@ -43,13 +55,20 @@ class Keys:
         self._protocol = protocol
 
     def create(
-        self, name: str, *, tenant: str = DEFAULT_TENANT, scopes: Sequence[Scope], expires_in: int | None = None
+        self,
+        name: str,
+        *,
+        tenant: str = DEFAULT_TENANT,
+        scopes: Sequence[Scope],
+        expires_in: int | None = None,
+        limits: Limits | None = None,
     ) -> tuple[Key, str]:
         """Makes a key that expires in `expires_in` seconds, if ever; returns it and its text, which is not stored."""
         key_id, now = secrets.token_hex(6), _now()
         text, digest = _new_text(key_id)
         fields: dict[str, str | int] = {"name": name, "tenant": tenant, "scopes": " ".join(scopes), "created_at": now}
         fields |= {"digest": digest} | ({"expires_at": now + expires_in * 1000} if expires_in else {})
+        fields |= {"limits": limits.model_dump_json(exclude_none=True)} if limits else {}
         pipe = self._protocol.client.pipeline()
         pipe.hset(f"{PREFIX}key:{key_id}", mapping=fields)
         pipe.zadd(f"{PREFIX}keys", {key_id: now})
@@ -84,24 +103,27 @@ class Keys:
         """Whether a key was ever made."""
         return bool(self._protocol.client.exists(f"{PREFIX}keys"))
 
-    def admit(self, text: str | None, *, allow_anonymous: bool) -> Key:
+    def admit(self, text: str | None, *, allow_anonymous: bool) -> tuple[Key, Rate | None]:
         """Returns the key whose text a request sent, or `ANONYMOUS`; raises `Unauthorized`. One round trip.
 
+        The request counts towards the key's limit of requests a minute, if it has one; the caller refuses it if it must
+        wait.
         A text of another form, such as the token of a proxy, is no key.
         """
         sent = _SENT.fullmatch(text or "")
-        outcome, row = self._protocol.call("admit", **({"id": sent[1]} if sent else {}))
+        asked = {"id": sent[1], "digest": _digest(sent[2])} if sent else {}
+        outcome, row, pace = self._protocol.call("admit", **asked)
         fields = dict(zip(row[::2], row[1::2], strict=True))
         if sent is None:
             if outcome == "open" and allow_anonymous:
-                return ANONYMOUS
+                return ANONYMOUS, None
             raise Unauthorized("unauthorized", "Send an API key: `Authorization: Bearer atl_…` or `X-API-Key: atl_…`.")
-        if not hmac.compare_digest(fields.get("digest", ""), _digest(sent[2])):
+        if not hmac.compare_digest(fields.get("digest", ""), asked["digest"]):
             raise _refused()
         key = _parse(sent[1], fields)
         if key.revoked_at or (key.expires_at and key.expires_at <= _now()):
             raise _refused()
-        return key
+        return key, Rate(*pace[:2], *(-(-ms // 1000) for ms in pace[2:])) if pace else None
 
 
 def _new_text(key_id: str) -> tuple[str, str]:
@@ -122,7 +144,8 @@ def _refused() -> Unauthorized:
 def _parse(key_id: str, fields: dict[str, str]) -> Key:
     ended = {name: int(fields[name]) for name in ("expires_at", "revoked_at") if name in fields}
     scopes = cast(tuple[Scope, ...], tuple(fields["scopes"].split()))
-    return Key(key_id, fields["name"], fields["tenant"], scopes, int(fields["created_at"]), **ended)
+    limits = Limits.model_validate_json(fields.get("limits", "{}"))
+    return Key(key_id, fields["name"], fields["tenant"], scopes, int(fields["created_at"]), limits=limits, **ended)
 
 
 def _now() -> int:

@@ -3,8 +3,8 @@
 import json
 import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from jobs.schemas import TERMINAL, Status
@@ -23,7 +23,7 @@ class NewJob:
     `images` and `archives` are the sha256 of its inputs; `models` and `collections` the ids of those it uses;
     `collection` is the id of the collection whose next version it makes, or `registry.NEW` for a new one. Jobs with
     equal `compat` may run in one batch. `idempotency` is the client's key and the sha256 of its request; `request_id`
-    finds it in the log, `traceparent` in a trace.
+    finds it in the log, `traceparent` in a trace. `limits` are those of its API key.
     """
 
     kind: str
@@ -42,6 +42,7 @@ class NewJob:
     webhook_url: str | None = None
     request_id: str = ""
     traceparent: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from api.access import is_public, needed_scope
+from jobs.limits import Limits
 from jobs.store.keys import SCOPES, Scope
 from tests.api.cards import card
+from tests.api.conftest import FAST
 from tests.api.examples import DOCUMENT
 from tests.stack import Stack
 
@@ -147,3 +150,28 @@ def test_an_administrator_unloads_a_model_that_is_known(closed: Stack) -> None:
         answer = closed.client.post(f"/v1/models/{model}/unload", headers=bearer(closed, "admin"))
         assert answer.status_code == status
     assert closed.jobs.models.unloaded(since)[1] == ["vae-2"]
+
+
+def test_a_key_with_a_limit_is_paced(closed: Stack) -> None:
+    headers = bearer(closed, "read", limits=Limits(requests_per_minute=2))
+    answers = [closed.client.get("/v1/jobs", headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    states = [f'"requests";r={left};t={reset_s}' for left, reset_s in ((1, 30), (0, 60), (0, 60))]
+    assert [answer.headers["RateLimit"] for answer in answers] == states
+    assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"requests";q=2;w=60'}
+    error = answers[2].json()["error"]
+    assert error["code"] == "rate_limited" and error["details"] == {"limit": "requests_per_minute", "allowed": 2}
+    assert int(answers[2].headers["Retry-After"]) == 30
+    assert "RateLimit" not in closed.client.get("/v1/jobs", headers=bearer(closed, "read")).headers
+
+
+def test_limits_of_a_key_name_themselves(closed: Stack) -> None:
+    headers = bearer(closed, "submit", limits=Limits(pixels=64**2, queued_jobs=1, priority=0), tenant="limited")
+    post = partial(closed.client.post, "/v1/style-transfers", headers=headers)
+    refused = post(json=FAST | {"size": 65}).json()["error"]
+    assert refused["code"] == "limit_exceeded" and refused["details"]["limit"] == "pixels"
+    assert post(json=FAST | {"priority": 1}).json()["error"]["details"]["limit"] == "priority"
+    assert post(json=FAST).status_code == 202
+    full = post(json=FAST)
+    assert full.status_code == 429 and full.headers["Retry-After"]
+    assert full.json()["error"]["details"] == {"limit": "queued_jobs", "allowed": 1}

@@ -9,6 +9,7 @@ from jobs.store.jobs import JobStore
 from tests.jobs.conftest import with_settings
 
 Run = Callable[..., str]
+LIMITS = ("--limit", "queued_jobs=5", "--limit", "priority=-2")
 
 
 @pytest.fixture
@@ -24,15 +25,20 @@ def run(store: JobStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def test_keys_are_made_listed_rotated_and_revoked(store: JobStore, run: Run) -> None:
-    text = run("keys", "create", "Web shop", "--tenant", "shop", "--scopes", "read", "submit", "--days", "90")
-    key = store.keys.admit(text, allow_anonymous=False)
+    text = run("keys", "create", "Web shop", "--tenant", "shop", "--scopes", "read", "submit", "--days", "90", *LIMITS)
+    key, _ = store.keys.admit(text, allow_anonymous=False)
     assert (key.name, key.tenant, key.scopes) == ("Web shop", "shop", ("read", "submit"))
+    assert key.limits.given() == {"queued_jobs": 5, "priority": -2}
     assert key.expires_at and key.expires_at - key.created_at == 90 * 86_400_000
     rotated = run("keys", "rotate", key.id)
-    assert store.keys.admit(rotated, allow_anonymous=False) == key
+    assert store.keys.admit(rotated, allow_anonymous=False)[0] == key
     assert run("keys", "revoke", key.id) == ""
     [line] = run("keys", "list").splitlines()
-    assert line.startswith(f"{key.id}  revoked ") and "read,submit" in line and line.endswith("Web shop")
+    assert (
+        line.startswith(f"{key.id}  revoked ")
+        and "read,submit" in line
+        and line.endswith("Web shop  queued_jobs=5,priority=-2")
+    )
     assert text not in line and rotated not in line
 
 
@@ -41,6 +47,9 @@ def test_a_command_that_fails_says_why(store: JobStore, run: Run, monkeypatch: p
         run("keys", "revoke", "0" * 12)
     with pytest.raises(SystemExit):
         run("keys", "create", "One", "--tenant", "No Tenant")
+    for limit in ("steps=many", "stairs=3", "steps"):
+        with pytest.raises(SystemExit, match="--limit st"):
+            run("keys", "create", "One", "--limit", limit)
     away = with_settings(store, redis_url="redis://127.0.0.1:1/0").settings
     monkeypatch.setattr(admin, "get_settings", lambda: away)
     with pytest.raises(SystemExit, match="Redis does not respond"):

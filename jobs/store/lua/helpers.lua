@@ -32,12 +32,15 @@
 --   unloaded          zset, ids of models by the time when workers were asked to evict them
 --   backup            exists during a backup                restoring     exists during a restore
 --   key:<id>          hash, an API key                      keys        zset, the ids of API keys by time
+--   pace:<key>        when a key's requests may all come at once again
+--   trained:<tenant>:<period>   ms that the trainings of a tenant ran in a period
 
 local P = 'atelier:'
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local FOREVER = '+inf'
 local DAY_MS = 86400000
+local PERIOD_MS = 30 * DAY_MS -- of training_hours
 -- Redis serves no other client while a command runs, so each command does a bounded amount of work: larger work is
 -- done in steps of this size, and the result says whether the caller should call again.
 local STEP = 100
@@ -303,5 +306,8 @@ local function out_of_room()
   local used, bound = tonumber(memory:match('used_memory:(%d+)')), tonumber(memory:match('maxmemory:(%d+)'))
   return bound > 0 and used > 0.9 * bound
 end
+
+-- The key that holds how long the trainings of a tenant ran in this period.
+local function trained(tenant) return P .. 'trained:' .. tenant .. ':' .. math.floor(now / PERIOD_MS) end
 
 local commands = {}

@@ -11,6 +11,12 @@ function commands.create(a)
   end
   if redis.call('ZCARD', P .. 'queue:' .. a.queue) >= a.max_queue then return {'full', ''} end
   if out_of_room() then return {'out_of_room', ''} end
+  local most = a.limits
+  if most.queued_jobs and redis.call('ZCARD', P .. of(tenant, 'jobs:status:queued')) >= most.queued_jobs then
+    return {'limit', 'queued_jobs'}
+  end
+  local hours = a.queue == 'train' and most.training_hours
+  if hours and tonumber(redis.call('GET', trained(tenant)) or 0) >= hours * 3600000 then return {'limit', 'training_hours'} end
   for _, sha in ipairs(a.inputs) do
     if not live(sha) then return {'missing', sha} end
   end
@@ -143,6 +149,11 @@ function commands.finish(a)
     keep_checkpoint(a.id, nil)
   end
   local kind, queue = all(a.id, 'kind', 'queue')
+  if queue == 'train' then
+    local key = trained(tenant_of(job(a.id)))
+    redis.call('INCRBY', key, math.ceil(a.run_ms))
+    redis.call('PEXPIRE', key, PERIOD_MS)
+  end
   observe('run_seconds:' .. kind .. ':' .. queue, a.run_ms / 1000, SECONDS)
   close(a.id, final, final == 'failed' and a.error or nil)
   return final

@@ -4,10 +4,12 @@ import time
 
 import pytest
 
-from jobs.errors import NotFound, Unauthorized
+from jobs.errors import LimitReached, NotFound, Unauthorized
+from jobs.limits import Limits
 from jobs.store.jobs import JobStore
 from jobs.store.keys import ANONYMOUS
 from jobs.store.protocol import PREFIX
+from jobs.store.records import Ending, NewJob
 
 
 def is_refused(store: JobStore, text: str | None) -> bool:
@@ -20,7 +22,7 @@ def is_refused(store: JobStore, text: str | None) -> bool:
 
 def test_a_key_is_admitted_and_its_secret_is_not_stored(store: JobStore) -> None:
     key, text = store.keys.create("Web shop", tenant="shop", scopes=["read", "submit"], expires_in=60)
-    assert store.keys.admit(text, allow_anonymous=False) == key
+    assert store.keys.admit(text, allow_anonymous=False) == (key, None)
     assert (key.name, key.tenant, key.scopes) == ("Web shop", "shop", ("read", "submit"))
     prefix, key_id, secret = text.split("_", 2)
     assert (prefix, key_id, len(secret)) == ("atl", key.id, 43)
@@ -42,7 +44,7 @@ def test_another_text_is_refused(store: JobStore, change: str) -> None:
 
 
 def test_the_first_key_ends_requests_without_one(store: JobStore) -> None:
-    assert store.keys.admit(None, allow_anonymous=True) == ANONYMOUS
+    assert store.keys.admit(None, allow_anonymous=True) == (ANONYMOUS, None)
     with pytest.raises(Unauthorized):
         store.keys.admit(None, allow_anonymous=False)
     key, _ = store.keys.create("One", scopes=["read"])
@@ -69,3 +71,41 @@ def test_an_unknown_id_is_not_found(store: JobStore) -> None:
     for change in (store.keys.get, store.keys.revoke, store.keys.rotate):
         with pytest.raises(NotFound):
             change("0" * 12)
+
+
+def test_requests_are_paced(store: JobStore) -> None:
+    """Four at once, then one in each quarter of a minute; a wrong secret takes none of them."""
+    key, text = store.keys.create("One", scopes=["read"], limits=Limits(requests_per_minute=4))
+    for _ in range(3):
+        assert is_refused(store, text[:-1] + ("A" if text[-1] != "A" else "B"))
+    rates = [store.keys.admit(text, allow_anonymous=False)[1] for _ in range(5)]
+    assert [(rate.remaining, rate.wait_s) for rate in rates if rate] == [(3, 0), (2, 0), (1, 0), (0, 0), (0, 15)]
+    assert [rate.reset_s for rate in rates if rate] == [15, 30, 45, 60, 60]
+    store.client.set(f"{PREFIX}pace:{key.id}", str(time.time() * 1000 + 44_900))  # a quarter of a minute later
+    after = store.keys.admit(text, allow_anonymous=False)[1]
+    assert after and (after.limit, after.remaining, after.wait_s) == (4, 0, 0)
+
+
+def test_limits_of_a_tenant_refuse_new_jobs(store: JobStore) -> None:
+    ours = store.of("ours")
+    job = NewJob("generation", "gpu", {}, limits={"queued_jobs": 2})
+    first, _ = ours.create(job)
+    ours.create(job)
+    with pytest.raises(LimitReached, match="limit of queued_jobs is 2") as refused:
+        ours.create(job)
+    assert refused.value.retry_after and refused.value.details == {"limit": "queued_jobs", "allowed": 2}
+    store.of("theirs").create(job)
+    ours.cancel(first)
+    ours.create(job)
+
+
+def test_hours_of_trainings_are_counted(store: JobStore) -> None:
+    ours, job = store.of("ours"), NewJob("training", "train", {}, limits={"training_hours": 1})
+    for run_ms in (3_599_000, 2000):
+        ours.create(job)
+        [record] = store.claim("train", worker="w")
+        store.finish(record.id, record.fence, Ending("succeeded", {"run_ms": run_ms}))
+    with pytest.raises(LimitReached, match="limit of training_hours is 1"):
+        ours.create(job)
+    ours.create(NewJob("generation", "gpu", {}, limits={"training_hours": 1}))
+    store.of("theirs").create(job)

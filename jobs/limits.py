@@ -1,0 +1,59 @@
+"""The limits of an API key: what its requests may ask for, and how much its tenant may have waiting and running."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from jobs.errors import BadInput
+from jobs.requests.base import STRICT, Request, whole
+
+Limit = Annotated[int, Field(ge=1, le=10**15)] | None
+# Fields of requests that bound their work.
+_STEPS = ("num_steps", "num_inference_steps")
+_NUMBERS = ("n", "num_images_per_prompt", "n_frames")
+
+
+class Limits(BaseModel):
+    """Limits of a key; one that is absent does not apply."""
+
+    model_config = ConfigDict(**STRICT, frozen=True)
+
+    requests_per_minute: Annotated[Limit, Field(description="Requests of the key; as many may come at once.")] = None
+    queued_jobs: Annotated[Limit, Field(description="Queued jobs of the tenant at which the key's are refused.")] = None
+    pixels: Annotated[
+        Limit, Field(description="Pixels of all images that one job makes: their number times their area.")
+    ] = None
+    steps: Annotated[Limit, Field(description="`num_steps` and `num_inference_steps` of a job.")] = None
+    training_hours: Annotated[
+        Limit, Field(description="Hours that the tenant's trainings ran in 30 days, at which the key's are refused.")
+    ] = None
+    priority: Annotated[int | None, Field(ge=-10, le=10, description="Highest `priority` of a job.")] = None
+
+    _whole = field_validator("*", mode="before")(whole)
+
+    def given(self) -> dict[str, int]:
+        """The limits that apply."""
+        return self.model_dump(exclude_none=True)
+
+    def check(self, params: Request) -> None:
+        """Raises `BadInput` for a resolved request of more than the key may ask for."""
+        steps = {name: getattr(params, name, None) or 0 for name in _STEPS}
+        for field, asked, most in (
+            ("priority", params.priority, self.priority),
+            *((name, value, self.steps) for name, value in steps.items()),
+            ("size", _pixels(params), self.pixels),
+        ):
+            if most is not None and asked > most:
+                limit = {"priority": "priority", "size": "pixels"}.get(field, "steps")
+                message = f"{field}: The API key's limit of {limit} is {most}; the request has {asked}."
+                raise BadInput("limit_exceeded", message, field=field, limit=limit, allowed=most)
+
+
+NO_LIMITS = Limits()
+
+
+def _pixels(params: Request) -> int:
+    size = getattr(params, "size", None)
+    width, height = (getattr(params, name, None) or size or 0 for name in ("width", "height"))
+    numbers = [getattr(params, name, None) for name in _NUMBERS]
+    return int(width * height * next((number for number in numbers if number), 1))
