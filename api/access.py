@@ -37,6 +37,7 @@ def admit(app: ASGIApp, settings: Settings, known: Keys) -> ASGIApp:
             return await app(scope, receive, send)
         try:
             key, rate = await ADMITTING.run(lambda: check(_sent_key(Headers(scope=scope))))
+            scope[KEY] = key  # for the log also where the request is refused
             if rate:
                 send = _with_headers(send, rate)
             if rate and rate.wait_s:
@@ -49,7 +50,6 @@ def admit(app: ASGIApp, settings: Settings, known: Keys) -> ASGIApp:
             return await atelier_error(error)(scope, receive, send)
         except RedisError as error:
             return await redis_error(error)(scope, receive, send)
-        scope[KEY] = key
         await app(scope, receive, send)
 
     return admitted

@@ -162,6 +162,8 @@ def test_a_key_with_a_limit_is_paced(closed: Stack) -> None:
     error = answers[2].json()["error"]
     assert error["code"] == "rate_limited" and error["details"] == {"limit": "requests_per_minute", "allowed": 2}
     assert int(answers[2].headers["Retry-After"]) == 30
+    [line] = [line for line in closed.log("api").splitlines() if answers[2].headers["X-Request-ID"] in line]
+    assert json.loads(line)["key_id"] == headers["Authorization"].split("_")[1]
     assert "RateLimit" not in closed.client.get("/v1/jobs", headers=bearer(closed, "read")).headers
 
 
