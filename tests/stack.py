@@ -1,6 +1,7 @@
 """Starts Valkey, SeaweedFS, the API, workers and upkeep as real processes for the tests."""
 
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -201,6 +202,15 @@ class Stack:
         """Returns what a process has printed so far."""
         path = self.folder / f"{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def line(self, name: str, request_id: str) -> dict[str, Any]:
+        """Returns the first line of a request in a log of JSON, which may come after the response."""
+
+        def found() -> dict[str, Any] | None:
+            lines = [json.loads(line) for line in self.log(name).splitlines() if line.startswith("{")]
+            return next((line for line in lines if line.get("request_id") == request_id), None)
+
+        return dict(wait_until(found, 10, f"a line of {request_id} in the log of {name}"))
 
     def submit(self, headers: dict[str, str] | None = None, **params: Any) -> dict[str, Any]:
         """Submits a job of the test kind and returns it."""

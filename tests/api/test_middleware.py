@@ -1,32 +1,16 @@
 """One line of the log for each request, and the way of a request's id to the worker; the stack logs JSON."""
 
-import json
-from typing import Any
-
 import pytest
 
-from tests.stack import Stack, wait_until
+from tests.stack import Stack
 
 SECRETS = ("a-secret-prompt", "a-secret-key", "a-secret-query", "a-secret-token")
 
 
-def lines(stack: Stack, process: str) -> list[dict[str, Any]]:
-    """Every line of a process's log; each is a JSON object."""
-    return [json.loads(line) for line in stack.log(process).splitlines() if line.startswith("{")]
-
-
-def line_of(stack: Stack, process: str, request_id: str) -> dict[str, Any]:
-    def found() -> dict[str, Any] | None:
-        return next((line for line in lines(stack, process) if line.get("request_id") == request_id), None)
-
-    line: dict[str, Any] = wait_until(found, 10, f"a line of {request_id} in the log of {process}")
-    return line
-
-
 def test_a_request_is_one_line(stack: Stack) -> None:
     stack.client.get("/v1/jobs?limit=2", headers={"X-Request-ID": "one-line"})
-    line = line_of(stack, "api", "one-line")
-    assert len([each for each in lines(stack, "api") if each.get("request_id") == "one-line"]) == 1
+    line = stack.line("api", "one-line")
+    assert stack.log("api").count("one-line") == 1
     assert line["logger"] == "atelier.access" and 0 < line["duration_ms"] < 5000
     assert line["message"].startswith("GET /v1/jobs 200 ")
     assert (line["method"], line["path"], line["route"], line["status"]) == ("GET", "/v1/jobs", "/v1/jobs", 200)
@@ -34,14 +18,14 @@ def test_a_request_is_one_line(stack: Stack) -> None:
 
 def test_a_path_cannot_begin_another_line(stack: Stack) -> None:
     stack.client.get(f"/a%0AERROR%20b/{'x' * 300}", headers={"X-Request-ID": "two-lines"})
-    line = line_of(stack, "api", "two-lines")
+    line = stack.line("api", "two-lines")
     assert line["path"] == f"/a%0AERROR%20b/{'x' * 300}"[:204] and line["route"] == "none"
 
 
 def test_a_request_is_followed_to_the_worker(stack: Stack) -> None:
     job = stack.submit({"X-Request-ID": "to-the-worker", "Prefer": "wait=30"})
-    assert line_of(stack, "api", "to-the-worker")["job_id"] == job["id"]
-    line = line_of(stack, "w1", "to-the-worker")
+    assert stack.line("api", "to-the-worker")["job_id"] == job["id"]
+    line = stack.line("w1", "to-the-worker")
     assert (line["job_id"], line["tenant"]) == (job["id"], "default") and "succeeded" in line["message"]
 
 
