@@ -16,11 +16,11 @@ def present(service: Service, record: Record) -> Job:
 
 def present_all(service: Service, records: Sequence[Record]) -> list[Job]:
     """Returns the job of each record, as `present` does."""
-    positions = service.jobs.queue_positions(records)
-    return [_job(service, record, position) for record, position in zip(records, positions, strict=True)]
+    places = service.jobs.queue_places(records)
+    return [_job(service, record, *place) for record, place in zip(records, places, strict=True)]
 
 
-def _job(service: Service, record: Record, position: int | None) -> Job:
+def _job(service: Service, record: Record, position: int | None, wait_ms: int | None) -> Job:
     path = f"/v1/jobs/{record.id}"
     return Job(
         id=record.id,
@@ -33,6 +33,7 @@ def _job(service: Service, record: Record, position: int | None) -> Job:
         finished_at=_time(record.finished_at),
         expires_at=_time(record.expires_at),
         queue_position=position,
+        estimated_start_at=datetime.now(UTC) + timedelta(milliseconds=wait_ms) if wait_ms is not None else None,
         progress=_progress(record),
         params=record.params,
         outputs=[_output(service, record.id, output) for output in record.outputs],

@@ -54,7 +54,7 @@ def protocol(store: JobStore, n_jobs: int = N_JOBS) -> None:
         ids = fill(store, n_jobs)
     with moment(store, "claimed in batches of 16"):
         taken = [job for _ in range(100) for job in store.claim("fast", worker="w", limit=16)]
-        store.queue_positions([store.get(job_id) for job_id in ids[:100]])
+        store.queue_places([store.get(job_id) for job_id in ids[:100]])
     with moment(store, "expired, found by a claim"):
         everything_past(store, "expiry")
         assert store.claim("fast", worker="w", limit=16) == []

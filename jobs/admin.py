@@ -1,4 +1,4 @@
-"""`atelier-admin`: makes, lists, rotates and revokes API keys, over Redis."""
+"""`atelier-admin`: makes, lists, rotates and revokes API keys and weighs tenants, over Redis."""
 
 import argparse
 import re
@@ -14,7 +14,7 @@ from jobs.limits import Limits
 from jobs.settings import get_settings
 from jobs.store.client import connect
 from jobs.store.jobs import JobStore
-from jobs.store.keys import SCOPES, TENANT, Key, Keys
+from jobs.store.keys import SCOPES, TENANT, Key
 from jobs.store.protocol import DEFAULT_TENANT
 
 _LIMITS = f"one of {', '.join(Limits.model_fields)}"
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     settings = get_settings()
     try:
-        options.run(JobStore(connect(settings, attempts=0), settings).keys, options)
+        options.run(JobStore(connect(settings, attempts=0), settings), options)
     except AtelierError as error:
         sys.exit(error.message)
     except RedisError as error:
@@ -34,7 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("atelier-admin", description="Administers an installation over its Redis.")
-    keys = parser.add_subparsers(required=True).add_parser("keys", help="API keys").add_subparsers(required=True)
+    commands = parser.add_subparsers(required=True)
+    weight = commands.add_parser("weight", help="set a tenant's share of the claims; 1 by default")
+    weight.add_argument("tenant", type=_tenant)
+    weight.add_argument("weight", type=_weight)
+    weight.set_defaults(run=lambda jobs, options: jobs.set_weight(options.tenant, options.weight))
+    keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True)
     create = keys.add_parser("create", help="make a key and print it, once")
     create.add_argument("name", help="who or what uses it")
     create.add_argument("--tenant", type=_tenant, default=DEFAULT_TENANT, help="the owner of what is made with it")
@@ -56,7 +61,14 @@ def _tenant(text: str) -> str:
     return text
 
 
-def _create(keys: Keys, options: argparse.Namespace) -> None:
+def _weight(text: str) -> float:
+    weight = float(text)
+    if not 0.01 <= weight <= 100:
+        raise argparse.ArgumentTypeError("a weight is 0.01 to 100")
+    return weight
+
+
+def _create(jobs: JobStore, options: argparse.Namespace) -> None:
     expires_in = options.days * 86400 if options.days else None
     try:
         limits = Limits.model_validate_strings(dict(each.partition("=")[::2] for each in options.limits), strict=False)
@@ -64,11 +76,11 @@ def _create(keys: Keys, options: argparse.Namespace) -> None:
         first = error.errors()[0]
         sys.exit(f"--limit {'.'.join(map(str, first['loc']))}: {first['msg']}.")
     made = {"tenant": options.tenant, "scopes": options.scopes, "expires_in": expires_in, "limits": limits}
-    print(keys.create(options.name, **made)[1])
+    print(jobs.keys.create(options.name, **made)[1])
 
 
-def _list(keys: Keys, options: argparse.Namespace) -> None:
-    for key in keys.all():
+def _list(jobs: JobStore, options: argparse.Namespace) -> None:
+    for key in jobs.keys.all():
         limits = ",".join(f"{name}={value}" for name, value in key.limits.given().items())
         print(f"{key.id}  {_state(key):28}{key.tenant:20}{','.join(key.scopes):28}{key.name}  {limits}".rstrip())
 
@@ -83,12 +95,12 @@ def _date(ms: int) -> str:
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
 
 
-def _rotate(keys: Keys, options: argparse.Namespace) -> None:
-    print(keys.rotate(options.id)[1])
+def _rotate(jobs: JobStore, options: argparse.Namespace) -> None:
+    print(jobs.keys.rotate(options.id)[1])
 
 
-def _revoke(keys: Keys, options: argparse.Namespace) -> None:
-    keys.revoke(options.id)
+def _revoke(jobs: JobStore, options: argparse.Namespace) -> None:
+    jobs.keys.revoke(options.id)
 
 
 if __name__ == "__main__":

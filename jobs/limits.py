@@ -20,6 +20,7 @@ class Limits(BaseModel):
 
     requests_per_minute: Annotated[Limit, Field(description="Requests of the key; as many may come at once.")] = None
     queued_jobs: Annotated[Limit, Field(description="Queued jobs of the tenant at which the key's are refused.")] = None
+    running_jobs: Annotated[Limit, Field(description="Running jobs of the tenant at which the key's wait.")] = None
     pixels: Annotated[
         Limit, Field(description="Pixels of all images that one job makes: their number times their area.")
     ] = None

@@ -128,7 +128,12 @@ class Job(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     expires_at: Annotated[datetime | None, Field(description="When it becomes `expired` if it is still queued.")]
-    queue_position: Annotated[int | None, Field(description="Jobs that rank before this one in its queue.")]
+    queue_position: Annotated[
+        int | None, Field(description="Jobs of its queue that are claimed before this one, if none is added.")
+    ]
+    estimated_start_at: Annotated[
+        datetime | None, Field(description="When it starts if jobs end as often as they did; null if none has ended.")
+    ]
     progress: Progress | None
     params: Annotated[
         dict[str, Any], Field(description="The request as resolved: defaults, seed and image ids filled in.")

@@ -73,7 +73,9 @@ class Settings(BaseSettings):
     max_batch: Annotated[
         int, Field(ge=1, description="Compatible jobs that a worker claims at once, to run as one batch")
     ] = 16
-    max_queue: Annotated[int, Field(ge=1, description="Queued jobs per queue before the API answers 429")] = 1000
+    max_queue: Annotated[int, Field(ge=1, description="Jobs of a tenant in one queue before the API answers 429")] = (
+        1000
+    )
     max_upload_bytes: Annotated[int, Field(ge=1024, description="Largest request body and fetched image, in bytes")] = (
         25_000_000
     )

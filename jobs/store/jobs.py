@@ -114,18 +114,11 @@ class JobStore:
         fields, last, first = pipe.execute()
         return self._own(job_id, fields), parse_event(*last[0]), first[0][0]
 
-    def queue_position(self, record: Record) -> int | None:
-        """Number of jobs that come before a queued job; None if it is not queued."""
-        return self.queue_positions([record])[0]
-
-    def queue_positions(self, records: Sequence[Record]) -> list[int | None]:
-        """The `queue_position` of each of these jobs, in one round trip."""
-        pipe = self.client.pipeline(transaction=False)
-        queued = [record for record in records if record.status == "queued"]
-        for record in queued:
-            pipe.zrank(f"{PREFIX}queue:{record.queue}", record.id)
-        ranks = dict(zip([record.id for record in queued], pipe.execute(), strict=True))
-        return [ranks.get(record.id) for record in records]
+    def queue_places(self, records: Sequence[Record]) -> list[tuple[int | None, int | None]]:
+        """How many jobs come before each of these, and ms until its turn, in one round trip; None if not queued."""
+        queued = [record.id for record in records if record.status == "queued"]
+        places = dict(zip(queued, self.protocol.call("positions", ids=queued) if queued else [], strict=True))
+        return [tuple(places.get(record.id, (None, None))) for record in records]
 
     def page(
         self, *, kind: str | None, status: str | None, limit: int, cursor: str | None
@@ -238,7 +231,7 @@ class JobStore:
 
     def depths(self) -> dict[str, int]:
         """Number of queued jobs by queue."""
-        return {queue: cast(int, self.client.zcard(f"{PREFIX}queue:{queue}")) for queue in QUEUES}
+        return dict(zip(QUEUES, self.protocol.call("depths", queues=QUEUES), strict=True))
 
     def busy_children(self) -> dict[str, int]:
         """Number of worker processes that run a job, by the queue of the job."""
@@ -249,8 +242,11 @@ class JobStore:
 
     def without_nudge(self, queue: str) -> list[str]:
         """Returns up to 1,000 ids of queued jobs for which no Celery message waits."""
-        messages = cast(int, self.client.llen(queue))
-        return cast(list[str], self.client.zrange(f"{PREFIX}queue:{queue}", messages, messages + 999))
+        return cast(list[str], self.protocol.call("without_nudge", queue=queue))
+
+    def set_weight(self, tenant: str, weight: float) -> None:
+        """Sets how many of its jobs are claimed for each one of a tenant of weight 1, while both have some queued."""
+        self.client.hset(f"{PREFIX}weights", tenant, str(weight))
 
     def due_webhooks(self, calling: Mapping[str, str]) -> list[tuple[str, str, int]]:
         """Returns the finished jobs whose webhook is due: the id, the host and the number of this try.

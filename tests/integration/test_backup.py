@@ -77,9 +77,10 @@ def fill(stack: Stack) -> None:
 
 
 def without_links(value: Any) -> Any:
-    """JSON without what differs between two installations: links, and ends of life."""
+    """JSON without what differs between two installations: links, and times to come."""
     if isinstance(value, dict):
-        return {k: without_links(v) for k, v in value.items() if "url" not in k and k not in ("expires_at", "progress")}
+        differs = ("expires_at", "estimated_start_at", "progress")
+        return {k: without_links(v) for k, v in value.items() if "url" not in k and k not in differs}
     return [without_links(each) for each in value] if isinstance(value, list) else value
 
 

@@ -1,7 +1,7 @@
 -- The job protocol. Every change of a job is one call of this script, so it is atomic.
 -- ARGV[1] is the name of the command, ARGV[2] its arguments as JSON; nested JSON is passed as opaque strings.
 --
--- Parts: helpers.lua (this file), jobs.lua (create to delete), upkeep.lua (sweep, webhooks), objects.lua (uploads,
+-- Parts: helpers.lua (this file), queues.lua (turns of tenants), jobs.lua (create to delete), upkeep.lua (sweep, webhooks), objects.lua (uploads,
 -- models, collections, clean-up), processes.lua (heartbeats), keys.lua (API keys). protocol.py joins them in this order.
 --
 --   queued -> running -> succeeded | failed | canceled      queued -> canceled | expired
@@ -12,7 +12,7 @@
 -- Keys (all under "atelier:"; "zset" is a sorted set). The keys marked with * exist for each tenant, as <tenant>/<key>; the
 -- tenant `default` has the plain ones:
 --   job:<id>          hash, the record                         events:<id>   stream, its events
---   queue:<name>      zset, queued ids by rank                  delayed       zset, queued ids that wait for a retry
+--   queue:<name>      zset *, queued ids by rank                delayed       zset, queued ids that wait for a retry
 --   leases            zset, running ids by end of lease         expiry        zset, queued ids by expires_at
 --   jobs, jobs:kind:<k>, jobs:status:<s>, jobs:kind-status:<k>:<s>   zsets *, ids in order, an index for each filter
 --   done              zset, finished ids by end of life         dropping      set, deleted owners that still name objects
@@ -29,6 +29,9 @@
 --   webhook_hosts     zset, hosts by time of next call          webhooks:<host>   zset, finished ids by time of next call
 --   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   facts that a process reports
 --   claimed           hash, time of the last claim of a queue
+--   turns:<queue>     zset, tenants with queued jobs by the virtual time of their next turn
+--   served:<queue>    hash, that time of every tenant, and of the last claim ('')
+--   weights           hash, weights of tenants                 ends        hash, mean time between two ends by queue, and the last
 --   unloaded          zset, ids of models by the time when workers were asked to evict them
 --   backup            exists during a backup                restoring     exists during a restore
 --   key:<id>          hash, an API key                      keys        zset, the ids of API keys by time
@@ -56,6 +59,8 @@ local function tenant_of(key) return redis.call('HGET', key, 'tenant') or 'defau
 local function owns(a, key) return not a.tenant or tenant_of(key) == a.tenant end
 local function get(id, field) return redis.call('HGET', job(id), field) end
 local function all(id, ...) return unpack(redis.call('HMGET', job(id), ...)) end
+
+local queues, commands = {}, {} -- queues.lua defines the functions of queues
 
 local function count(name) redis.call('HINCRBY', P .. 'stats', name, 1) end
 
@@ -91,15 +96,8 @@ local function move(id, status, error)
   event(id, 'status', string.format('{"status":"%s","attempt":%d,"error":%s}', status, attempt, error or 'null'))
 end
 
--- Lower scores run first. The score combines priority and age: a job of priority p ranks as one of priority 0 that was
--- created p * AGING_MS earlier. All jobs age at the same rate, so the score never changes.
-local function enqueue(id)
-  local priority, created_at, queue = all(id, 'priority', 'created_at', 'queue')
-  redis.call('ZADD', P .. 'queue:' .. queue, created_at - priority * AGING_MS, id)
-end
-
 local function dequeue(id)
-  redis.call('ZREM', P .. 'queue:' .. get(id, 'queue'), id)
+  queues.remove(id)
   redis.call('ZREM', P .. 'delayed', id)
   redis.call('ZREM', P .. 'expiry', id)
 end
@@ -110,7 +108,7 @@ local function requeue(id, delay)
   redis.call('ZREM', P .. 'leases', id)
   local expires_at = get(id, 'expires_at')
   if expires_at then redis.call('ZADD', P .. 'expiry', expires_at, id) end
-  if delay > 0 then redis.call('ZADD', P .. 'delayed', now + delay, id) else enqueue(id) end
+  if delay > 0 then redis.call('ZADD', P .. 'delayed', now + delay, id) else queues.add(id) end
   move(id, 'queued')
 end
 
@@ -309,5 +307,3 @@ end
 
 -- The key that holds how long the trainings of a tenant ran in this period.
 local function trained(tenant) return P .. 'trained:' .. tenant .. ':' .. math.floor(now / PERIOD_MS) end
-
-local commands = {}

@@ -9,7 +9,7 @@ function commands.create(a)
     local hash, id = known:match('^(%x+) (.+)$')
     if redis.call('EXISTS', job(id)) == 1 then return {hash == a.idem_hash and 'exists' or 'reused', id} end
   end
-  if redis.call('ZCARD', P .. 'queue:' .. a.queue) >= a.max_queue then return {'full', ''} end
+  if queues.length(tenant, a.queue) >= a.max_queue then return {'full', ''} end
   if out_of_room() then return {'out_of_room', ''} end
   local most = a.limits
   if most.queued_jobs and redis.call('ZCARD', P .. of(tenant, 'jobs:status:queued')) >= most.queued_jobs then
@@ -36,7 +36,7 @@ function commands.create(a)
   redis.call('HSET', job(a.id), 'id', a.id, 'tenant', tenant, 'format', a.format, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
     'compat', a.compat, 'created_at', now, 'attempt', 0, 'fence', 0, 'ttl_ms', a.ttl_ms, 'retry_of', a.retry_of,
     'webhook_url', a.webhook_url, 'uses', a.uses, 'request_id', a.request_id,
-    'traceparent', a.traceparent)
+    'traceparent', a.traceparent, 'max_running', most.running_jobs or '')
   for _, sha in ipairs(a.inputs) do
     reference(a.id, sha)
     keep_upload(of(tenant, 'image'), sha, a.upload_ttl_ms)
@@ -53,7 +53,7 @@ function commands.create(a)
   if a.idem_key then redis.call('SET', idem, a.idem_hash .. ' ' .. a.id, 'EX', 86400) end
   redis.call('ZADD', P .. of(tenant, 'jobs'), 0, a.id)
   redis.call('ZADD', P .. of(tenant, 'jobs:kind:' .. a.kind), 0, a.id)
-  enqueue(a.id)
+  queues.add(a.id)
   move(a.id, 'queued')
   return {'created', a.id}
 end
@@ -71,35 +71,50 @@ local function lease(id, a, batch)
   return redis.call('HGETALL', job(id))
 end
 
--- Leases the most urgent job of a queue, and up to limit - 1 others that may run in one batch with it. These have equal
--- compat, overtake no job of higher priority, and are on their first attempt, since a job of the batch may have killed
--- its worker. Records of a newer format than the worker's are left to a newer worker; earlier releases wrote none.
--- Expires overdue jobs that it meets; returns 'again' if it met only those.
-function commands.claim(a)
-  local ids = redis.call('ZRANGE', P .. 'queue:' .. a.queue, 0, (a.limit > 1 and WINDOW or NEAR) - 1)
-  local taken, compat, overtaken, expired = {}, nil, -math.huge, 0
+-- Chooses jobs of one tenant for a claim that has taken some already. They have equal compat, overtake no job of higher
+-- priority, and are on their first attempt, since a job of the batch may have killed its worker. Records of a newer format
+-- than the worker's are left to a newer worker; earlier releases wrote none. Expires overdue jobs that it meets.
+local function choose(tenant, a, claim)
+  local ids = queues.ids(tenant, a.queue, 0, math.min(claim.window, a.limit > 1 and WINDOW or NEAR) - 1)
+  local running, overtaken, number = redis.call('ZCARD', P .. of(tenant, 'jobs:status:running')), -math.huge, 0
+  claim.window = claim.window - #ids
   for _, id in ipairs(ids) do
-    if #taken == a.limit or compat == '' or expired == STEP then break end
+    if #claim.taken == a.limit or claim.compat == '' or claim.expired == STEP then break end
     if overdue(id) then
       expire(id)
-      expired = expired + 1
+      claim.expired = claim.expired + 1
     elseif tonumber(get(id, 'format') or 0) <= a.format then
-      local theirs, priority, attempt = all(id, 'compat', 'priority', 'attempt')
+      local theirs, priority, attempt, most = all(id, 'compat', 'priority', 'attempt', 'max_running')
       if attempt ~= '0' then theirs = '' end
-      if not compat or (theirs == compat and tonumber(priority) >= overtaken) then
-        compat = theirs
-        taken[#taken + 1] = id
+      local allowed = running + number < (tonumber(most or '') or math.huge)
+      if allowed and (not claim.compat or (theirs == claim.compat and tonumber(priority) >= overtaken)) then
+        claim.compat = theirs
+        claim.taken[#claim.taken + 1] = id
+        number = number + 1
       else
         overtaken = math.max(overtaken, priority)
       end
     end
   end
+  return number
+end
+
+-- Leases the most urgent job of the tenant whose turn it is, and up to limit - 1 others that may run in one batch with it,
+-- also of the tenants that are next. Returns 'again' if it met only overdue jobs.
+function commands.claim(a)
+  local claim = {taken = {}, expired = 0, window = a.limit > 1 and WINDOW or 5 * WINDOW}
+  for _, tenant in ipairs(queues.tenants(a.queue, WINDOW)) do
+    if #claim.taken == a.limit or claim.compat == '' or claim.expired == STEP or claim.window == 0 then break end
+    local number = choose(tenant.name, a, claim)
+    if number > 0 then queues.serve(tenant, a.queue, number, number == #claim.taken) end
+  end
+  local taken = claim.taken
   for n, id in ipairs(taken) do taken[n] = lease(id, a, #taken) end
   if #taken > 0 then
     redis.call('HSET', P .. 'claimed', a.queue, now)
     observe('batch_jobs:' .. a.queue, #taken, SIZES)
   end
-  return {#taken == 0 and expired > 0 and 'again' or 'claimed', taken}
+  return {#taken == 0 and claim.expired > 0 and 'again' or 'claimed', taken}
 end
 
 function commands.renew(a)
@@ -148,7 +163,8 @@ function commands.finish(a)
     if a.collection then add_version(a.id, a.collection) end
     keep_checkpoint(a.id, nil)
   end
-  local kind, queue = all(a.id, 'kind', 'queue')
+  local kind, queue, started_at = all(a.id, 'kind', 'queue', 'started_at')
+  queues.note_end(queue, started_at)
   if queue == 'train' then
     local key = trained(tenant_of(job(a.id)))
     redis.call('INCRBY', key, math.ceil(a.run_ms))

@@ -16,19 +16,21 @@ function commands.living(a)
   return living
 end
 
--- Returns, for each queue, for how long (ms) its first or last job has waited, whichever is older, and how long ago a job
+-- Returns, for each queue, for how long (ms) the first or last job of a tenant has waited, whichever is oldest, and how long ago a job
 -- was claimed; the number of leases, and of those that ran out more than overdue_ms ago. With `write` it writes to test
 -- that writes work.
 function commands.vitals(a)
   if a.write then redis.call('SET', P .. 'vitals', now, 'PX', DAY_MS) end
-  local queues = {}
+  local found = {}
   for i, queue in ipairs(a.queues) do
     local since = now
-    for _, edge in ipairs({0, -1}) do
-      local id = redis.call('ZRANGE', P .. 'queue:' .. queue, edge, edge)[1]
-      if id then since = math.min(since, tonumber(get(id, 'created_at'))) end
+    for _, tenant in ipairs(queues.tenants(queue)) do
+      for _, edge in ipairs({0, -1}) do
+        local id = queues.ids(tenant.name, queue, edge, edge)[1]
+        if id then since = math.min(since, tonumber(get(id, 'created_at'))) end
+      end
     end
-    queues[i] = {now - since, now - tonumber(redis.call('HGET', P .. 'claimed', queue) or 0)}
+    found[i] = {now - since, now - tonumber(redis.call('HGET', P .. 'claimed', queue) or 0)}
   end
-  return {queues, redis.call('ZCARD', P .. 'leases'), redis.call('ZCOUNT', P .. 'leases', '-inf', now - a.overdue_ms)}
+  return {found, redis.call('ZCARD', P .. 'leases'), redis.call('ZCOUNT', P .. 'leases', '-inf', now - a.overdue_ms)}
 end

@@ -15,7 +15,7 @@ end
 
 local function undelay(id)
   redis.call('ZREM', P .. 'delayed', id)
-  enqueue(id)
+  queues.add(id)
 end
 
 -- Handles one step each of expired jobs, lapsed leases, due retries, records at the end of their life, and objects of

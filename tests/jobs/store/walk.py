@@ -142,7 +142,7 @@ class Modeled(RuleBasedStateMachine):
                 _, _, kind, status = index.split(":")
                 assert ids == {job.id for job in jobs if (job.kind, job.status) == (kind, status)}
         assert sum(len(ids) for index, ids in found.items() if index.startswith("jobs:kind-status:")) == len(jobs)
-        positions = self.store.queue_positions([self.store.get(job.id) for job in self.queue()])
+        positions = [place for place, _ in self.store.queue_places([self.store.get(job.id) for job in self.queue()])]
         assert positions == list(range(len(positions)))
 
     @invariant()
