@@ -19,6 +19,7 @@ from jobs.requests.styles import BUILTIN_STYLE
 from jobs.requests.text_to_image import NOT_BLANK
 from jobs.schemas import ARCHIVE_ID, IMAGE_ID, JOB_ID, ErrorAnswer
 from jobs.store.keys import KEY_ID, TENANT
+from jobs.store.webhooks import DELIVERY_ID, ENDPOINT_ID
 
 log = logging.getLogger("atelier.api")
 
@@ -96,6 +97,8 @@ PATTERNS = {  # in words, for error messages
     COLLECTION_ID: "col_ and 24 of the digits 0-9 and a-f",
     KEY_ID: "12 of the digits 0-9 and a-f: the id of a key",
     TENANT: "a tenant: 1 to 40 of the characters a-z, 0-9 and -",
+    ENDPOINT_ID: "whk_ and 12 of the digits 0-9 and a-f",
+    DELIVERY_ID: "msg_ and 36 of the digits 0-9 and a-f",
     JOB_ID: "job_ and 24 of the digits 0-9 and a-f",
     HTTPS_URL: WEBHOOK_URL,
     BUILTIN_STYLE: "builtin:0 to builtin:25, or a name such as builtin:starry-blue; GET /v1/styles lists them",

@@ -29,6 +29,7 @@ from api import (
     style_transfers,
     styles,
     trainings,
+    webhooks,
 )
 from api.access import admit
 from api.bounds import body_bounds, bound_body
@@ -68,6 +69,7 @@ TAGS = [
     {"name": "images", "description": "Upload images to use in requests."},
     {"name": "jobs", "description": "Get, list, follow, cancel and retry jobs, and download their outputs."},
     {"name": "models", "description": "Installed models, with their sources and licenses."},
+    {"name": "webhooks", "description": "Endpoints that finished jobs are reported to, and their deliveries."},
     {"name": "keys", "description": "API keys, for the operator: make, list, rotate and revoke them."},
     {"name": "health", "description": "Health checks for load balancers, and metrics for Prometheus."},
 ]
@@ -118,6 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
         images,
         jobs,
         models,
+        webhooks,
         keys,
     ):
         app.include_router(module.router, responses=error_responses(401, 403, 429))

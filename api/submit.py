@@ -107,19 +107,20 @@ async def submit(submission: Submission, params: JobRequest) -> Response:
 def _resolved(service: Service, params: JobRequest) -> JobRequest:
     """The request with all defaults and a seed filled in, and each image stored and named by its id."""
     if params.webhook_url:
-        _check_webhook(params.webhook_url)
+        check_webhook(params.webhook_url)
     resolved = params.resolved(Facts(service.jobs))
     images = resolve_images(service, resolved.image_refs(), resolved.check_sizes, resolved.masks())
     seed = secrets.randbelow(2**32) if resolved.seed is None else resolved.seed
     return resolved.with_images(images).model_copy(update={"seed": seed})
 
 
-def _check_webhook(url: str) -> None:
+def check_webhook(url: str, field_name: str = "webhook_url") -> None:
+    """Raises BadInput for a URL that cannot be public, naming the field."""
     try:
         check_url(url)
     except BadInput as error:
-        message = f"`webhook_url` must be {WEBHOOK_URL}."
-        raise BadInput(error.code, message, field="webhook_url") from error
+        message = f"`{field_name}` must be {WEBHOOK_URL}."
+        raise BadInput(error.code, message, field=field_name) from error
 
 
 def enqueue(

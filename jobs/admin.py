@@ -1,4 +1,4 @@
-"""`atelier-admin`: makes, lists, rotates and revokes API keys and weighs tenants, over Redis."""
+"""`atelier-admin`: manages API keys, weighs tenants and prints their webhook secrets, over Redis."""
 
 import argparse
 import re
@@ -16,6 +16,7 @@ from jobs.store.client import connect
 from jobs.store.jobs import JobStore
 from jobs.store.keys import SCOPES, TENANT, Key
 from jobs.store.protocol import DEFAULT_TENANT
+from jobs.store.webhooks import secret_of
 
 _LIMITS = f"one of {', '.join(Limits.model_fields)}"
 
@@ -39,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     weight.add_argument("tenant", type=_tenant)
     weight.add_argument("weight", type=_weight)
     weight.set_defaults(run=lambda jobs, options: jobs.set_weight(options.tenant, options.weight))
+    secret = commands.add_parser("webhook-secret", help="print what signs the webhooks of a tenant's `webhook_url`")
+    secret.add_argument("tenant", type=_tenant)
+    secret.set_defaults(run=_webhook_secret)
     keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True)
     create = keys.add_parser("create", help="make a key and print it, once")
     create.add_argument("name", help="who or what uses it")
@@ -66,6 +70,13 @@ def _weight(text: str) -> float:
     if not 0.01 <= weight <= 100:
         raise argparse.ArgumentTypeError("a weight is 0.01 to 100")
     return weight
+
+
+def _webhook_secret(jobs: JobStore, options: argparse.Namespace) -> None:
+    secrets = get_settings().webhook_secrets
+    if not secrets:
+        sys.exit("ATELIER_WEBHOOK_SECRET is not set, so webhooks are not signed.")
+    print(secret_of(options.tenant, secrets[0]))
 
 
 def _create(jobs: JobStore, options: argparse.Namespace) -> None:

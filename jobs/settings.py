@@ -2,6 +2,7 @@
 
 import ipaddress
 import sys
+from base64 import b64decode
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -95,7 +96,13 @@ class Settings(BaseSettings):
     ] = False
 
     webhook_secret: Annotated[
-        SecretStr | None, Field(description="Key of the HMAC-SHA256 that signs webhooks; unsigned if absent")
+        SecretStr | None,
+        Field(
+            description=(
+                "Signs webhooks of `webhook_url`: `whsec_` and 24 to 64 bytes in base64; two with a space between them"
+                " both sign, to change over; unsigned if absent"
+            )
+        ),
     ] = None
 
     lease_s: Annotated[
@@ -130,6 +137,25 @@ class Settings(BaseSettings):
     def timeout_s(self, queue: str) -> float:
         """Time limit of a job of this queue, in seconds."""
         return self.training_timeout_s if queue == "train" else self.job_timeout_s
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """The secrets that sign webhooks of `webhook_url`."""
+        return tuple(self.webhook_secret.get_secret_value().split()) if self.webhook_secret else ()
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _webhook_secrets(cls, secrets: SecretStr | None) -> SecretStr | None:
+        for secret in secrets.get_secret_value().split() if secrets else []:
+            try:
+                key = b64decode(secret.removeprefix("whsec_"), validate=True)
+            except ValueError:
+                key = b""
+            if not secret.startswith("whsec_") or not 24 <= len(key) <= 64:
+                raise ValueError(
+                    "must be whsec_ and 24 to 64 bytes in base64, or two of these with a space between them"
+                )
+        return secrets
 
     @field_validator("redis_url")
     @classmethod

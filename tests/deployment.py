@@ -23,7 +23,7 @@ SECRETS = {
     "VALKEY_PASSWORD": "valkey-test-password",
     "S3_ACCESS_KEY": "access",
     "S3_SECRET_KEY": "s3-test-secret",
-    "ATELIER_WEBHOOK_SECRET": "webhook-test-secret",
+    "ATELIER_WEBHOOK_SECRET": "whsec_" + "A" * 43 + "=",
 }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpcore
@@ -33,6 +33,13 @@ _URL = re.compile(r"[!-\[\]-~]{1,2048}")  # printable ASCII without the backslas
 _GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
 # `ipaddress` calls these global, but they lead to other addresses or were reserved after its table was written.
 _NOT_PUBLIC = [ipaddress.ip_network(net) for net in ("192.0.0.0/24", "192.88.99.0/24", "2002::/16", "3fff::/20")]
+
+
+class Answer(NamedTuple):
+    """What `post` returns."""
+
+    status: int
+    retry_after: str | None
 
 
 def fetch(
@@ -70,8 +77,8 @@ def post(
     resolve: Resolve = socket.getaddrinfo,
     connect: Connect = _dial,
     ssl_context: ssl.SSLContext | None = None,
-) -> int:
-    """Posts `body` to an https URL and returns the status; redirects are not followed.
+) -> Answer:
+    """Posts `body` to an https URL and returns the status and Retry-After; redirects are not followed.
 
     The other arguments are those of `fetch`. Raises BadInput `url_not_allowed`.
     """
@@ -79,7 +86,8 @@ def post(
         parts = _parse(url)
         sent = [("Host", parts.netloc), ("User-Agent", "Atelier"), *headers.items()]
         with pool.stream("POST", _target(parts), headers=sent, content=body) as response:
-            return response.status
+            found = [value.decode("latin-1") for name, value in response.headers if name.lower() == b"retry-after"]
+            return Answer(response.status, found[0] if found else None)
 
 
 def check_url(url: str) -> None:

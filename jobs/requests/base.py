@@ -97,7 +97,7 @@ class Request(BaseModel):
     ] = None
     webhook_url: Annotated[
         WebhookUrl | None,
-        Field(description="A public https URL that gets a POST when the job has ended; retried for two hours."),
+        Field(description="A public https URL that gets a POST when the job has ended; retried for a day."),
     ] = None
 
     _whole = field_validator("*", mode="before")(whole)

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import redis
@@ -26,18 +26,16 @@ from jobs.store.registry import (
 )
 from jobs.store.stats import Stats
 from jobs.store.uploads import Uploads, not_uploaded, redis_full
-
-WEBHOOK_TRIES, WEBHOOK_DELAY_MS = 10, 15_000  # the last try comes about two hours after the first
-MAX_WEBHOOK_CALLS, WEBHOOK_CALLS_PER_HOST = 100, 4  # at once, by one process
+from jobs.store.webhooks import Deliveries, Endpoints
 
 
 class JobStore:
     """Reads job records and runs the commands of the protocol; one instance serves any number of threads.
 
     Its parts hold what is not a job: `images`, `archives`, `models`, `collections`, `styles`, `references`,
-    `heartbeats`, `keys` and `stats`. The store `of` a tenant shows and changes only what belongs to it; others'
-    records are `NotFound`. Without a tenant, as in workers, it sees every record by its id, and makes and lists those
-    of `default`.
+    `heartbeats`, `keys`, `stats`, `endpoints` and `deliveries`. The store `of` a tenant shows and changes only what
+    belongs to it; others' records are `NotFound`. Without a tenant, as in workers, it sees every record by its id, and
+    makes and lists those of `default`.
     """
 
     def __init__(self, client: redis.Redis, settings: Settings, protocol: Protocol | None = None) -> None:
@@ -53,6 +51,8 @@ class JobStore:
         self.heartbeats = Heartbeats(self.protocol, settings)
         self.keys = Keys(self.protocol)
         self.stats = Stats(self.protocol)
+        self.endpoints = Endpoints(self.protocol)
+        self.deliveries = Deliveries(self.protocol)
 
     def of(self, tenant: str) -> "JobStore":
         """The store as a tenant sees it."""
@@ -247,26 +247,6 @@ class JobStore:
     def set_weight(self, tenant: str, weight: float) -> None:
         """Sets how many of its jobs are claimed for each one of a tenant of weight 1, while both have some queued."""
         self.client.hset(f"{PREFIX}weights", tenant, str(weight))
-
-    def due_webhooks(self, calling: Mapping[str, str]) -> list[tuple[str, str, int]]:
-        """Returns the finished jobs whose webhook is due: the id, the host and the number of this try.
-
-        `calling` maps the ids of the jobs whose webhook the caller is calling now to their hosts. These are not
-        returned, and count towards the limits `MAX_WEBHOOK_CALLS` and `WEBHOOK_CALLS_PER_HOST`.
-        """
-        rows = self.protocol.call(
-            "webhooks",
-            calling=dict(calling),
-            max_calls=MAX_WEBHOOK_CALLS,
-            per_host=WEBHOOK_CALLS_PER_HOST,
-            max_tries=WEBHOOK_TRIES,
-            delay_ms=WEBHOOK_DELAY_MS,
-        )
-        return [(job_id, host, int(number)) for job_id, host, number in rows]
-
-    def webhook_called(self, job_id: str) -> None:
-        """Records that the receiver accepted the webhook of a job; it is not called again."""
-        self.protocol.call("called", id=job_id)
 
 
 def create_arguments(job: NewJob, settings: Settings) -> dict[str, Any]:

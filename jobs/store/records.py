@@ -134,7 +134,7 @@ def parse_record(fields: dict[str, str]) -> Record:
         expires_at=number("expires_at"),
         progress=parsed("progress"),
         outputs=parsed("outputs") or [],
-        metrics=(parsed("metrics") or {}) | _version_made(fields),
+        metrics=job_metrics(fields),
         error=parsed("error"),
         retry_of=fields.get("retry_of") or None,
         webhook_url=fields.get("webhook_url") or None,
@@ -144,9 +144,10 @@ def parse_record(fields: dict[str, str]) -> Record:
     )
 
 
-def _version_made(fields: dict[str, str]) -> dict[str, Any]:
-    """The collection version that the job made; the protocol writes it, not the worker."""
-    return {"collection": fields["collection"], "version": int(fields["version"])} if "version" in fields else {}
+def job_metrics(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Parses the metrics of a job; the collection version that it made is the protocol's and not the worker's."""
+    made = {"collection": fields["collection"], "version": int(fields["version"])} if "version" in fields else {}
+    return cast(dict[str, Any], json.loads(fields.get("metrics") or "{}")) | made
 
 
 def parse_event(event_id: str, fields: dict[str, str]) -> Event:

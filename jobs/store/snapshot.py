@@ -24,7 +24,7 @@ BACKUP_S = 600
 RESTORING = f"{PREFIX}restoring"  # exists from the first step of a restore to its last
 STEP = 500  # keys by one round trip
 PART = 5000  # members by one command
-ENDS = ("done", "objects")  # zsets whose scores are ends of life, as those of each refs:<sha> are
+ENDS = ("deliveries-done", "done", "objects")  # zsets whose scores are ends of life, as those of each refs:<sha> are
 
 READ = """
 local read = {

@@ -34,6 +34,8 @@ known = json.loads(Path(os.environ["ATELIER_TEST_IDS"]).read_text())
 
 # No https: URL among them, which would go out to a stranger's host (and the tests' machine may have no network).
 schemathesis.openapi.format("image-ref", st.sampled_from([*known["images"], CAT, COFFEE]))
+schemathesis.openapi.format("webhook-id", st.sampled_from(known["webhooks"]))
+schemathesis.openapi.format("delivery-id", st.sampled_from(known["deliveries"]))
 schemathesis.openapi.format("webhook-url", st.just("https://hooks.invalid/done"))
 schemathesis.openapi.format("image-id", st.sampled_from(known["images"]))
 schemathesis.openapi.format("archive-id", st.sampled_from(known["archives"]))

@@ -14,6 +14,7 @@ import pytest
 
 from api.style_transfers import EXAMPLES, KEPT_STYLE
 from jobs.store.keys import SCOPES
+from jobs.store.records import NewJob
 from tests.api.conftest import image_file
 from tests.stack import BIN, ROOT, Stack, wait_until
 
@@ -78,6 +79,12 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
         "image_id": stack.client.post("/v1/images", files={"file": spare_image}).json()["id"],
         "archive_id": stack.client.post("/v1/archives", files={"file": spare_zip}).json()["id"],
     }
+    hook = "https://hooks.invalid/done"
+    known["webhooks"] = [stack.jobs.endpoints.create(hook, ["job.expired"]).id for _ in range(3)]
+    stack.jobs.cancel(stack.jobs.create(NewJob("training", "train", {}, webhook_url=hook))[0])
+    known["deliveries"] = [
+        each.id for each in stack.jobs.deliveries.page(job=None, status=None, limit=1, cursor=None)[0]
+    ]
     known["own_key"], known["spare"]["key_id"] = keys
     (tmp_path / "ids.json").write_text(json.dumps(known))
     for job_id in known["jobs"]:

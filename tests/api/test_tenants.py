@@ -22,7 +22,7 @@ from worker.upkeep import remove_unused
 MODEL = "vae-0123456789ab"
 CARD = {"id": MODEL, "task": "vae", "title": "M", "description": "M", "license": "MIT", "source": {}, "files": {}}
 PATHS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods if not is_public(path)]
-LISTS = ("/v1/jobs", "/v1/collections", "/v1/styles", "/v1/models")
+LISTS = ("/v1/webhooks", "/v1/webhook-deliveries", "/v1/jobs", "/v1/collections", "/v1/styles", "/v1/models")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,11 @@ def ids(stack: Stack, ours: httpx.Client) -> dict[str, str]:
     style = ours.post("/v1/styles", json={"name": "S", "vector": [0.1] * 100}).json()["id"]
     image = ours.post("/v1/images", files={"file": image_file(seed=2)}).json()["id"]
     archive = ours.post("/v1/archives", files={"file": zipped()}).json()["id"]
-    made = {"job_id": job, "model_id": MODEL, "collection_id": built.replace("job_", "col_"), "style_id": style}
+    webhook = ours.post("/v1/webhooks", json={"url": "https://hooks.invalid/done"}).json()["id"]
+    deliver = finished(store, NewJob("generation", "gpu", {}, webhook_url="https://hooks.invalid/done"))
+    delivery = store.deliveries.page(job=deliver, status=None, limit=1, cursor=None)[0][0].id
+    made = {"webhook_id": webhook, "delivery_id": delivery}
+    made |= {"job_id": job, "model_id": MODEL, "collection_id": built.replace("job_", "col_"), "style_id": style}
     return made | {"image_id": image, "archive_id": archive}
 
 

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from pydantic import SecretStr
 
 from jobs import admin
 from jobs.store.jobs import JobStore
+from jobs.store.webhooks import new_secret, secret_of
 from tests.jobs.conftest import with_settings
 
 Run = Callable[..., str]
@@ -54,3 +56,15 @@ def test_a_command_that_fails_says_why(store: JobStore, run: Run, monkeypatch: p
     monkeypatch.setattr(admin, "get_settings", lambda: away)
     with pytest.raises(SystemExit, match="Redis does not respond"):
         run("keys", "list")
+
+
+def test_each_tenant_has_a_webhook_secret_of_its_own(
+    store: JobStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SystemExit, match="not set"):
+        run("webhook-secret", "acme")
+    signing = with_settings(store, webhook_secret=SecretStr(new_secret())).settings
+    monkeypatch.setattr(admin, "get_settings", lambda: signing)
+    assert run("webhook-secret", "default") == signing.webhook_secrets[0]
+    assert run("webhook-secret", "acme") == secret_of("acme", signing.webhook_secrets[0])
+    assert len({run("webhook-secret", tenant) for tenant in ("default", "acme", "other")}) == 3

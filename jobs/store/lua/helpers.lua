@@ -1,8 +1,9 @@
 -- The job protocol. Every change of a job is one call of this script, so it is atomic.
 -- ARGV[1] is the name of the command, ARGV[2] its arguments as JSON; nested JSON is passed as opaque strings.
 --
--- Parts: helpers.lua (this file), queues.lua (turns of tenants), jobs.lua (create to delete), upkeep.lua (sweep, webhooks), objects.lua (uploads,
--- models, collections, clean-up), processes.lua (heartbeats), keys.lua (API keys). protocol.py joins them in this order.
+-- Parts: helpers.lua (this file), queues.lua (turns of tenants), webhooks.lua (endpoints and deliveries), jobs.lua (create to
+-- delete), upkeep.lua (sweep), objects.lua (uploads, models, collections, clean-up), processes.lua (heartbeats), keys.lua
+-- (API keys). protocol.py joins them in this order.
 --
 --   queued -> running -> succeeded | failed | canceled      queued -> canceled | expired
 --             running -> canceling -> canceled              running -> queued  (a lease ran out, or was handed back)
@@ -26,7 +27,10 @@
 --   style:<id>        hash, a kept style                    styles        zset *, the ids of kept styles by time
 --   uses:<id>         set, the unfinished jobs that use a model or a collection, and the collections that use a model
 --   idem:<key>        * the request and job of a key             stats         hash, counters and histograms for /metrics
---   webhook_hosts     zset, hosts by time of next call          webhooks:<host>   zset, finished ids by time of next call
+--   endpoint:<id>     hash, a registered webhook                endpoints   zset *, their ids
+--   delivery:<id>     hash, a webhook of one finished job       deliveries, deliveries:<status>   zsets *, ids in order
+--   deliveries-of:<job>   set, ids                              deliveries-done   zset, ended ids by end of life
+--   due:<host>        zset, pending ids by time of next call    due-hosts   zset, hosts by time of next call
 --   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   facts that a process reports
 --   claimed           hash, time of the last claim of a queue
 --   turns:<queue>     zset, tenants with queued jobs by the virtual time of their next turn
@@ -179,10 +183,58 @@ local function stop_building(id)
   if redis.call('HEXISTS', P .. 'collection:' .. collection, 'latest') == 0 then unregister('collection', collection) end
 end
 
--- Returns the host of a job's webhook without the port; nil if there is no webhook.
-local function webhook_host(id)
-  local authority = (get(id, 'webhook_url') or ''):lower():match('^https://([^/?#]+)')
-  return authority and authority:gsub(':%d+$', ''):gsub('%.$', '') or nil
+-- Sets the time of a delivery's next call, in the index of its host; without a time there is none.
+local function schedule(id, at)
+  local host = redis.call('HGET', P .. 'delivery:' .. id, 'host')
+  local key = P .. 'due:' .. host
+  if at then redis.call('ZADD', key, at, id) else redis.call('ZREM', key, id) end
+  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  if first[2] then redis.call('ZADD', P .. 'due-hosts', first[2], host) else redis.call('ZREM', P .. 'due-hosts', host) end
+end
+
+-- Sets the status of a delivery: pending, delivered or failed. An ended one is kept for as long as a finished job.
+local function set_delivery(id, status)
+  local key = P .. 'delivery:' .. id
+  local from, index = redis.call('HGET', key, 'status'), P .. of(tenant_of(key), 'deliveries:')
+  if from then redis.call('ZREM', index .. from, id) end
+  redis.call('HSET', key, 'status', status)
+  redis.call('ZADD', index .. status, 0, id)
+  if status == 'pending' then
+    redis.call('ZREM', P .. 'deliveries-done', id)
+  else
+    redis.call('ZADD', P .. 'deliveries-done', now + redis.call('HGET', key, 'ttl_ms'), id)
+    schedule(id, nil)
+  end
+end
+
+-- Makes a delivery of the end of a job, due now. Its id sorts by time; a job has one for each of its receivers.
+local function deliver(job_id, endpoint, url, event_type, payload)
+  local id = string.format('msg_%012x', now) .. job_id:sub(-12) .. endpoint:sub(-12)
+  local host = url:lower():match('^https://([^/?#]+)'):gsub(':%d+$', ''):gsub('%.$', '')
+  local tenant = tenant_of(job(job_id))
+  redis.call('HSET', P .. 'delivery:' .. id, 'id', id, 'tenant', tenant, 'job', job_id, 'endpoint', endpoint, 'url', url, 'host', host,
+    'event', event_type, 'payload', payload, 'created_at', now, 'tries', 0, 'fence', 0, 'ttl_ms', get(job_id, 'ttl_ms'))
+  redis.call('ZADD', P .. of(tenant, 'deliveries'), 0, id)
+  redis.call('SADD', P .. 'deliveries-of:' .. job_id, id)
+  set_delivery(id, 'pending')
+  schedule(id, now)
+end
+
+local REPORTED = {'id', 'kind', 'status', 'attempt', 'created_at', 'started_at', 'finished_at', 'outputs', 'metrics', 'error',
+  'retry_of', 'collection', 'version'}
+
+-- Makes the deliveries of a job that has ended: to its own webhook_url and to each endpoint of its tenant for the event. They hold what
+-- they report, as the texts of the record, so they outlive it.
+local function announce(id)
+  local fields = {}
+  for _, name in ipairs(REPORTED) do fields[name] = get(id, name) or nil end
+  local event_type, payload, url = 'job.' .. fields.status, cjson.encode(fields), get(id, 'webhook_url') or ''
+  if url ~= '' then deliver(id, '000000000000', url, event_type, payload) end
+  for _, endpoint in ipairs(redis.call('ZRANGE', P .. of(tenant_of(job(id)), 'endpoints'), 0, -1)) do
+    local to, events, disabled_at = unpack(redis.call('HMGET', P .. 'endpoint:' .. endpoint, 'url', 'events', 'disabled_at'))
+    local wanted = (' ' .. events .. ' '):find(' ' .. event_type .. ' ', 1, true)
+    if wanted and not disabled_at then deliver(id, endpoint, to, event_type, payload) end
+  end
 end
 
 local function close(id, status, error)
@@ -194,12 +246,8 @@ local function close(id, status, error)
   redis.call('ZADD', P .. 'done', now + ttl_ms, id)
   count('jobs:' .. kind .. ':' .. status)
   if error then count('failures:' .. kind .. ':' .. cjson.decode(error).code) end
-  local host = webhook_host(id)
-  if host then
-    redis.call('ZADD', P .. 'webhooks:' .. host, now, id)
-    redis.call('ZADD', P .. 'webhook_hosts', 'LT', now, host)
-  end
   move(id, status, error)
+  announce(id)
 end
 
 -- Returns the status of a job if the caller holds its current lease, else nil.
@@ -283,8 +331,6 @@ local function forget(id)
   redis.call('ZREM', jobs .. ':status:' .. status, id)
   redis.call('ZREM', jobs .. ':kind-status:' .. kind .. ':' .. status, id)
   redis.call('ZREM', P .. 'done', id)
-  local host = webhook_host(id)
-  if host then redis.call('ZREM', P .. 'webhooks:' .. host, id) end
   redis.call('UNLINK', job(id), P .. 'events:' .. id)
   return number
 end

@@ -210,6 +210,7 @@ end
 function commands.delete(a)
   if redis.call('EXISTS', job(a.id)) == 0 or not owns(a, job(a.id)) then return 'missing' end
   if not redis.call('ZSCORE', P .. 'done', a.id) then return 'unfinished' end
+  for _, delivery in ipairs(redis.call('SMEMBERS', P .. 'deliveries-of:' .. a.id)) do forget_delivery(delivery) end
   forget(a.id)
   return 'deleted'
 end
