@@ -142,6 +142,7 @@ def enqueue(
         archives=uses.archives,
         models=[model for model in uses.models if re.fullmatch(TRAINED_ID, model)],  # others cannot be deleted
         collections=uses.collections,
+        loads=uses.models,
         collection=uses.builds,
         compat=params.compatibility(),
         priority=params.priority,

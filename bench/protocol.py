@@ -82,7 +82,7 @@ def protocol(store: JobStore, n_jobs: int = N_JOBS) -> None:
     objects(store, n_jobs)
 
 
-CLAIM = {"queue": "fast", "worker": "w", "limit": 1, "format": FORMAT, "lease_ms": 3_600_000}
+CLAIM = {"queue": "fast", "worker": "w", "limit": 1, "format": FORMAT, "loaded": [], "lease_ms": 3_600_000}
 
 
 def fill(store: JobStore, n_jobs: int, *, expires: bool = True, **given: Any) -> list[str]:

@@ -24,6 +24,7 @@ from worker.children import start_child
 from worker.heartbeat import WorkerHeartbeat
 from worker.lease import stopping
 from worker.run import run_jobs
+from worker.runners import loaded
 
 REDIS_ATTEMPTS = 120  # about a second each, so that a worker survives a restart of Redis
 
@@ -66,7 +67,8 @@ def run(self: Task, job_id: str) -> None:
         return
     started = time.time()
     queue = self.request.delivery_info["routing_key"]
-    records = jobs.claim(queue, worker=f"{self.request.hostname}/{os.getpid()}", limit=settings.max_batch)
+    name = f"{self.request.hostname}/{os.getpid()}"
+    records = jobs.claim(queue, worker=name, limit=settings.max_batch, loaded=loaded.cached_ids())
     for record in records:
         add_span("claim", record.traceparent, started, time.time())
     if records:

@@ -176,17 +176,17 @@ class JobStore:
 
     # For workers. `fence` is the number of the caller's lease; an old one is refused.
 
-    def claim(self, queue: str, *, worker: str, limit: int = 1) -> list[Record]:
+    def claim(self, queue: str, *, worker: str, limit: int = 1, loaded: Sequence[str] = ()) -> list[Record]:
         """Leases the most urgent job of a queue and up to `limit` - 1 others with equal `compat`, if there are any.
 
-        A job that was claimed before runs alone, and no job is taken before one of higher priority. Records of a newer
-        format than `FORMAT` are left to newer workers.
+        A job that was claimed before runs alone, and no job is taken before one of higher priority. Among the first of
+        equal priority, one is preferred that needs only models in `loaded`. Records of a newer format than `FORMAT` are
+        left to newer workers.
         """
+        own = {"worker": worker, "loaded": list(loaded), "format": FORMAT}
         outcome, rows = "again", []
         while outcome == "again":
-            outcome, rows = self.protocol.call(
-                "claim", queue=queue, worker=worker, limit=limit, format=FORMAT, lease_ms=self._lease_ms
-            )
+            outcome, rows = self.protocol.call("claim", queue=queue, limit=limit, lease_ms=self._lease_ms, **own)
         return [parse_record(dict(zip(row[::2], row[1::2], strict=True))) for row in rows]
 
     def renew(self, job_id: str, fence: int) -> str:
@@ -271,6 +271,7 @@ def create_arguments(job: NewJob, settings: Settings) -> dict[str, Any]:
         "request_id": job.request_id,
         "traceparent": job.traceparent,
         "uses": " ".join(dict.fromkeys([*job.models, *job.collections])),
+        "models": " ".join(dict.fromkeys(job.loads)),
         **({"collection": job.collection} if job.collection else {}),
         **({"idem_key": key, "idem_hash": request_hash} if key else {}),
     }

@@ -20,10 +20,11 @@ FORMAT = 2
 class NewJob:
     """A job to create.
 
-    `images` and `archives` are the sha256 of its inputs; `models` and `collections` the ids of those it uses;
-    `collection` is the id of the collection whose next version it makes, or `registry.NEW` for a new one. Jobs with
-    equal `compat` may run in one batch. `idempotency` is the client's key and the sha256 of its request; `request_id`
-    finds it in the log, `traceparent` in a trace. `limits` are those of its API key.
+    `images` and `archives` are the sha256 of its inputs; `models` and `collections` the ids of those it uses, which can
+    be deleted, and `loads` those of all models that its worker loads; `collection` is the id of the collection whose
+    next version it makes, or `registry.NEW` for a new one. Jobs with equal `compat` may run in one batch. `idempotency`
+    is the client's key and the sha256 of its request; `request_id` finds it in the log, `traceparent` in a trace.
+    `limits` are those of its API key.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class NewJob:
     archives: Sequence[str] = ()
     models: Sequence[str] = ()
     collections: Sequence[str] = ()
+    loads: Sequence[str] = ()
     collection: str | None = None
     compat: str = ""
     priority: int = 0

@@ -72,9 +72,9 @@ def _after_receipt(args: list[str], **_: Any) -> None:
 _claim, _put, _finish = JobStore.claim, Objects.put, JobStore.finish
 
 
-def _claim_then_die(self: JobStore, queue: str, *, worker: str, limit: int = 1) -> list[Record]:
+def _claim_then_die(self: JobStore, *arguments: Any, **named: Any) -> list[Record]:
     global current
-    records = _claim(self, queue, worker=worker, limit=limit)
+    records = _claim(self, *arguments, **named)
     for record in records:
         current = record
         _maybe_die("claim", record.id, record.params)

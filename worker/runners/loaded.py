@@ -89,6 +89,11 @@ def evict_all() -> None:
     _entries.clear()
 
 
+def cached_ids() -> list[str]:
+    """The ids of the cached models; of a collection that is cached, its kind."""
+    return list({name for name, _ in list(_entries)})
+
+
 def figures() -> dict[str, int]:
     """Loads and evictions since the start of this process, and the bytes in memory; for any thread."""
     return {**counts, "model_bytes": sum(entry.n_bytes for entry in list(_entries.values()))}

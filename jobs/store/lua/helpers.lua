@@ -54,6 +54,7 @@ local STEP = 100
 -- Waiting raises a job's rank: ten minutes in the queue count as much as one step of priority.
 local AGING_MS = 600000
 local WINDOW, NEAR = 200, 20 -- how many queued jobs a claim looks at for a batch, and for one job
+local PASSES = 4 -- how often a job may be passed over for one whose models are loaded
 
 local function job(id) return P .. 'job:' .. id end
 -- The name of a key, or of a holder of an upload, that each tenant has.

@@ -35,7 +35,7 @@ function commands.create(a)
   end
   redis.call('HSET', job(a.id), 'id', a.id, 'tenant', tenant, 'format', a.format, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
     'compat', a.compat, 'created_at', now, 'attempt', 0, 'fence', 0, 'ttl_ms', a.ttl_ms, 'retry_of', a.retry_of,
-    'webhook_url', a.webhook_url, 'uses', a.uses, 'request_id', a.request_id,
+    'webhook_url', a.webhook_url, 'uses', a.uses, 'models', a.models, 'request_id', a.request_id,
     'traceparent', a.traceparent, 'max_running', most.running_jobs or '')
   for _, sha in ipairs(a.inputs) do
     reference(a.id, sha)
@@ -71,13 +71,44 @@ local function lease(id, a, batch)
   return redis.call('HGETALL', job(id))
 end
 
+-- Whether a worker has the models of a job in its memory; nil for a job without models.
+local function has_models(id, loaded)
+  local models = get(id, 'models') or ''
+  for model in models:gmatch('%S+') do
+    if not loaded[model] then return false end
+  end
+  return models ~= '' or nil
+end
+
+-- Moves a job of a tenant whose models the worker has loaded to the front, if the first would need others. It is among
+-- the first NEAR, passes over no job of higher priority, and each job is passed over PASSES times at most.
+local function prefer_loaded(ids, a)
+  local loaded, over, highest = {}, {}, -math.huge
+  for _, model in ipairs(a.loaded) do loaded[model] = true end
+  for i = 1, next(loaded) and math.min(#ids, NEAR) or 0 do
+    local format, priority, passed = all(ids[i], 'format', 'priority', 'passed')
+    if tonumber(format or 0) <= a.format then
+      local has = has_models(ids[i], loaded)
+      if #over == 0 and has ~= false then return end
+      if has and tonumber(priority) >= highest then
+        for _, id in ipairs(over) do redis.call('HINCRBY', job(id), 'passed', 1) end
+        return table.insert(ids, 1, table.remove(ids, i))
+      end
+      if tonumber(passed or 0) >= PASSES then return end
+      over[#over + 1], highest = ids[i], math.max(highest, priority)
+    end
+  end
+end
+
 -- Chooses jobs of one tenant for a claim that has taken some already. They have equal compat, overtake no job of higher
 -- priority, and are on their first attempt, since a job of the batch may have killed its worker. Records of a newer format
--- than the worker's are left to a newer worker; earlier releases wrote none. Expires overdue jobs that it meets.
+-- than the worker's are left to a newer worker; earlier releases wrote none. The first is one whose models the worker has
+-- loaded, where prefer_loaded allows it. Expires overdue jobs that it meets.
 local function choose(tenant, a, claim)
   local ids = queues.ids(tenant, a.queue, 0, math.min(claim.window, a.limit > 1 and WINDOW or NEAR) - 1)
   local running, overtaken, number = redis.call('ZCARD', P .. of(tenant, 'jobs:status:running')), -math.huge, 0
   claim.window = claim.window - #ids
+  if not claim.compat then prefer_loaded(ids, a) end
   for _, id in ipairs(ids) do
     if #claim.taken == a.limit or claim.compat == '' or claim.expired == STEP then break end
     if overdue(id) then

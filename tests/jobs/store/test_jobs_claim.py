@@ -149,3 +149,63 @@ def test_records_of_a_newer_format_are_left_to_newer_workers(store: JobStore, mo
     assert store.get(newest).status == "queued"
     monkeypatch.setattr(jobs.store.jobs, "FORMAT", FORMAT + 1)
     assert take(store).id == newest
+
+
+def taken(store: JobStore, names: dict[str, str], *loaded: str, number: int = 1) -> str:
+    """The names of the jobs that a worker with these models claims one after another."""
+    return "".join(names[store.claim("fast", worker="w", loaded=loaded)[0].id] for _ in range(number))
+
+
+def test_a_worker_prefers_jobs_whose_models_it_has_loaded(store: JobStore) -> None:
+    loads = {"a": ["m"], "b": ["n"], "c": ["n", "lora"], "d": [], "e": ["n"]}
+    names = {make_later(store, loads=models): name for name, models in loads.items()}
+    assert taken(store, names, "n") == "b"
+    assert taken(store, names, "n", "lora") == "c"
+    assert taken(store, names) == "a", "without models, in order"
+    assert taken(store, names, "n") == "d", "the most urgent needs no model"
+    assert taken(store, names, "m") == "e", "nothing fits"
+
+
+def rank_first(store: JobStore, names: dict[str, str], first: str) -> None:
+    """Ranks a job first, as if it had waited for long."""
+    [job_id] = [each for each, name in names.items() if name == first]
+    store.client.zadd(f"{PREFIX}queue:fast", {job_id: 0})
+
+
+def test_no_job_is_passed_over_often_or_by_one_of_lower_priority(store: JobStore) -> None:
+    names = {make_later(store, loads=["m"]): "a"} | {make_later(store, loads=["n"]): "b" for _ in range(9)}
+    assert taken(store, names, "n", number=10) == "bbbbabbbbb"
+    names = {make_later(store, loads=["m"], priority=1): "a", make_later(store, loads=["n"]): "b"}
+    assert taken(store, names, "n", number=2) == "ab"
+    names = {make_later(store, loads=["m"], priority=p): name for name, p in (("a", 0), ("b", 1), ("c", 0))}
+    rank_first(store, names, "a")
+    n = make_later(store, loads=["n"])
+    assert taken(store, names | {n: "n"}, "n", number=4) == "abnc", "it passes c, and not b"
+    names = {make_later(store, loads=["m"]): "a" for _ in range(20)} | {make_later(store, loads=["n"]): "b"}
+    assert taken(store, names, "n", number=21) == "ab" + "a" * 19, "at first beyond the look-ahead"
+
+
+def test_a_preferred_job_leads_its_batch(store: JobStore) -> None:
+    loads = {"a0": "m", "b1": "n", "a2": "m", "b3": "n"}
+    names = {make_later(store, loads=[model], compat=model): name for name, model in loads.items()}
+    batch = store.claim("fast", worker="w", limit=9, loaded=["n"])
+    assert [names[job.id] for job in batch] == ["b1", "b3"]
+
+
+def test_two_workers_with_room_for_one_model_each_seldom_load_another(store: JobStore) -> None:
+    """Jobs of two models alternate; a worker that takes what comes loads a model for nearly every job."""
+    figures = {}
+    for prefers in (True, False):
+        dice = random.Random(3)
+        for _ in range(100):
+            make_later(store, loads=[dice.choice("mn")])
+        holds: list[list[str]] = [[], []]
+        loads = 0
+        for turn in range(100):
+            [job] = store.claim("fast", worker="w", loaded=holds[turn % 2] if prefers else [])
+            models = str(store.client.hget(f"{PREFIX}job:{job.id}", "models")).split()
+            loads += models != holds[turn % 2]
+            holds[turn % 2] = models
+        figures[prefers] = loads
+    print(f"loads of a model for 100 jobs of two models by two workers: {figures[True]}, in order {figures[False]}")
+    assert figures[True] * 4 < figures[False]
