@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Path, Response
+from fastapi import APIRouter, Body, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 import jobs.store.keys
@@ -92,9 +92,13 @@ class KeyParams(BaseModel):
 @router.post(
     "/v1/keys", status_code=201, summary="Make an API key", responses=error_responses(400, 408, 413, 415, 422, 503)
 )
-def create_key(params: Annotated[KeyParams, Body(openapi_examples=EXAMPLES)], service: ServiceDep) -> NewApiKey:
+def create_key(
+    params: Annotated[KeyParams, Body(openapi_examples=EXAMPLES)], service: ServiceDep, request: Request
+) -> NewApiKey:
     """Returns the key once; only the sha256 of its secret is stored."""
-    return _with_text(*service.jobs.keys.create(**dict(params)))
+    key, text = service.jobs.keys.create(**dict(params))
+    request.scope["made"] = key.id
+    return _with_text(key, text)
 
 
 @router.get("/v1/keys", summary="List API keys", responses=error_responses(503))

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.middleware import Middleware
 from fastapi_offline import FastAPIOffline
 from redis import RedisError
+from starlette.middleware.cors import CORSMiddleware
 
 from api import (
     archives,
@@ -97,6 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         middleware=[
             Middleware(watch),
+            *_cors(settings),
             Middleware(admit, settings=settings, known=service.jobs.keys),
             Middleware(bound_body, bounds=body_bounds(settings)),
         ],
@@ -127,6 +129,23 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (health, metrics):
         app.include_router(module.router)
     return app
+
+
+def _cors(settings: Settings) -> list[Middleware]:
+    """Lets pages of the listed origins call the API; a preflight request needs no key."""
+    if not settings.cors_origins:
+        return []
+    headers = ["Authorization", "X-API-Key", "X-Request-ID", "Idempotency-Key", "Prefer", "Last-Event-ID", "Range"]
+    exposed = ["Location", "X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "ETag", "Preference-Applied"]
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins.split(),
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=[*headers, "If-None-Match", "Content-Type"],
+            expose_headers=exposed,
+        )
+    ]
 
 
 def _say_if_open(service: Service) -> None:

@@ -20,11 +20,24 @@ MAX_PATH = 200  # characters of a path in the log
 
 REQUESTS = Counter("atelier_http_requests_total", "HTTP requests by route and status", ["method", "route", "status"])
 SECONDS = Histogram("atelier_http_request_seconds", "Time to the end of the response", ["method", "route"])
-log = logging.getLogger("atelier.access")
+access = logging.getLogger("atelier.access")
+audit = logging.getLogger("atelier.audit")  # of the requests that may change something
+HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+]
+NOTHING = b"default-src 'none'; frame-ancestors 'none'"
+# The pages of the API's documentation hold scripts and styles, and a worker that searches.
+PAGES = ("/docs", "/docs/oauth2-redirect", "/redoc")
+OWN = (
+    b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    b"worker-src blob:; frame-ancestors 'none'"
+)
 
 
 def watch(app: ASGIApp) -> ASGIApp:
-    """Returns or creates `X-Request-ID`, forbids MIME sniffing, counts and logs requests, answers unexpected errors."""
+    """Names each request, bounds what browsers do, counts and logs requests, answers unexpected errors."""
 
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -39,7 +52,8 @@ def watch(app: ASGIApp) -> ASGIApp:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode()))
-                message["headers"].append((b"x-content-type-options", b"nosniff"))
+                policy = OWN if scope["path"] in PAGES else NOTHING
+                message["headers"] += [*HEADERS, (b"content-security-policy", policy)]
             await send(message)
 
         parent = headers.get(b"traceparent", b"").decode("latin-1")
@@ -71,6 +85,6 @@ def _note(scope: Scope, status: int, seconds: float, trace: Span) -> None:
     fields = {"method": method, "path": path, "route": route, "status": status, "duration_ms": ms}
     if KEY in scope:
         fields |= {"tenant": scope[KEY].tenant, "key_id": scope[KEY].id}
-    if "job_id" in scope:
-        fields["job_id"] = scope["job_id"]
+    fields |= {name: scope[name] for name in ("job_id", "made") if name in scope}
+    log = access if method in ("GET", "HEAD", "OPTIONS") else audit
     log.info("%s %s %d %.1f ms", method, path, status, ms, extra={"fields": fields})

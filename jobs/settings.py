@@ -1,6 +1,7 @@
 """Every setting of Atelier, read from `ATELIER_*` environment variables (or a `.env` file)."""
 
 import ipaddress
+import re
 import sys
 from base64 import b64decode
 from functools import lru_cache
@@ -54,6 +55,11 @@ class Settings(BaseSettings):
         bool,
         Field(description="Whether everybody may use an address that is not loopback until the first API key is made"),
     ] = False
+
+    cors_origins: Annotated[
+        str | None,
+        Field(description="Origins, separated by spaces, whose pages may call the API: `https://app.example`, or `*`"),
+    ] = None
 
     model_memory_bytes: Annotated[
         int,
@@ -165,6 +171,13 @@ class Settings(BaseSettings):
         elif not url.startswith(("redis://", "rediss://", "unix://")):
             raise ValueError("must start with redis://, rediss://, unix:// or sentinel://")
         return url
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, text: str | None) -> str | None:
+        if any(not re.fullmatch(r"\*|https?://[a-z0-9.-]+(:[0-9]+)?", origin) for origin in (text or "").split()):
+            raise ValueError("must be origins such as https://app.example or http://localhost:3000, or *")
+        return text
 
     @field_validator("storage_url")
     @classmethod
