@@ -112,11 +112,10 @@ def test_both_secrets_verify_during_a_rotation(jobs: JobStore, receiver: Receive
     assert rotated.secrets == (rotated.secrets[0], endpoint.secrets[0])
     finish(jobs)
     call_due(jobs, receiver.send)
-    of_job, of_endpoint = sorted(receiver.got, key=lambda got: got[0]["webhook-id"])  # 000000000000 ends the first
-    if deliveries(jobs)[0].endpoint is None:
-        of_job, of_endpoint = of_endpoint, of_job
-    for (headers, body), secrets in ((of_job, service), (of_endpoint, rotated.secrets)):
-        for secret in secrets:
+    signed_by = {each.id: rotated.secrets if each.endpoint else service for each in deliveries(jobs)}
+    assert len(receiver.got) == len(signed_by) == 2
+    for headers, body in receiver.got:
+        for secret in signed_by[headers["webhook-id"]]:
             Webhook(secret).verify(body, headers)
     jobs.client.hset(f"{PREFIX}endpoint:{endpoint.id}", "old_until", "1")
     assert jobs.endpoints.get(endpoint.id).secrets == rotated.secrets[:1], "the old one has ended"

@@ -227,11 +227,13 @@ local REPORTED = {'id', 'kind', 'status', 'attempt', 'created_at', 'started_at',
 -- Makes the deliveries of a job that has ended: to its own webhook_url and to each endpoint of its tenant for the event. They hold what
 -- they report, as the texts of the record, so they outlive it.
 local function announce(id)
+  local url, endpoints = get(id, 'webhook_url') or '', redis.call('ZRANGE', P .. of(tenant_of(job(id)), 'endpoints'), 0, -1)
+  if url == '' and #endpoints == 0 then return end
   local fields = {}
   for _, name in ipairs(REPORTED) do fields[name] = get(id, name) or nil end
-  local event_type, payload, url = 'job.' .. fields.status, cjson.encode(fields), get(id, 'webhook_url') or ''
+  local event_type, payload = 'job.' .. fields.status, cjson.encode(fields)
   if url ~= '' then deliver(id, '000000000000', url, event_type, payload) end
-  for _, endpoint in ipairs(redis.call('ZRANGE', P .. of(tenant_of(job(id)), 'endpoints'), 0, -1)) do
+  for _, endpoint in ipairs(endpoints) do
     local to, events, disabled_at = unpack(redis.call('HMGET', P .. 'endpoint:' .. endpoint, 'url', 'events', 'disabled_at'))
     local wanted = (' ' .. events .. ' '):find(' ' .. event_type .. ' ', 1, true)
     if wanted and not disabled_at then deliver(id, endpoint, to, event_type, payload) end
