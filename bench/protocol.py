@@ -1,8 +1,8 @@
 """Measures the job protocol with 100,000 jobs: `python -m bench.protocol [n_jobs]`.
 
 Prints the longest call of each command (by Redis's slow log), during which Redis serves nobody else, when everything is
-due at once: expiring jobs, lapsed leases, expired records, objects to check, a deleted collection. Also prints the time
-of a page of each filter, and the number of Redis connections of 1,000 event streams.
+due at once: expiring jobs, lapsed leases, expired records, objects to check, a deleted collection. Further the times of
+claims beside jobs of 100 tenants, those of a page of each filter, and the Redis connections of 1,000 event streams.
 """
 
 import asyncio
@@ -34,6 +34,8 @@ def main() -> None:
         try:
             stack.start_valkey()
             protocol(stack.jobs, n_jobs)
+            stack.redis.flushdb(asynchronous=True)
+            print_turns(stack.jobs, n_jobs)
             stack.redis.flushdb(asynchronous=True)
             stack.start_api()
             fill(stack.jobs, n_jobs)
@@ -173,6 +175,22 @@ def call_times(store: JobStore) -> dict[str, list[float]]:
         if words[0] == "EVALSHA":
             times.setdefault(words[3], []).append(entry["duration"] / 1000)
     return times
+
+
+def print_turns(store: JobStore, n_jobs: int, n_tenants: int = 100) -> None:
+    """Prints the times of claims and positions beside jobs of many tenants."""
+    for number in range(n_tenants):
+        fill(store, n_jobs // n_tenants, tenant=f"t{number}")
+    page = store.of("t0").page(kind=None, status="queued", limit=100, cursor=None)[0]
+    ways: dict[str, Callable[[], object]] = {
+        "claim of one job": lambda: store.claim("fast", worker="w"),
+        "claim of 16 jobs": lambda: store.claim("fast", worker="w", limit=16),
+        "positions of 100 jobs": lambda: store.queue_places(page),
+    }
+    print(f"\n{'':24}{'p50':>9}{'p99':>9}   beside {n_jobs} jobs of {n_tenants} tenants (aim: p99 10 ms)")
+    for name, call in ways.items():
+        times = [_ms(call) for _ in range(1000)]
+        print(f"{name:24}{statistics.median(times):7.1f}ms{statistics.quantiles(times, n=100)[-1]:7.1f}ms", flush=True)
 
 
 def print_listing(stack: Stack, n_jobs: int) -> None:
