@@ -174,8 +174,9 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     for name in ("Steering", "ClusterSampling", "Animation"):
         schemas[name]["properties"] |= {"content": NOTHING, "size": NOTHING}
     for name in ("Steering", "ComponentPath", "AttributePath"):
-        without_texts(schemas[name]["properties"]["start"])
-    without_texts(schemas["PointsPath"]["properties"]["through"]["items"])
+        without_texts_and_styles(schemas[name]["properties"]["start"])
+    without_texts_and_styles(schemas["Steering"]["properties"]["style_from"]["anyOf"][0])
+    without_texts_and_styles(schemas["PointsPath"]["properties"]["through"]["items"])
     dimensions = ARCHITECTURES["vae-fashion-mnist-2"]["latent_dim"]
     schemas["Traversal"]["properties"]["dimensions"]["anyOf"][0]["items"]["maximum"] = dimensions - 1
     length = ARCHITECTURES["dcgan-avatars"]["latent_dim"]
@@ -185,10 +186,10 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     attributes["without"]["items"] = {"enum": ["hat", "smiling"]}
 
 
-def without_texts(start: dict[str, Any]) -> None:
-    """Leaves out the starts that the collection's space does not have: texts, and the style of the content."""
-    text = "#/components/schemas/TextStart"
-    start["oneOf"] = [kind for kind in start["oneOf"] if kind.get("$ref") != text and kind.get("const") != "photo"]
+def without_texts_and_styles(start: dict[str, Any]) -> None:
+    """Leaves out what the collection's space does not have: texts, styles, and the style of the content."""
+    absent = ("#/components/schemas/TextStart", "#/components/schemas/StyleVector", "photo", "style-id")
+    start["oneOf"] = [kind for kind in start["oneOf"] if not {*kind.values()} & {*absent}]
 
 
 @schemathesis.hook
