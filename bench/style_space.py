@@ -6,8 +6,8 @@ and the painted image is encoded again.
 
 import argparse
 import time
-from collections.abc import Iterator
-from itertools import product
+from collections.abc import Iterable, Iterator
+from itertools import cycle, product
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from models.data.named import named_dataset
 from models.space.collection import FittedCollection, Members, fit_collection
 from models.space.sampling import sample_cluster
 from models.space.steering import along, component_direction, moved
+from models.space.style import MAX_STYLE_ERROR
 from models.stylize.fast import (
     BUILTIN_STYLES,
     ArbitraryNet,
@@ -37,6 +38,7 @@ from models.stylize.fast import (
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "retina.jpg", "ihc.png", "hubble_deep_field.jpg")
 MORE_PHOTOS = ("motorcycle_left.png",)
 STRENGTHS = (-2, -1, 0, 1, 2)
+FAR = (2, 3, 4, 6, 8)  # strengths, both ways
 COMPONENTS, CLUSTERS = 8, 12
 SAMPLES = 2  # of each cluster, on each photo of every fourth
 CONTENT_SIDE, TIMED = 384, 20
@@ -54,6 +56,7 @@ def main() -> None:
     print(f"{len(dataset)} images of the set styles painted in {time.perf_counter() - start:.1f} s")
     collection = _collection(net, dataset)
     _print_components(net, collection, photos)
+    _print_far(net, collection, photos[::3])
     _print_samples(net, collection, photos[::4])
     _print_builtin(net, photos[:12:2])
     _print_speed(net, collection)
@@ -110,6 +113,22 @@ def _print_components(net: ArbitraryNet, collection: FittedCollection, photos: l
     )
     third = np.mean(np.array(others) < 1 / 3)
     print(f"  another component moves by {np.median(others):.3f} of it (median), under a third in {third:.1%}")
+
+
+def _print_far(net: ArbitraryNet, collection: FittedCollection, photos: list[Array]) -> None:
+    """The share of painted photos that a job would warn about, by strength, and of those in the styles of members."""
+    pca, members = collection.pca, collection.members.vectors[:150]
+
+    def share(pairs: Iterable[tuple[Array, Array]]) -> float:
+        errors = [np.linalg.norm(style_vector(net, stylize_vector(net, *pair)) - pair[1]) for pair in pairs]
+        return float(np.mean(np.array(errors) > MAX_STYLE_ERROR))
+
+    shares = {"members": share(zip(cycle(photos), members, strict=False))}
+    for strength in FAR:
+        changes = [along(component_direction(pca, k), (-strength, strength)) for k in range(6)]
+        styles = moved(pca, pca.mean_[None], np.concatenate(changes))
+        shares[str(strength)] = share(product(photos, styles))
+    print("warned about: " + ", ".join(f"{name} {value:.1%}" for name, value in shares.items()))
 
 
 def _print_samples(net: ArbitraryNet, collection: FittedCollection, photos: list[Array]) -> None:

@@ -18,6 +18,9 @@ from torch import Tensor
 from models.stylize.fast import PREDICT_SIDE, STYLE_DIM, ArbitraryNet, style_vector, stylize_vector
 
 PHOTO = Path(__file__).parent / "photos" / "chelsea.jpg"  # painted where no other content is given
+# Distance of a style embedding from that of the image painted with it, above which little of the content stays visible:
+# the network was led beyond the styles that it paints (`python -m bench.style_space`).
+MAX_STYLE_ERROR = 4.0
 
 Array = NDArray[np.float32]
 

@@ -25,6 +25,7 @@ from worker.runners.images import fit
 from worker.runners.network import BATCH
 from worker.runners.space import LoadedSpace, Vectors, open_collection, painting
 from worker.runners.steering import changes_along, draw, placements_of, start_vector
+from worker.runners.unfamiliar import warn_of_styles
 
 MAX_CHECKED = 12  # frames that are encoded again
 MAX_SHOWN, TILE = 36, 256  # frames on the sheet, and the longest side of each
@@ -46,7 +47,7 @@ def run_animation(task: Task[Animation]) -> JobResult:
         OutputImage(_sheet(images[shown], [str(k) for k in shown]), "grid", format="png"),
     ]
     versions = {name: version(name) for name in ("av", "pillow", "scikit-learn", "torch")}
-    return JobResult(outputs, models, versions, _figures(params, collection, space, vectors, images))
+    return JobResult(outputs, models, versions, _figures(task, collection, space, vectors, images))
 
 
 def _check_pixels(space: LoadedSpace, n_frames: int) -> None:
@@ -119,13 +120,13 @@ def _some(n: int, most: int) -> NDArray[np.intp]:
 
 
 def _figures(
-    params: Animation, collection: FittedCollection, space: LoadedSpace, vectors: Vectors, images: Pixels
+    task: Task[Animation], collection: FittedCollection, space: LoadedSpace, vectors: Vectors, images: Pixels
 ) -> dict[str, Any]:
     """The steps between frames, in units of the distance between two members, and where some of the frames are."""
-    checked = _some(len(images), MAX_CHECKED)
-    scores = collection.pca.transform(vectors)
+    params, checked = task.params, _some(len(images), MAX_CHECKED)
     method = _method(params, collection)
-    placements = placements_of(collection, space, method, scores[checked], images[checked])
+    placements = placements_of(collection, space, method, vectors[checked], images[checked])
+    warn_of_styles(task, placements)
     scaled = vectors / collection.pca.scale_
     steps = np.linalg.norm(np.roll(scaled, -1, axis=0) - scaled, axis=1) / spread(collection.scores)
     steps = steps if params.loop else steps[:-1]

@@ -39,7 +39,7 @@ from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import boxed
 from worker.runners.medoids import members_result
 from worker.runners.space import LoadedSpace, Vectors, open_collection, painting
-from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
+from worker.runners.unfamiliar import warn_of_images, warn_of_prompt, warn_of_styles
 
 MAX_SHEET_ROWS = 80
 REDRAWS, CALMER = 2, 0.6  # of painted samples: how often, and the factor of the temperature each time
@@ -67,7 +67,8 @@ def run_steering(task: Task[Steering]) -> JobResult:
     strengths = [strength for row in rows for strength in row.strengths]
     method = params.start.clustering if isinstance(params.start, ClusterStart) else None
     method = method or next(iter(collection.clusterings), None)
-    placements = placements_of(collection, space, method, collection.pca.transform(vectors), images)
+    placements = placements_of(collection, space, method, vectors, images)
+    warn_of_styles(task, placements)
     figures = [{"strength": strength, **placed} for strength, placed in zip(strengths, placements, strict=True)]
     return _result(models, [*_outputs(space, images, vectors), *_grids(rows, images)], figures, method)
 
@@ -87,10 +88,12 @@ def run_sampling(task: Task[ClusterSampling]) -> JobResult:
         near = nearest_members(collection.scores, scores, params.neighbors)
         return members_result(collection, models, filled(params.clustering), clusters, scores, near)
     seeds = seeds_from(seed, n) * len(clusters)
-    images = _decode(task, space, collection.pca.inverse_transform(scores), seeds)
-    placements = placements_of(collection, space, filled(params.clustering), scores, images)
+    vectors = collection.pca.inverse_transform(scores)
+    images = _decode(task, space, vectors, seeds)
+    placements = placements_of(collection, space, filled(params.clustering), vectors, images)
     if isinstance(space.space, StyleSpace):
         _redraw(task, collection, space, clusters, scores, images, placements)
+    warn_of_styles(task, placements)
     near = nearest_members(collection.scores, scores, params.neighbors)
     names = collection.members.names
     figures = [
@@ -207,8 +210,9 @@ def _redraw(
         rows = {k // params.n for k in wrong}
         drawn = {row: _draw(collection, params, clusters[row], task.seed, redraw) for row in rows}
         scores[wrong] = [drawn[k // params.n][k % params.n] for k in wrong]
-        images[wrong] = _decode(task, space, pca.inverse_transform(scores[wrong]), [task.seed] * len(wrong))
-        placed = placements_of(collection, space, filled(params.clustering), scores[wrong], images[wrong])
+        vectors = pca.inverse_transform(scores[wrong])
+        images[wrong] = _decode(task, space, vectors, [task.seed] * len(wrong))
+        placed = placements_of(collection, space, filled(params.clustering), vectors, images[wrong])
         for k, figures in zip(wrong, placed, strict=True):
             placements[k] = figures
 
@@ -218,20 +222,23 @@ def _decode(task: Task, space: LoadedSpace, vectors: Vectors, seeds: Sequence[in
 
 
 def placements_of(
-    collection: FittedCollection, space: LoadedSpace, method: Method | None, scores: Vectors, images: Pixels
+    collection: FittedCollection, space: LoadedSpace, method: Method | None, vectors: Vectors, images: Pixels
 ) -> list[dict[str, Any]]:
     """Figures of each image, which is encoded again.
 
     distance: from the intended scores, in units of the distance between two members. cluster: by the rule of the
     method; None if the collection has no clusters. density: the share of members at points of lower density.
+    style_error: of painted images, the distance from the intended style embedding.
     """
-    members = collection.scores
-    reencoded = collection.pca.transform(space.encode(images))
+    members, encoded = collection.scores, space.encode(images)
+    scores, reencoded = collection.pca.transform(vectors), collection.pca.transform(encoded)
     columns = {
         "distance": (distances(scores, reencoded) / spread(members)).round(4).tolist(),
         "cluster": collection.assigned(method, reencoded).tolist() if method else [None] * len(images),
         "density": density(members, reencoded).round(4).tolist(),
     }
+    if isinstance(space.space, StyleSpace):
+        columns["style_error"] = distances(vectors, encoded).round(4).tolist()
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

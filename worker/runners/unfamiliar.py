@@ -1,6 +1,7 @@
 """Warns of inputs unlike the training data of a model, and of prompt syntax that the model reads as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch.nn import functional as F
 
@@ -8,6 +9,7 @@ from models.diffusion.embedding import Kandinsky
 from models.diffusion.prompts import plain_syntax, reads_weights, unknown_words
 from models.diffusion.text_to_image import TextToImageModel
 from models.familiarity import Familiarity, familiarity
+from models.space.style import MAX_STYLE_ERROR
 from models.tensors import to_tensor
 from worker.run import Pixels, Task
 from worker.runners.network import Network
@@ -40,6 +42,18 @@ def warn_of_images(task: Task, network: Network, field: str, images: Pixels) -> 
     which = "" if len(images) == 1 else f" ({listed([str(index) for index in indices])}, counted from 0)"
     message = f"{field}: {len(indices)} of {len(images)} images{which} are unlike those that {network.card.id} was"
     task.warn("image_unlike_training", f"{message} trained on: {evidence(network, found)}.")
+
+
+def warn_of_styles(task: Task, placements: Sequence[Mapping[str, Any]]) -> None:
+    """Warns of painted images whose style is far from the intended one, by the `style_error` of their figures."""
+    over = [each["style_error"] for each in placements if each.get("style_error", 0) > MAX_STYLE_ERROR]
+    if over:
+        message = (
+            f"{len(over)} of {len(placements)} images, encoded again, have a style up to {max(over):.1f} from the "
+            f"intended one (usual: up to {MAX_STYLE_ERROR:.1f}): the network does not paint such styles, and they may "
+            "cover the content. Choose smaller strengths or another content."
+        )
+        task.warn("style_out_of_reach", message)
 
 
 def evidence(network: Network, found: Familiarity) -> str:

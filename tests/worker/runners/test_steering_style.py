@@ -105,6 +105,18 @@ def test_a_style_image_is_a_start_and_a_style_to_move_to(installation: Installat
     assert np.array_equal(from_style[0], from_style[1]), "it is there already"
 
 
+def test_a_style_that_covers_the_photo_is_a_warning(installation: Installation, collection: Record) -> None:
+    def steered(strength: float) -> Record:
+        path = [{"component": 0, "strengths": [strength]}]
+        job: Record = run(installation, collection, Steering, start="photo", size=128, components=path)[0]
+        return job
+
+    near, far = steered(0), steered(10)
+    assert near.metrics["warnings"] == [] and near.metrics["pictures"][0]["style_error"] < 4
+    assert far.metrics["pictures"][0]["style_error"] > 4
+    assert [each["code"] for each in far.metrics["warnings"]] == ["style_out_of_reach"]
+
+
 def test_samples_of_each_cluster_paint_the_content(installation: Installation, collection: Record) -> None:
     job, images, sheet = run(installation, collection, ClusterSampling, n=2, size=96)
     assert [image.shape for image in images] == [(64, 96, 3)] * 4 and sheet.std() > 5
