@@ -75,6 +75,7 @@ class KeyParams(BaseModel):
         list[Scope],
         Field(
             min_length=1,
+            max_length=4,
             description="`read`: get and list; `submit`: all else except trainings (`train`) and keys (`admin`).",
             json_schema_extra={"uniqueItems": True},
         ),

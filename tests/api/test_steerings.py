@@ -110,7 +110,8 @@ STEERINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a start of no sort": (
         {"components": PC, "start": 3},
-        *("invalid_request", "`start` must be 'mean', 'photo', an image or an object with `cluster` or `text`."),
+        "invalid_request",
+        "`start` must be 'mean', 'photo', an image, a kept style or an object with `cluster`, `text` or `vector`.",
     ),
     "a text in a space that reads none": (
         {"components": PC, "start": {"text": "a face"}},
