@@ -49,7 +49,9 @@ class WebhookParams(BaseModel):
     url: Annotated[WebhookUrl, Field(description="A public https URL that gets a POST for each event.")]
     events: Annotated[
         list[Event],
-        Field(min_length=1, max_length=len(EVENTS), description="What to report.", json_schema_extra={"uniqueItems": True}),
+        Field(
+            min_length=1, max_length=len(EVENTS), description="What to report.", json_schema_extra={"uniqueItems": True}
+        ),
     ] = list(EVENTS)
 
     _distinct = field_validator("events")(distinct)
