@@ -17,9 +17,9 @@ from sklearn.mixture import GaussianMixture
 
 from models.build import load_model
 from models.catalogue import cards
-from models.data.dataset import contact_sheet, in_gray
+from models.data.dataset import contact_sheet, gray
 from models.data.named import named_dataset
-from models.evaluate import judge_of
+from models.judge import judge_of
 from models.metrics import certain, density_and_coverage, features, frechet_distance
 from models.space.pca import Pca, fit_pca
 from models.space.quality import mixture_images
@@ -37,19 +37,23 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000, help="a side")
     parser.add_argument("--out", type=Path, help="folder of the sheets")
     args = parser.parse_args()
-    n, images = args.images, in_gray(named_dataset("flowers", limit=args.flowers)).images
+    n, colored = args.images, named_dataset("flowers", limit=args.flowers).images
+    images = gray(colored)
     judge = judge_of("flowers", n)
     vectors = images.reshape(len(images), -1).astype(np.float32) / 255
     pca = fit_pca(vectors, standardize=False, seed=0)
     scores = pca.transform(vectors).astype(np.float64)
     codes, pixels = cards()["vae-flowers"], PixelSpace(SIDE, 1)
     space = space_of(load_model(codes), codes.architecture)
+    embeddings = cards()["kandinsky-flowers"]
+    embedding_space = space_of(load_model(embeddings), embeddings.architecture)
     ways: dict[str, Callable[[], Images]] = {
         "diagonal-410": lambda: decoded(pca, gaussians(scores, n, 410, "diag")),
         "diagonal-aic": partial(mixture_images, pixels, images, n, standardize=False, candidates=(2, 3, 4, 5, 6, 8)),
         "full-4": lambda: decoded(pca, gaussians(scores, n, 4, "full")),
         "ppca-20": lambda: decoded(pca, principal_components(scores, n, 20, 12)),
         "codes": partial(mixture_images, space, images, n, covariance_type="full"),
+        "embeddings": lambda: gray(mixture_images(embedding_space, colored, n, covariance_type="full")),
     }
     real = frechet_distance(judge.real, judge.others)
     print(f"{'':14}{'Frechet':>9}{'times real':>12}{'coverage':>10}{'species at 0.8':>16}")

@@ -9,7 +9,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from torch import Tensor, nn
 
 from models.build import load_model
 from models.catalogue import WEIGHTS_DIR, Card, cards, folder_of
-from models.data.dataset import Dataset, in_gray
-from models.data.named import Split, named_dataset
+from models.data.dataset import Dataset
+from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
 from models.diffusion.text_to_image import TextToImageModel, generate
 from models.diffusion.unconditional import Ddpm, SchedulerName, generators_of, sample
@@ -32,6 +31,7 @@ from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import Dcgan
 from models.generative.latents import Wanted, attribute_arithmetic, meets
 from models.generative.vae import Vae
+from models.judge import Judge, data_of, judge_names, judge_of, like, present
 from models.metrics import BATCH, Features, answers, certain, density_and_coverage, elbo, features, frechet_distance
 from models.pixels import ImageArray
 from models.space.collection import Members, fit_collection
@@ -42,32 +42,6 @@ from models.tensors import autocast, expect_class, to_pixels, to_tensor
 Quality = dict[str, Any]
 FACTS_OF = 2000  # images of the training data
 SAMPLERS: tuple[tuple[SchedulerName, int], ...] = (("ddim", 50), ("dpm-solver++", 20), ("ddpm", 100))
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A data set's classifier, held-out images, their features, and the features of as many other images."""
-
-    classifier: Classifier
-    held_out: Dataset
-    real: Features
-    others: Features
-
-
-def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
-    """Returns the judge of a named data set, with `n` images per side, or half of the test split if it is smaller."""
-    card = cards()[f"classifier-{data}"]
-    classifier = expect_class(load_model(card, weights_dir), Classifier)
-    test = _data(card, 2 * n, "test")
-    # Shuffled: the digits come in the order 0 to 9, writer after writer.
-    order = np.random.default_rng(0).permutation(len(test))
-    held_out, others = test.where(order[: len(test) // 2]), test.where(order[len(test) // 2 :])
-    return Judge(classifier, held_out, features(classifier, held_out.images), features(classifier, others.images))
-
-
-def _data(card: Card, limit: int, split: Split = "train") -> Dataset:
-    dataset = named_dataset(card.source["data"], split, limit)
-    return in_gray(dataset) if card.architecture.get("channels") == 1 else dataset
 
 
 def evaluate(card: Card, judge: Judge, weights_dir: Path = WEIGHTS_DIR) -> Quality:
@@ -167,8 +141,8 @@ def _attributes_shown(model: Ddpm, judge: Judge) -> float:
 
 def _mixture(model: nn.Module, card: Card, judge: Judge, members: int = 800) -> Quality:
     """Measures samples of a Gaussian mixture over the codes of some images of the training data."""
-    space, images = space_of(model, card.architecture), _data(card, members).images
-    made = mixture_images(space, images, len(judge.real), covariance_type="full")
+    space, images = space_of(model, card.architecture), data_of(card, members).images
+    made = like(judge, mixture_images(space, images, len(judge.real), covariance_type="full"))
     figures = _likeness(judge.real, features(judge.classifier, made))
     return {"members": members, **figures, "certain": _short(certain(judge.classifier, made))}
 
@@ -227,12 +201,14 @@ def _translation(model: CycleGan, judge: Judge) -> Quality:
 @torch.inference_mode()
 def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
     """Measures retrieval, attributes after encoding and decoding, samples of texts and clusters, and steering."""
-    held_out, names = judge.held_out, judge.held_out.attribute_names
+    data = card.source["data"]
+    held_out = judge.held_out if judge.held_out.images.shape[-1] == 3 else named_dataset(data, "test", len(judge.real))
+    names, space = judge_names(judge), space_of(model, card.architecture)
     with autocast(torch.device("cpu")):
         embeds = torch.cat([model.encode_images(part).float() for part in _batches(held_out.images)])
-        kept = answers(judge.classifier, _decoded(model, embeds)) == held_out.attributes
+        kept = present(judge, _decoded(model, embeds)) == present(judge, held_out.images)
         wanted = np.array([[mentions(name, caption) for name in names] for caption in held_out.captions])
-        shown = answers(judge.classifier, _decoded(model, model.encode_texts(held_out.captions))) == 1
+        shown = present(judge, _decoded(model, model.encode_texts(held_out.captions)))
         vectors = embeds.numpy()
         unseen = np.zeros((len(vectors), 1, 1, 3), np.uint8)
         members = Members(vectors, unseen, np.arange(len(vectors)).astype(str), np.zeros((len(vectors), 0), np.int8))
@@ -240,7 +216,7 @@ def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
         collection = fit_collection(
             members, pca={"explained_variance": 0.99, "standardize": True}, clusterings=wishes, seed=0
         )
-        space, n_clusters = space_of(model, card.architecture), collection.clusterings["kmeans"].n_clusters
+        n_clusters = collection.clusterings["kmeans"].n_clusters
         sampled = sampling_precision(space, collection, n=2 * len(vectors) // (3 * n_clusters))
         steered = steering_precision(space, collection, vectors[: len(vectors) // 15])
     return {
@@ -253,6 +229,7 @@ def _embedding(model: Kandinsky, card: Card, judge: Judge) -> Quality:
         "clusters": n_clusters,
         "samples_in_their_cluster": _short(sampled),
         "steering": {name: _short(figure) for name, figure in steered.items()},
+        **({"mixture": _mixture(model, card, judge)} if data == "flowers" else {}),
     }
 
 
@@ -340,7 +317,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.write:
             path = folder_of(card) / "card.json"
             written = json.loads(path.read_text(encoding="utf-8")) | {"quality": quality}
-            written["training"] |= training_facts(load_model(card), _data(card, FACTS_OF))
+            written["training"] |= training_facts(load_model(card), data_of(card, FACTS_OF))
             path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     return 0
 

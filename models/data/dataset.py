@@ -69,12 +69,18 @@ class Dataset:
 
 
 def in_gray(dataset: Dataset) -> Dataset:
-    """Converts color images to luma (ITU-R BT.601) as the encoders of gray spaces do; gray images stay as they are."""
-    if dataset.images.shape[3] == 1:
-        return dataset
-    return replace(
-        dataset, images=np.stack([np.asarray(Image.fromarray(each).convert("L")) for each in dataset.images])[..., None]
-    )
+    """Converts the images of a data set to gray; see `gray`."""
+    return replace(dataset, images=gray(dataset.images))
+
+
+def gray(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Converts images (n, h, w, 3) to luma (ITU-R BT.601), (n, h, w, 1), as the encoders of gray spaces do.
+
+    Gray images stay as they are.
+    """
+    if images.shape[3] == 1:
+        return images
+    return np.stack([np.asarray(Image.fromarray(each).convert("L")) for each in images])[..., None]
 
 
 def listed(names: Sequence[str], most: int = 10) -> str:

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, VQModel
+from diffusers.models.autoencoders.vq_model import VQEncoderOutput
+from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 # Of group norms: the 32 of diffusers would leave groups of one channel, and a norm removes the mean of a group, which
@@ -17,16 +20,62 @@ from torch import Tensor, nn
 GROUPS = 8
 
 
+class PatchVQModel(VQModel):
+    """A VQModel that encodes square patches by their principal components.
+
+    Its decoder maps latents back to patches, and adds what convolutions over blocks of `patch_size` pixels find: lines
+    that the components left out (a linear shortcut, as in Chen et al. 2024, "Deep compression autoencoder for efficient
+    high-resolution diffusion models", section 3.2). Its latents need no training.
+    """
+
+    patch_size: int
+    factor: int
+    decoder: Any
+    project: Any
+    lift: Any
+
+    def encode(self, x: Tensor, return_dict: bool = True) -> Any:
+        """Encodes images (n, 3, h, w), as a VQModel does."""
+        latents = self.project(F.pixel_unshuffle(x, self.factor))
+        return VQEncoderOutput(latents=latents) if return_dict else (latents,)
+
+    def decode(self, h: Tensor, *args: Any, return_dict: bool = True, **kwargs: Any) -> Any:
+        """Decodes latents to images (n, 3, h, w), as a VQModel does."""
+        decoded: Any = super().decode(h, *args, return_dict=True, **kwargs)  # type: ignore[misc]  # wrapped untyped
+        decoded.sample = F.pixel_shuffle(decoded.sample, self.patch_size) + F.pixel_shuffle(self.lift(h), self.factor)
+        return decoded if return_dict else (decoded.sample,)
+
+    @torch.no_grad()
+    def fit(self, images: Tensor) -> None:
+        """Fits the components to the patches of images (n, 3, h, w) in [-1, 1]; the convolutions add nothing then."""
+        patches = F.pixel_unshuffle(images, self.factor).permute(0, 2, 3, 1).flatten(0, 2)
+        pca = PCA(self.project.out_channels, random_state=0).fit(patches.cpu().numpy())
+        axes, mean = torch.from_numpy(pca.components_), torch.from_numpy(pca.mean_)
+        self.project.weight.copy_(axes[:, :, None, None])
+        self.project.bias.copy_(-axes @ mean)
+        self.lift.weight.copy_(axes.T[:, :, None, None])
+        self.lift.bias.copy_(mean)
+        nn.init.zeros_(self.decoder.conv_out.weight)
+        nn.init.zeros_(self.decoder.conv_out.bias)
+
+
 def movq(
-    block_out_channels: Sequence[int], layers_per_block: int, latent_channels: int, num_vq_embeddings: int
+    block_out_channels: Sequence[int],
+    layers_per_block: int,
+    latent_channels: int,
+    num_vq_embeddings: int,
+    patch_size: int = 1,
 ) -> nn.Module:
     """Builds an untrained autoencoder of RGB images, which halves their sides between its levels.
 
-    block_out_channels: multiples of 32. `encode` returns latents (n, latent_channels, h, w); pipelines decode them
-    without quantization.
+    block_out_channels: multiples of 32. patch_size: above 1 it is a `PatchVQModel`. `encode` returns latents
+    (n, latent_channels, h, w); pipelines decode them without quantization.
     """
     depth = len(block_out_channels)
-    autoencoder: Any = VQModel(
+    kind: Any = VQModel if patch_size == 1 else PatchVQModel
+    autoencoder = kind(
+        in_channels=3 * patch_size**2,
+        out_channels=3 * patch_size**2,
         block_out_channels=tuple(block_out_channels),
         down_block_types=("DownEncoderBlock2D",) * depth,
         up_block_types=("UpDecoderBlock2D",) * depth,
@@ -37,6 +86,12 @@ def movq(
         norm_type="spatial",
         mid_block_add_attention=False,
     )
+    if patch_size > 1:
+        autoencoder.patch_size, autoencoder.factor = patch_size, patch_size * 2 ** (depth - 1)
+        values = 3 * autoencoder.factor**2
+        autoencoder.project = nn.Conv2d(values, latent_channels, 1)
+        autoencoder.lift = nn.Conv2d(latent_channels, values, 1)
+        del autoencoder.encoder, autoencoder.quant_conv
     return cast(nn.Module, autoencoder)
 
 
@@ -65,14 +120,15 @@ def standardize(autoencoder: nn.Module, mean: Tensor, std: Tensor) -> None:
     """
     parts: Any = autoencoder
     channels = len(mean)
-    parts.quant_conv.weight[:channels].div_(std[:, None, None, None])
-    parts.quant_conv.bias[:channels].sub_(mean).div_(std)
+    encoded = parts.project if isinstance(autoencoder, PatchVQModel) else parts.quant_conv
+    encoded.weight[:channels].div_(std[:, None, None, None])
+    encoded.bias[:channels].sub_(mean).div_(std)
     if isinstance(autoencoder, AutoencoderKL):
-        parts.quant_conv.bias[channels:].sub_(2 * std.log())  # the second half is the log variance
+        encoded.bias[channels:].sub_(2 * std.log())  # the second half is the log variance
     else:
         parts.quantize.embedding.weight.sub_(mean).div_(std)
     for name, layer in parts.named_modules():
-        # The layers that take latents: the input of the decoder, and its norms.
-        if name == "post_quant_conv" or name.endswith(("conv_y", "conv_b")):
+        # The layers that take latents: the input of the decoder, its shortcut and its norms.
+        if name in ("post_quant_conv", "lift") or name.endswith(("conv_y", "conv_b")):
             layer.bias.add_(layer.weight[:, :, 0, 0] @ mean)
             layer.weight.mul_(std[None, :, None, None])

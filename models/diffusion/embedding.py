@@ -87,11 +87,12 @@ class Kandinsky(nn.Module):
         seeds: one for each image; an image does not depend on its batch, up to rounding. `on_step` is called after each
         denoising step and may raise to stop.
         """
+        side = self.image_size // getattr(self.movq, "patch_size", 1)
         images: Tensor = self.pipeline()(
             image_embeds,
             torch.zeros_like(image_embeds),  # the unconditional embedding that the UNet was trained with
-            height=self.image_size,
-            width=self.image_size,
+            height=side,
+            width=side,
             num_inference_steps=num_inference_steps,
             guidance_scale=guidance_scale,
             generator=[seeded(seed) for seed in seeds],
@@ -120,8 +121,9 @@ def kandinsky(
     """
     embedder = small_clip(**clip)
     depth, latent_channels = len(block_out_channels), autoencoder["latent_channels"]
+    patch_size = autoencoder.get("patch_size", 1)
     unet: Any = UNet2DConditionModel(
-        sample_size=embedder.image_size // 2 ** (len(autoencoder["block_out_channels"]) - 1),
+        sample_size=embedder.image_size // patch_size // 2 ** (len(autoencoder["block_out_channels"]) - 1),
         in_channels=latent_channels,
         # One half is the prediction, the other a variance, which the pipeline drops because its scheduler learns none.
         out_channels=2 * latent_channels,

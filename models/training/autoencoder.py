@@ -1,6 +1,8 @@
 """Trains an autoencoder for latent diffusion: `python -m models.training.autoencoder --data avatars --id movq`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,8 +33,12 @@ class AutoencoderSettings:
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     latent_channels: int = field(default=4, metadata={"help": "channels of the latents"})
     num_vq_embeddings: int = field(default=1024, metadata={"help": "vectors of a MoVQ's codebook"})
+    patch_size: int = field(default=1, metadata={"help": "side of a MoVQ's patches in pixels"})
     learning_rate: float = field(default=1e-3, metadata={"help": "of Adam, falling to 0 along a cosine"})
     commitment_weight: float = field(default=0.25, metadata={"help": "of the distance from latents to a MoVQ's codes"})
+    latent_noise: float = field(
+        default=0.0, metadata={"help": "standard deviation of the noise on a MoVQ's latents; above 0 no codes are used"}
+    )
     kl_weight: float = field(default=1e-4, metadata={"help": "of the KL divergence of an AutoencoderKL"})
 
     perceptual_weight: float = field(default=0.0, metadata={"help": "of the distance between VGG-16's features"})
@@ -78,15 +84,18 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
         "layers_per_block": settings.layers_per_block,
         "latent_channels": settings.latent_channels,
         **({"num_vq_embeddings": settings.num_vq_embeddings} if is_movq else {}),
+        **({"patch_size": settings.patch_size} if is_movq and settings.patch_size > 1 else {}),
     }
-    through, weight = (_through_movq, settings.commitment_weight) if is_movq else (_through_kl, settings.kl_weight)
+    through, weight = _regularizer(settings)
     torch.manual_seed(run.schedule.seed)
     model: Any = initial_model(nn.Module, architecture, run)
     if is_movq and not run.start:
+        if settings.patch_size > 1:
+            model.fit(images[:BATCH].float() / 127.5 - 1)
         _spread_codes(model, encoded(model, images[:BATCH]))
     if settings.learned == "decoder":
-        model.encoder.requires_grad_(False)
-        model.quant_conv.requires_grad_(False)
+        for part in ("encoder", "quant_conv", "project"):
+            getattr(model, part, nn.Identity()).requires_grad_(False)
     vgg = load_vgg("vgg16", device=run.device) if settings.perceptual_weight else None
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
@@ -140,6 +149,15 @@ def _perceptual(vgg: VGG, reconstruction: Tensor, real: Tensor) -> Tensor:
     return torch.stack([content_loss(features[layer], target[layer]) for layer in PERCEPTUAL]).mean()
 
 
+def _regularizer(settings: AutoencoderSettings) -> tuple[Callable[[Any, Tensor], tuple[Tensor, Tensor]], float]:
+    """Returns how images pass through the model, with a regularizer of the latents, and its weight."""
+    if settings.architecture == "autoencoder-kl":
+        return _through_kl, settings.kl_weight
+    if settings.latent_noise:
+        return partial(_through_noise, std=settings.latent_noise), settings.commitment_weight
+    return _through_movq, settings.commitment_weight
+
+
 def _through_movq(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
     """Returns reconstructions and the commitment loss (van den Oord et al. 2017, eq. 3)."""
     latents = model.encode(real).latents.float()
@@ -147,6 +165,16 @@ def _through_movq(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:
     as_codes, commitment, _ = model.quantize(latents)
     exact = (torch.rand(len(latents), 1, 1, 1, device=latents.device) < 0.5).float()
     return decoded(model, exact * latents + (1 - exact) * as_codes), commitment
+
+
+def _through_noise(model: Any, real: Tensor, std: float) -> tuple[Tensor, Tensor]:
+    """Returns reconstructions from noisy latents, so that the decoder bears the errors of a diffusion model.
+
+    The second value keeps the latents from growing, which would make the noise small: their mean square beyond 1.
+    """
+    latents = model.encode(real).latents.float()
+    growth = (latents.square().mean() - 1).clamp(min=0)
+    return decoded(model, latents + std * torch.randn_like(latents)), growth
 
 
 def _through_kl(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:

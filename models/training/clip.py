@@ -16,6 +16,7 @@ from models.tensors import autocast
 from models.training.recipe import Recipe, Trained, command, initial_model
 from models.training.run import Run, Schedule
 
+BATCH = 256
 MAX_SCALE = 100.0  # Radford et al. 2021, section 2.5: a larger one makes training unstable
 
 
@@ -58,7 +59,8 @@ def augmented(images: Tensor, noise: float) -> Tensor:
 
 def most_alike(images: Tensor, n: int) -> Tensor:
     """Indices (m, n) of the `n` images most similar to each of (m, 3, h, w) in 4 x 4 pixels, itself first."""
-    colors = F.adaptive_avg_pool2d(images.float(), 4).flatten(1).cpu().numpy()
+    parts = images.split(BATCH)  # 20,000 images of 128 px are 4 GB as floats
+    colors = torch.cat([F.adaptive_avg_pool2d(part.float(), 4).flatten(1) for part in parts]).cpu().numpy()
     n = min(n, len(colors))
     return torch.from_numpy(NearestNeighbors(n_neighbors=n).fit(colors).kneighbors(colors, return_distance=False))
 

@@ -11,8 +11,9 @@ from models.catalogue import Card, cards
 from models.data.dataset import in_gray
 from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
-from models.evaluate import SAMPLERS, Judge, evaluate, judge_of, mentions
+from models.evaluate import SAMPLERS, evaluate, mentions
 from models.generative.classifier import Classifier
+from models.judge import Judge, judge_of
 from models.metrics import answers, certain
 from models.space.quality import mixture_images
 from models.space.space import space_of
