@@ -168,7 +168,9 @@ def atelier_error(error: AtelierError) -> JSONResponse:
 
 def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
     fields: dict[str, list[str]] = {}
-    for problem in error.errors()[:MAX_PROBLEMS]:
+    # A default that depends on another field is not computed while that field is invalid; only the other is at fault.
+    problems_found = [problem for problem in error.errors() if problem["type"] != "default_factory_not_called"]
+    for problem in problems_found[:MAX_PROBLEMS]:
         messages = fields.setdefault(_field(problem), [])
         message = _message(problem)
         messages += [message] if message not in messages else []

@@ -17,7 +17,7 @@ from jobs.requests.base import MODEL_ID, ImageRef, Request, Uses, invalid
 from jobs.requests.clusterings import Clusterings, KMeans, check_methods, with_bound
 from jobs.requests.datasets import SETS, Data, archive_of
 from jobs.requests.facts import Facts
-from jobs.requests.spaces import NAMED_SPACES, check_encodes, named_space
+from jobs.requests.spaces import NAMED_SPACES, PHOTO, check_encodes, named_space
 from jobs.schemas import ARCHIVE_ID
 from jobs.store.registry import NEW
 
@@ -26,6 +26,14 @@ MIN_IMAGES = 4  # of a new collection
 MapName = Literal["tsne", "umap"]
 NAMED_LIMIT = 1000  # images of a named set, which may have 70,000
 EXPLAINED_VARIANCE = 0.99
+
+
+def default_space(given: dict[str, Any]) -> str:
+    """The space of a request that names none, by its other fields."""
+    if given.get("vectors"):
+        return "vectors"
+    data = given.get("data")
+    return SETS[data].space if data in SETS else PHOTO
 
 
 class CollectionRouteRequest(Request):
@@ -133,9 +141,11 @@ class BuildRequest(ImagesRequest):
         Field(
             pattern=MODEL_ID,
             description=(
-                f"The space: `{'`, `'.join(NAMED_SPACES)}` or the id of a model with an encoder; of `vectors` any name."
+                f"The space: `{'`, `'.join(NAMED_SPACES)}` or the id of a model with an encoder; any for `vectors`. "
+                "When absent, the best one of a named set, `photo` for other images and `vectors` for those."
             ),
             json_schema_extra={"format": "space"},
+            default_factory=default_space,
         ),
     ]
     image_size: Annotated[

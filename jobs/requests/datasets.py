@@ -6,17 +6,18 @@ from pydantic import Field
 
 
 class NamedSet(NamedTuple):
-    """What is known of a named set before it is read."""
+    """What is known of a named set before it is read; `space` is that of its collections unless a request names one."""
 
     image_size: int
     channels: int
     attributes: tuple[str, ...] = ()
+    space: str = "pixels"
 
 
 SETS = {
-    "digits": NamedSet(16, 1),
+    "digits": NamedSet(16, 1, space="vae-digits-8"),
     "mnist": NamedSet(28, 1),
-    "fashion-mnist": NamedSet(28, 1),
+    "fashion-mnist": NamedSet(28, 1, space="vae-fashion-mnist-8"),
     "avatars": NamedSet(
         *(64, 3),
         (
@@ -26,6 +27,7 @@ SETS = {
             *("red_hat", "blue_hat", "green_hat", "yellow_hat", "purple_hat"),
             *("white_background", "blue_background", "green_background", "pink_background", "grey_background"),
         ),
+        "kandinsky-avatars",
     ),
     "flowers": NamedSet(
         *(128, 3),
@@ -35,6 +37,7 @@ SETS = {
             *("cream_background", "green_background", "grey_background", "slate_background"),
             *("sky_background", "dusk_background", "foliage_background", "leaves", "side_view"),
         ),
+        "kandinsky-flowers",
     ),
     "smileys": NamedSet(
         *(64, 3),
@@ -44,6 +47,7 @@ SETS = {
             *("white_background", "grey_background", "navy_background", "teal_background", "lilac_background"),
             *("open_mouth", "large", "tilted_left"),
         ),
+        "vae-smileys",
     ),
     "styles": NamedSet(
         *(256, 3),
@@ -52,6 +56,7 @@ SETS = {
             *("waves", "halftone", "watercolor", "constructivism", "engraving", "facets", "paper_cut", "builtin"),
             *("ember", "ocean", "forest", "pastel", "neon", "sepia", "ink", "primary", "dusk", "spring"),
         ),
+        "style",
     ),
 }
 DATA = rf"^({'|'.join(SETS)}|zip_[0-9a-f]{{64}})$"

@@ -20,6 +20,23 @@ MIXTURE = {
 }
 
 
+@pytest.mark.parametrize(
+    ("given", "space"),
+    [
+        ({"data": "flowers"}, "kandinsky-flowers"),
+        ({"data": "styles"}, "style"),
+        ({"data": "mnist"}, "pixels"),
+        ({"data": ZIP}, "photo"),
+        ({"images": IMAGES}, "photo"),
+        ({"vectors": ZIP}, "vectors"),
+        ({"vectors": ZIP, "data": ZIP}, "vectors"),
+        ({"data": "flowers", "space": "pixels"}, "pixels"),
+    ],
+)
+def test_the_space_follows_from_the_images_unless_one_is_named(given: dict[str, Any], space: str) -> None:
+    assert CollectionParams(name="Mine", **given).fitted().space == space
+
+
 def filled(**changed: Any) -> dict[str, Any]:
     return CollectionParams(**PIXELS | changed).fitted().model_dump(mode="json")
 
