@@ -91,9 +91,13 @@ def umap_map(scores: Scores, *, seed: int, on_step: OnStep = lambda: None) -> Ar
         random_state=seed,
         tqdm_kwds={"file": _Ticks(on_step), "disable": False},
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no index for further members, and too few members for 15 neighbors
-        return np.asarray(umap.fit_transform(used), np.float32)
+    threads = torch.get_num_threads()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no index for further members, and too few members for 15 neighbors
+            return np.asarray(umap.fit_transform(used), np.float32)
+    finally:
+        torch.set_num_threads(threads)  # numba, when it starts, sets OpenMP's for the whole process
 
 
 def _start(scores: Scores, seed: int) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -105,8 +106,10 @@ def test_umap_keeps_clusters_apart_and_depends_on_the_seed_alone() -> None:
     scores = (10 * np.eye(4, 60)[labels] + np.random.default_rng(0).normal(size=(48, 60))).astype(np.float32)
     scores[:, 50:] *= 100
     calls: list[int] = []
+    threads = torch.get_num_threads()
     found = umap_map(scores, seed=2**40, on_step=lambda: calls.append(0))
     assert found.shape == (48, 2) and found.dtype == np.float32 and len(calls) > 3
+    assert torch.get_num_threads() == threads, "of the rest of the process"
     assert (labels[nearest(found, 8)] == labels[:, None]).all(), "by the first fifty scores"
     np.testing.assert_array_equal(map_of("umap", scores, seed=2**40), found)
     assert not np.array_equal(umap_map(scores, seed=1), found)
