@@ -1,7 +1,6 @@
 """Uploads of zip files with training images."""
 
 import os
-from datetime import UTC, datetime
 from typing import IO, Annotated
 
 from fastapi import APIRouter, Form, Path, UploadFile
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.bounds import FORM_LIMITS
 from api.errors import Responses, error_responses
 from api.pools import ARCHIVING, COUNTING
+from api.present import time_of
 from api.service import Service, ServiceDep
 from jobs.intake.archives import count_files
 from jobs.requests.facts import naming
@@ -90,4 +90,4 @@ def _store(service: Service, file: IO[bytes], n_files: int) -> Archive:
     sha = service.objects.put_file(file, "application/zip", holder=holder)
     service.jobs.archives.put(sha, {"size_bytes": size_bytes, "n_files": n_files}, holder)
     facts, until = service.jobs.archives.get(sha)
-    return Archive(id=f"zip_{sha}", expires_at=datetime.fromtimestamp(until / 1000, UTC), **facts)
+    return Archive(id=f"zip_{sha}", expires_at=time_of(until), **facts)

@@ -1,6 +1,6 @@
 """Collections: images encoded into a space, with their components and clusters; built by jobs, kept until deleted."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Response
@@ -10,6 +10,7 @@ import jobs.store.registry
 from api.errors import error_responses
 from api.generations import AVATAR, SMILEY, WINK
 from api.json_route import JsonRoute
+from api.present import time_of
 from api.service import ServiceDep
 from api.style_transfers import CAT, COFFEE
 from api.submit import JOB_RESPONSES, SUBMIT_RESPONSES, SubmissionDep, submit
@@ -204,19 +205,15 @@ def _facts(record: jobs.store.registry.CollectionRecord) -> dict[str, Any]:
         "status": "ready" if record.versions else "building",
         "version": len(record.versions) or None,
         "building": record.building,
-        "created_at": _time(record.created_at),
+        "created_at": time_of(record.created_at),
     }
 
 
 def _version(version: jobs.store.registry.Version) -> CollectionVersion:
     return CollectionVersion(
         version=version.number,
-        created_at=_time(version.created_at),
+        created_at=time_of(version.created_at),
         built_by=version.built_by,
         n_images=version.figures["n_images"],
         figures=version.figures,
     )
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from types import MappingProxyType
@@ -17,6 +16,7 @@ from api.content import IMAGE, IfNoneMatch, Range, serve
 from api.errors import Responses, error_responses
 from api.member_images import referenced
 from api.pools import DECODING, FETCHING, SUBMITTING
+from api.present import time_of
 from api.service import Service, ServiceDep
 from images.mask import cut_out, drawn, read_mask
 from jobs.errors import TooLarge
@@ -132,9 +132,7 @@ def describe_image(service: Service, image_id: str) -> Image:
     facts, until = service.jobs.images.get(image_id.removeprefix("img_"))
     # Older records have no source size: those images were stored at their original size.
     facts = {"source_width": facts["width"], "source_height": facts["height"], **facts}
-    return Image(
-        id=image_id, expires_at=datetime.fromtimestamp(until / 1000, UTC), url=f"/v1/images/{image_id}/content", **facts
-    )
+    return Image(id=image_id, expires_at=time_of(until), url=f"/v1/images/{image_id}/content", **facts)
 
 
 def decode(service: Service, data: bytes) -> DecodedImage:

@@ -1,6 +1,6 @@
 """API keys: make, list, rotate and revoke them; for keys with the scope `admin`."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Request, Response
@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 import jobs.store.keys
 from api.errors import error_responses
 from api.json_route import JsonRoute
+from api.present import time_of
 from api.service import ServiceDep
 from jobs.limits import NO_LIMITS, Limits
 from jobs.requests.base import STRICT, distinct, whole
-from jobs.store.keys import KEY_ID, TENANT, Scope
+from jobs.store.keys import KEY_ID, SCOPES, TENANT, Scope
 from jobs.store.protocol import DEFAULT_TENANT
 
 router = APIRouter(tags=["keys"], route_class=JsonRoute)
@@ -75,7 +76,7 @@ class KeyParams(BaseModel):
         list[Scope],
         Field(
             min_length=1,
-            max_length=4,
+            max_length=len(SCOPES),
             description="`read`: get and list; `submit`: all else except trainings (`train`) and keys (`admin`).",
             json_schema_extra={"uniqueItems": True},
         ),
@@ -138,9 +139,5 @@ def _facts(key: jobs.store.keys.Key) -> dict[str, Any]:
     return {
         **{name: getattr(key, name) for name in ("id", "name", "tenant", "limits")},
         "scopes": list(key.scopes),
-        **{name: _time(getattr(key, name)) for name in ("created_at", "expires_at", "revoked_at")},
+        **{name: time_of(getattr(key, name)) for name in ("created_at", "expires_at", "revoked_at")},
     }
-
-
-def _time(ms: int | None) -> datetime | None:
-    return datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, overload
 
 from api.service import Service
 from jobs.schemas import Checkpoint, ErrorBody, Job, JobUrls, Metrics, Output, Progress
@@ -28,10 +28,10 @@ def _job(service: Service, record: Record, position: int | None, wait_ms: int | 
         status=record.status,
         attempt=record.attempt,
         priority=record.priority,
-        created_at=_time(record.created_at) or datetime.now(UTC),
-        started_at=_time(record.started_at),
-        finished_at=_time(record.finished_at),
-        expires_at=_time(record.expires_at),
+        created_at=time_of(record.created_at),
+        started_at=time_of(record.started_at),
+        finished_at=time_of(record.finished_at),
+        expires_at=time_of(record.expires_at),
         queue_position=position,
         estimated_start_at=datetime.now(UTC) + timedelta(milliseconds=wait_ms) if wait_ms is not None else None,
         progress=_progress(record),
@@ -79,5 +79,10 @@ def _checkpoint(service: Service, record: Record) -> Checkpoint | None:
     return Checkpoint(**record.checkpoint, url=link or f"/v1/jobs/{record.id}/checkpoint")
 
 
-def _time(ms: int | None) -> datetime | None:
+@overload
+def time_of(ms: int) -> datetime: ...
+@overload
+def time_of(ms: int | None) -> datetime | None: ...
+def time_of(ms: int | None) -> datetime | None:
+    """The time of Unix milliseconds, in UTC."""
     return datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else None

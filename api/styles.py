@@ -1,6 +1,6 @@
 """Styles: the built-in ones, and those that were kept of a job's results."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Body, Path, Query, Response
@@ -10,7 +10,7 @@ import jobs.store.registry
 from api.content import IMAGE, IfNoneMatch, Range, serve
 from api.errors import error_responses
 from api.json_route import JsonRoute
-from api.present import link_fields
+from api.present import link_fields, time_of
 from api.service import Service, ServiceDep
 from jobs.errors import BadInput, NotFound
 from jobs.images import read_recipe
@@ -208,7 +208,7 @@ def _facts(service: Service, style: jobs.store.registry.KeptStyle) -> dict[str, 
     return {
         "id": style.id,
         "name": style.name,
-        "created_at": datetime.fromtimestamp(style.created_at / 1000, UTC),
+        "created_at": time_of(style.created_at),
         "thumbnail_url": link["url"],
         "thumbnail_url_expires_at": link["url_expires_at"],
     }

@@ -1,6 +1,6 @@
 """Webhooks: register endpoints for the ends of jobs, rotate their secrets, list and replay deliveries."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Path, Query, Response
@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from api.errors import error_responses
 from api.json_route import JsonRoute
+from api.present import time_of
 from api.service import ServiceDep
 from api.submit import check_webhook
 from jobs.requests.base import STRICT, WebhookUrl, distinct
@@ -196,7 +197,7 @@ def _facts(endpoint: Endpoint) -> dict[str, Any]:
     return {
         **{name: getattr(endpoint, name) for name in ("id", "url")},
         "events": list(endpoint.events),
-        **{name: _time(getattr(endpoint, name)) for name in ("created_at", "disabled_at")},
+        **{name: time_of(getattr(endpoint, name)) for name in ("created_at", "disabled_at")},
     }
 
 
@@ -204,10 +205,6 @@ def _delivery(delivery: Delivery) -> WebhookDelivery:
     return WebhookDelivery(
         **{name: getattr(delivery, name) for name in ("id", "job", "url", "event", "status")},
         webhook=delivery.endpoint,
-        **{name: _time(getattr(delivery, name)) for name in ("created_at", "next_attempt_at")},
-        attempts=[DeliveryAttempt(**attempt | {"at": _time(attempt["at"])}) for attempt in delivery.attempts],
+        **{name: time_of(getattr(delivery, name)) for name in ("created_at", "next_attempt_at")},
+        attempts=[DeliveryAttempt(**attempt | {"at": time_of(attempt["at"])}) for attempt in delivery.attempts],
     )
-
-
-def _time(ms: int | None) -> datetime | None:
-    return datetime.fromtimestamp(ms / 1000, UTC) if ms is not None else None
