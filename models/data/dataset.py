@@ -69,8 +69,9 @@ class Dataset:
 
 
 def in_gray(dataset: Dataset) -> Dataset:
-    """Converts the images of a data set to gray; see `gray`."""
-    return replace(dataset, images=gray(dataset.images))
+    """Converts the images of a data set to gray; see `gray`. A gray set stays the same object."""
+    images = gray(dataset.images)
+    return dataset if images is dataset.images else replace(dataset, images=images)
 
 
 def gray(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
