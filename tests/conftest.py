@@ -1,9 +1,14 @@
 """Sets the environment before anything of Atelier is imported, and marks the slow tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.stack import Stack
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("ATELIER_WEIGHTS_DIR", str(ROOT / "data" / "weights"))
@@ -12,6 +17,18 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 # Processes that run tests beside each other share the cores.
 beside = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // beside)))
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
+    """Starts an installation of which only Valkey runs, for the tests of a module."""
+    from tests.stack import Stack  # after the environment is set
+
+    made = Stack(tmp_path_factory.mktemp("valkey"))
+    made.start_valkey()
+    yield made
+    made.stop()
+
 
 # `scripts/test --quick` leaves out the tests with service processes or shipped weights, and those that train.
 SLOW_FIXTURES = {

@@ -32,15 +32,6 @@ PHOTO = ROOT / "examples" / "photos" / "chelsea.jpg"
 COLLECTION = {"name": "Digits", "space": "pixels", "image_size": 16, "channels": 1, "data": "digits", "limit": 60}
 
 
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An installation of which only Valkey runs."""
-    made = Stack(tmp_path_factory.mktemp("valkey"))
-    made.start_valkey()
-    yield made
-    made.stop()
-
-
 @pytest.fixture
 def target(tmp_path: Path, s3: Seaweed) -> Iterator[Stack]:
     """An empty installation on a bucket, of which only Valkey runs."""

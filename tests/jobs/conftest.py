@@ -10,15 +10,6 @@ from jobs.store.jobs import JobStore
 from tests.stack import Stack
 
 
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Starts a Valkey for the tests of a module."""
-    made = Stack(tmp_path_factory.mktemp("valkey"))
-    made.start_valkey()
-    yield made
-    made.stop()
-
-
 @pytest.fixture
 def store(valkey: Stack) -> JobStore:
     """Job store on an empty Valkey."""

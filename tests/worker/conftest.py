@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,15 +18,6 @@ class EmptyRequest(Request):
 
 
 KINDS["test"] = EmptyRequest
-
-
-@pytest.fixture(scope="module")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Starts a real Valkey, with a folder for objects."""
-    stack = Stack(tmp_path_factory.mktemp("worker"))
-    stack.start_valkey()
-    yield stack
-    stack.stop()
 
 
 @pytest.fixture
