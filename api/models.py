@@ -35,7 +35,8 @@ class Model(BaseModel):
     fetch_command: str | None
     installed_on: Annotated[list[str], Field(description="The running workers that have its files.")]
     trained_by: Annotated[
-        str | None, Field(description="The job that trained it; null for a model that came with the service.")
+        str | None,
+        Field(description="The job that trained it; null for a model of another tenant or that came with the service."),
     ]
     shared: Annotated[bool, Field(description="Whether all tenants may use it; true if it came with the service.")]
 
@@ -171,7 +172,8 @@ def share_model(
     model_id: ModelId, params: Annotated[Sharing, Body(openapi_examples=EXAMPLES)], service: ServiceDep
 ) -> Model:
     """Lets all tenants use a trained model, or only its own. Another tenant cannot delete it or share it."""
-    if get_model(model_id, service).trained_by is None:
+    get_model(model_id, service)
+    if not _is_trained_here(service, model_id):
         raise Conflict("model_not_shareable", "The model came with the service; all tenants may use it.")
     service.jobs.models.share(model_id, params.shared)
     return get_model(model_id, service)
@@ -185,8 +187,8 @@ def share_model(
 )
 def delete_model(model_id: ModelId, service: ServiceDep) -> None:
     """Deletes a trained model and its files. Returns 409 and their ids while jobs or collections use it."""
-    model = get_model(model_id, service)
-    if model.trained_by is None:
+    get_model(model_id, service)
+    if not _is_trained_here(service, model_id):
         raise Conflict("model_not_deletable", "The model came with the service; only trained models can be deleted.")
     service.jobs.models.delete(model_id)
 

@@ -17,10 +17,10 @@ NEW = "new"  # as the collection of a new job: it creates one
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model's card, the id of the job that trained it, and whether every tenant may use it."""
+    """A model's card, the job that trained it (None: another tenant's), and whether every tenant may use it."""
 
     card: dict[str, Any]
-    trained_by: str
+    trained_by: str | None
     is_shared: bool = False
 
 
@@ -81,12 +81,16 @@ class Models:
         shared = cast(list[str], self._protocol.client.zrange(_SHARED, 0, -1))
         names = cast(list[str], self._protocol.client.zrange(PREFIX + self._protocol.name("models"), 0, -1))
         entries = _read(self._protocol, "model", sorted({*names, *shared}))
-        return [_parse_model(fields, name in shared) for name, fields in entries]
+        return [self._parse(fields, name in shared) for name, fields in entries]
 
     def get(self, model_id: str) -> TrainedModel:
         """Returns one trained model of the tenant; raises `NotFound`."""
         fields = _entry(self._protocol, "model", model_id)
-        return _parse_model(fields, self._protocol.client.zscore(_SHARED, model_id) is not None)
+        return self._parse(fields, self._protocol.client.zscore(_SHARED, model_id) is not None)
+
+    def _parse(self, fields: dict[str, str], is_shared: bool) -> TrainedModel:
+        trained_by = fields["trained_by"] if self._protocol.owns(fields) else None
+        return TrainedModel(json.loads(fields["card"]), trained_by, is_shared)
 
     def share(self, model_id: str, shared: bool) -> None:
         """Lets every tenant use a model of this one, or ends that; raises `NotFound`."""
@@ -197,10 +201,6 @@ def _delete(protocol: Protocol, sort: Sort, name: str) -> None:
         raise being_built(name, users[0])
     if outcome == "in_use":
         raise _in_use(name, users)
-
-
-def _parse_model(fields: dict[str, str], is_shared: bool) -> TrainedModel:
-    return TrainedModel(json.loads(fields["card"]), fields["trained_by"], is_shared)
 
 
 def _parse_style(style_id: str, fields: dict[str, str]) -> KeptStyle:

@@ -184,7 +184,8 @@ def test_a_shared_model_is_used_but_not_changed_by_others(
     path = f"/v1/models/{MODEL}"
     assert theirs.patch(path, json={"shared": True}).status_code == 404
     assert ours.patch(path, json={"shared": True}).json()["shared"] is True
-    assert theirs.get(path).json()["id"] == MODEL
+    assert ours.get(path).json()["trained_by"] and theirs.get(path).json()["id"] == MODEL
+    assert theirs.get(path).json()["trained_by"] is None, "the job of another tenant"
     assert theirs.patch(path, json={"shared": False}).status_code == theirs.delete(path).status_code == 404
     job, _ = stack.jobs.of("theirs").create(NewJob("generation", "gpu", {}, models=[MODEL]))
     refused = ours.delete(path)
