@@ -11,7 +11,7 @@ from api.pools import ADMITTING
 from jobs.errors import AtelierError, Forbidden, LimitReached
 from jobs.settings import Settings
 from jobs.store import keys
-from jobs.store.keys import Key, Keys, Rate
+from jobs.store.keys import ANONYMOUS, LOCAL, Key, Keys, Rate
 
 # All other paths need a key once one was made, those that do not exist too.
 PUBLIC = ("/healthz", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
@@ -30,7 +30,8 @@ def is_public(path: str) -> bool:
 
 def admit(app: ASGIApp, settings: Settings, known: Keys) -> ASGIApp:
     """Answers 401 to requests without a valid key and 403 to keys without the scope, before the body is read."""
-    check = partial(known.admit, allow_anonymous=settings.is_open)
+    anonymous = LOCAL if settings.is_local else ANONYMOUS if settings.is_open else None
+    check = partial(known.admit, anonymous=anonymous)
 
     async def admitted(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or is_public(scope["path"]):

@@ -133,7 +133,15 @@ class Settings(BaseSettings):
     @property
     def is_open(self) -> bool:
         """Whether requests need no API key until the first one is made."""
-        return self.allow_anonymous or _is_loopback(self.host)
+        return self.allow_anonymous or self.is_local
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the address that the API binds is loopback."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     @property
     def warm_model_ids(self) -> list[str]:
@@ -185,13 +193,6 @@ class Settings(BaseSettings):
         if "://" in url and url.split("://")[0] not in STORAGE_SCHEMES:
             raise ValueError("must be a folder or start with file://, s3://, gs:// or az://")
         return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @lru_cache

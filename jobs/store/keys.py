@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast, get_args
 
 from jobs.errors import NotFound, Unauthorized
@@ -44,8 +44,10 @@ class Rate:
     wait_s: int
 
 
-# Of requests without a key, while none was ever made. It cannot make keys: a neighbor could shut everybody out.
-ANONYMOUS = Key("", "anonymous", DEFAULT_TENANT, ("read", "submit", "train"))
+# Of requests without a key, while none was ever made: from the same machine, and from others, which cannot make keys
+# because a stranger could shut everybody out.
+LOCAL = Key("", "anonymous", DEFAULT_TENANT, SCOPES)
+ANONYMOUS = replace(LOCAL, scopes=("read", "submit", "train"))
 
 
 class Keys:
@@ -103,20 +105,19 @@ class Keys:
         """Whether a key was ever made."""
         return bool(self._protocol.client.exists(f"{PREFIX}keys"))
 
-    def admit(self, text: str | None, *, allow_anonymous: bool) -> tuple[Key, Rate | None]:
-        """Returns the key whose text a request sent, or `ANONYMOUS`; raises `Unauthorized`. One round trip.
+    def admit(self, text: str | None, *, anonymous: Key | None) -> tuple[Key, Rate | None]:
+        """Returns the key whose text a request sent, or `anonymous` while there never was one; raises `Unauthorized`.
 
-        The request counts towards the key's limit of requests a minute, if it has one; the caller refuses it if it must
-        wait.
-        A text of another form, such as the token of a proxy, is no key.
+        One round trip. The request counts towards the key's limit of requests a minute, if it has one; the caller
+        refuses it if it must wait. A text of another form, such as the token of a proxy, is no key.
         """
         sent = _SENT.fullmatch(text or "")
         asked = {"id": sent[1], "digest": _digest(sent[2])} if sent else {}
         outcome, row, pace = self._protocol.call("admit", **asked)
         fields = dict(zip(row[::2], row[1::2], strict=True))
         if sent is None:
-            if outcome == "open" and allow_anonymous:
-                return ANONYMOUS, None
+            if outcome == "open" and anonymous:
+                return anonymous, None
             raise Unauthorized("unauthorized", "Send an API key: `Authorization: Bearer atl_…` or `X-API-Key: atl_…`.")
         if not hmac.compare_digest(fields.get("digest", ""), asked["digest"]):
             raise _refused()

@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
 
-from api.access import is_public, needed_scope
+from api.access import admit, is_public, needed_scope
 from jobs.limits import Limits
 from jobs.store.keys import SCOPES, Scope
 from tests.api.cards import card
@@ -117,10 +119,16 @@ def test_the_log_names_the_key_of_a_request_and_never_its_secret(closed: Stack) 
     assert text.split("_", 2)[2] not in closed.log("api")
 
 
-def test_an_open_installation_says_so_and_lets_nobody_make_keys(api_alone: Stack) -> None:
+def test_an_open_installation_says_so_and_lets_only_its_own_machine_manage_it(api_alone: Stack) -> None:
     assert "No API key was made: everybody" in api_alone.log("api")
-    answer = api_alone.client.post("/v1/keys", json={"name": "One"})
+    assert api_alone.client.get("/v1/keys").json() == {"keys": []}
+    assert api_alone.client.post("/v1/models/nowhere/unload").status_code == 404
+
+    settings = api_alone.settings.model_copy(update={"host": "0.0.0.0", "allow_anonymous": True})
+    client = TestClient(admit(PlainTextResponse("served"), settings, api_alone.jobs.keys))
+    answer = client.post("/v1/keys", json={"name": "One"})
     assert (answer.status_code, answer.json()["error"]["details"]) == (403, {"needed": "admin"})
+    assert client.post("/v1/style-transfers").text == "served"
 
 
 def test_another_address_needs_keys_or_permission(closed: Stack) -> None:

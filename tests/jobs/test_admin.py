@@ -28,12 +28,12 @@ def run(store: JobStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 def test_keys_are_made_listed_rotated_and_revoked(store: JobStore, run: Run) -> None:
     text = run("keys", "create", "Web shop", "--tenant", "shop", "--scopes", "read", "submit", "--days", "90", *LIMITS)
-    key, _ = store.keys.admit(text, allow_anonymous=False)
+    key, _ = store.keys.admit(text, anonymous=None)
     assert (key.name, key.tenant, key.scopes) == ("Web shop", "shop", ("read", "submit"))
     assert key.limits.given() == {"queued_jobs": 5, "priority": -2}
     assert key.expires_at and key.expires_at - key.created_at == 90 * 86_400_000
     rotated = run("keys", "rotate", key.id)
-    assert store.keys.admit(rotated, allow_anonymous=False)[0] == key
+    assert store.keys.admit(rotated, anonymous=None)[0] == key
     assert run("keys", "revoke", key.id) == ""
     [line] = run("keys", "list").splitlines()
     assert (

@@ -14,7 +14,7 @@ from jobs.store.records import Ending, NewJob
 
 def is_refused(store: JobStore, text: str | None) -> bool:
     try:
-        store.keys.admit(text, allow_anonymous=True)
+        store.keys.admit(text, anonymous=ANONYMOUS)
     except Unauthorized:
         return True
     return False
@@ -22,7 +22,7 @@ def is_refused(store: JobStore, text: str | None) -> bool:
 
 def test_a_key_is_admitted_and_its_secret_is_not_stored(store: JobStore) -> None:
     key, text = store.keys.create("Web shop", tenant="shop", scopes=["read", "submit"], expires_in=60)
-    assert store.keys.admit(text, allow_anonymous=False) == (key, None)
+    assert store.keys.admit(text, anonymous=None) == (key, None)
     assert (key.name, key.tenant, key.scopes) == ("Web shop", "shop", ("read", "submit"))
     prefix, key_id, secret = text.split("_", 2)
     assert (prefix, key_id, len(secret)) == ("atl", key.id, 43)
@@ -44,9 +44,9 @@ def test_another_text_is_refused(store: JobStore, change: str) -> None:
 
 
 def test_the_first_key_ends_requests_without_one(store: JobStore) -> None:
-    assert store.keys.admit(None, allow_anonymous=True) == (ANONYMOUS, None)
+    assert store.keys.admit(None, anonymous=ANONYMOUS) == (ANONYMOUS, None)
     with pytest.raises(Unauthorized):
-        store.keys.admit(None, allow_anonymous=False)
+        store.keys.admit(None, anonymous=None)
     key, _ = store.keys.create("One", scopes=["read"])
     assert is_refused(store, None)
     store.keys.revoke(key.id)
@@ -78,11 +78,11 @@ def test_requests_are_paced(store: JobStore) -> None:
     key, text = store.keys.create("One", scopes=["read"], limits=Limits(requests_per_minute=4))
     for _ in range(3):
         assert is_refused(store, text[:-1] + ("A" if text[-1] != "A" else "B"))
-    rates = [store.keys.admit(text, allow_anonymous=False)[1] for _ in range(5)]
+    rates = [store.keys.admit(text, anonymous=None)[1] for _ in range(5)]
     assert [(rate.remaining, rate.wait_s) for rate in rates if rate] == [(3, 0), (2, 0), (1, 0), (0, 0), (0, 15)]
     assert [rate.reset_s for rate in rates if rate] == [15, 30, 45, 60, 60]
     store.client.set(f"{PREFIX}pace:{key.id}", str(time.time() * 1000 + 44_900))  # a quarter of a minute later
-    after = store.keys.admit(text, allow_anonymous=False)[1]
+    after = store.keys.admit(text, anonymous=None)[1]
     assert after and (after.limit, after.remaining, after.wait_s) == (4, 0, 0)
 
 
