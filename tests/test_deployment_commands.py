@@ -221,6 +221,9 @@ def test_valkey_takes_the_flags_and_wants_the_password(deployment: Deployment) -
         "appendfsync": "everysec",
         "maxmemory-policy": "noeviction",
         "save": "",
+        "stream-node-max-bytes": "512",
+        "hash-max-listpack-entries": "64",
+        "hash-max-listpack-value": "1024",
     }
     assert {name: redis.config_get(name)[name] for name in wanted} == wanted  # type: ignore[index]
     with pytest.raises(AuthenticationError):
