@@ -1,9 +1,11 @@
-"""The processes of bench/overhead.py: the real API and worker with a kind without work, and a bare Celery task."""
+"""The processes of the benchmarks: the real API and worker with a kind without work, and a bare Celery task."""
 
+import time
 from typing import Annotated, ClassVar
 
 from celery import Task
 from fastapi import Body, Response
+from pydantic import Field
 from redis import Redis
 
 from api.main import app as api_app
@@ -14,15 +16,17 @@ from jobs.requests.kinds import KINDS
 from jobs.settings import get_settings
 from worker.app import app
 from worker.run import JobResult
+from worker.run import Task as JobTask
 from worker.runners import RUNNERS
 
 __all__ = ["api_app", "app", "raw"]
 
 
 class Noop(Request):
-    """A request without work."""
+    """A request that occupies a worker for a time without work."""
 
     kind: ClassVar[str] = "noop"
+    seconds: Annotated[float, Field(ge=0)] = 0
 
     @property
     def queue(self) -> str:
@@ -30,8 +34,14 @@ class Noop(Request):
         return "fast"
 
 
+def run_noop(task: JobTask[Noop]) -> JobResult:
+    """Waits and returns nothing."""
+    time.sleep(task.params.seconds)
+    return JobResult([], {}, {}, {})
+
+
 KINDS["noop"] = Noop
-RUNNERS[Noop] = lambda task: JobResult([], {}, {}, {})
+RUNNERS[Noop] = run_noop
 
 
 @api_app.post("/v1/noops", status_code=202)
