@@ -1,293 +1,257 @@
-"""Measures how harmful requests affect the others: `python -m bench.load`.
+"""Measures a real installation under many clients: `python -m bench.load` (four stages of ten minutes).
 
-Sends one kind of harmful requests after another to a real installation, while a separate process polls `/healthz` and
-reads the memory of the API. Then measures listings of 100,000 records, and 1,000 event streams.
+1, 16, 64 and 256 clients send mixed requests with the keys of ten tenants, each the next as soon as one is answered.
+Each tenant may have `QUEUED` queued jobs, so under load each has work waiting, however many clients it has; further
+submits are refused with 429. Prints for each stage the requests and jobs a second, the times by kind of request, what
+failed, Jain's index of the tenants' finished jobs (Jain et al. 1984; aim over 0.95), and the resident memory of the API
+and of the workers at its start (after `SETTLE_S`) and its end (aim: within 5 %).
 """
 
 import argparse
 import http.client
 import json
-import multiprocessing
 import os
 import random
-import resource
-import socket
 import statistics
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from io import BytesIO
-from multiprocessing.synchronize import Event
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
-from PIL import Image
+from jobs.limits import Limits
+from jobs.store.protocol import PREFIX
+from tests.stack import ROOT, Stack, wait_until
 
-from jobs.errors import QueueFull
-from jobs.schemas import Kind
-from jobs.store.records import QUEUES, Ending, NewJob
-from tests.stack import Stack
-
-STREAMS, RECORDS = 1_000, 100_000
-PAGES = 200  # listings by each filter
-Answers = Counter[str]
+STAGES, TENANTS, QUEUED, SETTLE_S = [1, 16, 64, 256], 10, 20, 10
+PRODUCTION = {"ATELIER_LEASE_S": "30", "ATELIER_SWEEP_S": "5", "ATELIER_RETRY_DELAY_S": "2"}
+WORKERS = {"w-fast": "fast", "w-gpu": "gpu"}
+PHOTO = (ROOT / "api" / "examples" / "coffee.webp").read_bytes()
 
 
 def main() -> None:
-    """Starts the stack, sends the requests and prints one table."""
+    """Starts the stack, runs the stages and prints a table for each."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--records", type=int, default=RECORDS)
-    parser.add_argument("--only", nargs="+", choices=[*ATTACKS, "listing", "streams"], help="some of them")
+    parser.add_argument("--minutes", type=float, default=10, help="of each stage")
+    parser.add_argument("--clients", type=int, nargs="+", default=STAGES)
     args = parser.parse_args()
-    chosen = args.only or [*ATTACKS, "listing", "streams"]
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory() as folder:
-        stack = Stack(Path(folder), ATELIER_MAX_QUEUE="1000000")
+        stack = Stack(Path(folder), **PRODUCTION)
         try:
             stack.start_valkey()
             stack.start_api("api.main:app")
-            print(f"{'attack':34}{'worst /healthz':>15}{'resident':>10}  answers")
-            for name in (name for name in ATTACKS if name in chosen):
-                _measured(stack, name, ATTACKS[name])
-            if "streams" in chosen:
-                _measured(stack, f"{STREAMS} streams of events", _streams)
-            if "listing" in chosen:
-                _listing(stack, args.records)
+            stack.start_upkeep()
+            for name, queue in WORKERS.items():
+                stack.start_worker(name, queues=queue, app="worker.app")
+            tenants = [Tenant(stack, f"t{number}") for number in range(TENANTS)]
+            warm_up(tenants)
+            for n_clients in args.clients:
+                run_stage(stack, tenants, n_clients, args.minutes * 60)
         finally:
             stack.stop()
-    print("aims: /healthz under 1 s, resident under 512 MB, a listing's p95 20 ms, under 20 Redis connections")
 
 
-def _measured(stack: Stack, name: str, attack: Callable[[Stack], Answers]) -> None:
-    with _watched(stack) as seen:
-        answers = attack(stack)
-    words = ", ".join(f"{count} x {answer}" for answer, count in answers.most_common())
-    print(f"{name:34}{seen['worst'] * 1000:12.0f} ms{seen['resident'] / 2**20:7.0f} MB  {words}", flush=True)
+class Tenant:
+    """A tenant with a key and an uploaded image; keeps the ids of its latest jobs."""
+
+    def __init__(self, stack: Stack, name: str) -> None:
+        self.stack, self.name = stack, name
+        limits = Limits(queued_jobs=QUEUED)
+        text = stack.jobs.keys.create(name, tenant=name, scopes=["read", "submit"], limits=limits)[1]
+        self.headers = {"X-API-Key": text}
+        self.jobs, self.done = deque[str](maxlen=20), deque[str](maxlen=20)
+        self.image = Client(self, random.Random(0)).upload()["id"]
+
+    def finished(self) -> int:
+        """Number of its jobs that succeeded."""
+        return int(self.stack.redis.zcard(f"{PREFIX}{self.name}/jobs:status:succeeded"))  # type: ignore[arg-type]
 
 
-@contextmanager
-def _watched(stack: Stack) -> Iterator[dict[str, float]]:
-    """Measures the slowest `/healthz` (s) and the peak resident bytes of the API during the block."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    ready, done = context.Event(), context.Event()
-    arguments = (stack.api_port, stack.processes["api"].pid, ready, done, theirs)
-    watcher = context.Process(target=_watch, args=arguments)
-    watcher.start()
-    ready.wait()
-    seen: dict[str, float] = {}
-    try:
-        yield seen
-        time.sleep(0.2)
-    finally:
-        done.set()
-        seen.update(ours.recv())
-        watcher.join()
+# --- clients --------------------------------------------------------------------------------------------------------
 
 
-def _watch(port: int, pid: int, ready: Event, done: Event, result: Any) -> None:
-    worst, resident = 0.0, 0
-    ready.set()
-    while not done.is_set():
-        started = time.perf_counter()
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        connection.request("GET", "/healthz")
-        assert connection.getresponse().status == 200
+@dataclass
+class Client:
+    """One connection that sends requests of a tenant, one after another."""
+
+    tenant: Tenant
+    dice: random.Random
+    connection: http.client.HTTPConnection = field(init=False)
+    status: int = 0
+
+    def __post_init__(self) -> None:
+        self.connection = self.connect()
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Opens a connection to the API."""
+        return http.client.HTTPConnection("127.0.0.1", self.tenant.stack.api_port, timeout=120)
+
+    def send(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> bytes:
+        """Sends a request and returns the body of the response; its status is then `status`."""
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        headers = self.tenant.headers | ({"Content-Type": content_type} if data else {})
+        self.connection.request(method, path, data, headers)
+        response = self.connection.getresponse()
+        self.status = response.status
+        return response.read()
+
+    def submit(self, path: str, body: dict[str, Any]) -> None:
+        """Submits a job with a seed of its own and keeps its id."""
+        job = json.loads(self.send("POST", path, body | {"seed": self.dice.randrange(2**32)}))
+        if self.status == 202:
+            self.tenant.jobs.append(job["id"])
+
+    def transfer(self) -> None:
+        """Submits a style transfer."""
+        style = f"builtin:{self.dice.randint(0, 25)}"
+        self.submit(
+            "/v1/style-transfers", {"method": "fast", "content": self.tenant.image, "style": style, "size": 256}
+        )
+
+    def sample(self) -> None:
+        """Submits a generation by a network of one pass."""
+        self.submit("/v1/generations", {"model": "dcgan-avatars", "n": 4})
+
+    def denoise(self) -> None:
+        """Submits a generation by diffusion, which runs in the queue `gpu`."""
+        self.submit("/v1/generations", {"model": "ddpm-digits", "n": 4, "num_inference_steps": 10})
+
+    def upload(self) -> dict[str, Any]:
+        """Uploads an image."""
+        head = b'--y\r\nContent-Disposition: form-data; name="file"; filename="a.webp"\r\n\r\n'
+        body = head + PHOTO + b"\r\n--y--\r\n"
+        return dict(json.loads(self.send("POST", "/v1/images", body, "multipart/form-data; boundary=y")))
+
+    def job(self) -> None:
+        """Reads a job, and notes if it has succeeded."""
+        job = json.loads(self.send("GET", f"/v1/jobs/{self.tenant.jobs[0]}"))
+        if job["status"] == "succeeded":
+            self.tenant.done.append(job["id"])
+
+    def listing(self) -> None:
+        """Reads a page of jobs."""
+        self.send("GET", f"/v1/jobs?limit=20{self.dice.choice(['', '&status=succeeded', '&kind=generation'])}")
+
+    def output(self) -> None:
+        """Reads an output of a job that succeeded, if one is known."""
+        if self.tenant.done:
+            self.send("GET", f"/v1/jobs/{self.dice.choice(self.tenant.done)}/outputs/0")
+        else:
+            self.job()
+
+    def events(self) -> None:
+        """Opens a stream of events, reads the snapshot and closes it."""
+        self.connection.close()  # the API closes an idle one, which would look like an error; the next request opens it
+        connection = self.connect()
+        connection.request("GET", f"/v1/jobs/{self.dice.choice(self.tenant.jobs)}/events", headers=self.tenant.headers)
+        response = connection.getresponse()
+        self.status = response.status
+        response.readline()
         connection.close()
-        worst = max(worst, time.perf_counter() - started)
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        resident = max(resident, pages * os.sysconf("SC_PAGE_SIZE"))
-        done.wait(0.02)
-    result.send({"worst": worst, "resident": resident})
+
+    def cancel(self) -> None:
+        """Cancels the newest job."""
+        self.send("POST", f"/v1/jobs/{self.tenant.jobs[-1]}/cancel")
 
 
-# --- attacks --------------------------------------------------------------------------------------------------------
-
-
-def _nothing(stack: Stack) -> Answers:
-    time.sleep(2)
-    return Counter()
-
-
-def _json(body: Callable[[], bytes], n: int) -> Callable[[Stack], Answers]:
-    """Sends the same JSON body from n clients at once."""
-
-    def attack(stack: Stack) -> Answers:
-        data = body()
-        headers = {"Content-Type": "application/json"}
-        return _together(n, lambda: _post(stack, "/v1/style-transfers", data, headers))
-
-    return attack
-
-
-def _post(stack: Stack, path: str, body: bytes, headers: dict[str, str]) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", stack.api_port, timeout=300)
-    try:
-        connection.request("POST", path, body, headers)
-        return str(connection.getresponse().status)
-    except OSError as error:
-        return type(error).__name__
-    finally:
-        connection.close()
-
-
-def _together(n: int, call: Callable[[], str]) -> Answers:
-    with ThreadPoolExecutor(n) as clients:
-        return Counter(clients.map(lambda _: call(), range(n)))
-
-
-def _keys(n: int) -> bytes:
-    return json.dumps({f"key{i}": i for i in range(n)}).encode()
-
-
-def _data_url(n: int) -> bytes:
-    return b'{"style": "builtin:1", "content": "data:image/png;base64,' + b"A" * n + b'"}'
-
-
-def _images(stack: Stack) -> Answers:
-    """Uploads 25 megapixels in 84 KB from each of sixty clients."""
-    file = BytesIO()
-    Image.new("RGB", (5_000, 5_000), (200, 30, 30)).save(file, "PNG")
-    head = b'--y\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
-    body = head + file.getvalue() + b"\r\n--y--\r\n"
-    headers = {"Content-Type": "multipart/form-data; boundary=y"}
-    return _together(60, lambda: _post(stack, "/v1/images", body, headers))
-
-
-def _headers(stack: Stack) -> Answers:
-    """Sends a header of 300 MB from each of four clients."""
-
-    def send() -> str:
-        sent = 0
-        with socket.create_connection(("127.0.0.1", stack.api_port), timeout=60) as client:
-            try:
-                client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: ")
-                for sent in range(300):  # noqa: B007  # said below
-                    client.sendall(b"a" * 1_000_000)
-                return client.recv(64)[9:12].decode()
-            except OSError:
-                return f"closed after {sent} MB"
-
-    return _together(4, send)
-
-
-def _stalled(path: str, content_type: str, start: bytes) -> Callable[[Stack], Answers]:
-    """Sends only the start of a body from each of 500 clients."""
-
-    def attack(stack: Stack) -> Answers:
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\nContent-Length: 20000000\r\n\r\n"
-        with ExitStack() as clients:
-            for _ in range(500):
-                client = clients.enter_context(socket.create_connection(("127.0.0.1", stack.api_port), timeout=60))
-                client.setblocking(False)
-                _send_what_fits(client, head.encode() + start)
-            time.sleep(5)
-        return Counter({"stalled": 500})
-
-    return attack
-
-
-def _send_what_fits(client: socket.socket, data: bytes) -> None:
-    deadline = time.monotonic() + 0.5
-    while data and time.monotonic() < deadline:
-        try:
-            data = data[client.send(data) :]
-        except BlockingIOError:
-            time.sleep(0.005)
-        except OSError:
-            return
-
-
-FORM = b'--y\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n' + bytes(1_000_000)
-ATTACKS: dict[str, Callable[[Stack], Answers]] = {
-    "nothing": _nothing,
-    "23 MB of unknown keys, 8 clients": _json(lambda: _keys(1_500_000), 8),
-    "0.9 MB of unknown keys, 32 clients": _json(lambda: _keys(50_000), 32),
-    "24 MB of [], 8 clients": _json(lambda: b"[" + b"[]," * 8_000_000 + b"[]]", 8),
-    "1 MB of [], 32 clients": _json(lambda: b"[" + b"[]," * 330_000 + b"[]]", 32),
-    "33 MB data: URL, 8 clients": _json(lambda: _data_url(33_000_000), 8),
-    "300 MB header, 4 clients": _headers,
-    "500 stalled uploads of 1 MB": _stalled("/v1/images", "multipart/form-data; boundary=y", FORM),
-    "500 stalled JSON bodies of 1 MB": _stalled("/v1/generations", "application/json", _data_url(1_000_000)),
-    "500 idle connections": _stalled("/v1/images", "multipart/form-data; boundary=y", b""),
-    "60 uploads of 25 megapixels": _images,
+# Kind of request: how often it is sent, and how.
+MIX: dict[str, tuple[int, Callable[[Client], object]]] = {
+    "submit a style transfer": (20, Client.transfer),
+    "submit a sample": (10, Client.sample),
+    "submit a diffusion": (10, Client.denoise),
+    "read a job": (20, Client.job),
+    "list jobs": (10, Client.listing),
+    "read an output": (10, Client.output),
+    "upload an image": (10, Client.upload),
+    "events until the snapshot": (6, Client.events),
+    "cancel": (4, Client.cancel),
 }
 
 
-# --- listing and streams --------------------------------------------------------------------------------------------
+def warm_up(tenants: list[Tenant]) -> None:
+    """Runs jobs of each kind, so that the models are loaded."""
+    for tenant in tenants:
+        client = Client(tenant, random.Random(0))
+        client.transfer()
+        client.sample()
+        client.denoise()
+    wait_until(lambda: sum(tenant.finished() for tenant in tenants) == 3 * len(tenants), 120, "the first jobs")
 
 
-def _listing(stack: Stack, n: int) -> None:
-    started = time.perf_counter()
-    _fill(stack, n)
-    print(f"{n} records written in {time.perf_counter() - started:.0f} s")
-    kinds, statuses = get_args(Kind), ("queued", "succeeded", "failed")
-    filters: dict[str, Callable[[random.Random], str]] = {
-        "all": lambda draw: "",
-        "by kind": lambda draw: f"&kind={draw.choice(kinds)}",
-        "by status": lambda draw: f"&status={draw.choice(statuses)}",
-        "by kind and status": lambda draw: f"&kind={draw.choice(kinds)}&status={draw.choice(statuses)}",
-    }
-    draw = random.Random(1)
-    connection = http.client.HTTPConnection("127.0.0.1", stack.api_port, timeout=300)
-    for name, query in filters.items():
-        times = []
-        cursor = ""
-        for _ in range(PAGES):
-            asked = query(draw)
-            sent = time.perf_counter()
-            connection.request("GET", f"/v1/jobs?limit=20{asked}{cursor}")
-            page = json.loads(connection.getresponse().read())
-            times.append((time.perf_counter() - sent) * 1000)
-            cursor = f"&cursor={page['next_cursor']}" if page["next_cursor"] and draw.random() < 0.9 else ""
-        p95 = statistics.quantiles(times, n=20)[-1]
-        print(f"listing {name:26}{statistics.median(times):12.1f} ms p50{p95:8.1f} ms p95")
+# --- stages ---------------------------------------------------------------------------------------------------------
 
 
-def _fill(stack: Stack, n: int) -> None:
-    """Creates queued, succeeded and failed jobs of every kind."""
-    jobs, kinds, draw = stack.jobs, get_args(Kind), random.Random(0)
-    params = {"seed": 1, "format": "png", "prompt": "a hat"}
-    for i in range(n):
+def run_stage(stack: Stack, tenants: list[Tenant], n_clients: int, seconds: float) -> None:
+    """Lets so many clients send requests, and prints what was measured."""
+    times: dict[str, list[float]] = defaultdict(list)
+    statuses: Counter[int | str] = Counter()
+    end = time.monotonic() + SETTLE_S + seconds
+
+    def send_until_the_end(number: int) -> None:
+        client = Client(tenants[number % len(tenants)], random.Random(number))
+        names, weights = list(MIX), [weight for weight, _ in MIX.values()]
+        while time.monotonic() < end:
+            [name] = client.dice.choices(names, weights)
+            started = time.perf_counter()
+            try:
+                MIX[name][1](client)
+            except (OSError, http.client.HTTPException) as error:
+                statuses[type(error).__name__] += 1
+                client.connection.close()
+                continue
+            times[name].append((time.perf_counter() - started) * 1000)
+            statuses[client.status] += 1
+
+    with ThreadPoolExecutor(n_clients) as clients:
+        running = [clients.submit(send_until_the_end, number) for number in range(n_clients)]
+        time.sleep(SETTLE_S)
+        done, before = [tenant.finished() for tenant in tenants], memory(stack)
+        requests = statuses.total()
+        time.sleep(seconds)
+        finished = [tenant.finished() - count for tenant, count in zip(tenants, done, strict=True)]
+        requests, after = statuses.total() - requests, memory(stack)
+        for one in running:
+            one.result()
+    print(f"\n{n_clients} clients: {requests / seconds:.0f} requests/s, {sum(finished) / seconds:.1f} jobs/s")
+    print_stage(times, statuses)
+    print_fairness(finished[:n_clients])
+    growth = (
+        f"{name} {before[name]:.0f} -> {after[name]:.0f} MB ({after[name] / before[name] - 1:+.1%})" for name in before
+    )
+    print(f"  resident: {', '.join(growth)}   (aim: within 5 %)", flush=True)
+
+
+def print_stage(times: dict[str, list[float]], statuses: Counter[int | str]) -> None:
+    """Prints the times by kind of request, and the responses that are no success."""
+    print(f"  {'':28}{'n':>8}{'p50':>10}{'p95':>10}{'p99':>10}")
+    for name in MIX:
+        p = statistics.quantiles(times[name], n=100)
+        print(f"  {name:28}{len(times[name]):8}{p[49]:8.1f}ms{p[94]:8.1f}ms{p[98]:8.1f}ms")
+    refused = statuses.pop(429, 0)
+    errors = {status: count for status, count in statuses.items() if status not in (200, 201, 202, 204)}
+    print(f"  errors: {errors or 0}; refused by the limit of queued jobs (429): {refused}")
+
+
+def print_fairness(finished: list[int]) -> None:
+    """Prints Jain's index of the tenants that have clients: 1 if all get the same, 1 / n if one gets everything."""
+    if len(finished) > 1:
+        jain = sum(finished) ** 2 / (len(finished) * sum(count**2 for count in finished))
+        jobs = f"{min(finished)} to {max(finished)} jobs each"
+        print(f"  fairness: {jain:.3f} over {len(finished)} tenants, {jobs}   (aim: 0.95)")
+
+
+def memory(stack: Stack, names: Sequence[str] = ("api", *WORKERS)) -> dict[str, float]:
+    """Resident megabytes of processes, each with its children."""
+    groups: Counter[int] = Counter()
+    for path in Path("/proc").glob("[0-9]*/statm"):
         try:
-            jobs.create(NewJob(kind=draw.choice(kinds), queue=QUEUES[0], params=params))
-        except QueueFull:
-            return
-        if i % 2:
-            record = jobs.claim(QUEUES[0], worker="bench")[0]
-            if i % 4 == 1:
-                jobs.finish(record.id, record.fence, Ending("succeeded", {}))
-            else:
-                jobs.finish(record.id, record.fence, Ending("failed", {}, error={"code": "timeout", "message": ""}))
-
-
-def _streams(stack: Stack) -> Answers:
-    """Follows STREAMS jobs from one client; prints the number of connections that Redis then has."""
-    jobs = stack.jobs
-    ids = [jobs.create(NewJob(kind="style-transfer", queue=QUEUES[0], params={"seed": 1}))[0] for _ in range(STREAMS)]
-    jobs.client.close()
-    before, opened = _clients(stack), list[socket.socket]()
-    with ExitStack() as clients:
-        for job_id in ids:
-            client = clients.enter_context(socket.create_connection(("127.0.0.1", stack.api_port), timeout=60))
-            client.sendall(f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-            opened.append(client)
-        time.sleep(10)
-        connections = _clients(stack)
-        answered = sum(client.recv(65536).startswith(b"HTTP/1.1 200") for client in opened)
-    return Counter({f"Redis connections ({before} before), {answered} streams answered": connections})
-
-
-def _clients(stack: Stack) -> int:
-    """Number of Redis connections besides the one of this call."""
-    redis = stack.redis
-    connections = len(cast(list[Any], redis.client_list())) - 1
-    redis.close()
-    return connections
+            groups[os.getpgid(int(path.parent.name))] += int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (ProcessLookupError, FileNotFoundError):
+            continue
+    return {name: groups[stack.processes[name].pid] / 1e6 for name in names}
 
 
 if __name__ == "__main__":
