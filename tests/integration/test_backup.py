@@ -68,9 +68,9 @@ def fill(stack: Stack) -> None:
 
 
 def without_links(value: Any) -> Any:
-    """JSON without what differs between two installations: links, and times to come."""
+    """JSON without what differs between two installations: links, times to come, and which workers run."""
     if isinstance(value, dict):
-        differs = ("expires_at", "estimated_start_at", "progress")
+        differs = ("expires_at", "estimated_start_at", "progress", "installed_on")
         return {k: without_links(v) for k, v in value.items() if "url" not in k and k not in differs}
     return [without_links(each) for each in value] if isinstance(value, list) else value
 
