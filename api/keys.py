@@ -13,6 +13,7 @@ from api.present import time_of
 from api.service import ServiceDep
 from jobs.limits import NO_LIMITS, Limits
 from jobs.requests.base import STRICT, distinct, whole
+from jobs.schemas import SafetyPolicy
 from jobs.store.keys import KEY_ID, SCOPES, TENANT, Scope
 from jobs.store.protocol import DEFAULT_TENANT
 
@@ -45,6 +46,7 @@ class ApiKey(BaseModel):
     tenant: Annotated[str, Field(description="The owner of what is made with the key.")]
     scopes: list[Scope]
     limits: Limits
+    safety: Annotated[SafetyPolicy | None, Field(description="Null for the policy of the installation.")]
     created_at: datetime
     expires_at: Annotated[datetime | None, Field(description="Null for a key that does not expire.")]
     revoked_at: Annotated[datetime | None, Field(description="Null for a key that was not revoked.")]
@@ -86,6 +88,11 @@ class KeyParams(BaseModel):
     ] = None
 
     limits: Annotated[Limits, Field(description="Limits of the key; none by default.")] = NO_LIMITS
+
+    safety: Annotated[
+        SafetyPolicy | None,
+        Field(description="Policy of the safety filter for its jobs; that of the installation if absent."),
+    ] = None
 
     _whole = field_validator("expires_in", mode="before")(whole)
     _distinct = field_validator("scopes")(distinct)
@@ -137,7 +144,7 @@ def _with_text(key: jobs.store.keys.Key, text: str) -> NewApiKey:
 
 def _facts(key: jobs.store.keys.Key) -> dict[str, Any]:
     return {
-        **{name: getattr(key, name) for name in ("id", "name", "tenant", "limits")},
+        **{name: getattr(key, name) for name in ("id", "name", "tenant", "limits", "safety")},
         "scopes": list(key.scopes),
         **{name: time_of(getattr(key, name)) for name in ("created_at", "expires_at", "revoked_at")},
     }

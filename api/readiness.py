@@ -13,6 +13,7 @@ from redis import RedisError
 from jobs.errors import Unavailable
 from jobs.liveness import is_frozen, is_stalled, serves
 from jobs.objects import Objects
+from jobs.schemas import SAFETY_MODEL, SafetyPolicy
 from jobs.settings import Settings
 from jobs.store.client import connect
 from jobs.store.heartbeats import Vitals
@@ -24,7 +25,7 @@ STORAGE_EVERY_S = 3  # each check writes an object
 EVERY_S = 0.5
 T = TypeVar("T")
 
-Check = Literal["redis", "storage", "upkeep", "leases", "workers", "children", "stalled"]
+Check = Literal["redis", "storage", "upkeep", "leases", "workers", "children", "stalled", "safety"]
 Workers = dict[str, dict[str, Any]]
 
 
@@ -71,7 +72,7 @@ def make_readiness(settings: Settings) -> Probe[Ready]:
     """Creates the readiness check, with separate connections that have short timeouts."""
     jobs = JobStore(connect(settings, attempts=0, timeout_s=TIMEOUT_S), settings)
     storage = Probe(Objects(settings, jobs, retry_s=1).check, STORAGE_EVERY_S)
-    return Probe(partial(_assess, jobs, storage), EVERY_S)
+    return Probe(partial(_assess, jobs, storage, settings.safety), EVERY_S)
 
 
 def unanswered() -> Ready:
@@ -79,7 +80,7 @@ def unanswered() -> Ready:
     return _ready({}, [Failing(check="redis", message=f"The checks did not finish within {2 * TIMEOUT_S} seconds.")])
 
 
-def _assess(jobs: JobStore, storage: Probe[None]) -> Ready:
+def _assess(jobs: JobStore, storage: Probe[None], policy: SafetyPolicy) -> Ready:
     stored = storage.ask()
     workers: Workers = {}
     failing: list[Failing] = []
@@ -88,7 +89,7 @@ def _assess(jobs: JobStore, storage: Probe[None]) -> Ready:
     except RedisError as error:
         failing.append(Failing(check="redis", message=f"Redis does not accept writes: {_reason(error)}."))
     else:
-        failing += [*_upkeep(upkeeps, vitals.overdue_leases), *_frozen(workers)]
+        failing += [*_upkeep(upkeeps, vitals.overdue_leases), *_frozen(workers), *_safety(policy, workers)]
         for queue in QUEUES:
             failing += _queue(queue, workers, vitals)
     return _ready(workers, [*failing, *_storage(stored)])
@@ -125,6 +126,14 @@ def _frozen(workers: Workers) -> Iterator[Failing]:
         if is_frozen(facts):
             pids = ", ".join(map(str, facts["frozen"])) or "there is none"
             yield Failing(check="children", message=f"No child process of {name} is responsive: {pids}.")
+
+
+def _safety(policy: SafetyPolicy, workers: Workers) -> Iterator[Failing]:
+    lacking = [name for name, facts in workers.items() if SAFETY_MODEL not in facts.get("installed", ())]
+    if policy != "off" and lacking:
+        remedy = f"run `python -m models.fetch {SAFETY_MODEL}` there"
+        message = f"ATELIER_SAFETY is {policy}, and its model is not installed on {', '.join(lacking)}: {remedy}."
+        yield Failing(check="safety", message=message)
 
 
 def _queue(queue: str, workers: Workers, vitals: Vitals) -> Iterator[Failing]:

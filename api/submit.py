@@ -153,6 +153,7 @@ def enqueue(
         request_id=field("request_id"),
         traceparent=field("traceparent"),
         limits=service.key.limits.given(),
+        safety=service.key.safety or service.settings.safety,
     )
     job_id, is_new = service.jobs.create(job)
     if is_new:

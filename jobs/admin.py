@@ -5,12 +5,14 @@ import re
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import get_args
 
 from pydantic import ValidationError
 from redis import RedisError
 
 from jobs.errors import AtelierError
 from jobs.limits import Limits
+from jobs.schemas import SafetyPolicy
 from jobs.settings import get_settings
 from jobs.store.client import connect
 from jobs.store.jobs import JobStore
@@ -50,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--scopes", nargs="+", choices=SCOPES, default=["read", "submit", "train"])
     create.add_argument("--days", type=int, help="until it expires; never if absent")
     create.add_argument("--limit", dest="limits", action="append", default=[], metavar="NAME=VALUE", help=_LIMITS)
+    create.add_argument("--safety", choices=get_args(SafetyPolicy), help="instead of ATELIER_SAFETY")
     create.set_defaults(run=_create)
     keys.add_parser("list", help="print all keys").set_defaults(run=_list)
     for name, run in (("rotate", _rotate), ("revoke", _revoke)):
@@ -87,12 +90,14 @@ def _create(jobs: JobStore, options: argparse.Namespace) -> None:
         first = error.errors()[0]
         sys.exit(f"--limit {'.'.join(map(str, first['loc']))}: {first['msg']}.")
     made = {"tenant": options.tenant, "scopes": options.scopes, "expires_in": expires_in, "limits": limits}
+    made["safety"] = options.safety
     print(jobs.keys.create(options.name, **made)[1])
 
 
 def _list(jobs: JobStore, options: argparse.Namespace) -> None:
     for key in jobs.keys.all():
         limits = ",".join(f"{name}={value}" for name, value in key.limits.given().items())
+        limits += f" safety={key.safety}" if key.safety else ""
         print(f"{key.id}  {_state(key):28}{key.tenant:20}{','.join(key.scopes):28}{key.name}  {limits}".rstrip())
 
 

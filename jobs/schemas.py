@@ -19,6 +19,8 @@ Kind = Literal[
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled", "expired"})
 Role = Literal["picture", "grid", "plot", "animation"]
+SafetyPolicy = Literal["off", "flag", "refuse"]
+SAFETY_MODEL = "open-nsfw"
 ImageFormat = Literal["png", "jpeg", "webp"]
 AnimationFormat = Literal["webp", "gif", "mp4"]
 CONTENT_TYPES: dict[str, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
@@ -98,6 +100,22 @@ class JobWarning(BaseModel):
     message: str
 
 
+class SafetyScore(BaseModel):
+    """The score of one output."""
+
+    index: Annotated[int, Field(description="Of the output.")]
+    score: Annotated[float, Field(description="0 (harmless) to 1; of an animation, the highest of its frames.")]
+    flagged: Annotated[bool, Field(description="Whether the score has reached the threshold.")]
+
+
+class SafetyReport(BaseModel):
+    """What the safety filter found."""
+
+    model: Annotated[str, Field(description="The id of the classifier.")]
+    threshold: float
+    outputs: list[SafetyScore]
+
+
 class Metrics(BaseModel):
     """Warnings, times in milliseconds (`queue_ms`, `load_ms`, `run_ms`), the device, and figures of the method."""
 
@@ -106,6 +124,7 @@ class Metrics(BaseModel):
     warnings: Annotated[
         list[JobWarning], Field(description="Inputs not used or not recognized, and results to check.")
     ] = []
+    safety: Annotated[SafetyReport | None, Field(description="Of jobs with the policy `flag` or `refuse`.")] = None
 
 
 class JobUrls(BaseModel):

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from images.limits import MAX_PIXELS
+from jobs.schemas import SafetyPolicy
 from jobs.sentinel import SCHEME, parse_address
 
 STORAGE_SCHEMES = ("file", "s3", "gs", "az")
@@ -93,6 +94,19 @@ class Settings(BaseSettings):
         int, Field(ge=4096, description="Maximum number of pixels of an image, uploaded or in a zip file")
     ] = MAX_PIXELS
     fetch_timeout_s: Annotated[float, Field(gt=0, description="Time to fetch one https image, in seconds")] = 10
+
+    safety: Annotated[
+        SafetyPolicy,
+        Field(
+            description=(
+                "Safety filter of jobs whose API key has no policy of its own: `off`, `flag` (scores in"
+                " `metrics.safety`) or `refuse` (jobs with a flagged output fail)"
+            )
+        ),
+    ] = "off"
+    safety_threshold: Annotated[
+        float, Field(gt=0, le=1, description="Score at which the safety filter flags an image, on the workers")
+    ] = 0.8
 
     log_format: Annotated[
         Literal["text", "json"], Field(description="Lines of the log on standard error: text or JSON objects")

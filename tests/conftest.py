@@ -58,6 +58,7 @@ SLOW_PATHS = (
     "tests/models/test_evaluate.py",
     "tests/models/test_familiarity.py",
     "tests/models/test_fetch",
+    "tests/models/test_safety.py",
     "tests/models/training/",
     "tests/test_deployment",
     "tests/test_examples.py",

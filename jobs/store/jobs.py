@@ -266,6 +266,7 @@ def create_arguments(job: NewJob, settings: Settings) -> dict[str, Any]:
         "upload_ttl_ms": settings.image_ttl_s * 1000,
         "max_queue": settings.max_queue,
         "limits": dict(job.limits),
+        "safety": job.safety,
         "retry_of": job.retry_of,
         "webhook_url": job.webhook_url or "",
         "request_id": job.request_id,

@@ -11,6 +11,7 @@ from typing import Literal, cast, get_args
 
 from jobs.errors import NotFound, Unauthorized
 from jobs.limits import NO_LIMITS, Limits
+from jobs.schemas import SafetyPolicy
 from jobs.store.protocol import DEFAULT_TENANT, PREFIX, Protocol
 
 Scope = Literal["read", "submit", "train", "admin"]
@@ -32,6 +33,7 @@ class Key:
     expires_at: int | None = None
     revoked_at: int | None = None
     limits: Limits = NO_LIMITS
+    safety: SafetyPolicy | None = None  # None: that of the installation
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Keys:
         scopes: Sequence[Scope],
         expires_in: int | None = None,
         limits: Limits | None = None,
+        safety: SafetyPolicy | None = None,
     ) -> tuple[Key, str]:
         """Makes a key that expires in `expires_in` seconds, if ever; returns it and its text, which is not stored."""
         key_id, now = secrets.token_hex(6), _now()
@@ -71,6 +74,7 @@ class Keys:
         fields: dict[str, str | int] = {"name": name, "tenant": tenant, "scopes": " ".join(scopes), "created_at": now}
         fields |= {"digest": digest} | ({"expires_at": now + expires_in * 1000} if expires_in else {})
         fields |= {"limits": limits.model_dump_json(exclude_none=True)} if limits else {}
+        fields |= {"safety": safety} if safety else {}
         pipe = self._protocol.client.pipeline()
         pipe.hset(f"{PREFIX}key:{key_id}", mapping=fields)
         pipe.zadd(f"{PREFIX}keys", {key_id: now})
@@ -146,7 +150,9 @@ def _parse(key_id: str, fields: dict[str, str]) -> Key:
     ended = {name: int(fields[name]) for name in ("expires_at", "revoked_at") if name in fields}
     scopes = cast(tuple[Scope, ...], tuple(fields["scopes"].split()))
     limits = Limits.model_validate_json(fields.get("limits", "{}"))
-    return Key(key_id, fields["name"], fields["tenant"], scopes, int(fields["created_at"]), limits=limits, **ended)
+    safety = cast(SafetyPolicy | None, fields.get("safety"))
+    made_at = int(fields["created_at"])
+    return Key(key_id, fields["name"], fields["tenant"], scopes, made_at, limits=limits, safety=safety, **ended)
 
 
 def _now() -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from jobs.schemas import TERMINAL, Status
+from jobs.schemas import TERMINAL, SafetyPolicy, Status
 from jobs.store.protocol import DEFAULT_TENANT
 
 QUEUES = ("fast", "gpu", "collect", "train")
@@ -24,7 +24,7 @@ class NewJob:
     be deleted, and `loads` those of all models that its worker loads; `collection` is the id of the collection whose
     next version it makes, or `registry.NEW` for a new one. Jobs with equal `compat` may run in one batch. `idempotency`
     is the client's key and the sha256 of its request; `request_id` finds it in the log, `traceparent` in a trace.
-    `limits` are those of its API key.
+    `limits` are those of its API key; `safety` is the policy of the safety filter.
     """
 
     kind: str
@@ -45,6 +45,7 @@ class NewJob:
     request_id: str = ""
     traceparent: str = ""
     limits: Mapping[str, int] = field(default_factory=dict)
+    safety: SafetyPolicy = "off"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Record:
     checkpoint: dict[str, Any] | None
     request_id: str
     traceparent: str
+    safety: SafetyPolicy
 
     @property
     def finished(self) -> bool:
@@ -143,6 +145,7 @@ def parse_record(fields: dict[str, str]) -> Record:
         checkpoint=parsed("checkpoint"),
         request_id=fields.get("request_id", ""),
         traceparent=fields.get("traceparent", ""),
+        safety=cast(SafetyPolicy, fields.get("safety", "off")),
     )
 
 

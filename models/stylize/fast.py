@@ -6,7 +6,6 @@ et al. 2017, "Exploring the structure of a real-time, arbitrary neural artistic 
 Images are float32 arrays (h, w, 3) in [0, 1], as are the results, which have the size of their content.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from models.catalogue import WEIGHTS_DIR, card, checked_file
+from models.catalogue import WEIGHTS_DIR
 from models.pixels import center_box
+from models.sessions import open_session
 
 BUILTIN_STYLES = 26
 MIN_FAST_SIDE = 32
@@ -33,10 +33,6 @@ Array = np.ndarray[Any, np.dtype[np.float32]]
 Painter = Callable[[Array], Array]  # stylizes an image of at most one tile
 
 
-# cuDNN's exhaustive search would time every algorithm for each image size, and may choose different ones in two runs.
-CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
-
-
 @dataclass(frozen=True)
 class ArbitraryNet:
     """The style prediction network and the style transfer network, as sessions."""
@@ -47,32 +43,15 @@ class ArbitraryNet:
 
 def load_multistyle(weights_dir: Path = WEIGHTS_DIR) -> onnxruntime.InferenceSession:
     """Loads the network of card `fast-multistyle`. Raises WeightsError for a missing or different file."""
-    return _session("fast-multistyle", "multistyle26.onnx", weights_dir)
+    return open_session("fast-multistyle", "multistyle26.onnx", weights_dir)
 
 
 def load_arbitrary(weights_dir: Path = WEIGHTS_DIR) -> ArbitraryNet:
     """Loads the networks of card `fast-arbitrary`. Raises WeightsError for missing or different files."""
     return ArbitraryNet(
-        predict=_session("fast-arbitrary", "arbitrary_predict.onnx", weights_dir),
-        transform=_session("fast-arbitrary", "arbitrary_transform.onnx", weights_dir),
+        predict=open_session("fast-arbitrary", "arbitrary_predict.onnx", weights_dir),
+        transform=open_session("fast-arbitrary", "arbitrary_transform.onnx", weights_dir),
     )
-
-
-def device_of(session: onnxruntime.InferenceSession) -> str:
-    """Returns the device of a session, `cuda` or `cpu`."""
-    return "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
-
-
-def _session(model_id: str, name: str, weights_dir: Path) -> onnxruntime.InferenceSession:
-    """Creates a session on the GPU if onnxruntime supports it (package onnxruntime-gpu), else on all CPU cores."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    options.log_severity_level = 3  # silences one warning for each weight the graph carries twice
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        providers.insert(0, ("CUDAExecutionProvider", CUDA_OPTIONS))
-    path = checked_file(card(model_id), name, weights_dir)
-    return onnxruntime.InferenceSession(path, options, providers=providers)
 
 
 def stylize_builtin(

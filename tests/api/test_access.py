@@ -13,7 +13,9 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from api.access import admit, is_public, needed_scope
+from api.readiness import Workers, _safety
 from jobs.limits import Limits
+from jobs.schemas import SafetyPolicy
 from jobs.store.keys import SCOPES, Scope
 from tests.api.cards import card
 from tests.api.conftest import FAST
@@ -173,6 +175,21 @@ def test_a_key_with_a_limit_is_paced(closed: Stack) -> None:
     line = closed.line("api", answers[2].headers["X-Request-ID"])
     assert line["key_id"] == headers["Authorization"].split("_")[1]
     assert "RateLimit" not in closed.client.get("/v1/jobs", headers=bearer(closed, "read")).headers
+
+
+def test_a_job_has_the_safety_policy_of_its_key_or_of_the_installation(closed: Stack) -> None:
+    policies: list[SafetyPolicy | None] = ["refuse", "flag", None]
+    for policy in policies:
+        headers = bearer(closed, "submit", safety=policy, tenant="filtered")
+        job = closed.client.post("/v1/style-transfers", json=FAST, headers=headers).json()
+        assert closed.jobs.get(job["id"]).safety == (policy or "off")
+
+
+def test_readiness_names_workers_without_the_safety_filter() -> None:
+    workers: Workers = {"w1": {"installed": ["open-nsfw"]}, "w2": {"installed": []}}
+    [failing] = _safety("flag", workers)
+    assert failing.check == "safety" and "on w2: run `python -m models.fetch open-nsfw`" in failing.message
+    assert [*_safety("off", workers), *_safety("refuse", {"w1": workers["w1"]})] == []
 
 
 def test_limits_of_a_key_name_themselves(closed: Stack) -> None:

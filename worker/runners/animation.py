@@ -43,7 +43,7 @@ def run_animation(task: Task[Animation]) -> JobResult:
     film = partial(encode_film, frames, params.format, params.fps, loop=params.loop)
     shown = _some(len(images), MAX_SHOWN)
     outputs = [
-        OutputImage(frames[0], "animation", film=lambda recipe: film(recipe=recipe)),
+        OutputImage(frames[0], "animation", film=lambda recipe: film(recipe=recipe), frames=frames),
         OutputImage(_sheet(images[shown], [str(k) for k in shown]), "grid", format="png"),
     ]
     versions = {name: version(name) for name in ("av", "pillow", "scikit-learn", "torch")}

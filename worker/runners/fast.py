@@ -11,10 +11,10 @@ from jobs.requests.styles import BUILTIN, BUILTIN_NAMES, StyleVector
 from jobs.settings import get_settings
 from models.catalogue import card
 from models.pixels import to_bytes
+from models.sessions import device_of
 from models.stylize.color import match_colors, replace_luminance
 from models.stylize.fast import (
     ArbitraryNet,
-    device_of,
     load_arbitrary,
     load_multistyle,
     stylize_builtin,

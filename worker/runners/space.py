@@ -27,11 +27,12 @@ from jobs.store.registry import Version
 from models.catalogue import card, installed
 from models.errors import ArchitectureError
 from models.perceptual.efficientnet import EfficientNetLite
+from models.sessions import device_of
 from models.space.collection import FittedCollection, load_collection
 from models.space.photo import PhotoSpace
 from models.space.space import EncodingSpace, PixelSpace, Space, decoding_space, space_of, text_space
 from models.space.style import StyleSpace, default_photo
-from models.stylize.fast import device_of, load_arbitrary
+from models.stylize.fast import load_arbitrary
 from models.tensors import to_tensor
 from worker.failures import failures
 from worker.files import Files

@@ -36,7 +36,7 @@ function commands.create(a)
   redis.call('HSET', job(a.id), 'id', a.id, 'tenant', tenant, 'format', a.format, 'kind', a.kind, 'queue', a.queue, 'priority', a.priority, 'params', a.params,
     'compat', a.compat, 'created_at', now, 'attempt', 0, 'fence', 0, 'ttl_ms', a.ttl_ms, 'retry_of', a.retry_of,
     'webhook_url', a.webhook_url, 'uses', a.uses, 'models', a.models, 'request_id', a.request_id,
-    'traceparent', a.traceparent, 'max_running', most.running_jobs or '')
+    'traceparent', a.traceparent, 'safety', a.safety, 'max_running', most.running_jobs or '')
   for _, sha in ipairs(a.inputs) do
     reference(a.id, sha)
     keep_upload(of(tenant, 'image'), sha, a.upload_ttl_ms)

@@ -1,0 +1,32 @@
+"""Opens onnxruntime sessions of the networks that cards name."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from models.catalogue import WEIGHTS_DIR, card, checked_file
+
+# cuDNN's exhaustive search would time every algorithm for each image size, and may choose different ones in two runs.
+CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+
+
+def open_session(model_id: str, name: str, weights_dir: Path = WEIGHTS_DIR) -> onnxruntime.InferenceSession:
+    """Opens a file of a card, on the GPU if onnxruntime supports it (package onnxruntime-gpu), else on all CPU cores.
+
+    Raises WeightsError for a missing or different file.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.log_severity_level = 3  # silences one warning for each weight the graph carries twice
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        providers.insert(0, ("CUDAExecutionProvider", CUDA_OPTIONS))
+    path = checked_file(card(model_id), name, weights_dir)
+    return onnxruntime.InferenceSession(path, options, providers=providers)
+
+
+def device_of(session: onnxruntime.InferenceSession) -> str:
+    """Returns the device of a session, `cuda` or `cpu`."""
+    return "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
