@@ -72,10 +72,6 @@ class MembersTable:
         start, end = self._span(row, file)
         return end > start
 
-    def sizes(self, file: int) -> NDArray[np.int64]:
-        """Bytes of the thumbnail or the image of each member, (n,)."""
-        return np.diff(self.ends.reshape(-1), prepend=0)[file::2]
-
     def place(self, row: int, file: int) -> tuple[int, int, int, int]:
         """The number of the object, the start and end in it, and the CRC-32 of a member's file."""
         start, end = self._span(row, file)

@@ -7,7 +7,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from PIL import Image
 
 from jobs.members import COMPONENTS, EXPORTS, IMAGES, MAX_SCORES, TABLE, THUMBNAIL, MembersTable
 from jobs.store.registry import Version
-from models.space.collection import FittedCollection, Members
+from models.space.collection import FittedCollection
 from models.space.export import write_atlas, write_parquet, write_projector
 from models.space.neighbors import near_pairs, neighbors_of, outlier_scores
 from models.space.sampling import spread
@@ -36,6 +36,17 @@ class _Images:
     ends: NDArray[np.int64]
     checksums: NDArray[np.uint32]
 
+    @classmethod
+    def none(cls) -> Self:
+        """Those of no members."""
+        return cls((), np.zeros((0, 2), np.int64), np.zeros((0, 2), np.uint32))
+
+    @property
+    def have_thumbnails(self) -> list[bool]:
+        """Whether each member has a thumbnail."""
+        sizes: list[int] = np.diff(self.ends.reshape(-1), prepend=0)[THUMBNAIL::2].tolist()
+        return [size > 0 for size in sizes]
+
 
 def encoded_images(squares: Pixels) -> list[bytes]:
     """Encodes images (n, h, w, 3) as they are stored for each member."""
@@ -51,13 +62,15 @@ def store_side_files(
     images: those of the members that are new in this version, the last ones; b"" for a member without an image. before:
     the version that it continues.
     """
-    stored = _stored_images(files, collection.members, images, before)
+    previous = (_images_of(files, before) if before else None) or _Images.none()
+    earlier = len(collection.members) - len(previous.ends) - len(images)  # of an earlier release, without files
+    has_thumbnail = [*previous.have_thumbnails, *[True] * earlier, *map(bool, images)]
+    of_all = zip(collection.members.thumbnails, has_thumbnail, strict=True)
+    thumbnails = [_encoded(pixels, JPEG) if has else b"" for pixels, has in of_all]
+    stored = _stored_images(files, previous, thumbnails[len(previous.ends) :], [b""] * earlier + [*images])
     pca = collection.pca
     components = np.concatenate([pca.mean_[None], pca.scale_[None], pca.components_]).astype("<f4")
     table = _table(collection, stored, [zlib.crc32(row.tobytes()) for row in components])
-    has_thumbnail = table.sizes(THUMBNAIL) > 0
-    of_all = zip(collection.members.thumbnails, has_thumbnail, strict=True)
-    thumbnails = [_thumbnail(pixels) if has else b"" for pixels, has in of_all]
     writers: dict[str, Callable[[Path], None]] = {
         TABLE: table.save,
         COMPONENTS: lambda path: components.tofile(path),
@@ -68,16 +81,8 @@ def store_side_files(
     return [*stored.entries, *(_written(files, name, write) for name, write in writers.items())]
 
 
-def _stored_images(files: Files, members: Members, images: Sequence[bytes], before: Version | None) -> _Images:
-    """Stores the files of the new members, and of all members if the version before has none."""
-    n_before = len(members) - len(images)
-    of_new = zip(members.thumbnails[n_before:], images, strict=True)
-    thumbnails = [_thumbnail(pixels) if image else b"" for pixels, image in of_new]
-    previous = _images_of(files, before) if before else None
-    if previous is None:
-        previous = _Images((), np.zeros((0, 2), np.int64), np.zeros((0, 2), np.uint32))
-        thumbnails = [*map(_thumbnail, members.thumbnails[:n_before]), *thumbnails]
-        images = [b""] * n_before + [*images]
+def _stored_images(files: Files, previous: _Images, thumbnails: Sequence[bytes], images: Sequence[bytes]) -> _Images:
+    """Stores the thumbnails and images of members that the version before has no files of."""
     parts = [part for pair in zip(thumbnails, images, strict=True) for part in pair]
     start = previous.ends[-1, 1] if len(previous.ends) else 0
     ends = start + np.cumsum([len(part) for part in parts], dtype=np.int64).reshape(-1, 2)
@@ -139,10 +144,6 @@ def _table(collection: FittedCollection, images: _Images, component_checksums: S
 
 def _columns(columns: Sequence[NDArray[Any]], n: int) -> NDArray[Any]:
     return np.stack(columns, axis=1) if columns else np.zeros((n, 0))
-
-
-def _thumbnail(pixels: Pixels) -> bytes:
-    return _encoded(pixels, JPEG)
 
 
 def _encoded(pixels: Pixels, options: dict[str, Any]) -> bytes:

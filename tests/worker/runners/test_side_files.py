@@ -5,6 +5,7 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from jobs.members import IMAGE, IMAGES, TABLE, THUMBNAIL, MembersTable
 from jobs.store.registry import Version
 from models.space.collection import FittedCollection, Members, fit_collection
 from worker.files import Files
+from worker.runners import side_files
 from worker.runners.side_files import encoded_images, store_side_files
 
 SQUARES = np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8)
@@ -89,6 +91,16 @@ def test_a_member_that_is_only_a_vector_has_no_files() -> None:
     made = stored(files, 6, [b"", *encoded_images(SQUARES[1:6])])
     assert read(files, made, 0, IMAGE) is None and read(files, made, 0, THUMBNAIL) is None
     np.testing.assert_array_equal(shown(read(files, made, 1, IMAGE)), SQUARES[1])
+
+
+def test_each_thumbnail_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, files = encoded_images(SQUARES), Stored()
+    encode = Mock(wraps=side_files._encoded)
+    monkeypatch.setattr(side_files, "_encoded", encode)
+    first = stored(files, 6, images[:6])
+    assert encode.call_count == 6
+    stored(files, 9, images[6:], first)
+    assert encode.call_count == 6 + 9
 
 
 @pytest.mark.parametrize(("side", "kind"), [(64, "PNG"), (68, "JPEG")])
