@@ -1,7 +1,7 @@
 """Uploads of zip files with training images."""
 
 import os
-from typing import IO, Annotated
+from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Form, Path, UploadFile
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +12,7 @@ from api.pools import ARCHIVING, COUNTING
 from api.present import time_of
 from api.service import Service, ServiceDep
 from jobs.intake.archives import count_files
+from jobs.intake.vectors import inspect_vectors
 from jobs.requests.facts import naming
 from jobs.schemas import ARCHIVE_ID, Archive
 from jobs.store.references import new_holder
@@ -62,11 +63,11 @@ async def upload_archive(
     """Stores a zip file and returns the `zip_…` id to use in trainings and collections.
 
     The file is not unpacked here: the job reads the images and reports those that it cannot read. Embeddings for the
-    `vectors` of a collection are an npz file, which is a zip file, or a parquet file.
+    `vectors` of a collection are an npz file, which is a zip file, or a parquet file; `vectors` of the answer is what
+    their headers say, and why they cannot be used, if they cannot.
     """
-    with naming("file"):
-        n_files = await COUNTING.run(count_files, form.file.file)
-    return await ARCHIVING.run(_store, service, form.file.file, n_files)
+    facts = await COUNTING.run(_inspect, form.file.file)
+    return await ARCHIVING.run(_store, service, form.file.file, facts)
 
 
 @router.delete(
@@ -83,11 +84,19 @@ def delete_archive(archive_id: ArchiveId, service: ServiceDep) -> None:
     service.jobs.archives.delete(archive_id.removeprefix("zip_"))
 
 
-def _store(service: Service, file: IO[bytes], n_files: int) -> Archive:
+def _inspect(file: IO[bytes]) -> dict[str, Any]:
+    """The facts of a file that its record has; raises BadInput for one that is no archive."""
+    with naming("file"):
+        n_files = count_files(file)
+    vectors = inspect_vectors(file)
     size_bytes = file.seek(0, os.SEEK_END)
+    return {"size_bytes": size_bytes, "n_files": n_files, "vectors": vectors and vectors.model_dump()}
+
+
+def _store(service: Service, file: IO[bytes], facts: dict[str, Any]) -> Archive:
     file.seek(0)
     holder = new_holder()
     sha = service.objects.put_file(file, "application/zip", holder=holder)
-    service.jobs.archives.put(sha, {"size_bytes": size_bytes, "n_files": n_files}, holder)
-    facts, until = service.jobs.archives.get(sha)
-    return Archive(id=f"zip_{sha}", expires_at=time_of(until), **facts)
+    service.jobs.archives.put(sha, facts, holder)
+    stored, until = service.jobs.archives.get(sha)
+    return Archive(id=f"zip_{sha}", expires_at=time_of(until), **stored)

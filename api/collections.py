@@ -65,6 +65,7 @@ class CollectionList(BaseModel):
     collections: list[Collection]
 
 
+OWN_VECTORS = "zip_" + "0" * 64  # in the examples; use the id of one of yours
 EXAMPLES: dict[str, Any] = {
     "named set": {
         "summary": "Gray pixels of handwritten digits, clustered in three ways",
@@ -103,6 +104,13 @@ EXAMPLES: dict[str, Any] = {
         "summary": "CLIP embeddings of drawn faces, which a diffusion model can decode",
         "value": {
             **{"name": "Faces", "space": "kandinsky-avatars", "data": "avatars", "limit": 40, "n_components": 3},
+            "clusterings": [{"method": "kmeans", "n_clusters": 3}],
+        },
+    },
+    "your own embeddings": {
+        "summary": "Vectors of your own, from an uploaded npz or parquet file; the space may have any name",
+        "value": {
+            **{"name": "My vectors", "space": "clip-vit-l-14", "vectors": OWN_VECTORS, "n_components": 3},
             "clusterings": [{"method": "kmeans", "n_clusters": 3}],
         },
     },

@@ -188,10 +188,21 @@ class Image(BaseModel):
     url: str
 
 
+class VectorFile(BaseModel):
+    """What the headers of a file of embeddings say; `n` and `dim` are null where they are left to the job."""
+
+    n: Annotated[int | None, Field(description="Vectors in it.")] = None
+    dim: Annotated[int | None, Field(description="Values of each.")] = None
+    problem: Annotated[str | None, Field(description="Why no collection can be made of them.")] = None
+
+
 class Archive(BaseModel):
     """An uploaded zip file, stored unchanged."""
 
     id: Annotated[str, Field(pattern=ARCHIVE_ID)]
     size_bytes: int
     n_files: Annotated[int, Field(description="Files in it, of any type.")]
+    vectors: Annotated[VectorFile | None, Field(description="Of embeddings for `vectors`; null for other files.")] = (
+        None
+    )
     expires_at: datetime

@@ -52,6 +52,14 @@ ARCHITECTURES = {
 RECIPES = tuple(dict.fromkeys(known.recipe for known in ARCHITECTURES.values() if known.recipe))
 
 
+def dim_of(architecture: Mapping[str, Any]) -> int | None:
+    """Values of a vector in the space of a model with an encoder, where its card has them."""
+    if not capabilities(architecture).encoder:
+        return None
+    dim: int | None = architecture.get("latent_dim") or architecture.get("clip", {}).get("projection_dim")
+    return dim
+
+
 def capabilities(architecture: Mapping[str, Any]) -> Architecture:
     """What a model can do, by the `architecture` of its card; nothing for a LoRA and for a part of other models."""
     known = ARCHITECTURES.get(architecture.get("name", ""), Architecture())

@@ -17,7 +17,7 @@ from jobs.requests.base import MODEL_ID, ImageRef, Request, Uses, invalid
 from jobs.requests.clusterings import Clusterings, KMeans, check_methods, with_bound
 from jobs.requests.datasets import SETS, Data, archive_of
 from jobs.requests.facts import Facts
-from jobs.requests.spaces import NAMED_SPACES, PHOTO, check_encodes, named_space
+from jobs.requests.spaces import NAMED_SPACES, PHOTO, check_encodes, named_space, space_of
 from jobs.schemas import ARCHIVE_ID
 from jobs.store.registry import NEW
 
@@ -235,9 +235,11 @@ class CollectionParams(BuildRequest):
 
     def resolved(self, facts: Facts) -> "CollectionParams":
         """Fills in the defaults; raises BadInput for a space that no model has, and NotFound for an archive."""
-        if not self.vectors:
-            check_encodes(facts, self.space)
         self.check_archive(facts)
+        if self.vector_file:
+            facts.check_vectors(self.vector_file, space_of(facts, self.space).dim, f"the space {self.space}")
+        else:
+            check_encodes(facts, self.space)
         return self.fitted()
 
 
@@ -261,7 +263,9 @@ class AdditionParams(ImagesRequest, CollectionRouteRequest):
         """All that the next version is made of; raises NotFound, and Conflict while a job builds the collection."""
         collection = facts.idle_collection(self._collection_id)
         self.check_archive(facts)
-        if not self.vectors:
+        if self.vector_file:
+            facts.check_vectors(self.vector_file, collection.versions[-1].figures.get("dim"), "the collection")
+        else:
             check_encodes(facts, collection.params["space"])
         return self.next_version(built(collection.params), collection.id)
 

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jobs.errors import BadInput, Conflict, NotFound, TooLarge, Unavailable
+from jobs.schemas import VectorFile
 from jobs.store.jobs import JobStore
 from jobs.store.registry import CollectionRecord, KeptStyle, Version, being_built
 
@@ -61,6 +62,17 @@ class Facts:
         with naming(field):
             self._jobs.archives.get(sha)
 
+    def check_vectors(self, sha: str, dim: int | None, where: str) -> None:
+        """Raises BadInput for an archive without usable vectors, and for others than of `dim` values, where known."""
+        facts, _ = self._jobs.archives.get(sha)
+        if "vectors" not in facts:  # uploaded by an earlier release: the job finds out
+            return
+        vectors = VectorFile(**(facts["vectors"] or {"problem": "the archive holds neither a parquet nor an npz file"}))
+        if vectors.problem:
+            raise unusable_vectors(vectors.problem)
+        if dim and vectors.dim:
+            check_dim(vectors.dim, dim, where)
+
     def style(self, style_id: str) -> KeptStyle:
         """A kept style; raises `NotFound`."""
         return self._jobs.styles.get(style_id)
@@ -76,6 +88,18 @@ class Facts:
         if collection.building:
             raise being_built(collection_id, collection.building)
         return collection
+
+
+def unusable_vectors(problem: str) -> BadInput:
+    """The error for a file of vectors that cannot be used."""
+    return BadInput("vectors_unusable", f"vectors: {problem[0].upper()}{problem[1:]}.", field="vectors")
+
+
+def check_dim(found: int, dim: int, where: str) -> None:
+    """Raises BadInput for vectors of another number of values than those of a space or collection."""
+    if found != dim:
+        message = f"vectors: They have {found:,} values; those of {where} have {dim:,}."
+        raise BadInput("vector_mismatch", message, field="vectors", dim=dim)
 
 
 def version_of(collection: CollectionRecord, number: int | None) -> Version:

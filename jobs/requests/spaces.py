@@ -6,13 +6,15 @@ A space is named here, or it is that of a model: then its id is the space's, and
 from typing import NamedTuple
 
 from jobs.errors import BadInput
-from jobs.requests.architectures import capabilities
+from jobs.requests.architectures import capabilities, dim_of
 from jobs.requests.base import unknown_model
 from jobs.requests.facts import Facts
+from jobs.requests.styles import STYLE_DIM
 
 PIXELS = "pixels"
 STYLE = "style"
 PHOTO = "photo"
+PHOTO_DIM = 1280
 
 
 class Space(NamedTuple):
@@ -21,7 +23,8 @@ class Space(NamedTuple):
     model: the card whose files encode and decode, if it needs any. encodes: whether images become vectors. decodes:
     whether vectors become images. takes_content: whether decoding applies a vector to a content image. embeds_text:
     whether texts become vectors. sized: whether a request chooses the size and the channels of the images.
-    standardize: whether values are scaled to variance 1 unless a request says otherwise.
+    standardize: whether values are scaled to variance 1 unless a request says otherwise. dim: values of a vector, where
+    they are known without the model.
     """
 
     model: str | None = None
@@ -31,12 +34,13 @@ class Space(NamedTuple):
     embeds_text: bool = False
     sized: bool = False
     standardize: bool = True
+    dim: int | None = None
 
 
 NAMED_SPACES = {
     PIXELS: Space(sized=True, standardize=False),
-    STYLE: Space(model="fast-arbitrary", takes_content=True, standardize=False),
-    PHOTO: Space(model="efficientnet-lite0", decodes=False, standardize=False),
+    STYLE: Space(model="fast-arbitrary", takes_content=True, standardize=False, dim=STYLE_DIM),
+    PHOTO: Space(model="efficientnet-lite0", decodes=False, standardize=False, dim=PHOTO_DIM),
 }
 
 
@@ -51,7 +55,8 @@ def space_of(facts: Facts, name: str) -> Space:
         return NAMED_SPACES[name]
     card = facts.cards().get(name)
     known = capabilities(card["architecture"] if card else {})
-    return Space(name, encodes=known.encoder, decodes=known.encoder, embeds_text=known.embeds_text)
+    dim = dim_of(card["architecture"]) if card else None
+    return Space(name, encodes=known.encoder, decodes=known.encoder, embeds_text=known.embeds_text, dim=dim)
 
 
 def check_decodes(facts: Facts, field: str, name: str) -> None:

@@ -55,6 +55,14 @@ def kept_style(stack: Stack) -> str:
     return str(stack.client.post("/v1/styles", json={"name": "Kept", "vector": [0.2, -0.3] * 50}).json()["id"])
 
 
+@pytest.fixture(scope="session")
+def own_vectors(stack: Stack) -> str:
+    """The id of an uploaded npz file with 24 vectors of 16 values."""
+    file = BytesIO()
+    np.savez(file, vectors=np.random.default_rng(0).standard_normal((24, 16)))
+    return str(stack.client.post("/v1/archives", files={"file": file.getvalue()}).json()["id"])
+
+
 def image_file(kind: str = "PNG", size: tuple[int, int] = (48, 32), seed: int = 0, **options: Any) -> bytes:
     """Bytes of an image file of random pixels."""
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)

@@ -84,16 +84,21 @@ def test_own_vectors_are_in_a_space_of_any_name(stack: Stack) -> None:
     file = BytesIO()
     pq.write_table(pa.table({"vectors": [[1.0, 2.0], [3.0, 4.0]]}), file)
     uploaded = stack.client.post("/v1/archives", files={"file": file.getvalue()}).json()
-    assert uploaded["n_files"] == 1
+    assert (uploaded["n_files"], uploaded["vectors"]) == (1, {"n": 2, "dim": 2, "problem": None})
     job = accepted(post(stack, name="Own", space="clip-vit-l-14", vectors=uploaded["id"]))
     assert (job["params"]["vectors"], job["params"]["standardize"]) == (uploaded["id"], False)
     collection = "col_" + job["id"].removeprefix("job_")
     [record] = stack.jobs.claim("collect", worker="test")
-    made = {"file": FILE, "figures": FIGURES}
+    made = {"file": FILE, "figures": FIGURES | {"dim": 2}}
     stack.jobs.finish(record.id, record.fence, Ending("succeeded", {}, collection=made))
     steering = stack.client.post("/v1/pc-steerings", json={"collection": collection, "components": [{"component": 0}]})
     assert error(steering)[:2] == (422, "no_decoder")
     assert error(post(stack, f"/{collection}/images", data="digits"))[:2] == (422, "unknown_model")
+    file = BytesIO()
+    pq.write_table(pa.table({"vectors": [[1.0, 2.0, 3.0]] * 2}), file)
+    others = stack.client.post("/v1/archives", files={"file": file.getvalue()}).json()["id"]
+    refused = error(post(stack, f"/{collection}/images", vectors=others))
+    assert refused == (422, "vector_mismatch", "vectors: They have 3 values; those of the collection have 2.")
     assert accepted(post(stack, f"/{collection}/images", vectors=uploaded["id"]))["params"]["space"] == "clip-vit-l-14"
     [record] = stack.jobs.claim("collect", worker="test")
     stack.jobs.finish(record.id, record.fence, Ending("canceled", {}))

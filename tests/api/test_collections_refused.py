@@ -1,12 +1,15 @@
 """Collections that are refused, with the field and what is allowed."""
 
+from io import BytesIO
 from typing import Any
+from zipfile import ZipFile
 
+import numpy as np
 import pytest
 
 from tests.api import collecting
 from tests.api.collecting import DIGITS, IMAGES, error, post
-from tests.api.conftest import field_and_rule, stored
+from tests.api.conftest import field_and_rule, image_file, stored
 from tests.stack import Stack
 
 stack = collecting.stack  # a fixture
@@ -67,6 +70,67 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str, str]] = {
         *(422, "invalid_request", "clusterings: Each method may be named once."),
     ),
 }
+
+
+PICKLED = np.array([{}, {}], object)
+VECTORS: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "no vectors": (
+        {"x": np.zeros((4, 2))},
+        "any",
+        "vectors_unusable",
+        "vectors: The file has no array `vectors`; it has x.",
+    ),
+    "pickled": (
+        {"vectors": PICKLED},
+        *("any", "vectors_unusable", "vectors: `vectors` must hold numbers, not object."),
+    ),
+    "pickled ids": (
+        {"vectors": np.zeros((2, 2)), "ids": PICKLED},
+        *("any", "vectors_unusable", "vectors: `ids` must hold texts or numbers, not object."),
+    ),
+    "too few rows": (
+        {"vectors": np.zeros((1, 2))},
+        *("any", "vectors_unusable", "vectors: There are 1 vectors; there must be 2 to 100,000."),
+    ),
+    "too many rows": (
+        {"vectors": np.zeros((100_001, 2), np.float16)},
+        *("any", "vectors_unusable", "vectors: There are 100,001 vectors; there must be 2 to 100,000."),
+    ),
+    "too many values": (
+        {"vectors": np.zeros((2, 8_193))},
+        *("any", "vectors_unusable", "vectors: The vectors have 8,193 values; they must have 2 to 8,192."),
+    ),
+    "the space of styles": (
+        {"vectors": np.zeros((4, 3))},
+        *("style", "vector_mismatch", "vectors: They have 3 values; those of the space style have 100."),
+    ),
+    "the space of a model": (
+        {"vectors": np.zeros((4, 3))},
+        *("vae-faces", "vector_mismatch", "vectors: They have 3 values; those of the space vae-faces have 32."),
+    ),
+    "images": ({}, "any", "vectors_unusable", "vectors: The archive holds neither a parquet nor an npz file."),
+}
+
+
+@pytest.mark.parametrize("name", VECTORS)
+def test_a_file_of_vectors_is_refused_before_work_is_queued(stack: Stack, name: str) -> None:
+    arrays, space, code, message = VECTORS[name]
+    vectors = stack.client.post("/v1/archives", files={"file": archive_of(arrays)}).json()["id"]
+    before = stored(stack), stack.client.get("/v1/collections").json()
+    answer = post(stack, name="Own", space=space, vectors=vectors)
+    assert error(answer) == (422, code, message)
+    assert answer.json()["error"]["details"]["field"] == "vectors"
+    assert (stored(stack), stack.client.get("/v1/collections").json()) == before
+
+
+def archive_of(arrays: dict[str, Any]) -> bytes:
+    """An npz file; a zip file with an image if there are no arrays."""
+    file = BytesIO()
+    np.savez_compressed(file, **arrays)
+    if not arrays:
+        with ZipFile(file, "w") as archive:
+            archive.writestr("a.png", image_file())
+    return file.getvalue()
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from jobs.intake.vectors import Embeddings, read_embeddings
 from jobs.requests.base import filled
 from jobs.requests.collection import BuildRequest
+from jobs.requests.facts import check_dim
 from jobs.settings import get_settings
 from models.data.archive import Limits, open_files
 from models.data.image import read_image
-from models.data.vectors import Embeddings, read_embeddings
-from models.errors import DataError, SpaceError
+from models.errors import DataError
 from models.space.collection import Members
 from worker.files import Files
 from worker.run import Pixels, Task
@@ -36,7 +37,7 @@ def own_members(
 ) -> tuple[Members, list[bytes]]:
     """The existing members and those of `vectors`; and the files of the new images, b"" where there is none.
 
-    Raises DataError and SpaceError.
+    Raises BadInput and DataError.
     """
     params = task.params
     with TemporaryDirectory(prefix=f"atelier-{files.job_id}-") as folder:
@@ -62,11 +63,10 @@ def own_members(
 
 def _check_dim(embeddings: Embeddings, space: LoadedSpace, name: str, existing: Members | None) -> None:
     dim = embeddings.vectors.shape[1]
-    if existing is not None and existing.vectors.shape[1] != dim:
-        raise SpaceError(f"`vectors` have {dim} values, and those of the collection {existing.vectors.shape[1]}")
-    if space.space and space.space.dim != dim:
-        own = space.space.dim
-        raise SpaceError(f"`vectors` have {dim} values, and those of {name} {own}; give their space another name")
+    if existing is not None:
+        check_dim(dim, existing.vectors.shape[1], "the collection")
+    if space.space:
+        check_dim(dim, space.space.dim, f"the space {name}")
 
 
 def _new_rows(embeddings: Embeddings, existing: Members | None) -> list[int]:

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from jobs.errors import BadInput
+from jobs.requests.architectures import dim_of
 from jobs.requests.collection import CollectionParams
 from jobs.requests.spaces import NAMED_SPACES, Space, check_decodes, check_encodes, named_space, space_of
 from models.catalogue import cards
+from models.perceptual.efficientnet import FEATURES
+from models.stylize.fast import STYLE_DIM
 
 ARCHITECTURES = {"vae-smileys": "conv-vae", "gan-digits-8": "mlp-gan", "kandinsky-avatars": "kandinsky"}
 FACTS: Any = SimpleNamespace(
@@ -31,6 +34,13 @@ def test_the_space_of_a_model_is_that_of_its_architecture() -> None:
 
 def test_every_card_of_a_named_space_exists() -> None:
     assert {space.model for space in NAMED_SPACES.values() if space.model} <= cards().keys()
+
+
+def test_the_values_of_a_vector_are_known_without_the_models() -> None:
+    assert NAMED_SPACES["style"].dim == STYLE_DIM
+    assert NAMED_SPACES["photo"].dim == FEATURES
+    known = {name: dim_of(cards()[name].architecture) for name in ARCHITECTURES}
+    assert known == {"vae-smileys": 16, "gan-digits-8": None, "kandinsky-avatars": 128}
 
 
 @pytest.mark.parametrize("name", [*NAMED_SPACES, "vae-smileys"])

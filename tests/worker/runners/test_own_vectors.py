@@ -79,6 +79,5 @@ def test_vectors_of_a_model_at_hand_are_decoded_and_images_are_shown(installatio
 
 def test_vectors_of_another_length_are_refused_by_name(installation: Installation) -> None:
     record = build(installation, "vae-smileys", stored(installation, dim=5))
-    assert record.error and record.error["code"] == "cannot_be_fitted"
-    refused = "`vectors` have 5 values, and those of vae-smileys 16; give their space another name"
-    assert refused in record.error["message"]
+    assert record.error and record.error["code"] == "vector_mismatch"
+    assert record.error["message"] == "vectors: They have 5 values; those of the space vae-smileys have 16."
