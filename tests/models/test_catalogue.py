@@ -62,6 +62,9 @@ def test_every_card_is_complete() -> None:
         "vgg19",
         "efficientnet-lite0",
         "open-nsfw",
+        "realesr-animevideov3",
+        "realesrgan-x4plus",
+        "realesrgan-x4plus-anime",
         *PRETRAINED,
         *OF_TEXTS,
     }

