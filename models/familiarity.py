@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.clip import Clip
 from models.data.dataset import Dataset
 from models.diffusion.embedding import Kandinsky
-from models.diffusion.prompts import words_of
+from models.diffusion.prompt_syntax import words_of
 from models.diffusion.text_to_image import TextToImageModel
 from models.errors import ArchitectureError
 from models.generative.base import LatentAutoencoder

@@ -76,6 +76,8 @@ ALLOWED: dict[str, set[str]] = {
     '"on grey"': {"models"},
     '"no grey_hair"': {"models"},
     '"no grey_background"': {"models"},
+    # What people write in prompts.
+    "drawing picture photo": {"models"},
 }
 
 BREAK = r"[\s#*/>\-]+"  # between two words: spaces, or a line break and the comment sign of the next line

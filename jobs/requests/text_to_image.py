@@ -1,10 +1,11 @@
 """Generations from a prompt: text-to-image, image-to-image and inpainting."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from jobs.errors import BadInput
 from jobs.requests.base import STRICT, ImageRef, ImageSize, ModelId, Steps, Uses, filled
@@ -16,6 +17,7 @@ SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
 MAX_SIDES = 4  # times the side a model was trained at: larger images repeat themselves, and memory ends
 
 NOT_BLANK = r"\S"
+LORA_TAG = re.compile(r"\s*<lora:([\w.-]+)(?::([+-]?\d*\.?\d+))?>")  # as in AUTOMATIC1111's web UI
 Prompt = Annotated[str, Field(min_length=1, max_length=2000, pattern=NOT_BLANK)]
 Side = Annotated[int, Field(ge=32, le=2048, multiple_of=8)]
 Strength = Annotated[float, Field(ge=0.05, le=1, description="Share of the steps that change the image; 1: all.")]
@@ -32,7 +34,13 @@ class Lora(BaseModel):
 class PromptedRequest(GenerationRequest):
     """The fields of every generation from a prompt."""
 
-    prompt: Annotated[Prompt, Field(description="What to show; `(words)1.3` count for more where CLIP reads them.")]
+    prompt: Annotated[
+        Prompt,
+        Field(
+            description="What to show; `(words)1.3` or `(words:1.3)` count for more where CLIP reads them, and "
+            "`<lora:ink:0.8>` is the same as an entry of `loras`."
+        ),
+    ]
     negative_prompt: Annotated[
         str | None, Field(max_length=2000, description="What guidance leads away from; blank is the same as absent.")
     ] = None
@@ -90,8 +98,24 @@ class PromptedRequest(GenerationRequest):
         """Fills in the model's own values; raises BadInput for a model or a LoRA that cannot be used."""
         cards = facts.cards()
         model = self.card(cards)
-        self._check_loras(cards, model)
-        return self.fitted(model["architecture"])
+        untagged = self._untagged()
+        untagged._check_loras(cards, model, given=len(self.loras))
+        return untagged.fitted(model["architecture"])
+
+    def _untagged(self) -> Self:
+        """Moves the LoRAs that the prompt names as <lora:ink:0.8> to `loras`; raises BadInput where they do not fit."""
+        tags = [{"model": name, "scale": float(scale or 1)} for name, scale in LORA_TAG.findall(self.prompt)]
+        if not tags:
+            return self
+        asked = self.model_dump(mode="json", exclude_unset=True)
+        asked |= {"prompt": LORA_TAG.sub("", self.prompt).strip(), "loras": [*asked.get("loras", []), *tags]}
+        try:
+            return type(self).model_validate(asked)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where, allowed = ".".join(map(str, first["loc"])), "up to four LoRAs, each once, of scale -2 to 2"
+            message = f"prompt: With its <lora:…> as entries of loras, {where}: {first['msg']}; {allowed} may be named."
+            raise BadInput("invalid_request", message, field="prompt") from error
 
     def fitted(self, architecture: Mapping[str, Any]) -> Self:
         """Fills in the model's own values; raises BadInput, naming the field, for what the model cannot use."""
@@ -123,14 +147,17 @@ class PromptedRequest(GenerationRequest):
             if (getattr(self, field) or 0) > MAX_SIDES * side:
                 raise self.mismatch(field, f"makes images of at most {MAX_SIDES * side} pixels a side")
 
-    def _check_loras(self, cards: Mapping[str, Card], model: Card) -> None:
-        """Raises BadInput for a LoRA that is unknown, or of another base than the model's."""
+    def _check_loras(self, cards: Mapping[str, Card], model: Card, given: int) -> None:
+        """Raises BadInput for a LoRA that is unknown, or of another base than the model's.
+
+        given: how many were in `loras`; the others were named in the prompt.
+        """
         bases = {name: card["architecture"]["base"] for name, card in cards.items() if card["task"] == "lora"}
         own = model["architecture"].get("base", model["id"])
         allowed = [name for name, base in bases.items() if base == own]
         for i, lora in enumerate(self.loras):
             if lora.model not in allowed:
-                base, field = bases.get(lora.model), f"loras.{i}.model"
+                base, field = bases.get(lora.model), f"loras.{i}.model" if i < given else "prompt"
                 what = f"{lora.model!r} is a LoRA of {base}" if base else f"No LoRA is called {lora.model!r}"
                 takes = f"{self.model} takes those of {own}: {', '.join(allowed) or 'there are none'}"
                 code = "model_mismatch" if base else "unknown_model"

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from models.clip import clip
 from models.diffusion.autoencoders import GROUPS, autoencoder_kl
 from models.diffusion.embedding import HEAD_DIM, NOISE
-from models.diffusion.prompts import embeddings, is_weighted, reads_weights, unweighted
+from models.diffusion.prompts import embeddings, is_plain, n_chunks, reads_weights
 from models.seeds import seeded
 
 SchedulerName = Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]
@@ -235,11 +235,10 @@ def _scheduler(name: SchedulerName, config: Any, num_inference_steps: int) -> An
 
 
 def _texts(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str] | None) -> dict[str, Any]:
-    """Returns the pipeline's arguments for the prompts: texts, or their embeddings if one of them is weighted."""
+    """Returns the pipeline's arguments for the prompts: texts, or embeddings if it cannot encode one of them itself."""
     every = [*prompts, *(negative_prompts or ())]
-    if reads_weights(pipeline) and any(is_weighted(prompt) for prompt in every):
-        negative = embeddings(pipeline, negative_prompts, "negative_") if negative_prompts else {}
-        return embeddings(pipeline, prompts) | negative
+    if reads_weights(pipeline) and not all(is_plain(pipeline, prompt) for prompt in every):
+        return embeddings(pipeline, prompts, negative_prompts or [""] * len(prompts))
     return {"prompt": list(prompts)} | ({"negative_prompt": list(negative_prompts)} if negative_prompts else {})
 
 
@@ -264,17 +263,24 @@ def _keeper(
     return keep
 
 
-def cut_off(model: TextToImageModel, prompt: str) -> str:
-    """Returns the end of a prompt that exceeds the text encoder's length; empty if the prompt fits.
+def chunks(model: TextToImageModel, *prompts: str) -> int:
+    """Number of chunks of tokens that the longest of some prompts takes; images of one batch need the same number.
 
     Raises ValueError for a weighted prompt that cannot be parsed.
     """
+    if not reads_weights(model.pipeline):
+        return 1
+    return max(n_chunks(model.pipeline, prompt) for prompt in prompts)
+
+
+def cut_off(model: TextToImageModel, prompt: str) -> str:
+    """Returns the end of a prompt that exceeds the text encoder's length; CLIP reads longer ones in chunks."""
     pipeline: Any = model.pipeline
+    if reads_weights(pipeline):
+        return ""
     tokenizer, length = pipeline.tokenizer, pipeline.tokenizer.model_max_length
     if isinstance(model.pipeline, FluxPipeline):
         tokenizer, length = pipeline.tokenizer_2, T5_LENGTH
-    if reads_weights(pipeline) and is_weighted(prompt):
-        prompt = unweighted(prompt)
     token_ids = tokenizer(prompt, verbose=False).input_ids
     if len(token_ids) <= length:
         return ""

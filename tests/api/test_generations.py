@@ -57,6 +57,11 @@ def test_before_any_worker_has_reported(stack: Stack) -> None:
             {"width": 64, "height": 64, "num_inference_steps": 25, "guidance_scale": 4.0, "scheduler": "ddim"},
             "gpu",
         ),
+        (
+            {"model": "sd-faces", **HATTED, "prompt": "a <lora:ink:.8> hat", "loras": [{"model": "chalk"}]},
+            {"prompt": "a hat", "loras": [{"model": "chalk", "scale": 1.0}, {"model": "ink", "scale": 0.8}]},
+            "gpu",
+        ),
         ({"model": "turbo", **HATTED}, {"width": 512, "num_inference_steps": 1, "scheduler": None}, "gpu"),
     ],
 )

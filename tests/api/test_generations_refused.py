@@ -235,6 +235,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "unknown_model",
         "loras.1.model: No LoRA is called 'inc'; sd-faces takes those of sd-faces: chalk, ink.",
     ),
+    "a lora in a prompt that nobody knows": (
+        {"model": "sd-faces", **HATTED, "prompt": "a hat <lora:ink:0.8> <lora:inc:1>"},
+        "unknown_model",
+        "prompt: No LoRA is called 'inc'; sd-faces takes those of sd-faces: chalk, ink.",
+    ),
+    "a lora in a prompt and in loras": (
+        {"model": "sd-faces", **HATTED, "prompt": "a hat <lora:ink>", "loras": [{"model": "ink"}]},
+        "invalid_request",
+        "prompt: With its <lora:…> as entries of loras, loras: Value error, Each may be named once; up to four LoRAs, "
+        "each once, of scale -2 to 2 may be named.",
+    ),
     "a model that is no lora": (
         {"model": "sd-faces", **HATTED, "loras": [{"model": "turbo"}]},
         "unknown_model",

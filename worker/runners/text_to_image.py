@@ -22,7 +22,7 @@ from models.catalogue import Card, checked_file, revision
 from models.diffusion.lora import with_loras
 from models.diffusion.masks import feather_mask
 from models.diffusion.memory import fitting_size, needed_bytes
-from models.diffusion.text_to_image import TextToImageModel, cut_off, generate, preview
+from models.diffusion.text_to_image import TextToImageModel, chunks, cut_off, generate, preview
 from models.errors import NotFiniteError
 from models.grids import sheet
 from models.memory import available_memory
@@ -47,6 +47,7 @@ class _Job:
     mask: NDArray[np.float32] | None = None  # (h, w), 1 where the image is generated and 0 where it is kept
     images: list[Pixels] = field(default_factory=list)
     cut: dict[str, str] = field(default_factory=dict)  # the ends of prompts that the model does not read
+    chunks: int = 1  # in which its prompts are encoded
     steps: int = 0
     steps_done: int = 0
     error: Exception | None = None
@@ -122,8 +123,7 @@ def _job(task: Task[Prompted], network: Prompter, load_ms: float) -> _Job:
     task.load_ms, task.notes["device"] = load_ms, str(network.device)
     try:
         for name in ("prompt", "negative_prompt"):
-            _note_cut(job, network, name)
-            warn_of_prompt(task, network, name, getattr(params, name) or "")
+            _read_prompt(job, network, name)
         if isinstance(params, ImageToImage | Inpainting):
             job.original = center_crop(task.read_image(params.image), *params.size)
             warn_of_images(task, network, "image", job.original[None])
@@ -134,14 +134,16 @@ def _job(task: Task[Prompted], network: Prompter, load_ms: float) -> _Job:
     return job
 
 
-def _note_cut(job: _Job, network: Prompter, name: str) -> None:
-    """Notes the end of a prompt that the model does not read; raises BadInput for invalid weights of words."""
+def _read_prompt(job: _Job, network: Prompter, name: str) -> None:
+    """Notes the chunks of a prompt, its unread end, and warnings; raises BadInput for invalid weights of words."""
+    prompt = getattr(job.params, name) or ""
     try:
-        cut = cut_off(network.module, getattr(job.params, name) or "")
+        job.chunks = max(job.chunks, chunks(network.module, prompt))
     except ValueError as error:
         raise BadInput("invalid_request", f"{name}: It cannot be parsed: {error}.", field=name) from error
-    if cut:
+    if cut := cut_off(network.module, prompt):
         job.cut[f"{name}_cut"] = cut
+    warn_of_prompt(job.task, network, name, prompt, cut=cut)
 
 
 def _mask(task: Task, params: Inpainting) -> NDArray[np.float32]:
@@ -157,7 +159,10 @@ def _denoise(network: Prompter, batch: Sequence[_Job]) -> None:
     width, height = params.size
     batch_size = max(1, MAX_BATCH_PIXELS // (width * height))
     rows = [(job, seed) for job in batch if not job.error for seed in job.seeds]
-    parts = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    parts = []
+    for n_chunks in sorted({job.chunks for job, _ in rows}):  # prompts of one call have embeddings of one length
+        same = [(job, seed) for job, seed in rows if job.chunks == n_chunks]
+        parts += [same[i : i + batch_size] for i in range(0, len(same), batch_size)]
     for part in parts:
         for job in {id(job): job for job, _ in part}.values():
             job.steps += params.steps

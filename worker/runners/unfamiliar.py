@@ -5,8 +5,10 @@ from typing import Any
 
 from torch.nn import functional as F
 
+from models.catalogue import Card
 from models.diffusion.embedding import Kandinsky
-from models.diffusion.prompts import plain_syntax, reads_weights, unknown_words
+from models.diffusion.prompt_syntax import EMPTY_WORDS, meant_word, plain_syntax, unknown_words, words_of
+from models.diffusion.prompts import reads_weights
 from models.diffusion.text_to_image import TextToImageModel
 from models.familiarity import Familiarity, familiarity
 from models.space.style import MAX_STYLE_ERROR
@@ -17,8 +19,10 @@ from worker.runners.network import Network
 MAX_NAMES = 10  # in a message
 
 
-def warn_of_prompt(task: Task, network: Network, field: str, prompt: str, *, weighted: bool = True) -> None:
-    """Warns of words that are not in the captions of the training data, and of the syntax of other programs.
+def warn_of_prompt(
+    task: Task, network: Network, field: str, prompt: str, *, weighted: bool = True, cut: str = ""
+) -> None:
+    """Warns of words that are not in the training data, of other programs' syntax, and of the end that is `cut`.
 
     weighted: whether weights such as (red)1.4 are read, if the model supports them.
     """
@@ -27,10 +31,30 @@ def warn_of_prompt(task: Task, network: Network, field: str, prompt: str, *, wei
     if parts := plain_syntax(prompt, weights=not reads):
         how = "; the weight of a word is written (word)1.3" if reads else ""
         task.warn("syntax_as_text", f"{field}: {listed(parts)} is read as plain text{how}.")
-    known = network.card.training.get("words")
-    if known and (unknown := unknown_words(prompt, known)):
-        message = f"{field}: {network.card.id} was trained on captions without {listed(unknown)}; it knows"
-        task.warn("unknown_words", f"{message} {listed(known, 100)}.")
+    if cut:
+        task.warn("prompt_cut", f"{field}: {network.card.id} reads no more of it; the rest is not used: {cut[:200]}.")
+    _warn_of_words(task, network.card, field, prompt)
+
+
+def _warn_of_words(task: Task, card: Card, field: str, prompt: str) -> None:
+    """Warns of the words of a prompt that a model with a list of known words does not know."""
+    known = card.training.get("words")
+    if not known or not (unknown := unknown_words(prompt, known)):
+        return
+    meant = {word: near for word in unknown if card.training.get("typos") and (near := meant_word(word, known))}
+    if meant:
+        pairs = [f"{word} as {near}" for word, near in meant.items()]
+        task.warn("typing_errors", f"{field}: {card.id} probably reads {listed(pairs)}.")
+    if not (lost := [word for word in unknown if word not in meant]):
+        return
+    knows = f"it knows {listed(known, 100)}."
+    if {*words_of(prompt)} <= {*lost, *EMPTY_WORDS}:
+        message = (
+            f"{field}: {card.id} knows nothing in it ({listed(lost)}), so it says nothing about the images; {knows}"
+        )
+        task.warn("prompt_unknown", message)
+    else:
+        task.warn("unknown_words", f"{field}: {card.id} was trained on texts without {listed(lost)}; {knows}")
 
 
 def warn_of_images(task: Task, network: Network, field: str, images: Pixels) -> None:

@@ -6,54 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.diffusion.prompts import embeddings, is_weighted, plain_syntax, reads_weights, unknown_words, unweighted
-from models.diffusion.text_to_image import TextToImageModel, cut_off, generate
+from models.diffusion.prompts import embeddings, n_chunks, reads_weights, unweighted
+from models.diffusion.text_to_image import TextToImageModel, chunks, cut_off, generate
 from tests.models.diffusion.test_lora import STEPS, model  # noqa: F401 (a fixture)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "weighted"),
-    [
-        ("a hat", False),
-        ("a hat (red)", False),
-        (r"a hat (red\)2", False),
-        ("a hat, 1.3", False),
-        ("a (red)1.3 hat", True),
-        ("a (red).5 hat", True),
-        ("a (red)+ hat", True),
-        ("(a)-", True),
-    ],
-)
-def test_a_weight_follows_a_parenthesis(prompt: str, weighted: bool) -> None:
-    assert is_weighted(prompt) is weighted
-
-
-@pytest.mark.parametrize(
-    ("prompt", "found"),
-    [
-        ("a (red:1.5) hat, [smiling] <lora:ink:0.8>", ["(red:1.5)", "[smiling]", "<lora:ink:0.8>"]),
-        ("a man BREAK a woman AND a hat", ["BREAK", "AND"]),
-        ("a ((red)) hat", ["((red))"]),
-        ("a {red|green} hat, __color__, smiling++", ["{red|green}", "__color__", "smiling++"]),
-        ("[from:to:0.5]", ["[from:to:0.5]"]),
-        ('("a man", "a hat").blend(1, 1)', [").blend("]),
-        ("a (red)1.4 hat, a man (smiling), and a well-known one - 16:9, it's 1.5", []),
-        ("", []),
-    ],
-)
-def test_syntax_of_other_programs_is_found(prompt: str, found: list[str]) -> None:
-    assert plain_syntax(prompt) == found
-
-
-def test_weights_are_syntax_too_where_a_model_reads_none() -> None:
-    assert plain_syntax("a (red)1.4 (green)+ hat", weights=True) == ["(red)1.4", "(green)+"]
-
-
-def test_words_that_no_caption_has_are_unknown() -> None:
-    known = ["a", "man", "with", "red", "hat"]
-    assert unknown_words("A (red)1.3 man WITH a Red hat, 2.5", known) == []
-    assert unknown_words("a dragon on a man's hat, a dragon", known) == ["dragon", "on", "man's"]
-    assert unknown_words("a man BREAK <lora:ink:1> AND a hat", known) == []
 
 
 def test_the_words_without_their_weights() -> None:
@@ -93,12 +48,38 @@ def test_weights_change_the_image_and_leave_plain_prompts_as_they_are(model: Tex
 def test_a_weight_of_one_is_no_weight(model: TextToImageModel) -> None:  # noqa: F811
     assert reads_weights(model.pipeline)
     with torch.inference_mode():
-        one, plain = (embeddings(model.pipeline, [prompt]) for prompt in ("(a hat)1.0", "a hat"))
+        one, plain = (embeddings(model.pipeline, [prompt], [""]) for prompt in ("(a hat)1.0", "a hat"))
     assert one.keys() == plain.keys()
     for name in plain:
         torch.testing.assert_close(one[name], plain[name], atol=1e-4, rtol=1e-4)
 
 
-def test_the_part_that_is_cut_off_is_returned_as_text(model: TextToImageModel) -> None:  # noqa: F811
-    assert cut_off(model, "(hat hat hat hat)1.5 hat hat hat hat").split() == ["hat", "hat"]
-    assert cut_off(model, "(hat)1.5") == ""
+def test_what_the_web_ui_writes_has_the_same_embeddings(model: TextToImageModel) -> None:  # noqa: F811
+    with torch.inference_mode():
+        one, other = (embeddings(model.pipeline, [prompt], [""]) for prompt in ("a (hat:1.5)", "a (hat)1.5"))
+        plain = embeddings(model.pipeline, ["a hat"], [""])
+    torch.testing.assert_close(one, other)
+    assert (one["prompt_embeds"] - plain["prompt_embeds"]).abs().max() > 1e-3
+
+
+def test_long_prompts_are_read_in_chunks_to_their_end(model: TextToImageModel) -> None:  # noqa: F811
+    """Eight tokens are read at once, six of them words."""
+    long = "hat " * 6 + "man"
+    assert (n_chunks(model.pipeline, "hat " * 6), n_chunks(model.pipeline, long)) == (1, 2)
+    assert cut_off(model, long) == "" and chunks(model, long, "fog") == 2
+    with torch.inference_mode():
+        found = embeddings(model.pipeline, [long, "fog"], ["", long])
+        first, second = (embeddings(model.pipeline, [part], [""])["prompt_embeds"] for part in ("hat " * 6, "man"))
+        nothing = embeddings(model.pipeline, [""], [""])["prompt_embeds"]
+    assert all(value.shape[:2] == (2, 16) for name, value in found.items() if "pooled" not in name)
+    torch.testing.assert_close(found["prompt_embeds"][:1], torch.cat([first, second], 1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found["prompt_embeds"][1:, 8:], nothing, atol=1e-4, rtol=1e-4)
+    image = made(model, [long])
+    assert image.isfinite().all() and (image - made(model, ["hat " * 6])).abs().max() > 1e-3
+
+
+def test_break_begins_a_chunk(model: TextToImageModel) -> None:  # noqa: F811
+    with torch.inference_mode():
+        found = embeddings(model.pipeline, ["a hat BREAK a (man:1.5)"], [""])["prompt_embeds"]
+        parts = [embeddings(model.pipeline, [part], [""])["prompt_embeds"] for part in ("a hat", "a (man)1.5")]
+    torch.testing.assert_close(found, torch.cat(parts, 1), atol=1e-4, rtol=1e-4)

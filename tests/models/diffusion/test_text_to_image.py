@@ -14,6 +14,7 @@ from models.diffusion.text_to_image import (
     SCHEDULERS,
     SchedulerName,
     TextToImageModel,
+    chunks,
     cut_off,
     generate,
     preview,
@@ -103,9 +104,9 @@ def test_what_is_raised_at_a_step_stops_it(model: TextToImageModel) -> None:
     assert made(model, ["a hat"], [1]).shape == (1, 3, 32, 32)
 
 
-def test_the_part_of_a_prompt_beyond_the_length_is_returned(model: TextToImageModel) -> None:
-    assert cut_off(model, "hat " * 6) == ""
-    assert cut_off(model, "hat " * 7 + "man") == "hat man"
+def test_nothing_of_a_long_prompt_is_cut_off(model: TextToImageModel) -> None:
+    assert (chunks(model, "hat " * 6), chunks(model, "hat " * 6, "hat " * 7 + "man")) == (1, 2)
+    assert cut_off(model, "hat " * 7 + "man") == ""
 
 
 def test_previews_have_the_colors_of_images() -> None:

@@ -117,10 +117,13 @@ def test_a_missing_image_fails_only_its_job(tiny: Card) -> None:
     assert images_of(there).shape == (1, 32, 32, 3)
 
 
-def test_the_unread_end_of_a_prompt_is_in_the_metrics(tiny: Card) -> None:
-    made = run_alone(task(tiny, prompt="hat " * 7 + "man", negative_prompt="hat " * 8))
-    assert made.metrics["prompt_cut"] == "hat man" and made.metrics["negative_prompt_cut"] == "hat hat"
-    assert "prompt_cut" not in run_alone(task(tiny)).metrics
+def test_long_prompts_are_read_to_their_end_and_leave_their_batch_alone(tiny: Card) -> None:
+    long = "hat " * 6 + "man"
+    together = run([task(tiny), task(tiny, prompt=long), task(tiny, prompt="a hat BREAK a man")])
+    assert all(isinstance(made, JobResult) and "prompt_cut" not in made.metrics for made in together)
+    alone = [images_of(run_alone(task(tiny, prompt=prompt))) for prompt in ("a hat", long, "hat " * 6)]
+    assert apart(images_of(together[0]), alone[0]) <= TOLERANCE
+    assert apart(images_of(together[1]), alone[1]) <= TOLERANCE < apart(alone[1], alone[2])
 
 
 def test_latents_that_are_not_finite_fail_their_job(tiny: Card) -> None:
@@ -140,14 +143,21 @@ def test_latents_that_are_not_finite_fail_their_job(tiny: Card) -> None:
 def test_words_and_syntax_that_a_model_does_not_know_are_warnings(tiny: Card) -> None:
     forget()  # a loaded model has the card it was loaded with
     known = replace(tiny, training={"words": ["a", "hat"]})
-    plain, odd = task(known), task(known, prompt="a (red:1.5) hat", negative_prompt="BREAK a dragon")
+    plain, odd = task(known), task(known, prompt="a (red) hat AND", negative_prompt="{a|the} dragon")
     run([plain, odd])
     assert plain.warnings == []
     assert [(each["code"], each["message"].partition(":")[0]) for each in odd.warnings] == [
         *[("syntax_as_text", "prompt"), ("unknown_words", "prompt")],
-        *[("syntax_as_text", "negative_prompt"), ("unknown_words", "negative_prompt")],
+        *[("syntax_as_text", "negative_prompt"), ("prompt_unknown", "negative_prompt")],
     ]
     assert "without red; it knows a, hat." in odd.warnings[1]["message"]
+    forget()
+    typed = task(
+        replace(tiny, training={"words": ["a", "smiling", "hat"], "typos": True}), prompt="a smilign hat, tall"
+    )
+    run([typed])
+    assert [each["code"] for each in typed.warnings] == ["typing_errors", "unknown_words"]
+    assert "reads smilign as smiling." in typed.warnings[0]["message"]
     forget()
     unread = task(tiny, prompt="a dragon")
     run([unread])
