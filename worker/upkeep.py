@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from kombu.exceptions import OperationalError
 from redis import RedisError
@@ -24,6 +25,7 @@ from jobs.store.records import QUEUES
 from worker.webhooks import Webhooks
 
 log = logging.getLogger("atelier.upkeep")
+REMOVERS = 16  # threads that delete objects, which mostly wait for the store
 
 
 def main() -> None:
@@ -80,14 +82,24 @@ def _repeat(round_: Callable[[], object], every_s: float, stop: threading.Event)
 def remove_unused(jobs: JobStore, objects: Objects) -> int:
     """Deletes the objects that no record names; returns how many.
 
-    They are condemned one by one because a condemned object must be deleted within a minute, even if the store is slow.
+    Each thread condemns one at a time, because a condemned object must be deleted within a minute, even if the store is
+    slow.
     """
-    removed = 0
-    while condemned := jobs.references.condemn(limit=1):
-        objects.delete(condemned[0])
-        jobs.references.deleted(condemned[0])
-        removed += 1
-    return removed
+
+    def remove_one() -> bool:
+        condemned = jobs.references.condemn(limit=1)
+        for sha in condemned:
+            objects.delete(sha)
+            jobs.references.deleted(sha)
+        return bool(condemned)
+
+    def remove_all() -> int:
+        return sum(iter(remove_one, False))
+
+    if not remove_one():
+        return 0
+    with ThreadPoolExecutor(REMOVERS) as threads:
+        return 1 + sum(future.result() for future in [threads.submit(remove_all) for _ in range(REMOVERS)])
 
 
 if __name__ == "__main__":
