@@ -41,6 +41,10 @@ class MemberFilter(BaseModel):
     lacking: Annotated[
         Attributes, Field(alias="without", description="Only members that lack all of these attributes.")
     ] = []
+    likeliest: Annotated[
+        str | None,
+        Field(alias="class", min_length=1, max_length=100, description="Only members whose likeliest class this is."),
+    ] = None
     order: Annotated[
         Literal["id", "outlier_score"], Field(description="`outlier_score` lists the most isolated first.")
     ] = "id"
@@ -54,12 +58,22 @@ class MemberFilter(BaseModel):
         return self
 
 
+class MemberClass(BaseModel):
+    """A class of the space `photo`, with the probability that its classifier gives it."""
+
+    name: str
+    probability: float
+
+
 class Member(BaseModel):
     """A member of a collection."""
 
     id: Annotated[int, Field(description="From 0, the same in all versions: a version adds members to the one before.")]
     name: Annotated[str, Field(description="An `img_…` id, or a data set and the index of an image in it.")]
     labels: Annotated[list[str], Field(description="The attributes that it has.")]
+    classes: Annotated[
+        list[MemberClass], Field(description="In `photo`: its three likeliest classes, the likeliest first.")
+    ]
     scores: Annotated[list[float], Field(description="Its scores of the first 32 components.")]
     clusters: Annotated[dict[str, int], Field(description="Its cluster by each clustering; -1 is noise.")]
     map: Annotated[dict[str, list[float]], Field(description="Its place on each two-dimensional map.")]
@@ -221,7 +235,15 @@ def _selected(table: MembersTable, figures: dict[str, Any], chosen: MemberFilter
     for field, names in (("with", chosen.having), ("without", chosen.lacking)):
         for name in names:
             check_attribute(field, name, table.attribute_names)
-    return table.rows(method=method, cluster=chosen.cluster, having=chosen.having, lacking=chosen.lacking)
+    if chosen.likeliest is not None:
+        check_attribute("class", chosen.likeliest, sorted({table.class_names[k] for k in table.classes[:, :1].flat}))
+    return table.rows(
+        method=method,
+        cluster=chosen.cluster,
+        having=chosen.having,
+        lacking=chosen.lacking,
+        likeliest=chosen.likeliest,
+    )
 
 
 def _members(table: MembersTable, rows: Any, path: str, version: int) -> list[dict[str, Any]]:
@@ -231,10 +253,14 @@ def _members(table: MembersTable, rows: Any, path: str, version: int) -> list[di
         "clusters": table.clusters[rows].tolist(),
         "maps": table.maps[rows].astype(np.float64).round(4).tolist(),
         "attributes": table.attributes[rows].tolist(),
+        "classes": table.classes[rows].tolist(),
+        "probabilities": table.class_probabilities[rows].astype(np.float64).round(3).tolist(),
         "outliers": table.outlier_scores[rows].astype(np.float64).round(4).tolist(),
     }
     members = []
-    for row, scores, clusters, maps, attributes, outlier in zip(rows.tolist(), *columns.values(), strict=True):
+    for row, scores, clusters, maps, attributes, *likeliest, outlier in zip(
+        rows.tolist(), *columns.values(), strict=True
+    ):
         known = {name: value == 1 for name, value in zip(table.attribute_names, attributes, strict=True) if value >= 0}
         url = f"{path}/{row}/thumbnail?version={version}" if table.has_file(row, THUMBNAIL) else None
         members.append(
@@ -242,6 +268,9 @@ def _members(table: MembersTable, rows: Any, path: str, version: int) -> list[di
                 "id": row,
                 "name": table.name(row),
                 "labels": [name for name, has in known.items() if has],
+                "classes": [
+                    {"name": table.class_names[k], "probability": each} for k, each in zip(*likeliest, strict=True)
+                ],
                 "scores": scores,
                 "clusters": dict(zip(table.methods, clusters, strict=True)),
                 "map": dict(zip(table.map_names, maps, strict=True)),

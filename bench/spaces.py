@@ -130,9 +130,12 @@ def listed(stack: Stack, rows: int) -> str:
         ends=np.arange(1, 2 * rows + 1).reshape(rows, 2),
         checksums=np.zeros((rows, 2), np.uint32),
         segments=np.array([2 * rows]),
+        classes=rng.integers(1000, size=(rows, 3), dtype=np.int16),
+        class_probabilities=rng.random((rows, 3), np.float32),
         methods=("kmeans", "mixture"),
         map_names=("tsne", "umap"),
         attribute_names=tuple(map(str, range(40))),
+        class_names=tuple(map(str, range(1000))),
     )
     table.save(stack.folder / "table.npz")
     with (stack.folder / "table.npz").open("rb") as file:

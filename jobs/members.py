@@ -16,7 +16,7 @@ COMPONENTS = "components"  # float32, little-endian: the mean, the scale and eac
 EXPORTS = {"parquet": "members.parquet", "atlas": "atlas.parquet", "projector": "projector.zip"}  # by format
 MAX_SCORES = 32  # components of which the table has the scores
 THUMBNAIL, IMAGE = 0, 1  # the files of a member in the objects of images
-_FACTS = ("methods", "map_names", "attribute_names")  # fields that are not arrays
+_FACTS = ("methods", "map_names", "attribute_names", "class_names")  # fields that are not arrays
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,9 @@ class MembersTable:
     to 1. pairs, pair_distances: near-duplicates (p, 2) and their distances, nearest first. deviations: standard
     deviations of the components, (k,). component_checksums: CRC-32 of the rows of `COMPONENTS`. ends, checksums: where
     the thumbnail and the image of each member end in the objects of images, counted over all of these, and their
-    CRC-32, (n, 2); a file without bytes is missing. segments: sizes of these objects, in bytes.
+    CRC-32, (n, 2); a file without bytes is missing. segments: sizes of these objects, in bytes. classes,
+    class_probabilities: the likeliest classes of each member, the likeliest first, (n, c), as indices in class_names; c
+    is 0 in spaces without classes.
     """
 
     names: NDArray[np.uint8]
@@ -45,9 +47,12 @@ class MembersTable:
     ends: NDArray[np.int64]
     checksums: NDArray[np.uint32]
     segments: NDArray[np.int64]
+    classes: NDArray[np.int16]
+    class_probabilities: NDArray[np.float32]
     methods: tuple[str, ...]
     map_names: tuple[str, ...]
     attribute_names: tuple[str, ...]
+    class_names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.name_ends)
@@ -85,15 +90,26 @@ class MembersTable:
         return int(ends[index - 1]) if index else 0, int(ends[index])
 
     def rows(
-        self, *, method: str | None, cluster: int | None, having: Sequence[str], lacking: Sequence[str]
+        self,
+        *,
+        method: str | None = None,
+        cluster: int | None = None,
+        having: Sequence[str] = (),
+        lacking: Sequence[str] = (),
+        likeliest: str | None = None,
     ) -> NDArray[np.bool_]:
-        """Whether each member is in the cluster of a method, has all of some attributes and lacks all others, (n,)."""
+        """Which members match all filters, (n,).
+
+        They are in the cluster of a method, have all of some attributes, lack all of others and have a likeliest class.
+        """
         chosen = np.ones(len(self), np.bool_)
         if method is not None and cluster is not None:
             chosen &= self.clusters[:, self.methods.index(method)] == cluster
         for names, value in ((having, 1), (lacking, 0)):
             for name in names:
                 chosen &= self.attributes[:, self.attribute_names.index(name)] == value
+        if likeliest is not None:
+            chosen &= self.classes[:, 0] == self.class_names.index(likeliest)
         return chosen
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -110,4 +126,9 @@ class MembersTable:
         """Reads the file of `save`; no code in it is run."""
         with np.load(BytesIO(data), allow_pickle=False) as file:
             facts: Any = {name: tuple(value) for name, value in json.loads(str(file["facts"])).items()}
-            return cls(**{name: file[name] for name in file if name != "facts"}, **facts)
+            arrays: Any = {name: file[name] for name in file if name != "facts"}
+        if "classes" not in arrays:  # of an earlier release
+            none = np.zeros((len(arrays["name_ends"]), 0))
+            arrays |= {"classes": none.astype(np.int16), "class_probabilities": none.astype(np.float32)}
+            facts["class_names"] = ()
+        return cls(**arrays, **facts)

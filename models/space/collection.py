@@ -40,7 +40,9 @@ class Members:
 
     vectors: float32 (n, dim). thumbnails: uint8 (n, t, t, 3). names: (n,), `img_…` ids or indices in a data set.
     attributes: int8 (n, k), 1 for one that an image has, 0 for one that it lacks, -1 for unknown; attribute_names: k
-    names. digests: sha256 (n,) of the encoded pixels, empty in collections of an earlier version.
+    names. digests: sha256 (n,) of the encoded pixels, empty in collections of an earlier version. classes,
+    class_probabilities: int16 and float32 (n, c), the likeliest classes of each, the likeliest first, as indices in
+    class_names; None in a space without classes.
     """
 
     vectors: Array
@@ -49,6 +51,9 @@ class Members:
     attributes: NDArray[np.int8]
     attribute_names: tuple[str, ...] = ()
     digests: NDArray[np.str_] | None = None
+    classes: NDArray[np.int16] | None = None
+    class_probabilities: Array | None = None
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -59,7 +64,7 @@ class Members:
         return self.thumbnails.strides[0] != 0
 
     def __add__(self, others: "Members") -> "Members":
-        """Concatenates two sets of members, with the attributes of both."""
+        """Concatenates two sets of members, with the attributes of both and without classes."""
         names = tuple(dict.fromkeys(self.attribute_names + others.attribute_names))
         return Members(
             np.concatenate([self.vectors, others.vectors]),

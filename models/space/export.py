@@ -46,6 +46,10 @@ def _columns(collection: FittedCollection, outlier_scores: Float32) -> dict[str,
     members, scores = collection.members, collection.scores
     columns: dict[str, Any] = {"id": np.arange(len(members)), "name": members.names.astype(object)}
     columns["labels"] = pa.array([_labels(members.attribute_names, row) for row in members.attributes], _STRINGS)
+    if members.classes is not None and members.class_probabilities is not None:
+        names = np.array(members.class_names, object)
+        for k, (indices, values) in enumerate(zip(members.classes.T, members.class_probabilities.T, strict=True)):
+            columns |= {f"class_{k}": names[indices], f"class_{k}_probability": np.ascontiguousarray(values)}
     columns |= {f"pc_{k}": np.ascontiguousarray(scores[:, k]) for k in range(min(COLUMNS, scores.shape[1]))}
     columns |= {method: each.labels_.astype(np.int32) for method, each in collection.clusterings.items()}
     for map_name, points in collection.maps.items():

@@ -10,6 +10,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+from api.collections import EXAMPLES
 from tests.api.conftest import data_url, image_file
 from tests.stack import Stack
 
@@ -31,6 +32,14 @@ def collection_id(stack: Stack) -> str:
     return made
 
 
+@pytest.fixture(scope="module")
+def photo_collection(stack: Stack) -> str:
+    """Four images in the space of photographs."""
+    job = stack.finished(stack.client.post("/v1/collections", json=EXAMPLES["photographs"]["value"]).json()["id"])
+    assert job["status"] == "succeeded", job["error"]
+    return str(job["metrics"]["collection"])
+
+
 def get(stack: Stack, collection_id: str, path: str = "", **query: Any) -> httpx.Response:
     return stack.client.get(f"/v1/collections/{collection_id}/members{path}", params=query)
 
@@ -43,6 +52,21 @@ def page(stack: Stack, collection_id: str, **query: Any) -> dict[str, Any]:
 
 def error(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
+
+
+def test_members_of_photographs_have_classes(stack: Stack, photo_collection: str) -> None:
+    members = page(stack, photo_collection)["members"]
+    assert [len(member["classes"]) for member in members] == [3] * 4
+    cat = members[0]["classes"][0]
+    assert "cat" in cat["name"] and 0.5 < cat["probability"] <= 1
+    assert page(stack, photo_collection, **{"class": cat["name"]})["members"] == members[:1]
+    unknown = get(stack, photo_collection, **{"class": "unicorn"})
+    assert error(unknown) == (422, "unknown_attribute") and cat["name"] in unknown.json()["error"]["details"]["allowed"]
+    path = f"/v1/collections/{photo_collection}/export"
+    table = pyarrow.parquet.read_table(BytesIO(stack.client.get(path).content))
+    assert table["class_0"].to_pylist() == [member["classes"][0]["name"] for member in members]
+    with np.load(BytesIO(stack.client.get(path, params={"format": "npz"}).content)) as arrays:
+        assert arrays["members/classes"].shape == arrays["members/class_probabilities"].shape == (4, 3)
 
 
 def test_pages_have_every_member_once(stack: Stack, collection_id: str) -> None:

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,12 @@ def table() -> MembersTable:
         ends=np.array([[10, 30], [35, 42], [42, 42]]),
         checksums=np.array([[1, 2], [3, 4], [0, 0]], np.uint32),
         segments=np.array([30, 12]),
+        classes=np.array([[1, 0], [0, 2], [1, 2]], np.int16),
+        class_probabilities=np.array([[0.5, 0.25], [0.75, 0.125], [0.5, 0.25]], np.float32),
         methods=("kmeans", "hdbscan"),
         map_names=(),
         attribute_names=("red", "round"),
+        class_names=("cat", "cup", "dog"),
     )
 
 
@@ -38,6 +42,24 @@ def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
     assert (loaded.methods, loaded.map_names, loaded.attribute_names) == (("kmeans", "hdbscan"), (), ("red", "round"))
     np.testing.assert_array_equal(loaded.clusters, table().clusters)
     assert loaded.n_bytes == table().n_bytes
+
+
+def test_a_table_of_an_earlier_release_has_no_classes(tmp_path: Path) -> None:
+    table().save(tmp_path / "members.npz")
+    with np.load(tmp_path / "members.npz") as file:
+        arrays = {name: file[name] for name in file if not name.startswith("class")}
+    facts = json.loads(str(arrays.pop("facts")))
+    del facts["class_names"]
+    with (tmp_path / "earlier.npz").open("wb") as target:
+        np.savez(target, facts=np.array(json.dumps(facts)), **arrays)
+    earlier = MembersTable.load((tmp_path / "earlier.npz").read_bytes())
+    assert (earlier.classes.shape, earlier.class_probabilities.shape, earlier.class_names) == ((3, 0), (3, 0), ())
+
+
+def test_rows_match_the_likeliest_class() -> None:
+    assert table().rows(likeliest="cup").tolist() == [True, False, True]
+    assert table().rows(likeliest="cup", having=["red"]).tolist() == [True, False, False]
+    assert not table().rows(likeliest="dog").any(), "it is only the second of some"
 
 
 def test_rows_match_all_filters() -> None:

@@ -121,6 +121,7 @@ def _table(collection: FittedCollection, images: _Images, component_checksums: S
     names = [str(name).encode() for name in members.names]
     maps = collection.maps
     n = len(members)
+    none = np.zeros((n, 0), np.float32)
     return MembersTable(
         names=np.frombuffer(b"".join(names), np.uint8),
         name_ends=np.cumsum([len(name) for name in names], dtype=np.int64),
@@ -136,9 +137,12 @@ def _table(collection: FittedCollection, images: _Images, component_checksums: S
         ends=images.ends,
         checksums=images.checksums,
         segments=np.array([each["size_bytes"] for each in images.entries], np.int64),
+        classes=none.astype(np.int16) if members.classes is None else members.classes,
+        class_probabilities=none if members.class_probabilities is None else members.class_probabilities,
         methods=tuple(collection.clusterings),
         map_names=tuple(maps),
         attribute_names=members.attribute_names,
+        class_names=members.class_names,
     )
 
 

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from io import BytesIO, StringIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -44,6 +45,18 @@ def test_parquet_has_a_row_of_each_member(collection: FittedCollection, tmp_path
     assert table["labels"].to_pylist()[:2] == [["red"], []]
     assert table["has_red"].to_pylist() == [True, False, *[None] * (N - 2)]
     assert table["name"][1].as_py() == "a\tb/1"
+
+
+def test_classes_are_columns(collection: FittedCollection, tmp_path: Path) -> None:
+    classes = np.array([[1, 0]] * N, np.int16)
+    probabilities = np.array([[0.75, 0.125]] * N, np.float32)
+    members = replace(
+        collection.members, classes=classes, class_probabilities=probabilities, class_names=("cat", "dog")
+    )
+    write_parquet(replace(collection, members=members), OUTLIERS, tmp_path / "a.parquet")
+    table = pyarrow.parquet.read_table(tmp_path / "a.parquet")
+    first = {name: table[name][0].as_py() for name in table.column_names if name.startswith("class")}
+    assert first == {"class_0": "dog", "class_0_probability": 0.75, "class_1": "cat", "class_1_probability": 0.125}
 
 
 def test_embedding_atlas_gets_thumbnails_instead_of_vectors(collection: FittedCollection, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from skimage import data
 from sklearn.metrics import adjusted_rand_score
 
 from jobs.store.records import Record
+from models.perceptual.efficientnet import class_names
 from tests.worker.runners.collecting import (
     Installation,
     archive,
@@ -53,7 +54,13 @@ def test_clusters_and_images_are_named_by_what_they_show(
     by_source = {name: figures["classes"][labels[sources == k][0]]["name"] for k, name in enumerate(PHOTOS)}
     assert "cat" in by_source["cat"] and by_source["coffee"] == "espresso", by_source
     assert "class:espresso" in names, "classes are attributes, which plots and lists filter by"
+    members = collection.members
+    assert members.classes is not None and members.class_probabilities is not None
+    assert members.classes.shape == members.class_probabilities.shape == (len(members), 3)
+    assert (np.diff(members.class_probabilities) <= 0).all() and len(set(members.classes[0])) == 3
+    assert set(members.class_names) <= set(class_names())
     named = photos.metrics["classes"]
+    assert [each["name"] for each in named] == [members.class_names[k] for k in members.classes[:, 0]]
     assert len(named) == len(PHOTOS) * EACH
     assert named[0].keys() == {"image", "name", "probability"}
 
