@@ -47,7 +47,10 @@ def get_service(request: Request) -> Service:
     """Returns the service of the app, whose `jobs` show only what belongs to the tenant of this request's key."""
     service: Service = request.app.state.service
     key: Key | None = request.scope.get(KEY)
-    return replace(service, jobs=service.jobs.of(key.tenant), key=key) if key else service
+    if key is None:
+        return service
+    jobs = service.jobs.of(key.tenant)
+    return replace(service, jobs=jobs, objects=service.objects.of(jobs, key.limits.stored_bytes), key=key)
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]

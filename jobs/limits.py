@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from jobs.errors import BadInput
+from jobs.errors import BadInput, LimitReached
 from jobs.requests.base import STRICT, Request, whole
 
 Limit = Annotated[int, Field(ge=1, le=10**15)] | None
@@ -27,6 +27,10 @@ class Limits(BaseModel):
     steps: Annotated[Limit, Field(description="`num_steps` and `num_inference_steps` of a job.")] = None
     training_hours: Annotated[
         Limit, Field(description="Hours that the tenant's trainings ran in 30 days, at which the key's are refused.")
+    ] = None
+    stored_bytes: Annotated[
+        Limit,
+        Field(description="Bytes that the tenant stores, at which the key's uploads and jobs are refused."),
     ] = None
     priority: Annotated[int | None, Field(ge=-10, le=10, description="Highest `priority` of a job.")] = None
 
@@ -51,6 +55,13 @@ class Limits(BaseModel):
 
 
 NO_LIMITS = Limits()
+
+
+def at_limit(limit: str, most: int) -> LimitReached:
+    """The error for a limit that the tenant of a key has reached."""
+    message = f"The API key's limit of {limit} is {most}, which its tenant has reached."
+    retry_after = 5 if limit == "queued_jobs" else 3600
+    return LimitReached("limit_reached", message, retry_after, limit=limit, allowed=most)
 
 
 def _pixels(params: Request) -> int:

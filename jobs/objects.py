@@ -5,10 +5,12 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import copy
 from datetime import timedelta
 from itertools import chain
+from os import SEEK_END
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 import obstore
 from obstore.exceptions import BaseError
@@ -34,27 +36,37 @@ class Objects:
         self._jobs = jobs
         self._store = _open(settings, settings.storage_endpoint, retry_s)
         public = settings.storage_public_endpoint or settings.storage_endpoint
+        self._most: int | None = None
         self._signer = None if isinstance(self._store, LocalStore) else _open(settings, public, retry_s)
 
+    def of(self, jobs: JobStore, most: int | None) -> Self:
+        """The same store for a tenant, whose job store this is: what it puts counts, up to `most` bytes in all."""
+        made = copy(self)
+        made._jobs, made._most = jobs, most
+        return made
+
     def put(self, data: bytes, content_type: str, *, holder: str = "hold") -> str:
-        """Stores bytes and returns their sha256; raises `Unavailable`.
+        """Stores bytes and returns their sha256; raises `Unavailable`, and `LimitReached` for a tenant.
 
         The object is held first, so that clean-up does not delete it before a record names it. `holder` is the upload,
         or the job whose checkpoint it is.
         """
         sha = hashlib.sha256(data).hexdigest()
-        self._put(sha, data, content_type, holder, use_multipart=False)
+        self._put(sha, data, len(data), content_type, holder, use_multipart=False)
         return sha
 
     def put_file(self, file: IO[bytes], content_type: str, *, holder: str = "hold") -> str:
         """Stores a file of any size as `put` does."""
         sha = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # reads any file from its start
+        size = file.seek(0, SEEK_END)
         file.seek(0)
-        self._put(sha, file, content_type, holder)
+        self._put(sha, file, size, content_type, holder)
         return sha
 
-    def _put(self, sha: str, data: bytes | IO[bytes], content_type: str, holder: str, **options: Any) -> None:
-        while not self._jobs.references.hold(sha, holder):
+    def _put(
+        self, sha: str, data: bytes | IO[bytes], size: int, content_type: str, holder: str, **options: Any
+    ) -> None:
+        while not self._jobs.references.hold(sha, holder, size=size, most=self._most):
             time.sleep(0.05)  # clean-up is deleting the same object right now
         attributes: Any = None if isinstance(self._store, LocalStore) else {"Content-Type": content_type}
         try:

@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import redis
 
-from jobs.errors import BadInput, Conflict, LimitReached, NotFound, QueueFull
+from jobs.errors import BadInput, Conflict, NotFound, QueueFull
+from jobs.limits import at_limit
 from jobs.settings import Settings
 from jobs.store.heartbeats import Heartbeats
 from jobs.store.keys import Keys
@@ -72,7 +73,7 @@ class JobStore:
         if outcome == "out_of_room":
             raise redis_full()
         if outcome == "limit":
-            raise _at_limit(value, job.limits[value])
+            raise at_limit(value, job.limits[value])
         if outcome == "missing":
             raise not_uploaded("archive" if value in job.archives else "image", value)
         if outcome == "unknown":
@@ -294,12 +295,6 @@ def finish_arguments(ending: Ending) -> dict[str, Any]:
 
 def _no_job(job_id: str) -> NotFound:
     return NotFound("job_not_found", "There is no such job; it may have been deleted or have expired.", job=job_id)
-
-
-def _at_limit(limit: str, most: int) -> LimitReached:
-    message = f"The API key's limit of {limit} is {most}, which its tenant has reached."
-    retry_after = 3600 if limit == "training_hours" else 5
-    return LimitReached("limit_reached", message, retry_after, limit=limit, allowed=most)
 
 
 def _key_reuse() -> BadInput:

@@ -12,7 +12,8 @@ PREFIX = "atelier:"
 DEFAULT_TENANT = "default"  # owns what is made without a key
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)  # buckets of histograms
 SIZES = (1, 2, 4, 8, 16, 32)
-_FILES = ("helpers", "queues", "webhooks", "jobs", "upkeep", "objects", "processes", "keys")  # joined in this order
+# Joined in this order.
+_FILES = ("helpers", "owners", "queues", "webhooks", "jobs", "upkeep", "objects", "processes", "keys")
 SCRIPT = "\n".join(
     [
         *(

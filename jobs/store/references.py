@@ -3,6 +3,7 @@
 import secrets
 from typing import cast
 
+from jobs.limits import at_limit
 from jobs.settings import Settings
 from jobs.store.protocol import Protocol
 
@@ -14,12 +15,18 @@ class References:
         self._protocol = protocol
         self._hold_ms = settings.hold_s * 1000
 
-    def hold(self, sha: str, holder: str = "hold") -> bool:
+    def hold(self, sha: str, holder: str = "hold", *, size: int = 0, most: int | None = None) -> bool:
         """Protects an object that is about to be stored from clean-up; False while clean-up is deleting it.
 
-        `holder` is the upload, or the job whose checkpoint it is.
+        `holder` is the upload, or the job whose checkpoint it is. With a tenant its `size` in bytes counts from now on;
+        raises `LimitReached` if all that the tenant stores would exceed `most` bytes.
         """
-        return bool(self._protocol.call("hold", sha=sha, holder=holder, ttl_ms=self._hold_ms) == "held")
+        limit = {} if most is None else {"max_stored": most}
+        named = {"sha": sha, "holder": self._protocol.name(holder), "bytes": size}
+        outcome = self._protocol.call("hold", ttl_ms=self._hold_ms, **named, **limit)
+        if outcome == "limit":
+            raise at_limit("stored_bytes", cast(int, most))
+        return bool(outcome == "held")
 
     def condemn(self, limit: int = 100) -> list[str]:
         """Returns objects that no record names; they cannot be stored again until `deleted` is called."""

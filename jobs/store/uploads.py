@@ -22,7 +22,8 @@ class Uploads:
 
         `holder` is the name under which the bytes were held while they were stored; that hold ends.
         """
-        arguments = {"facts": json.dumps(facts), "ttl_ms": self._ttl_ms} | ({"holder": holder} if holder else {})
+        held = {"holder": self._protocol.name(holder)} if holder else {}
+        arguments = {"facts": json.dumps(facts), "ttl_ms": self._ttl_ms, **held}
         if self._protocol.call("put_upload", sort=self._name, sha=sha, **arguments) == "out_of_room":
             raise redis_full()
 

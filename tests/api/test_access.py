@@ -18,8 +18,9 @@ from jobs.limits import Limits
 from jobs.schemas import SafetyPolicy
 from jobs.store.keys import SCOPES, Scope
 from tests.api.cards import card
-from tests.api.conftest import FAST
+from tests.api.conftest import FAST, image_file
 from tests.api.examples import DOCUMENT
+from tests.api.test_schemathesis import labeled_zip
 from tests.stack import Stack
 
 OPERATIONS = [(method.upper(), path) for path, each in DOCUMENT["paths"].items() for method in each]
@@ -175,6 +176,23 @@ def test_a_key_with_a_limit_is_paced(closed: Stack) -> None:
     line = closed.line("api", answers[2].headers["X-Request-ID"])
     assert line["key_id"] == headers["Authorization"].split("_")[1]
     assert "RateLimit" not in closed.client.get("/v1/jobs", headers=bearer(closed, "read")).headers
+
+
+def test_uploads_beyond_the_stored_bytes_are_refused_before_they_are_stored(closed: Stack) -> None:
+    files = [{"file": image_file(size=(64, 64), seed=seed)} for seed in (1, 2)]  # noise of about 12 kB each
+    limited = bearer(closed, "submit", "read", limits=Limits(stored_bytes=13_000), tenant="small")
+    first = closed.client.post("/v1/images", files=files[0], headers=limited)
+    stored = {path.name for path in (closed.folder / "objects").iterdir()}
+    refused = closed.client.post("/v1/images", files=files[1], headers=limited)
+    assert (first.status_code, refused.status_code) == (201, 429) and refused.headers["Retry-After"]
+    assert refused.json()["error"]["details"] == {"limit": "stored_bytes", "allowed": 13_000}
+    archive = closed.client.post("/v1/archives", files={"file": labeled_zip()}, headers=limited)
+    assert archive.status_code == 429
+    inside = closed.client.post("/v1/style-transfers", json=FAST, headers=limited)
+    assert inside.status_code == 429 and inside.json()["error"]["details"]["limit"] == "stored_bytes"
+    assert {path.name for path in (closed.folder / "objects").iterdir()} == stored
+    closed.client.delete(f"/v1/images/{first.json()['id']}", headers=limited)
+    assert closed.client.post("/v1/images", files=files[1], headers=limited).status_code == 201
 
 
 def test_a_job_has_the_safety_policy_of_its_key_or_of_the_installation(closed: Stack) -> None:

@@ -1,7 +1,7 @@
 -- The job protocol. Every change of a job is one call of this script, so it is atomic.
 -- ARGV[1] is the name of the command, ARGV[2] its arguments as JSON; nested JSON is passed as opaque strings.
 --
--- Parts: helpers.lua (this file), queues.lua (turns of tenants), webhooks.lua (endpoints and deliveries), jobs.lua (create to
+-- Parts: helpers.lua (this file), owners.lua (bytes of tenants), queues.lua (turns of tenants), webhooks.lua (endpoints and deliveries), jobs.lua (create to
 -- delete), upkeep.lua (sweep), objects.lua (uploads, models, collections, clean-up), processes.lua (heartbeats), keys.lua
 -- (API keys). protocol.py joins them in this order.
 --
@@ -19,6 +19,8 @@
 --   done              zset, finished ids by end of life         dropping      set, deleted owners that still name objects
 --   named:<who>       list, the objects of an owner: <who> is model:<id>, collection:<id> or style:<id>
 --   refs:<sha>        zset, holders of an object by end of hold objects       zset, objects by time of next check
+--   owners:<sha>      hash, who names an object for which tenant, and its size (owners.lua)
+--   stored            hash, bytes that the objects of each tenant take
 --   deleting:<sha>    an object that is being deleted           image:<sha>, archive:<sha>   * facts of an upload
 --   model:<id>        hash, the card of a trained model         models        zset *, the ids of trained models
 --   shared-models     zset, ids of models that every tenant may use
@@ -65,7 +67,7 @@ local function owns(a, key) return not a.tenant or tenant_of(key) == a.tenant en
 local function get(id, field) return redis.call('HGET', job(id), field) end
 local function all(id, ...) return unpack(redis.call('HMGET', job(id), ...)) end
 
-local queues, commands = {}, {} -- queues.lua defines the functions of queues
+local owners, queues, commands = {}, {}, {} -- owners.lua and queues.lua define the functions of theirs
 
 local function count(name) redis.call('HINCRBY', P .. 'stats', name, 1) end
 
@@ -121,6 +123,7 @@ end
 local function unreference(who, sha)
   redis.call('ZREM', P .. 'refs:' .. sha, who)
   redis.call('ZADD', P .. 'objects', now, sha)
+  owners.remove(who, sha)
 end
 
 -- Records that `who` (a job or a collection) uses models and collections, so that they cannot be deleted. `ids` are
@@ -133,9 +136,15 @@ local function unuse(who, ids)
   for used in ids:gmatch('%S+') do redis.call('SREM', P .. 'uses:' .. used, who) end
 end
 
+local function name(who, sha, tenant)
+  redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, who)
+  owners.add(who, sha, tenant)
+end
+
 local function refer(who, objects)
+  local tenant = tenant_of(P .. who)
   for _, sha in ipairs(objects) do
-    redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, who)
+    name(who, sha, tenant)
     redis.call('RPUSH', P .. 'named:' .. who, sha)
   end
 end
@@ -278,7 +287,7 @@ local function expire(id)
 end
 
 local function reference(id, sha)
-  redis.call('ZADD', P .. 'refs:' .. sha, FOREVER, id)
+  name(id, sha, tenant_of(job(id)))
   redis.call('HSET', job(id), 'objects', (get(id, 'objects') or '') .. sha .. ' ')
 end
 
@@ -290,7 +299,7 @@ local function keep_checkpoint(id, checkpoint)
     redis.call('HDEL', job(id), 'checkpoint')
   end
   if checkpoint then
-    redis.call('ZADD', P .. 'refs:' .. cjson.decode(checkpoint).sha256, FOREVER, id)
+    name(id, cjson.decode(checkpoint).sha256, tenant_of(job(id)))
     redis.call('HSET', job(id), 'checkpoint', checkpoint)
   end
 end

@@ -15,6 +15,8 @@ function commands.create(a)
   if most.queued_jobs and redis.call('ZCARD', P .. of(tenant, 'jobs:status:queued')) >= most.queued_jobs then
     return {'limit', 'queued_jobs'}
   end
+  local stored = tonumber(redis.call('HGET', P .. 'stored', tenant) or 0)
+  if most.stored_bytes and stored >= most.stored_bytes then return {'limit', 'stored_bytes'} end
   local hours = a.queue == 'train' and most.training_hours
   if hours and tonumber(redis.call('GET', trained(tenant)) or 0) >= hours * 3600000 then return {'limit', 'training_hours'} end
   for _, sha in ipairs(a.inputs) do

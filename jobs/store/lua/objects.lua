@@ -1,7 +1,10 @@
--- Protects an object from clean-up for ttl_ms, before its bytes are stored. If the holder is the job or upload that will
--- name it, the hold ends with that reference.
+-- Protects an object of so many bytes from clean-up for ttl_ms, before they are stored. If the holder is the job or upload
+-- that will name it, the hold ends with that reference. It counts for a caller with a tenant, up to its limit.
 function commands.hold(a)
   if redis.call('EXISTS', P .. 'deleting:' .. a.sha) == 1 then return 'deleting' end
+  if a.max_stored and not owners.fits(a.tenant, a.sha, a.bytes, a.max_stored) then return 'limit' end
+  owners.measure(a.sha, a.bytes)
+  if a.tenant then owners.add(a.holder, a.sha, a.tenant) end
   redis.call('ZADD', P .. 'refs:' .. a.sha, 'GT', now + a.ttl_ms, a.holder)
   redis.call('ZADD', P .. 'objects', 'GT', now + a.ttl_ms, a.sha)
   return 'held'
@@ -12,7 +15,11 @@ function commands.put_upload(a)
   if out_of_room() then return 'out_of_room' end
   redis.call('SET', P .. a.sort .. ':' .. a.sha, a.facts)
   keep_upload(a.sort, a.sha, a.ttl_ms)
-  if a.holder then redis.call('ZREM', P .. 'refs:' .. a.sha, a.holder) end
+  owners.add(a.sort, a.sha, a.tenant or 'default')
+  if a.holder then
+    redis.call('ZREM', P .. 'refs:' .. a.sha, a.holder)
+    owners.remove(a.holder, a.sha)
+  end
   return 'kept'
 end
 
@@ -76,6 +83,7 @@ function commands.condemn(a)
   if redis.call('EXISTS', P .. 'backup') == 1 then return condemned end
   for _, sha in ipairs(redis.call('ZRANGEBYSCORE', P .. 'objects', '-inf', now, 'LIMIT', 0, 1000)) do
     if #condemned == a.limit then break end
+    for _, who in ipairs(redis.call('ZRANGEBYSCORE', P .. 'refs:' .. sha, '-inf', now)) do owners.remove(who, sha) end
     redis.call('ZREMRANGEBYSCORE', P .. 'refs:' .. sha, '-inf', now)
     local last = redis.call('ZRANGE', P .. 'refs:' .. sha, -1, -1, 'WITHSCORES')
     if #last == 0 then
@@ -93,7 +101,7 @@ end
 
 -- A condemned object was deleted: it can be stored again.
 function commands.deleted(a)
-  redis.call('DEL', P .. 'deleting:' .. a.sha)
+  redis.call('DEL', P .. 'deleting:' .. a.sha, P .. 'owners:' .. a.sha)
   if redis.call('EXISTS', P .. 'refs:' .. a.sha) == 0 then redis.call('ZREM', P .. 'objects', a.sha) end
   return 'deleted'
 end

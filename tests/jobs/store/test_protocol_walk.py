@@ -68,7 +68,7 @@ class Walk(Modeled):
     @rule()
     def upload(self) -> None:
         sha, holder = self.new_sha(), f"upload:{self.made}"
-        assert self.store.references.hold(sha, holder)
+        assert self.store.references.hold(sha, holder, size=7)
         self.store.images.put(sha, {}, holder)
         self.uploads.append(sha)
 

@@ -1,6 +1,7 @@
 """The job protocol as a model in plain Python, and what holds of the store at each step of a walk."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
@@ -162,6 +163,10 @@ class Modeled(RuleBasedStateMachine):
                 expected.setdefault(sha, set()).add(job.id)
         refs = {key: set(client.zrange(key, 0, -1)) for key in client.keys(f"{PREFIX}refs:*")}  # type: ignore[arg-type,union-attr]
         assert refs == {f"{PREFIX}refs:{sha}": who for sha, who in expected.items()}
+        owners: dict[str, Any] = {sha: client.hgetall(f"{PREFIX}owners:{sha}") for sha in expected}
+        assert {sha: {who for who in owner if who[0] not in "#b"} for sha, owner in owners.items()} == expected
+        stored: Any = client.hget(f"{PREFIX}stored", "default") or 0
+        assert sum(int(owner.get("bytes", 0)) for owner in owners.values()) == int(stored)
         uses = {key: client.smembers(key) for key in client.keys(f"{PREFIX}uses:*")}  # type: ignore[union-attr]
         used = [name for name in (*self.trained, *self.shelves) if self.users(name)]
         assert uses == {f"{PREFIX}uses:{name}": self.users(name) for name in used}

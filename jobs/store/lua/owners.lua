@@ -1,0 +1,32 @@
+-- Bytes that the objects of each tenant take. owners:<sha> holds who names an object (a holder to its tenant), how many of
+-- these each tenant has (#<tenant>) and the size: an object counts once for each tenant that names it, until the last of
+-- the tenant's holders is gone. Objects that earlier releases stored have no size, and do not count.
+
+function owners.add(who, sha, tenant)
+  local key = P .. 'owners:' .. sha
+  if redis.call('HSETNX', key, who, tenant) == 1 and redis.call('HINCRBY', key, '#' .. tenant, 1) == 1 then
+    redis.call('HINCRBY', P .. 'stored', tenant, redis.call('HGET', key, 'bytes') or 0)
+  end
+end
+
+function owners.remove(who, sha)
+  local key = P .. 'owners:' .. sha
+  local tenant = redis.call('HGET', key, who)
+  if not tenant then return end
+  redis.call('HDEL', key, who)
+  if redis.call('HINCRBY', key, '#' .. tenant, -1) == 0 then
+    redis.call('HDEL', key, '#' .. tenant)
+    redis.call('HINCRBY', P .. 'stored', tenant, -(redis.call('HGET', key, 'bytes') or 0))
+  end
+end
+
+-- Notes the size of an object that is about to be stored. It does not change while somebody names the object.
+function owners.measure(sha, bytes)
+  if bytes and redis.call('EXISTS', P .. 'owners:' .. sha) == 0 then redis.call('HSET', P .. 'owners:' .. sha, 'bytes', bytes) end
+end
+
+-- Whether a tenant may store an object of so many bytes: one that it has takes no more.
+function owners.fits(tenant, sha, bytes, most)
+  if redis.call('HEXISTS', P .. 'owners:' .. sha, '#' .. tenant) == 1 then return true end
+  return (redis.call('HGET', P .. 'stored', tenant) or 0) + bytes <= most
+end
