@@ -317,7 +317,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.write:
             path = folder_of(card) / "card.json"
             written = json.loads(path.read_text(encoding="utf-8")) | {"quality": quality}
-            written["training"] |= training_facts(load_model(card), data_of(card, FACTS_OF))
+            facts = training_facts(load_model(card), data_of(card, FACTS_OF))
+            if "typos" in written["training"]:
+                facts.pop("words", None)  # those of its paraphrases are on the card, not those of the captions
+            written["training"] |= facts
             path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     return 0
 

@@ -31,13 +31,14 @@ class Trained:
     """Result of a training loop.
 
     architecture: name and arguments. state: the state dict to store. parts: how parts of the model were trained before.
-    warnings: what users of the model should know, each a `code` and a `message`.
+    warnings: what users of the model should know, each a `code` and a `message`. facts: more of its training data.
     """
 
     architecture: dict[str, Any]
     state: Mapping[str, Tensor]
     parts: dict[str, Any] = field(default_factory=dict)
     warnings: Sequence[dict[str, str]] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ def _card(recipe: Recipe, dataset: Dataset, data: str, run: Run, trained: Traine
             "versions": {"torch": version("torch"), "diffusers": version("diffusers")},
             **({"parts": parts} if parts else {}),
             **training_facts(model, dataset, run.device),
+            **trained.facts,
             **({"warnings": list(trained.warnings)} if trained.warnings else {}),
             "last_losses": {name: round(values[-1], 5) for name, values in run.curve.items()},
         },

@@ -6,14 +6,17 @@ The CLIP and the autoencoder are trained first, by their own recipes; the text e
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.build import build
 from models.clip import Clip, tokenized
 from models.data.dataset import Dataset
+from models.data.paraphrases import known_words, said
 from models.diffusion.embedding import NOISE
 from models.diffusion.text_to_image import TextToImageModel, assembled, generate
 from models.errors import DataError
@@ -40,6 +43,10 @@ class StableDiffusionSettings:
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
     learning_rate: float = field(default=5e-4, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     dropped: float = field(default=0.1, metadata={"help": "share of captions left out, for guidance"})
+    paraphrased: float = field(
+        default=0.0,
+        metadata={"help": "share of captions that are written in other words, anew each time; avatars only"},
+    )
     timestep_location: float | None = field(
         default=None, metadata={"help": "location of logit-normal timesteps; uniform when absent"}
     )
@@ -73,9 +80,7 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
         text_encoder.load_state_dict(start.pipeline.text_encoder.state_dict())
     else:
         text_encoder.load_state_dict(start.model.text_model.state_dict())
-    token_ids, nothing = (
-        tokenized(tokenizer, texts, tokenizer.model_max_length).to(run.device) for texts in (dataset.captions, [""])
-    )
+    rows = torch.arange(len(dataset))
     learned = on_device(nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}), run.device)
     average, kept = averaged(learned, settings.ema_decay)
     trained = assembled(tokenizer, kept["text_encoder"], kept["unet"], vae)
@@ -89,11 +94,12 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
 
     for _ in run.steps(sample, model=learned, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
-        clean, ids = run.batch(latents, token_ids)
+        clean, chosen = run.batch(latents, rows.to(run.device))
         noisy, timesteps, velocity = noised(clean.float(), scheduler, settings.timestep_location)
-        left_in = torch.rand(len(ids), 1, device=run.device) >= settings.dropped
+        texts = _texts(dataset, chosen.cpu().numpy(), settings)
         with autocast(run.device):
-            states = learned["text_encoder"](torch.where(left_in, ids, nothing))[0]
+            ids = tokenized(tokenizer, texts, tokenizer.model_max_length).to(run.device)
+            states = learned["text_encoder"](ids)[0]
             predicted = learned["unet"](noisy, timesteps, states).sample
         loss = F.mse_loss(predicted.float(), velocity)
         optimizer.zero_grad()
@@ -102,7 +108,20 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
         optimizer.step()
         average.update_parameters(learned)
         run.log(v_loss=loss)
-    return Trained(architecture, trained.state_dict(), before)
+    words = {"words": known_words(), "typos": True} if settings.paraphrased else {}
+    return Trained(architecture, trained.state_dict(), before, facts=words)
+
+
+def _texts(dataset: Dataset, rows: NDArray[np.int64], settings: StableDiffusionSettings) -> list[str]:
+    """Returns the texts of some images: captions, paraphrases, or nothing; by torch's global generator."""
+    texts = [dataset.captions[row] for row in rows]
+    if settings.paraphrased:
+        rng = np.random.default_rng(int(torch.randint(2**62, ())))
+        others = said(dataset.attributes[rows], dataset.attribute_names, rng)
+        places = torch.rand(len(rows)) < settings.paraphrased
+        texts = [pair[0] if place else text for text, pair, place in zip(texts, others, places, strict=True)]
+    kept = torch.rand(len(rows)) >= settings.dropped
+    return [text if keep else "" for text, keep in zip(texts, kept, strict=True)]
 
 
 def _parts(

@@ -8,7 +8,7 @@ import pytest
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
-from models.training import ddpm, stable_diffusion
+from models.training import ddpm, stable_diffusion, text_encoder
 from tests.models.training.tiny import SCHEDULE, train
 
 
@@ -45,5 +45,6 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         return denoise(*arguments, num_inference_steps=2)
 
     monkeypatch.setattr(ddpm, "denoise", in_two_steps)
-    monkeypatch.setattr(stable_diffusion, "generate", partial(generate, num_inference_steps=2))
+    for recipe in (stable_diffusion, text_encoder):
+        monkeypatch.setattr(recipe, "generate", partial(generate, num_inference_steps=2))
     monkeypatch.setitem(Kandinsky.decode.__kwdefaults__ or {}, "num_inference_steps", 2)

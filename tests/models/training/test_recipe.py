@@ -19,12 +19,16 @@ from models.training import (
     gan,
     kandinsky,
     stable_diffusion,
+    text_encoder,
     vae,
     vae_gan,
 )
 from models.training.recipe import command
 
-RECIPES = (autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae, vae_gan)
+RECIPES = (
+    *(autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, text_encoder, vae),
+    vae_gan,
+)
 TINY = ["--data", "digits", "--limit", "16", "--num-steps", "3", "--batch-size", "8"]
 
 

@@ -1,0 +1,154 @@
+"""Distills a text encoder for paraphrases: `python -m models.training.text_encoder --data avatars --start … --id …`.
+
+The result is the text-to-image model of the start with a new tokenizer and text encoder: it understands other words for
+what the start understands. `models.training.stable_diffusion` then trains both further, on images.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler
+from torch import Tensor, nn
+
+from models.build import build
+from models.clip import learn_merges, tokenized
+from models.data.dataset import Dataset
+from models.data.paraphrases import known_words, said
+from models.diffusion.embedding import NOISE
+from models.diffusion.text_to_image import TextToImageModel, generate
+from models.errors import DataError
+from models.tensors import autocast, expect_class, on_device
+from models.training.autoencoder import encoded
+from models.training.denoising import noised
+from models.training.recipe import Recipe, Trained, command
+from models.training.run import Run, Schedule
+
+QUERIES_OF = 64  # images whose queries are collected
+LAYERS, QUERIES = 3, 32  # of a step: layers, drawn anew, and queries of each
+
+
+@dataclass(frozen=True)
+class TextEncoderSettings:
+    """Hyperparameters of a distilled text encoder."""
+
+    text_layers: int = field(default=3, metadata={"help": "of the text encoder"})
+    context_length: int = field(default=48, metadata={"help": "tokens of a text that are read"})
+    n_merges: int = field(default=450, metadata={"help": "tokens learned from the paraphrases, beside the bytes"})
+    learning_rate: float = field(default=1e-3, metadata={"help": "of AdamW, falling to 0 along a cosine"})
+
+
+def train_text_encoder(dataset: Dataset, settings: TextEncoderSettings, run: Run) -> Trained:
+    """Trains a text encoder so that the UNet's attention to a paraphrase equals the start's to a caption of its facts.
+
+    No image is generated and the UNet is never run: only its cross-attention layers are, on queries collected once. All
+    else of the start is kept. Raises DataError without a start.
+    """
+    if run.start is None or not isinstance(run.start[0], TextToImageModel):
+        raise DataError("start: a text-to-image model is needed, whose text encoder is distilled")
+    teacher = on_device(run.start[0], run.device).pipeline
+    rng = np.random.default_rng(run.schedule.seed)
+    pairs = said(dataset.attributes, dataset.attribute_names, rng)
+    text = run.start[1].architecture["text"] | {
+        "text_layers": settings.text_layers,
+        "context_length": settings.context_length,
+        "merges": learn_merges([each for pair in pairs for each in pair], settings.n_merges),
+    }
+    architecture = run.start[1].architecture | {"text": text}
+    torch.manual_seed(run.schedule.seed)
+    model = expect_class(build(architecture), TextToImageModel)
+    for name in ("unet", "vae"):
+        getattr(model.pipeline, name).load_state_dict(getattr(teacher, name).state_dict())
+    on_device(model, run.device)
+    student: nn.Module = model.pipeline.text_encoder
+    layers = _cross_attentions(teacher.unet)
+    images = torch.from_numpy(dataset.images[:QUERIES_OF]).permute(0, 3, 1, 2).to(run.device)
+    latents = encoded(teacher.vae, images)
+    queries = _collected(teacher, layers, latents.float(), dataset.captions[:QUERIES_OF])
+    optimizer = torch.optim.AdamW(student.parameters(), lr=settings.learning_rate, weight_decay=0.01)
+    size = images.shape[-1]
+
+    def sample() -> Tensor:
+        with torch.inference_mode(), autocast(run.device):
+            return generate(model, [text for text, _ in pairs[:16]], seeds=range(16), width=size, height=size)
+
+    rows = torch.arange(len(dataset))
+    for step in run.steps(sample, model=student, optimizer=optimizer):
+        run.set_learning_rate(optimizer, settings.learning_rate)
+        [chosen] = run.batch(rows)
+        rng = np.random.default_rng([run.schedule.seed, step])
+        texts, captions = zip(*said(dataset.attributes[chosen.numpy()], dataset.attribute_names, rng), strict=True)
+        drawn = {name: _some(queries[name], QUERIES) for name in rng.choice([*layers], LAYERS, replace=False)}
+        with autocast(run.device):
+            with torch.no_grad():
+                wanted = _attended(layers, drawn, _states(teacher.tokenizer, teacher.text_encoder, captions))
+            seen = _attended(layers, drawn, _states(model.pipeline.tokenizer, student, texts))
+        loss = torch.stack([F.mse_loss(seen[name], wanted[name]) / wanted[name].var() for name in drawn]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimizer.step()
+        run.log(attention_error=loss)
+    return Trained(architecture, model.state_dict(), facts={"words": known_words(), "typos": True})
+
+
+def _cross_attentions(unet: nn.Module) -> dict[str, Any]:
+    """Returns the layers of a UNet that attend to the text, by name."""
+    return {name: layer for name, layer in unet.named_modules() if name.endswith("attn2")}
+
+
+def _states(tokenizer: Any, text_encoder: nn.Module, texts: Sequence[str]) -> Tensor:
+    """Encodes texts as hidden states (n, tokens, width)."""
+    device = next(text_encoder.parameters()).device
+    states: Tensor = text_encoder(tokenized(tokenizer, texts, tokenizer.model_max_length).to(device))[0]
+    return states
+
+
+def _some(rows: Tensor, n: int) -> Tensor:
+    return rows[torch.randint(len(rows), (n,), device=rows.device)]
+
+
+@torch.no_grad()
+def _collected(pipeline: Any, layers: Mapping[str, Any], latents: Tensor, captions: Sequence[str]) -> dict[str, Tensor]:
+    """Returns the hidden states (n, width) from which each layer makes its queries, for noisy latents of all levels."""
+    inputs: dict[str, Tensor] = {}
+
+    def keeper(name: str) -> Any:
+        return lambda layer, arguments: inputs.__setitem__(name, arguments[0].flatten(0, 1))
+
+    hooks = [layer.register_forward_pre_hook(keeper(name)) for name, layer in layers.items()]
+    torch.manual_seed(0)
+    scheduler: Any = DDIMScheduler(**NOISE)
+    noisy, timesteps, _ = noised(latents, scheduler)
+    pipeline.unet(noisy, timesteps, _states(pipeline.tokenizer, pipeline.text_encoder, captions))
+    for hook in hooks:
+        hook.remove()
+    return inputs
+
+
+def _attended(layers: Mapping[str, Any], inputs: Mapping[str, Tensor], states: Tensor) -> dict[str, Tensor]:
+    """Returns what each layer reads from hidden states (n, tokens, width): (n, heads, queries, values)."""
+    read = {}
+    for name, hidden in inputs.items():
+        layer = layers[name]
+        parts = layer.to_q(hidden)[None].expand(len(states), -1, -1), layer.to_k(states), layer.to_v(states)
+        query, key, value = (rows.unflatten(-1, (layer.heads, -1)).transpose(-2, -3) for rows in parts)
+        read[name] = F.scaled_dot_product_attention(query, key, value, scale=layer.scale).float()
+    return read
+
+
+RECIPE = Recipe(
+    name="text_encoder",
+    task="text-to-image",
+    title="Text encoder for paraphrases, of a latent text-to-image model",
+    settings=TextEncoderSettings,
+    schedule=Schedule(num_steps=2500, batch_size=32, sample_every=2500),
+    train=train_text_encoder,
+    captions=True,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(command(RECIPE))
