@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import openTSNE
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -26,6 +27,8 @@ from jobs.members import MAX_SCORES, TABLE, MembersTable
 from jobs.objects import Objects
 from jobs.store.records import Ending, NewJob
 from jobs.store.registry import NEW
+from models.space import neighbors
+from models.space.maps import DIMENSIONS, PERPLEXITY, tsne_map, umap_map
 from models.space.methods import kmeans
 from models.space.pca import fit_pca
 from models.space.search import MemberIndex
@@ -49,15 +52,14 @@ def main() -> None:
 
 
 def fit(args: argparse.Namespace) -> None:
-    """Prints seconds, ours and theirs, and the peak of the resident memory after each."""
-    from models.space.maps import tsne_map, umap_map
-
+    """Prints seconds by the clock and of CPU, ours and theirs, and the peak of the resident memory after each."""
     vectors = low_rank(args.rows)
     print(f"{args.rows:,} x {DIM} float32, median of {args.rounds}, maps once; resident before {peak_gb():.2f} GB")
     pca = measured("PCA at 99 %", args.rounds, lambda: fit_pca(vectors, standardize=False, seed=0))
     scores = pca.transform(vectors)
     ours = measured(f"k-means of {CLUSTERS}", args.rounds, lambda: kmeans(scores, n_clusters=CLUSTERS, seed=0))
-    measured("t-SNE", 1, lambda: tsne_map(scores, seed=0))
+    compare_neighbors(scores[:, :DIMENSIONS], rounds=args.rounds)
+    ours_map = measured("t-SNE", 1, lambda: tsne_map(scores, seed=0))
     umap_map(scores[:SUBSAMPLE], seed=0)  # numba compiles it
     measured("UMAP", 1, lambda: umap_map(scores, seed=0))
     theirs = measured("scikit-learn PCA at 99 %", args.rounds, lambda: PCA(0.99).fit(vectors))
@@ -67,6 +69,9 @@ def fit(args: argparse.Namespace) -> None:
         lambda: KMeans(CLUSTERS, n_init=10, random_state=0).fit(scores),
     )
     measured("umap-learn", 1, lambda: UMAP(random_state=0, n_jobs=1).fit_transform(scores))
+    used = scores[:, :DIMENSIONS]
+    plain_map = measured("openTSNE as it comes", 1, lambda: openTSNE.TSNE(random_state=0).fit(used))
+    print(f"of 15 neighbors the t-SNE maps keep {kept(used, ours_map):.4f} and {kept(used, plain_map):.4f}")
     few = scores[:SUBSAMPLE]
     measured(f"scikit-learn t-SNE of {len(few):,} of them", 1, lambda: TSNE(random_state=0).fit_transform(few))
     inertia = float(((scores - ours.cluster_centers_[ours.labels_]) ** 2).sum())
@@ -74,6 +79,28 @@ def fit(args: argparse.Namespace) -> None:
     print(f"components {len(pca.components_)} and {theirs.n_components_}, inertia {share:.4f} of theirs")
     exact = PCA(0.99).fit(vectors.astype(np.float64)).explained_variance_
     print(f"variances differ from those in float64 by {np.abs(pca.explained_variance_ / exact - 1).max():.0e} at most")
+
+
+def compare_neighbors(scores: Any, rounds: int) -> None:
+    """Prints the time of exact neighbors and of those by the inverted file, and the recall of the latter."""
+    n, exact_up_to = 3 * PERPLEXITY, neighbors.EXACT
+    exact = measured(f"{n} exact neighbors", rounds, lambda: neighbors.neighbors_of(scores, n))
+    neighbors.EXACT = 0
+    listed = measured(f"{n} neighbors by the inverted file", rounds, lambda: neighbors.neighbors_of(scores, n))
+    neighbors.EXACT = exact_up_to
+    print(f"recall of the inverted file {recall(listed.indices, exact.indices):.4f}")
+
+
+def kept(scores: Any, points: Any) -> float:
+    """The share of the 15 nearest members that are also among the 15 nearest on a map."""
+    found = (neighbors.neighbors_of(np.asarray(each, np.float32), 15).indices for each in (scores, points))
+    return recall(*found)
+
+
+def recall(found: Any, wanted: Any) -> float:
+    """The share of wanted neighbors (n, k) that were found, on every tenth row."""
+    rows = zip(found[::10].tolist(), wanted[::10].tolist(), strict=True)
+    return float(np.mean([len({*a} & {*b}) / len(b) for a, b in rows]))
 
 
 def search(args: argparse.Namespace) -> None:
@@ -172,13 +199,15 @@ def low_rank(rows: int) -> NDArray[np.float32]:
 
 
 def measured(name: str, rounds: int, call: Callable[[], Any]) -> Any:
-    """Returns the result of a call and prints its median seconds."""
-    seconds = []
+    """Returns the result of a call and prints its median seconds by the clock and of CPU."""
+    seconds, cpu = [], []
     for _ in range(rounds):
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         result = call()
         seconds.append(time.perf_counter() - began)
-    print(f"{name:40}{statistics.median(seconds):9.2f}s   peak {peak_gb():.2f} GB", flush=True)
+        cpu.append(time.process_time() - cpu_began)
+    times = f"{statistics.median(seconds):9.2f} s {statistics.median(cpu):9.2f} s of CPU"
+    print(f"{name:40}{times}   peak {peak_gb():.2f} GB", flush=True)
     return result
 
 

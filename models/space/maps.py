@@ -4,23 +4,25 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from openTSNE import TSNE
+from openTSNE.affinity import PerplexityBasedNN
 from openTSNE.initialization import jitter, rescale
+from openTSNE.nearest_neighbors import PrecomputedNeighbors
 
 from models.seeds import folded
 from models.space.clusters import Scores
 from models.space.collection import MapName
+from models.space.neighbors import neighbors_of
 from models.space.pca import Array
 
 OnStep = Callable[[], None]
 DIMENSIONS = 50  # component scores that are used; later components separate mostly noise
-EXACT = 100_000  # members up to which exact neighbors are no slower than approximate ones
 FEWEST = 3  # members that a map needs
 STEP = 10  # iterations between two calls of `on_step`
+PERPLEXITY = 30
 NEIGHBORS = 15  # of UMAP, with each member itself
 SIDE = 10  # of UMAP's initial map
 TITLES: dict[MapName, str] = {"tsne": "t-SNE", "umap": "UMAP"}
@@ -35,22 +37,19 @@ def tsne_map(scores: Scores, *, seed: int, on_step: OnStep = lambda: None) -> Ar
     """Maps component scores (n, k) to the plane (n, 2) by t-SNE; n is at least `FEWEST`.
 
     van der Maaten and Hinton 2008, "Visualizing data using t-SNE", initialized with the first two components (Kobak and
-    Linderman 2021). `on_step` is called every `STEP` iterations and may raise to stop.
+    Linderman 2021). `on_step` is called while neighbors are searched and every `STEP` iterations, and may raise to
+    stop.
     """
 
     def callback(iteration: int, error: float, embedding: NDArray[np.float64]) -> None:
         on_step()
 
-    n, seed = len(scores), folded(seed)
-    tsne = TSNE(
-        perplexity=min(30, (n - 1) / 3),
-        neighbors="exact" if n <= EXACT else "annoy",
-        n_jobs=torch.get_num_threads(),  # limited by OMP_NUM_THREADS
-        callbacks=callback,
-        callbacks_every_iters=STEP,
-        random_state=seed,
-    )
-    embedding: Any = tsne.fit(scores[:, :DIMENSIONS], initialization=_start(scores, seed))
+    seed, threads = folded(seed), torch.get_num_threads()  # limited by OMP_NUM_THREADS
+    distances, indices = neighbors_of(scores[:, :DIMENSIONS], 3 * PERPLEXITY, on_step)
+    nearest, perplexity = PrecomputedNeighbors(indices, distances), min(PERPLEXITY, indices.shape[1] / 3)
+    affinities = PerplexityBasedNN(perplexity=perplexity, knn_index=nearest, n_jobs=threads)
+    tsne = TSNE(n_jobs=threads, callbacks=callback, callbacks_every_iters=STEP, random_state=seed)
+    embedding: Any = tsne.fit(affinities=affinities, initialization=_start(scores, seed))
     return np.asarray(embedding, np.float32)
 
 
@@ -70,8 +69,8 @@ class _Ticks:
 def umap_map(scores: Scores, *, seed: int, on_step: OnStep = lambda: None) -> Array:
     """Maps component scores (n, k) to the plane (n, 2) by UMAP; n is at least `FEWEST`.
 
-    McInnes et al. 2018, "UMAP: uniform manifold approximation and projection", from exact neighbors and initialized
-    with the first two components, like the t-SNE map. `on_step` is called before each part and about ten times a second
+    McInnes et al. 2018, "UMAP: uniform manifold approximation and projection", initialized with the first two
+    components, like the t-SNE map. `on_step` is called before each part and about ten times a second
     during the layout, and may raise to stop. The first map of a process takes several seconds more: numba compiles it.
     """
     on_step()
@@ -80,12 +79,12 @@ def umap_map(scores: Scores, *, seed: int, on_step: OnStep = lambda: None) -> Ar
         from umap import UMAP  # loads numba
     on_step()
     seed, used = folded(seed), np.ascontiguousarray(scores[:, :DIMENSIONS], np.float32)
-    n_neighbors = min(NEIGHBORS, len(used))
-    squared, members = faiss.knn(used, used, n_neighbors)  # exact, four times as fast as scikit-learn's
+    distances, others = (np.insert(each, 0, 0, axis=1) for each in neighbors_of(used, NEIGHBORS - 1, on_step))
+    others[:, 0] = np.arange(len(used))
     on_step()
     umap = UMAP(
-        n_neighbors=n_neighbors,
-        precomputed_knn=(members.astype(np.int32), np.sqrt(squared.clip(0))),
+        n_neighbors=others.shape[1],
+        precomputed_knn=(others.astype(np.int32), distances),
         init=(SIDE / 1e-4 * _start(scores, seed)).astype(np.float32),
         n_jobs=1,  # threads would make it depend on their order
         random_state=seed,

@@ -43,7 +43,7 @@ class MemberIndex:
     def __post_init__(self) -> None:
         self._squares = np.einsum("nk,nk->n", self.scores, self.scores)
         if len(self.scores) > EXACT:
-            self._lists = _inverted_file(np.ascontiguousarray(self.scores, np.float32))
+            self._lists = inverted_file(np.ascontiguousarray(self.scores, np.float32), LISTS_PER_ROOT)
 
     @property
     def n_bytes(self) -> int:
@@ -74,9 +74,9 @@ class MemberIndex:
         return near[near >= 0]
 
 
-def _inverted_file(scores: Array) -> Any:
-    """An inverted file of scores (m, k); the same scores give the same lists."""
-    n_lists = int(LISTS_PER_ROOT * len(scores) ** 0.5)
+def inverted_file(scores: Array, lists_per_root: int) -> Any:
+    """An inverted file of scores (m, k), with so many times sqrt(m) lists; the same scores give the same lists."""
+    n_lists = int(lists_per_root * len(scores) ** 0.5)
     index = faiss.IndexIVFFlat(faiss.IndexFlatL2(scores.shape[1]), scores.shape[1], n_lists)
     index.cp.seed, index.cp.max_points_per_centroid = SEED, TRAINED_PER_LIST
     index.train(scores)

@@ -7,6 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE, trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
+from models.space import neighbors
 from models.space.maps import map_of, tsne_map, umap_map
 
 
@@ -74,6 +75,17 @@ def test_a_single_component_is_laid_out_along_itself() -> None:
     assert (np.abs(nearest(found, 2) - np.arange(60)[:, None]) <= 3).all()
 
 
+def test_the_inverted_file_gives_the_same_map_as_exact_neighbors(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = PCA(40).fit_transform(load_digits().data[:500]).astype(np.float32)
+    exact = tsne_map(scores, seed=0)
+    monkeypatch.setattr(neighbors, "EXACT", 100)
+    found = tsne_map(scores, seed=0)
+    np.testing.assert_array_equal(tsne_map(scores, seed=0), found)
+    ours, theirs = (trustworthiness(scores, each, n_neighbors=10) for each in (found, exact))
+    assert not np.array_equal(found, exact), "it is another way"
+    assert ours == pytest.approx(theirs, abs=0.005)  # chaotic paths part after some steps; a map of chance has 0.5
+
+
 class StoppedError(Exception):
     """The error that a task raises to stop."""
 
@@ -91,10 +103,10 @@ def test_a_map_can_be_stopped_while_it_is_made(digits: NDArray[np.float32]) -> N
     assert len(calls) == 3
 
 
-def test_it_asks_every_ten_of_750_iterations(digits: NDArray[np.float32]) -> None:
+def test_it_asks_before_a_block_of_neighbors_and_every_ten_of_750_iterations(digits: NDArray[np.float32]) -> None:
     calls: list[int] = []
     tsne_map(digits[:20], seed=0, on_step=lambda: calls.append(0))
-    assert len(calls) == 75
+    assert len(calls) == 1 + 75
 
 
 # --- UMAP ------------------------------------------------------------------------------------------------------------

@@ -34,12 +34,24 @@ def test_outlier_scores_are_those_of_scikit_learn() -> None:
     assert found.argmax() == 300 and found[300] > 0.5 and np.median(found) < 0.1
 
 
-def test_the_graph_finds_what_all_distances_find(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_inverted_file_finds_most_of_what_all_distances_find(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = cloud(2000)
     exact = neighbors_of(scores)
     monkeypatch.setattr(module, "EXACT", 100)
     found = neighbors_of(scores)
     assert not (found.indices == np.arange(2000)[:, None]).any(), "no member is its own neighbor"
     common = [len(set(a) & set(b)) for a, b in zip(exact.indices.tolist(), found.indices.tolist(), strict=True)]
-    assert np.mean(common) / 20 > 0.99
-    np.testing.assert_allclose(outlier_scores(found), outlier_scores(exact), atol=0.02)  # the graph may miss a neighbor
+    # A cloud without clusters is the worst case, and four lists of 44 are searched: larger sets lose less.
+    assert 0.75 < np.mean(common) / 20 < 1
+    assert (found.distances >= exact.distances).all(), "what is found is never nearer than the nearest"
+    monkeypatch.setattr(module, "PROBED", 1)
+    np.testing.assert_array_equal(neighbors_of(scores).indices, exact.indices)
+
+
+def test_lists_with_too_few_members_are_searched_with_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.concatenate([cloud(200), cloud(5, seed=1) + 100])
+    exact = neighbors_of(scores)
+    monkeypatch.setattr(module, "EXACT", 100)
+    found = neighbors_of(scores)
+    np.testing.assert_array_equal(np.sort(found.indices[-5:]), np.sort(exact.indices[-5:]))
+    assert found.indices.min() >= 0
