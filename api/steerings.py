@@ -99,6 +99,7 @@ async def create_steering(
     With `style_from` the start's first components move towards those of that image. `metrics.pictures` has figures of
     each image, encoded again: its `distance` from the target (in units of the typical distance of two members), its
     `cluster` by the rule of `metrics.clustering`, and its `density`: the share of members that lie in sparser regions.
+    `target_density` is that of the target.
     """
     return await submit(submission, params)
 

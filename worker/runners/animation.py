@@ -25,7 +25,7 @@ from worker.runners.images import fit
 from worker.runners.network import BATCH
 from worker.runners.space import LoadedSpace, Vectors, open_collection, painting
 from worker.runners.steering import changes_along, draw, placements_of, start_vector
-from worker.runners.unfamiliar import warn_of_styles
+from worker.runners.unfamiliar import warn_of_distance, warn_of_styles
 
 MAX_CHECKED = 12  # frames that are encoded again
 MAX_SHOWN, TILE = 36, 256  # frames on the sheet, and the longest side of each
@@ -127,6 +127,7 @@ def _figures(
     method = _method(params, collection)
     placements = placements_of(collection, space, method, vectors[checked], images[checked])
     warn_of_styles(task, placements)
+    warn_of_distance(task, placements)
     scaled = vectors / collection.pca.scale_
     steps = np.linalg.norm(np.roll(scaled, -1, axis=0) - scaled, axis=1) / spread(collection.scores)
     steps = steps if params.loop else steps[:-1]

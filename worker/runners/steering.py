@@ -39,7 +39,7 @@ from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import boxed
 from worker.runners.medoids import members_result
 from worker.runners.space import LoadedSpace, Vectors, open_collection, painting
-from worker.runners.unfamiliar import warn_of_images, warn_of_prompt, warn_of_styles
+from worker.runners.unfamiliar import warn_of_distance, warn_of_images, warn_of_prompt, warn_of_styles
 
 MAX_SHEET_ROWS = 80
 REDRAWS, CALMER = 2, 0.6  # of painted samples: how often, and the factor of the temperature each time
@@ -69,6 +69,7 @@ def run_steering(task: Task[Steering]) -> JobResult:
     method = method or next(iter(collection.clusterings), None)
     placements = placements_of(collection, space, method, vectors, images)
     warn_of_styles(task, placements)
+    warn_of_distance(task, placements)
     figures = [{"strength": strength, **placed} for strength, placed in zip(strengths, placements, strict=True)]
     return _result(models, [*_outputs(space, images, vectors), *_grids(rows, images)], figures, method)
 
@@ -94,6 +95,7 @@ def run_sampling(task: Task[ClusterSampling]) -> JobResult:
     if isinstance(space.space, StyleSpace):
         _redraw(task, collection, space, clusters, scores, images, placements)
     warn_of_styles(task, placements)
+    warn_of_distance(task, placements)
     near = nearest_members(collection.scores, scores, params.neighbors)
     names = collection.members.names
     figures = [
@@ -227,15 +229,17 @@ def placements_of(
     """Figures of each image, which is encoded again.
 
     distance: from the intended scores, in units of the distance between two members. cluster: by the rule of the
-    method; None if the collection has no clusters. density: the share of members at points of lower density.
-    style_error: of painted images, the distance from the intended style embedding.
+    method; None if the collection has no clusters. density, target_density: the share of members in sparser regions
+    than the encoded image and than the intended scores. style_error: of painted images, the distance from the intended style embedding.
     """
     members, encoded = collection.scores, space.encode(images)
     scores, reencoded = collection.pca.transform(vectors), collection.pca.transform(encoded)
+    densities = density(members, np.concatenate([reencoded, scores])).round(4)
     columns = {
         "distance": (distances(scores, reencoded) / spread(members)).round(4).tolist(),
         "cluster": collection.assigned(method, reencoded).tolist() if method else [None] * len(images),
-        "density": density(members, reencoded).round(4).tolist(),
+        "density": densities[: len(images)].tolist(),
+        "target_density": densities[len(images) :].tolist(),
     }
     if isinstance(space.space, StyleSpace):
         columns["style_error"] = distances(vectors, encoded).round(4).tolist()

@@ -17,6 +17,7 @@ from worker.run import Pixels, Task
 from worker.runners.network import Network
 
 MAX_NAMES = 10  # in a message
+SPARSEST = 0.01  # the share of the members that are the most isolated, beyond which a point is far from all of them
 
 
 def warn_of_prompt(
@@ -78,6 +79,18 @@ def warn_of_styles(task: Task, placements: Sequence[Mapping[str, Any]]) -> None:
             "cover the content. Choose smaller strengths or another content."
         )
         task.warn("style_out_of_reach", message)
+
+
+def warn_of_distance(task: Task, placements: Sequence[Mapping[str, Any]]) -> None:
+    """Warns of images decoded from points far from all members, by the `target_density` of their figures."""
+    far = sum(each["target_density"] < SPARSEST for each in placements)
+    if far:
+        message = (
+            f"{far} of {len(placements)} images are decoded from points that are farther from the nearest members than "
+            f"{1 - SPARSEST:.0%} of the members are from theirs: no member says what lies there. Choose smaller "
+            "strengths, a lower temperature or another start."
+        )
+        task.warn("far_from_members", message)
 
 
 def evidence(network: Network, found: Familiarity) -> str:

@@ -99,6 +99,16 @@ def test_a_component_goes_out_and_back_without_a_jump(installation: Installation
     assert all(0 <= each["distance"] < 1 and each["cluster"] in (0, 1) for each in checked)
 
 
+def test_frames_far_from_all_members_are_a_warning(installation: Installation, collection: str) -> None:
+    near, far = (
+        animate(installation, collection, path={"component": 0, "strengths": [0, strength]}, n_frames=4)
+        for strength in (0.5, 9)
+    )
+    assert near.metrics["warnings"] == []
+    assert [each["code"] for each in far.metrics["warnings"]] == ["far_from_members"]
+    assert [each["target_density"] > 0 for each in far.metrics["frames"]] == [True, False, False, False]
+
+
 def test_two_images_become_a_film_from_one_to_the_other(installation: Installation, collection: str) -> None:
     first, last = (uploaded(installation, index) for index in (0, 3))
     record = animate(

@@ -225,5 +225,6 @@ def test_each_step_of_a_decoder_is_reported_and_may_stop() -> None:
 def test_an_unfamiliar_start_is_a_warning(installation: Installation, smileys: Record) -> None:
     noise = uploaded(installation, np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     record = steer(installation, smileys, start=noise, components=[{"component": 0, "strengths": [1]}])
-    [warning] = record.metrics["warnings"]
+    [warning, far] = record.metrics["warnings"]
+    assert far["code"] == "far_from_members"
     assert (warning["code"], warning["message"].partition(":")[0]) == ("image_unlike_training", "start")

@@ -114,7 +114,9 @@ def test_a_style_that_covers_the_photo_is_a_warning(installation: Installation, 
     near, far = steered(0), steered(10)
     assert near.metrics["warnings"] == [] and near.metrics["pictures"][0]["style_error"] < 4
     assert far.metrics["pictures"][0]["style_error"] > 4
-    assert [each["code"] for each in far.metrics["warnings"]] == ["style_out_of_reach"]
+    assert [each["code"] for each in far.metrics["warnings"]] == ["style_out_of_reach", "far_from_members"]
+    assert near.metrics["pictures"][0]["target_density"] > 0 == far.metrics["pictures"][0]["target_density"]
+    assert far.metrics["warnings"][1]["message"].startswith("1 of 1 images are decoded from points that are farther")
 
 
 def test_samples_of_each_cluster_paint_the_content(installation: Installation, collection: Record) -> None:
