@@ -16,7 +16,7 @@ COPY images ./images
 COPY jobs ./jobs
 COPY models ./models
 COPY worker ./worker
-RUN pip install --constraint requirements.lock '.[worker,otel]'
+RUN pip install --constraint requirements.lock '.[worker,otel,c2pa]'
 # MODELS names further models by id, such as vgg19, whose files are downloaded.
 ARG MODELS
 RUN python -m models.fetch --weights-dir /opt/weights \

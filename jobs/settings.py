@@ -108,6 +108,21 @@ class Settings(BaseSettings):
         float, Field(gt=0, le=1, description="Score at which the safety filter flags an image, on the workers")
     ] = 0.8
 
+    c2pa_certificates: Annotated[
+        Path | None,
+        Field(
+            description=(
+                "PEM file of the certificate that signs outputs, followed by those that vouch for it; needs the extra"
+                " `c2pa` on workers; unsigned if absent"
+            )
+        ),
+    ] = None
+    c2pa_key: Annotated[Path | None, Field(description="PEM file of the key of that certificate, in PKCS #8")] = None
+    c2pa_algorithm: Annotated[
+        Literal["es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519"],
+        Field(description="Signature algorithm of that key"),
+    ] = "es256"
+
     log_format: Annotated[
         Literal["text", "json"], Field(description="Lines of the log on standard error: text or JSON objects")
     ] = "text"

@@ -25,6 +25,7 @@ from worker.heartbeat import WorkerHeartbeat
 from worker.lease import stopping
 from worker.run import run_jobs
 from worker.runners import loaded
+from worker.signing import check_signing
 
 REDIS_ATTEMPTS = 120  # about a second each, so that a worker survives a restart of Redis
 
@@ -40,6 +41,7 @@ try:
 except CardError as error:
     raise SystemExit(str(error)) from error
 settings = get_settings()
+check_signing(settings)
 os.environ["ATELIER_DTYPE"] = settings.dtype  # models/ reads the environment only, not the `.env` file
 app = make_celery(settings)
 setup_logging.connect(lambda **_: configure_logging(settings), weak=False)

@@ -34,6 +34,7 @@ from worker import safety
 from worker.failures import UNEXPECTED, failure_of
 from worker.files import Files, find_model
 from worker.lease import CanceledError, Lease, LeaseLostError, StoppingError
+from worker.signing import sign, source_type_of
 
 log = logging.getLogger("atelier.worker")
 Pixels = NDArray[np.uint8]  # (h, w, 3)
@@ -248,7 +249,7 @@ def _end(
             raise result
         judged = safety.judge(record.safety, jobs.settings, [_shown(output) for output in result.images])
         with span("store", task.trace):
-            outputs = [_store(objects, record, result, index) for index in range(len(result.images))]
+            outputs = [_store(objects, record, task.params, result, index) for index in range(len(result.images))]
         collection = result.collection and {**result.collection, "plots": _plots(outputs)}
         finish(
             "succeeded", outputs=outputs, metrics=result.metrics | judged, model=result.trained, collection=collection
@@ -284,8 +285,8 @@ def _json_figures(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _store(objects: Objects, record: Record, result: JobResult, index: int) -> dict[str, Any]:
-    """Stores an image with its recipe inside; returns its entry in the job's outputs."""
+def _store(objects: Objects, record: Record, request: Request, result: JobResult, index: int) -> dict[str, Any]:
+    """Stores an image with its recipe inside, signed if so set; returns its entry in the job's outputs."""
     params, output = record.params, result.images[index]
     recipe = {
         "kind": record.kind,
@@ -299,6 +300,7 @@ def _store(objects: Objects, record: Record, result: JobResult, index: int) -> d
     else:
         image_format = output.format or params["format"]
         data, content_type = encode_image(output.pixels, image_format, recipe), CONTENT_TYPES[image_format]
+    data = sign(data, content_type, source_type_of(output.role, request), result.models, objects.settings)
     return {
         "index": index,
         "role": output.role,
