@@ -39,4 +39,4 @@ WORKDIR /home/atelier
 USER 10001:10001
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["python", "/opt/atelier/health.py", "worker"]
 ENTRYPOINT ["tini", "-g", "--"]
-CMD ["celery", "-A", "worker.app", "worker", "-Q", "fast,gpu,collect,train", "-c", "1", "-n", "worker@%h", "--without-gossip", "--without-mingle"]
+CMD ["celery", "-A", "worker.app", "worker", "-Q", "fast,search,gpu,collect,train", "-c", "1", "-n", "worker@%h", "--without-gossip", "--without-mingle"]

@@ -1,7 +1,6 @@
-"""Random state from integer seeds of any size."""
+"""Random state from integer seeds of any size. Imports no torch, which searches do not need."""
 
 import numpy as np
-import torch
 
 
 def folded(seed: int) -> int:
@@ -10,8 +9,3 @@ def folded(seed: int) -> int:
     PyTorch's Mersenne twister uses only the lowest 32 bits, and scikit-learn refuses larger seeds.
     """
     return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
-
-
-def seeded(seed: int) -> torch.Generator:
-    """Returns a generator on the CPU for any device, so that a seed gives the same numbers everywhere."""
-    return torch.Generator().manual_seed(folded(seed))

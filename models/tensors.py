@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from models.errors import ArchitectureError, NotFiniteError
 from models.pixels import NOT_FINITE
+from models.seeds import folded
 
 DTYPES = {"auto": None, "float32": torch.float32, "bfloat16": torch.bfloat16}  # values of ATELIER_DTYPE
 # Values of ONEDNN_MAX_CPU_ISA under which oneDNN emulates products of bfloat16.
@@ -37,6 +38,11 @@ def to_pixels(images: Tensor) -> NDArray[np.uint8]:
         raise NotFiniteError(NOT_FINITE)
     pixels: NDArray[np.uint8] = images.mul(255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy(force=True)
     return np.ascontiguousarray(pixels)
+
+
+def seeded(seed: int) -> torch.Generator:
+    """Returns a generator on the CPU for any device, so that a seed gives the same numbers everywhere."""
+    return torch.Generator().manual_seed(folded(seed))
 
 
 def best_device() -> torch.device:

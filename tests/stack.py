@@ -148,7 +148,7 @@ class Stack:
     def start_worker(
         self,
         name: str = "w1",
-        queues: str = "fast,gpu,collect,train",
+        queues: str = "fast,search,gpu,collect,train",
         app: str = "tests.integration.kinds",
         *,
         wait: bool = True,

@@ -204,7 +204,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, venvs: dict[str, Path])
         valkey = ("--port", str(ports["valkey"]), "--dir", str(made.folder), "--bind", "127.0.0.1")
         made.start("valkey", *valkey, program=str(get_binary_path()))
         made.start("s3", *(f"-{name}.port={ports[name]}" for name in ("master", "volume", "filer")))
-        for name in ("api", "upkeep", "worker-fast", "worker-cpu", "worker-collect", "worker-train"):
+        for name in ("api", "upkeep", "worker-fast", "worker-search", "worker-cpu", "worker-collect", "worker-train"):
             made.start(name)
         yield made
     finally:

@@ -106,9 +106,8 @@ def test_pods_are_hardened_probed_and_bounded(name: str) -> None:
 
 def test_each_queue_has_a_worker_as_compose_starts_it() -> None:
     assert set(DEPLOYMENTS) == {"atelier-api", "atelier-upkeep", *WORKERS}
-    services = {"fast": "worker-fast", "gpu": "worker-gpu", "collect": "worker-collect", "train": "worker-train"}
     for queue, name in zip(QUEUES, WORKERS, strict=True):
-        assert container(DEPLOYMENTS[name])["args"] == SERVICES[services[queue]]["command"]
+        assert container(DEPLOYMENTS[name])["args"] == SERVICES[f"worker-{queue}"]["command"]
         assert "replicas" not in DEPLOYMENTS[name]["spec"], "KEDA sets them; a value would reset them"
     on_gpu = {name for name in WORKERS if "nvidia.com/gpu" in container(DEPLOYMENTS[name])["resources"]["limits"]}
     assert on_gpu == {"atelier-worker-gpu", "atelier-worker-train"}
@@ -130,10 +129,10 @@ def test_ports_paths_and_health_checks_are_those_of_the_images() -> None:
 
 @pytest.mark.parametrize("queue", QUEUES)
 def test_keda_scales_by_length_age_and_running_jobs_of_the_queue(queue: str) -> None:
-    """By metrics that the reference page names with this label; only the queue fast keeps a worker."""
+    """By metrics that the reference page names with this label; only the queues of short jobs keep a worker."""
     spec = of_kind("ScaledObject")[f"atelier-worker-{queue}"]["spec"]
     assert spec["scaleTargetRef"]["name"] == f"atelier-worker-{queue}"
-    assert spec["minReplicaCount"] == (1 if queue == "fast" else 0)
+    assert spec["minReplicaCount"] == (1 if queue in ("fast", "search") else 0)
     page = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     measured = []
     for trigger in spec["triggers"]:

@@ -1,4 +1,4 @@
-"""The Celery application: `celery -A worker.app worker -Q fast,gpu,collect,train`.
+"""The Celery application: `celery -A worker.app worker -Q fast,search,gpu,collect,train`.
 
 A message only reports that a job waits; the claim in Redis decides which job runs.
 """

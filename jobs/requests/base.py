@@ -104,7 +104,7 @@ class Request(BaseModel):
 
     @property
     def queue(self) -> str:
-        """The queue of a resolved request: `fast`, `gpu`, `collect` or `train`."""
+        """The queue of a resolved request: `fast`, `search`, `gpu`, `collect` or `train`."""
         return "gpu"
 
     def resolved(self, facts: Facts) -> Request:

@@ -56,8 +56,8 @@ class _Search(Request):
 
     @property
     def queue(self) -> str:
-        """The queue of collections."""
-        return "collect"
+        """A queue of its own: searches do not wait for builds of collections."""
+        return "search"
 
     @model_validator(mode="after")
     def _one_query(self) -> Self:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from jobs.schemas import TERMINAL, SafetyPolicy, Status
 from jobs.store.protocol import DEFAULT_TENANT
 
-QUEUES = ("fast", "gpu", "collect", "train")
+QUEUES = ("fast", "search", "gpu", "collect", "train")
 # The format of the records that this release writes. It reads those of every earlier one, and its workers leave newer
 # ones alone. Raised once by a release whose requests the one before cannot read (tests/jobs/requests/test_kinds.py).
 FORMAT = 2

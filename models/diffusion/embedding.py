@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models.clip import Clip
 from models.clip import clip as small_clip
 from models.diffusion.autoencoders import movq
-from models.seeds import seeded
+from models.tensors import seeded
 
 HEAD_DIM = 32
 # As Kandinsky 2.2, with two differences. Trailing timestep spacing: few steps must start at the last timestep, where

@@ -31,7 +31,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from transformers.utils.constants import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from models.diffusion.embedding import step_end_callback
-from models.seeds import seeded
+from models.tensors import seeded
 
 AT_ONCE = 4  # images of 512 or 768 px per batch: batches of callers are sized for small models
 TEXT_SEED = 0  # of the noise that a prior draws, so that a text always has the same embedding

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.diffusion.text_to_image import TextToImageModel
 from models.diffusion.unconditional import Ddpm, make_scheduler
-from models.seeds import seeded
+from models.tensors import seeded
 
 Loss = Callable[[Tensor], Tensor]  # images (n, channels, h, w) in about [0, 1] -> a scalar, summed over the images
 

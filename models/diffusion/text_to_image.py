@@ -31,7 +31,7 @@ from models.clip import clip
 from models.diffusion.autoencoders import GROUPS, autoencoder_kl
 from models.diffusion.embedding import HEAD_DIM, NOISE
 from models.diffusion.prompts import embeddings, is_plain, n_chunks, reads_weights
-from models.seeds import seeded
+from models.tensors import seeded
 
 SchedulerName = Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]
 SCHEDULERS: dict[str, Any] = {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models.diffusion.autoencoders import autoencoder_kl
 from models.errors import AttributesNotFoundError
-from models.seeds import seeded
+from models.tensors import seeded
 
 SchedulerName = Literal["ddpm", "ddim", "dpm-solver++"]
 MAX_ATTRIBUTE_ROWS = 1024  # images of the training data whose attributes are stored with the model

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.errors import AttributesNotFoundError, TermsCancelError
 from models.generative.classifier import Classifier
-from models.seeds import seeded
+from models.tensors import seeded
 
 BATCH = 256  # prior samples that are judged at a time
 MAX_SAMPLES = 16_384  # prior samples after which a search ends

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from models.seeds import seeded
+from models.tensors import seeded
 
 EPSILON = 1e-8  # keeps the ratio finite for a target without energy, such as the features of a black image
 BLOCK = 4096  # positions per product of half-precision features; the products are summed in float32

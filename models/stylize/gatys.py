@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from models.perceptual.losses import StyleTarget, content_loss, positions, style_loss, style_targets, total_variation
 from models.perceptual.vgg import VGG
-from models.seeds import seeded
 from models.stylize.minimize import MIN_VGG_SIDE, Minimized, Objective, Size, levels, minimize, resized
+from models.tensors import seeded
 
 CONTENT_LAYERS = ("relu4_2",)
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs.store.records import NewJob
+from jobs.store.records import QUEUES, NewJob
 from models.catalogue import cards
 from tests.api.conftest import FAST, WAIT, image_file
 from tests.api.probes import running
@@ -191,7 +191,7 @@ class TestService:
                 "redis": True,
                 "storage": True,
                 "upkeep": True,
-                "queues": {"fast": 1, "gpu": 1, "collect": 1, "train": 1},
+                "queues": dict.fromkeys(QUEUES, 1),
                 "workers": ["w1@test"],
                 "failing": [],
             },
@@ -224,11 +224,11 @@ def test_while_things_are_away(tmp_path: Path) -> None:
             "redis": True,
             "storage": False,
             "upkeep": False,
-            "queues": {"fast": 0, "gpu": 0, "collect": 0, "train": 0},
+            "queues": dict.fromkeys(QUEUES, 0),
             "workers": [],
         }
         assert (answer.status_code, body, answer.headers["retry-after"]) == (503, state, "2")
-        assert [check for check, _ in failing] == ["upkeep", *["workers"] * 4, "storage"]
+        assert [check for check, _ in failing] == ["upkeep", *["workers"] * len(QUEUES), "storage"]
         assert failing[1][1] == "No worker serves the queue 'fast'."
         assert stack.client.get("/v1/models").json() == {"models": []}
         refuse(stack.client.post("/v1/images", files={"file": ("a", image_file())}), "storage_unavailable")

@@ -41,9 +41,10 @@ def test_tracing_loads_nothing_while_it_is_off() -> None:
     loaded_by("import api.main, worker.app, sys; assert 'opentelemetry.sdk' not in sys.modules")
 
 
-def test_the_runner_of_the_queue_fast_loads_no_torch() -> None:
-    loaded = loaded_by("import worker.runners.fast")
-    assert {"worker", "onnxruntime"} <= loaded
+@pytest.mark.parametrize(("runner", "library"), [("fast", "onnxruntime"), ("search", "faiss")])
+def test_the_runners_of_short_jobs_load_no_torch(runner: str, library: str) -> None:
+    loaded = loaded_by(f"import worker.runners.{runner}")
+    assert {"worker", library} <= loaded
     assert loaded.isdisjoint({"torch", "transformers", "diffusers"})
 
 

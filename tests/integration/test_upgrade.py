@@ -30,6 +30,7 @@ from tests.integration.test_trainings import TRAINING
 from tests.stack import ROOT, Stack, wait_until
 
 RELEASE = "1a4452aa299c6965a5ebee334855bebd09c31fff"  # the first whose records carry a format
+EARLIER_QUEUES = "fast,gpu,collect,train"
 TRANSFER = "/v1/style-transfers", {"method": "fast", "content": CAT, "style": "builtin:1", "size": 64}
 SAMPLES = "/v1/generations", {"model": "dcgan-avatars", "n": 1}
 SHORT_TRAINING = "/v1/trainings", TRAINING | {"num_steps": 20}
@@ -69,7 +70,12 @@ def test_the_release_changes_under_forty_jobs_and_none_is_lost(
     before = Stack(stack.folder, PYTHONPATH=str(earlier), ATELIER_REDIS_URL=stack.env["ATELIER_REDIS_URL"])
     try:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda start: start(), [before.start_api, lambda: before.start_worker("before")]))
+            list(
+                pool.map(
+                    lambda start: start(),
+                    [before.start_api, lambda: before.start_worker("before", "fast,gpu,collect,train")],
+                )
+            )
         left_alone = of_the_next_release(stack, monkeypatch)
         ids = send(before, (8, *TRANSFER), (6, *PROBE), (6, *GPU_PROBE))
         with ThreadPoolExecutor() as pool:

@@ -37,8 +37,9 @@ from worker.runners.own_vectors import own_members
 from worker.runners.photo import class_figures, with_classes
 from worker.runners.plots import THUMBNAIL, overview
 from worker.runners.side_files import encoded_images, store_side_files
-from worker.runners.space import LoadedSpace, check_models, load_space, read_collection
+from worker.runners.space import LoadedSpace, check_models, load_space
 from worker.runners.unfamiliar import compared, evidence
+from worker.runners.versions import read_collection
 
 MAX_DUPLICATES = 100  # in `metrics.duplicates`
 MAX_COMPARED = 256  # images that are compared with the training data of the space's model

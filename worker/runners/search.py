@@ -1,4 +1,4 @@
-"""Runs searches of collections for their nearest members."""
+"""Runs searches of collections for their nearest members; imports torch only to encode an image or a text."""
 
 from functools import partial
 from importlib.metadata import version
@@ -6,17 +6,19 @@ from importlib.metadata import version
 import numpy as np
 
 from jobs.requests.base import filled
-from jobs.requests.collection import built
 from jobs.requests.search import CollectionSearch
 from models.grids import sheet
 from models.space.clusters import Labels
 from models.space.collection import FittedCollection
+from models.space.pca import Array
 from models.space.sampling import spread
 from models.space.search import MemberIndex, cosines
 from worker.run import JobResult, OutputImage, Task
+from worker.runners.lazy import lazy
 from worker.runners.loaded import loaded
-from worker.runners.space import Vectors, check_models, load_space, read_collection
-from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
+from worker.runners.versions import read_collection
+
+_encode = lazy("query", "encode_query")
 
 
 def run_search(task: Task[CollectionSearch]) -> JobResult:
@@ -51,24 +53,15 @@ def _index(collection: FittedCollection) -> tuple[MemberIndex, float]:
     return MemberIndex(collection.scores), spread(collection.scores)
 
 
-def _vector(task: Task[CollectionSearch], collection: FittedCollection) -> tuple[Vectors, dict[str, str]]:
+def _vector(task: Task[CollectionSearch], collection: FittedCollection) -> tuple[Array, dict[str, str]]:
     """The vector (1, dim) to search for, and the models that encoded it."""
     params = task.params
     if params.member is not None:
         return collection.members.vectors[[params.member]], {}
     if params.vector is not None:
         return np.array([params.vector], np.float32), {}
-    record = task.files.collection(params.collection)
-    space = load_space(task, built(record.params))
-    check_models(record.versions[(params.version or 0) - 1], space)
-    if params.text is not None:
-        if space.network:
-            warn_of_prompt(task, space.network, "text", params.text)
-        return space.encode_text(params.text, "text"), space.models
-    squares = space.squares([task.read_image(filled(params.image))])
-    if space.network:
-        warn_of_images(task, space.network, "image", squares)
-    return space.encode(squares), space.models
+    encoded: tuple[Array, dict[str, str]] = _encode(task)
+    return encoded
 
 
 def _rows(params: CollectionSearch, collection: FittedCollection) -> Labels | None:

@@ -3,9 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from operator import itemgetter
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,18 +25,18 @@ from models.catalogue import card, installed
 from models.errors import ArchitectureError
 from models.perceptual.efficientnet import EfficientNetLite
 from models.sessions import device_of
-from models.space.collection import FittedCollection, load_collection
+from models.space.collection import FittedCollection
 from models.space.photo import PhotoSpace
 from models.space.space import EncodingSpace, PixelSpace, Space, decoding_space, space_of, text_space
 from models.space.style import StyleSpace, default_photo
 from models.stylize.fast import load_arbitrary
 from models.tensors import to_tensor
 from worker.failures import failures
-from worker.files import Files
 from worker.run import Pixels, Task
 from worker.runners.images import center_squares, fit, floats
-from worker.runners.loaded import loaded, loaded_model, revision_of
+from worker.runners.loaded import loaded_model, revision_of
 from worker.runners.network import BATCH, Network, load_network, pixels
+from worker.runners.versions import read_collection
 
 Vectors = NDArray[np.float32]  # (n, dim)
 OnDone = Callable[[int], None]
@@ -180,16 +177,3 @@ def check_models(version: Version, space: LoadedSpace) -> None:
     if changed := sorted(model for model, revision in space.models.items() if made_with[model] != revision):
         message = f"{changed[0]} has other weights than when the collection was built. Build a new collection."
         raise AtelierError("model_changed", message, model=changed[0])
-
-
-def read_collection(task: Task, sha: str) -> FittedCollection:
-    """A version of a collection by the sha256 of its file, from the cache."""
-    return loaded(task, ("collection", sha), partial(_fetched, task.files, sha), itemgetter(1))[0]
-
-
-def _fetched(files: Files, sha: str) -> tuple[FittedCollection, int]:
-    """Reads a collection; also returns the size of its file, which is about that of its arrays in memory."""
-    with TemporaryDirectory(prefix="atelier-collection-") as folder:
-        path = Path(folder) / "collection.npz"
-        files.fetch(sha, path)
-        return load_collection(path), path.stat().st_size

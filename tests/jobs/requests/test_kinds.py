@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from jobs.requests.base import Request
 from jobs.requests.kinds import KINDS, parse
 from jobs.schemas import Kind
-from jobs.store.records import FORMAT
+from jobs.store.records import FORMAT, QUEUES
 
 A = "img_" + "a" * 64
 COLLECTION = "col_" + "0" * 24
@@ -37,7 +37,7 @@ def test_jobs_of_every_kind_can_be_listed() -> None:
 @pytest.mark.parametrize("kind", LEAST)
 def test_a_record_is_read_as_the_request_that_it_was(kind: str) -> None:
     request = parse(kind, LEAST[kind])
-    assert (request.kind, request.queue) in {(kind, queue) for queue in ("fast", "gpu", "collect", "train")}
+    assert (request.kind, request.queue) in {(kind, queue) for queue in QUEUES}
     assert parse(kind, request.stored()) == request
     assert not request.stored().keys() & {"priority", "expires_in", "webhook_url"}
 
