@@ -121,7 +121,7 @@ class DuplicatePage(BaseModel):
 
     collection: str
     version: int
-    total: Annotated[int, Field(description="All pairs within the threshold, at most 10,000.")]
+    total: Annotated[int, Field(description="All pairs within the threshold, at most 20,000.")]
     pairs: list[Duplicate]
     next_cursor: str | None
 
@@ -164,7 +164,8 @@ def list_duplicates(
 ) -> DuplicatePage:
     """Returns pairs of members whose scores are nearly the same, nearest first.
 
-    Each member is compared with its 20 nearest, and the 10,000 nearest pairs are known.
+    Each member is compared with its 20 nearest, and the 10,000 nearest pairs are known. Of a larger group of members
+    that are nearly the same, all are in a pair with one of them: up to 10,000 further pairs.
     """
     version, table = open_members(service, collection_id, duplicate_filter.version)
     total = int(np.searchsorted(table.pair_distances, duplicate_filter.threshold, side="right"))

@@ -1,4 +1,4 @@
-"""Nearest members of a collection's members: outliers and near-duplicates."""
+"""Nearest members of a collection's members, and how isolated each is."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -22,13 +22,6 @@ class Neighbors(NamedTuple):
 
     distances: Float32
     indices: Labels
-
-
-class Pairs(NamedTuple):
-    """Pairs of members, nearest first: indices (p, 2), the smaller first, and distances (p,)."""
-
-    indices: Labels
-    distances: Float32
 
 
 def neighbors_of(scores: Scores, n: int = NEIGHBORS, on_step: Callable[[], None] = lambda: None) -> Neighbors:
@@ -86,13 +79,3 @@ def outlier_scores(neighbors: Neighbors) -> Float32:
     density = 1 / (reachability + 1e-10)
     factor = density[indices].mean(1) / density
     return np.asarray(1 - 1 / factor.clip(1), np.float32)
-
-
-def near_pairs(neighbors: Neighbors, reach: float, most: int) -> Pairs:
-    """The `most` nearest pairs of members that are at most `reach` apart, among each one's nearest neighbors."""
-    rows, columns = np.nonzero(neighbors.distances <= reach)
-    pairs = np.sort(np.stack([rows, neighbors.indices[rows, columns]], axis=1), axis=1)
-    pairs, first = np.unique(pairs, axis=0, return_index=True)
-    distances = neighbors.distances[rows, columns][first]
-    order = np.argsort(distances, kind="stable")[:most]
-    return Pairs(pairs[order], distances[order])

@@ -16,8 +16,9 @@ from PIL import Image
 from jobs.members import COMPONENTS, EXPORTS, IMAGES, MAX_SCORES, TABLE, THUMBNAIL, MembersTable
 from jobs.store.registry import Version
 from models.space.collection import FittedCollection
+from models.space.duplicates import near_pairs
 from models.space.export import write_atlas, write_parquet, write_projector
-from models.space.neighbors import near_pairs, neighbors_of, outlier_scores
+from models.space.neighbors import neighbors_of, outlier_scores
 from models.space.sampling import spread
 from worker.files import Files
 from worker.run import Pixels
@@ -117,7 +118,7 @@ def _table(collection: FittedCollection, images: _Images, component_checksums: S
     members, scores = collection.members, collection.scores
     neighbors = neighbors_of(scores)
     unit = spread(scores)
-    pairs = near_pairs(neighbors, REACH * unit, MAX_PAIRS)
+    pairs = near_pairs(scores, neighbors, REACH * unit, MAX_PAIRS)
     names = [str(name).encode() for name in members.names]
     maps = collection.maps
     n = len(members)

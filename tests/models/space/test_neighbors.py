@@ -3,7 +3,7 @@ import pytest
 from sklearn.neighbors import LocalOutlierFactor
 
 from models.space import neighbors as module
-from models.space.neighbors import near_pairs, neighbors_of, outlier_scores
+from models.space.neighbors import neighbors_of, outlier_scores
 
 LINE = np.array([[0.0], [1.0], [1.0], [3.0]], np.float32)
 
@@ -17,13 +17,6 @@ def test_nearest_others_on_a_line() -> None:
     assert found.distances.tolist() == [[1, 1], [0, 1], [0, 1], [2, 2]]
     assert [set(row) for row in found.indices.tolist()] == [{1, 2}, {0, 2}, {0, 1}, {1, 2}]
     assert neighbors_of(LINE, 20).indices.shape == (4, 3), "there are no more"
-
-
-def test_pairs_are_named_once_nearest_first() -> None:
-    pairs = near_pairs(neighbors_of(LINE), 1, most=10)
-    assert pairs.indices.tolist() == [[1, 2], [0, 1], [0, 2]] and pairs.distances.tolist() == [0, 1, 1]
-    assert near_pairs(neighbors_of(LINE), 1, most=1).indices.tolist() == [[1, 2]]
-    assert near_pairs(neighbors_of(LINE[[0, 3]]), 1, most=1).indices.shape == (0, 2)
 
 
 def test_outlier_scores_are_those_of_scikit_learn() -> None:
