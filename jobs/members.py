@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TABLE, IMAGES = "members", "images"  # names of side files
+INDEX = "index.faiss"  # of the nearest members, of large collections only; searches read it
 COMPONENTS = "components"  # float32, little-endian: the mean, the scale and each component, (2 + k, dim)
 EXPORTS = {"parquet": "members.parquet", "atlas": "atlas.parquet", "projector": "projector.zip"}  # by format
 MAX_SCORES = 32  # components of which the table has the scores

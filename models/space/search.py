@@ -1,6 +1,7 @@
 """Search for the members of a collection that are nearest to a point of its component scores."""
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import faiss
@@ -33,17 +34,18 @@ class MemberIndex:
     """Finds the nearest of members with scores (m, k); exact up to `EXACT` members.
 
     Above, an inverted file (Sivic and Zisserman 2003, "Video Google") compares the members in the lists whose k-means
-    centers are nearest to the point.
+    centers are nearest to the point. file: where `write_lists` wrote it; without one it is made anew.
     """
 
     scores: Array
+    file: InitVar[Path | None] = None
     _squares: Array = field(init=False)
     _lists: Any = field(init=False, default=None)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, file: Path | None) -> None:
         self._squares = np.einsum("nk,nk->n", self.scores, self.scores)
         if len(self.scores) > EXACT:
-            self._lists = inverted_file(np.ascontiguousarray(self.scores, np.float32), LISTS_PER_ROOT)
+            self._lists = faiss.read_index(str(file)) if file else inverted_file(self.scores, LISTS_PER_ROOT)
 
     @property
     def n_bytes(self) -> int:
@@ -74,8 +76,14 @@ class MemberIndex:
         return near[near >= 0]
 
 
+def write_lists(scores: Array, path: Path) -> None:
+    """Writes the inverted file of scores (m, k) in faiss's own format, in which no code is stored."""
+    faiss.write_index(inverted_file(scores, LISTS_PER_ROOT), str(path))
+
+
 def inverted_file(scores: Array, lists_per_root: int) -> Any:
     """An inverted file of scores (m, k), with so many times sqrt(m) lists; the same scores give the same lists."""
+    scores = np.ascontiguousarray(scores, np.float32)
     n_lists = int(lists_per_root * len(scores) ** 0.5)
     index = faiss.IndexIVFFlat(faiss.IndexFlatL2(scores.shape[1]), scores.shape[1], n_lists)
     index.cp.seed, index.cp.max_points_per_centroid = SEED, TRAINED_PER_LIST

@@ -2,17 +2,22 @@
 
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from jobs.members import INDEX
 from jobs.requests.base import filled
 from jobs.requests.search import CollectionSearch
+from jobs.store.registry import Version
 from models.grids import sheet
 from models.space.clusters import Labels
 from models.space.collection import FittedCollection
 from models.space.pca import Array
 from models.space.sampling import spread
 from models.space.search import MemberIndex, cosines
+from worker.files import Files
 from worker.run import JobResult, OutputImage, Task
 from worker.runners.lazy import lazy
 from worker.runners.loaded import loaded
@@ -27,11 +32,13 @@ def run_search(task: Task[CollectionSearch]) -> JobResult:
     record = task.files.collection(params.collection)
     stored = record.versions[(params.version or 0) - 1]
     collection = read_collection(task, stored.file)
-    index = loaded(task, ("index", stored.file), partial(_index, collection), lambda made: made[0].n_bytes)
+    index, unit = loaded(
+        task, ("index", stored.file), partial(_index, task.files, stored, collection), lambda made: made[0].n_bytes
+    )
     vector, models = _vector(task, collection)
-    members, unit = collection.members, index[1]
+    members = collection.members
     n = params.n + (params.member is not None)  # which is its own nearest
-    found = index[0].search(collection.pca.transform(vector)[0], n, _rows(params, collection))
+    found = index.search(collection.pca.transform(vector)[0], n, _rows(params, collection))
     found = found.without(params.member, params.n)
     similarities = cosines(members.vectors[found.indices], vector[0]).round(4).tolist()
     names = members.names[found.indices].tolist()
@@ -48,9 +55,14 @@ def run_search(task: Task[CollectionSearch]) -> JobResult:
     return JobResult(images, {**models, record.id: stored.file[:16]}, versions, {"matches": matches})
 
 
-def _index(collection: FittedCollection) -> tuple[MemberIndex, float]:
+def _index(files: Files, stored: Version, collection: FittedCollection) -> tuple[MemberIndex, float]:
     """The index of a version, and the unit of its distances."""
-    return MemberIndex(collection.scores), spread(collection.scores)
+    shas = [each["sha256"] for each in stored.side_files if each["name"] == INDEX]  # earlier releases stored none
+    with TemporaryDirectory(prefix="atelier-index-") as folder:
+        path = Path(folder) / INDEX
+        for sha in shas:
+            files.fetch(sha, path)
+        return MemberIndex(collection.scores, path if shas else None), spread(collection.scores)
 
 
 def _vector(task: Task[CollectionSearch], collection: FittedCollection) -> tuple[Array, dict[str, str]]:

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.members import COMPONENTS, EXPORTS, IMAGES, MAX_SCORES, TABLE, THUMBNAIL, MembersTable
+from jobs.members import COMPONENTS, EXPORTS, IMAGES, INDEX, MAX_SCORES, TABLE, THUMBNAIL, MembersTable
 from jobs.store.registry import Version
 from models.space.collection import FittedCollection
 from models.space.duplicates import near_pairs
 from models.space.export import write_atlas, write_parquet, write_projector
 from models.space.neighbors import neighbors_of, outlier_scores
 from models.space.sampling import spread
+from models.space.search import EXACT, write_lists
 from worker.files import Files
 from worker.run import Pixels
 
@@ -79,6 +80,8 @@ def store_side_files(
         EXPORTS["atlas"]: partial(write_atlas, collection, table.outlier_scores, thumbnails),
         EXPORTS["projector"]: partial(write_projector, collection),
     }
+    if len(collection.members) > EXACT:
+        writers[INDEX] = partial(write_lists, collection.scores)
     return [*stored.entries, *(_written(files, name, write) for name, write in writers.items())]
 
 

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from models.space import search as module
-from models.space.search import MemberIndex, cosines
+from models.space.search import MemberIndex, cosines, write_lists
 
 SCORES = np.array([[0, 0], [1, 0], [0, 2], [3, 0], [0, 0]], np.float32)
 
@@ -45,6 +47,17 @@ def test_lists_find_what_a_comparison_finds(monkeypatch: pytest.MonkeyPatch) -> 
     assert set(np.concatenate(found)) <= set(even)
     again = MemberIndex(scores)
     assert all(np.array_equal(again.search(p, 10).indices, listed.search(p, 10).indices) for p in scores[:5])
+
+
+def test_lists_in_a_file_find_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "EXACT", 100)
+    scores = np.random.default_rng(0).normal(size=(2000, 8)).astype(np.float32)
+    made = MemberIndex(scores)
+    write_lists(scores, tmp_path / "lists")
+    monkeypatch.delattr(module, "inverted_file")
+    read = MemberIndex(scores, tmp_path / "lists")
+    for point in scores[:20]:
+        assert read.search(point, 10).indices.tolist() == made.search(point, 10).indices.tolist()
 
 
 def test_cosines() -> None:
