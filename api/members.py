@@ -116,8 +116,19 @@ class Duplicate(BaseModel):
     distance: Annotated[float, Field(description="Of their scores; 1 is the typical distance of two members.")]
 
 
+DUPLICATES: Any = {
+    "collection": "col_" + "0" * 24,
+    "version": 1,
+    "total": 3,
+    "pairs": [{"ids": [4, 17], "names": ["smileys/4", "smileys/17"], "distance": 0.0213}],
+    "next_cursor": "1",
+}
+
+
 class DuplicatePage(BaseModel):
     """A page of pairs, nearest first; pass `next_cursor` as `cursor` for the next page."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [DUPLICATES]})
 
     collection: str
     version: int

@@ -45,6 +45,15 @@ def document(app: FastAPI) -> dict[str, Any]:
                 branches = parameter["schema"].pop("anyOf", [{}])
                 parameter["schema"] |= next(branch for branch in branches if branch.get("type") != "null")
             for response in operation["responses"].values():
+                _add_nulls(response, made["components"]["schemas"])
                 response.setdefault("headers", {})["X-Request-ID"] = {"$ref": "#/components/headers/X-Request-ID"}
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _add_nulls(response: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Completes the example of a response: FastAPI leaves out fields that are null."""
+    for content in response.get("content", {}).values():
+        schema = schemas.get(content.get("schema", {}).get("$ref", "").rpartition("/")[2], {})
+        if "example" in content:
+            content["example"] = dict.fromkeys(schema.get("required", [])) | content["example"]

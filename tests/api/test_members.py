@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from api.collections import EXAMPLES
+from api.members import DUPLICATES
+from api.search import COLLECTION_ID, FOUND
 from tests.api.conftest import data_url, image_file
 from tests.stack import Stack
 
@@ -158,6 +160,22 @@ def test_a_member_is_an_image_of_a_request(stack: Stack, collection_id: str) -> 
     for reference, code in ((f"{collection_id}/41", "member_not_found"), (f"col_{'0' * 24}/1", "collection_not_found")):
         answer = stack.client.post("/v1/style-transfers", json=transfer | {"content": reference})
         assert error(answer) == (404, code) and answer.json()["error"]["details"]["field"] == "content"
+
+
+def shape(value: Any) -> Any:
+    """The names of all fields; of a list those of its first element."""
+    if isinstance(value, dict):
+        return {name: shape(each) for name, each in value.items() if name != "params"}
+    return [shape(each) for each in value[:1]] if isinstance(value, list) else None
+
+
+def test_the_examples_of_answers_have_the_fields_of_answers(stack: Stack, collection_id: str) -> None:
+    path = f"/v1/collections/{collection_id}"
+    pairs = stack.client.get(f"{path}/duplicates", params={"threshold": 0.5})
+    job = stack.client.post(f"{path}/search", json={"member": 0, "n": 2}, headers={"Prefer": "wait=30"})
+    assert (shape(pairs.json()), shape(job.json())) == (shape(DUPLICATES), shape(FOUND))
+    params = job.json()["params"] | {"collection": COLLECTION_ID, "version": 1, "seed": 7}
+    assert FOUND["params"].items() <= params.items()
 
 
 def test_a_search_answers_with_the_nearest_members(stack: Stack, collection_id: str) -> None:
