@@ -11,6 +11,7 @@ from models.space.clusters import Labels, Scores
 from models.space.neighbors import Float32, Neighbors, neighbors_of
 
 BLOCK = 4_096  # pairs whose distances are computed at once
+STARS = 20  # pairs of first members that are compared, for each that is kept
 
 
 class Pairs(NamedTuple):
@@ -24,10 +25,10 @@ def near_pairs(scores: Scores, neighbors: Neighbors, reach: float, most: int) ->
     """Pairs of members (n, k) that are at most `reach` apart.
 
     They are the `most` nearest of those among each one's nearest neighbors, and as many more that complete groups which
-    are larger than a list of neighbors: they pair one member of a group with each other one.
+    are larger than a list of neighbors: they pair the first member of a group with each other one.
     """
     links = _links(scores, neighbors, reach)
-    stars = _stars(_tree(links, len(scores))[:most])
+    stars = _stars(_tree(links, len(scores))[:most], STARS * most)
     of_groups = _nearest(stars, _distances(scores, stars), reach)
     return _joined([Pairs(each.indices[:most], each.distances[:most]) for each in (links, of_groups)], reach)
 
@@ -62,18 +63,20 @@ def _tree(links: Pairs, n: int) -> Labels:
     return np.asarray(links.indices[kept - 1])
 
 
-def _stars(tree: Labels) -> Labels:
-    """Pairs (p, 2) of one member of each group that links join with all others, for groups of every extent.
+def _stars(tree: Labels, most: int) -> Labels:
+    """Pairs (p, 2) of the first member of each group that links join with all others, for groups of every extent.
 
-    The member of the larger of two groups stays, so no member is in more than log2(n) pairs with one.
+    Groups are joined until there are `most` pairs, those with the shortest links first.
     """
     groups: dict[int, list[int]] = {}
-    pairs = []
+    pairs: list[tuple[int, int]] = []
     for a, b in tree.tolist():
-        small, large = sorted((groups.get(a, [a]), groups.get(b, [b])), key=len)
-        pairs += [(large[0], member) for member in small]
-        large += small
-        groups |= dict.fromkeys((large[0], *small), large)
+        if len(pairs) >= most:
+            break
+        group, joining = sorted((groups.get(a, [a]), groups.get(b, [b])))  # by their first members
+        pairs += [(group[0], member) for member in joining]
+        group += joining
+        groups |= dict.fromkeys((group[0], *joining), group)
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
