@@ -1,7 +1,8 @@
 """Measures spaces of 100,000 vectors: fits, search and listings of members: `python -m bench.spaces [PART ...]`.
 
 `fit`: components, clusters and a map, against plain scikit-learn. `search`: the nearest of 100,000 members, and of
-three times as many by the index, against scikit-learn. `members`: pages of the listing, by a real API over HTTP.
+three times as many by the index, against scikit-learn. `searches`: the same as jobs of a real API and worker.
+`members`: pages of the listing, by a real API over HTTP.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import openTSNE
+import psutil
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -28,6 +30,7 @@ from jobs.objects import Objects
 from jobs.store.records import Ending, NewJob
 from jobs.store.registry import NEW
 from models.space import neighbors
+from models.space.collection import FittedCollection, Members, save_collection
 from models.space.maps import DIMENSIONS, PERPLEXITY, tsne_map, umap_map
 from models.space.methods import kmeans
 from models.space.pca import fit_pca
@@ -133,6 +136,36 @@ def first_search(name: str, scores: NDArray[np.float32], point: NDArray[np.float
     return timed(name, [search_once])[0]
 
 
+def searches(args: argparse.Namespace) -> None:
+    """Prints milliseconds of searches over HTTP, by a real API and worker, and the worker's memory."""
+    vectors = low_rank(args.rows)
+    pca = fit_pca(vectors, standardize=False, n_components=RANK, seed=0)
+    thumbnails = np.broadcast_to(np.full((48, 48, 3), 255, np.uint8), (args.rows, 48, 48, 3))
+    names = np.array([f"set/{row}" for row in range(args.rows)])
+    collection = FittedCollection(Members(vectors, thumbnails, names, np.zeros((args.rows, 0), np.int8)), pca, {})
+    with TemporaryDirectory() as folder:
+        stack = Stack(Path(folder))
+        try:
+            stack.start_valkey()
+            stack.start_api("api.main:app")
+            save_collection(collection, stack.folder / "collection.npz")
+            figures = {"n_images": args.rows, "dim": DIM, "attribute_names": [], "clusterings": {}}
+            path = f"/v1/collections/{registered(stack, stack.folder / 'collection.npz', figures)}/search"
+            stack.start_worker("searcher", "search", app="worker.app")
+
+            def post(query: dict[str, Any]) -> None:
+                job = stack.client.post(path, json=query, headers={"Prefer": "wait=60"}).json()
+                assert job["status"] == "succeeded", job
+
+            timed(f"{args.rows:,} x {DIM}: the first search", [partial(post, {"member": 0})])
+            timed("  by member", [partial(post, {"member": row}) for row in range(1, QUERIES)])
+            timed("  by vector", [partial(post, {"vector": vectors[row].tolist()}) for row in range(QUERIES)])
+            [child] = psutil.Process(stack.processes["searcher"].pid).children()
+            print(f"  the process that searched: {child.memory_info().rss / 2**20:.0f} MB")
+        finally:
+            stack.stop()
+
+
 def members(args: argparse.Namespace) -> None:
     """Prints milliseconds of pages of 100 members by a real API, the first of which reads the table."""
     with TemporaryDirectory() as folder:
@@ -180,13 +213,18 @@ def listed(stack: Stack, rows: int) -> str:
         class_names=tuple(map(str, range(1000))),
     )
     table.save(stack.folder / "table.npz")
-    with (stack.folder / "table.npz").open("rb") as file:
+    figures = {"n_images": rows, "clusterings": {"kmeans": {"n_clusters": CLUSTERS}}}
+    return registered(stack, stack.folder / "table.npz", figures, TABLE)
+
+
+def registered(stack: Stack, path: Path, figures: dict[str, Any], side_file: str | None = None) -> str:
+    """Makes a collection whose version has one file, which may also be one of its side files; returns its id."""
+    with path.open("rb") as file:
         sha = Objects(stack.settings, stack.jobs, retry_s=1).put_file(file, "application/octet-stream")
     params = {"name": "Listed", "space": "pixels"}
     job_id, _ = stack.jobs.create(NewJob(kind="collection", queue="collect", params=params, collection=NEW))
     [record] = stack.jobs.claim("collect", worker="bench")
-    figures = {"n_images": rows, "clusterings": {"kmeans": {"n_clusters": CLUSTERS}}}
-    side_files = [{"name": TABLE, "sha256": sha, "size_bytes": 1}]
+    side_files = [{"name": side_file, "sha256": sha, "size_bytes": 1}] if side_file else []
     made = {"file": sha, "figures": figures, "side_files": side_files}
     stack.jobs.finish(job_id, record.fence, Ending("succeeded", {}, collection=made))
     return job_id.replace("job_", "col_")
@@ -231,7 +269,7 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-PARTS = {"fit": fit, "search": search, "members": members}
+PARTS = {"fit": fit, "search": search, "searches": searches, "members": members}
 
 if __name__ == "__main__":
     main()
