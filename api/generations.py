@@ -110,6 +110,14 @@ EXAMPLES: dict[str, Any] = {
             "mask": UPPER_HALF,
         },
     },
+    "upscale": {
+        "summary": "Images made four times as large",
+        "value": {"mode": "upscale", "model": "realesr-animevideov3", "images": [AVATAR, SMILEY]},
+    },
+    "sample, upscaled": {
+        "summary": "Faces of 256 px by a model of 64 px",
+        "value": {"model": "dcgan-avatars", "n": 2, "seed": 7, "upscale": 4},
+    },
 }
 
 
@@ -127,6 +135,7 @@ async def create_generation(
 
     VAE and DCGAN: `sample`, `reconstruct`, `interpolate`, `traverse`, `arithmetic`; the GAN of perceptrons the same
     without images, since it has no encoder; diffusion models: `sample`, `interpolate`, `denoise-steps`; CycleGAN:
-    `translate`; latent diffusion models: `text-to-image`, `image-to-image`, `inpaint`.
+    `translate`; latent diffusion models: `text-to-image`, `image-to-image`, `inpaint`; networks that upscale:
+    `upscale`. In every other mode `upscale` makes the finished images 2 to 4 times as large.
     """
     return await submit(submission, params)

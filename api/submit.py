@@ -27,6 +27,7 @@ from jobs.queue import nudge
 from jobs.requests.base import Request as JobRequest
 from jobs.requests.facts import Facts
 from jobs.requests.training_base import TRAINED_ID
+from jobs.requests.upscale import UpscaledRequest
 from jobs.schemas import Job
 from jobs.store.records import NewJob
 
@@ -108,7 +109,10 @@ def _resolved(service: Service, params: JobRequest) -> JobRequest:
     """The request with all defaults and a seed filled in, and each image stored and named by its id."""
     if params.webhook_url:
         check_webhook(params.webhook_url)
-    resolved = params.resolved(Facts(service.jobs))
+    facts = Facts(service.jobs)
+    resolved = params.resolved(facts)
+    if isinstance(resolved, UpscaledRequest) and resolved.upscale > 1:
+        resolved = resolved.with_upscaler(facts.cards())
     images = resolve_images(service, resolved.image_refs(), resolved.check_sizes, resolved.masks())
     seed = secrets.randbelow(2**32) if resolved.seed is None else resolved.seed
     return resolved.with_images(images).model_copy(update={"seed": seed})

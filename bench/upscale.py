@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -16,11 +17,15 @@ from unittest import mock
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from models.build import load_model
 from models.catalogue import card
 from models.data.avatars import avatar
-from models.tensors import best_device, expect_class, to_tensor
+from models.diffusion.text_to_image import TextToImageModel, generate
+from models.grids import labeled_grid
+from models.pixels import center_square
+from models.tensors import autocast, best_device, expect_class, to_pixels, to_tensor
 from models.upscale import tiles
 from models.upscale.real_esrgan import Upscaler
 from models.upscale.tiles import Pixels, upscale
@@ -28,6 +33,12 @@ from models.wheels import wheel_files
 
 MODELS = ("realesr-animevideov3", "realesrgan-x4plus-anime", "realesrgan-x4plus")
 NCNN = Path(__file__).parent / "upscale_ncnn.py"
+PHOTO = Path(__file__).parent.parent / "examples" / "photos" / "chelsea.jpg"
+PROMPTS = [
+    "a smiling woman with glasses and a red hat",
+    "a man with a beard and a green hat",
+    "a woman with long brown hair",
+]
 SMALL_TILE = 96  # so that 192 x 128 px have seams
 
 
@@ -44,7 +55,11 @@ def main() -> None:
     parser.add_argument("ids", nargs="*", default=MODELS)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sheet", type=Path, help="only write a sheet of images by each model to this file")
     args = parser.parse_args()
+    if args.sheet:
+        _write_sheet(args.ids, args.sheet)
+        return
     device = best_device()
     faces = np.stack([avatar(0, k)[0] for k in range(args.batch)])
     print(f"64 -> 256 px on {device}, {torch.get_num_threads()} threads, medians of {args.rounds}; levels are of 255")
@@ -107,6 +122,21 @@ def _seam(network: Upscaler) -> float:
     whole = upscale(network, image)
     with mock.patch.object(tiles, "TILE", SMALL_TILE):
         return float(np.abs(upscale(network, image).astype(float) - whole).max())
+
+
+def _write_sheet(ids: Sequence[str], path: Path) -> None:
+    """Faces of a text-to-image model and a photo, all of 64 px: their pixels, and by each model."""
+    faces = expect_class(load_model(card("stable-diffusion-avatars"), device=best_device()), TextToImageModel)
+    with torch.inference_mode(), autocast(best_device()):
+        made = generate(faces, PROMPTS, seeds=range(3), width=64, height=64, num_inference_steps=25, guidance_scale=4.0)
+    photo = center_square(Image.open(PHOTO).convert("RGB").crop((100, 20, 310, 230)), 64)
+    images = np.concatenate([to_pixels(made), np.asarray(photo)[None]])
+    rows = {"64 px": images.repeat(4, 1).repeat(4, 2)}
+    for name in ids:
+        rows[name] = upscale(expect_class(load_model(card(name), device=best_device()), Upscaler), images)
+    titles = [name.replace("-", "-\n", 1) for name in rows]
+    grid = labeled_grid(np.stack(list(rows.values())), titles, [""] * len(images))
+    Image.fromarray(grid).save(path, quality=85)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from jobs.errors import BadInput, LimitReached
-from jobs.requests.base import STRICT, Request, whole
+from jobs.requests.base import STRICT, Request, made_pixels, whole
 
 Limit = Annotated[int, Field(ge=1, le=10**15)] | None
 # Fields of requests that bound their work.
 _STEPS = ("num_steps", "num_inference_steps")
-_NUMBERS = ("n", "num_images_per_prompt", "n_frames")
 
 
 class Limits(BaseModel):
@@ -46,7 +45,7 @@ class Limits(BaseModel):
         for field, asked, most in (
             ("priority", params.priority, self.priority),
             *((name, value, self.steps) for name, value in steps.items()),
-            ("size", _pixels(params), self.pixels),
+            ("size", made_pixels(params) * getattr(params, "upscale", 1) ** 2, self.pixels),
         ):
             if most is not None and asked > most:
                 limit = {"priority": "priority", "size": "pixels"}.get(field, "steps")
@@ -62,10 +61,3 @@ def at_limit(limit: str, most: int) -> LimitReached:
     message = f"The API key's limit of {limit} is {most}, which its tenant has reached."
     retry_after = 5 if limit == "queued_jobs" else 3600
     return LimitReached("limit_reached", message, retry_after, limit=limit, allowed=most)
-
-
-def _pixels(params: Request) -> int:
-    size = getattr(params, "size", None)
-    width, height = (getattr(params, name, None) or size or 0 for name in ("width", "height"))
-    numbers = [getattr(params, name, None) for name in _NUMBERS]
-    return int(width * height * next((number for number in numbers if number), 1))

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 LATENT_MODES = ("sample", "reconstruct", "interpolate", "traverse", "arithmetic")
 TEXT_MODES = ("text-to-image", "image-to-image", "inpaint")
-ALL_MODES = (*LATENT_MODES, "translate", "denoise-steps", *TEXT_MODES)
+ALL_MODES = (*LATENT_MODES, "translate", "denoise-steps", *TEXT_MODES, "upscale")
 
 
 class Architecture(NamedTuple):
@@ -42,8 +42,8 @@ ARCHITECTURES = {
     "ddpm": Architecture(("sample", "interpolate", "denoise-steps"), style_guided=True, recipe="ddpm"),
     "classifier": Architecture(recipe="classifier"),
     "efficientnet-lite": Architecture(),
-    "srvgg-net-compact": Architecture(),
-    "rrdb-net": Architecture(),
+    "srvgg-net-compact": Architecture(("upscale",)),
+    "rrdb-net": Architecture(("upscale",)),
     "stable-diffusion": Architecture(TEXT_MODES, style_guided=True),
     "diffusers": Architecture(TEXT_MODES),
     "kandinsky": Architecture(encoder=True, embeds_text=True),

@@ -10,6 +10,7 @@ from jobs.requests.base import STRICT, ImageRef, ModelId, Uses, check_attribute,
 from jobs.requests.facts import Card, Facts
 from jobs.requests.generation_base import GenerationRequest
 from jobs.requests.latents import AttributeNames, Seed
+from jobs.requests.upscale import UpscaledRequest
 
 Questions = Sequence[Sequence[str]]  # each question's possible answers
 
@@ -83,7 +84,7 @@ Term = Annotated[
 ]
 
 
-class Arithmetic(GenerationRequest):
+class Arithmetic(UpscaledRequest, GenerationRequest):
     """Sums and differences of latent vectors (Radford et al. 2016, section 6.3.2)."""
 
     mode: Literal["arithmetic"]

@@ -25,6 +25,7 @@ HTTPS_URL = r"^https://([A-Za-z0-9-]+\.)+[A-Za-z][A-Za-z0-9-]*(:(443|[2-9][0-9]{
 IMAGE_REF = r"^(img_[0-9a-f]{64}|col_[0-9a-f]{24}/[0-9]{1,9}|data:image/[^,]+,.+|https://.+)$"
 _IMAGE_PREFIXES = ("img_", "col_", "data:", "https:")
 MODEL_ID = r"^[a-z0-9][a-z0-9.-]{1,79}$"
+MAX_PIXELS = 64 * 1024**2  # of all images of a job
 MAX_SEED = 2**53 - 1  # the largest integer that every JSON parser reads exactly
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
@@ -218,6 +219,14 @@ def request_classes(union: Any) -> Iterator[type[Request]]:
 def seeds_from(seed: int, n: int) -> list[int]:
     """The seeds of n images: `seed` + k, from 0 again after the largest one."""
     return [(seed + k) % (MAX_SEED + 1) for k in range(n)]
+
+
+def made_pixels(params: Request) -> int:
+    """Pixels of all images that a resolved request makes, before they are upscaled, as far as it names their size."""
+    size: Any = getattr(params, "size", None)
+    width, height = (getattr(params, name, None) or size or 0 for name in ("width", "height"))
+    numbers = [getattr(params, name, None) for name in ("n", "num_images_per_prompt", "n_frames")]
+    return int(width * height * next((number for number in numbers if number), 1))
 
 
 Item = TypeVar("Item")

@@ -6,13 +6,12 @@ from typing import Annotated, Self
 from pydantic import Field
 
 from jobs.errors import BadInput
-from jobs.requests.base import ImageRef, ImageSize, Request
+from jobs.requests.base import MAX_PIXELS, ImageRef, ImageSize, Request
 from jobs.requests.facts import Facts
 from jobs.requests.spaces import NAMED_SPACES, space_of
 from jobs.requests.style_transfer import check_shorter_side
 
 CONTENT_SIZE = 384  # which the transfer network paints in one pass
-MAX_PIXELS = 64 * 1024**2  # of all images of a job
 PHOTO = "photo"
 
 

@@ -9,6 +9,7 @@ from jobs.requests.arithmetic import Arithmetic
 from jobs.requests.base import chosen_by
 from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction, Sample, Translation, Traversal
 from jobs.requests.text_to_image import ImageToImage, Inpainting, TextToImage
+from jobs.requests.upscale import Upscaling
 
 Generation = Annotated[
     Annotated[Sample, Tag("<sample>")]
@@ -20,6 +21,7 @@ Generation = Annotated[
     | Annotated[DenoisingSteps, Tag("<denoise-steps>")]
     | Annotated[TextToImage, Tag("<text-to-image>")]
     | Annotated[ImageToImage, Tag("<image-to-image>")]
-    | Annotated[Inpainting, Tag("<inpaint>")],
+    | Annotated[Inpainting, Tag("<inpaint>")]
+    | Annotated[Upscaling, Tag("<upscale>")],
     chosen_by("mode", ALL_MODES, "sample"),
 ]

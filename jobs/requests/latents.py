@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, Val
 from jobs.requests.architectures import capabilities
 from jobs.requests.base import MAX_SEED, ImageRef, Steps, check_attribute, distinct, whole
 from jobs.requests.generation_base import GenerationRequest
+from jobs.requests.upscale import UpscaledRequest
 
 UNIQUE = {"uniqueItems": True}
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(whole)]
@@ -30,7 +31,7 @@ AttributeGuidance = Annotated[
 ]
 
 
-class _Denoised(GenerationRequest):
+class _Denoised(UpscaledRequest, GenerationRequest):
     """A mode that diffusion models can run; others refuse the fields of denoising."""
 
     guidance_scale: AttributeGuidance = None
@@ -95,7 +96,7 @@ class Sample(_Denoised):
         return _Denoised.fitted(filled, architecture)
 
 
-class Reconstruction(GenerationRequest):
+class Reconstruction(UpscaledRequest, GenerationRequest):
     """Each image, encoded and decoded again."""
 
     mode: Literal["reconstruct"]
@@ -148,7 +149,7 @@ class Interpolation(_Denoised):
         return super().fitted(architecture)
 
 
-class Traversal(GenerationRequest):
+class Traversal(UpscaledRequest, GenerationRequest):
     """One latent dimension at a time from end to end, the others held; of two dimensions the whole manifold."""
 
     mode: Literal["traverse"]
@@ -178,7 +179,7 @@ class Traversal(GenerationRequest):
         return self
 
 
-class Translation(GenerationRequest):
+class Translation(UpscaledRequest, GenerationRequest):
     """Images of one domain translated into the other (Zhu et al. 2017, CycleGAN)."""
 
     mode: Literal["translate"]

@@ -13,6 +13,7 @@ from jobs.requests.content import PHOTO, ContentRequest
 from jobs.requests.facts import Facts
 from jobs.requests.spaces import STYLE, check_decodes, space_of
 from jobs.requests.styles import KEPT, KeptStyleId, OneImage, StyleVector, with_vector
+from jobs.requests.upscale import UpscaledRequest
 
 MAX_IMAGES = 256  # of one job
 
@@ -116,7 +117,7 @@ Direction = Annotated[
 ]
 
 
-class Steering(OfCollection, ContentRequest):
+class Steering(OfCollection, ContentRequest, UpscaledRequest):
     """Moves a start along components and attributes, or its components towards those of a style image."""
 
     kind: ClassVar[str] = "pc-steering"
@@ -208,7 +209,7 @@ ClusterChoice = Annotated[
 ]
 
 
-class ClusterSampling(OfCollection, ContentRequest):
+class ClusterSampling(OfCollection, ContentRequest, UpscaledRequest):
     """Samples of one cluster, or of each."""
 
     kind: ClassVar[str] = "cluster-sampling"

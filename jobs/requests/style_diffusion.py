@@ -11,11 +11,12 @@ from jobs.requests.base import ImageRef, ModelRequest, distinct, unknown_model
 from jobs.requests.facts import Facts
 from jobs.requests.styles import KIND, ImageStyle, StyleLosses, Vgg16Layers, with_vectors
 from jobs.requests.text_to_image import Prompt
+from jobs.requests.upscale import UpscaledRequest
 
 StyleGuidance = Annotated[float, Field(ge=0, le=2)]
 
 
-class DiffusionTransfer(ModelRequest):
+class DiffusionTransfer(UpscaledRequest, ModelRequest):
     """Samples of a diffusion model, denoised towards the style (Dhariwal and Nichol 2021, classifier guidance)."""
 
     kind: ClassVar[str] = KIND

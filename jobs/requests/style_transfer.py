@@ -15,7 +15,7 @@ from pydantic import (
 from typing_extensions import TypeAliasType
 
 from jobs.errors import BadInput, Unavailable
-from jobs.requests.base import ImageRef, ImageSize, Request, chosen_by, distinct, invalid
+from jobs.requests.base import ImageRef, ImageSize, chosen_by, distinct, invalid
 from jobs.requests.facts import Facts
 from jobs.requests.style_diffusion import DiffusionTransfer
 from jobs.requests.styles import (
@@ -31,6 +31,7 @@ from jobs.requests.styles import (
     with_vectors,
 )
 from jobs.requests.text_to_image import check_mask
+from jobs.requests.upscale import UpscaledRequest
 
 MIN_OUTPUT_SIDE = 32  # pixels of an output's shorter side, the least that the networks of `fast` take
 
@@ -58,7 +59,7 @@ FeatureNetwork = Annotated[
 NumSteps = Annotated[int, Field(ge=1, le=2000, description="Optimizer steps, over all levels.")]
 
 
-class _Transfer(Request):
+class _Transfer(UpscaledRequest):
     kind: ClassVar[str] = KIND
 
     mode: Annotated[Literal["transfer"], Field(description="What to make.")] = "transfer"
@@ -94,7 +95,7 @@ class FastTransfer(_Transfer):
         return "fast"
 
 
-class OptimizedRequest(Request):
+class OptimizedRequest(UpscaledRequest):
     """A request whose pixels are optimized until their VGG features match."""
 
     kind: ClassVar[str] = KIND

@@ -11,6 +11,7 @@ from jobs.errors import BadInput
 from jobs.requests.base import STRICT, ImageRef, ImageSize, ModelId, Steps, Uses, filled
 from jobs.requests.facts import Card, Facts
 from jobs.requests.generation_base import GenerationRequest
+from jobs.requests.upscale import UpscaledRequest
 
 Scheduler = Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]
 SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
@@ -31,7 +32,7 @@ class Lora(BaseModel):
     scale: Annotated[float, Field(ge=-2, le=2, description="How much of the change; 1: all.")] = 1.0
 
 
-class PromptedRequest(GenerationRequest):
+class PromptedRequest(UpscaledRequest, GenerationRequest):
     """The fields of every generation from a prompt."""
 
     prompt: Annotated[

@@ -43,11 +43,18 @@ def spans(side: int, tile: int, overlap: int) -> list[Span]:
     return [Span(start, start + length, cuts[k], cuts[k + 1]) for k, start in enumerate(starts)]
 
 
+def count_tiles(network: Upscaler, images: Pixels) -> int:
+    """The number of tiles of images (n, h, w, 3), by which `upscale` reports progress."""
+    n, height, width, _ = images.shape
+    rows, columns = (spans(side, TILE, network.overlap) for side in (height, width))
+    return int(n) * len(rows) * len(columns)
+
+
 @torch.inference_mode()
 def upscale(
     network: Upscaler, images: Pixels, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Pixels:
-    """Upscales images (n, h, w, 3) of 0 to 255 to (n, 4h, 4w, 3), in mixed precision where the device has it.
+    """Upscales images (n, h, w, 3) of 0 to 255 to (n, 4h, 4w, 3), in mixed precision if it is fast; gray stays gray.
 
     on_progress: called with the number of tiles done, and of all. Raises NotFiniteError.
     """
@@ -65,4 +72,6 @@ def upscale(
         for (row, column, k), tile in zip(batch, tiles, strict=True):
             result[k, row.kept(), column.kept()] = tile[row.kept(row.start), column.kept(column.start)]
         on_progress(start + len(batch), len(places))
+    gray = (images == images[..., :1]).all((1, 2, 3))  # which the networks, trained on colors, would tinge
+    result[gray] = result[gray].mean(3, keepdims=True).round()
     return result

@@ -112,6 +112,7 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "Traversal": {"model": {"enum": ["vae-fashion-mnist-2"]}},
         "Arithmetic": {"model": {"enum": ["dcgan-avatars"]}, "classifier": NOTHING},
         "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
+        "Upscaling": {"model": {"enum": ["realesr-animevideov3"]}},
         "TextToImage": prompted,
         "ImageToImage": prompted,
         "Inpainting": prompted | {"image": {"enum": known["images"][:1]}, "mask": {"enum": known["images"][:1]}},
@@ -168,6 +169,9 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
             parameters["clustering"]["schema"] = {"enum": ["kmeans"]}
             for name in ("with", "without"):
                 parameters[name]["schema"]["items"] = {"enum": ["large"]}
+    for schema in schemas.values():
+        if "upscaler" in schema.get("properties", {}):
+            schema["properties"]["upscaler"] = NOTHING
     examples = raw_schema["paths"][PLOTS]["post"]["requestBody"]["content"]["application/json"]["examples"]
     examples["attribute"]["value"]["attribute"] = "large"
     # The collection's space encodes no texts and paints no content.

@@ -1,6 +1,7 @@
 """The runner of each class of requests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from jobs.requests.animation import Animation
@@ -15,6 +16,7 @@ from jobs.requests.style_diffusion import DiffusionTransfer
 from jobs.requests.style_transfer import FastTransfer, FeatureInversion, GatysTransfer, TextureSynthesis
 from jobs.requests.text_to_image import ImageToImage, Inpainting, TextToImage
 from jobs.requests.training import Training
+from jobs.requests.upscale import UpscaledRequest, Upscaling
 from worker.run import BatchRunner, JobResult, Runner, Task
 from worker.runners.lazy import lazy
 
@@ -31,6 +33,7 @@ RUNNERS: dict[type[Request], Runner] = {
     Translation: lazy("generation", "run_translation"),
     DenoisingSteps: lazy("generation", "run_denoising_steps"),
     Arithmetic: lazy("arithmetic", "run_arithmetic"),
+    Upscaling: lazy("upscale", "run_upscaling"),
     **dict.fromkeys(request_classes(Training), lazy("training", "run_training")),
     CollectionParams: lazy("collection", "run_collection"),
     NextVersion: lazy("collection", "run_collection"),
@@ -48,9 +51,47 @@ BATCH_RUNNERS: dict[type[Request], BatchRunner] = {
 }
 
 
+_upscale: Callable[[Task[Any], JobResult], JobResult] = lazy("upscale", "upscale_result")
+
+
 def run(tasks: Sequence[Task[Any]]) -> Sequence[JobResult | Exception]:
-    """Runs the tasks of one claim by the runner of their class: several are compatible, and so of one class."""
+    """Runs the tasks of one claim by the runner of their class: several are compatible, and so of one class.
+
+    Then upscales the images of those that ask for it; an error there is the result of its task alone.
+    """
+    with ExitStack() as stack:
+        for task in filter(_is_upscaled, tasks):
+            stack.enter_context(_halving_progress(task))
+        results = _run(tasks)
+    return [_finished(task, result) for task, result in zip(tasks, results, strict=True)]
+
+
+def _run(tasks: Sequence[Task[Any]]) -> Sequence[JobResult | Exception]:
     request = type(tasks[0].params)
     if request in BATCH_RUNNERS:
         return BATCH_RUNNERS[request](tasks)
     return [RUNNERS[request](task) for task in tasks]
+
+
+def _is_upscaled(task: Task[Any]) -> bool:
+    return isinstance(task.params, UpscaledRequest) and task.params.upscale > 1
+
+
+def _finished(task: Task[Any], result: JobResult | Exception) -> JobResult | Exception:
+    if isinstance(result, Exception) or not _is_upscaled(task):
+        return result
+    try:
+        return _upscale(task, result)
+    except Exception as error:  # worker.run handles it
+        return error
+
+
+@contextmanager
+def _halving_progress(task: Task[Any]) -> Iterator[None]:
+    """Reports the progress inside as the first half of the job's; upscaling is the second."""
+    report = task.report_progress
+    task.report_progress = lambda step, total, *rest, **options: report(step, 2 * total, *rest, **options)
+    try:
+        yield
+    finally:
+        task.report_progress = report

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from jobs.errors import AtelierError
 from jobs.requests.animation import Animation, AttributePath, ClusterPath, ComponentPath, PointsPath
-from jobs.requests.base import filled
+from jobs.requests.base import MAX_PIXELS, filled
 from jobs.requests.clusterings import Method
-from jobs.requests.content import MAX_PIXELS
 from models.errors import SpaceError
 from models.grids import sheet
 from models.space.collection import FittedCollection

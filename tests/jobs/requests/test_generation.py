@@ -200,6 +200,7 @@ BODIES: list[dict[str, Any]] = [
     {"mode": "arithmetic", "terms": [{"sign": "-", "seed": 1}]},
     {"mode": "translate", "images": [A]},
     {"mode": "denoise-steps"},
+    {"mode": "upscale", "images": [A]},
 ]
 
 

@@ -82,3 +82,10 @@ def test_a_network_that_is_not_finite_is_reported() -> None:
     torch.nn.init.constant_(network.body[0].weight, torch.inf)  # type: ignore[arg-type]
     with pytest.raises(NotFiniteError):
         upscale(network, photo(8, 8))
+
+
+def test_a_gray_image_of_a_batch_stays_gray(compact: Upscaler) -> None:
+    color = photo(24, 24)
+    gray = color[..., 1:2].repeat(3, 3)
+    result = upscale(compact, np.concatenate([color, gray]))
+    assert (result[1] == result[1][..., :1]).all() and not (result[0] == result[0][..., :1]).all()

@@ -1,0 +1,77 @@
+"""Upscaling: a mode of generations, and two fields of the requests that make images."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from jobs.errors import BadInput
+from jobs.requests.base import MAX_PIXELS, ImageRef, ImageSize, ModelId, Request, made_pixels, unknown_model
+from jobs.requests.facts import Card
+from jobs.requests.generation_base import GenerationRequest
+
+UPSCALER = "realesr-animevideov3"
+FACTOR = 4  # of every network
+MAX_UPSCALED = MAX_PIXELS // FACTOR**2  # pixels of all images of a job before they are upscaled
+
+
+class UpscaledRequest(Request):
+    """A request whose images can be upscaled once they are made."""
+
+    upscale: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=FACTOR,
+            description="How many times as large the finished images are made; 1: not at all. Grids and plots are not "
+            "upscaled.",
+        ),
+    ] = 1
+    upscaler: Annotated[
+        ModelId | None,
+        Field(description=f"The model that upscales them, with `upscale` above 1; `{UPSCALER}` when absent."),
+    ] = None
+
+    @field_validator("upscaler")
+    @classmethod
+    def _with_upscale(cls, upscaler: str | None, info: ValidationInfo) -> str | None:
+        if upscaler is not None and info.data.get("upscale") == 1:
+            raise ValueError("It is for `upscale` above 1")
+        return upscaler
+
+    def with_upscaler(self, cards: Mapping[str, Card]) -> Self:
+        """Fills in the model of a resolved request; raises BadInput for another one, and for too many pixels."""
+        upscaler, known = (
+            self.upscaler or UPSCALER,
+            [name for name, card in cards.items() if card["task"] == "upscaling"],
+        )
+        if upscaler not in known:
+            raise unknown_model("upscaler", f"No model that upscales is called {upscaler!r}", known)
+        check_pixels("upscale", made_pixels(self))
+        return self.model_copy(update={"upscaler": upscaler})
+
+
+class Upscaling(GenerationRequest):
+    """Images made larger, with lines and edges as sharp as before (Wang et al. 2021, "Real-ESRGAN")."""
+
+    mode: Literal["upscale"]
+    images: Annotated[list[ImageRef], Field(min_length=1, max_length=16, description="The images, of any size.")]
+    scale: Annotated[
+        int, Field(ge=2, le=FACTOR, description="How many times as large; below 4, the result at 4 is made smaller.")
+    ] = FACTOR
+
+    @property
+    def queue(self) -> str:
+        """Its networks are for a GPU where there is one."""
+        return "gpu"
+
+    def check_sizes(self, sizes: Mapping[str, ImageSize]) -> None:
+        """Raises BadInput for images of too many pixels together."""
+        check_pixels("images", sum(width * height for width, height in sizes.values()))
+
+
+def check_pixels(field: str, n: int) -> None:
+    """Raises BadInput for more pixels than can be upscaled, all images of the job together."""
+    if n > MAX_UPSCALED:
+        message = f"{field}: All images together have {n:,} pixels; at most {MAX_UPSCALED:,} can be upscaled."
+        raise BadInput("too_many_pixels", message, field=field, allowed=MAX_UPSCALED)
