@@ -37,7 +37,7 @@
 --   claimed           hash, time of the last claim of a queue
 --   turns:<queue>     zset, tenants with queued jobs by the virtual time of their next turn
 --   served:<queue>    hash, that time of every tenant, and of the last claim ('')
---   weights           hash, weights of tenants                 ends        hash, mean time between two ends by queue, and the last
+--   weights           hash, weights of tenants                 ends        hash, by queue: mean time between two ends, the last, mean runs by kind
 --   unloaded          zset, ids of models by the time when workers were asked to evict them
 --   backup            exists during a backup                restoring     exists during a restore
 --   key:<id>          hash, an API key                      keys        zset, the ids of API keys by time

@@ -197,7 +197,7 @@ function commands.finish(a)
     keep_checkpoint(a.id, nil)
   end
   local kind, queue, started_at = all(a.id, 'kind', 'queue', 'started_at')
-  queues.note_end(queue, started_at)
+  queues.note_end(queue, kind, started_at)
   if queue == 'train' then
     local key = trained(tenant_of(job(a.id)))
     redis.call('INCRBY', key, math.ceil(a.run_ms))

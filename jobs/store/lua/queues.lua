@@ -5,6 +5,7 @@
 
 -- Virtual times have many digits, of which tostring writes 14.
 local function exact(number) return string.format('%.0f', number) end
+local AHEAD = 50 -- how many jobs of a tenant an estimate reads
 local function key_of(tenant, queue) return P .. of(tenant, 'queue:' .. queue) end
 local function step_of(tenant) return math.floor(1000000 / (redis.call('HGET', P .. 'weights', tenant) or 1)) end
 
@@ -59,15 +60,34 @@ function queues.serve(tenant, queue, number, is_turn)
 end
 
 -- Measures how often a job of a queue ends while jobs wait, over all workers and batches: the mean time since the one
--- before, or since its own start if that was later.
-function queues.note_end(queue, started_at)
-  local mean, last = unpack(redis.call('HMGET', P .. 'ends', queue, queue .. ':last'))
-  local since = now - math.max(tonumber(last or 0), tonumber(started_at))
-  redis.call('HSET', P .. 'ends', queue, mean and 0.9 * mean + 0.1 * since or since, queue .. ':last', now)
+-- before, or since its own start if that was later. And how long its jobs run, all of them and those of its kind.
+function queues.note_end(queue, kind, started_at)
+  local run, run_of_kind = queue .. ':run', queue .. ':run:' .. kind
+  local mean, last, run_mean, kind_mean = unpack(redis.call('HMGET', P .. 'ends', queue, queue .. ':last', run, run_of_kind))
+  local function moved(old, new) return old and 0.9 * old + 0.1 * new or new end
+  local since, ran = now - math.max(tonumber(last or 0), tonumber(started_at)), now - started_at
+  redis.call('HSET', P .. 'ends', queue, moved(mean, since), queue .. ':last', now,
+    run, moved(run_mean, ran), run_of_kind, moved(kind_mean, ran))
 end
 
--- Returns, for each job, how many others are claimed before it if none is added, and in how many ms its own turn comes
--- by the mean time between two ends; false for a job that is not in a queue, and for what was not measured.
+-- Returns how long the first n queued jobs of a tenant run by the means of their kinds, as a multiple of the mean of the
+-- queue. Reads AHEAD of them; the others count as these do on average.
+local function work(tenant, queue, n, means)
+  if not tenant.sums then
+    tenant.sums = {[0] = 0}
+    for k, id in ipairs(queues.ids(tenant.name, queue, 0, AHEAD - 1)) do
+      local kind = get(id, 'kind')
+      means[kind] = means[kind] or tonumber(redis.call('HGET', P .. 'ends', queue .. ':run:' .. kind) or means.all)
+      tenant.sums[k] = tenant.sums[k - 1] + means[kind] / means.all
+    end
+  end
+  local read = #tenant.sums
+  return n <= read and tenant.sums[n] or tenant.sums[read] * n / read
+end
+
+-- Returns, for each job, how many others are claimed before it if none is added, and in how many ms its own turn comes by
+-- the mean time between two ends and the run times of the kinds before it; false for a job that is not in a queue, and for
+-- what was not measured.
 function commands.positions(a)
   local found, known = {}, {}
   for i, id in ipairs(a.ids) do
@@ -75,6 +95,7 @@ function commands.positions(a)
     local rank = queue and redis.call('ZRANK', key_of(tenant, queue), id)
     if rank and not known[queue] then
       known[queue] = queues.tenants(queue)
+      known[queue].means = {all = math.max(1, tonumber(redis.call('HGET', P .. 'ends', queue .. ':run') or 1))}
       for _, other in ipairs(known[queue]) do
         other.step, other.length = step_of(other.name), queues.length(other.name, queue)
         known[queue][other.name] = other
@@ -82,17 +103,18 @@ function commands.positions(a)
     end
     found[i] = {false, false}
     if rank then
-      local own, before = known[queue][tenant], rank
-      local time = own.time + rank * own.step
+      local own, before, means = known[queue][tenant], rank, known[queue].means
+      local time, runs = own.time + rank * own.step, work(own, queue, rank, means)
       for _, other in ipairs(known[queue]) do
         local ahead = (time - other.time) / other.step
         if other ~= own and ahead >= 0 then
           local wins_tie = ahead % 1 == 0 and other.name < tenant
-          before = before + math.min(other.length, math.ceil(ahead) + (wins_tie and 1 or 0))
+          local number = math.min(other.length, math.ceil(ahead) + (wins_tie and 1 or 0))
+          before, runs = before + number, runs + work(other, queue, number, means)
         end
       end
       local mean, last = unpack(redis.call('HMGET', P .. 'ends', queue, queue .. ':last'))
-      found[i] = {before, mean and math.max(0, math.ceil(last + (before + 1) * mean - now)) or false}
+      found[i] = {before, mean and math.max(0, math.ceil(last + (runs + 1) * mean - now)) or false}
     end
   end
   return found

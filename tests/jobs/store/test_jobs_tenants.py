@@ -1,12 +1,14 @@
 """Claims go round the tenants (J17), by their weights; positions are those at which the jobs are then claimed."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
 from jobs.store.jobs import JobStore
 from jobs.store.protocol import PREFIX
 from jobs.store.records import Ending, NewJob, Record
+from tests.jobs.store.helpers import make_later
 
 JOB = NewJob("generation", "gpu", {})
 
@@ -88,6 +90,29 @@ def test_the_start_is_estimated_by_how_often_jobs_end(store: JobStore) -> None:
         store.finish(record.id, record.fence, Ending("succeeded", {}))
     [(place, wait_ms)] = store.queue_places(waiting)
     assert place == 9 and wait_ms == pytest.approx(100_000, rel=0.02)
+
+
+def test_the_estimate_counts_the_run_times_of_the_kinds_before_a_job(store: JobStore) -> None:
+    """One worker: trainings of 60 s, generations of 1 s; those of each tenant take turns."""
+    slow, quick = (NewJob(kind, "gpu", {}) for kind in ("training", "generation"))
+    for job, seconds in ((slow, 60), (quick, 1)) * 40:
+        make(store, "a", 1, job)
+        [record] = store.claim("gpu", worker="w")
+        started_at = (record.started_at or 0) - seconds * 1000
+        store.client.hset(f"{PREFIX}job:{record.id}", "started_at", str(started_at))
+        store.client.hset(f"{PREFIX}ends", "gpu:last", "0")
+        store.finish(record.id, record.fence, Ending("succeeded", {}))
+    first, *many, last = [make_later(store.of("a"), kind=job.kind, queue="gpu") for job in (quick, *[slow] * 3, quick)]
+    waits = [store.queue_places([store.get(job)])[0][1] or 0 for job in (first, many[0], many[1], last)]
+    steps = [after - before for before, after in pairwise(waits)]
+    assert steps == pytest.approx([1000, 60_000, 120_000], rel=0.05)
+    beside = make(store, "b", 1, quick)[0]
+    make_later(store.of("b"), kind="training", queue="gpu")
+    make(store, "b", 299, slow)
+    late = make_later(store.of("b"), kind="generation", queue="gpu")
+    (place, wait_ms), (_, soon_ms) = store.queue_places([store.get(late), store.get(beside)])
+    assert place == 306 and wait_ms == pytest.approx((303 * 60 + 3) * 1000, rel=0.05)
+    assert soon_ms and soon_ms < 60_000
 
 
 def test_a_batch_is_filled_with_jobs_of_the_next_tenants(store: JobStore) -> None:
