@@ -5,8 +5,9 @@ networks are those that serve style transfers with a style image, see `models.st
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ PHOTO = Path(__file__).parent / "photos" / "chelsea.jpg"  # painted where no oth
 # Distance of a style embedding from that of the image painted with it, above which little of the content stays visible:
 # the network was led beyond the styles that it paints (`python -m bench.style_space`).
 MAX_STYLE_ERROR = 4.0
+AT_ONCE = 2  # images: one is padded and scaled while the network paints the other, `python -m bench.style_space`
 
 Array = NDArray[np.float32]
 
@@ -55,9 +57,13 @@ class StyleSpace:
     def decode(self, vectors: Tensor, *, seeds: Sequence[int], on_step: Callable[[], None] = lambda: None) -> Tensor:
         """Paints the content in each style, (n, 3, h, w); `on_step` is called after each image."""
         painted = []
-        for vector in vectors.float().cpu().numpy():
-            painted.append(stylize_vector(self.net, self.content, vector))
-            on_step()
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            try:
+                for image in pool.map(partial(stylize_vector, self.net, self.content), vectors.float().cpu().numpy()):
+                    painted.append(image)
+                    on_step()
+            finally:
+                pool.shutdown(cancel_futures=True)  # `on_step` may raise
         return torch.from_numpy(np.stack(painted)).permute(0, 3, 1, 2)
 
 

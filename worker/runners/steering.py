@@ -230,7 +230,8 @@ def placements_of(
 
     distance: from the intended scores, in units of the distance between two members. cluster: by the rule of the
     method; None if the collection has no clusters. density, target_density: the share of members in sparser regions
-    than the encoded image and than the intended scores. style_error: of painted images, the distance from the intended style embedding.
+    than the encoded image and than the intended scores. style_error: of painted images, the distance from the
+    intended style embedding.
     """
     members, encoded = collection.scores, space.encode(images)
     scores, reencoded = collection.pca.transform(vectors), collection.pca.transform(encoded)

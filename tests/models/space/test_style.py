@@ -34,6 +34,20 @@ def test_a_photo_painted_by_a_vector_is_the_style_transfer_of_fast(space: StyleS
     assert np.array_equal(twice[0].permute(1, 2, 0).numpy(), expected) and torch.equal(twice[0], twice[1])
 
 
+def test_painting_can_be_stopped_and_keeps_the_order_of_styles(space: StyleSpace, photo: Photo) -> None:
+    painter = StyleSpace(space.net, photo("chelsea", 64))
+    vectors = torch.linspace(0, 1, 500)[:500].reshape(5, 100)
+    together = painter.decode(vectors, seeds=[0] * 5)
+    alone = torch.cat([painter.decode(vector[None], seeds=[0]) for vector in vectors])
+    assert torch.equal(together, alone) and not torch.equal(alone[0], alone[4])
+
+    def stop() -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        painter.decode(vectors, seeds=[0] * 5, on_step=stop)
+
+
 def test_images_are_encoded_one_by_one_or_together(space: StyleSpace) -> None:
     images = torch.rand(3, 3, 256, 256)
     assert torch.equal(space.encode(images), torch.cat([space.encode(each[None]) for each in images]))
