@@ -90,19 +90,23 @@ def embeddings(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence
 
 def _row(pipeline: Any, prompt: str) -> list[Tensor]:
     """Embeddings of the tokens of a prompt (1, tokens, width), and with two encoders the second's pooled embedding."""
-    plain, device = is_plain(pipeline, prompt), pipeline._execution_device
-    words = prompt if plain else unweighted(prompt)
-    embeds, _, *pooled = pipeline.encode_prompt(
-        prompt=words, device=device, num_images_per_prompt=1, do_classifier_free_guidance=False
-    )
-    if plain:
-        return [embeds, *pooled[:1]]
+    plain, device, compels = is_plain(pipeline, prompt), pipeline._execution_device, _compels(pipeline)
+    pooled: list[Tensor] = []
+    if plain or len(compels) > 1:  # the pooled embedding is that of the first chunk
+        embeds, _, *pooled = pipeline.encode_prompt(
+            prompt=prompt if plain else unweighted(prompt),
+            device=device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=False,
+        )
+        if plain:
+            return [embeds, *pooled[:1]]
     texts, weights = zip(*[_texts_and_weights(part) for part in parts_of(prompt)], strict=True)
     found = [
         compel.conditioning_provider.get_embeddings_for_weighted_prompt_fragments([*texts], [*weights], device=device)
-        for compel in _compels(pipeline)
+        for compel in compels
     ]
-    return [torch.cat(found, dim=2).to(embeds), *pooled[:1]]
+    return [torch.cat(found, dim=2), *pooled[:1]]
 
 
 def _texts_and_weights(part: str) -> tuple[list[str], list[float]]:

@@ -145,7 +145,7 @@ RECIPE = Recipe(
     task="text-to-image",
     title="Text encoder for paraphrases, of a latent text-to-image model",
     settings=TextEncoderSettings,
-    schedule=Schedule(num_steps=2500, batch_size=32, sample_every=2500),
+    schedule=Schedule(num_steps=2000, batch_size=32, sample_every=2000),
     train=train_text_encoder,
     captions=True,
 )

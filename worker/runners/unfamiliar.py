@@ -48,7 +48,7 @@ def _warn_of_words(task: Task, card: Card, field: str, prompt: str) -> None:
         task.warn("typing_errors", f"{field}: {card.id} probably reads {listed(pairs)}.")
     if not (lost := [word for word in unknown if word not in meant]):
         return
-    knows = f"it knows {listed(known, 100)}."
+    knows = f"it knows {listed([word for word in known if word not in EMPTY_WORDS], 100)}."
     if {*words_of(prompt)} <= {*lost, *EMPTY_WORDS}:
         message = (
             f"{field}: {card.id} knows nothing in it ({listed(lost)}), so it says nothing about the images; {knows}"
