@@ -24,10 +24,11 @@ from jobs.errors import BadInput
 from jobs.intake.outbound import check_url
 from jobs.logs import field
 from jobs.queue import nudge
+from jobs.requests.base import ImageSize
 from jobs.requests.base import Request as JobRequest
 from jobs.requests.facts import Facts
 from jobs.requests.training_base import TRAINED_ID
-from jobs.requests.upscale import UpscaledRequest
+from jobs.requests.upscale import UpscaledRequest, Upscaling
 from jobs.schemas import Job
 from jobs.store.records import NewJob
 
@@ -113,7 +114,13 @@ def _resolved(service: Service, params: JobRequest) -> JobRequest:
     resolved = params.resolved(facts)
     if isinstance(resolved, UpscaledRequest) and resolved.upscale > 1:
         resolved = resolved.with_upscaler(facts.cards())
-    images = resolve_images(service, resolved.image_refs(), resolved.check_sizes, resolved.masks())
+
+    def check(sizes: dict[str, ImageSize]) -> None:
+        resolved.check_sizes(sizes)
+        if isinstance(resolved, Upscaling):  # the only request whose number of pixels is that of its images
+            service.key.limits.check_pixels("images", resolved.made_pixels(sizes))
+
+    images = resolve_images(service, resolved.image_refs(), check, resolved.masks())
     seed = secrets.randbelow(2**32) if resolved.seed is None else resolved.seed
     return resolved.with_images(images).model_copy(update={"seed": seed})
 

@@ -41,19 +41,23 @@ class Limits(BaseModel):
 
     def check(self, params: Request) -> None:
         """Raises `BadInput` for a resolved request of more than the key may ask for."""
-        steps = {name: getattr(params, name, None) or 0 for name in _STEPS}
-        for field, asked, most in (
-            ("priority", params.priority, self.priority),
-            *((name, value, self.steps) for name, value in steps.items()),
-            ("size", made_pixels(params) * getattr(params, "upscale", 1) ** 2, self.pixels),
-        ):
-            if most is not None and asked > most:
-                limit = {"priority": "priority", "size": "pixels"}.get(field, "steps")
-                message = f"{field}: The API key's limit of {limit} is {most}; the request has {asked}."
-                raise BadInput("limit_exceeded", message, field=field, limit=limit, allowed=most)
+        _check("priority", "priority", params.priority, self.priority)
+        for field in _STEPS:
+            _check(field, "steps", getattr(params, field, None) or 0, self.steps)
+        self.check_pixels("size", made_pixels(params) * getattr(params, "upscale", 1) ** 2)
+
+    def check_pixels(self, field: str, n: int) -> None:
+        """Raises `BadInput` for a job that makes more pixels than the key may ask for."""
+        _check(field, "pixels", n, self.pixels)
 
 
 NO_LIMITS = Limits()
+
+
+def _check(field: str, limit: str, asked: int, most: int | None) -> None:
+    if most is not None and asked > most:
+        message = f"{field}: The API key's limit of {limit} is {most}; the request has {asked}."
+        raise BadInput("limit_exceeded", message, field=field, limit=limit, allowed=most)
 
 
 def at_limit(limit: str, most: int) -> LimitReached:

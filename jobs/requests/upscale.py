@@ -67,7 +67,15 @@ class Upscaling(GenerationRequest):
 
     def check_sizes(self, sizes: Mapping[str, ImageSize]) -> None:
         """Raises BadInput for images of too many pixels together."""
-        check_pixels("images", sum(width * height for width, height in sizes.values()))
+        check_pixels("images", _area(sizes))
+
+    def made_pixels(self, sizes: Mapping[str, ImageSize]) -> int:
+        """Pixels of all images that it makes of images of these sizes."""
+        return self.scale**2 * _area(sizes)
+
+
+def _area(sizes: Mapping[str, ImageSize]) -> int:
+    return sum(width * height for width, height in sizes.values())
 
 
 def check_pixels(field: str, n: int) -> None:

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -13,10 +14,12 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from api.access import admit, is_public, needed_scope
+from api.generations import AVATAR
 from api.readiness import Workers, _safety
 from jobs.limits import Limits
 from jobs.schemas import SafetyPolicy
 from jobs.store.keys import SCOPES, Scope
+from models import catalogue
 from tests.api.cards import card
 from tests.api.conftest import FAST, image_file
 from tests.api.examples import DOCUMENT
@@ -215,6 +218,12 @@ def test_limits_of_a_key_name_themselves(closed: Stack) -> None:
     post = partial(closed.client.post, "/v1/style-transfers", headers=headers)
     refused = post(json=FAST | {"size": 65}).json()["error"]
     assert refused["code"] == "limit_exceeded" and refused["details"]["limit"] == "pixels"
+    cards = [asdict(catalogue.card("realesr-animevideov3"))]
+    closed.jobs.heartbeats.beat("up@test", {"queues": ["gpu"], "cards": cards, "installed": []})
+    body = {"mode": "upscale", "model": "realesr-animevideov3", "images": [AVATAR], "scale": 2}
+    larger = closed.client.post("/v1/generations", json=body, headers=headers).json()["error"]
+    assert larger["details"] == {"field": "images", "limit": "pixels", "allowed": 64**2}
+    assert "the request has 16384" in larger["message"]
     assert post(json=FAST | {"priority": 1}).json()["error"]["details"]["limit"] == "priority"
     assert post(json=FAST).status_code == 202
     full = post(json=FAST)
