@@ -1,9 +1,10 @@
 -- The job protocol. Every change of a job is one call of this script, so it is atomic.
 -- ARGV[1] is the name of the command, ARGV[2] its arguments as JSON; nested JSON is passed as opaque strings.
 --
--- Parts: helpers.lua (this file), owners.lua (bytes of tenants), queues.lua (turns of tenants), webhooks.lua (endpoints and deliveries), jobs.lua (create to
--- delete), upkeep.lua (sweep), objects.lua (uploads, models, collections, clean-up), processes.lua (heartbeats), keys.lua
--- (API keys). protocol.py joins them in this order.
+-- Parts: start.lua (prefix of keys, clock), helpers.lua (this file), owners.lua (bytes of tenants), queues.lua (turns of
+-- tenants), webhooks.lua (endpoints and deliveries), jobs.lua (create to delete), upkeep.lua (sweep), objects.lua (uploads,
+-- models, collections, clean-up), processes.lua (heartbeats). protocol.py joins them in this order; start.lua and keys.lua
+-- (API keys) are a script of their own.
 --
 --   queued -> running -> succeeded | failed | canceled      queued -> canceled | expired
 --             running -> canceling -> canceled              running -> queued  (a lease ran out, or was handed back)
@@ -44,9 +45,6 @@
 --   pace:<key>        when a key's requests may all come at once again
 --   trained:<tenant>:<period>   ms that the trainings of a tenant ran in a period
 
-local P = 'atelier:'
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local FOREVER = '+inf'
 local DAY_MS = 86400000
 local PERIOD_MS = 30 * DAY_MS -- of training_hours
@@ -67,7 +65,7 @@ local function owns(a, key) return not a.tenant or tenant_of(key) == a.tenant en
 local function get(id, field) return redis.call('HGET', job(id), field) end
 local function all(id, ...) return unpack(redis.call('HMGET', job(id), ...)) end
 
-local owners, queues, commands = {}, {}, {} -- owners.lua and queues.lua define the functions of theirs
+local owners, queues = {}, {} -- owners.lua and queues.lua define the functions of theirs
 
 local function count(name) redis.call('HINCRBY', P .. 'stats', name, 1) end
 
