@@ -16,7 +16,8 @@ function owners.remove(who, sha)
   redis.call('HDEL', key, who)
   if redis.call('HINCRBY', key, '#' .. tenant, -1) == 0 then
     redis.call('HDEL', key, '#' .. tenant)
-    redis.call('HINCRBY', P .. 'stored', tenant, -(redis.call('HGET', key, 'bytes') or 0))
+    local left = redis.call('HINCRBY', P .. 'stored', tenant, -(redis.call('HGET', key, 'bytes') or 0))
+    if left == 0 then redis.call('HDEL', P .. 'stored', tenant) end
   end
 end
 

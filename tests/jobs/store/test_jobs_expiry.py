@@ -76,7 +76,7 @@ def test_deleted_job_leaves_only_the_counters(store: JobStore) -> None:
     end(store, take(store), outputs=[OUTPUT])
     store.delete(job_id)
     left = set(store.client.keys("*"))  # type: ignore[arg-type]
-    counters = {f"{PREFIX}{name}" for name in ("stats", "stored", "claimed", "ends", "served:fast")}
+    counters = {f"{PREFIX}{name}" for name in ("stats", "claimed", "ends", "served:fast")}
     assert left == counters | {f"{PREFIX}{name}" for name in ("objects", f"refs:{PNG}", f"owners:{PNG}")}
     assert store.client.zrange(f"{PREFIX}refs:{PNG}", 0, -1) == ["hold"]
 
