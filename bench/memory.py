@@ -55,8 +55,8 @@ def run(stack: Stack, dice: random.Random, image: str) -> dict[str, Any]:
     }
     paths["/v1/style-transfers"]["size"] = dice.choice((64, 96, 128))
     path, body = dice.choice(list(paths.items()))
-    seed = dice.randrange(2**32)
-    job: dict[str, Any] = stack.client.post(path, json=body | {"seed": seed}, headers={"Prefer": "wait=60"}).json()
+    body |= {"seed": dice.randrange(2**32)}
+    job: dict[str, Any] = stack.client.post(path, json=body, headers={"Prefer": "wait=60"}, timeout=90).json()
     for output in job["outputs"]:
         stack.client.get(output["url"]).raise_for_status()
     return job

@@ -3,8 +3,9 @@
 `--workers 1 2 4`   jobs a second of so many workers, each job 50 ms without work. Aim: 95 % of linear.
 `--records N`       claims beside `--queued` jobs and N records in all, and pages of their list. Aims: p99 of a claim
                     under 10 ms, p95 of a page under 20 ms. Also prints the memory of a record in Redis.
+`--costs`           the processor time of Redis for each command of a job's life, which no other process changes much.
 
-Only what is named is measured; both without an option.
+Only what is named is measured; everything without an option.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.protocol import CLAIM, fill, print_claims, print_listing
 from jobs.queue import make_celery, nudge
@@ -30,12 +32,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--workers", type=int, nargs="+")
     parser.add_argument("--jobs", type=int, default=300, help="for each worker")
+    parser.add_argument("--costs", action="store_true")
     parser.add_argument("--records", type=int)
     parser.add_argument("--queued", type=int, default=QUEUED)
     args = parser.parse_args()
-    is_whole = args.workers is None and args.records is None
+    is_whole = args.workers is None and args.records is None and not args.costs
     if is_whole or args.workers:
         print_workers(args.workers or WORKERS, args.jobs)
+    if is_whole or args.costs:
+        with installation() as stack:
+            print_costs(stack.jobs)
     if is_whole or args.records:
         print_records(args.queued, args.records or RECORDS)
 
@@ -94,6 +100,31 @@ def submit(stack: Stack, n_jobs: int) -> list[str]:
     return ids
 
 
+PROGRESS = json.dumps({"step": 10, "total": 50, "fraction": 0.2, "message": "Denoising"})
+
+
+@contextmanager
+def _cost(store: JobStore, n_calls: int, costs: dict[str, float], name: str) -> Iterator[None]:
+    """Notes the microseconds of processor time that Redis uses in the block, for each of so many calls."""
+
+    def used() -> float:
+        cpu: Any = store.client.info("cpu")
+        return float(cpu["used_cpu_user"]) + float(cpu["used_cpu_sys"])
+
+    before = used()
+    yield
+    costs[name] = (used() - before) / n_calls * 1e6
+
+
+def calls(store: JobStore, commands: list[tuple[str, str]], sha: str) -> None:
+    """Sends commands of the protocol, a thousand in one pipeline."""
+    for start in range(0, len(commands), 1000):
+        pipe = store.client.pipeline(transaction=False)
+        for command, arguments in commands[start : start + 1000]:
+            pipe.evalsha(sha, 0, command, arguments)
+        pipe.execute()
+
+
 # --- records --------------------------------------------------------------------------------------------------------
 
 
@@ -112,6 +143,31 @@ def print_records(n_queued: int, n_records: int) -> None:
         print_claims(store, beside)
         stack.start_api()
         print_listing(stack, beside)
+
+
+def print_costs(store: JobStore, n_calls: int = 5000) -> None:
+    """Prints the processor time that Redis uses for a call of each command of a job's life, and for a page of 20."""
+    sha, each = store.protocol.script.sha, {"fence": 1}
+    fill(store, 1)  # loads the script
+    ids: list[str] = []
+    costs: dict[str, float] = {}
+    with _cost(store, n_calls, costs, "create"):
+        ids = fill(store, n_calls, expires=False, queue="train")
+    with _cost(store, n_calls, costs, "claim"):
+        claim = json.dumps(CLAIM | {"queue": "train"})
+        calls(store, [("claim", claim)] * n_calls, sha)
+    extra: dict[str, dict[str, Any]] = {
+        "renew": {"lease_ms": 30_000},
+        "report": {"type": "progress", "data": PROGRESS, "progress": PROGRESS},
+        "finish": finish_arguments(Ending("succeeded", {"seconds": 1.0}, [])),
+    }
+    for command, arguments in extra.items():
+        with _cost(store, n_calls, costs, command):
+            calls(store, [(command, json.dumps(arguments | each | {"id": i, "nonce": i})) for i in ids], sha)
+    with _cost(store, n_calls, costs, "page of 20"):
+        for _ in range(n_calls):
+            store.page(kind=None, status=None, limit=20, cursor=None)
+    print("\nRedis, processor time of a call: ", ", ".join(f"{name} {us:.0f} us" for name, us in costs.items()))
 
 
 def memory(store: JobStore) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.reliability import PAGE, rows
 from examples.gallery import page as gallery_page
 from jobs.settings import Settings
 from jobs.store.protocol import SCRIPT
@@ -145,6 +146,37 @@ def test_every_image_of_the_docs_is_shown() -> None:
     }
     stored = {path for path in (ROOT / "docs" / "images").rglob("*") if path.is_file()}
     assert stored <= shown
+
+
+PROMISES = [*(f"J{number}" for number in range(1, 20)), *(f"S{number}" for number in range(1, 11))]
+
+
+def test_every_promise_is_listed_with_a_test() -> None:
+    headings = re.findall(r"^## (\w+): ", PAGE.read_text(), flags=re.M)
+    listed = {promise for promise, test, _ in rows(PAGE.read_text()) if test.startswith("tests/")}
+    assert headings == PROMISES and listed == set(PROMISES)
+
+
+def source_of(test: str) -> str:
+    """The source of a test, and of the classes of its file that it may use to print."""
+    path, _, name = test.partition("::")
+    text = (ROOT / path).read_text()
+    nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert name in [node.name for node in nodes], test
+    parts = [
+        node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) or getattr(node, "name", "") == name
+    ]
+    return "".join(ast.get_source_segment(text, node) or "" for node in parts)
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_a_test_of_each_promise_prints_its_figure(promise: str) -> None:
+    own = [(test, figure) for each, test, figure in rows(PAGE.read_text()) if each == promise]
+    sources = [source_of(test) for test, _ in own if test.startswith("tests/")]
+    assert any(re.search(rf"""["']{promise}: """, source) for source in sources)
+    modules = [test.split()[2] for test, _ in own if test.startswith("python -m ")]
+    assert all((ROOT / f"{module.replace('.', '/')}.py").exists() for module in modules)
+    assert all(figure for _, figure in own), "run python -m bench.reliability --write"
 
 
 def test_commands_named_in_the_readme_exist() -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,8 +14,12 @@ from fastapi.responses import StreamingResponse
 from api import access
 from api.main import create_app
 from jobs.settings import Settings
+from jobs.store.jobs import JobStore
+from jobs.store.keys import Keys
+from jobs.store.uploads import Uploads
 
 SECRET = "a-secret-of-the-environment"
+TELLING = (SECRET, "Traceback", "RuntimeError", __file__, str(Path.cwd()))
 
 
 @pytest.fixture
@@ -57,9 +62,36 @@ async def test_answer_tells_nothing(app: FastAPI, caplog: pytest.LogCaptureFixtu
     assert answer.json() == {
         "error": {"code": "internal", "message": message, "details": {}, "request_id": "ask-for-me"}
     }
-    for telling in (SECRET, "Traceback", "RuntimeError", __file__, str(Path.cwd())):
+    for telling in TELLING:
         assert telling not in answer.text + str(answer.headers)
     assert caplog.records[0].exc_info
+
+
+LAYERS = {
+    "access": (Keys, "admit", "/v1/models"),
+    "list of records": (JobStore, "page", "/v1/jobs"),
+    "record": (JobStore, "get", f"/v1/jobs/job_{'0' * 24}"),
+    "uploads": (Uploads, "get", f"/v1/images/img_{'0' * 64}"),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("layer", LAYERS)
+async def test_an_error_of_any_layer_tells_nothing(layer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Promise S6."""
+    owner, method, path = LAYERS[layer]
+    monkeypatch.setenv("ATELIER_TEST_SECRET", SECRET)
+    if layer != "access":
+        monkeypatch.setattr(access, "PUBLIC", (*access.PUBLIC, path))
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError(f"{os.environ['ATELIER_TEST_SECRET']} in {__file__}")
+
+    monkeypatch.setattr(owner, method, fail)
+    answer = await get(create_app(Settings(storage_url=str(tmp_path / "objects"))), path)
+    found = [telling for telling in TELLING if telling in answer.text + str(answer.headers)]
+    print(f"S6: {layer}: {answer.status_code} {answer.json()['error']['code']}, {len(found)} of {len(TELLING)} shown")
+    assert (answer.status_code, answer.json()["error"]["code"], found) == (500, "internal", [])
 
 
 @pytest.mark.anyio

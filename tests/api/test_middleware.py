@@ -86,5 +86,6 @@ def test_no_secret_and_no_prompt_is_logged(stack: Stack) -> None:
     stack.client.get("/v1/jobs?cursor=a-secret-query")
     assert stack.client.get("/v1/jobs", headers={"Authorization": "Bearer a-secret-token"}).status_code == 200
     logged = "".join(stack.log(process) for process in ("api", "w1", "upkeep"))
+    print(f"S6: {sum(secret in logged for secret in SECRETS)} of {len(SECRETS)} secrets in {len(logged)} bytes of logs")
     assert "/v1/generations 422" in logged
     assert [secret for secret in SECRETS if secret in logged] == []

@@ -104,6 +104,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     passed = re.search(r"(\d+) generated, (\d+) passed", report)
     assert tested and int(tested[1]) == sum(map(len, json.loads((ROOT / "openapi.json").read_text())["paths"].values()))
     assert passed and passed[1] == passed[2]
+    print(f"S7: {tested[1]} operations, {passed[1]} requests, {passed[2]} passed")
     assert int(passed[1]) > 500
 
     # Accepted requests also run. They fail only for reasons that only the data shows:

@@ -140,9 +140,9 @@ def take(jobs: JobStore) -> Record:
 
 @pytest.fixture
 def stores(valkey: Stack, tmp_path: Path) -> tuple[JobStore, Objects]:
-    """An empty Redis and an empty folder, in which unused objects have a life of a hundredth of a second."""
+    """An empty Redis and an empty folder, in which unused objects live for a fifth of a second."""
     valkey.redis.flushdb()
-    changed = {"storage_url": str(tmp_path / "objects"), "hold_s": 0.01, "lease_s": 60, "max_queue": 10_000}
+    changed = {"storage_url": str(tmp_path / "objects"), "hold_s": 0.2, "lease_s": 60, "max_queue": 10_000}
     settings = valkey.settings.model_copy(update=changed)
     jobs = JobStore(connect(settings, attempts=5), settings)
     return jobs, Objects(settings, jobs, retry_s=1)
@@ -202,7 +202,7 @@ def test_clean_up_goes_on_after_a_backup_and_not_during_one(stores: tuple[JobSto
     jobs, objects = stores
     objects.put(b"unused", "image/png")
     snapshot.suspend_clean_up(jobs.client)
-    time.sleep(0.05)
+    time.sleep(0.25)
     assert remove_unused(jobs, objects) == 0
     assert 0 < jobs.client.ttl(snapshot.BACKUP) <= snapshot.BACKUP_S  # type: ignore[operator]
     jobs.client.delete(snapshot.BACKUP)

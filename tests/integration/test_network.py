@@ -143,7 +143,8 @@ def test_nothing_is_lost_or_doubled_over_cut_slow_and_healed_links(apart: Stack,
     runs = runs_of(apart, ids)
     by_worker = {name: sum(f"{name}@test" in worker for worker in workers_of(apart, ids)) for name in HOSTS[1:]}
     print(
-        f"network: {counted(jobs)} of {JOBS} jobs in {runs.total()} runs, results by {by_worker},"
+        f"J1: hosts cut off, frozen and with wrong clocks: {counted(jobs)} of {JOBS} jobs in {runs.total()} runs,"
+        f" results by {by_worker},"
         f" {time.monotonic() - healed:.1f} s after the links were healed"
     )
     assert counted(jobs) == {"succeeded": JOBS}

@@ -126,8 +126,8 @@ def test_a_failover_under_jobs_loses_none(stack: Stack, watched: Watched) -> Non
     jobs = all_finished(stack, every, 60)
     runs = runs_of(stack, every)
     print(
-        f"Sentinel: {counted(jobs)} of 31 jobs, {runs.total()} runs; new primary after {elected_s:.1f} s,"
-        f" the API accepts after {back_s:.1f} s"
+        f"J7: failover by Sentinel: {counted(jobs)} of 31 jobs, {runs.total()} runs; new primary after {elected_s:.1f}"
+        f" s, the API accepts after {back_s:.1f} s"
     )
     assert counted(jobs) == {"succeeded": 31}
     assert all(right_result(stack, job) for job in jobs)

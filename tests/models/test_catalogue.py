@@ -115,15 +115,17 @@ def test_a_tampered_file_is_refused_even_after_it_was_accepted(tmp_path: Path) -
     path = put(tmp_path, b"whole")
     checked_file(small_card(b"whole"), "a.bin", tmp_path)
     path.write_bytes(b"whale")
-    with pytest.raises(WeightsError, match="sha256 differs"):
+    with pytest.raises(WeightsError, match="sha256 differs") as error:
         checked_file(small_card(b"whole"), "a.bin", tmp_path)
+    print(f"S3: a tampered file: {error.value}")
 
 
 def test_a_card_without_hash_is_refused(tmp_path: Path) -> None:
     put(tmp_path, b"whole")
     without = small_card(b"", files={"a.bin": None})
-    with pytest.raises(WeightsError, match="no known sha256"):
+    with pytest.raises(WeightsError, match="no known sha256") as error:
         checked_file(without, "a.bin", tmp_path)
+    print(f"S3: a card without hash: {error.value}")
 
 
 @pytest.mark.parametrize("kind, accepted", [("url", True), ("hub", True), ("wheel", False)])

@@ -113,6 +113,7 @@ def test_figures_that_are_not_finite_are_null(jobs: JobStore, objects: Objects, 
 def test_an_unexpected_error_reveals_nothing_of_the_machine(jobs: JobStore, objects: Objects, record: Record) -> None:
     ended = finished(jobs, objects, record, raising(RuntimeError("/secret/path")))
     assert ended.error is not None and ended.error["code"] == "internal"
+    print(f"S6: runner: {ended.error['message']}")
     assert "secret" not in str(ended)
 
 

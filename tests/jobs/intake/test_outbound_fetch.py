@@ -220,6 +220,7 @@ def test_rebinding(options: dict[str, Any], dialled: Dialled) -> None:
         return resolving(next(answers))(host, port, **options)
 
     assert get("/", options, resolve=resolve) == BODY
+    print(f"S2: a name that rebinds: {len(asked)} lookup, connected to {dialled.asked}")
     assert asked == ["images.example"]
     assert dialled.asked == [(PUBLIC, 443)]
 
@@ -260,6 +261,7 @@ def by_name(host: str, port: int, **options: Any) -> list[tuple[Any, ...]]:
 )
 def test_redirect_is_checked_again(target: str, options: dict[str, Any], dialled: Dialled) -> None:
     assert error_of(f"https://images.example/to/{target}", **{**options, "resolve": by_name}) == REFUSED
+    print(f"S2: redirect to {target} refused, {len(dialled.asked)} connection")
     assert dialled.asked == [(PUBLIC, 443)]
 
 
