@@ -30,8 +30,8 @@ def model_cards(jobs: JobStore) -> dict[str, Card]:
 
 
 def _reports(jobs: JobStore) -> list[dict[str, Any]]:
-    """What each worker with a heartbeat in the last day reports, the newest last."""
-    return list(jobs.heartbeats.workers(silence_s=AWAY_S).values())
+    """What the workers of the last day reported of their models, the newest last."""
+    return jobs.heartbeats.reports(AWAY_S)
 
 
 def _merged(reports: Sequence[dict[str, Any]], jobs: JobStore) -> dict[str, Card]:

@@ -3,8 +3,10 @@
 Only Redis's clock counts: the clocks of the hosts may differ.
 """
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,6 +16,9 @@ from jobs.store.records import QUEUES
 
 BEAT_S = 3  # between two heartbeats of a process
 SILENCE_S = 10  # a process without a heartbeat for this long counts as away
+REPORTED = ("cards", "installed")  # what a worker reports of its models, stored once for all workers with the same
+MAX_READ = 64  # reports in the memory of a process
+_read: OrderedDict[str, dict[str, Any]] = OrderedDict()  # by sha256
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,37 @@ class Heartbeats:
 
     def beat(self, worker: str, facts: dict[str, Any]) -> None:
         """Records that a worker is alive, and what it reports: its queues and models."""
-        self._protocol.call("beat", sort="worker", name=worker, facts=json.dumps(facts))
+        models = json.dumps({name: facts[name] for name in REPORTED if name in facts})
+        sha = hashlib.sha256(models.encode()).hexdigest()
+        state = {name: value for name, value in facts.items() if name not in REPORTED} | {"report": sha}
+        arguments = {"sort": "worker", "name": worker, "facts": json.dumps(state), "report": sha}
+        if self._protocol.call("beat", **arguments) == "send":
+            self._protocol.call("beat", **arguments, models=models, whole=json.dumps(facts))
 
-    def workers(self, silence_s: float = SILENCE_S) -> dict[str, dict[str, Any]]:
-        """Returns what each worker with a heartbeat in the last `silence_s` seconds (at most a day) reports."""
-        living = self._protocol.call("living", sort="worker", silence_ms=int(silence_s * 1000))
-        return {name: json.loads(facts) for name, facts in living}
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """Returns what each worker with a heartbeat in the last `SILENCE_S` seconds reports."""
+        living = self._protocol.call("living", sort="worker", silence_ms=SILENCE_S * 1000)
+        states = {name: json.loads(facts) for name, facts in living}
+        reports = self._reports({state["report"] for state in states.values() if "report" in state})
+        return {name: state | reports.get(state.pop("report", ""), {}) for name, state in states.items()}
+
+    def reports(self, silence_s: float) -> list[dict[str, Any]]:
+        """Returns what workers reported of their models in the last `silence_s` seconds (at most a day), newest last.
+
+        It is the same for workers with the same models, so its size does not grow with their number.
+        """
+        shas = self._protocol.call("reports", silence_ms=int(silence_s * 1000))
+        known = self._reports(shas)
+        return [known[sha] for sha in shas if sha in known]
+
+    def _reports(self, shas: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Reads the reports that this process has not read before; those in memory are shared by all callers."""
+        for sha in [sha for sha in shas if sha not in _read]:
+            if text := cast(str | None, self._protocol.client.get(f"{PREFIX}report:{sha}")):
+                _read[sha] = json.loads(text)
+        while len(_read) > MAX_READ:
+            _read.popitem(last=False)
+        return {sha: _read[sha] for sha in shas if sha in _read}
 
     def beat_child(self, child: str, facts: dict[str, Any]) -> None:
         """Records that a child process of a worker is alive, and what it reports: its models in memory."""

@@ -34,7 +34,9 @@
 --   delivery:<id>     hash, a webhook of one finished job       deliveries, deliveries:<status>   zsets *, ids in order
 --   deliveries-of:<job>   set, ids                              deliveries-done   zset, ended ids by end of life
 --   due:<host>        zset, pending ids by time of next call    due-hosts   zset, hosts by time of next call
---   workers, upkeeps  zsets, processes by last heartbeat        worker:<name>, upkeep:<name>   facts that a process reports
+--   workers, upkeeps  zsets, processes by last heartbeat        state:<name>, upkeep:<name>   facts that a process reports
+--   reports      zset, sha256 of what workers report of their models by last heartbeat; report:<sha256>   the same
+--   worker:<name>   both, for an API of an earlier release
 --   claimed           hash, time of the last claim of a queue
 --   turns:<queue>     zset, tenants with queued jobs by the virtual time of their next turn
 --   served:<queue>    hash, that time of every tenant, and of the last claim ('')

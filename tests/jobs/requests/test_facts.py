@@ -1,5 +1,7 @@
 """What requests are resolved against."""
 
+from typing import Any
+
 import pytest
 
 from jobs.errors import Unavailable
@@ -12,7 +14,8 @@ from jobs.store.protocol import PREFIX
 def report(store: JobStore, worker: str, title: str, seconds_ago: float) -> None:
     """Reports the card of one model, by a worker whose last heartbeat is older."""
     store.heartbeats.beat(worker, {"cards": [{"id": "vgg16", "title": title}], "installed": ["vgg16"]})
-    store.client.zincrby(f"{PREFIX}workers", -seconds_ago * 1000, worker)
+    newest: Any = store.client.zrange(f"{PREFIX}reports", -1, -1)
+    store.client.zincrby(f"{PREFIX}reports", -seconds_ago * 1000, newest[0])
 
 
 def test_cards_are_known_for_a_day_after_the_last_heartbeat(store: JobStore) -> None:

@@ -1,5 +1,6 @@
 """Heartbeats by Redis's clock."""
 
+import json
 import time
 from typing import Any
 
@@ -37,9 +38,34 @@ def test_silent_workers_are_away_and_after_a_day_forgotten(store: JobStore) -> N
     age(store, "workers", "old", 86_401)
     age(store, "workers", "silent", SILENCE_S + 1)
     assert set(store.heartbeats.workers()) == {"new"}
-    assert set(store.heartbeats.workers(silence_s=86_400)) == {"silent", "new"}
     store.heartbeats.beat("new", FACTS)
     assert store.client.zrange(f"{PREFIX}workers", 0, -1) == ["silent", "new"]
+
+
+def test_what_workers_report_of_their_models_is_stored_and_read_once(store: JobStore) -> None:
+    models = {"cards": [{"id": "vae", "text": "x" * 50_000}], "installed": ["vae"]}
+    for number in range(100):
+        store.heartbeats.beat(f"w{number}", FACTS | models)
+    store.heartbeats.beat("other", FACTS | models | {"installed": []})
+    store.client.config_resetstat()
+    assert store.heartbeats.reports(60) == [models, models | {"installed": []}]
+    assert store.heartbeats.workers()["w7"] == FACTS | models
+    for number in range(100):
+        store.heartbeats.beat(f"w{number}", FACTS | models)
+    traffic: Any = store.client.info("stats")
+    sent = (traffic["total_net_input_bytes"] + traffic["total_net_output_bytes"]) / 2**20
+    print(f"100 workers of 50 KB of cards: reading them twice and a heartbeat of each took {sent:.2f} MB of traffic")
+    assert sent < 1
+
+
+def test_heartbeats_of_the_release_before_are_read(store: JobStore) -> None:
+    """It stores all that a worker reports in one string, and reads that of this release."""
+    old = FACTS | {"cards": [{"id": "old"}], "installed": ["old"]}
+    store.protocol.call("beat", sort="worker", name="old", facts=json.dumps(old))
+    store.heartbeats.beat("new", FACTS | {"cards": [{"id": "new"}], "installed": []})
+    assert store.heartbeats.workers()["old"] == old
+    whole = str(store.client.get(f"{PREFIX}worker:new"))
+    assert json.loads(whole) == FACTS | {"cards": [{"id": "new"}], "installed": []}
 
 
 def test_upkeep_may_be_silent_for_two_of_its_intervals(store: JobStore) -> None:
