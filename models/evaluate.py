@@ -306,23 +306,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     trained = [card.id for card in cards().values() if card.source["kind"] == "trained"]
     parser.add_argument("ids", nargs="*", metavar="id", help=f"any of {', '.join(trained)}; all if absent")
     parser.add_argument("--images", type=int, default=1000, help="a side (default: %(default)s)")
+    parser.add_argument("--facts", action="store_true", help="only those of the training data, see models.familiarity")
     parser.add_argument("--write", action="store_true", help="put the figures on the cards")
     args = parser.parse_args(argv)
     judges: dict[str, Judge] = {}
     for card in [cards()[model_id] for model_id in args.ids or trained]:
-        data = card.source["data"]
-        judges[data] = judges.get(data) or judge_of(data, args.images)
-        quality = evaluate(card, judges[data])
-        print(f"{card.id}: {json.dumps(quality)}", flush=True)
+        quality = {} if args.facts else {"quality": evaluate(card, _judge(card.source["data"], args.images, judges))}
+        facts = training_facts(load_model(card), data_of(card, FACTS_OF)) if args.facts or args.write else {}
+        print(f"{card.id}: {json.dumps(quality.get('quality', facts))}", flush=True)
         if args.write:
             path = folder_of(card) / "card.json"
-            written = json.loads(path.read_text(encoding="utf-8")) | {"quality": quality}
-            facts = training_facts(load_model(card), data_of(card, FACTS_OF))
+            written = json.loads(path.read_text(encoding="utf-8")) | quality
             if "typos" in written["training"]:
                 facts.pop("words", None)  # those of its paraphrases are on the card, not those of the captions
             written["training"] |= facts
             path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _judge(data: str, images: int, judges: dict[str, Judge]) -> Judge:
+    """The judge of a data set, made at its first use."""
+    if data not in judges:
+        judges[data] = judge_of(data, images)
+    return judges[data]
 
 
 if __name__ == "__main__":

@@ -32,8 +32,9 @@ def test_held_out_images_are_reconstructed_as_training_images_are_and_noise_is_n
     assert errors is not None and (errors > greatest).all()
 
 
-def test_photographs_are_unlike_drawn_faces_even_smooth_ones() -> None:
-    found = card("kandinsky-avatars")
+@pytest.mark.parametrize("model_id", ["kandinsky-avatars", "dcgan-avatars"])
+def test_photographs_are_unlike_drawn_faces_even_smooth_ones(model_id: str) -> None:
+    found = card(model_id)
     photos = [np.asarray(Image.fromarray(getattr(data, name)()).convert("RGB").resize((64, 64))) for name in PHOTOS]
     model, figures = load_model(found), found.training["reconstruction_error"]
     assert familiarity(model, to_tensor(np.stack(photos)), figures).unlike.all()
