@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.errors import SpaceError
 from models.seeds import folded
 from models.space.clusters import FittedClustering, Labels, Scores, assigned, from_labels
+from models.space.isolation import spacing_of
 from models.space.meaning import Traits, attribute_shares, cluster_meanings, component_meanings, traits_of
 from models.space.methods import agglomerative, dbscan, hdbscan, kmeans, spectral
 from models.space.mixture import FittedMixture, fit_mixture
@@ -57,6 +58,11 @@ class Members:
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @cached_property
+    def spacing(self) -> float | None:
+        """How far members are from their nearest others, see `spacing_of`."""
+        return spacing_of(self.vectors)
 
     @property
     def has_images(self) -> bool:

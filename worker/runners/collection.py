@@ -38,7 +38,7 @@ from worker.runners.photo import class_figures, with_classes
 from worker.runners.plots import THUMBNAIL, overview
 from worker.runners.side_files import encoded_images, store_side_files
 from worker.runners.space import LoadedSpace, check_models, load_space
-from worker.runners.unfamiliar import compared, evidence
+from worker.runners.unfamiliar import compared, evidence, warn_of_isolated
 from worker.runners.versions import read_collection
 
 MAX_DUPLICATES = 100  # in `metrics.duplicates`
@@ -207,6 +207,8 @@ def _members(
     if space.network:
         _warn_if_unlike(task, space.network, images)
     vectors = space.encode(images, on_done)
+    if existing is not None:
+        warn_of_isolated(task, space, "images" if task.params.images else "data", existing, vectors, tolerated=0.1)
     attributes = _attributes(dataset, len(images))
     members = Members(vectors, _thumbnails(images), np.array(names), *attributes, digests=digests[new])
     return members if existing is None else existing + members, encoded_images(images)

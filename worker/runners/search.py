@@ -72,7 +72,7 @@ def _vector(task: Task[CollectionSearch], collection: FittedCollection) -> tuple
         return collection.members.vectors[[params.member]], {}
     if params.vector is not None:
         return np.array([params.vector], np.float32), {}
-    encoded: tuple[Array, dict[str, str]] = _encode(task)
+    encoded: tuple[Array, dict[str, str]] = _encode(task, collection.members)
     return encoded
 
 

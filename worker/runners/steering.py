@@ -22,7 +22,7 @@ from jobs.requests.steering import (
 from jobs.requests.styles import StyleVector
 from models.grids import labeled_grid
 from models.pixels import to_bytes
-from models.space.collection import FittedCollection
+from models.space.collection import FittedCollection, Members
 from models.space.sampling import (
     FEWEST,
     density,
@@ -39,7 +39,13 @@ from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import boxed
 from worker.runners.medoids import members_result
 from worker.runners.space import LoadedSpace, Vectors, open_collection, painting
-from worker.runners.unfamiliar import warn_of_distance, warn_of_images, warn_of_prompt, warn_of_styles
+from worker.runners.unfamiliar import (
+    warn_of_distance,
+    warn_of_images,
+    warn_of_isolated,
+    warn_of_prompt,
+    warn_of_styles,
+)
 
 MAX_SHEET_ROWS = 80
 REDRAWS, CALMER = 2, 0.6  # of painted samples: how often, and the factor of the temperature each time
@@ -125,15 +131,17 @@ def start_vector(task: Task, field: str, start: Start, collection: FittedCollect
         case "photo":
             return space.encode(to_bytes(expect_class(space.space, StyleSpace).content)[None])
         case image:
-            return _encoded(task, space, field, image)
+            return _encoded(task, space, field, image, collection.members)
 
 
-def _encoded(task: Task, space: LoadedSpace, field: str, image: str) -> Vectors:
-    """Encodes an image, (1, dim); warns if it is unlike the training data of the space's model."""
+def _encoded(task: Task, space: LoadedSpace, field: str, image: str, members: Members) -> Vectors:
+    """Encodes an image, (1, dim); warns if it is unlike the training data of the space's model, or the members."""
     squares = space.squares([task.read_image(image)])
     if space.network:
         warn_of_images(task, space.network, field, squares)
-    return space.encode(squares)
+    vectors = space.encode(squares)
+    warn_of_isolated(task, space, field, members, vectors)
+    return vectors
 
 
 def _rows(task: Task, params: Steering, collection: FittedCollection, space: LoadedSpace, start: Vectors) -> list[_Row]:

@@ -11,10 +11,14 @@ from models.diffusion.prompt_syntax import EMPTY_WORDS, meant_word, plain_syntax
 from models.diffusion.prompts import reads_weights
 from models.diffusion.text_to_image import TextToImageModel
 from models.familiarity import Familiarity, familiarity
-from models.space.style import MAX_STYLE_ERROR
+from models.space.collection import Members
+from models.space.isolation import NEAREST, SHARE, distances_to
+from models.space.photo import PhotoSpace
+from models.space.style import MAX_STYLE_ERROR, StyleSpace
 from models.tensors import to_tensor
 from worker.run import Pixels, Task
 from worker.runners.network import Network
+from worker.runners.space import LoadedSpace, Vectors
 
 MAX_NAMES = 10  # in a message
 SPARSEST = 0.01  # the share of the members that are the most isolated, beyond which a point is far from all of them
@@ -67,6 +71,26 @@ def warn_of_images(task: Task, network: Network, field: str, images: Pixels) -> 
     which = "" if len(images) == 1 else f" ({listed([str(index) for index in indices])}, counted from 0)"
     message = f"{field}: {len(indices)} of {len(images)} images{which} are unlike those that {network.card.id} was"
     task.warn("image_unlike_training", f"{message} trained on: {evidence(network, found)}.")
+
+
+def warn_of_isolated(
+    task: Task, space: LoadedSpace, field: str, members: Members, vectors: Vectors, tolerated: float = 0
+) -> None:
+    """Warns of encoded images (n, dim) that are unlike the members of a collection of photographs or styles.
+
+    tolerated: the share of the images that may be. Other spaces are those of models, see `warn_of_images`.
+    """
+    if not isinstance(space.space, PhotoSpace | StyleSpace) or members.spacing is None:
+        return
+    distances = distances_to(members.vectors, vectors)
+    n = int((distances > members.spacing).sum())
+    if n > tolerated * len(vectors):
+        message = (
+            f"{field}: {n} of {len(vectors)} images are unlike the members of the collection: the cosine distance to "
+            f"their {NEAREST} nearest is up to {distances.max():.3f}, and that of {SHARE:.0%} of the members at most "
+            f"{members.spacing:.3f}."
+        )
+        task.warn("image_unlike_members", message)
 
 
 def warn_of_styles(task: Task, placements: Sequence[Mapping[str, Any]]) -> None:

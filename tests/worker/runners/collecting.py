@@ -11,6 +11,7 @@ from PIL import Image
 from jobs.objects import Objects
 from jobs.requests.collection import AdditionParams, CollectionParams, built
 from jobs.requests.plots import PlotParams
+from jobs.requests.search import SearchParams
 from jobs.requests.steering import ClusterSampling, Steering
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
@@ -55,6 +56,12 @@ def sample(installation: tuple[JobStore, Objects], smileys: Record, **params: An
     asked = ClusterSampling(collection=smileys.metrics["collection"], version=1, seed=5, **params)
     stored = asked.fitted(version.figures).model_dump(mode="json")
     return work(installation, kind="cluster-sampling", params=stored)
+
+
+def search(installation: tuple[JobStore, Objects], collection: Record, **query: Any) -> Record:
+    version, collection_id = collection_of(installation, collection).versions[0], collection.metrics["collection"]
+    stored = SearchParams(**query).of_version(collection_id, 1, version.figures).stored()
+    return work(installation, kind="collection-search", params=stored)
 
 
 def work(installation: tuple[JobStore, Objects], **job: Any) -> Record:

@@ -9,20 +9,24 @@ from skimage import data
 from sklearn.metrics import adjusted_rand_score
 
 from jobs.store.records import Record
+from models.data.smileys import smiley
 from models.perceptual.efficientnet import class_names
 from tests.worker.runners.collecting import (
     Installation,
+    add,
     archive,
     collection_of,
     fit_of,
     found,
     redraw,
     sample,
+    search,
     shown,
+    uploaded,
 )
 
 PHOTOS = {"cat": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
-EACH = 6
+EACH = 7
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +67,29 @@ def test_clusters_and_images_are_named_by_what_they_show(
     assert [each["name"] for each in named] == [members.class_names[k] for k in members.classes[:, 0]]
     assert len(named) == len(PHOTOS) * EACH
     assert named[0].keys() == {"image", "name", "probability"}
+
+
+def crop(name: str) -> np.ndarray[Any, Any]:
+    return np.asarray(PHOTOS[name]()[:250, :250])
+
+
+def codes(record: Record) -> list[str]:
+    assert record.status == "succeeded", record.error
+    return [each["code"] for each in record.metrics["warnings"]]
+
+
+def test_an_image_unlike_the_members_is_a_warning(installation: Installation, photos: Record) -> None:
+    alike, unlike = (uploaded(installation, image) for image in (crop("coffee"), smiley(0, 0)[0]))
+    assert codes(search(installation, photos, image=alike)) == []
+    record = search(installation, photos, image=unlike)
+    assert codes(record) == ["image_unlike_members"]
+    message = record.metrics["warnings"][0]["message"]
+    assert message.startswith("image: 1 of 1 images are unlike the members of the collection: the cosine distance to ")
+
+
+def test_added_images_unlike_the_members_are_a_warning(installation: Installation, photos: Record) -> None:
+    drawn = [uploaded(installation, smiley(0, k)[0]) for k in range(2)]
+    assert "image_unlike_members" in codes(add(installation, collection_of(installation, photos), images=drawn))
 
 
 def test_plots_show_members_along_components(installation: Installation, photos: Record) -> None:
