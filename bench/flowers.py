@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--flowers", type=int, default=800)
     parser.add_argument("--images", type=int, default=1000, help="a side")
     parser.add_argument("--out", type=Path, help="folder of the sheets")
+    parser.add_argument("--only", nargs="*", help="names of the ways; all of them if absent")
     args = parser.parse_args()
     n, colored = args.images, named_dataset("flowers", limit=args.flowers).images
     images = gray(colored)
@@ -59,8 +60,8 @@ def main() -> None:
     print(f"{'':14}{'Frechet':>9}{'times real':>12}{'coverage':>10}{'species at 0.8':>16}")
     share = certain(judge.classifier, judge.held_out.images)
     print(f"{'real':14}{real:9.2f}{1:11.1f}x{density_and_coverage(judge.real, judge.others)[1]:10.2f}{share:16.1%}")
-    for name, draw in ways.items():
-        made = draw()
+    for name in args.only or ways:
+        made = ways[name]()
         seen = features(judge.classifier, made)
         distance, coverage = frechet_distance(judge.real, seen), density_and_coverage(judge.real, seen)[1]
         row = f"{name:14}{distance:9.2f}{distance / real:11.1f}x{coverage:10.2f}"

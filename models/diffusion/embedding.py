@@ -32,15 +32,46 @@ NOISE = {
 }
 
 
+class EarlyScheduler(DDPMScheduler):
+    """A DDPM scheduler whose steps are spread from the noisiest timestep to `last_timestep`, and end there.
+
+    The last step returns the estimate of the clean latents, whose last details a decoder adds that was trained on such
+    estimates.
+    """
+
+    last_timestep = 0
+
+    def set_timesteps(self, num_inference_steps: Any = None, device: Any = None, timesteps: Any = None) -> None:
+        """Spreads the timesteps, as pipelines ask for it."""
+        parent: Any = super()
+        scheduler: Any = self
+        noisiest = scheduler.config.num_train_timesteps - 1
+        spread = torch.linspace(noisiest, self.last_timestep, num_inference_steps).round().int().tolist()
+        parent.set_timesteps(device=device, timesteps=spread)
+
+
 class Kandinsky(nn.Module):
     """An image-embedding model: `clip` and `prior` make image_embeds (n, dim), `unet` and `movq` decode them.
 
     The prior of a text is linear and predicts the mean embedding of its images; in Ramesh et al. 2022, "Hierarchical
     text-conditional image generation with CLIP latents", section 2.2, a network samples one embedding instead.
+    Sampling has `num_inference_steps` with `guidance_scale`, and ends at `last_timestep`.
     """
 
-    def __init__(self, clip: Clip, prior: nn.Linear, unet: nn.Module, movq: nn.Module) -> None:
+    def __init__(
+        self,
+        clip: Clip,
+        prior: nn.Linear,
+        unet: nn.Module,
+        movq: nn.Module,
+        *,
+        guidance_scale: float = 2.0,
+        num_inference_steps: int = 25,
+        last_timestep: int = 0,
+    ) -> None:
         super().__init__()
+        self.guidance_scale, self.num_inference_steps = guidance_scale, num_inference_steps
+        self.last_timestep = last_timestep
         self.clip = clip
         self.prior = prior
         self.unet: Any = unet
@@ -69,23 +100,38 @@ class Kandinsky(nn.Module):
 
     def pipeline(self) -> Any:
         """Returns the diffusers pipeline over these parts."""
-        pipeline: Any = KandinskyV22Pipeline(self.unet, DDPMScheduler(**NOISE), self.movq)
+        kind: Any = EarlyScheduler if self.last_timestep else DDPMScheduler
+        scheduler = kind(**NOISE)
+        scheduler.last_timestep = self.last_timestep
+        pipeline: Any = KandinskyV22Pipeline(self.unet, scheduler, self.movq)
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
+
+    def estimate(self, noisy: Tensor, timesteps: Tensor, image_embeds: Tensor) -> Tensor:
+        """Estimates latents from noisy ones (n, channels, h, w) at timesteps (n,) with guidance: predicted x0."""
+        embeds = torch.cat([torch.zeros_like(image_embeds), image_embeds])
+        condition = {"image_embeds": embeds}
+        predicted = self.unet(torch.cat([noisy] * 2), torch.cat([timesteps] * 2), None, added_cond_kwargs=condition)
+        without, given = predicted.sample[:, : noisy.shape[1]].float().chunk(2)
+        velocity = without + self.guidance_scale * (given - without)
+        scheduler: Any = DDPMScheduler(**NOISE)
+        signal = scheduler.alphas_cumprod.to(noisy.device)[timesteps][:, None, None, None]
+        estimated: Tensor = signal.sqrt() * noisy - (1 - signal).sqrt() * velocity
+        return estimated
 
     def decode(
         self,
         image_embeds: Tensor,
         *,
         seeds: Sequence[int],
-        num_inference_steps: int = 25,
-        guidance_scale: float = 2.0,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
         on_step: Callable[[], None] = lambda: None,
     ) -> Tensor:
         """Decodes embeddings (n, dim) to images (n, 3, image_size, image_size) in [0, 1].
 
-        seeds: one for each image; an image does not depend on its batch, up to rounding. `on_step` is called after each
-        denoising step and may raise to stop.
+        seeds: one for each image; an image does not depend on its batch, up to rounding. num_inference_steps,
+        guidance_scale: the model's if absent. `on_step` is called after each denoising step and may raise to stop.
         """
         side = self.image_size // getattr(self.movq, "patch_size", 1)
         images: Tensor = self.pipeline()(
@@ -93,8 +139,8 @@ class Kandinsky(nn.Module):
             torch.zeros_like(image_embeds),  # the unconditional embedding that the UNet was trained with
             height=side,
             width=side,
-            num_inference_steps=num_inference_steps,
-            guidance_scale=guidance_scale,
+            num_inference_steps=num_inference_steps or self.num_inference_steps,
+            guidance_scale=self.guidance_scale if guidance_scale is None else guidance_scale,
             generator=[seeded(seed) for seed in seeds],
             output_type="pt",
             callback_on_step_end=step_end_callback(on_step),
@@ -113,11 +159,16 @@ def step_end_callback(on_step: Callable[[], None]) -> Callable[..., dict[str, Te
 
 
 def kandinsky(
-    block_out_channels: Sequence[int], layers_per_block: int, clip: Mapping[str, Any], autoencoder: Mapping[str, Any]
+    block_out_channels: Sequence[int],
+    layers_per_block: int,
+    clip: Mapping[str, Any],
+    autoencoder: Mapping[str, Any],
+    **sampling: Any,
 ) -> Kandinsky:
     """Builds an untrained model.
 
-    block_out_channels: multiples of 32. clip, autoencoder: the arguments of `models.clip.clip` and of `movq`.
+    block_out_channels: multiples of 32. clip, autoencoder: the arguments of `models.clip.clip` and of `movq`. sampling:
+    arguments of `Kandinsky` where they are not the defaults.
     """
     embedder = small_clip(**clip)
     depth, latent_channels = len(block_out_channels), autoencoder["latent_channels"]
@@ -140,4 +191,4 @@ def kandinsky(
         cross_attention_dim=2 * HEAD_DIM,
     )
     prior = nn.Linear(embedder.dim, embedder.dim)
-    return Kandinsky(embedder, prior, unet, movq(**autoencoder))
+    return Kandinsky(embedder, prior, unet, movq(**autoencoder), **sampling)

@@ -6,22 +6,27 @@ from functools import partial
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDPMScheduler
 from torch import Tensor, nn
 
 from models.catalogue import Card
+from models.clip import Clip
 from models.data.dataset import Dataset
 from models.diffusion.autoencoders import standardize
+from models.diffusion.embedding import NOISE, Kandinsky
 from models.errors import DataError
 from models.perceptual.losses import content_loss
 from models.perceptual.vgg import VGG, load_vgg
-from models.tensors import autocast
+from models.tensors import autocast, expect_class, on_device
 from models.training.recipe import Recipe, Trained, command, frozen_model, initial_model
 from models.training.run import Run, Schedule
 
 BATCH = 256  # images encoded at a time
 UNROUNDED = {"force_not_quantize": True}
 PERCEPTUAL = ("relu1_2", "relu2_2")
+ESTIMATED = (250, 500)  # timesteps at which a denoiser estimates latents
+GRAIN = 0.025  # spread of differences in a plain area: noise of the images, which is not to be learned
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,12 @@ class AutoencoderSettings:
     kl_weight: float = field(default=1e-4, metadata={"help": "of the KL divergence of an AutoencoderKL"})
 
     perceptual_weight: float = field(default=0.0, metadata={"help": "of the distance between VGG-16's features"})
+    sharpness_weight: float = field(
+        default=0.0, metadata={"help": "of the distance between the spreads of differences in blocks of 8 x 8 pixels"}
+    )
+    denoiser: str = field(
+        default="", metadata={"help": "folder of a decoder of embeddings, whose estimates of latents are decoded too"}
+    )
     learned: str = field(
         default="all", metadata={"help": "all; or decoder, to keep the latents of the start, which other models use"}
     )
@@ -49,6 +60,8 @@ class AutoencoderSettings:
     def __post_init__(self) -> None:
         if self.learned not in ("all", "decoder"):
             raise ValueError(f"learned must be all or decoder, got {self.learned!r}")
+        if self.denoiser and self.learned != "decoder":
+            raise ValueError("denoiser needs learned to be decoder: its UNet knows the latents of the start")
         if self.architecture not in ("movq", "autoencoder-kl"):
             raise ValueError(f"architecture must be movq or autoencoder-kl, got {self.architecture!r}")
 
@@ -60,6 +73,13 @@ def encoded(model: Any, images: Tensor) -> Tensor:
         encoded = [model.encode(part.float() / 127.5 - 1) for part in images.split(BATCH)]
     latents = [each.latent_dist.mode() if isinstance(model, AutoencoderKL) else each.latents for each in encoded]
     return torch.cat(latents).half()
+
+
+@torch.inference_mode()
+def embedded(model: Clip, images: Tensor) -> Tensor:
+    """Encodes uint8 images (n, 3, h, w) as image_embeds (n, dim)."""
+    with autocast(images.device):
+        return torch.cat([model.encode_images(part.float() / 255) for part in images.split(BATCH)])
 
 
 def frozen_kl(folder: str) -> tuple[Any, Card]:
@@ -97,6 +117,7 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
         for part in ("encoder", "quant_conv", "project"):
             getattr(model, part, nn.Identity()).requires_grad_(False)
     vgg = load_vgg("vgg16", device=run.device) if settings.perceptual_weight else None
+    estimate, columns = _estimates(settings.denoiser, images) if settings.denoiser else (None, (images,))
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=settings.learning_rate)
 
@@ -109,23 +130,20 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
 
     for _ in run.steps(sample, model=model, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
-        (real,) = run.batch(images)
+        real, *embeds = run.batch(*columns)
         real = real.float() / 127.5 - 1
         with autocast(run.device):
-            reconstruction, held = through(model, real)
-        errors = reconstruction.float() - real
-        absolute_error = errors.abs().mean()
-        edge_error = errors.diff(dim=2).abs().mean() + errors.diff(dim=3).abs().mean()
-        loss = absolute_error + edge_error + weight * held
-        if vgg:
-            perceptual = _perceptual(vgg, reconstruction.float() / 2 + 0.5, real / 2 + 0.5)
-            loss = loss + settings.perceptual_weight * perceptual
-            run.log(perceptual_loss=perceptual)
+            if estimate:
+                reconstruction, held = decoded(model, estimate(model.encode(real).latents, *embeds)), real.new_zeros(())
+            else:
+                reconstruction, held = through(model, real)
+        losses = _losses(settings, vgg, reconstruction.float(), real)
+        loss = losses.pop("loss") + weight * held
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        run.log(absolute_error=absolute_error, edge_error=edge_error, **{"commitment" if is_movq else "kl": held})
+        run.log(**losses, **{"commitment" if is_movq else "kl": held})
     if settings.learned == "all":
         latents = encoded(model, images).float()
         standardize(model, latents.mean((0, 2, 3)), latents.std((0, 2, 3)))
@@ -136,6 +154,35 @@ def decoded(model: Any, latents: Tensor) -> Tensor:
     """Decodes latents, not quantized, to images (n, 3, h, w) in about [-1, 1], as a pipeline does."""
     images: Tensor = model.decode(latents, **({} if isinstance(model, AutoencoderKL) else UNROUNDED)).sample
     return images
+
+
+def _losses(settings: AutoencoderSettings, vgg: VGG | None, reconstruction: Tensor, real: Tensor) -> dict[str, Tensor]:
+    """Errors of reconstructions by name, and `loss`, their weighted sum; images (n, 3, h, w) in [-1, 1]."""
+    errors = reconstruction - real
+    losses = {
+        "absolute_error": errors.abs().mean(),
+        "edge_error": errors.diff(dim=2).abs().mean() + errors.diff(dim=3).abs().mean(),
+    }
+    loss = losses["absolute_error"] + losses["edge_error"]
+    if vgg:
+        losses["perceptual_loss"] = _perceptual(vgg, reconstruction / 2 + 0.5, real / 2 + 0.5)
+        loss = loss + settings.perceptual_weight * losses["perceptual_loss"]
+    if settings.sharpness_weight:
+        losses["softness"] = (_spread(reconstruction) - _spread(real)).abs().mean()
+        loss = loss + settings.sharpness_weight * losses["softness"]
+    return {**losses, "loss": loss}
+
+
+def _spread(images: Tensor) -> Tensor:
+    """Standard deviation of differences between neighbors in blocks of 8 x 8 pixels, (n, 6, h / 8, w / 8).
+
+    A reconstruction that is right on average but blurred has too little of it (Abrahamyan et al. 2022, "Gradient
+    variance loss for structure-enhanced image super-resolution"). Less than `GRAIN` counts as that much.
+    """
+    down, right = images.diff(dim=2, append=images[:, :, -1:]), images.diff(dim=3, append=images[..., -1:])
+    differences = torch.cat([down, right], dim=1)
+    variance = F.avg_pool2d(differences.square(), 8) - F.avg_pool2d(differences, 8).square()
+    return variance.clamp(min=GRAIN**2).sqrt()
 
 
 def _perceptual(vgg: VGG, reconstruction: Tensor, real: Tensor) -> Tensor:
@@ -156,6 +203,28 @@ def _regularizer(settings: AutoencoderSettings) -> tuple[Callable[[Any, Tensor],
     if settings.latent_noise:
         return partial(_through_noise, std=settings.latent_noise), settings.commitment_weight
     return _through_movq, settings.commitment_weight
+
+
+def _estimates(folder: str, images: Tensor) -> tuple[Callable[[Tensor, Tensor], Tensor], tuple[Tensor, Tensor]]:
+    """Returns a map from latents and image_embeds to a denoiser's estimates, and the columns of its batches.
+
+    Three quarters of the latents get noise and are estimated from it with guidance, as at the end of a sampling; the
+    decoder learns what such estimates should have been. The others stay as they are.
+    """
+    model, _ = frozen_model(folder)
+    kandinsky = on_device(expect_class(model, Kandinsky), images.device)
+    scheduler: Any = DDPMScheduler(**NOISE)
+
+    @torch.no_grad()
+    def estimate(latents: Tensor, image_embeds: Tensor) -> Tensor:
+        count = 3 * len(latents) // 4
+        timesteps = torch.randint(*ESTIMATED, (count,), device=latents.device)
+        clean = latents[:count].float()
+        noisy = scheduler.add_noise(clean, torch.randn_like(clean), timesteps)
+        estimated = kandinsky.estimate(noisy, timesteps, image_embeds[:count])
+        return torch.cat([estimated, latents[count:].float()])
+
+    return estimate, (images, embedded(kandinsky.clip, images))
 
 
 def _through_movq(model: Any, real: Tensor) -> tuple[Tensor, Tensor]:

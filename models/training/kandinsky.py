@@ -17,7 +17,7 @@ from models.data.dataset import Dataset
 from models.diffusion.embedding import NOISE, Kandinsky
 from models.errors import DataError
 from models.tensors import autocast, expect_class, on_device
-from models.training.autoencoder import BATCH, encoded
+from models.training.autoencoder import BATCH, embedded, encoded
 from models.training.denoising import noised
 from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model, initial_model
 from models.training.run import Run, Schedule, averaged
@@ -36,14 +36,10 @@ class KandinskySettings:
     learning_rate: float = field(default=5e-4, metadata={"help": "of AdamW, falling to 0 along a cosine"})
     ridge: float = field(default=1.0, metadata={"help": "weight of the L2 penalty on the weights of the prior"})
     dropped: float = field(default=0.1, metadata={"help": "share of embeddings left out, for guidance"})
+    guidance_scale: float = field(default=2.0, metadata={"help": "of samplings"})
+    num_inference_steps: int = field(default=25, metadata={"help": "of samplings"})
+    last_timestep: int = field(default=0, metadata={"help": "at which samplings end, for a decoder of estimates"})
     ema_decay: float = field(default=0.999, metadata={"help": "of the moving average of the weights, which is stored"})
-
-
-@torch.inference_mode()
-def embedded(model: Clip, images: Tensor) -> Tensor:
-    """Encodes uint8 images (n, 3, h, w) as image_embeds (n, dim)."""
-    with autocast(images.device):
-        return torch.cat([model.encode_images(part.float() / 255) for part in images.split(BATCH)])
 
 
 @torch.no_grad()
@@ -79,21 +75,24 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
     text_model, clip_card = frozen_model(settings.clip)
     clip = expect_class(text_model, Clip)
     movq, movq_card = frozen_model(settings.autoencoder)
+    names = ("guidance_scale", "num_inference_steps", "last_timestep")
+    sampling: dict[str, Any] = {name: getattr(settings, name) for name in names}
     architecture = {
         "name": "kandinsky",
         "block_out_channels": list(settings.block_out_channels),
         "layers_per_block": settings.layers_per_block,
         "clip": architecture_of(clip_card),
         "autoencoder": architecture_of(movq_card),
+        **sampling,
     }
     # Both networks are frozen, so every image is encoded once.
     image_embeds = embedded(on_device(clip, run.device), images)
     latents = encoded(on_device(movq, run.device), images)
     prior = linear_prior(_texts_embedded(clip, dataset.captions), image_embeds, settings.ridge)
     torch.manual_seed(run.schedule.seed)
-    model = initial_model(Kandinsky, architecture, run)
+    model = initial_model(Kandinsky, architecture, run, free=names)
     average, kept = averaged(model.unet, settings.ema_decay)
-    trained = Kandinsky(clip, prior, kept, movq)
+    trained = Kandinsky(clip, prior, kept, movq, **sampling)
     optimizer = torch.optim.AdamW(model.unet.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     scheduler: Any = DDPMScheduler(**NOISE)
 

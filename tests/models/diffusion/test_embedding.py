@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.clip import learn_merges
 from models.diffusion.autoencoders import movq, standardize
-from models.diffusion.embedding import NOISE, Kandinsky, kandinsky
+from models.diffusion.embedding import NOISE, EarlyScheduler, Kandinsky, kandinsky
 from models.tensors import load_weights, save_weights
 
 AUTOENCODER: dict[str, Any] = {
@@ -64,6 +64,42 @@ def test_the_embedding_and_the_guidance_change_the_image(decoder: Kandinsky) -> 
     # Nothing to be guided away from: with no embedding both answers are one.
     nothing = torch.zeros(1, 6)
     assert torch.allclose(made(nothing, 1.0), made(nothing, 4.0), atol=1e-4)
+
+
+def test_steps_of_an_early_scheduler_end_at_the_estimate() -> None:
+    kind: Any = EarlyScheduler
+    scheduler = kind(**NOISE)
+    scheduler.last_timestep = 319
+    scheduler.set_timesteps(3)
+    assert scheduler.timesteps.tolist() == [999, 659, 319]
+    sample, velocity = torch.randn(2, 1, 4, 8, 8)
+    signal = scheduler.alphas_cumprod[319]
+    estimate = signal.sqrt() * sample - (1 - signal).sqrt() * velocity
+    assert torch.allclose(scheduler.step(velocity, 319, sample).prev_sample, estimate, atol=1e-5)
+
+
+def test_an_estimate_is_what_a_scheduler_predicts_with_the_guidance_of_the_model() -> None:
+    model = kandinsky((32, 32), 1, CLIP, AUTOENCODER, guidance_scale=3.0).eval().requires_grad_(False)
+    noisy, embeds, timesteps = torch.randn(2, 4, 4, 4), torch.randn(2, 6), torch.tensor([400, 400])
+    v = [
+        model.unet(noisy, timesteps, None, added_cond_kwargs={"image_embeds": each}).sample[:, :4]
+        for each in (torch.zeros(2, 6), embeds)
+    ]
+    guided = v[0] + 3 * (v[1] - v[0])
+    scheduler: Any = DDPMScheduler(**NOISE)
+    wanted = scheduler.step(guided, 400, noisy).pred_original_sample
+    assert torch.allclose(model.estimate(noisy, timesteps, embeds), wanted, atol=1e-4)
+
+
+def test_a_model_decodes_with_its_own_guidance_and_last_timestep(decoder: Kandinsky) -> None:
+    own = kandinsky((32, 32), 1, CLIP, AUTOENCODER, guidance_scale=3.0, last_timestep=319).eval()
+    own.load_state_dict(decoder.state_dict())
+    embeds = torch.randn(1, 6)
+    early = own.decode(embeds, seeds=[0], num_inference_steps=STEPS)
+    own.last_timestep = 0
+    late = own.decode(embeds, seeds=[0], num_inference_steps=STEPS)
+    assert not torch.allclose(early, late, atol=1e-4)
+    assert torch.equal(late, decoder.decode(embeds, seeds=[0], num_inference_steps=STEPS, guidance_scale=3.0))
 
 
 def test_the_same_as_the_pipeline_of_diffusers(decoder: Kandinsky) -> None:

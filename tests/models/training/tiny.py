@@ -25,7 +25,10 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
     "autoencoder of patches": (
         autoencoder.RECIPE,
         "tiny avatars",
-        {"block_out_channels": (32, 32), "num_vq_embeddings": 4, "patch_size": 2, "latent_noise": 0.1},
+        {
+            **{"block_out_channels": (32, 32), "num_vq_embeddings": 4, "patch_size": 2},
+            **{"latent_noise": 0.1, "sharpness_weight": 1.0},
+        },
     ),
     "kandinsky": (
         kandinsky.RECIPE,
