@@ -16,6 +16,8 @@ router = APIRouter(tags=["generation"], route_class=JsonRoute)
 # Drawn by models/data, of no training set: the examples run as they stand on a fresh installation.
 AVATAR, SMILEY, WINK = example_image("avatar.webp"), example_image("smiley.webp"), example_image("wink.webp")
 UPPER_HALF = example_image("upper-half.webp")
+THREE_AVATARS, MIDDLE_HAT = example_image("three-avatars.webp"), example_image("middle-hat.webp")
+CUT_AVATAR = example_image("cut-avatar.webp")
 EXAMPLES: dict[str, Any] = {
     "sample": {
         "summary": "Four faces",
@@ -108,6 +110,29 @@ EXAMPLES: dict[str, Any] = {
             "prompt": "a woman with a yellow hat",
             "image": AVATAR,
             "mask": UPPER_HALF,
+        },
+    },
+    "inpaint, only masked": {
+        "summary": "A hat on one face of a larger image",
+        "value": {
+            "mode": "inpaint",
+            "model": "stable-diffusion-avatars",
+            "prompt": "a woman with a yellow hat on a pink background",
+            "image": THREE_AVATARS,
+            "mask": MIDDLE_HAT,
+            "padding_mask_crop": 8,
+            "seed": 1,
+        },
+    },
+    "outpaint": {
+        "summary": "A face that was cut off, completed",
+        "value": {
+            "mode": "inpaint",
+            "model": "stable-diffusion-avatars",
+            "prompt": "a man with short blond hair",
+            "image": CUT_AVATAR,
+            "expand": {"left": 20},
+            "seed": 2,
         },
     },
     "upscale": {

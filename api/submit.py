@@ -27,6 +27,7 @@ from jobs.queue import nudge
 from jobs.requests.base import ImageSize
 from jobs.requests.base import Request as JobRequest
 from jobs.requests.facts import Facts
+from jobs.requests.inpainting import Inpainting
 from jobs.requests.training_base import TRAINED_ID
 from jobs.requests.upscale import UpscaledRequest, Upscaling
 from jobs.schemas import Job
@@ -117,8 +118,9 @@ def _resolved(service: Service, params: JobRequest) -> JobRequest:
 
     def check(sizes: dict[str, ImageSize]) -> None:
         resolved.check_sizes(sizes)
-        if isinstance(resolved, Upscaling):  # the only request whose number of pixels is that of its images
-            service.key.limits.check_pixels("images", resolved.made_pixels(sizes))
+        if isinstance(resolved, Upscaling | Inpainting):  # whose number of pixels depends on that of their images
+            field_name = next(iter(sizes)).partition(".")[0]
+            service.key.limits.check_pixels(field_name, resolved.made_pixels(sizes))
 
     images = resolve_images(service, resolved.image_refs(), check, resolved.masks())
     seed = secrets.randbelow(2**32) if resolved.seed is None else resolved.seed

@@ -7,8 +7,9 @@ from pydantic import Tag
 from jobs.requests.architectures import ALL_MODES
 from jobs.requests.arithmetic import Arithmetic
 from jobs.requests.base import chosen_by
+from jobs.requests.inpainting import Inpainting
 from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction, Sample, Translation, Traversal
-from jobs.requests.text_to_image import ImageToImage, Inpainting, TextToImage
+from jobs.requests.text_to_image import ImageToImage, TextToImage
 from jobs.requests.upscale import Upscaling
 
 Generation = Annotated[
@@ -25,3 +26,4 @@ Generation = Annotated[
     | Annotated[Upscaling, Tag("<upscale>")],
     chosen_by("mode", ALL_MODES, "sample"),
 ]
+Prompted = TextToImage | ImageToImage | Inpainting

@@ -1,4 +1,4 @@
-"""Generations from a prompt: text-to-image, image-to-image and inpainting."""
+"""Generations from a prompt: text-to-image and image-to-image."""
 
 import json
 import re
@@ -171,7 +171,7 @@ class TextToImage(PromptedRequest):
     mode: Literal["text-to-image"]
 
 
-class _FromImage(PromptedRequest):
+class FromImage(PromptedRequest):
     """A generation that starts from an image, at the step where `strength` of the steps are left."""
 
     image: Annotated[ImageRef, Field(description="Its center is cut out in the shape of the result.")]
@@ -197,40 +197,11 @@ class _FromImage(PromptedRequest):
         return filled
 
 
-class ImageToImage(_FromImage):
+class ImageToImage(FromImage):
     """An image with noise added, denoised towards a text (Meng et al. 2022, "SDEdit")."""
 
     mode: Literal["image-to-image"]
     strength: Strength = 0.6
-
-
-class Inpainting(_FromImage):
-    """A masked part of an image generated anew; the rest stays as it is."""
-
-    mode: Literal["inpaint"]
-    mask: Annotated[
-        ImageRef,
-        Field(
-            description="As large as the image: white where it is generated anew, black where it stays; or an image "
-            "with a transparent hole there; or a brush on a transparent layer."
-        ),
-    ]
-    mask_feather: Annotated[
-        int,
-        Field(ge=0, le=64, description="Pixels of the result over which the mask fades inside its edge; 0: none."),
-    ] = 4
-    strength: Strength = 1.0
-
-    def masks(self) -> dict[str, ImageSize | None]:
-        """The mask, cut out in the shape of the result."""
-        return {"mask": (self.width or 0, self.height or 0)}
-
-    def check_sizes(self, sizes: Mapping[str, ImageSize]) -> None:
-        """Raises BadInput for a mask of another size than the image."""
-        check_mask("mask", sizes["mask"], sizes["image"])
-
-
-Prompted = TextToImage | ImageToImage | Inpainting
 
 
 def check_mask(field: str, mask: ImageSize, image: ImageSize) -> None:

@@ -115,7 +115,10 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "Upscaling": {"model": {"enum": ["realesr-animevideov3"]}},
         "TextToImage": prompted,
         "ImageToImage": prompted,
-        "Inpainting": prompted | {"image": {"enum": known["images"][:1]}, "mask": {"enum": known["images"][:1]}},
+        "Inpainting": {
+            **prompted,
+            **{"image": {"enum": known["images"][:1]}, "mask": {"enum": known["images"][:1]}, "expand": NOTHING},
+        },
         "DiffusionTransfer": {
             "model": {"enum": ["stable-diffusion-avatars"]},
             "prompt": schemas["TextToImage"]["properties"]["prompt"],

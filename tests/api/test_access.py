@@ -218,12 +218,15 @@ def test_limits_of_a_key_name_themselves(closed: Stack) -> None:
     post = partial(closed.client.post, "/v1/style-transfers", headers=headers)
     refused = post(json=FAST | {"size": 65}).json()["error"]
     assert refused["code"] == "limit_exceeded" and refused["details"]["limit"] == "pixels"
-    cards = [asdict(catalogue.card("realesr-animevideov3"))]
+    cards = [asdict(catalogue.card(name)) for name in ("realesr-animevideov3", "stable-diffusion-avatars")]
     closed.jobs.heartbeats.beat("up@test", {"queues": ["gpu"], "cards": cards, "installed": []})
     body = {"mode": "upscale", "model": "realesr-animevideov3", "images": [AVATAR], "scale": 2}
     larger = closed.client.post("/v1/generations", json=body, headers=headers).json()["error"]
     assert larger["details"] == {"field": "images", "limit": "pixels", "allowed": 64**2}
     assert "the request has 16384" in larger["message"]
+    body = {"mode": "inpaint", "model": "stable-diffusion-avatars", "prompt": "a hat", "image": AVATAR}
+    wider = closed.client.post("/v1/generations", json=body | {"expand": {"left": 16}}, headers=headers).json()["error"]
+    assert wider["details"] == {"field": "image", "limit": "pixels", "allowed": 64**2}
     assert post(json=FAST | {"priority": 1}).json()["error"]["details"]["limit"] == "priority"
     assert post(json=FAST).status_code == 202
     full = post(json=FAST)

@@ -177,6 +177,29 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "invalid_request",
         "`mask_feather` must be at most 64.",
     ),
+    "neither mask nor expand": (
+        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY},
+        "invalid_request",
+        "mask: Give `mask` or `expand`, one of the two.",
+    ),
+    "expand by nothing": (
+        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "expand": {"left": 0}},
+        "invalid_request",
+        "expand: One of `left`, `right`, `top` and `bottom` must be above 0.",
+    ),
+    "expand beyond what the model makes": (
+        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY}
+        | {"expand": {"left": 100, "right": 100}},
+        "too_many_pixels",
+        "expand: The new area and what surrounds it have 264 x 264 pixels; by `width` and `height`, 64 x 64, at most "
+        "256 x 256 can be generated. Expand less at a time, or raise both.",
+    ),
+    "a seam that leaves nothing": (
+        {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask_feather": 32}
+        | {"expand": {"left": 8, "right": 8}},
+        "size_mismatch",
+        "mask_feather: 32 pixels on each side that grows leave nothing of an image of 64 x 64 as it is.",
+    ),
     "mask of another size": (
         {"model": "sd-faces", "mode": "inpaint", "prompt": "a hat", "image": SMILEY, "mask": data_url(image_file())},
         "size_mismatch",

@@ -8,13 +8,14 @@ from jobs.requests.animation import Animation
 from jobs.requests.arithmetic import Arithmetic
 from jobs.requests.base import Request, request_classes
 from jobs.requests.collection import CollectionParams, NextVersion
+from jobs.requests.inpainting import Inpainting
 from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction, Sample, Translation, Traversal
 from jobs.requests.plots import CollectionPlots
 from jobs.requests.search import CollectionSearch
 from jobs.requests.steering import ClusterSampling, Steering
 from jobs.requests.style_diffusion import DiffusionTransfer
 from jobs.requests.style_transfer import FastTransfer, FeatureInversion, GatysTransfer, TextureSynthesis
-from jobs.requests.text_to_image import ImageToImage, Inpainting, TextToImage
+from jobs.requests.text_to_image import ImageToImage, TextToImage
 from jobs.requests.training import Training
 from jobs.requests.upscale import UpscaledRequest, Upscaling
 from worker.run import BatchRunner, JobResult, Runner, Task

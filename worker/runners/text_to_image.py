@@ -9,18 +9,16 @@ from importlib.metadata import version
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from images.mask import cut_out, read_mask
 from jobs.errors import AtelierError, BadInput
-from jobs.images import as_answers
 from jobs.requests.base import filled, seeds_from
-from jobs.requests.text_to_image import ImageToImage, Inpainting, Prompted, TextToImage
+from jobs.requests.generation import Prompted
+from jobs.requests.inpainting import Inpainting
+from jobs.requests.text_to_image import ImageToImage, TextToImage
 from jobs.settings import get_settings
 from models.catalogue import Card, checked_file, revision
 from models.diffusion.lora import with_loras
-from models.diffusion.masks import feather_mask
 from models.diffusion.memory import fitting_size, needed_bytes
 from models.diffusion.text_to_image import TextToImageModel, chunks, cut_off, generate, preview
 from models.errors import NotFiniteError
@@ -30,7 +28,8 @@ from models.tensors import to_tensor
 from worker.failures import failures
 from worker.lease import CanceledError, LeaseLostError
 from worker.run import JobResult, OutputImage, Pixels, Task
-from worker.runners.images import center_crop
+from worker.runners.images import boxed, center_crop
+from worker.runners.inpainting import Part, cut_part, mask_of
 from worker.runners.network import Network, load_network, pixels
 from worker.runners.unfamiliar import listed, warn_of_images, warn_of_prompt
 
@@ -45,6 +44,7 @@ class _Job:
     task: Task[Prompted]
     original: Pixels | None = None
     mask: NDArray[np.float32] | None = None  # (h, w), 1 where the image is generated and 0 where it is kept
+    part: Part | None = None  # of a larger image, into which what is generated is pasted
     images: list[Pixels] = field(default_factory=list)
     cut: dict[str, str] = field(default_factory=dict)  # the ends of prompts that the model does not read
     chunks: int = 1  # in which its prompts are encoded
@@ -124,11 +124,14 @@ def _job(task: Task[Prompted], network: Prompter, load_ms: float) -> _Job:
     try:
         for name in ("prompt", "negative_prompt"):
             _read_prompt(job, network, name)
-        if isinstance(params, ImageToImage | Inpainting):
+        if isinstance(params, Inpainting) and params.is_pasted:
+            job.part = cut_part(task, params)
+            job.original, job.mask = job.part.image, job.part.mask
+        elif isinstance(params, ImageToImage | Inpainting):
             job.original = center_crop(task.read_image(params.image), *params.size)
+            job.mask = mask_of(task, params) if isinstance(params, Inpainting) else None
+        if job.original is not None and not getattr(params, "expand", None):  # repeated edges are unlike anything
             warn_of_images(task, network, "image", job.original[None])
-        if isinstance(params, Inpainting):
-            job.mask = _mask(task, params)
     except AtelierError as error:
         job.error = error
     return job
@@ -144,13 +147,6 @@ def _read_prompt(job: _Job, network: Prompter, name: str) -> None:
     if cut := cut_off(network.module, prompt):
         job.cut[f"{name}_cut"] = cut
     warn_of_prompt(job.task, network, name, prompt, cut=cut)
-
-
-def _mask(task: Task, params: Inpainting) -> NDArray[np.float32]:
-    """The mask at the size of the result; raises AtelierError if it marks nothing there."""
-    with as_answers():
-        marked = read_mask(Image.fromarray(task.read_image(params.mask)))
-        return feather_mask(cut_out(marked, *params.size), params.mask_feather)
 
 
 def _denoise(network: Prompter, batch: Sequence[_Job]) -> None:
@@ -229,9 +225,11 @@ def _preview(network: Prompter, latents: Tensor) -> Pixels:
 
 
 def _result(network: Prompter, job: _Job, n_jobs: int, loras: Sequence[Card]) -> JobResult:
-    images = [OutputImage(image, seed=seed) for image, seed in zip(job.images, job.seeds, strict=True)]
+    made = list(map(job.part.pasted, job.images)) if job.part else job.images
+    images = [OutputImage(image, seed=seed) for image, seed in zip(made, job.seeds, strict=True)]
     if len(images) > 1:
-        images.append(OutputImage(sheet(np.stack(job.images), [f"seed {seed}" for seed in job.seeds]), "grid"))
+        tiles = [boxed(image, *job.params.size) for image in made] if job.part else made
+        images.append(OutputImage(sheet(np.stack(tiles), [f"seed {seed}" for seed in job.seeds]), "grid"))
     models = {card.id: revision(card, get_settings().weights_dir) for card in (network.card, *loras)}
     versions = {name: version(name) for name in ("torch", "diffusers", "transformers")}
     return JobResult(images, models, versions, {"batch": n_jobs, **job.cut})

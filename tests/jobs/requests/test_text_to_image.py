@@ -5,9 +5,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from jobs.errors import BadInput
 from jobs.requests.architectures import TEXT_MODES
-from jobs.requests.generation import Generation
+from jobs.requests.generation import Generation, Prompted
 from jobs.requests.kinds import parse
-from jobs.requests.text_to_image import SCHEDULERS, Prompted
+from jobs.requests.text_to_image import SCHEDULERS
 from models.catalogue import cards
 
 PARAMS: TypeAdapter[Generation] = TypeAdapter(Generation)

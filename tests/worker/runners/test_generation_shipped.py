@@ -14,6 +14,7 @@ from models.data.named import named_dataset
 from models.generative.classifier import Classifier
 from models.metrics import density_and_coverage, features
 from tests.worker.runners.generations import IMAGES, A, B, C, D, apart, outputs, resolved
+from tests.worker.runners.prompted import IMAGE, MASK
 from tests.worker.tasks import forget, run_alone
 from worker.run import JobResult, Task
 from worker.runners import network
@@ -109,3 +110,27 @@ def test_a_cyclegan_adds_glasses() -> None:
     )
     print(f"glasses on {before} of 16 before and on {after} of 16 after")
     assert before <= 1 and after >= 12
+
+
+@pytest.mark.usefixtures("real_weights")
+def test_inpainting_puts_a_hat_on_one_face_of_a_row() -> None:
+    """The classifier sees the hat on the face that is masked; every pixel outside the mask is as it was."""
+    row = np.concatenate([avatar(99, k, hat=None, glasses=False)[0] for k in (3, 5, 7)], axis=1)
+    mask = np.zeros_like(row)
+    mask[:24, 72:120] = 255
+    images = {IMAGE: row, MASK: mask}
+    for color in ("red", "yellow"):
+        task = Task(
+            resolved(
+                card,
+                model="stable-diffusion-avatars",
+                **{"mode": "inpaint", "prompt": f"a woman with a {color} hat", "image": IMAGE, "mask": MASK},
+                padding_mask_crop=8,
+            ),
+            *(print, images.__getitem__, card, cast(Any, None)),
+        )
+        [made] = outputs(run_alone(task))
+        judge = network.load_network(task, "classifier-avatars", Classifier)
+        assert (made.pixels[mask == 0] == row[mask == 0]).all()
+        seen = judge.answers(np.stack(np.split(made.pixels, 3, axis=1)))
+        assert [f"{color}_hat" in answers for answers in seen] == [False, True, False]
