@@ -11,18 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from images.zips import ZipError, open_zip
 from jobs.requests.facts import unusable_vectors
 from jobs.schemas import VectorFile
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
 PARQUET = b"PAR1"
 COLUMNS = ("vectors", "ids", "labels", "images")  # each may be named in the singular
@@ -228,9 +229,13 @@ def _header(archive: zipfile.ZipFile, name: str, *, numeric: bool = False) -> tu
 
 
 # --- parquet ---------------------------------------------------------------------------------------------------------
+# Functions import pyarrow themselves: it takes 40 MB of each API process, and few ever read a parquet file.
 
 
 def _parquet(file: IO[bytes]) -> _Source:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     end = file.seek(-8, os.SEEK_END)
     n_bytes, mark = int.from_bytes(file.read(4), "little"), file.read(4)
     if mark != PARQUET or n_bytes > end:
@@ -259,7 +264,9 @@ def _parquet(file: IO[bytes]) -> _Source:
     return _Source(names, columns, shape, read)
 
 
-def _check_lists(kind: pa.DataType) -> None:
+def _check_lists(kind: "pa.DataType") -> None:
+    import pyarrow as pa
+
     is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
     if not any(check(kind) for check in is_list):
         raise _Problem(f"`vectors` must be a column of lists of numbers, not of {kind}")
@@ -267,7 +274,7 @@ def _check_lists(kind: pa.DataType) -> None:
         raise _Problem(f"`vectors` must hold numbers, not {kind.value_type}")
 
 
-def _length(name: str, metadata: pq.FileMetaData, groups: Sequence[pq.RowGroupMetaData]) -> int:
+def _length(name: str, metadata: "pq.FileMetaData", groups: "Sequence[pq.RowGroupMetaData]") -> int:
     """Values of each list of a column, by the number of all of them."""
     paths = [metadata.schema.column(index).path for index in range(len(metadata.schema))]
     place = next(index for index, path in enumerate(paths) if path.split(".")[0] == name)
@@ -282,6 +289,8 @@ UNEQUAL = "all `vectors` must have equally many values, and none may be missing"
 
 def _matrix(lists: Any, n: int, dim: int) -> NDArray[Any]:
     """The rows (n, dim) of a column of lists, which must have equal lengths."""
+    import pyarrow.compute as pc
+
     values = lists.flatten()
     if lists.null_count or values.null_count or pc.list_value_length(lists).unique().to_pylist() != [dim]:
         raise _Problem(UNEQUAL)

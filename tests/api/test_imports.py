@@ -34,7 +34,7 @@ def sources(package: str) -> list[Path]:
 def test_api_loads_no_torch_and_no_worker() -> None:
     loaded = loaded_by("import api.main")
     assert {"api", "jobs", "fastapi"} <= loaded
-    assert loaded.isdisjoint((*HEAVY, "worker", "models"))
+    assert loaded.isdisjoint((*HEAVY, "pyarrow", "worker", "models"))
 
 
 def test_tracing_loads_nothing_while_it_is_off() -> None:
