@@ -58,15 +58,17 @@ def load_model(card: Card, weights_dir: Path = WEIGHTS_DIR, device: torch.device
 
     Raises WeightsError when a file is missing, is not the one the card names, or does not fit the architecture.
     """
-    load = _load_parts if card.architecture["name"] in (*PRETRAINED, DIFFUSERS) else _load_file
     device = torch.device(device)
-    module = load(card, weights_dir, device)
+    if card.architecture["name"] in (*PRETRAINED, DIFFUSERS):
+        module = load_parts(card, weights_dir, fast_dtype(device) if device.type == "cuda" else torch.float32)
+    else:
+        module = _load_file(card, weights_dir)
     if isinstance(module, TextToImageModel) and card.architecture["name"] == DIFFUSERS and offloaded(module, device):
         return module.eval().requires_grad_(False)
     return on_device(module, device).eval().requires_grad_(False)
 
 
-def _load_file(card: Card, weights_dir: Path, device: torch.device) -> nn.Module:
+def _load_file(card: Card, weights_dir: Path) -> nn.Module:
     module = build(card.architecture)
     try:
         load_weights(module, checked_file(card, WEIGHTS, weights_dir))
@@ -75,10 +77,10 @@ def _load_file(card: Card, weights_dir: Path, device: torch.device) -> nn.Module
     return module
 
 
-def _load_parts(card: Card, weights_dir: Path, device: torch.device) -> nn.Module:
+def load_parts(card: Card, weights_dir: Path, dtype: torch.dtype) -> nn.Module:
+    """Loads a full-size model, in main memory; raises WeightsError as `load_model`."""
     for name in card.files:
         checked_file(card, name, weights_dir)
-    dtype = fast_dtype(device) if device.type == "cuda" else torch.float32
     architecture = card.architecture
     folder = folder_of(card, weights_dir)
     try:

@@ -8,7 +8,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +19,9 @@ from models.errors import WeightsError
 
 WEIGHTS_DIR = Path("data/weights")
 RECORD = "fetched.json"
+CHECKPOINT = "checkpoint.safetensors"  # a whole text-to-image model in one file, beside the configuration of its parts
 _CARDS_DIR = Path(__file__).parent / "cards"
+CONFIGURATIONS_DIR = Path(__file__).parent / "configurations"
 _SHIPPED_DIR = Path(__file__).parent / "weights"  # models trained here: each a folder with its card and its files
 
 
@@ -49,6 +51,11 @@ class Card:
     architecture: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
+
+    def published(self) -> dict[str, Any]:
+        """Returns what a worker reports of the card, without folders of its machine."""
+        source = {key: value for key, value in self.source.items() if key not in ("path", "configuration")}
+        return {**asdict(self), "source": source, "fetch_command": self.fetch_command}
 
     @property
     def fetch_command(self) -> str | None:
@@ -95,7 +102,11 @@ class _Defaults(BaseModel):
 
 
 class _OwnCard(BaseModel):
-    """Schema of an operator's TOML file; `files` is a list, or a table from local names to names in the repository."""
+    """Schema of an operator's TOML file; `files` is a list, or a table from local names to those of the source.
+
+    `path` is a source on this machine: a folder in the layout of diffusers, or one safetensors file with all parts.
+    `configuration` is a folder with the configuration of those parts; by default it is that of `base`.
+    """
 
     model_config = _OWN
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
@@ -104,6 +115,9 @@ class _OwnCard(BaseModel):
     license: Annotated[str, Field(min_length=1, validation_alias=AliasChoices("license", "licence"))]
     task: Literal["text-to-image", "lora"]
     base: str | None = Field(None, validate_default=True)
+    path: Annotated[str | None, Field(pattern="^/")] = None
+    configuration: Annotated[str | None, Field(pattern="^/")] = None
+    prediction_type: Literal["epsilon", "v_prediction"] | None = None
     repository: Annotated[str | None, Field(pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$", validate_default=True)] = None
     gated: bool = False
     revision: Annotated[str | None, Field(pattern="^[0-9a-f]{40}$", validate_default=True)] = None
@@ -111,20 +125,45 @@ class _OwnCard(BaseModel):
     files: Annotated[dict[_File, _File], BeforeValidator(_each_to_itself), Field(validate_default=True)] = {}
     defaults: _Defaults | None = None
 
-    @field_validator("base", "repository", "revision", "image_size", "files", "defaults")
+    @field_validator("base", "image_size", "files", "defaults")
     @classmethod
     def _fits_the_task(cls, value: Any, info: Any) -> Any:
         name, data = info.field_name, info.data
         is_lora = data.get("task") == "lora"
         if is_lora and name in ("image_size", "defaults") and value is not None:
             raise ValueError("a LoRA has none: it is its base's")
-        if name in (("base",) if is_lora else ("repository", "image_size")) and value is None:
+        if name == ("base" if is_lora else "image_size") and value is None:
             raise ValueError(f"is needed for task {data.get('task')!r}")
-        if name == "revision" and (value is None) != (data.get("repository") is None):
-            raise ValueError("goes with repository: the commit, 40 hex digits")
         if name == "files" and is_lora and [file.endswith(".safetensors") for file in value] != [True]:
             raise ValueError("must be one .safetensors file for a LoRA")
         return value
+
+    @field_validator("path", "configuration", "prediction_type", "repository", "revision", "files")
+    @classmethod
+    def _fits_the_source(cls, value: Any, info: Any) -> Any:
+        name, data, path = info.field_name, info.data, info.data.get("path")
+        is_lora = data.get("task") == "lora"
+        if name == "path" and value is not None and is_lora:
+            raise ValueError("a LoRA has none: put its file into its folder of the weights")
+        if name == "path" and value is not None and Path(value).suffix in (".ckpt", ".pt", ".pth", ".bin"):
+            raise ValueError("must be a folder or a .safetensors file: a pickle is never read")
+        if name in ("configuration", "prediction_type") and value is not None and not _is_checkpoint(path):
+            raise ValueError("goes with a path to one .safetensors file")
+        if name == "prediction_type" and value is not None and data.get("configuration") is not None:
+            raise ValueError("must be left out: the card has a configuration")
+        if name == "repository" and value is not None and path is not None:
+            raise ValueError("must be left out: the card has a path")
+        if name == "repository" and value is None and path is None and not is_lora:
+            raise ValueError(f"or a path is needed for task {data.get('task')!r}")
+        if name == "revision" and (value is None) != (data.get("repository") is None):
+            raise ValueError("goes with repository: the commit, 40 hex digits")
+        if name == "files" and value and _is_checkpoint(path):
+            raise ValueError("must be left out: the path is one file")
+        return value
+
+
+def _is_checkpoint(path: str | None) -> bool:
+    return path is not None and path.endswith(".safetensors")
 
 
 def own_cards(folder: Path, shipped: Mapping[str, Card]) -> dict[str, Card]:
@@ -161,6 +200,12 @@ def _card_of(path: Path, own: _OwnCard, bases: Mapping[str, Card], families: set
     is_lora, files = own.task == "lora", own.files
     if is_lora and own.base not in families:
         raise CardError(f"{path}: base: There is no base {own.base!r}; there are {', '.join(sorted(families))}.")
+    is_checkpoint = _is_checkpoint(own.path)
+    if is_checkpoint:
+        families = {each.stem for each in CONFIGURATIONS_DIR.glob("*.json")}
+        if own.base not in families:
+            raise CardError(f"{path}: base: It must name the layout of the file: {', '.join(sorted(families))}.")
+        files = {name: name for name in (CHECKPOINT, *configuration(own.base))}
     if not files:
         base = bases.get(own.base or "")
         if base is None or base.source["kind"] != "hub":
@@ -174,6 +219,10 @@ def _card_of(path: Path, own: _OwnCard, bases: Mapping[str, Card], families: set
             del defaults["schedulers"]  # any
         architecture |= {"channels": 3, "image_size": own.image_size, **defaults}
     source: dict[str, Any] = {"kind": "local"}
+    if own.path:
+        source |= {"path": own.path, "configuration": own.configuration, "prediction_type": own.prediction_type}
+        if not is_checkpoint:
+            source["files"] = files
     if own.repository:
         part = {"revision": own.revision, "files": files}
         source = {"kind": "hub", "gated": own.gated, "repositories": {own.repository: part}}
@@ -181,6 +230,12 @@ def _card_of(path: Path, own: _OwnCard, bases: Mapping[str, Card], families: set
     return Card(
         own.id, own.task, own.title, description, own.license, source, dict.fromkeys(sorted(files)), architecture
     )
+
+
+def configuration(base: str) -> dict[str, Any]:
+    """Returns the JSON of each file beside the weights of a family's models, by name; None for CLIP's word lists."""
+    values: dict[str, Any] = json.loads((CONFIGURATIONS_DIR / f"{base}.json").read_text(encoding="utf-8"))
+    return values
 
 
 def card(model_id: str) -> Card:

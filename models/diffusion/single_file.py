@@ -1,0 +1,93 @@
+"""Loads a text-to-image model whose parts are all in one safetensors file, with the key names of their authors.
+
+Of Rombach et al. 2022, "High-resolution image synthesis with latent diffusion models" (Stable Diffusion 1 and 2), and
+Podell et al. 2023, "SDXL: improving latent diffusion models for high-resolution image synthesis".
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import (
+    SingleFileComponentError,
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+)
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+PIPELINES: dict[str, Any] = {
+    "StableDiffusionPipeline": StableDiffusionPipeline,
+    "StableDiffusionXLPipeline": StableDiffusionXLPipeline,
+}
+# Where the keys of each part begin.
+PREFIXES = {
+    "unet": ("model.diffusion_model.",),
+    "vae": ("first_stage_model.",),
+    "text_encoder": ("cond_stage_model.", "conditioner.embedders.0."),
+    "text_encoder_2": ("conditioner.embedders.1.",),
+}
+CONVERTED: dict[str, Any] = {
+    "unet": (UNet2DConditionModel, convert_ldm_unet_checkpoint),
+    "vae": (AutoencoderKL, convert_ldm_vae_checkpoint),
+}
+
+
+def pipeline_of_checkpoint(path: Path, dtype: torch.dtype) -> Any:
+    """Loads a pipeline from a safetensors file, with the configuration of its parts in the folder beside it.
+
+    Reads safetensors, json and word lists only. Raises ValueError naming what the file lacks or what does not fit.
+    """
+    index = json.loads((path.parent / "model_index.json").read_text(encoding="utf-8"))
+    kind = PIPELINES.get(index["_class_name"])
+    if kind is None:
+        raise ValueError(f"model_index.json names {index['_class_name']}, and one file holds {' or '.join(PIPELINES)}")
+    shapes = _shapes(path)
+    for part in PREFIXES.keys() & index.keys():
+        if not any(key.startswith(PREFIXES[part]) for key in shapes):
+            raise ValueError(f"{path.name} holds no {part}: no key begins with {' or '.join(PREFIXES[part])}")
+    for part in CONVERTED:
+        _check_fit(path, part, shapes)
+    try:
+        pipeline = kind.from_single_file(
+            str(path), config=str(path.parent), torch_dtype=dtype, local_files_only=True, safety_checker=None
+        )
+    except SingleFileComponentError as error:
+        raise ValueError(f"{path.name}: {error.message.strip().partition(chr(10))[0]}") from error
+    for name, module in pipeline.components.items():
+        if isinstance(module, nn.Module):
+            _check_complete(path, name, [key for key, value in module.state_dict().items() if value.is_meta])
+    return pipeline
+
+
+def _shapes(path: Path) -> dict[str, Tensor]:
+    """Returns a tensor without values for each key of the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: torch.empty(file.get_slice(key).get_shape(), device="meta") for key in file.keys()}  # noqa: SIM118 # no mapping
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is no whole safetensors file: {error}") from error
+
+
+def _check_fit(path: Path, part: str, shapes: dict[str, Tensor]) -> None:
+    """Raises ValueError if the file lacks tensors of a part or has them in other sizes than its configuration."""
+    kind, convert = CONVERTED[part]
+    config = json.loads((path.parent / part / "config.json").read_text(encoding="utf-8"))
+    with torch.device("meta"):
+        expected = kind.from_config(config).state_dict()
+    try:
+        found = convert(checkpoint=dict(shapes), config=config)
+    except KeyError as error:
+        raise ValueError(f"{path.name} lacks {error} of the {part}") from error
+    _check_complete(path, part, [key for key in expected if key not in found])
+    for key, value in expected.items():
+        if value.shape != found[key].shape:
+            sizes = f"{tuple(found[key].shape)}, and its configuration {tuple(value.shape)}"
+            raise ValueError(f"{path.name} has {key} of the {part} in the size {sizes}: is its base another one?")
+
+
+def _check_complete(path: Path, part: str, lacking: list[str]) -> None:
+    if lacking:
+        raise ValueError(f"{path.name} lacks {len(lacking)} tensors of the {part}, such as {lacking[0]}")
