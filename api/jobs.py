@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -55,7 +54,7 @@ def list_jobs(service: ServiceDep, job_filter: Annotated[JobFilter, Query()]) ->
 @router.get("/v1/jobs/{job_id}", summary="Get a job", responses=error_responses(404, 422, 503))
 def get_job(job_id: JobId, service: ServiceDep) -> Job:
     """Returns its status, progress, resolved parameters, outputs, metrics and error."""
-    return present(service, service.jobs.get(job_id))
+    return present(service, job_id)
 
 
 @router.delete(
@@ -70,7 +69,7 @@ def delete_job(job_id: JobId, service: ServiceDep) -> None:
 def cancel_job(job_id: JobId, service: ServiceDep) -> Job:
     """Cancels a queued job at once and a running job at its next step; does not change a finished job. Idempotent."""
     service.jobs.cancel(job_id)
-    return present(service, service.jobs.get(job_id))
+    return present(service, job_id)
 
 
 @router.post("/v1/jobs/{job_id}/finish", summary="Finish a training now", responses=error_responses(404, 409, 422, 503))
@@ -80,7 +79,7 @@ def finish_job(job_id: JobId, service: ServiceDep) -> Job:
     Returns 409 for a queued job and for another kind of job; does not change a finished job. Idempotent.
     """
     service.jobs.finish_early(job_id)
-    return present(service, service.jobs.get(job_id))
+    return present(service, job_id)
 
 
 @router.post(
@@ -106,7 +105,7 @@ async def retry_job(job_id: JobId, submission: SubmissionDep) -> Response:
         idempotency = (submission.key, job_id.removeprefix("job_")) if submission.key else None
         return enqueue(service, params, idempotency=idempotency, retry_of=job_id)
 
-    return await answer_with_job(service, await run_in_threadpool(create), submission.wait_s)
+    return await answer_with_job(submission, create)
 
 
 @router.get(
@@ -226,7 +225,7 @@ async def follow_job(
 
 async def _stream(service: Service, record: Record, last: Event, start: str | None) -> AsyncIterator[ServerSentEvent]:
     if start is None:
-        job = await FOLLOWING.run(present, service, record)
+        [job] = await FOLLOWING.run(present_all, service, [record])
         if record.finished:
             yield _sse(None, "snapshot", job.model_dump(mode="json"))
             yield _sse(last.id, last.type, last.data)

@@ -1,4 +1,4 @@
-"""Routes with a JSON body, which is parsed and validated in a thread; only the first errors are reported."""
+"""Routes with a JSON body, which is parsed and validated, if large in a thread; only the first errors are reported."""
 
 import email.message
 import hashlib
@@ -23,6 +23,7 @@ NOT_JSON = "The body is not valid JSON: it is not UTF-8, is nested too deeply or
 MAX_DEPTH = 32  # of nested lists and objects
 MAX_FIELDS = 100  # an object with more has unknown fields, of which MAX_PROBLEMS are validated
 MAX_NESTED = 10_000  # lists and objects: an empty one has 2 bytes, and 60 when parsed
+SMALL = 4096  # bytes of a body that is parsed in the event loop
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _parsing = CapacityLimiter(1)  # parsing blocks the interpreter: more at once would only delay other requests
 
@@ -67,8 +68,10 @@ class JsonRoute(APIRoute):
                 raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
             salt = request.url.path if "idempotency-key" in request.headers else None
             read = partial(_read, adapter, names, body, salt)
+            # A thread takes longer than to parse a small body.
+            is_small = len(body) <= SMALL
             del body
-            parsed.value, parsed.digest = await to_thread.run_sync(read, limiter=_parsing)
+            parsed.value, parsed.digest = read() if is_small else await to_thread.run_sync(read, limiter=_parsing)
             del read
             return await handle(parsed)
 

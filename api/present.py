@@ -9,13 +9,14 @@ from jobs.schemas import Checkpoint, ErrorBody, Job, JobUrls, Metrics, Output, P
 from jobs.store.records import Event, Record
 
 
-def present(service: Service, record: Record) -> Job:
-    """Returns the job of a record, with its links and its position in the queue."""
-    return present_all(service, [record])[0]
+def present(service: Service, job_id: str) -> Job:
+    """Returns a job, with its links and its position in the queue; raises `NotFound`."""
+    record, place = service.jobs.placed(job_id)
+    return _job(service, record, *place)
 
 
 def present_all(service: Service, records: Sequence[Record]) -> list[Job]:
-    """Returns the job of each record, as `present` does."""
+    """Returns the job of each record, as `present` does of an id."""
     places = service.jobs.queue_places(records)
     return [_job(service, record, *place) for record, place in zip(records, places, strict=True)]
 

@@ -43,8 +43,11 @@ def make_service(settings: Settings) -> Service:
     return Service(settings, jobs, events, objects, Tables(objects), make_celery(settings), make_readiness(settings))
 
 
-def get_service(request: Request) -> Service:
-    """Returns the service of the app, whose `jobs` show only what belongs to the tenant of this request's key."""
+async def get_service(request: Request) -> Service:
+    """Returns the service of the app, whose `jobs` show only what belongs to the tenant of this request's key.
+
+    It is a coroutine, as every dependency that does not wait: FastAPI runs others in a thread, which takes longer.
+    """
     service: Service = request.app.state.service
     key: Key | None = request.scope.get(KEY)
     if key is None:

@@ -4,6 +4,8 @@ import asyncio
 import logging
 import re
 import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
@@ -11,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from kombu.exceptions import OperationalError
 from redis import RedisError
+from starlette.types import Scope
 
 from api.access import require
 from api.bounds import forget_body
@@ -55,39 +58,43 @@ JOB_RESPONSES: Responses = {
 SUBMIT_RESPONSES = error_responses(400, 404, 408, 409, 413, 415, 422, 429, 503, also=JOB_RESPONSES)
 
 
+@dataclass(frozen=True)
 class Submission:
     """One submit request: its service, its idempotency key and how long its caller waits."""
 
-    def __init__(
-        self,
-        request: Request,
-        service: ServiceDep,
-        idempotency_key: Annotated[
-            str | None,
-            Header(
-                alias="Idempotency-Key",
-                min_length=1,
-                max_length=200,
-                pattern=VISIBLE_ASCII,
-                description="The same key and body return the first job again, for 24 hours.",
-            ),
-        ] = None,
-        prefer: Annotated[
-            str | None,
-            Header(
-                alias="Prefer", description=f"`wait=20` holds the answer until the job ends, at most {MAX_WAIT_S} s."
-            ),
-        ] = None,
-    ) -> None:
-        self.service = service
-        self.scope = request.scope
-        self.digest = request.digest if isinstance(request, ParsedRequest) else ""
-        self.key = idempotency_key
-        wait = re.search(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])", prefer or "")
-        self.wait_s = min(int(wait[1]), MAX_WAIT_S) if wait else 0
+    service: Service
+    scope: Scope
+    digest: str
+    key: str | None
+    wait_s: int
 
 
-SubmissionDep = Annotated[Submission, Depends()]
+async def get_submission(
+    request: Request,
+    service: ServiceDep,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=200,
+            pattern=VISIBLE_ASCII,
+            description="The same key and body return the first job again, for 24 hours.",
+        ),
+    ] = None,
+    prefer: Annotated[
+        str | None,
+        Header(alias="Prefer", description=f"`wait=20` holds the answer until the job ends, at most {MAX_WAIT_S} s."),
+    ] = None,
+) -> Submission:
+    """Returns what a submit request says beside its body."""
+    digest = request.digest if isinstance(request, ParsedRequest) else ""
+    wait = re.search(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])", prefer or "")
+    wait_s = min(int(wait[1]), MAX_WAIT_S) if wait else 0
+    return Submission(service, request.scope, digest, idempotency_key, wait_s)
+
+
+SubmissionDep = Annotated[Submission, Depends(get_submission)]
 
 
 async def submit(submission: Submission, params: JobRequest) -> Response:
@@ -97,14 +104,11 @@ async def submit(submission: Submission, params: JobRequest) -> Response:
 
     def create() -> str:
         known = service.jobs.known_request(*idempotency) if idempotency else None
-        return known or enqueue(service, _resolved(service, params), idempotency=idempotency)
+        job_id = known or enqueue(service, _resolved(service, params), idempotency=idempotency)
+        params.__dict__.clear()  # its `data:` URLs may be 33 MB, and the caller may wait a minute
+        return job_id
 
-    job_id = await SUBMITTING.run(create)
-    # Its `data:` URLs may be 33 MB, and the caller may wait a minute.
-    params.__dict__.clear()
-    forget_body(submission.scope)
-    submission.scope["job_id"] = job_id  # for the log
-    return await answer_with_job(service, job_id, submission.wait_s)
+    return await answer_with_job(submission, create)
 
 
 def _resolved(service: Service, params: JobRequest) -> JobRequest:
@@ -177,11 +181,21 @@ def enqueue(
     return job_id
 
 
-async def answer_with_job(service: Service, job_id: str, wait_s: int) -> Response:
-    """Answers with the job at once, or when it has ended within `wait_s` seconds: 200 when it has ended, else 202."""
+async def answer_with_job(submission: Submission, create: Callable[[], str]) -> Response:
+    """Answers with the created job at once, or when it has ended in the time given: 200 when it has ended, else 202."""
+    service, wait_s = submission.service, submission.wait_s
+
+    def created() -> str:
+        submission.scope["job_id"] = job_id = create()  # for the log
+        return job_id
+
     if wait_s:
+        job_id = await SUBMITTING.run(created)
+        forget_body(submission.scope)
         await _wait(service, job_id, wait_s)
-    job = await run_in_threadpool(lambda: present(service, service.jobs.get(job_id)))
+        job = await run_in_threadpool(present, service, job_id)
+    else:
+        job = await SUBMITTING.run(lambda: present(service, created()))  # one thread for both
     ended = bool(wait_s) and job.finished_at is not None
     headers = {"Location": job.urls.self} | ({"Preference-Applied": f"wait={wait_s}"} if wait_s else {})
     return JSONResponse(job.model_dump(mode="json"), status_code=200 if ended else 202, headers=headers)

@@ -115,6 +115,11 @@ class JobStore:
         fields, last, first = pipe.execute()
         return self._own(job_id, fields), parse_event(*last[0]), first[0][0]
 
+    def placed(self, job_id: str) -> tuple[Record, tuple[int | None, int | None]]:
+        """Returns the record of a job and its place, as `queue_places` does, in one round trip; raises `NotFound`."""
+        row, place = self.protocol.call("read", id=job_id)
+        return self._own(job_id, dict(zip(row[::2], row[1::2], strict=True))), (place[0], place[1])
+
     def queue_places(self, records: Sequence[Record]) -> list[tuple[int | None, int | None]]:
         """How many jobs come before each of these, and ms until its turn, in one round trip; None if not queued."""
         queued = [record.id for record in records if record.status == "queued"]

@@ -70,7 +70,7 @@ async def test_answer_tells_nothing(app: FastAPI, caplog: pytest.LogCaptureFixtu
 LAYERS = {
     "access": (Keys, "admit", "/v1/models"),
     "list of records": (JobStore, "page", "/v1/jobs"),
-    "record": (JobStore, "get", f"/v1/jobs/job_{'0' * 24}"),
+    "record": (JobStore, "placed", f"/v1/jobs/job_{'0' * 24}"),
     "uploads": (Uploads, "get", f"/v1/images/img_{'0' * 64}"),
 }
 

@@ -120,6 +120,11 @@ function commands.positions(a)
   return found
 end
 
+-- Returns the fields of a job, and what `positions` returns of it.
+function commands.read(a)
+  return {redis.call('HGETALL', job(a.id)), commands.positions({ids = {a.id}})[1]}
+end
+
 -- Returns the number of queued jobs of each queue.
 function commands.depths(a)
   local depths = {}

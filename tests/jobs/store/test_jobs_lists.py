@@ -2,10 +2,11 @@
 
 import random
 
+from jobs.errors import NotFound
 from jobs.store.jobs import JobStore
 from jobs.store.protocol import PREFIX
 from jobs.store.records import Record
-from tests.jobs.store.helpers import OUTPUT, PNG, end, events, make, take
+from tests.jobs.store.helpers import OUTPUT, PNG, end, events, make, make_later, refused, take
 
 
 def test_pages_show_every_job_once_newest_first_under_every_filter(store: JobStore) -> None:
@@ -45,6 +46,16 @@ def test_paging_goes_on_while_jobs_come_and_go(store: JobStore) -> None:
     rest, end_cursor = store.page(kind=None, status=None, limit=20, cursor=cursor)
     assert [job.id for job in page + rest] == ids
     assert end_cursor is None
+
+
+def test_a_job_is_read_with_its_place(store: JobStore) -> None:
+    first, second = make(store), make_later(store)
+    for job_id, place in ((first, (0, None)), (second, (1, None))):
+        assert store.placed(job_id) == (store.get(job_id), place)
+    running = take(store)
+    assert store.placed(running.id) == (running, (None, None))
+    refused(NotFound, "job_not_found", store.placed, f"job_{'0' * 24}")
+    refused(NotFound, "job_not_found", store.of("another").placed, second)
 
 
 def test_events_are_in_order(store: JobStore) -> None:
