@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jobs.store.jobs import JobStore, create_arguments
 from jobs.store.protocol import PREFIX
@@ -67,9 +67,9 @@ def protocol(store: JobStore, n_jobs: int = N_JOBS) -> None:
         sweep_all(store)
     with moment(store, "claimed and lapsed"):
         lapsed = fill(store, n_jobs)
-        pipe = client.pipeline(transaction=False)
+        pipe, sha = client.pipeline(transaction=False), load(store, "claim")
         for _ in range(n_jobs):
-            pipe.evalsha(store.protocol.script.sha, 0, "claim", json.dumps(CLAIM))
+            pipe.evalsha(sha, 0, "claim", json.dumps(CLAIM))
         pipe.execute()
         everything_past(store, "leases")
         sweep_all(store)
@@ -88,16 +88,21 @@ def protocol(store: JobStore, n_jobs: int = N_JOBS) -> None:
 CLAIM = {"queue": "fast", "worker": "w", "limit": 1, "format": FORMAT, "loaded": [], "lease_ms": 3_600_000}
 
 
+def load(store: JobStore, command: str) -> str:
+    """Loads the script of a command into Redis, for pipelines; returns its digest."""
+    return cast(str, store.client.script_load(store.protocol.scripts[command].script))
+
+
 def fill(store: JobStore, n_jobs: int, *, expires: bool = True, **given: Any) -> list[str]:
     """Creates jobs of all kinds with few values of `compat`; returns their ids."""
     arguments = create_arguments(NewJob("generation", "fast", PARAMS), store.settings) | given
     arguments |= {"expires_ms": 3_600_000} if expires else {}
     pipe, ids = store.client.pipeline(transaction=False), []
-    store.client.script_load(store.protocol.script.script)
+    sha = load(store, "create")
     for number in range(n_jobs):
         ids.append(new_job_id())
         own = {"id": ids[-1], "kind": KINDS[number % 4], "compat": f"c{number % 7}", "priority": number % 21 - 10}
-        pipe.evalsha(store.protocol.script.sha, 0, "create", json.dumps(arguments | own))
+        pipe.evalsha(sha, 0, "create", json.dumps(arguments | own))
         if number % 1000 == 999:
             pipe.execute()
     pipe.execute()

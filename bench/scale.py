@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.protocol import CLAIM, fill, print_claims, print_listing
+from bench.protocol import CLAIM, fill, load, print_claims, print_listing
 from jobs.queue import make_celery, nudge
 from jobs.store.jobs import JobStore, finish_arguments
 from jobs.store.records import Ending, NewJob
@@ -116,12 +116,13 @@ def _cost(store: JobStore, n_calls: int, costs: dict[str, float], name: str) -> 
     costs[name] = (used() - before) / n_calls * 1e6
 
 
-def calls(store: JobStore, commands: list[tuple[str, str]], sha: str) -> None:
-    """Sends commands of the protocol, a thousand in one pipeline."""
-    for start in range(0, len(commands), 1000):
+def calls(store: JobStore, command: str, arguments: list[str]) -> None:
+    """Calls a command of the protocol with each of the arguments, a thousand times in one pipeline."""
+    sha = load(store, command)
+    for start in range(0, len(arguments), 1000):
         pipe = store.client.pipeline(transaction=False)
-        for command, arguments in commands[start : start + 1000]:
-            pipe.evalsha(sha, 0, command, arguments)
+        for each in arguments[start : start + 1000]:
+            pipe.evalsha(sha, 0, command, each)
         pipe.execute()
 
 
@@ -147,23 +148,23 @@ def print_records(n_queued: int, n_records: int) -> None:
 
 def print_costs(store: JobStore, n_calls: int = 5000) -> None:
     """Prints the processor time that Redis uses for a call of each command of a job's life, and for a page of 20."""
-    sha, each = store.protocol.script.sha, {"fence": 1}
-    fill(store, 1)  # loads the script
+    each = {"fence": 1}
     ids: list[str] = []
     costs: dict[str, float] = {}
     with _cost(store, n_calls, costs, "create"):
         ids = fill(store, n_calls, expires=False, queue="train")
     with _cost(store, n_calls, costs, "claim"):
         claim = json.dumps(CLAIM | {"queue": "train"})
-        calls(store, [("claim", claim)] * n_calls, sha)
+        calls(store, "claim", [claim] * n_calls)
     extra: dict[str, dict[str, Any]] = {
         "renew": {"lease_ms": 30_000},
         "report": {"type": "progress", "data": PROGRESS, "progress": PROGRESS},
         "finish": finish_arguments(Ending("succeeded", {"seconds": 1.0}, [])),
+        "read": {},
     }
     for command, arguments in extra.items():
         with _cost(store, n_calls, costs, command):
-            calls(store, [(command, json.dumps(arguments | each | {"id": i, "nonce": i})) for i in ids], sha)
+            calls(store, command, [json.dumps(arguments | each | {"id": i, "nonce": i}) for i in ids])
     with _cost(store, n_calls, costs, "page of 20"):
         for _ in range(n_calls):
             store.page(kind=None, status=None, limit=20, cursor=None)
@@ -178,18 +179,18 @@ def memory(store: JobStore) -> int:
 def finish_all(store: JobStore, n_jobs: int) -> None:
     """Creates jobs in a queue of their own and runs each to its end, a thousand at a time."""
     claim = json.dumps(CLAIM | {"queue": "gpu", "limit": 1})
-    sha = store.protocol.script.sha
+    claim_sha, finish_sha = load(store, "claim"), load(store, "finish")
     facts = {"index": 0, "content_type": "image/png", "width": 512, "height": 512, "seed": 7}
     for _ in range(n_jobs // 1000):
         fill(store, 1000, expires=False, queue="gpu")
         claims, ends = store.client.pipeline(transaction=False), store.client.pipeline(transaction=False)
         for _ in range(1000):
-            claims.evalsha(sha, 0, "claim", claim)
+            claims.evalsha(claim_sha, 0, "claim", claim)
         for _, [row] in claims.execute():
             job = dict(zip(row[::2], row[1::2], strict=True))
             output = facts | {"sha256": secrets.token_hex(32)}
             ending = finish_arguments(Ending("succeeded", {"seconds": 1.0}, [output]))
-            ends.evalsha(sha, 0, "finish", json.dumps({"id": job["id"], "fence": int(job["fence"]), **ending}))
+            ends.evalsha(finish_sha, 0, "finish", json.dumps({"id": job["id"], "fence": int(job["fence"]), **ending}))
         assert set(ends.execute()) == {"succeeded"}
 
 

@@ -10,7 +10,7 @@ import pytest
 from bench.reliability import PAGE, rows
 from examples.gallery import page as gallery_page
 from jobs.settings import Settings
-from jobs.store.protocol import SCRIPT
+from jobs.store.protocol import SOURCE
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -33,7 +33,7 @@ def test_the_settings_table_is_the_settings_class() -> None:
 
 def codes_in_the_code() -> set[str]:
     """Every error code: first arguments of the error classes and of `answer`, and the codes of whole-error dicts."""
-    found = set(re.findall(r"code = '(\w+)'", SCRIPT))
+    found = set(re.findall(r"code = '(\w+)'", SOURCE))
     for path in (path for package in ("api", "images", "jobs", "worker") for path in (ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):

@@ -1,10 +1,11 @@
--- The job protocol. Every change of a job is one call of this script, so it is atomic.
+-- The job protocol. Every change of a job is one call of a command, so it is atomic.
 -- ARGV[1] is the name of the command, ARGV[2] its arguments as JSON; nested JSON is passed as opaque strings.
 --
--- Parts: start.lua (prefix of keys, clock), helpers.lua (this file), owners.lua (bytes of tenants), queues.lua (turns of
--- tenants), webhooks.lua (endpoints and deliveries), jobs.lua (create to delete), upkeep.lua (sweep), objects.lua (uploads,
--- models, collections, clean-up), processes.lua (heartbeats). protocol.py joins them in this order; start.lua and keys.lua
--- (API keys) are a script of their own.
+-- Parts: start.lua (prefix of keys, clock), keys.lua (API keys), helpers.lua (this file), owners.lua (bytes of tenants),
+-- queues.lua (turns of tenants), webhooks.lua (endpoints and deliveries), jobs.lua (create to delete), upkeep.lua (sweep),
+-- objects.lua (uploads, models, collections, clean-up), processes.lua (heartbeats). protocol.py joins them in this order and
+-- makes a script of each command, of the definitions that it uses. A definition begins at the start of a line with `local`
+-- or `function`; everything else of it is indented, except its last `end`.
 --
 --   queued -> running -> succeeded | failed | canceled      queued -> canceled | expired
 --             running -> canceling -> canceled              running -> queued  (a lease ran out, or was handed back)
