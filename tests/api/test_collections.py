@@ -56,7 +56,10 @@ def test_a_collection_from_its_job_to_its_end(stack: Stack) -> None:
         **{"version": 1, "created_at": ended["finished_at"], "built_by": job["id"], "n_images": 200},
         "figures": FIGURES,
     }
-    assert ended["metrics"] == {"warnings": [], "figures": FIGURES, "collection": collection_id, "version": 1}
+    assert ended["metrics"] == {
+        **{"warnings": [], "safety": None, "figures": FIGURES},
+        **{"collection": collection_id, "version": 1},
+    }
     listed = stack.client.get("/v1/collections").json()["collections"]
     assert listed[0] == built
     assert stack.client.delete(f"/v1/jobs/{job['id']}").status_code == 204
