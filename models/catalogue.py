@@ -20,6 +20,7 @@ from models.errors import WeightsError
 WEIGHTS_DIR = Path("data/weights")
 RECORD = "fetched.json"
 CHECKPOINT = "checkpoint.safetensors"  # a whole text-to-image model in one file, beside the configuration of its parts
+VAE = "vae.safetensors"  # an autoencoder instead of the one of a checkpoint or folder
 _CARDS_DIR = Path(__file__).parent / "cards"
 CONFIGURATIONS_DIR = Path(__file__).parent / "configurations"
 _SHIPPED_DIR = Path(__file__).parent / "weights"  # models trained here: each a folder with its card and its files
@@ -54,7 +55,7 @@ class Card:
 
     def published(self) -> dict[str, Any]:
         """Returns what a worker reports of the card, without folders of its machine."""
-        source = {key: value for key, value in self.source.items() if key not in ("path", "configuration")}
+        source = {key: value for key, value in self.source.items() if key not in ("path", "vae", "configuration")}
         return {**asdict(self), "source": source, "fetch_command": self.fetch_command}
 
     @property
@@ -105,7 +106,8 @@ class _OwnCard(BaseModel):
     """Schema of an operator's TOML file; `files` is a list, or a table from local names to those of the source.
 
     `path` is a source on this machine: a folder in the layout of diffusers, or one safetensors file with all parts.
-    `configuration` is a folder with the configuration of those parts; by default it is that of `base`.
+    `configuration` is a folder with the configuration of those parts; by default it is that of `base`. `vae` is a
+    safetensors file with an autoencoder to use instead of theirs.
     """
 
     model_config = _OWN
@@ -116,6 +118,7 @@ class _OwnCard(BaseModel):
     task: Literal["text-to-image", "lora"]
     base: str | None = Field(None, validate_default=True)
     path: Annotated[str | None, Field(pattern="^/")] = None
+    vae: Annotated[str | None, Field(pattern=r"^/.*\.safetensors$")] = None
     configuration: Annotated[str | None, Field(pattern="^/")] = None
     prediction_type: Literal["epsilon", "v_prediction"] | None = None
     repository: Annotated[str | None, Field(pattern=r"^[\w-][\w.-]*/[\w-][\w.-]*$", validate_default=True)] = None
@@ -138,7 +141,7 @@ class _OwnCard(BaseModel):
             raise ValueError("must be one .safetensors file for a LoRA")
         return value
 
-    @field_validator("path", "configuration", "prediction_type", "repository", "revision", "files")
+    @field_validator("path", "vae", "configuration", "prediction_type", "repository", "revision", "files")
     @classmethod
     def _fits_the_source(cls, value: Any, info: Any) -> Any:
         name, data, path = info.field_name, info.data, info.data.get("path")
@@ -147,6 +150,8 @@ class _OwnCard(BaseModel):
             raise ValueError("a LoRA has none: put its file into its folder of the weights")
         if name == "path" and value is not None and Path(value).suffix in (".ckpt", ".pt", ".pth", ".bin"):
             raise ValueError("must be a folder or a .safetensors file: a pickle is never read")
+        if name == "vae" and value is not None and path is None:
+            raise ValueError("goes with a path")
         if name in ("configuration", "prediction_type") and value is not None and not _is_checkpoint(path):
             raise ValueError("goes with a path to one .safetensors file")
         if name == "prediction_type" and value is not None and data.get("configuration") is not None:
@@ -221,15 +226,13 @@ def _card_of(path: Path, own: _OwnCard, bases: Mapping[str, Card], families: set
     source: dict[str, Any] = {"kind": "local"}
     if own.path:
         source |= {"path": own.path, "configuration": own.configuration, "prediction_type": own.prediction_type}
-        if not is_checkpoint:
-            source["files"] = files
+        source |= {"vae": own.vae, "files": files}
     if own.repository:
         part = {"revision": own.revision, "files": files}
         source = {"kind": "hub", "gated": own.gated, "repositories": {own.repository: part}}
     description = own.description or own.title
-    return Card(
-        own.id, own.task, own.title, description, own.license, source, dict.fromkeys(sorted(files)), architecture
-    )
+    names = sorted({*files, VAE} if own.vae else files)
+    return Card(own.id, own.task, own.title, description, own.license, source, dict.fromkeys(names), architecture)
 
 
 def configuration(base: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from models.catalogue import (
     CHECKPOINT,
     CONFIGURATIONS_DIR,
     RECORD,
+    VAE,
     Card,
     base_of,
     configuration,
@@ -37,12 +38,14 @@ def fetch_local(card: Card, weights_dir: Path) -> None:
 
 def _sources(card: Card) -> dict[str, Path | str]:
     """Returns for each file of a model with a path where it is, or its text."""
-    path = Path(card.source["path"])
+    source, path = card.source, Path(card.source["path"])
+    found: dict[str, Path | str] = {VAE: Path(source["vae"])} if source["vae"] else {}
     if CHECKPOINT not in card.files:
-        return {name: path / theirs for name, theirs in card.source["files"].items()}
-    if own := card.source["configuration"]:
-        return {**{name: Path(own) / name for name in card.files}, CHECKPOINT: path}
-    return {**configuration_files(base_of(card), card.source["prediction_type"]), CHECKPOINT: path}
+        return found | {name: path / theirs for name, theirs in source["files"].items()}
+    found[CHECKPOINT] = path
+    if own := source["configuration"]:
+        return {**{name: Path(own) / name for name in source["files"]}, **found}
+    return {**configuration_files(base_of(card), source["prediction_type"]), **found}
 
 
 def configuration_files(base: str, prediction_type: str | None) -> dict[str, str]:

@@ -35,24 +35,41 @@ CONVERTED: dict[str, Any] = {
 }
 
 
-def pipeline_of_checkpoint(path: Path, dtype: torch.dtype) -> Any:
+def load_vae(path: Path, dtype: torch.dtype) -> AutoencoderKL:
+    """Loads an autoencoder from a safetensors file, with its configuration in the folder `vae` beside it.
+
+    The keys are named as in a checkpoint, with or without its prefix, or as diffusers names them. Raises ValueError as
+    `pipeline_of_checkpoint`.
+    """
+    _check_fit(path, "vae", _shapes(path))
+    vae: Any = AutoencoderKL
+    loaded: AutoencoderKL = vae.from_single_file(
+        str(path), config=str(path.parent), subfolder="vae", torch_dtype=dtype, local_files_only=True
+    )
+    return loaded
+
+
+def pipeline_of_checkpoint(path: Path, dtype: torch.dtype, vae: AutoencoderKL | None = None) -> Any:
     """Loads a pipeline from a safetensors file, with the configuration of its parts in the folder beside it.
 
-    Reads safetensors, json and word lists only. Raises ValueError naming what the file lacks or what does not fit.
+    vae: used instead of that of the file. Reads safetensors, json and word lists only. Raises ValueError naming what
+    the file lacks or what does not fit.
     """
     index = json.loads((path.parent / "model_index.json").read_text(encoding="utf-8"))
     kind = PIPELINES.get(index["_class_name"])
     if kind is None:
         raise ValueError(f"model_index.json names {index['_class_name']}, and one file holds {' or '.join(PIPELINES)}")
     shapes = _shapes(path)
-    for part in PREFIXES.keys() & index.keys():
+    own = {"vae": vae} if vae else {}
+    parts = [part for part in PREFIXES if part in index and part not in own]
+    for part in parts:
         if not any(key.startswith(PREFIXES[part]) for key in shapes):
             raise ValueError(f"{path.name} holds no {part}: no key begins with {' or '.join(PREFIXES[part])}")
-    for part in CONVERTED:
+    for part in [part for part in parts if part in CONVERTED]:
         _check_fit(path, part, shapes)
     try:
         pipeline = kind.from_single_file(
-            str(path), config=str(path.parent), torch_dtype=dtype, local_files_only=True, safety_checker=None
+            str(path), config=str(path.parent), torch_dtype=dtype, local_files_only=True, safety_checker=None, **own
         )
     except SingleFileComponentError as error:
         raise ValueError(f"{path.name}: {error.message.strip().partition(chr(10))[0]}") from error
@@ -78,7 +95,8 @@ def _check_fit(path: Path, part: str, shapes: dict[str, Tensor]) -> None:
     with torch.device("meta"):
         expected = kind.from_config(config).state_dict()
     try:
-        found = convert(checkpoint=dict(shapes), config=config)
+        is_converted = any("mid_block." in key for key in shapes)  # the name of diffusers
+        found = shapes if is_converted else convert(checkpoint=dict(shapes), config=config)
     except KeyError as error:
         raise ValueError(f"{path.name} lacks {error} of the {part}") from error
     _check_complete(path, part, [key for key in expected if key not in found])

@@ -27,12 +27,12 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
-from models.catalogue import CHECKPOINT
+from models.catalogue import CHECKPOINT, VAE
 from models.clip import clip
 from models.diffusion.autoencoders import GROUPS, autoencoder_kl
 from models.diffusion.embedding import HEAD_DIM, NOISE
 from models.diffusion.prompts import embeddings, is_plain, n_chunks, reads_weights
-from models.diffusion.single_file import pipeline_of_checkpoint
+from models.diffusion.single_file import load_vae, pipeline_of_checkpoint
 from models.tensors import seeded
 
 SchedulerName = Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]
@@ -81,8 +81,11 @@ def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> Text
     Reads safetensors, json and word lists only. Raises OSError or ValueError if a part is missing or does not fit. No
     safety checker is loaded.
     """
-    checkpoint = folder / CHECKPOINT
-    pipeline = pipeline_of_checkpoint(checkpoint, dtype) if checkpoint.is_file() else _pipeline_of(folder, dtype)
+    vae = load_vae(folder / VAE, dtype) if (folder / VAE).is_file() else None
+    if (folder / CHECKPOINT).is_file():
+        pipeline = pipeline_of_checkpoint(folder / CHECKPOINT, dtype, vae)
+    else:
+        pipeline = _pipeline_of(folder, dtype, vae)
     if not isinstance(getattr(pipeline, "vae", None), AutoencoderKL):
         raise ValueError(f"{type(pipeline).__name__} has no AutoencoderKL, which previews and tiles need")
     # Decodes one image of a batch at a time, and large images in tiles: decoding needs the most memory.
@@ -91,13 +94,14 @@ def load_text_to_image(folder: Path, dtype: torch.dtype = torch.float32) -> Text
     return TextToImageModel(pipeline)
 
 
-def _pipeline_of(folder: Path, dtype: torch.dtype) -> Any:
+def _pipeline_of(folder: Path, dtype: torch.dtype, vae: AutoencoderKL | None) -> Any:
     return AutoPipelineForText2Image.from_pretrained(
         folder,
         torch_dtype=dtype,
         use_safetensors=True,
         local_files_only=True,
         **({"safety_checker": None, "feature_extractor": None} if _has_checker(folder) else {}),
+        **({"vae": vae} if vae else {}),
     )
 
 

@@ -240,6 +240,8 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
         (OWN | {"path": "/a", "configuration": "/b"}, "configuration: goes with a path to one .safetensors file"),
         (OWN | {"path": "/a", "prediction_type": "epsilon"}, "prediction_type: goes with a path to one .safetensors"),
         (OWN | {"configuration": "/b", "prediction_type": "epsilon"}, "prediction_type: must be left out: "),
+        (OWN | {"vae": "/b.pt"}, "vae: String should match pattern"),
+        (MODEL | {"vae": "/b.safetensors"}, "vae: goes with a path"),
         (LORA | {"path": "/ink.safetensors"}, "path: a LoRA has none: put its file into its folder"),
         (MODEL | {"repository": "https://x.example/a"}, "repository: String should match pattern"),
         (MODEL | {"image_size": "512"}, "image_size: Input should be a valid integer"),

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from models.build import load_model
-from models.catalogue import CHECKPOINT, RECORD, Card, cards, configuration, installed, own_cards, revision
+from models.catalogue import CHECKPOINT, RECORD, VAE, Card, cards, configuration, installed, own_cards, revision
 from models.diffusion.text_to_image import load_text_to_image
 from models.errors import WeightsError
 from models.fetch import fetch
@@ -41,7 +42,8 @@ def written(tmp_path: Path, **values: str) -> Card:
     shared = {"id": "own", "title": "Own", "license": "MIT", "task": "text-to-image", "base": "stable-diffusion-1.5"}
     lines = [f"{key} = {json.dumps(value)}\n" for key, value in (shared | values).items()]
     (folder / "own.toml").write_text("".join(lines) + "image_size = 64\n")
-    return own_cards(folder, cards())["own"]
+    [made] = own_cards(folder, cards()).values()
+    return made
 
 
 @pytest.fixture
@@ -72,6 +74,29 @@ def test_a_folder_is_fetched_recorded_and_loaded(parts: Path, tmp_path: Path) ->
     (weights_dir / "own" / RECORD).unlink()
     with pytest.raises(WeightsError, match=r"parts/unet/config\.json cannot be copied \(No such file or directory\)"):
         fetch(own, weights_dir)
+
+
+@pytest.mark.parametrize("names", ["checkpoint", "bare", "diffusers"])
+@pytest.mark.parametrize("whole", [True, False], ids=["checkpoint", "folder"])
+def test_another_autoencoder_decodes(names: str, whole: bool, own: Card, parts: Path, tmp_path: Path) -> None:
+    pipeline, path = load_text_to_image(parts).pipeline, tmp_path / "other.safetensors"
+    for value in pipeline.vae.state_dict().values():
+        value.mul_(0.9)
+    state = pipeline.vae.state_dict()
+    if names != "diffusers":
+        state = write_checkpoint(pipeline, path, "stable-diffusion-1.5")
+        prefix = "first_stage_model."
+        state = {k if names == "checkpoint" else k.removeprefix(prefix): v for k, v in state.items() if prefix in k}
+    save_file(state, path)
+    source = {"path": own.source["path"], "configuration": str(parts)} if whole else {"path": str(parts)}
+    swapped, weights_dir = written(tmp_path, **source, vae=str(path)), tmp_path / "weights"
+    assert fetch(swapped, weights_dir) and VAE in swapped.files and "vae" not in swapped.published()["source"]
+    loaded: Any = load_model(swapped, weights_dir)
+    assert all(torch.equal(v, loaded.vae.state_dict()[k]) for k, v in pipeline.vae.state_dict().items())
+    assert not torch.allclose(image_of(weights_dir / "own"), image_of(parts), atol=1e-2)
+    save_file({key: value for key, value in state.items() if "quant_conv" not in key}, path)
+    with pytest.raises(WeightsError, match=r"vae\.safetensors lacks 4 tensors of the vae, such as quant_conv"):
+        fetch(written(tmp_path, **source, vae=str(path), id="lacking"), weights_dir)
 
 
 def test_a_damaged_checkpoint_is_named_and_fetched_again_when_it_is_whole(own: Card, tmp_path: Path) -> None:
