@@ -92,6 +92,18 @@ EXAMPLES: dict[str, Any] = {
             "seed": 3,
         },
     },
+    "scheduler": {
+        "summary": "Another scheduler, and CLIP without its last layer",
+        "value": {
+            "mode": "text-to-image",
+            "model": "stable-diffusion-avatars",
+            "prompt": "a smiling man with a blue hat",
+            "scheduler": "DPM++ 2M SDE Karras",
+            "num_inference_steps": 20,
+            "clip_skip": 1,
+            "seed": 4,
+        },
+    },
     "image-to-image": {
         "summary": "An image made more like a text",
         "value": {

@@ -13,8 +13,18 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
+from models.diffusion.schedulers import known_scheduler
 from models.errors import WeightsError
 
 WEIGHTS_DIR = Path("data/weights")
@@ -91,6 +101,7 @@ def _each_to_itself(files: Any) -> Any:
 
 
 _OWN = ConfigDict(extra="forbid", strict=True)
+_Scheduler = Annotated[str, AfterValidator(known_scheduler)]
 _File = Annotated[str, Field(pattern=r"^([\w-][\w.-]*/)?[\w-][\w.-]*\.(safetensors|json|txt|model)$")]
 
 
@@ -99,7 +110,16 @@ class _Defaults(BaseModel):
     num_inference_steps: Annotated[int, Field(ge=1, le=200)] = 25
     guided: bool = True
     guidance_scale: Annotated[float, Field(ge=0, le=30)] = 7.5
-    schedulers: list[Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]] = []
+    scheduler: _Scheduler | None = None
+    schedulers: list[_Scheduler] = []
+
+    @field_validator("schedulers")
+    @classmethod
+    def _with_the_default(cls, names: list[str], info: Any) -> list[str]:
+        default = info.data.get("scheduler")
+        if default and default not in names:
+            raise ValueError(f"must have the default scheduler, {default!r}")
+        return names
 
 
 class _OwnCard(BaseModel):
@@ -220,8 +240,12 @@ def _card_of(path: Path, own: _OwnCard, bases: Mapping[str, Card], families: set
     if not is_lora:
         defaults = (own.defaults or _Defaults()).model_dump()
         del defaults["guidance_scale" if not defaults["guided"] else "guided"]
-        if own.defaults is None or "schedulers" not in own.defaults.model_fields_set:
-            del defaults["schedulers"]  # any
+        given = own.defaults.model_fields_set if own.defaults else set()
+        for name in {"scheduler", "schedulers"} - given:
+            del defaults[name]  # any
+        family = next((card.architecture for card in bases.values() if base_of(card) == own.base), {})
+        if not family.get("clip", True):
+            defaults |= {"clip": False, "schedulers": family["schedulers"]}
         architecture |= {"channels": 3, "image_size": own.image_size, **defaults}
     source: dict[str, Any] = {"kind": "local"}
     if own.path:

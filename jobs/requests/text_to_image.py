@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -11,10 +11,10 @@ from jobs.errors import BadInput
 from jobs.requests.base import STRICT, ImageRef, ImageSize, ModelId, Steps, Uses, filled
 from jobs.requests.facts import Card, Facts
 from jobs.requests.generation_base import GenerationRequest
+from jobs.requests.schedulers import ETA_SCHEDULERS, SCHEDULERS, Scheduler, canonical
 from jobs.requests.upscale import UpscaledRequest
 
-Scheduler = Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]
-SCHEDULERS: tuple[str, ...] = get_args(Scheduler)
+MAX_CLIP_SKIP = 10  # CLIP ViT-L, the smallest encoder of the published models, has 12 layers
 MAX_SIDES = 4  # times the side a model was trained at: larger images repeat themselves, and memory ends
 
 NOT_BLANK = r"\S"
@@ -59,7 +59,30 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
         ),
     ] = None
     scheduler: Annotated[
-        Scheduler | None, Field(description="How noise is removed; the model's own way when absent.")
+        Scheduler | None,
+        Field(
+            description="How noise is removed; the model's own way when absent. The names of web UIs and diffusers, in "
+            "any case, are read too: `Euler a`, `DPM++ 2M Karras`, `dpmpp_2m_karras`."
+        ),
+    ] = None
+    eta: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="Share of DDPM's noise that each step adds; 0, the default, adds none. Only of the schedulers "
+            "`ddim` and `tcd`.",
+        ),
+    ] = None
+    clip_skip: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=MAX_CLIP_SKIP,
+            description="How many of CLIP's last layers are left out when prompts are encoded, as diffusers counts: 0, "
+            "the default, leaves out none. AUTOMATIC1111's web UI counts one more, so its 2 is 1 here. Only of models "
+            "whose text encoders are CLIP.",
+        ),
     ] = None
     loras: Annotated[list[Lora], Field(max_length=4, description="Added to the model for this job; each once.")] = []
 
@@ -91,7 +114,8 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
 
     def compatibility(self) -> str:
         """Everything but prompts, images and seeds."""
-        shared = ("mode", "model", "width", "height", "num_inference_steps", "guidance_scale", "scheduler", "strength")
+        size_and_steps = ("mode", "model", "width", "height", "num_inference_steps", "strength")
+        shared = (*size_and_steps, "guidance_scale", "scheduler", "eta", "clip_skip")
         loras = [lora.model_dump(mode="json") for lora in self.loras]
         return json.dumps([*(getattr(self, name, None) for name in shared), loras])
 
@@ -121,15 +145,18 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
     def fitted(self, architecture: Mapping[str, Any]) -> Self:
         """Fills in the model's own values; raises BadInput, naming the field, for what the model cannot use."""
         side, guided = architecture["image_size"], architecture.get("guided", True)
-        schedulers = architecture.get("schedulers", list(SCHEDULERS))
+        schedulers = [canonical(name) for name in architecture.get("schedulers", SCHEDULERS)]
         self._check_model(side, guided, schedulers)
+        self._check_clip_skip(architecture)
         filled = self.with_defaults(
             width=side,
             height=side,
             num_inference_steps=self.default_steps(architecture.get("num_inference_steps", 25)),
             guidance_scale=architecture.get("guidance_scale", 4.0) if guided else 0.0,
-            scheduler=next(iter(schedulers), None),
+            scheduler=canonical(architecture.get("scheduler") or next(iter(schedulers), None)),
         )
+        if filled.eta is not None and filled.scheduler not in ETA_SCHEDULERS:
+            raise self.mismatch("eta", f"uses it with {' and '.join(ETA_SCHEDULERS)}, not with {filled.scheduler}")
         return filled if guided else filled.model_copy(update={"guidance_scale": 0.0})
 
     def default_steps(self, steps: int) -> int:
@@ -147,6 +174,14 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
         for field in ("width", "height"):
             if (getattr(self, field) or 0) > MAX_SIDES * side:
                 raise self.mismatch(field, f"makes images of at most {MAX_SIDES * side} pixels a side")
+
+    def _check_clip_skip(self, architecture: Mapping[str, Any]) -> None:
+        """Raises BadInput for more layers than a text encoder has, or for one that is not CLIP."""
+        layers = architecture["text"]["text_layers"] if "text" in architecture else MAX_CLIP_SKIP + 1
+        if self.clip_skip and not architecture.get("clip", True):
+            raise self.mismatch("clip_skip", "has a text encoder that is not CLIP, and reads all its layers")
+        if (self.clip_skip or 0) >= layers:
+            raise self.mismatch("clip_skip", f"has a text encoder of {layers} layers: 0 to {layers - 1} are allowed")
 
     def _check_loras(self, cards: Mapping[str, Card], model: Card, given: int) -> None:
         """Raises BadInput for a LoRA that is unknown, or of another base than the model's.
@@ -194,6 +229,8 @@ class FromImage(PromptedRequest):
         if filled.steps < 1:
             left = f"leaves none of {filled.num_inference_steps} steps; use more steps or a larger strength"
             raise BadInput("too_few_steps", f"strength: {self.strength} {left}.", field="strength")
+        if filled.scheduler == "pndm" and filled.steps < (filled.num_inference_steps or 0):
+            raise self.mismatch("scheduler", "uses pndm for whole images, as it is one step behind in a part of them")
         return filled
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from models.diffusion.prompt_syntax import MAX_WEIGHT, is_weighted, parts_of, translated
 
+ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 NAMES = ("prompt_embeds", "pooled_prompt_embeds")
 ParserElement.enable_packrat(None)  # as matplotlib does: without, compel takes minutes for a few nested parentheses
 MAX_DEPTH = 4  # of nested parentheses
@@ -22,8 +24,15 @@ Fragments = list[tuple[str, float]]  # texts and their weights
 
 def reads_weights(pipeline: Any) -> bool:
     """Returns whether all text encoders of a pipeline are CLIP, whose embeddings can be weighted."""
-    encoders = [getattr(pipeline, name, None) for name in ("text_encoder", "text_encoder_2", "text_encoder_3")]
+    encoders = [getattr(pipeline, name, None) for name in ENCODERS]
     return all(isinstance(each, CLIPTextModel | CLIPTextModelWithProjection) for each in encoders if each is not None)
+
+
+def max_clip_skip(pipeline: Any) -> int:
+    """Number of layers of the text encoders that can be left out; 0 unless all are CLIP."""
+    encoders = [getattr(pipeline, name, None) for name in ENCODERS] if reads_weights(pipeline) else []
+    layers = [encoder.config.num_hidden_layers for encoder in encoders if encoder is not None]
+    return max(0, min(layers, default=0) - len(layers))  # two encoders are read one layer before their last
 
 
 def unweighted(prompt: str) -> str:
@@ -70,13 +79,15 @@ def n_chunks(pipeline: Any, prompt: str) -> int:
     return max(counts)
 
 
-def embeddings(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str]) -> dict[str, Tensor]:
+def embeddings(
+    pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str], clip_skip: int = 0
+) -> dict[str, Tensor]:
     """Returns prompt embeddings for a pipeline, by argument name; those of plain prompts are unchanged.
 
-    All have as many chunks as the longest, filled with empty ones.
+    All have as many chunks as the longest, filled with empty ones. clip_skip: last layers that are not used.
     """
     asked = {"": prompts, "negative_": negative_prompts}
-    rows = {prompt: _row(pipeline, prompt) for prompt in dict.fromkeys([*prompts, *negative_prompts, ""])}
+    rows = {prompt: _row(pipeline, prompt, clip_skip) for prompt in dict.fromkeys([*prompts, *negative_prompts, ""])}
     [empty, *_] = rows[""]
     tokens = max(row[0].shape[1] for row in rows.values())
     for row in rows.values():
@@ -88,9 +99,11 @@ def embeddings(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence
     }
 
 
-def _row(pipeline: Any, prompt: str) -> list[Tensor]:
+def _row(pipeline: Any, prompt: str, clip_skip: int) -> list[Tensor]:
     """Embeddings of the tokens of a prompt (1, tokens, width), and with two encoders the second's pooled embedding."""
-    plain, device, compels = is_plain(pipeline, prompt), pipeline._execution_device, _compels(pipeline)
+    device, compels = pipeline._execution_device, _compels(pipeline, clip_skip)
+    # With `clip_skip`, the pipelines ask CLIP for a part that recent releases of transformers name otherwise.
+    plain = not clip_skip and is_plain(pipeline, prompt)
     pooled: list[Tensor] = []
     if plain or len(compels) > 1:  # the pooled embedding is that of the first chunk
         embeds, _, *pooled = pipeline.encode_prompt(
@@ -114,14 +127,33 @@ def _texts_and_weights(part: str) -> tuple[list[str], list[float]]:
     return [*texts], [*weights]
 
 
-def _compels(pipeline: Any) -> list[Any]:
+def _compels(pipeline: Any, clip_skip: int = 0) -> list[Any]:
     """Returns a compel for each text encoder, which divides long prompts at sentences, commas or words."""
     kind, names = ReturnedEmbeddingsType, [("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2")]
     pairs = [(getattr(pipeline, tokenizer, None), getattr(pipeline, encoder, None)) for tokenizer, encoder in names]
     pairs = [pair for pair in pairs if pair[1] is not None]
     several = len(pairs) > 1
     returned = kind.PENULTIMATE_HIDDEN_STATES_NON_NORMALIZED if several else kind.LAST_HIDDEN_STATES_NORMALIZED
-    return [
+    compels = [
         Compel(*pair, returned_embeddings_type=returned, truncate_long_prompts=False, device=pipeline._execution_device)
         for pair in pairs
     ]
+    for compel, (_, encoder) in zip(compels if clip_skip else [], pairs, strict=False):
+        # compel leaves out one layer at most
+        compel.conditioning_provider._encode_token_ids_to_embeddings = partial(
+            _hidden_state, encoder, clip_skip + several, normalized=not several
+        )
+    return compels
+
+
+def final_layer_norm(encoder: Any) -> Any:
+    """Returns the last normalization of a CLIP text encoder, which releases of transformers hold in other places."""
+    return getattr(encoder, "text_model", encoder).final_layer_norm
+
+
+def _hidden_state(
+    encoder: Any, skip: int, token_ids: Tensor, mask: Tensor | None = None, *, normalized: bool
+) -> Tensor:
+    """Output of the layer that is `skip` before the last of a CLIP text encoder (n, tokens, width)."""
+    state: Tensor = encoder(token_ids, mask, output_hidden_states=True).hidden_states[-1 - skip]
+    return final_layer_norm(encoder)(state) if normalized else state

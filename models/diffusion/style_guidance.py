@@ -86,7 +86,7 @@ def prompted_denoiser(
 
     factor = pipeline.vae_scale_factor
     return Denoiser(
-        DDIMScheduler.from_config(pipeline.scheduler.config),
+        DDIMScheduler.from_config(model.scheduler.config),
         predict,
         lambda x: vae.decode(x / scale).sample / 2 + 0.5,
         lambda images: vae.encode(2 * images - 1).latent_dist.mode() * scale,

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +17,9 @@ from diffusers import (
     AutoPipelineForInpainting,
     AutoPipelineForText2Image,
     DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler,
     FluxPipeline,
-    LCMScheduler,
     StableDiffusionPipeline,
     UNet2DConditionModel,
-    UniPCMultistepScheduler,
 )
 from torch import Tensor, nn
 
@@ -32,17 +28,10 @@ from models.clip import clip
 from models.diffusion.autoencoders import GROUPS, autoencoder_kl
 from models.diffusion.embedding import HEAD_DIM, NOISE
 from models.diffusion.prompts import embeddings, is_plain, n_chunks, reads_weights
+from models.diffusion.schedulers import make_scheduler
 from models.diffusion.single_file import load_vae, pipeline_of_checkpoint
 from models.tensors import seeded
 
-SchedulerName = Literal["ddim", "euler", "dpm-solver++", "unipc", "lcm"]
-SCHEDULERS: dict[str, Any] = {
-    "ddim": DDIMScheduler,
-    "euler": EulerDiscreteScheduler,
-    "dpm-solver++": DPMSolverMultistepScheduler,
-    "unipc": UniPCMultistepScheduler,
-    "lcm": LCMScheduler,
-}
 T5_LENGTH = 256  # tokens; FLUX schnell was trained with no more
 
 
@@ -53,6 +42,7 @@ class TextToImageModel(nn.Module):
         super().__init__()
         pipeline.set_progress_bar_config(disable=True)
         self.pipeline: Any = pipeline
+        self.scheduler: Any = pipeline.scheduler  # the model's own, which jobs replace in the pipeline
         for name, part in pipeline.components.items():
             if isinstance(part, nn.Module):
                 self.add_module(name, part)
@@ -168,7 +158,9 @@ def generate(
     height: int,
     num_inference_steps: int = 25,
     guidance_scale: float = 4.0,
-    scheduler: SchedulerName | None = None,
+    scheduler: str | None = None,
+    eta: float = 0.0,
+    clip_skip: int = 0,
     on_step: Callable[[int, Tensor], None] = lambda step, latents: None,
 ) -> Tensor:
     """Generates images (n, 3, height, width) in [0, 1], one for each prompt and seed.
@@ -176,39 +168,46 @@ def generate(
     An image does not depend on its batch, up to rounding. images: initial images (n, 3, height, width) in [0, 1],
     noised for the last `strength` of the steps (Meng et al. 2022, "SDEdit"). masks: (n, 1, height, width), the share of
     the generated image in each pixel: latents change where it is above 0, pixels at 0 stay exact; without masks
-    everything changes. scheduler: by name, by default the model's own. `on_step` is called with the number of each
-    step, from 1, and the latents, and may raise to stop.
+    everything changes. scheduler: by name, by default the model's own. eta: share of DDPM's noise that each step of
+    DDIM adds. clip_skip: last layers of CLIP that are not used. `on_step` is called with the number of each step, from
+    1, and the latents, and may raise to stop; a step may be two evaluations of the network.
     """
     packed = isinstance(model.pipeline, FluxPipeline)
     pipeline, arguments = _pipeline(model.pipeline, images, masks, strength, (width, height), num_inference_steps)
-    if scheduler:
-        pipeline.scheduler = _scheduler(scheduler, model.pipeline.scheduler.config, num_inference_steps)
+    own = model.scheduler
+    pipeline.scheduler = make_scheduler(scheduler, own.config, num_inference_steps) if scheduler else own
+    n_steps = num_inference_steps if images is None else int(num_inference_steps * strength)
     keep = None
     if images is not None and masks is not None and not packed:
         keep = _keeper(pipeline, images, masks, seeds)
 
     def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        evaluated, n_evaluations = step + 1, pipeline.num_timesteps
         if keep:
-            tensors["latents"] = keep(pipeline.scheduler, timestep, tensors["latents"])
+            tensors["latents"] = keep(pipeline.scheduler, n_evaluations - evaluated, tensors["latents"])
         latents = tensors["latents"]
         if packed:  # 2 x 2 latent positions per token
             latents = FluxPipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor)
-        on_step(step + 1, latents)
+        done = evaluated * n_steps // n_evaluations
+        if done > step * n_steps // n_evaluations:
+            on_step(done, latents)
         return tensors
 
     generated: Tensor = pipeline(
-        **_texts(pipeline, prompts, negative_prompts),
+        **_texts(pipeline, prompts, negative_prompts, clip_skip),
         **arguments,
+        **({"eta": eta} if eta else {}),
         num_inference_steps=num_inference_steps,
         guidance_scale=guidance_scale,
         generator=[seeded(seed) for seed in seeds],
         output_type="pt",
         callback_on_step_end=on_step_end,
-    ).images
-    generated = generated.float()
-    if images is None or masks is None:
-        return generated
-    # Encoding and decoding changes every pixel, so the pixels outside the mask are copied.
+    ).images.float()
+    return generated if images is None or masks is None else _pasted(generated, images, masks)
+
+
+def _pasted(generated: Tensor, images: Tensor, masks: Tensor) -> Tensor:
+    """Copies the pixels outside the masks from the images: encoding and decoding changes every pixel."""
     return torch.lerp(images.to(generated), generated, masks.to(generated))
 
 
@@ -237,27 +236,19 @@ def _pipeline(
     return pipeline, arguments
 
 
-def _scheduler(name: SchedulerName, config: Any, num_inference_steps: int) -> Any:
-    if name != "lcm":
-        return SCHEDULERS[name].from_config(config)
-    # LCM selects its steps from those of its distillation, by default 50, which must divide the training timesteps.
-    total = config["num_train_timesteps"]
-    original = next(n for n in range(min(max(50, num_inference_steps), total), total + 1) if total % n == 0)
-    return SCHEDULERS[name].from_config(config, original_inference_steps=original)
-
-
-def _texts(pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str] | None) -> dict[str, Any]:
+def _texts(
+    pipeline: Any, prompts: Sequence[str], negative_prompts: Sequence[str] | None, clip_skip: int
+) -> dict[str, Any]:
     """Returns the pipeline's arguments for the prompts: texts, or embeddings if it cannot encode one of them itself."""
     every = [*prompts, *(negative_prompts or ())]
-    if reads_weights(pipeline) and not all(is_plain(pipeline, prompt) for prompt in every):
-        return embeddings(pipeline, prompts, negative_prompts or [""] * len(prompts))
+    # With `clip_skip` itself, the pipeline of Stable Diffusion reads negative prompts with all layers.
+    if reads_weights(pipeline) and (clip_skip or not all(is_plain(pipeline, prompt) for prompt in every)):
+        return embeddings(pipeline, prompts, negative_prompts or [""] * len(prompts), clip_skip)
     return {"prompt": list(prompts)} | ({"negative_prompt": list(negative_prompts)} if negative_prompts else {})
 
 
-def _keeper(
-    pipeline: Any, images: Tensor, masks: Tensor, seeds: Sequence[int]
-) -> Callable[[Any, Tensor, Tensor], Tensor]:
-    """Returns a function that resets latents outside the masks to the images' latents, noised for the next timestep.
+def _keeper(pipeline: Any, images: Tensor, masks: Tensor, seeds: Sequence[int]) -> Callable[[Any, int, Tensor], Tensor]:
+    """Returns a function that resets latents outside the masks to the images' latents, noised for the next evaluation.
 
     As in StableDiffusionInpaintPipeline (Lugmayr et al. 2022, "RePaint", eq. 8, without its resampling), which supports
     latents with four channels only.
@@ -267,9 +258,10 @@ def _keeper(
     noise = torch.stack([torch.randn(clean.shape[1:], generator=seeded(seed)) for seed in seeds])
     noise, anew = noise.to(clean), F.interpolate(masks.to(clean), clean.shape[2:], mode="area") > 0
 
-    def keep(scheduler: Any, timestep: Tensor, latents: Tensor) -> Tensor:
-        later = scheduler.timesteps[scheduler.timesteps < timestep][:1]
-        kept = scheduler.add_noise(clean, noise, later) if len(later) else clean
+    def keep(scheduler: Any, n_left: int, latents: Tensor) -> Tensor:
+        if n_left and not getattr(scheduler, "state_in_first_order", True):
+            return latents  # between the two evaluations of a step
+        kept = scheduler.add_noise(clean, noise, scheduler.timesteps[-n_left:][:1]) if n_left else clean
         return torch.where(anew, latents, kept.to(latents))
 
     return keep

@@ -211,9 +211,21 @@ def test_the_operators_cards_are_models_like_the_others(tmp_path: Path, monkeypa
     }
     assert too.source["repositories"]["me/mine"]["files"] == files
     assert too.architecture.items() >= turbo.items() and "guidance_scale" not in too.architecture
+    assert too.architecture["schedulers"] == ["euler"] and "scheduler" not in too.architecture
     assert (ink.source, ink.architecture) == ({"kind": "local"}, {"name": "lora", "base": "mine-too"})
     assert (base_of(mine), base_of(too), base_of(ink)) == ("stable-diffusion-1.5", "mine-too", "mine-too")
     assert ink.fetch_command == "python -m models.fetch ink"
+
+
+def test_schedulers_of_an_operators_card(tmp_path: Path) -> None:
+    written(tmp_path, "a", **MODEL | {"defaults": {"scheduler": "dpm++ 2m karras"}})
+    written(tmp_path, "b", **MODEL | {"id": "old", "defaults": {"schedulers": ["dpm-solver++", "euler"]}})
+    flow = {"id": "flow", "base": "flux", "files": ["model_index.json"], "defaults": {"guided": False}}
+    written(tmp_path, "c", **MODEL | flow)
+    found = {name: each.architecture for name, each in own_cards(tmp_path, cards()).items()}
+    assert found["mine"]["scheduler"] == "dpm++ 2m karras" and "schedulers" not in found["mine"]
+    assert found["old"]["schedulers"] == ["dpm-solver++", "euler"] and "clip" not in found["old"]
+    assert (found["flow"]["schedulers"], found["flow"]["clip"]) == ([], False)
 
 
 def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
@@ -249,7 +261,12 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
         (MODEL | {"task": "style"}, "task: Input should be 'text-to-image' or 'lora'"),
         (MODEL | {"color": "red"}, "color: Extra inputs are not permitted"),
         (MODEL | {"defaults": {"steps": 3}}, "defaults.steps: Extra inputs are not permitted"),
-        (MODEL | {"defaults": {"schedulers": ["plms"]}}, "defaults.schedulers.0: Input should be 'ddim'"),
+        (MODEL | {"defaults": {"schedulers": ["plms"]}}, "defaults.schedulers.0: must be one of ddim, ddpm, pndm, "),
+        (MODEL | {"defaults": {"scheduler": "a"}}, "defaults.scheduler: must be one of ddim, "),
+        (
+            MODEL | {"defaults": {"scheduler": "heun", "schedulers": ["euler"]}},
+            "defaults.schedulers: must have the default scheduler, 'heun'",
+        ),
         (MODEL | {"base": None}, "files: They are needed, as base names no full-size model"),
         (MODEL | {"files": ["model_index.json", "unet/a.bin"]}, "files.unet/a.bin"),
         (MODEL | {"files": ["../a.json"]}, "files.../a.json"),

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from jobs.settings import get_settings
 from models.catalogue import Card, checked_file, revision
 from models.diffusion.lora import with_loras
 from models.diffusion.memory import fitting_size, needed_bytes
+from models.diffusion.prompts import max_clip_skip
 from models.diffusion.text_to_image import TextToImageModel, chunks, cut_off, generate, preview
 from models.errors import NotFiniteError
 from models.grids import sheet
@@ -122,6 +124,7 @@ def _job(task: Task[Prompted], network: Prompter, load_ms: float) -> _Job:
     params, job = task.params, _Job(task)
     task.load_ms, task.notes["device"] = load_ms, str(network.device)
     try:
+        _check_pipeline(params, network)
         for name in ("prompt", "negative_prompt"):
             _read_prompt(job, network, name)
         if isinstance(params, Inpainting) and params.is_pasted:
@@ -135,6 +138,16 @@ def _job(task: Task[Prompted], network: Prompter, load_ms: float) -> _Job:
     except AtelierError as error:
         job.error = error
     return job
+
+
+def _check_pipeline(params: Prompted, network: Prompter) -> None:
+    """Raises BadInput for what the pipeline cannot use, where its card does not say so."""
+    pipeline: Any = network.module.pipeline
+    layers = max_clip_skip(pipeline)
+    if (params.clip_skip or 0) > layers:
+        raise params.mismatch("clip_skip", f"can leave out {layers} layers; only encoders of CLIP can leave out any")
+    if params.scheduler and "beta_schedule" not in network.module.scheduler.config:
+        raise params.mismatch("scheduler", "is a flow-matching model and has its own way to remove noise")
 
 
 def _read_prompt(job: _Job, network: Prompter, name: str) -> None:
@@ -205,6 +218,8 @@ def _images(network: Prompter, part: Sequence[tuple[_Job, int]], on_step: Callab
             num_inference_steps=filled(params.num_inference_steps),
             guidance_scale=filled(params.guidance_scale),
             scheduler=params.scheduler,
+            eta=params.eta or 0.0,
+            clip_skip=params.clip_skip or 0,
             on_step=lambda step, latents: on_step(latents),
         )
 

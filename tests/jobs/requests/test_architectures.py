@@ -7,12 +7,12 @@ import pytest
 
 from jobs.requests.architectures import ALL_MODES, ARCHITECTURES, RECIPES, capabilities
 from jobs.requests.latents import Scheduler
+from jobs.requests.schedulers import SCHEDULERS
 from jobs.requests.style_transfer import MIN_OUTPUT_SIDE
 from jobs.requests.styles import BUILTIN_NAMES
-from jobs.requests.text_to_image import SCHEDULERS
 from models import build
 from models.catalogue import cards
-from models.diffusion import text_to_image, unconditional
+from models.diffusion import schedulers, unconditional
 from models.diffusion.embedding import Kandinsky
 from models.diffusion.pretrained import PRETRAINED
 from models.generative.base import LatentAutoencoder
@@ -53,7 +53,7 @@ def test_models_with_an_encoder_encode(name: str) -> None:
 
 
 def test_names_and_bounds_are_those_of_the_models() -> None:
-    assert set(SCHEDULERS) == set(text_to_image.SCHEDULERS)
+    assert list(SCHEDULERS) == list(schedulers.SCHEDULERS)
     assert get_args(Scheduler) == get_args(unconditional.SchedulerName)
     assert len(BUILTIN_NAMES) == fast.BUILTIN_STYLES
     assert MIN_OUTPUT_SIDE == fast.MIN_FAST_SIDE

@@ -7,7 +7,7 @@ from jobs.errors import BadInput
 from jobs.requests.architectures import TEXT_MODES
 from jobs.requests.generation import Generation, Prompted
 from jobs.requests.kinds import parse
-from jobs.requests.text_to_image import SCHEDULERS
+from jobs.requests.schedulers import SCHEDULERS
 from models.catalogue import cards
 
 PARAMS: TypeAdapter[Generation] = TypeAdapter(Generation)
@@ -36,7 +36,11 @@ def parsed(mode: str = "text-to-image", **more: Any) -> Prompted:
         ({"height": 4096}, "height"),
         ({"num_images_per_prompt": 17}, "num_images_per_prompt"),
         ({"guidance_scale": -1}, "guidance_scale"),
-        ({"scheduler": "plms"}, "scheduler"),
+        ({"scheduler": "dpm++ sde"}, "scheduler"),
+        ({"scheduler": 3}, "scheduler"),
+        ({"eta": 1.5}, "eta"),
+        ({"clip_skip": 11}, "clip_skip"),
+        ({"clip_skip": -1}, "clip_skip"),
         ({"loras": [{"model": "ink"}, {"model": "ink", "scale": 0.5}]}, "loras"),
         ({"loras": [{"model": f"ink-{i}"} for i in range(5)]}, "loras"),
         ({"loras": [{"model": "ink", "scale": 3}]}, "loras"),
@@ -59,6 +63,10 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
         (parsed(), SMALL, [64, 64, 25, 4.0, "ddim"]),
         (parsed(width=96, scheduler="lcm", guidance_scale=0), SMALL, [96, 64, 25, 0.0, "lcm"]),
         (parsed(), TURBO, [512, 512, 1, 0.0, "euler"]),
+        (parsed(), SMALL | {"scheduler": "heun"}, [64, 64, 25, 4.0, "heun"]),
+        (parsed(scheduler="DPM++ 2M"), SMALL | {"schedulers": ["lms", "dpm-solver++"]}, [64, 64, 25, 4.0, "dpm++ 2m"]),
+        (parsed(), SMALL | {"schedulers": ["dpm-solver++"]}, [64, 64, 25, 4.0, "dpm++ 2m"]),
+        (parsed(scheduler="PLMS", eta=None, clip_skip=0), SMALL, [64, 64, 25, 4.0, "pndm"]),
         (parsed(num_inference_steps=2), FLOW, [512, 512, 2, 0.0, None]),
         (parsed(negative_prompt="", guidance_scale=1), TURBO, [512, 512, 1, 0.0, "euler"]),
         # A distilled model's one step is too few for a part of it: the fewest of which one is left.
@@ -91,6 +99,27 @@ def test_what_is_left_out_is_the_models_own(params: Prompted, architecture: dict
         ),
         (parsed(scheduler="lcm"), TURBO, "scheduler: Model any works with euler."),
         (parsed(scheduler="lcm"), FLOW, "scheduler: Model any has its own way to remove noise."),
+        (
+            parsed(scheduler="euler", eta=0.5),
+            SMALL,
+            "eta: Model any uses it with ddim and tcd, not with euler.",
+        ),
+        (parsed(eta=0.5), FLOW, "eta: Model any uses it with ddim and tcd, not with None."),
+        (
+            parsed(clip_skip=1),
+            FLOW | {"clip": False},
+            "clip_skip: Model any has a text encoder that is not CLIP, and reads all its layers.",
+        ),
+        (
+            parsed(clip_skip=3),
+            SMALL | {"text": {"text_layers": 3}},
+            "clip_skip: Model any has a text encoder of 3 layers: 0 to 2 are allowed.",
+        ),
+        (
+            parsed("image-to-image", scheduler="pndm"),
+            SMALL,
+            "scheduler: Model any uses pndm for whole images, as it is one step behind in a part of them.",
+        ),
         (parsed(width=264), SMALL, "width: Model any makes images of at most 256 pixels a side."),
         (
             parsed("image-to-image", strength=0.3, num_inference_steps=3),
@@ -156,6 +185,8 @@ def test_only_what_one_batch_can_hold_runs_together() -> None:
         {"height": 96},
         {"num_inference_steps": 9},
         {"guidance_scale": 5},
+        {"eta": 0.5},
+        {"clip_skip": 1},
         {"loras": [{"model": "ink"}]},
         {"loras": [{"model": "ink", "scale": 0.5}]},
         *({"scheduler": name} for name in SCHEDULERS[1:]),

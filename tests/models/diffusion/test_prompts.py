@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.diffusion.prompts import embeddings, n_chunks, reads_weights, unweighted
+from models.diffusion.prompts import embeddings, final_layer_norm, max_clip_skip, n_chunks, reads_weights, unweighted
 from models.diffusion.text_to_image import TextToImageModel, chunks, cut_off, generate
 from tests.models.diffusion.test_lora import STEPS, model  # noqa: F401 (a fixture)
 
@@ -83,3 +83,29 @@ def test_break_begins_a_chunk(model: TextToImageModel) -> None:  # noqa: F811
         found = embeddings(model.pipeline, ["a hat BREAK a (man:1.5)"], [""])["prompt_embeds"]
         parts = [embeddings(model.pipeline, [part], [""])["prompt_embeds"] for part in ("a hat", "a (man)1.5")]
     torch.testing.assert_close(found, torch.cat(parts, 1), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("prompt", ["a hat", "a (hat)1.0 BREAK no hat"])
+def test_clip_skip_leaves_out_the_last_layers(model: TextToImageModel, prompt: str) -> None:  # noqa: F811
+    """By hand: SD 1.5 normalizes the layer before the last; SDXL reads one layer earlier without, from two encoders."""
+    pipeline: Any = model.pipeline
+    pairs = [(pipeline.tokenizer, pipeline.text_encoder)]
+    if hasattr(pipeline, "text_encoder_2"):
+        pairs.append((pipeline.tokenizer_2, pipeline.text_encoder_2))
+    expected = []
+    with torch.inference_mode():
+        for part in ["a hat", "no hat"][: 1 + ("BREAK" in prompt)]:
+            states = []
+            for tokenizer, encoder in pairs:
+                ids = tokenizer(part, padding="max_length", max_length=8, return_tensors="pt").input_ids
+                hidden = encoder(ids, output_hidden_states=True).hidden_states
+                states.append(hidden[-3] if len(pairs) > 1 else final_layer_norm(encoder)(hidden[-2]))
+            expected.append(torch.cat(states, dim=2))
+        found = embeddings(pipeline, [prompt], [prompt], clip_skip=1)
+        none = embeddings(pipeline, [prompt], [prompt])
+    torch.testing.assert_close(found["prompt_embeds"], torch.cat(expected, dim=1), atol=1e-4, rtol=1e-4)
+    assert torch.equal(found["prompt_embeds"], found["negative_prompt_embeds"])
+    assert (found["prompt_embeds"] - none["prompt_embeds"]).abs().max() > 1e-3
+    for name in {"pooled_prompt_embeds"} & found.keys():
+        assert torch.equal(found[name], none[name])
+    assert max_clip_skip(pipeline) == 2 - len(pairs)

@@ -11,8 +11,6 @@ from models.catalogue import cards
 from models.data.avatars import avatar
 from models.diffusion.autoencoders import autoencoder_kl, standardize
 from models.diffusion.text_to_image import (
-    SCHEDULERS,
-    SchedulerName,
     TextToImageModel,
     chunks,
     cut_off,
@@ -36,15 +34,6 @@ def model() -> TextToImageModel:
 
 def made(model: TextToImageModel, prompts: list[str], seeds: list[int], **more: Any) -> Tensor:
     return generate(model, prompts, seeds=seeds, **{"width": 32, "height": 32, "num_inference_steps": 4} | more)
-
-
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
-def test_a_image_is_the_same_alone_and_in_a_batch(model: TextToImageModel, scheduler: SchedulerName) -> None:
-    together = made(model, PROMPTS, [1, 2, 3], negative_prompts=["", "fog", ""], scheduler=scheduler)
-    assert together.shape == (3, 3, 32, 32) and 0 <= together.min() < together.max() <= 1
-    alone = made(model, PROMPTS[1:2], [2], negative_prompts=["fog"], scheduler=scheduler)
-    assert (together[1:2] - alone).abs().max() < 1e-4
-    assert torch.equal(alone, made(model, PROMPTS[1:2], [2], negative_prompts=["fog"], scheduler=scheduler))
 
 
 def test_seed_prompt_negative_prompt_and_guidance_all_matter(model: TextToImageModel) -> None:

@@ -1,0 +1,66 @@
+"""Schedulers of diffusers by the names of requests, set up for the noise that a model was trained with.
+
+Imports diffusers only where a scheduler is made: the catalogue needs the names without it.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+# Options that a model's own configuration may hold for another scheduler are set for each one.
+EVEN, KARRAS = {"use_karras_sigmas": False}, {"use_karras_sigmas": True}
+SOLVER = {"algorithm_type": "dpmsolver++", "solver_order": 2, "solver_type": "midpoint"}
+ONE_STEP = SOLVER | {"lower_order_final": True}  # for any number of steps
+SDE_2 = SOLVER | {"algorithm_type": "sde-dpmsolver++"}
+SDE_3 = SDE_2 | {"solver_order": 3}
+UNIPC = {"solver_order": 2, "solver_type": "bh2"}
+
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ddim": ("DDIMScheduler", {}),
+    "ddpm": ("DDPMScheduler", {"variance_type": "fixed_small"}),
+    "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
+    "euler": ("EulerDiscreteScheduler", EVEN),
+    "euler karras": ("EulerDiscreteScheduler", KARRAS),
+    "euler-a": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", EVEN),
+    "heun karras": ("HeunDiscreteScheduler", KARRAS),
+    "lms": ("LMSDiscreteScheduler", EVEN),
+    "lms karras": ("LMSDiscreteScheduler", KARRAS),
+    "dpm2": ("KDPM2DiscreteScheduler", EVEN),
+    "dpm2 karras": ("KDPM2DiscreteScheduler", KARRAS),
+    "dpm2-a": ("KDPM2AncestralDiscreteScheduler", EVEN),
+    "dpm2-a karras": ("KDPM2AncestralDiscreteScheduler", KARRAS),
+    "dpm++ 2s": ("DPMSolverSinglestepScheduler", ONE_STEP | EVEN),
+    "dpm++ 2s karras": ("DPMSolverSinglestepScheduler", ONE_STEP | KARRAS),
+    "dpm++ 2m": ("DPMSolverMultistepScheduler", SOLVER | EVEN),
+    "dpm++ 2m karras": ("DPMSolverMultistepScheduler", SOLVER | KARRAS),
+    "dpm++ 2m sde": ("DPMSolverMultistepScheduler", SDE_2 | EVEN),
+    "dpm++ 2m sde karras": ("DPMSolverMultistepScheduler", SDE_2 | KARRAS),
+    "dpm++ 3m sde": ("DPMSolverMultistepScheduler", SDE_3 | EVEN),
+    "dpm++ 3m sde karras": ("DPMSolverMultistepScheduler", SDE_3 | KARRAS),
+    "deis": ("DEISMultistepScheduler", {"algorithm_type": "deis", "solver_order": 2, "solver_type": "logrho"} | EVEN),
+    "unipc": ("UniPCMultistepScheduler", UNIPC | EVEN),
+    "unipc karras": ("UniPCMultistepScheduler", UNIPC | KARRAS),
+    "sa-solver": ("SASolverScheduler", {"algorithm_type": "data_prediction"} | EVEN),
+    "lcm": ("LCMScheduler", {}),
+    "tcd": ("TCDScheduler", {}),
+}
+EARLIER = ("dpm-solver++",)  # names in cards of earlier releases: dpm++ 2m
+DISTILLED = ("lcm", "tcd")  # select their steps from those of a distillation
+
+
+def known_scheduler(name: str) -> str:
+    """Returns the name of a scheduler, also of an earlier release; raises ValueError for another."""
+    if name not in (*SCHEDULERS, *EARLIER):
+        raise ValueError(f"must be one of {', '.join(SCHEDULERS)}")
+    return name
+
+
+def make_scheduler(name: str, config: Mapping[str, Any], num_inference_steps: int) -> Any:
+    """Returns a scheduler by name; config: that of the model's own scheduler, which has the noise of its training."""
+    kind, options = SCHEDULERS[name]
+    if name in DISTILLED:  # by default 50 steps, which must divide the training timesteps
+        total = config["num_train_timesteps"]
+        original = next(n for n in range(min(max(50, num_inference_steps), total), total + 1) if total % n == 0)
+        options = options | {"original_inference_steps": original}
+    return getattr(import_module("diffusers"), kind).from_config(config, **options)
