@@ -162,6 +162,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     # No installed model has the shape that the other fields ask for.
     fitting |= {name: fitting.get(name, {}) | {"start": NOTHING} for name in schemas if name.endswith("Training")}
     schemas["DiffusionTransfer"]["required"].append("prompt")
+    schemas["Inpainting"]["required"].append("mask")  # or `expand`, which is left out above
     for name, properties in fitting.items():
         schemas[name]["properties"] |= properties
     for path in OF_A_VERSION:
