@@ -204,13 +204,13 @@ def test_numba_can_write_its_cache() -> None:
 def test_images_install_the_extras_and_pinned_packages_alone() -> None:
     assert installed(ROOT / "docker" / "api.Dockerfile") == [".[api,otel]"]
     worker = installed(ROOT / "docker" / "worker.Dockerfile")
-    assert ".[worker,otel]" in worker
-    assert {name for name in worker if name != ".[worker,otel]"} <= LOCK.keys()
+    assert ".[worker,otel,c2pa]" in worker
+    assert {name for name in worker if name != ".[worker,otel,c2pa]"} <= LOCK.keys()
 
 
 def test_lock_pins_what_the_images_hold() -> None:
     groups = PYPROJECT["project"]["optional-dependencies"]
-    direct = PYPROJECT["project"]["dependencies"] + groups["api"] + groups["worker"] + groups["otel"]
+    direct = PYPROJECT["project"]["dependencies"] + groups["api"] + groups["worker"] + groups["otel"] + groups["c2pa"]
     assert {canonicalize_name(Requirement(line).name) for line in direct} <= LOCK.keys()
     assert required({"api"}) - {"atelier"} <= LOCK.keys()
 
@@ -294,7 +294,7 @@ def direct_imports(package: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize(
     ("package", "extras"),
-    [("images", []), ("jobs", ["otel"]), ("api", ["api"]), ("worker", ["worker"]), ("models", ["worker"])],
+    [("images", []), ("jobs", ["otel"]), ("api", ["api"]), ("worker", ["worker", "c2pa"]), ("models", ["worker"])],
 )
 def test_what_is_imported_is_declared(package: str, extras: list[str]) -> None:
     """A package that only another one requires may be gone with that one's next release."""

@@ -173,6 +173,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
             parameters["clustering"]["schema"] = {"enum": ["kmeans"]}
             for name in ("with", "without"):
                 parameters[name]["schema"]["items"] = {"enum": ["large"]}
+            raw_schema["paths"][path]["get"]["parameters"].remove(parameters["class"])  # its members have none
     for schema in schemas.values():
         if "upscaler" in schema.get("properties", {}):
             schema["properties"]["upscaler"] = NOTHING
