@@ -32,7 +32,7 @@ class Expand(BaseModel):
     @model_validator(mode="after")
     def _some(self) -> Self:
         if not any((self.left, self.right, self.top, self.bottom)):
-            raise invalid("expand", "One of `left`, `right`, `top` and `bottom` must be above 0")
+            raise ValueError("One of `left`, `right`, `top` and `bottom` must be above 0")
         return self
 
     def canvas(self, image: ImageSize) -> ImageSize:
