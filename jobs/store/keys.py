@@ -47,7 +47,7 @@ class Rate:
 
 
 # Of requests without a key, while none was ever made: from the same machine, and from others, which cannot make keys
-# because a stranger could shut everybody out.
+# because untrusted clients could shut everybody out.
 LOCAL = Key("", "anonymous", DEFAULT_TENANT, SCOPES)
 ANONYMOUS = replace(LOCAL, scopes=("read", "submit", "train"))
 

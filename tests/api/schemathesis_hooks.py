@@ -100,6 +100,7 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "model": {"enum": ["stable-diffusion-avatars"]},
         **{"width": {"enum": [64, 96, None]}, "height": {"enum": [64, 96, None]}},
         "num_inference_steps": {"enum": [20, None]},  # so that any strength leaves at least one
+        "clip_skip": {"enum": [0, 1, 2, None]},  # of three layers
         "loras": {"type": "array", "maxItems": 0},  # none are there
     }
     return {

@@ -46,6 +46,7 @@ def earlier(tmp_path: Path) -> Path:
         pytest.skip("the history does not reach back to the release before, as in a shallow clone")
     with tarfile.open(fileobj=io.BytesIO(found.stdout)) as archive:
         archive.extractall(tmp_path / "earlier", filter="data")
+    (tmp_path / "earlier" / "tests" / "__init__.py").touch()  # a wheel may install a package of that name
     return tmp_path / "earlier"
 
 
