@@ -101,8 +101,7 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         **{"width": {"enum": [64, 96, None]}, "height": {"enum": [64, 96, None]}},
         "num_inference_steps": {"enum": [20, None]},  # so that any strength leaves at least one
         "clip_skip": {"enum": [0, 1, 2, None]},  # of three layers
-        # `pndm` goes with some strengths, and `eta` with two schedulers.
-        **{"scheduler": {"enum": ["ddim", "euler-a", "dpm++ 2m karras", None]}, "eta": NOTHING},
+        "eta": NOTHING,  # it goes with two schedulers
         "loras": {"type": "array", "maxItems": 0},  # none are there
     }
     return {
