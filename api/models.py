@@ -13,6 +13,7 @@ from api.errors import Responses, error_responses
 from api.json_route import JsonRoute
 from api.service import Service, ServiceDep
 from jobs.errors import Conflict, NotFound
+from jobs.requests.architectures import dim_of
 from jobs.requests.base import STRICT
 from jobs.requests.facts import model_cards
 
@@ -32,6 +33,13 @@ class Model(BaseModel):
     license: Annotated[str, Field(validation_alias=AliasChoices("license", "licence"))]  # of older cards
     source: dict[str, Any]
     files: dict[str, str | None]
+    architecture: Annotated[dict[str, Any], Field(description="The network by its `name`, and its shape.")] = {}
+    training: Annotated[dict[str, Any], Field(description="Of a model trained here: data, settings, time.")] = {}
+    quality: Annotated[dict[str, Any], Field(description="Figures of a model trained here.")] = {}
+    dim: Annotated[
+        int | None,
+        Field(description="Values of a vector in the space of the model; null for one that encodes no images."),
+    ]
     fetch_command: str | None
     installed_on: Annotated[list[str], Field(description="The running workers that have its files.")]
     trained_by: Annotated[
@@ -55,7 +63,7 @@ def list_models(service: ServiceDep) -> ModelList:
 
 @router.get("/v1/models/{model_id}", summary="Get a model", responses=error_responses(404, 422, 503))
 def get_model(model_id: ModelId, service: ServiceDep) -> Model:
-    """Returns the source, license and file hashes of a model."""
+    """Returns the card of a model: source, license, file hashes, architecture and the values of a vector."""
     models = _models(service)
     if model_id not in models:
         raise _not_found(models)
@@ -229,6 +237,7 @@ def _models(service: Service) -> dict[str, Model]:
         trained = known.get(model_id)
         models[model_id] = Model(
             **{"fetch_command": None, **card},
+            dim=dim_of(card.get("architecture", {})),
             installed_on=[name for name, report in workers.items() if trained or model_id in report["installed"]],
             trained_by=trained.trained_by if trained else None,
             shared=trained.is_shared if trained else True,

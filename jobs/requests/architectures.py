@@ -58,7 +58,8 @@ def dim_of(architecture: Mapping[str, Any]) -> int | None:
     """Values of a vector in the space of a model with an encoder, where its card has them."""
     if not capabilities(architecture).encoder:
         return None
-    dim: int | None = architecture.get("latent_dim") or architecture.get("clip", {}).get("projection_dim")
+    parts = {**architecture.get("clip", {}), **architecture}
+    dim: int | None = parts.get("latent_dim") or parts.get("projection_dim")
     return dim
 
 

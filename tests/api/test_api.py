@@ -205,6 +205,11 @@ class TestService:
         assert models["vgg16"]["fetch_command"] == "python -m models.fetch vgg16"
         assert models["vae-smileys"]["fetch_command"] is None
         assert stack.client.get("/v1/models/vgg16").json() == models["vgg16"]
+        dims = {name: models[name]["dim"] for name in ("vgg16", "vae-smileys", "kandinsky-2.2")}
+        assert dims == {"vgg16": None, "vae-smileys": 16, "kandinsky-2.2": 1280}
+        for name, card in cards().items():
+            kept = {part: models[name][part] for part in ("architecture", "training", "quality")}
+            assert kept == {part: card.published()[part] for part in kept}
 
 
 def test_while_things_are_away(tmp_path: Path) -> None:

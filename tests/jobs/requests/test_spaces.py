@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import BadInput
-from jobs.requests.architectures import dim_of
+from jobs.requests.architectures import capabilities, dim_of
 from jobs.requests.collection import CollectionParams
 from jobs.requests.spaces import NAMED_SPACES, Space, check_decodes, check_encodes, named_space, space_of
 from models.catalogue import cards
@@ -41,6 +41,10 @@ def test_the_values_of_a_vector_are_known_without_the_models() -> None:
     assert NAMED_SPACES["photo"].dim == FEATURES
     known = {name: dim_of(cards()[name].architecture) for name in ARCHITECTURES}
     assert known == {"vae-smileys": 16, "gan-digits-8": None, "kandinsky-avatars": 128}
+    for name, dim in (("kandinsky-2.2", 1280), ("stable-unclip", 768), ("ip-adapter", 1024)):
+        assert dim_of(cards()[name].architecture) == dim
+        assert f"({dim:,} values)" in cards()[name].description
+    assert all(dim_of(card.architecture) for card in cards().values() if capabilities(card.architecture).encoder)
 
 
 @pytest.mark.parametrize("name", [*NAMED_SPACES, "vae-smileys"])
