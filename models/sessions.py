@@ -18,13 +18,18 @@ def open_session(model_id: str, name: str, weights_dir: Path = WEIGHTS_DIR) -> o
     Raises WeightsError for a missing or different file.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = available_cores()
     options.log_severity_level = 3  # silences one warning for each weight the graph carries twice
     providers: list[Any] = ["CPUExecutionProvider"]
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         providers.insert(0, ("CUDAExecutionProvider", CUDA_OPTIONS))
     path = checked_file(card(model_id), name, weights_dir)
     return onnxruntime.InferenceSession(path, options, providers=providers)
+
+
+def available_cores() -> int:
+    """Returns the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def device_of(session: onnxruntime.InferenceSession) -> str:

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +31,7 @@ from jobs.store.records import Ending, Record
 from jobs.tracing import Span, span
 from models.catalogue import Card
 from models.errors import WeightsError
+from models.sessions import available_cores
 from worker import safety
 from worker.failures import UNEXPECTED, failure_of
 from worker.files import Files, find_model
@@ -116,7 +118,8 @@ class JobResult:
 
 
 Runner = Callable[[Task[Any]], JobResult]
-BatchRunner = Callable[[Sequence[Task[Any]]], Sequence[JobResult | Exception]]  # for each task its result or its error
+# For each task its result or its error, in order, perhaps while later ones are running.
+BatchRunner = Callable[[Sequence[Task[Any]]], Iterable[JobResult | Exception]]
 
 
 def run_jobs(
@@ -124,7 +127,8 @@ def run_jobs(
 ) -> None:
     """Runs claimed jobs together, each to a state of its own; when the runner raises, they are run one by one.
 
-    A job whose lease is lost is left to the next holder; a job of a process that is to stop is requeued.
+    The outputs of a job are encoded and stored while others of its batch run. A job whose lease is lost is left to the
+    next holder; a job of a process that is to stop is requeued.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -137,9 +141,13 @@ def run_jobs(
             if params := _accepted(jobs, record):
                 claimed.append((record, _task(jobs, objects, record, params, lease, trace.traceparent)))
         results = _results(runner, [task for _, task in claimed]) if claimed else []
-        for (record, task), result in zip(claimed, results, strict=True):
-            with _about([record]):
-                _end(jobs, objects, record, task, result, started)
+        with ThreadPoolExecutor(available_cores()) as storing:
+            ends = [
+                storing.submit(_end, jobs, objects, record, task, result, started)
+                for (record, task), result in zip(claimed, results, strict=True)
+            ]
+        for end in ends:
+            end.result()
 
 
 def _about(records: Sequence[Record]) -> AbstractContextManager[None]:
@@ -213,20 +221,26 @@ def _store_preview(previews: Objects, hidden: Callable[[Pixels], bool], image: P
         return None
 
 
-def _results(runner: BatchRunner, tasks: Sequence[Task]) -> Sequence[JobResult | Exception]:
-    """The result of each task or its error; an error of a batch is that of the tasks which raise it when run alone."""
+def _results(runner: BatchRunner, tasks: Sequence[Task]) -> Iterator[JobResult | Exception]:
+    """Yields the result of each task or its error; where a batch raises, the tasks left are run alone."""
+    left = list(tasks)
     try:
         with ExitStack() as spans:
             for task in tasks:
                 spans.enter_context(span("run", task.trace))
-            return list(runner(tasks))
+            for result in runner(tasks):
+                left.pop(0)
+                yield result
+            return
     except (StoppingError, RedisError) as error:
-        return [error] * len(tasks)
+        yield from [error] * len(left)
     except Exception as error:  # _end handles it
         if len(tasks) == 1:
-            return [error]
+            yield error
+            return
         log.warning("a batch of %d is run one by one: %s", len(tasks), type(error).__name__)
-        return [_results(runner, [task.reset()])[0] for task in tasks]
+        for task in left:
+            yield from _results(runner, [task.reset()])
 
 
 # --- 2. end ----------------------------------------------------------------------------------------------------------
@@ -236,7 +250,13 @@ def _end(
     jobs: JobStore, objects: Objects, record: Record, task: Task, result: JobResult | Exception, started: float
 ) -> None:
     """Stores the outputs and writes the terminal state, or does what the error means for the job."""
+    with _about([record]):
+        _end_logged(jobs, objects, record, task, result, started)
 
+
+def _end_logged(
+    jobs: JobStore, objects: Objects, record: Record, task: Task, result: JobResult | Exception, started: float
+) -> None:
     def finish(status: str, **facts: Any) -> None:
         metrics = _json_figures(_metrics(record, task, started) | facts.pop("metrics", {}))
         with span("finish", task.trace) as trace:

@@ -1,5 +1,6 @@
 """Generations by models without prompts, a class for each mode; arithmetic has a file of its own."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -11,6 +12,7 @@ from jobs.requests.generation_base import GenerationRequest
 from jobs.requests.upscale import UpscaledRequest
 
 UNIQUE = {"uniqueItems": True}
+MAX_SHARED = 16  # samples of a job that runs in a batch with others
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED), BeforeValidator(whole)]
 Images = Annotated[list[ImageRef], Field(min_length=1, max_length=16, description="The images to start from.")]
 Scheduler = Literal["ddpm", "ddim", "dpm-solver++"]
@@ -95,12 +97,23 @@ class Sample(_Denoised):
         filled = self if self.seeds else self.with_defaults(n=4)
         return _Denoised.fitted(filled, architecture)
 
+    def compatibility(self) -> str:
+        """The model, how it samples, and how its images are upscaled; "" for many samples, which are a batch alone."""
+        if len(self.seeds or ()) > MAX_SHARED or (self.n or 0) > MAX_SHARED:
+            return ""
+        shared = ("mode", "model", "num_inference_steps", "scheduler", "guidance_scale", "upscale", "upscaler")
+        return json.dumps([getattr(self, name) for name in shared])
+
 
 class Reconstruction(UpscaledRequest, GenerationRequest):
     """Each image, encoded and decoded again."""
 
     mode: Literal["reconstruct"]
     images: Images
+
+    def compatibility(self) -> str:
+        """The model, and how its images are upscaled."""
+        return json.dumps([self.mode, self.model, self.upscale, self.upscaler])
 
 
 def _start_type(value: Any) -> str | None:

@@ -1,5 +1,6 @@
 """Upscaling: a mode of generations, and two fields of the requests that make images."""
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
@@ -64,6 +65,10 @@ class Upscaling(GenerationRequest):
     def queue(self) -> str:
         """Its networks are for a GPU where there is one."""
         return "gpu"
+
+    def compatibility(self) -> str:
+        """The model and the scale."""
+        return json.dumps([self.mode, self.model, self.scale])
 
     def check_sizes(self, sizes: Mapping[str, ImageSize]) -> None:
         """Raises BadInput for images of too many pixels together."""

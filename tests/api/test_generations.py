@@ -130,7 +130,7 @@ def test_a_mask_is_stored_as_it_was_understood(known: Stack, kind: str, by: str)
 def test_jobs_alike_share_what_lets_them_run_together(known: Stack) -> None:
     others: list[dict[str, Any]] = [{}, {"seed": 3}, {"guidance_scale": 2}]
     answers = [post(known, model="sd-faces", **HATTED, **more) for more in others]
-    answers.append(post(known, model="vae-2"))
+    answers.append(post(known, model="vae-2", mode="traverse"))
     jobs = [answer.json()["id"] for answer in answers]
     again = known.client.post(f"/v1/jobs/{jobs[0]}/cancel"), known.client.post(f"/v1/jobs/{jobs[0]}/retry")
     jobs.append(again[1].json()["id"])

@@ -1,6 +1,6 @@
 """The runner of each class of requests."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -22,19 +22,15 @@ from worker.run import BatchRunner, JobResult, Runner, Task
 from worker.runners.lazy import lazy
 
 RUNNERS: dict[type[Request], Runner] = {
-    FastTransfer: lazy("fast", "run_fast"),
     GatysTransfer: lazy("optimized", "run_transfer"),
     TextureSynthesis: lazy("optimized", "run_texture"),
     FeatureInversion: lazy("optimized", "run_inversion"),
     DiffusionTransfer: lazy("style_diffusion", "run_style_diffusion"),
-    Sample: lazy("generation", "run_sample"),
-    Reconstruction: lazy("generation", "run_reconstruction"),
     Interpolation: lazy("generation", "run_interpolation"),
     Traversal: lazy("generation", "run_traversal"),
     Translation: lazy("generation", "run_translation"),
     DenoisingSteps: lazy("generation", "run_denoising_steps"),
     Arithmetic: lazy("arithmetic", "run_arithmetic"),
-    Upscaling: lazy("upscale", "run_upscaling"),
     **dict.fromkeys(request_classes(Training), lazy("training", "run_training")),
     CollectionParams: lazy("collection", "run_collection"),
     NextVersion: lazy("collection", "run_collection"),
@@ -46,45 +42,43 @@ RUNNERS: dict[type[Request], Runner] = {
 }
 # Of requests that run as one batch when they are compatible.
 BATCH_RUNNERS: dict[type[Request], BatchRunner] = {
+    FastTransfer: lazy("fast", "run_fast"),
+    Sample: lazy("generation", "run_samples"),
+    Reconstruction: lazy("generation", "run_reconstructions"),
+    Upscaling: lazy("upscale", "run_upscalings"),
     TextToImage: lazy("text_to_image", "run_prompted"),
     ImageToImage: lazy("text_to_image", "run_prompted"),
     Inpainting: lazy("text_to_image", "run_prompted"),
 }
 
 
-_upscale: Callable[[Task[Any], JobResult], JobResult] = lazy("upscale", "upscale_result")
+_upscale: Callable[..., list[JobResult | Exception]] = lazy("upscale", "upscale_results")
 
 
-def run(tasks: Sequence[Task[Any]]) -> Sequence[JobResult | Exception]:
+def run(tasks: Sequence[Task[Any]]) -> Iterable[JobResult | Exception]:
     """Runs the tasks of one claim by the runner of their class: several are compatible, and so of one class.
 
-    Then upscales the images of those that ask for it; an error there is the result of its task alone.
+    Then upscales the images of those that ask for it, by one network; an error there is the result of its task alone.
     """
+    if not _are_upscaled(tasks):
+        return _run(tasks)
     with ExitStack() as stack:
-        for task in filter(_is_upscaled, tasks):
+        for task in tasks:
             stack.enter_context(_halving_progress(task))
-        results = _run(tasks)
-    return [_finished(task, result) for task, result in zip(tasks, results, strict=True)]
+        results = list(_run(tasks))
+    return _upscale(tasks, results)
 
 
-def _run(tasks: Sequence[Task[Any]]) -> Sequence[JobResult | Exception]:
+def _run(tasks: Sequence[Task[Any]]) -> Iterable[JobResult | Exception]:
     request = type(tasks[0].params)
     if request in BATCH_RUNNERS:
         return BATCH_RUNNERS[request](tasks)
     return [RUNNERS[request](task) for task in tasks]
 
 
-def _is_upscaled(task: Task[Any]) -> bool:
-    return isinstance(task.params, UpscaledRequest) and task.params.upscale > 1
-
-
-def _finished(task: Task[Any], result: JobResult | Exception) -> JobResult | Exception:
-    if isinstance(result, Exception) or not _is_upscaled(task):
-        return result
-    try:
-        return _upscale(task, result)
-    except Exception as error:  # worker.run handles it
-        return error
+def _are_upscaled(tasks: Sequence[Task[Any]]) -> bool:
+    params = tasks[0].params
+    return isinstance(params, UpscaledRequest) and params.upscale > 1
 
 
 @contextmanager

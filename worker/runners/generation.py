@@ -1,6 +1,8 @@
-"""Runs generations by models without prompts, a function for each mode."""
+"""Runs generations by models without prompts, a function for each mode; compatible jobs of two modes run as a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import compress, pairwise
 from typing import Any
@@ -26,7 +28,8 @@ from models.grids import labeled_grid, sheet
 from worker.failures import failures
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import numbered, rows_of, with_grid
-from worker.runners.network import K, Network, load_network, pixels
+from worker.runners.joint import Joint, noting, shares
+from worker.runners.network import K, Network, Preview, load_network, pixels
 from worker.runners.unfamiliar import warn_of_images
 
 
@@ -44,30 +47,90 @@ def result(networks: Sequence[Network], images: list[OutputImage], metrics: dict
     return JobResult(images, models, {name: version(name) for name in libraries}, metrics or {})
 
 
-def run_sample(task: Task[Sample]) -> JobResult:
-    """The samples, and a sheet of several."""
-    network, params = open_network(task, nn.Module), task.params
-    seeds, metrics = params.seeds or seeds_from(task.seed, params.n or 1), {}
-    if isinstance(network.module, Ddpm):
-        generators = generators_of(seeds)
-        diffusion = network.expect(Ddpm)
-        with failures(["attributes"]):
-            noise, attributes = diffusion.module.draw(generators, params.attributes or ())
-        images = diffusion.denoise(task, noise, attributes, params, generators)
-        if attributes is not None:
-            metrics["attributes"] = [list(compress(diffusion.module.attributes, row > 0)) for row in attributes]
-    else:
-        images = network.expect(LatentModel).decode(task, prior(seeds, network.latent_dim))
-    outputs = [OutputImage(image, seed=seed) for image, seed in zip(images, seeds, strict=True)]
-    grid = [OutputImage(sheet(images, [f"seed {seed}" for seed in seeds]), "grid")] if len(seeds) > 1 else []
+def run_samples(tasks: Sequence[Task[Sample]]) -> list[JobResult | Exception]:
+    """The samples of each task, and a sheet of several; the tasks have one model and one schedule."""
+    network, joint = open_network(tasks[0], nn.Module), Joint(tasks)
+    noting(tasks, device=str(network.device))
+    drawn = joint.each(partial(_draw, network))
+
+    def run() -> dict[int, JobResult]:
+        if not drawn:
+            return {}
+        counts = [len(each.seeds) for _, each in drawn]
+        places = {place: rows for (place, _), rows in zip(drawn, shares(range(sum(counts)), counts), strict=True)}
+        images = _sampled(network, joint, places, [each for _, each in drawn])
+        made = zip(drawn, shares(images, counts), strict=True)
+        return {place: _samples(network, each, own, len(tasks)) for (place, each), own in made}
+
+    return joint.results(run)
+
+
+@dataclass
+class _Drawn:
+    """The random numbers of a job: noise of a diffusion model, or z, of each seed; and attributes."""
+
+    seeds: Sequence[int]
+    noise: Tensor
+    attributes: Tensor | None = None
+    generators: Sequence[torch.Generator] = ()
+
+
+def _draw(network: Network, task: Task[Sample]) -> _Drawn:
+    params = task.params
+    seeds = params.seeds or seeds_from(task.seed, params.n or 1)
+    if not isinstance(network.module, Ddpm):
+        return _Drawn(seeds, prior(seeds, network.latent_dim))
+    generators = generators_of(seeds)
+    with failures(["attributes"]):
+        noise, attributes = network.module.draw(generators, params.attributes or ())
+    return _Drawn(seeds, noise, attributes, generators)
+
+
+def _sampled(
+    network: Network, joint: Joint[Sample], places: Mapping[int, Sequence[int]], drawn: Sequence[_Drawn]
+) -> Pixels:
+    """The images of all jobs, whose rows are `places`."""
+    noise = torch.cat([each.noise for each in drawn])
+    if not isinstance(network.module, Ddpm):
+        return network.expect(LatentModel).decode(joint, noise)
+
+    def report(done: int, total: int, preview: Preview) -> None:
+        joint.report_progress(done, total, "denoising", lambda place: preview(places[place]))
+
+    given = [each.attributes for each in drawn if each.attributes is not None]
+    attributes = torch.cat(given) if given else None
+    generators = [generator for each in drawn for generator in each.generators]
+    return network.expect(Ddpm).denoise(report, noise, attributes, joint.tasks[0].params, generators)
+
+
+def _samples(network: Network, drawn: _Drawn, images: Sequence[Pixels], n_jobs: int) -> JobResult:
+    metrics: dict[str, Any] = {"batch": n_jobs}
+    if drawn.attributes is not None:
+        names = network.expect(Ddpm).module.attributes
+        metrics["attributes"] = [list(compress(names, row > 0)) for row in drawn.attributes]
+    outputs = [OutputImage(image, seed=seed) for image, seed in zip(images, drawn.seeds, strict=True)]
+    titles = [f"seed {seed}" for seed in drawn.seeds]
+    grid = [OutputImage(sheet(np.stack(images), titles), "grid")] if len(images) > 1 else []
     return result([network], outputs + grid, metrics)
 
 
-def run_reconstruction(task: Task[Reconstruction]) -> JobResult:
-    """Each image encoded and decoded, and a grid with the originals."""
-    network, params = open_network(task, LatentAutoencoder), task.params
-    originals = _read(task, network, "images", params.images)
-    images = network.decode(task, network.encode(originals))
+def run_reconstructions(tasks: Sequence[Task[Reconstruction]]) -> list[JobResult | Exception]:
+    """For each task its images encoded and decoded, and a grid with the originals; the tasks have one model."""
+    network, joint = open_network(tasks[0], LatentAutoencoder), Joint(tasks)
+    noting(tasks, device=str(network.device))
+    read = joint.each(lambda task: _read(task, network, "images", task.params.images))
+
+    def run() -> dict[int, JobResult]:
+        if not read:
+            return {}
+        images = network.decode(joint, network.encode(np.concatenate([originals for _, originals in read])))
+        made = zip(read, shares(images, [len(originals) for _, originals in read]), strict=True)
+        return {place: _reconstructed(network, originals, np.stack(own)) for (place, originals), own in made}
+
+    return joint.results(run)
+
+
+def _reconstructed(network: Network, originals: Pixels, images: Pixels) -> JobResult:
     errors = np.abs(originals / 255 - images / 255).mean(axis=(1, 2, 3))
     rows = ["original", "reconstruction"]
     grid = labeled_grid(np.stack([originals, images]), rows, numbered("image", len(images)))
@@ -84,7 +147,7 @@ def run_interpolation(task: Task[Interpolation]) -> JobResult:
         between = path(noise.flatten(1), steps).reshape(-1, *noise.shape[1:])
         if attributes is not None:
             attributes = straight(attributes, steps).flatten(0, 1)
-        images = network.expect(Ddpm).denoise(task, between, attributes, params)
+        images = network.expect(Ddpm).denoise(_reporter(task, len(between)), between, attributes, params)
     else:
         latent = network.expect(LatentModel)
         codes = torch.stack([code_of(task, latent, f"between.{i}", end) for i, end in enumerate(ends)])
@@ -139,13 +202,18 @@ def run_denoising_steps(task: Task[DenoisingSteps]) -> JobResult:
             steps.append(step)
 
     generators = generators_of(seeds_from(task.seed, 1))
-    network.denoise(task, *model.draw(generators), params, generators, keep)
+    network.denoise(_reporter(task, 1), *model.draw(generators), params, generators, keep)
     with network.inference():
         noisy = pixels(model.decode(torch.cat([step.noisy for step in steps])))
         predicted = pixels(model.decode(torch.cat([step.pred_original_sample for step in steps])))
     titles = [f"step {step.step}\nt = {step.timestep}" for step in steps]
     grid = labeled_grid(np.stack([noisy, predicted]), ["noisy", "predicted x0"], titles)
     return result([network], with_grid(predicted, grid))
+
+
+def _reporter(task: Task, n: int) -> Callable[[int, int, Preview], None]:
+    """Reports the progress of denoising n images, of one task alone."""
+    return lambda done, total, preview: task.report_progress(done, total, "denoising", lambda: preview(range(n)))
 
 
 # --- what the modes share -------------------------------------------------------------------------------------------

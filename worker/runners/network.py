@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
 import numpy as np
 import torch
@@ -27,10 +27,19 @@ from worker.runners.images import center_squares
 from worker.runners.loaded import loaded_model
 
 BATCH = 64
+Preview = Callable[[range], Pixels]  # rows of a batch to their sheet
 
 
 M = TypeVar("M", bound=nn.Module, covariant=True, default=nn.Module)
 K = TypeVar("K", bound=nn.Module)
+
+
+class Reporting(Protocol):
+    """A task, or several that run as one."""
+
+    @property
+    def report_progress(self) -> Callable[..., None]:
+        """Called with the steps done, those of all and a message."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ class Network(Generic[M]):
         with self.inference():
             return self.module.encode(self.tensor(images)).cpu()
 
-    def decode(self: "Network[LatentModel]", task: Task, z: Tensor) -> Pixels:
+    def decode(self: "Network[LatentModel]", task: Reporting, z: Tensor) -> Pixels:
         """Decodes z (n, latent_dim) to images and reports progress."""
         batches: list[Pixels] = []
         for part in z.split(BATCH):
@@ -99,25 +108,32 @@ class Network(Generic[M]):
 
     def denoise(
         self: "Network[Ddpm]",
-        task: Task,
+        report: Callable[[int, int, Preview], None],
         noise: Tensor,
         attributes: Tensor | None,
         params: Denoised,
         generators: Sequence[torch.Generator] | None = None,
         on_step: Callable[[DenoisingStep], None] = lambda step: None,
     ) -> Pixels:
-        """Denoises noise (n, *shape), conditioned on attributes (n, k) if given, and reports progress."""
+        """Denoises noise (n, *shape), conditioned on attributes (n, k) if given.
+
+        `report` is called with the number of steps done and of all, and a function that returns the sheet of some of
+        the images as they are predicted.
+        """
         model, num_inference_steps = self.module, filled(params.num_inference_steps)
         starts = range(0, len(noise), BATCH)
         batches = []
         for start in starts:
 
-            def report(step: DenoisingStep, done: int = start // BATCH * num_inference_steps) -> None:
+            def on_each(step: DenoisingStep, start: int = start) -> None:
                 on_step(step)
-                total = len(starts) * num_inference_steps
-                task.report_progress(
-                    done + step.step, total, "denoising", lambda: sheet(pixels(model.decode(step.pred_original_sample)))
-                )
+
+                def preview(rows: range) -> Pixels:
+                    inside = [row - start for row in rows if start <= row < start + BATCH] or [0]
+                    return sheet(pixels(model.decode(step.pred_original_sample[inside])))
+
+                done = start // BATCH * num_inference_steps
+                report(done + step.step, len(starts) * num_inference_steps, preview)
 
             with self.inference():
                 denoised = sample(
@@ -128,7 +144,7 @@ class Network(Generic[M]):
                     num_inference_steps=num_inference_steps,
                     guidance_scale=1.0 if params.guidance_scale is None else params.guidance_scale,
                     generators=generators[start : start + BATCH] if generators else None,
-                    on_step=report,
+                    on_step=on_each,
                 )
             batches.append(pixels(denoised))
         return np.concatenate(batches)

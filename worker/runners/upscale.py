@@ -1,6 +1,6 @@
 """Upscales images: those of a request of the mode `upscale`, and those that another runner made."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -17,36 +17,72 @@ from models.upscale.tiles import count_tiles, upscale
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.generation import open_network, result
 from worker.runners.images import resized
+from worker.runners.joint import Joint, noting, shares
 from worker.runners.network import Network, load_network
 
 
-def run_upscaling(task: Task[Upscaling]) -> JobResult:
-    """Each image, upscaled."""
-    network, params = open_network(task, Upscaler), task.params
-    images = _upscaled(task, network, [task.read_image(image) for image in params.images], params.scale)
-    return result([network], list(map(OutputImage, images)))
+def run_upscalings(tasks: Sequence[Task[Upscaling]]) -> list[JobResult | Exception]:
+    """For each task its images, upscaled; the tasks have one model and one scale."""
+    network, joint = open_network(tasks[0], Upscaler), Joint(tasks)
+    noting(tasks, device=str(network.device))
+    read = joint.each(lambda task: [task.read_image(image) for image in task.params.images])
+
+    def run() -> dict[int, JobResult]:
+        made = _upscaled(network, read, tasks[0].params.scale, partial(_report, joint, 0))
+        return {place: result([network], list(map(OutputImage, images))) for place, images in made.items()}
+
+    return joint.results(run)
 
 
-def upscale_result(task: Task[UpscaledRequest], made: JobResult) -> JobResult:
-    """The result of another runner with its images upscaled, and its grids and plots as they are.
+def upscale_results(
+    tasks: Sequence[Task[UpscaledRequest]], made: Sequence[JobResult | Exception]
+) -> list[JobResult | Exception]:
+    """The results of another runner with their images upscaled, and their grids and plots as they are.
 
-    Raises AtelierError `too_many_pixels`; requests that name a size were checked before.
+    A result of too many pixels becomes AtelierError `too_many_pixels`; requests that name a size were checked before.
     """
-    places = [k for k, output in enumerate(made.images) if output.role == "picture"]
-    images = [made.images[k].pixels for k in places]
-    if (n := sum(image.shape[0] * image.shape[1] for image in images)) > MAX_UPSCALED:
-        message = f"upscale: The images together have {n:,} pixels; at most {MAX_UPSCALED:,} can be upscaled."
-        raise AtelierError("too_many_pixels", message, field="upscale", allowed=MAX_UPSCALED)
-    network = load_network(task, filled(task.params.upscaler), Upscaler)
-    outputs = list(made.images)
-    for k, image in zip(places, _upscaled(task, network, images, task.params.upscale), strict=True):
-        outputs[k] = replace(outputs[k], pixels=image)
+    joint, params = Joint(tasks), tasks[0].params
+    joint.errors |= {place: each for place, each in enumerate(made) if isinstance(each, Exception)}
+    results = {place: each for place, each in enumerate(made) if isinstance(each, JobResult)}
+    pictures = {place: _pictures(each) for place, each in results.items()}
+    joint.errors |= {place: too_many for place, images in pictures.items() if (too_many := _too_many(images))}
+    read = [(place, images) for place, images in pictures.items() if place not in joint.errors]
+
+    def run() -> dict[int, JobResult]:
+        network = load_network(tasks[0], filled(params.upscaler), Upscaler)
+        larger = _upscaled(network, read, params.upscale, partial(_report, joint, 1))
+        return {place: _with_larger(results[place], larger[place], network) for place, _ in read}
+
+    return joint.results(run if read else dict)
+
+
+def _pictures(made: JobResult) -> list[Pixels]:
+    return [output.pixels for output in made.images if output.role == "picture"]
+
+
+def _too_many(images: Sequence[Pixels]) -> AtelierError | None:
+    n = sum(image.shape[0] * image.shape[1] for image in images)
+    if n <= MAX_UPSCALED:
+        return None
+    message = f"upscale: The images together have {n:,} pixels; at most {MAX_UPSCALED:,} can be upscaled."
+    return AtelierError("too_many_pixels", message, field="upscale", allowed=MAX_UPSCALED)
+
+
+def _with_larger(made: JobResult, larger: Sequence[Pixels], network: Network[Upscaler]) -> JobResult:
+    images = iter(larger)
+    outputs = [replace(output, pixels=next(images)) if output.role == "picture" else output for output in made.images]
     models = made.models | {network.card.id: network.revision}
     return replace(made, images=outputs, models=models, versions=made.versions | {"torch": version("torch")})
 
 
-def _upscaled(task: Task[Any], network: Network[Upscaler], images: Sequence[Pixels], scale: int) -> list[Pixels]:
-    """The images `scale` times as large; those of one size run in one batch."""
+def _upscaled(
+    network: Network[Upscaler],
+    read: Sequence[tuple[int, Sequence[Pixels]]],
+    scale: int,
+    report: Callable[[int, int], None],
+) -> dict[int, list[Pixels]]:
+    """The images of each place `scale` times as large; those of one size run in one batch."""
+    images = [image for _, own in read for image in own]
     places: dict[tuple[int, ...], list[int]] = {}
     for k, image in enumerate(images):
         places.setdefault(image.shape, []).append(k)
@@ -54,14 +90,22 @@ def _upscaled(task: Task[Any], network: Network[Upscaler], images: Sequence[Pixe
     tiles = [count_tiles(network.module, batch) for batch in batches]
     larger: dict[int, Pixels] = {}
     for same, batch, before in zip(places.values(), batches, accumulate(tiles, initial=0), strict=False):
-        made = upscale(network.module, batch, partial(_report, task, before, sum(tiles)))
+        made = upscale(
+            network.module,
+            batch,
+            lambda done, _, before=before: report(before + done, sum(tiles)),  # type: ignore[misc]
+        )
         larger |= {k: _at_scale(image, scale) for k, image in zip(same, made, strict=True)}
-    return [larger[k] for k in range(len(images))]
+    every = [larger[k] for k in range(len(images))]
+    return {
+        place: list(own) for (place, _), own in zip(read, shares(every, [len(own) for _, own in read]), strict=True)
+    }
 
 
-def _report(task: Task[Any], before: int, total: int, done: int, _: int) -> None:
-    first = total if isinstance(task.params, UpscaledRequest) else 0  # another runner's half
-    task.report_progress(first + before + done, first + total, "upscaling")
+def _report(joint: Joint[Any], halves_before: int, done: int, total: int) -> None:
+    """Reports tiles; images of another runner are upscaled in the second half of their job."""
+    first = halves_before * total
+    joint.report_progress(first + done, first + total, "upscaling")
 
 
 def _at_scale(image: Pixels, scale: int) -> Pixels:

@@ -8,6 +8,7 @@ from jobs.requests.architectures import ARCHITECTURES
 from jobs.requests.arithmetic import Arithmetic, attribute_names
 from jobs.requests.base import UnresolvedError, filled
 from jobs.requests.generation import Generation
+from jobs.requests.kinds import parse
 
 PARAMS: TypeAdapter[Generation] = TypeAdapter(Generation)
 A, B = "img_" + "a" * 64, "img_" + "b" * 64
@@ -208,3 +209,28 @@ def test_a_field_that_was_not_resolved_is_refused() -> None:
     assert filled(0) == 0
     with pytest.raises(UnresolvedError):
         filled(None)
+
+
+def test_only_samples_of_one_model_and_schedule_run_as_one_batch() -> None:
+    def compat(**body: Any) -> str:
+        return parsed(**body).compatibility()
+
+    own = compat(seeds=[1, 2])
+    assert own == compat(n=16, attributes=["hat"], priority=3) != ""
+    assert compat(n=17) == compat(seeds=list(range(17))) == "", "many samples are a batch alone"
+    others: list[dict[str, Any]] = [
+        {"model": "other"},
+        {"num_inference_steps": 9},
+        {"scheduler": "ddpm"},
+        {"guidance_scale": 2},
+        {"upscale": 2},
+        {"upscale": 2, "upscaler": "realesrgan-x4plus"},
+        {"mode": "reconstruct", "images": [A]},
+        {"mode": "reconstruct", "images": [A], "upscale": 2},
+        {"mode": "upscale", "images": [A]},
+        {"mode": "upscale", "images": [A], "scale": 2},
+    ]
+    found = [own, *(compat(**body) for body in others)]
+    assert len(set(found)) == len(found) and "" not in found
+    fast = [parse("style-transfer", {"content": A, "style": style}).compatibility() for style in ("builtin:1", A)]
+    assert fast[0] == fast[1] not in ("", *found)

@@ -193,5 +193,5 @@ def test_only_what_one_batch_can_hold_runs_together() -> None:
     ]
     found = [own, *(compat(**body) for body in others)]
     assert len(set(found)) == len(found)
-    assert parse("generation", {"mode": "sample", "model": "any"}).compatibility() == ""
-    assert parse("style-transfer", {"content": A, "style": "builtin:1"}).compatibility() == ""
+    assert parse("generation", {"mode": "interpolate", "model": "any", "between": [1, 2]}).compatibility() == ""
+    assert parse("generation", {"mode": "traverse", "model": "any"}).compatibility() == ""

@@ -3,14 +3,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from jobs.objects import Objects
+from jobs.settings import get_settings
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
+from models.build import build
 from models.catalogue import WEIGHTS_DIR, Card
 from tests.stack import Stack
+from tests.worker.runners import generations
 from tests.worker.runners.collecting import SMILEYS, found
-from tests.worker.runners.generations import save_models
 from tests.worker.runners.prompted import ARCHITECTURE, saved
 from tests.worker.tasks import forget
 
@@ -46,7 +49,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Card]]
     """The cards of tiny models, whose files are in the folder of trained models."""
     weights_dir = tmp_path_factory.mktemp("weights")
     with trained_models(weights_dir):
-        yield save_models(weights_dir)
+        yield generations.save_models(weights_dir)
 
 
 @contextmanager
@@ -57,3 +60,13 @@ def trained_models(weights_dir: Path) -> Iterator[None]:
         forget()
         yield
     forget()
+
+
+@pytest.fixture(scope="module")
+def upscalers(known: dict[str, Card]) -> dict[str, Card]:
+    """The tiny models, and a network that repeats each pixel."""
+    architecture = {"name": "srvgg-net-compact", "num_feat": 4, "num_conv": 1, "channels": 3}
+    network = build(architecture)
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    return known | {"repeats": generations.saved("repeats", architecture, network, get_settings().weights_dir)}

@@ -4,28 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch import nn
 
 from jobs.errors import AtelierError
-from jobs.settings import get_settings
-from models.build import build
 from models.catalogue import Card, card
-from tests.worker.runners.generations import IMAGES, WIDE, A, outputs, run, saved, task
+from tests.worker.runners.generations import IMAGES, WIDE, A, outputs, run, task
 from worker import runners
 from worker.lease import CanceledError
 from worker.run import JobResult, Pixels
 from worker.runners import upscale as runner
-
-REPEATS = {"name": "srvgg-net-compact", "num_feat": 4, "num_conv": 1, "channels": 3}
-
-
-@pytest.fixture(scope="module")
-def upscalers(known: dict[str, Card]) -> dict[str, Card]:
-    """The tiny models, and a network that repeats each pixel."""
-    network = build(REPEATS)
-    for parameter in network.parameters():
-        nn.init.zeros_(parameter)
-    return known | {"repeats": saved("repeats", REPEATS, network, get_settings().weights_dir)}
 
 
 def repeated(image: Pixels) -> Pixels:
