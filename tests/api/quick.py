@@ -1,6 +1,6 @@
 """The real worker, with every request reduced to small sizes and two steps: fuzzing asks for the largest."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from PIL import Image
@@ -26,7 +26,7 @@ TRAINING = {
 }
 
 
-def run_quickly(tasks: Sequence[Task[Any]]) -> Sequence[JobResult | Exception]:
+def run_quickly(tasks: Sequence[Task[Any]]) -> Iterable[JobResult | Exception]:
     """Runs requests made small."""
     for task in tasks:
         small, fields = _small(task.params), type(task.params).model_fields

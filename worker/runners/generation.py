@@ -86,9 +86,7 @@ def _draw(network: Network, task: Task[Sample]) -> _Drawn:
     return _Drawn(seeds, noise, attributes, generators)
 
 
-def _sampled(
-    network: Network, joint: Joint[Sample], places: Mapping[int, Sequence[int]], drawn: Sequence[_Drawn]
-) -> Pixels:
+def _sampled(network: Network, joint: Joint[Sample], places: Mapping[int, range], drawn: Sequence[_Drawn]) -> Pixels:
     """The images of all jobs, whose rows are `places`."""
     noise = torch.cat([each.noise for each in drawn])
     if not isinstance(network.module, Ddpm):

@@ -59,8 +59,8 @@ class Joint(Generic[P]):
         return [self.errors.get(place) or made[place] for place in range(len(self.tasks))]
 
 
-def shares(rows: Sequence[T], counts: Sequence[int]) -> Iterator[Sequence[T]]:
-    """The rows of each task, of which task k has `counts[k]`."""
+def shares(rows: Any, counts: Sequence[int]) -> Iterator[Any]:
+    """The rows of each task, of which task k has `counts[k]`: slices of a sequence or an array."""
     start = 0
     for count in counts:
         yield rows[start : start + count]

@@ -44,9 +44,9 @@ def upscale_results(
     joint, params = Joint(tasks), tasks[0].params
     joint.errors |= {place: each for place, each in enumerate(made) if isinstance(each, Exception)}
     results = {place: each for place, each in enumerate(made) if isinstance(each, JobResult)}
-    pictures = {place: _pictures(each) for place, each in results.items()}
-    joint.errors |= {place: too_many for place, images in pictures.items() if (too_many := _too_many(images))}
-    read = [(place, images) for place, images in pictures.items() if place not in joint.errors]
+    found = {place: _to_upscale(each) for place, each in results.items()}
+    joint.errors |= {place: too_many for place, images in found.items() if (too_many := _too_many(images))}
+    read = [(place, images) for place, images in found.items() if place not in joint.errors]
 
     def run() -> dict[int, JobResult]:
         network = load_network(tasks[0], filled(params.upscaler), Upscaler)
@@ -56,7 +56,7 @@ def upscale_results(
     return joint.results(run if read else dict)
 
 
-def _pictures(made: JobResult) -> list[Pixels]:
+def _to_upscale(made: JobResult) -> list[Pixels]:
     return [output.pixels for output in made.images if output.role == "picture"]
 
 

@@ -1,7 +1,7 @@
 """Batches of jobs, with a tiny untrained model of the real architecture."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -230,7 +230,7 @@ def test_each_claimed_job_reaches_its_own_terminal_state(tiny: Card, jobs: JobSt
     assert [record.id for record in records] == [good, canceled, gone]
     jobs.cancel(canceled)
 
-    def with_the_tiny_model(tasks: Sequence[Task]) -> Sequence[JobResult | Exception]:
+    def with_the_tiny_model(tasks: Sequence[Task]) -> Iterable[JobResult | Exception]:
         for each in tasks:
             each.find_model = lambda model_id: tiny
         return runners.run(tasks)
