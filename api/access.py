@@ -77,6 +77,8 @@ def needed_scope(method: str, path: str) -> keys.Scope:
     """The scope that a request needs."""
     if path.startswith("/v1/keys") or (path.startswith("/v1/models/") and path.endswith("/unload")):
         return "admin"
+    if method == "POST" and path == "/v1/models":
+        return "admin"
     if method in ("GET", "HEAD"):
         return "read"
     return "train" if path == "/v1/trainings" else "submit"

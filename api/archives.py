@@ -1,4 +1,4 @@
-"""Uploads of zip files with training images."""
+"""Uploads of large files: images in zip files, embeddings, and weights of models."""
 
 import os
 from typing import IO, Annotated, Any
@@ -11,7 +11,7 @@ from api.errors import Responses, error_responses
 from api.pools import ARCHIVING, COUNTING
 from api.present import time_of
 from api.service import Service, ServiceDep
-from jobs.intake.archives import count_files
+from jobs.intake.archives import count_files, is_weights
 from jobs.intake.vectors import inspect_vectors
 from jobs.requests.facts import naming
 from jobs.schemas import ARCHIVE_ID, Archive
@@ -40,7 +40,8 @@ class ArchiveUpload(BaseModel):
     file: Annotated[
         UploadFile,
         Field(
-            description="A zip file of images, labeled by its folders, tables and texts; or embeddings (npz, parquet)."
+            description="A zip file of images, labeled by its folders, tables and texts; embeddings (npz, parquet); or "
+            "weights of a model (safetensors)."
         ),
     ]
 
@@ -48,7 +49,7 @@ class ArchiveUpload(BaseModel):
 @router.post(
     "/v1/archives",
     status_code=201,
-    summary="Upload a zip file of images, or a file of embeddings",
+    summary="Upload a zip file of images, embeddings, or weights of a model",
     responses=error_responses(400, 408, 413, 422, 429, 503, also=UPLOADED),
     form_limits=FORM_LIMITS,
     openapi_extra={
@@ -64,7 +65,8 @@ async def upload_archive(
 
     The file is not unpacked here: the job reads the images and reports those that it cannot read. Embeddings for the
     `vectors` of a collection are an npz file, which is a zip file, or a parquet file; `vectors` of the answer is what
-    their headers say, and why they cannot be used, if they cannot.
+    their headers say, and why they cannot be used, if they cannot. Weights for `POST /v1/models` are one safetensors
+    file.
     """
     facts = await COUNTING.run(_inspect, form.file.file)
     return await ARCHIVING.run(_store, service, form.file.file, facts)
@@ -90,7 +92,8 @@ def _inspect(file: IO[bytes]) -> dict[str, Any]:
         n_files = count_files(file)
     vectors = inspect_vectors(file)
     size_bytes = file.seek(0, os.SEEK_END)
-    return {"size_bytes": size_bytes, "n_files": n_files, "vectors": vectors and vectors.model_dump()}
+    facts = {"size_bytes": size_bytes, "n_files": n_files, "vectors": vectors and vectors.model_dump()}
+    return facts | {"weights": is_weights(file)}
 
 
 def _store(service: Service, file: IO[bytes], facts: dict[str, Any]) -> Archive:

@@ -105,7 +105,8 @@ def _read(adapter: TypeAdapter[Any], names: frozenset[str], body: bytearray, sal
         problems = error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
         raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in problems]) from error
     if is_cut:
-        raise RuntimeError("the schema of a request allows fields of any name: it needs a limit")
+        message = f"Value error, An object of the body has more than {MAX_FIELDS} fields"
+        raise RequestValidationError([{"type": "value_error", "loc": ("body",), "msg": message}])
     return model, hashlib.sha256(f"{salt}\n{text}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Models: list shipped and trained models, download their files, and delete trained ones."""
+"""Models: list shipped, trained and added models, add one's own, download their files, and delete them."""
 
 import hashlib
 import json
@@ -9,17 +9,32 @@ from fastapi import APIRouter, Body, Path, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from api.access import require
 from api.errors import Responses, error_responses
 from api.json_route import JsonRoute
 from api.service import Service, ServiceDep
+from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.errors import Conflict, NotFound
+from jobs.requests.added_model import AddedModel
 from jobs.requests.architectures import dim_of
 from jobs.requests.base import STRICT
 from jobs.requests.facts import model_cards
+from jobs.schemas import Job
+from jobs.store.registry import TrainedModel
 
 router = APIRouter(tags=["models"], route_class=JsonRoute)
 CARD = "card.json"
 EXAMPLES: dict[str, Any] = {"share": {"summary": "For all tenants", "value": {"shared": True}}}
+OWN_WEIGHTS = "zip_" + "0" * 64  # in examples: the id of an uploaded .safetensors file
+ADDED: dict[str, Any] = {
+    "lora": {
+        "summary": "A LoRA from an uploaded file",
+        "value": {
+            **{"id": "ink", "title": "Ink drawings", "license": "MIT", "task": "lora"},
+            **{"base": "stable-diffusion-avatars", "archive": OWN_WEIGHTS},
+        },
+    }
+}
 ModelId = Annotated[str, Path(max_length=100, description="The id of a model.", examples=["vgg16"])]
 
 
@@ -44,21 +59,33 @@ class Model(BaseModel):
     installed_on: Annotated[list[str], Field(description="The running workers that have its files.")]
     trained_by: Annotated[
         str | None,
-        Field(description="The job that trained it; null for a model of another tenant or that came with the service."),
+        Field(description="The job that trained it; null for a model of another tenant or that was not trained here."),
     ]
+    added_by: Annotated[str | None, Field(description="The job that added it; null for one that was not added.")]
     shared: Annotated[bool, Field(description="Whether all tenants may use it; true if it came with the service.")]
 
 
 class ModelList(BaseModel):
-    """Every model that workers reported in the last day, and every trained model."""
+    """Every model that workers reported in the last day, and every trained or added model."""
 
     models: list[Model]
 
 
 @router.get("/v1/models", summary="List models", responses=error_responses(503))
 def list_models(service: ServiceDep) -> ModelList:
-    """Returns the cards of all models that workers reported in the last day, and of all trained models."""
+    """Returns the cards of all models that workers reported in the last day, and of all trained and added models."""
     return ModelList(models=list(_models(service).values()))
+
+
+@router.post(
+    "/v1/models", status_code=202, response_model=Job, summary="Add a model of your own", responses=SUBMIT_RESPONSES
+)
+async def add_model(params: Annotated[AddedModel, Body(openapi_examples=ADDED)], submission: SubmissionDep) -> Response:
+    """A job that fetches the files of a card, loads them once and stores them; then every worker can use the model.
+
+    Its progress counts bytes; a retry goes on where the download stopped. Needs the scope `admin`.
+    """
+    return await submit(submission, params)
 
 
 @router.get("/v1/models/{model_id}", summary="Get a model", responses=error_responses(404, 422, 503))
@@ -94,12 +121,12 @@ class ModelFiles(BaseModel):
 def list_model_files(model_id: ModelId, service: ServiceDep) -> ModelFiles:
     """Returns the card and the files of a model, with links to download them.
 
-    Only workers have the files of a model that came with the service or was fetched: their `url` is null.
+    Only workers have the files of a model that came with the service or was fetched there: their `url` is null.
     """
     card = _card(service, model_id)
     data, path = _card_json(card), f"/v1/models/{model_id}/files"
     files = [ModelFile(name=CARD, sha256=_sha256(data), size_bytes=len(data), url=f"{path}/{CARD}")]
-    is_stored = _is_trained_here(service, model_id)
+    is_stored = _stored(service, model_id) is not None
     for name, sha in card["files"].items():
         size = service.objects.size(sha) if is_stored else None
         url = (service.objects.link(sha) or f"{path}/{name}") if is_stored else None
@@ -119,7 +146,7 @@ FILE: Responses = {
 
 
 @router.get(
-    "/v1/models/{model_id}/files/{name}",
+    "/v1/models/{model_id}/files/{name:path}",
     summary="Download a file of a model",
     response_class=Response,
     responses=error_responses(404, 409, 422, 500, 503, also=FILE),
@@ -137,7 +164,7 @@ def get_model_file(
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     if name == CARD:
         return Response(_card_json(card), media_type="application/json", headers=headers)
-    if not _is_trained_here(service, model_id):
+    if _stored(service, model_id) is None:
         remedy = (
             f"run `{card['fetch_command']}`"
             if card.get("fetch_command")
@@ -181,8 +208,9 @@ def share_model(
 ) -> Model:
     """Lets all tenants use a trained model, or only its own. Another tenant cannot delete it or share it."""
     get_model(model_id, service)
-    if not _is_trained_here(service, model_id):
-        raise Conflict("model_not_shareable", "The model came with the service; all tenants may use it.")
+    model = _stored(service, model_id)
+    if model is None or model.is_added:
+        raise Conflict("model_not_shareable", "The model was not trained here; all tenants may use it.")
     service.jobs.models.share(model_id, params.shared)
     return get_model(model_id, service)
 
@@ -190,14 +218,21 @@ def share_model(
 @router.delete(
     "/v1/models/{model_id}",
     status_code=204,
-    summary="Delete a trained model",
+    summary="Delete a trained or added model",
     responses=error_responses(404, 409, 422, 503),
 )
 def delete_model(model_id: ModelId, service: ServiceDep) -> None:
-    """Deletes a trained model and its files. Returns 409 and their ids while jobs or collections use it."""
+    """Deletes a model and its files, and evicts it from the memory of workers.
+
+    Returns 409 and their ids while jobs or collections use it. An added model needs the scope `admin`.
+    """
     get_model(model_id, service)
-    if not _is_trained_here(service, model_id):
-        raise Conflict("model_not_deletable", "The model came with the service; only trained models can be deleted.")
+    model = _stored(service, model_id)
+    if model is None:
+        raise Conflict("model_not_deletable", "Only trained and added models can be deleted; this one is neither.")
+    if model.is_added:
+        require(service.key, "admin")
+        return service.jobs.models.remove(model_id)
     service.jobs.models.delete(model_id)
 
 
@@ -214,8 +249,9 @@ def _card(service: Service, model_id: str) -> dict[str, Any]:
     return cards[model_id]
 
 
-def _is_trained_here(service: Service, model_id: str) -> bool:
-    return any(model.card["id"] == model_id for model in service.jobs.models.all())
+def _stored(service: Service, model_id: str) -> TrainedModel | None:
+    """Returns a model whose files are in object storage; None for others."""
+    return next((model for model in service.jobs.models.all() if model.card["id"] == model_id), None)
 
 
 def _card_json(card: dict[str, Any]) -> bytes:
@@ -229,17 +265,19 @@ def _sha256(data: bytes) -> str:
 
 
 def _models(service: Service) -> dict[str, Model]:
-    """Describes every model, by its id; every running worker can fetch a trained one from object storage."""
+    """Describes every model, by its id; every running worker can fetch a stored one from object storage."""
     workers = service.jobs.heartbeats.workers()
     known = {model.card["id"]: model for model in service.jobs.models.all()}
     models = {}
     for model_id, card in model_cards(service.jobs).items():
-        trained = known.get(model_id)
+        stored = known.get(model_id)
+        job, is_added = (stored.trained_by, stored.is_added) if stored else (None, False)
         models[model_id] = Model(
             **{"fetch_command": None, **card},
             dim=dim_of(card.get("architecture", {})),
-            installed_on=[name for name, report in workers.items() if trained or model_id in report["installed"]],
-            trained_by=trained.trained_by if trained else None,
-            shared=trained.is_shared if trained else True,
+            installed_on=[name for name, report in workers.items() if stored or model_id in report["installed"]],
+            trained_by=None if is_added else job,
+            added_by=job if is_added else None,
+            shared=stored.is_shared if stored else True,
         )
     return models

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from kombu.exceptions import OperationalError
 from redis import RedisError
-from starlette.types import Scope
+from starlette.types import Scope as AsgiScope
 
 from api.access import require
 from api.bounds import forget_body
@@ -34,10 +34,12 @@ from jobs.requests.inpainting import Inpainting
 from jobs.requests.training_base import TRAINED_ID
 from jobs.requests.upscale import UpscaledRequest, Upscaling
 from jobs.schemas import Job
+from jobs.store.keys import Scope
 from jobs.store.records import NewJob
 
 log = logging.getLogger("atelier.api")
 MAX_WAIT_S = 60
+NEEDED: dict[str, Scope] = {"training": "train", "model": "admin"}  # by kind; `submit` for the others
 
 _HEADERS = {
     "Location": {"description": "The job.", "schema": {"type": "string"}},
@@ -63,7 +65,7 @@ class Submission:
     """One submit request: its service, its idempotency key and how long its caller waits."""
 
     service: Service
-    scope: Scope
+    scope: AsgiScope
     digest: str
     key: str | None
     wait_s: int
@@ -147,8 +149,8 @@ def enqueue(
 
     A nudge that cannot be sent is no error: upkeep sends it again, and the record is safe.
     """
-    if params.kind == "training":  # a retry of one too
-        require(service.key, "train")
+    if needed := NEEDED.get(params.kind):  # for a retry too
+        require(service.key, needed)
     service.key.limits.check(params)
     uses = params.uses()
     job = NewJob(

@@ -7,6 +7,7 @@ ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /src
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY api ./api
+COPY cards ./cards
 COPY images ./images
 COPY jobs ./jobs
 COPY models ./models

@@ -12,6 +12,7 @@ COPY pyproject.toml requirements.lock README.md LICENSE ./
 ARG TORCH_INDEX
 RUN pip install --constraint requirements.lock ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
 COPY api ./api
+COPY cards ./cards
 COPY images ./images
 COPY jobs ./jobs
 COPY models ./models

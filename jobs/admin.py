@@ -1,23 +1,35 @@
-"""`atelier-admin`: manages API keys, weighs tenants and prints their webhook secrets, over Redis."""
+"""`atelier-admin`: manages API keys and models, weighs tenants and prints their webhook secrets, over Redis."""
 
 import argparse
 import re
 import sys
+import time
+import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import get_args
 
+from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 from redis import RedisError
 
 from jobs.errors import AtelierError
+from jobs.intake.archives import is_weights
 from jobs.limits import Limits
+from jobs.objects import Objects
+from jobs.queue import make_celery, nudge
+from jobs.requests.added_model import AddedModel
+from jobs.requests.facts import Facts
 from jobs.schemas import SafetyPolicy
 from jobs.settings import get_settings
 from jobs.store.client import connect
 from jobs.store.jobs import JobStore
 from jobs.store.keys import SCOPES, TENANT, Key
 from jobs.store.protocol import DEFAULT_TENANT
+from jobs.store.records import NewJob
+from jobs.store.references import new_holder
 from jobs.store.webhooks import secret_of
 
 _LIMITS = f"one of {', '.join(Limits.model_fields)}"
@@ -55,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--safety", choices=get_args(SafetyPolicy), help="instead of ATELIER_SAFETY")
     create.set_defaults(run=_create)
     keys.add_parser("list", help="print all keys").set_defaults(run=_list)
+    models = commands.add_parser("models", help="models of one's own").add_subparsers(required=True)
+    add = models.add_parser("add", help="add the model of a card, and follow the job that fetches it")
+    add.add_argument("card", type=Path, help="a TOML file; its `path` may be a .safetensors file of this machine")
+    add.set_defaults(run=_add_model)
+    models.add_parser("list", help="print the added models").set_defaults(run=_list_models)
+    remove = models.add_parser("remove", help="delete an added model that no job needs")
+    remove.add_argument("id")
+    remove.set_defaults(run=_remove_model)
     for name, run in (("rotate", _rotate), ("revoke", _revoke)):
         command = keys.add_parser(name, help=f"{name} a key")
         command.add_argument("id", help="its id, the 12 characters after atl_")
@@ -117,6 +137,62 @@ def _rotate(jobs: JobStore, options: argparse.Namespace) -> None:
 
 def _revoke(jobs: JobStore, options: argparse.Namespace) -> None:
     jobs.keys.revoke(options.id)
+
+
+def _add_model(jobs: JobStore, options: argparse.Namespace) -> None:
+    try:
+        values = tomllib.loads(options.card.read_text(encoding="utf-8"))
+        if path := values.pop("path", None):
+            values["archive"] = _upload(jobs, Path(path))
+        params = AddedModel(**values, seed=0).resolved(Facts(jobs))
+    except ValidationError as error:
+        first = error.errors()[0]
+        names = (*first["loc"], *filter(None, [first.get("ctx", {}).get("field")]))
+        sys.exit(f"{options.card}: {'.'.join(map(str, names))}: {first['msg']}.")
+    except (OSError, ValueError) as error:
+        sys.exit(f"{options.card}: {error}.")
+    job = NewJob(params.kind, params.queue, params.stored(), archives=params.uses().archives)
+    job_id, _ = jobs.create(job)
+    with suppress(OperationalError):  # upkeep sends it
+        nudge(make_celery(jobs.settings), params.queue, job_id)
+    _follow(jobs, job_id)
+
+
+def _upload(jobs: JobStore, path: Path) -> str:
+    """Stores a file as `POST /v1/archives` does; returns its id."""
+    with path.open("rb") as file:
+        if not is_weights(file):
+            raise ValueError(f"{path} is no whole .safetensors file")
+        holder = new_holder()
+        sha = Objects(jobs.settings, jobs, retry_s=1).put_file(file, "application/octet-stream", holder=holder)
+    jobs.archives.put(sha, {"size_bytes": path.stat().st_size, "n_files": 1, "vectors": None, "weights": True}, holder)
+    return f"zip_{sha}"
+
+
+def _follow(jobs: JobStore, job_id: str) -> None:
+    """Prints the progress of a job until its end; exits with its error if it does not succeed."""
+    shown = ""
+    while not (record := jobs.get(job_id)).finished:
+        text = record.progress["message"] if record.progress else "queued"
+        if text != shown:
+            print(text)
+        shown = text
+        time.sleep(0.25)
+    if record.error or record.status != "succeeded":
+        sys.exit(record.error["message"] if record.error else f"The job {job_id} is {record.status}.")
+    print(f"{record.metrics['model']} is added")
+
+
+def _list_models(jobs: JobStore, options: argparse.Namespace) -> None:
+    for model in jobs.models.all():
+        if model.is_added:
+            print(f"{model.card['id']:32}{model.card['task']:16}{model.card['title']}")
+
+
+def _remove_model(jobs: JobStore, options: argparse.Namespace) -> None:
+    if not jobs.models.get(options.id).is_added:
+        sys.exit(f"{options.id} was trained: delete it with DELETE /v1/models/{options.id}.")
+    jobs.models.remove(options.id)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import hashlib
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import copy
 from datetime import timedelta
@@ -129,11 +129,16 @@ class Objects:
                 raise _damaged(sha)
             yield part
 
-    def get_file(self, sha: str, path: Path) -> None:
-        """Writes an object to a file, or leaves no file and raises `NotFound`, `Damaged` or `Unavailable`."""
+    def get_file(self, sha: str, path: Path, on_bytes: Callable[[int], None] = lambda done: None) -> None:
+        """Writes an object to a file, or leaves no file and raises `NotFound`, `Damaged` or `Unavailable`.
+
+        on_bytes: called with the bytes so far after each part; may raise to stop.
+        """
         try:
             with path.open("wb") as file:
-                file.writelines(self.read(sha))
+                for part in self.read(sha):
+                    file.write(part)
+                    on_bytes(file.tell())
         except AtelierError:
             path.unlink()
             raise

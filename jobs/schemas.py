@@ -15,6 +15,7 @@ Kind = Literal[
     "pc-steering",
     "cluster-sampling",
     "pc-animation",
+    "model",
 ]
 Status = Literal["queued", "running", "canceling", "succeeded", "failed", "canceled", "expired"]
 TERMINAL: frozenset[str] = frozenset({"succeeded", "failed", "canceled", "expired"})
@@ -197,7 +198,7 @@ class VectorFile(BaseModel):
 
 
 class Archive(BaseModel):
-    """An uploaded zip file, stored unchanged."""
+    """An uploaded file, stored unchanged."""
 
     id: Annotated[str, Field(pattern=ARCHIVE_ID)]
     size_bytes: int
@@ -205,4 +206,5 @@ class Archive(BaseModel):
     vectors: Annotated[VectorFile | None, Field(description="Of embeddings for `vectors`; null for other files.")] = (
         None
     )
+    weights: Annotated[bool, Field(description="Whether it is a safetensors file, with weights of a model.")] = False
     expires_at: datetime

@@ -68,7 +68,9 @@ def fetch(card: Card, weights_dir: Path = WEIGHTS_DIR) -> bool:
         _fetch_from_hub(card, weights_dir)
         return True
     if card.source["kind"] == "local":
-        fetch_local(card, weights_dir)
+        weights_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=weights_dir, prefix=".fetch-") as made_in:
+            fetch_local(card, weights_dir, _download(card, Path(made_in)) if "url" in card.source else None)
         return True
     folder = weights_dir / card.id
     folder.mkdir(parents=True, exist_ok=True)
@@ -269,7 +271,7 @@ def _save(state: dict[str, np.ndarray], path: Path) -> Path:
 
 
 def _download(card: Card, folder: Path) -> Path:
-    """Downloads the card's file and checks it against the sha256 digits on the card."""
+    """Downloads the card's file and checks it against the sha256, or its first digits, where the card has them."""
     url = card.source["url"]
     path = folder / Path(url).name
     try:
@@ -280,7 +282,7 @@ def _download(card: Card, folder: Path) -> Path:
         raise WeightsError(
             card.id, f"Model {card.id} could not be downloaded from {urllib.request.Request(url).host} ({reason})."
         ) from error
-    if not sha256.startswith(card.source["sha256_prefix"]):
+    if not sha256.startswith(card.source.get("sha256_prefix") or card.source.get("sha256") or ""):
         raise WeightsError(card.id, f"Model {card.id}: the download has sha256 {sha256}, not the one its card names.")
     return path
 

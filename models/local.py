@@ -4,6 +4,7 @@ import gzip
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from models.catalogue import (
     CHECKPOINT,
@@ -18,30 +19,41 @@ from models.catalogue import (
 from models.errors import WeightsError
 
 
-def fetch_local(card: Card, weights_dir: Path) -> None:
-    """Puts the files at the card's path into the model's folder, if it has one, and records the sha256 of each file.
+def fetch_local(card: Card, weights_dir: Path, path: Path | None = None) -> None:
+    """Puts the files at a path into the model's folder, if there is one, and records the sha256 of each file.
 
-    From then on only these bytes are loaded. A model with a path is loaded once, which shows whether it can be. Raises
-    WeightsError for a missing file and for one that cannot be loaded; nothing is recorded then.
+    path: by default that of the card. From then on only these bytes are loaded. A model with a path is loaded once,
+    which shows whether it can be. Raises WeightsError for a missing file and for one that cannot be loaded; nothing is
+    recorded then.
     """
-    folder, has_path = weights_dir / card.id, "path" in card.source
-    for name, source in _sources(card).items() if has_path else ():
+    folder, path = weights_dir / card.id, path or (card.source.get("path") and Path(card.source["path"]))
+    for name, source in _sources(card, path).items() if path else ():
         _put(card, source, folder / name)
     for name in card.files:
         if not (folder / name).is_file():
             raise WeightsError(card.id, f"Model {card.id} has no repository: put its {name} into {folder} first.")
-    files = {name: file_sha256(folder / name) for name in card.files}
-    (folder / RECORD).write_text(json.dumps({"source": card.source, "files": files}, indent=2), encoding="utf-8")
-    if has_path:
+    record(card, weights_dir, tried=path is not None)
+
+
+def record(card: Card, weights_dir: Path, *, tried: bool = True, **more: Any) -> dict[str, str]:
+    """Records the sha256 of each file, and `more`; returns the sha256 by name.
+
+    tried: the model is loaded once. Raises WeightsError if it cannot be loaded; nothing is recorded then.
+    """
+    files = {name: file_sha256(weights_dir / card.id / name) for name in card.files}
+    text = json.dumps({"source": card.source, **more, "files": files}, indent=2)
+    (weights_dir / card.id / RECORD).write_text(text, encoding="utf-8")
+    if tried:
         _try(card, weights_dir)
+    return files
 
 
-def _sources(card: Card) -> dict[str, Path | str]:
+def _sources(card: Card, path: Path) -> dict[str, Path | str]:
     """Returns for each file of a model with a path where it is, or its text."""
-    source, path = card.source, Path(card.source["path"])
+    source = card.source
     found: dict[str, Path | str] = {VAE: Path(source["vae"])} if source["vae"] else {}
     if CHECKPOINT not in card.files:
-        return found | {name: path / theirs for name, theirs in source["files"].items()}
+        return found | {name: path / theirs if theirs else path for name, theirs in source["files"].items()}
     found[CHECKPOINT] = path
     if own := source["configuration"]:
         return {**{name: Path(own) / name for name in source["files"]}, **found}
@@ -84,7 +96,28 @@ def _try(card: Card, weights_dir: Path) -> None:
     from models.build import load_parts
 
     try:
-        load_parts(card, weights_dir, torch.float16)
+        if card.task == "text-to-image":
+            load_parts(card, weights_dir, torch.float16)
+        else:
+            _try_tensors(card, weights_dir)
     except WeightsError:
         shutil.rmtree(weights_dir / card.id)
         raise
+
+
+def _try_tensors(card: Card, weights_dir: Path) -> None:
+    """Raises WeightsError for a file that is no whole safetensors file, is empty or holds NaN or infinity."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from models.errors import NotFiniteError
+    from models.tensors import check_finite
+
+    for name in card.files:
+        try:
+            state = load_file(weights_dir / card.id / name)
+            check_finite(state)
+        except (SafetensorError, NotFiniteError) as error:
+            raise WeightsError(card.id, f"Model {card.id} cannot be loaded: {name}: {error}.") from error
+        if not state:
+            raise WeightsError(card.id, f"Model {card.id} cannot be loaded: {name} is empty.")

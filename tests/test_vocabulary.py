@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SCANNED = ["api", "jobs", "worker", "models", "images", "tests", "bench", "scripts", "examples", "docker", "docs"]
+SCANNED = [
+    "api",
+    "jobs",
+    "worker",
+    "models",
+    "images",
+    "cards",
+    "tests",
+    "bench",
+    "scripts",
+    "examples",
+    "docker",
+    "docs",
+]
 SCANNED += ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "openapi.json", "docker-compose.yml", "supervisord.conf"]
 SCANNED += ["pyproject.toml", "SECURITY.md", ".github", ".pre-commit-config.yaml"]
 BINARY = {".gz", ".jpg", ".npz", ".png", ".pyc", ".safetensors", ".webp"}
@@ -52,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     '"standardise"': {"jobs", "tests"},
     "`standardise`": {"CHANGELOG.md", "docs"},
     # The old key of `license` in the cards of models.
-    '"licence"': {"api", "jobs", "models", "tests"},
+    '"licence"': {"api", "cards", "jobs", "models", "tests"},
     "`licence`": {"CHANGELOG.md", "docs"},
     # The old name of `neighbors`, still accepted.
     '"neighbours"': {"jobs", "tests"},

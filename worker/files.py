@@ -3,9 +3,11 @@
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from jobs.objects import Objects
+from jobs.requests.added_model import model_exists
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
 from jobs.store.registry import CollectionRecord
@@ -24,9 +26,18 @@ class Files:
         self._objects = objects
         self._record = record
 
-    def fetch(self, sha: str, path: Path) -> None:
-        """Writes an object to a file; raises `AtelierError`."""
-        self._objects.get_file(sha, path)
+    def fetch(self, sha: str, path: Path, on_bytes: Callable[[int], None] = lambda done: None) -> None:
+        """Writes an object to a file, and calls `on_bytes` with the bytes so far; raises `AtelierError`."""
+        self._objects.get_file(sha, path, on_bytes)
+
+    def size(self, sha: str) -> int:
+        """Size of an object in bytes; raises `AtelierError`."""
+        return self._objects.size(sha)
+
+    def check_new(self, model_id: str) -> None:
+        """Raises `Conflict` if there is a model of this id: another job may have added it since this one was queued."""
+        if model_id in cards() or any(model.card["id"] == model_id for model in self._jobs.models.all()):
+            raise model_exists(model_id)
 
     def store(self, path: Path) -> str:
         """Stores a file and returns its sha256; raises `Unavailable`."""
@@ -60,7 +71,7 @@ def remove_deleted_models(jobs: JobStore) -> None:
 
 
 def find_model(jobs: JobStore, objects: Objects, model_id: str) -> Card:
-    """Returns the card of a model, and fetches the files of a trained one; raises `AtelierError`."""
+    """Returns the card of a model, and fetches the files of a trained or added one; raises `AtelierError`."""
     if model_id in cards():
         return cards()[model_id]
     trained = jobs.models.get(model_id).card
@@ -70,7 +81,8 @@ def find_model(jobs: JobStore, objects: Objects, model_id: str) -> Card:
     for name, sha in trained["files"].items():
         path = folder / name
         if not path.is_file() or file_sha256(path) != sha:
-            partial = path.with_name(f".{name}.{os.getpid()}")
+            path.parent.mkdir(exist_ok=True)
+            partial = path.with_name(f".{path.name}.{os.getpid()}")
             objects.get_file(sha, partial)
             partial.replace(path)  # atomic: another process may load the file at any time
     return card

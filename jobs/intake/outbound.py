@@ -1,4 +1,4 @@
-"""Fetches images from, and posts webhooks to, URLs that users give; only public https addresses are reached.
+"""Fetches images and weights from, and posts webhooks to, URLs of users; only public https addresses are reached.
 
 Each hop resolves its host once, refuses it unless every address is public, and connects to the address that was
 checked; TLS still verifies the host name. A private, closed, unknown or slow host gives the same error, so that a
@@ -27,8 +27,8 @@ HEADERS = [("User-Agent", "Atelier"), ("Accept", "image/*"), ("Accept-Encoding",
 Resolve = Callable[..., list[tuple[Any, ...]]]
 Connect = Callable[[str, int, float], httpcore.NetworkStream]
 
-_dial: Connect = httpcore.SyncBackend().connect_tcp
-_REDIRECTS = {301, 302, 303, 307, 308}
+dial: Connect = httpcore.SyncBackend().connect_tcp
+REDIRECTS = {301, 302, 303, 307, 308}
 _URL = re.compile(r"[!-\[\]-~]{1,2048}")  # printable ASCII without the backslash, which parsers treat differently
 _GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
 # `ipaddress` calls these global, but they lead to other addresses or were reserved after its table was written.
@@ -48,7 +48,7 @@ def fetch(
     max_bytes: int,
     timeout_s: float,
     resolve: Resolve = socket.getaddrinfo,
-    connect: Connect = _dial,
+    connect: Connect = dial,
     ssl_context: ssl.SSLContext | None = None,
 ) -> bytes:
     """Fetches an https URL, following at most 3 redirects, and returns the body.
@@ -59,9 +59,9 @@ def fetch(
     Raises BadInput `url_not_allowed` for a URL that is refused or does not respond, BadInput `url_not_fetched` for a
     status other than 2xx, and TooLarge `url_too_large` above `max_bytes`.
     """
-    with _public_pool(timeout_s, resolve, connect, ssl_context) as pool:
+    with public_pool(PublicNetwork(timeout_s, resolve, connect), ssl_context) as pool:
         for _ in range(MAX_REDIRECTS + 1):
-            body, location = _get(pool, _parse(url), max_bytes)
+            body, location = _get(pool, parse(url), max_bytes)
             if location is None:
                 return body
             url = urljoin(url, location)
@@ -75,17 +75,17 @@ def post(
     *,
     timeout_s: float,
     resolve: Resolve = socket.getaddrinfo,
-    connect: Connect = _dial,
+    connect: Connect = dial,
     ssl_context: ssl.SSLContext | None = None,
 ) -> Answer:
     """Posts `body` to an https URL and returns the status and Retry-After; redirects are not followed.
 
     The other arguments are those of `fetch`. Raises BadInput `url_not_allowed`.
     """
-    with _public_pool(timeout_s, resolve, connect, ssl_context) as pool:
-        parts = _parse(url)
+    with public_pool(PublicNetwork(timeout_s, resolve, connect), ssl_context) as pool:
+        parts = parse(url)
         sent = [("Host", parts.netloc), ("User-Agent", "Atelier"), *headers.items()]
-        with pool.stream("POST", _target(parts), headers=sent, content=body) as response:
+        with pool.stream("POST", target(parts), headers=sent, content=body) as response:
             found = [value.decode("latin-1") for name, value in response.headers if name.lower() == b"retry-after"]
             return Answer(response.status, found[0] if found else None)
 
@@ -93,7 +93,7 @@ def post(
 def check_url(url: str) -> None:
     """Raises BadInput `url_not_allowed` for a URL that is refused without resolving its host."""
     try:
-        host = _parse(url).hostname or ""
+        host = parse(url).hostname or ""
         refused = host.replace(":", "").replace(".", "").isdigit() and not is_public(host)
     except ValueError as error:
         raise _not_allowed() from error
@@ -102,11 +102,8 @@ def check_url(url: str) -> None:
 
 
 @contextmanager
-def _public_pool(
-    timeout_s: float, resolve: Resolve, connect: Connect, ssl_context: ssl.SSLContext | None
-) -> Iterator[httpcore.ConnectionPool]:
+def public_pool(network: "PublicNetwork", ssl_context: ssl.SSLContext | None) -> Iterator[httpcore.ConnectionPool]:
     """Opens a pool that connects to public addresses only; every failure inside raises `url_not_allowed`."""
-    network = _PublicNetwork(time.monotonic() + timeout_s, resolve, connect)
     try:
         with httpcore.ConnectionPool(ssl_context or _default_ssl_context(), network_backend=network) as pool:
             yield pool
@@ -126,13 +123,25 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_PUBLIC)
 
 
-class _PublicNetwork(httpcore.NetworkBackend):
-    """Connects to public addresses only, until `deadline` (monotonic seconds)."""
+class PublicNetwork(httpcore.NetworkBackend):
+    """Connects to public addresses only, for `timeout_s` seconds from now or from the last call of `extend`."""
 
-    def __init__(self, deadline: float, resolve: Resolve, connect: Connect) -> None:
-        self.deadline = deadline
+    def __init__(self, timeout_s: float, resolve: Resolve = socket.getaddrinfo, connect: Connect = dial) -> None:
+        self.timeout_s = timeout_s
         self.resolve = resolve
         self.connect = connect
+        self.extend()
+
+    def extend(self) -> None:
+        """Starts the time anew."""
+        self._deadline = time.monotonic() + self.timeout_s
+
+    def seconds_left(self) -> float:
+        """Returns the seconds that are left; raises ReadTimeout if none are."""
+        seconds = self._deadline - time.monotonic()
+        if seconds <= 0:
+            raise httpcore.ReadTimeout("the deadline of the whole fetch has passed")
+        return seconds
 
     def connect_tcp(
         self,
@@ -142,11 +151,12 @@ class _PublicNetwork(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        """Connects to the first public address of a host that answers."""
         addresses = self._public_addresses(host, port)
         for untried in range(len(addresses), 0, -1):
             try:  # an address that drops packets must leave time for the others
-                stream = self.connect(addresses[-untried], port, _seconds_left(self.deadline) / untried)
-                return _DeadlineStream(stream, self.deadline)
+                stream = self.connect(addresses[-untried], port, self.seconds_left() / untried)
+                return _DeadlineStream(stream, self)
             except (httpcore.NetworkError, httpcore.TimeoutException) as error:
                 last = error
         raise last
@@ -155,7 +165,7 @@ class _PublicNetwork(httpcore.NetworkBackend):
         executor = ThreadPoolExecutor(1)  # getaddrinfo has no timeout: the wait ends, the thread ends later
         answer = executor.submit(self.resolve, host, port, type=socket.SOCK_STREAM)
         executor.shutdown(wait=False)
-        infos = answer.result(_seconds_left(self.deadline))
+        infos = answer.result(self.seconds_left())
         addresses = list(dict.fromkeys(info[4][0] for info in infos))
         if not addresses or not all(map(is_public, addresses)):
             raise httpcore.ConnectError("not a public host")
@@ -163,17 +173,17 @@ class _PublicNetwork(httpcore.NetworkBackend):
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    """A stream that limits each operation to the time left until `deadline`."""
+    """A stream that limits each operation to the time left to a network."""
 
-    def __init__(self, stream: httpcore.NetworkStream, deadline: float) -> None:
+    def __init__(self, stream: httpcore.NetworkStream, network: PublicNetwork) -> None:
         self.stream = stream
-        self.deadline = deadline
+        self.network = network
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self.stream.read(max_bytes, _seconds_left(self.deadline))
+        return self.stream.read(max_bytes, self.network.seconds_left())
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.stream.write(buffer, _seconds_left(self.deadline))
+        self.stream.write(buffer, self.network.seconds_left())
 
     def close(self) -> None:
         self.stream.close()
@@ -181,21 +191,14 @@ class _DeadlineStream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        stream = self.stream.start_tls(ssl_context, server_hostname, _seconds_left(self.deadline))
-        return _DeadlineStream(stream, self.deadline)
+        stream = self.stream.start_tls(ssl_context, server_hostname, self.network.seconds_left())
+        return _DeadlineStream(stream, self.network)
 
     def get_extra_info(self, info: str) -> Any:
         return self.stream.get_extra_info(info)
 
 
-def _seconds_left(deadline: float) -> float:
-    seconds = deadline - time.monotonic()
-    if seconds <= 0:
-        raise httpcore.ReadTimeout("the deadline of the whole fetch has passed")
-    return seconds
-
-
-def _parse(url: str) -> SplitResult:
+def parse(url: str) -> SplitResult:
     """Parses an https URL without user or password; raises ValueError for any other.
 
     The port must be 443 or at least 1024: the other low ports belong to services such as mail, which untrusted
@@ -209,16 +212,17 @@ def _parse(url: str) -> SplitResult:
     return parts
 
 
-def _target(parts: SplitResult) -> httpcore.URL:
+def target(parts: SplitResult) -> httpcore.URL:
+    """Returns what a request of a URL asks its host for."""
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return httpcore.URL(scheme="https", host=parts.hostname or "", port=parts.port, target=path)
 
 
 def _get(pool: httpcore.ConnectionPool, parts: SplitResult, max_bytes: int) -> tuple[bytes, str | None]:
     """Makes one hop; returns the body and, for a redirect, its location."""
-    with pool.stream("GET", _target(parts), headers=[("Host", parts.netloc), *HEADERS]) as response:
+    with pool.stream("GET", target(parts), headers=[("Host", parts.netloc), *HEADERS]) as response:
         headers = {name.lower(): value for name, value in response.headers}
-        if response.status in _REDIRECTS and b"location" in headers:
+        if response.status in REDIRECTS and b"location" in headers:
             return b"", headers[b"location"].decode("ascii")
         if not 200 <= response.status < 300:
             message = f"The URL returned status {response.status}."
@@ -238,7 +242,7 @@ def _read(response: httpcore.Response, max_bytes: int) -> bytes:
 
 
 def _not_allowed() -> BadInput:
-    message = "The URL could not be fetched: it must be a public https URL that returns an image in time."
+    message = "The URL could not be fetched: it must be a public https URL that responds in time."
     return BadInput("url_not_allowed", message)
 
 

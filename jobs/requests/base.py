@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self, Ty
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from cards.schema import whole as whole
 from jobs.errors import BadInput
 from jobs.schemas import ImageFormat
 
@@ -69,11 +70,6 @@ class Uses(NamedTuple):
     collections: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
     builds: str | None = None
-
-
-def whole(value: Any) -> Any:
-    """Converts whole floats to int: in JSON 64.0 is an integer; "64" and true are not."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class Request(BaseModel):

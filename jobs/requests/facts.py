@@ -62,6 +62,13 @@ class Facts:
         with naming(field):
             self._jobs.archives.get(sha)
 
+    def check_weights(self, sha: str, field: str = "archive") -> None:
+        """Raises NotFound for an upload that is not stored, BadInput for one that is no safetensors file."""
+        with naming(field):
+            facts, _ = self._jobs.archives.get(sha)
+            if not facts.get("weights"):
+                raise BadInput("invalid_request", "The upload must be a safetensors file.", field=field)
+
     def check_vectors(self, sha: str, dim: int | None, where: str) -> None:
         """Raises BadInput for an archive without usable vectors, and for others than of `dim` values, where known."""
         facts, _ = self._jobs.archives.get(sha)

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from jobs.requests.added_model import AddedModel
 from jobs.requests.animation import Animation
 from jobs.requests.base import Request
 from jobs.requests.collection import Collection
@@ -25,6 +26,7 @@ KINDS: dict[str, Any] = {
     "pc-steering": Steering,
     "cluster-sampling": ClusterSampling,
     "pc-animation": Animation,
+    "model": AddedModel,
 }
 
 

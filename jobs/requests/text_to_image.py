@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from cards.schedulers import ETA_SCHEDULERS, SCHEDULERS, Scheduler, canonical
 from jobs.errors import BadInput
 from jobs.requests.base import STRICT, ImageRef, ImageSize, ModelId, Steps, Uses, filled
 from jobs.requests.facts import Card, Facts
 from jobs.requests.generation_base import GenerationRequest
-from jobs.requests.schedulers import ETA_SCHEDULERS, SCHEDULERS, Scheduler, canonical
 from jobs.requests.upscale import UpscaledRequest
 
 MAX_CLIP_SKIP = 10  # CLIP ViT-L, the smallest encoder of the published models, has 12 layers

@@ -70,8 +70,8 @@ class Protocol:
         self.scripts = {command: client.register_script(script) for command, script in SCRIPTS.items()}
         self.tenant: str | None = None
 
-    def of(self, tenant: str) -> Self:
-        """Returns the same protocol for one tenant."""
+    def of(self, tenant: str | None) -> Self:
+        """Returns the same protocol for one tenant, or for all."""
         made = copy(self)
         made.tenant = tenant
         return made

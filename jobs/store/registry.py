@@ -12,16 +12,22 @@ from jobs.store.uploads import redis_full
 
 Sort = Literal["model", "collection", "style"]
 _SHARED = f"{PREFIX}shared-models"
+ADDED = "added"  # kind of the source of a model that an operator added: all tenants may use it
 NEW = "new"  # as the collection of a new job: it creates one
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model's card, the job that trained it (None: another tenant's), and whether every tenant may use it."""
+    """A model's card, the job that trained or added it (None: another tenant's), and whether all may use it."""
 
     card: dict[str, Any]
     trained_by: str | None
     is_shared: bool = False
+
+    @property
+    def is_added(self) -> bool:
+        """Whether an operator added it."""
+        return bool(self.card["source"]["kind"] == ADDED)
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class KeptStyle:
 
 
 class Models:
-    """Trained models."""
+    """Models whose files are in object storage: trained ones and those that an operator added."""
 
     def __init__(self, protocol: Protocol) -> None:
         self._protocol = protocol
@@ -100,6 +106,10 @@ class Models:
     def delete(self, model_id: str) -> None:
         """Deletes a trained model and its files. Raises `NotFound`, and `Conflict` while it is in use."""
         _delete(self._protocol, "model", model_id)
+
+    def remove(self, model_id: str) -> None:
+        """Deletes an added model of any tenant; raises as `delete`."""
+        _delete(self._protocol.of(None), "model", model_id)
 
     def unload(self, model_id: str) -> None:
         """Asks every worker process to evict a model, trained or shipped, from its memory."""
@@ -225,7 +235,8 @@ def _parse_version(number: int, text: str) -> Version:
 
 def model_arguments(card: dict[str, Any]) -> dict[str, Any]:
     """The arguments that `finish` takes for a new model."""
-    return {"id": card["id"], "card": json.dumps(card), "objects": list(card["files"].values())}
+    objects, is_added = list(card["files"].values()), card["source"]["kind"] == ADDED
+    return {"id": card["id"], "card": json.dumps(card), "objects": objects, "shared": is_added}
 
 
 def version_arguments(made: dict[str, Any]) -> dict[str, Any]:

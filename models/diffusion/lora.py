@@ -17,6 +17,13 @@ from models.errors import LoraError
 from models.tensors import check_finite
 
 PARTS = ("unet", "transformer", "text_encoder", "text_encoder_2")
+# How the names of the two matrices of a layer end.
+PAIRS = [
+    (".lora_A.weight", ".lora_B.weight"),
+    (".lora.down.weight", ".lora.up.weight"),
+    ("_lora.down.weight", "_lora.up.weight"),
+    (".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight"),
+]
 State = dict[str, Tensor]
 
 
@@ -68,7 +75,18 @@ def _converted(pipeline: Any, path: Path) -> State:
     check_finite(state)
     is_xl = hasattr(pipeline, "unet") and hasattr(pipeline, "text_encoder_2")  # files may name its blocks differently
     converted = pipeline.lora_state_dict(dict(state), **({"unet_config": pipeline.unet.config} if is_xl else {}))
-    return dict(converted[0] if isinstance(converted, tuple) else converted)
+    state = dict(converted[0] if isinstance(converted, tuple) else converted)
+    _check_pairs(state)
+    return state
+
+
+def _check_pairs(state: State) -> None:
+    """Raises ValueError for a layer with one tensor of its pair: peft would draw the other at random."""
+    names = {first: second for pair in PAIRS for first, second in (pair, pair[::-1])}
+    for name in state:
+        layer, side = next(((name[: -len(end)], end) for end in names if name.endswith(end)), ("", ""))
+        if side and layer + names[side] not in state:
+            raise ValueError(f"it lacks pairs of its layers: {name} has no {names[side][1:]}")
 
 
 def _layers(pipeline: Any, adapter: str) -> dict[str, list[Tensor]]:

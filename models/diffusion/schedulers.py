@@ -45,15 +45,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "lcm": ("LCMScheduler", {}),
     "tcd": ("TCDScheduler", {}),
 }
-EARLIER = ("dpm-solver++",)  # names in cards of earlier releases: dpm++ 2m
 DISTILLED = ("lcm", "tcd")  # select their steps from those of a distillation
-
-
-def known_scheduler(name: str) -> str:
-    """Returns the name of a scheduler, also of an earlier release; raises ValueError for another."""
-    if name not in (*SCHEDULERS, *EARLIER):
-        raise ValueError(f"must be one of {', '.join(SCHEDULERS)}")
-    return name
 
 
 def make_scheduler(name: str, config: Mapping[str, Any], num_inference_steps: int) -> Any:

@@ -1,7 +1,7 @@
 """Supplies what Schemathesis cannot take from the schema: images, ids that exist, installed models.
 
-`ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images` and `archives`, of a `spare` one of each to delete,
-of finished `jobs`, of `collections` and of kept `styles`, and of the requests' `own_key`, which must stay.
+`ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images`, `archives` and `weights`, of a `spare` one to
+delete, of finished `jobs`, of `collections` and of kept `styles`, and of the requests' `own_key`, which must stay.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from api.style_transfers import CAT, COFFEE
+from jobs.requests.added_model import AddedModel
 from jobs.requests.animation import Animation
 from jobs.requests.collection import COLLECTION_ID, AdditionParams, CollectionParams
 from jobs.requests.plots import PlotParams
@@ -39,6 +40,8 @@ schemathesis.openapi.format("delivery-id", st.sampled_from(known["deliveries"]))
 schemathesis.openapi.format("webhook-url", st.just("https://hooks.invalid/done"))
 schemathesis.openapi.format("image-id", st.sampled_from(known["images"]))
 schemathesis.openapi.format("archive-id", st.sampled_from(known["archives"]))
+schemathesis.openapi.format("weights-id", st.just(known["weights"]))
+schemathesis.openapi.format("weights-url", st.just("https://weights.invalid/a.safetensors"))
 schemathesis.openapi.format("job-id", st.sampled_from(known["jobs"]))
 schemathesis.openapi.format(
     "event-id", st.from_regex(r"[0-9]{1,15}-[0-9]{1,15}", fullmatch=True, alphabet="0123456789-")
@@ -78,6 +81,7 @@ OF_A_VERSION = [PLOTS, f"{PLOTS}/{{name}}", MEMBERS, "/v1/collections/{collectio
 OF_A_VERSION += [f"/v1/collections/{{collection_id}}/{name}" for name in ("components", "export")]
 OF_A_VERSION += [f"{MEMBERS}/{{member_id}}/{file}" for file in ("thumbnail", "image")]
 CHECKED: dict[str, TypeAdapter[Any]] = {
+    "/v1/models": TypeAdapter(AddedModel),
     "/v1/trainings": TypeAdapter(Training),
     "/v1/collections": TypeAdapter(CollectionParams),
     "/v1/collections/{collection_id}/images": TypeAdapter(AdditionParams),
@@ -160,6 +164,8 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     """Restricts the schema to requests that the installed models can run."""
     schemas = raw_schema["components"]["schemas"]
     fitting = installed_models(schemas)
+    # No repository, which would be looked for at the hub.
+    fitting["AddedModel"] = {"base": {"enum": ["stable-diffusion-avatars", "sdxl"]}, "repository": NOTHING}
     # No installed model has the shape that the other fields ask for.
     fitting |= {name: fitting.get(name, {}) | {"start": NOTHING} for name in schemas if name.endswith("Training")}
     schemas["DiffusionTransfer"]["required"].append("prompt")

@@ -104,7 +104,7 @@ PATHS: dict[str, tuple[str, str, int, str, str]] = {
     "kind": (
         *("GET", "/v1/jobs?kind=dance", 422, "invalid_request"),
         "`kind` must be 'style-transfer', 'generation', 'training', 'collection', 'collection-plots', "
-        "'collection-search', 'pc-steering', 'cluster-sampling' or 'pc-animation'.",
+        "'collection-search', 'pc-steering', 'cluster-sampling', 'pc-animation' or 'model'.",
     ),
     "limit": ("GET", "/v1/jobs?limit=101", 422, "invalid_request", "`limit` must be at most 100."),
     "parameter": ("GET", "/v1/jobs?state=failed", 422, "invalid_request", f"`state` {NO_FIELD}"),

@@ -17,7 +17,7 @@ nothing_happens = bad_input.nothing_happens  # a fixture of every test
 
 IMAGE = "must be an img_… id of an upload, a member such as col_…/17, a data:image/…;base64,… URL or an https: URL."
 
-REFUSED_URL = "The URL could not be fetched: it must be a public https URL that returns an image in time."
+REFUSED_URL = "The URL could not be fetched: it must be a public https URL that responds in time."
 
 BUILTIN = "must be builtin:0 to builtin:25, or a name such as builtin:starry-blue; GET /v1/styles lists them."
 

@@ -15,7 +15,8 @@ MUST_NOT = {
     "jobs": ("api", "worker", "models"),
     "api": ("worker", "models"),
     "worker": ("api",),
-    "images": ("jobs", "api", "worker", "models", "fastapi", *HEAVY),
+    "images": ("jobs", "api", "worker", "models", "cards", "fastapi", *HEAVY),
+    "cards": ("jobs", "api", "worker", "models", "images", "fastapi", *HEAVY),
 }
 
 

@@ -10,7 +10,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from api.style_transfers import EXAMPLES, KEPT_STYLE
 from jobs.store.keys import SCOPES
@@ -69,6 +71,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     known: dict[str, Any] = {
         "images": [stack.client.post("/v1/images", files=[file]).json()["id"] for file in files],
         "archives": [stack.client.post("/v1/archives", files={"file": labeled_zip()}).json()["id"]],
+        "weights": stack.client.post("/v1/archives", files={"file": save({"a": np.ones(4)})}).json()["id"],
         "collections": [collection(stack)],
         "styles": [stack.client.post("/v1/styles", json={"name": "One", "vector": [0.1] * 100}).json()["id"]],
     }
@@ -111,7 +114,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     # attributes that no image has together, images that a collection has already, too few of them, paths between
     # images with the same vector.
     known_only_from_data = {"attributes_not_found", "bad_data", "cannot_be_fitted", "too_few_members", "text_too_long"}
-    known_only_from_data |= {"path_without_length"}
+    known_only_from_data |= {"path_without_length", "model_exists", "url_not_allowed", "weights_unavailable"}
     wait_until(lambda: not any(stack.jobs.depths().values()), 180, "the queues to empty")
     failed = stack.client.get("/v1/jobs", params={"status": "failed", "limit": 100}).json()["jobs"]
     errors = [(job["params"], job["error"]) for job in failed if job["error"]["code"] not in known_only_from_data]

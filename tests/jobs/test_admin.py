@@ -1,12 +1,17 @@
 """`atelier-admin` makes, lists, rotates and revokes keys."""
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
+from safetensors.numpy import save
 
 from jobs import admin
 from jobs.store.jobs import JobStore
+from jobs.store.records import Ending
 from jobs.store.webhooks import new_secret, secret_of
 from tests.jobs.conftest import with_settings
 
@@ -43,6 +48,43 @@ def test_keys_are_made_listed_rotated_and_revoked(store: JobStore, run: Run) -> 
         and line.endswith("Web shop  queued_jobs=5,priority=-2 safety=flag")
     )
     assert text not in line and rotated not in line
+
+
+INK = """
+id = "ink"
+title = "Ink"
+license = "MIT"
+task = "lora"
+base = "faces"
+"""
+
+
+def test_models_are_added_listed_and_removed(
+    store: JobStore, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.heartbeats.beat("w1", {"cards": [{"id": "faces", "task": "text-to-image", "architecture": {}}]})
+    monkeypatch.setattr(admin, "_follow", lambda jobs, job_id: print(job_id))
+    card, file = tmp_path / "ink.toml", tmp_path / "a.safetensors"
+    file.write_bytes(save({"a": np.ones(3)}))
+    card.write_text(f'{INK}path = "{file}"')
+    job = store.get(run("models", "add", str(card)))
+    sha = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert (job.kind, job.queue, job.params["archive"]) == ("model", "collect", f"zip_{sha}")
+    [claimed] = store.claim("collect", worker="test")
+    made = {"id": "ink", "task": "lora", "title": "Ink", "source": {"kind": "added"}, "files": {"ink.safetensors": sha}}
+    store.finish(job.id, claimed.fence, Ending("succeeded", {}, model=made))
+    assert run("models", "list").split() == ["ink", "lora", "Ink"]
+    with pytest.raises(SystemExit, match="There is a model 'ink' already"):
+        run("models", "add", str(card))
+    assert run("models", "remove", "ink") == run("models", "list") == ""
+    for text, says in [("id = 3", "id: Input should be"), (f'{INK}path = "/no"', "No such file"), (INK, "archive is")]:
+        card.write_text(text)
+        with pytest.raises(SystemExit, match=says):
+            run("models", "add", str(card))
+    file.write_bytes(file.read_bytes()[:-1])
+    card.write_text(f'{INK}path = "{file}"')
+    with pytest.raises(SystemExit, match="no whole"):
+        run("models", "add", str(card))
 
 
 def test_a_command_that_fails_says_why(store: JobStore, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from jobs.requests.added_model import AddedModel
 from jobs.requests.animation import Animation
 from jobs.requests.arithmetic import Arithmetic
 from jobs.requests.base import Request, request_classes
@@ -39,6 +40,7 @@ RUNNERS: dict[type[Request], Runner] = {
     Steering: lazy("steering", "run_steering"),
     ClusterSampling: lazy("steering", "run_sampling"),
     Animation: lazy("animation", "run_animation"),
+    AddedModel: lazy("added_model", "run_added_model"),
 }
 # Of requests that run as one batch when they are compatible.
 BATCH_RUNNERS: dict[type[Request], BatchRunner] = {

@@ -157,6 +157,12 @@ local function drop(who)
   redis.call(more and 'SADD' or 'SREM', P .. 'dropping', who)
 end
 
+-- Asks the workers to evict a model from their memory.
+local function unload(id)
+  redis.call('ZADD', P .. 'unloaded', now, id)
+  redis.call('ZREMRANGEBYSCORE', P .. 'unloaded', '-inf', now - DAY_MS)
+end
+
 -- Deletes a model or a collection, and its references to objects.
 local function unregister(sort, id)
   local who = sort .. ':' .. id
@@ -168,6 +174,7 @@ local function unregister(sort, id)
   redis.call('UNLINK', P .. who)
   if sort == 'model' then
     redis.call('ZREM', P .. 'shared-models', id)
+    unload(id)
     redis.call('ZADD', P .. 'deleted-models', now, id)
     redis.call('ZREMRANGEBYRANK', P .. 'deleted-models', 0, -10001)
   end
@@ -305,11 +312,13 @@ local function keep_checkpoint(id, checkpoint)
   end
 end
 
--- Registers the model that a job trained; finish calls it when the job succeeds.
+-- Registers the model that a job trained or added; finish calls it when the job succeeds.
 local function add_model(id, model)
   local tenant = tenant_of(job(id))
   redis.call('HSET', P .. 'model:' .. model.id, 'card', model.card, 'trained_by', id, 'created_at', now, 'tenant', tenant)
   redis.call('ZADD', P .. of(tenant, 'models'), 0, model.id)
+  redis.call('ZREM', P .. 'deleted-models', model.id)
+  if model.shared then redis.call('ZADD', P .. 'shared-models', 0, model.id) end
   refer('model:' .. model.id, model.objects)
 end
 

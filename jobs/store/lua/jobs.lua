@@ -28,6 +28,11 @@ function commands.create(a)
     local usable = redis.call('EXISTS', model) == 1 and (owns(a, model) or redis.call('ZSCORE', P .. 'shared-models', used))
     if not ready and not usable then return {'unknown', used} end
   end
+  -- Models that were added can be removed, those that came with the service cannot; their ids look alike.
+  for model in a.models:gmatch('%S+') do
+    local is_named = (' ' .. a.uses .. ' '):find(' ' .. model .. ' ', 1, true)
+    if not is_named and redis.call('EXISTS', P .. 'model:' .. model) == 1 then a.uses = a.uses .. ' ' .. model end
+  end
   local collection = a.collection == 'new' and 'col_' .. a.id:sub(5) or a.collection
   if collection and collection == a.collection then
     local key = P .. 'collection:' .. collection

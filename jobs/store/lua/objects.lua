@@ -64,10 +64,8 @@ function commands.unregister(a)
   return {'deleted', {}}
 end
 
--- Asks the workers to evict a model from their memory.
 function commands.unload(a)
-  redis.call('ZADD', P .. 'unloaded', now, a.id)
-  redis.call('ZREMRANGEBYSCORE', P .. 'unloaded', '-inf', now - DAY_MS)
+  unload(a.id)
   return 'asked'
 end
 

@@ -13,7 +13,7 @@ OTHER_PUBLIC = "2606:2800:220:1:248:1893:25c8:1946"
 
 REFUSED = {
     "code": "url_not_allowed",
-    "message": "The URL could not be fetched: it must be a public https URL that returns an image in time.",
+    "message": "The URL could not be fetched: it must be a public https URL that responds in time.",
     "details": {},
 }
 

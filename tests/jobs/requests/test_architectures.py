@@ -5,9 +5,9 @@ from typing import Any, get_args
 
 import pytest
 
+from cards.schedulers import SCHEDULERS
 from jobs.requests.architectures import ALL_MODES, ARCHITECTURES, RECIPES, capabilities
 from jobs.requests.latents import Scheduler
-from jobs.requests.schedulers import SCHEDULERS
 from jobs.requests.style_transfer import MIN_OUTPUT_SIDE
 from jobs.requests.styles import BUILTIN_NAMES
 from models import build

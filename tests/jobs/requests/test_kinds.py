@@ -23,6 +23,10 @@ LEAST: dict[str, dict[str, Any]] = {
     "pc-steering": {"collection": COLLECTION, "components": [{"component": 0}]},
     "cluster-sampling": {"collection": COLLECTION},
     "pc-animation": {"collection": COLLECTION, "path": {"component": 0}},
+    "model": {
+        **{"id": "ink", "title": "Ink", "license": "MIT", "task": "lora", "base": "stable-diffusion-avatars"},
+        **{"url": "https://weights.example/ink.safetensors"},
+    },
 }
 
 

@@ -3,11 +3,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from cards.schedulers import SCHEDULERS
 from jobs.errors import BadInput
 from jobs.requests.architectures import TEXT_MODES
 from jobs.requests.generation import Generation, Prompted
 from jobs.requests.kinds import parse
-from jobs.requests.schedulers import SCHEDULERS
 from models.catalogue import cards
 
 PARAMS: TypeAdapter[Generation] = TypeAdapter(Generation)

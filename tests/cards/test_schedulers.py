@@ -1,7 +1,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from jobs.requests.schedulers import SCHEDULERS, Scheduler, canonical
+from cards.schedulers import SCHEDULERS, Scheduler, canonical
 
 NAME: TypeAdapter[str] = TypeAdapter(Scheduler)
 

@@ -36,6 +36,7 @@ SchedulerName = Literal[
     "tcd",
 ]
 SCHEDULERS: tuple[SchedulerName, ...] = get_args(SchedulerName)
+EARLIER = ("dpm-solver++",)  # names in cards of earlier releases: dpm++ 2m
 ETA_SCHEDULERS: tuple[SchedulerName, ...] = ("ddim", "tcd")
 
 # Other names, compared without case, spaces, hyphens and underscores, and with pp for ++.
@@ -60,6 +61,13 @@ _ALIASES: dict[str, SchedulerName] = {
     "unipcmultistep": "unipc",
     "unipcbh2": "unipc",
 }
+
+
+def known_scheduler(name: str) -> str:
+    """Returns the name of a scheduler, also of an earlier release; raises ValueError for another."""
+    if name not in (*SCHEDULERS, *EARLIER):
+        raise ValueError(f"must be one of {', '.join(SCHEDULERS)}")
+    return name
 
 
 def _key(name: str) -> str:

@@ -1,0 +1,155 @@
+"""Models of one's own, added by the real runner in this process, from a server that is reached through the guard."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save, save_file
+
+from jobs.objects import Objects
+from jobs.requests.added_model import AddedModel
+from jobs.settings import get_settings
+from jobs.store.jobs import JobStore
+from jobs.store.records import NewJob, Record
+from models.build import load_model
+from models.catalogue import checked_file, folder_of
+from models.diffusion.text_to_image import TextToImageModel
+from tests.file_server import Files, serving
+from tests.models.diffusion.test_text_to_image_full_size import save as save_tiny
+from tests.worker.runners.conftest import trained_models
+from tests.worker.tasks import run_job
+from worker.files import find_model
+from worker.runners import added_model
+
+COMMIT = "0123456789" * 4
+INK = save({"unet.mid_block.attentions.0.to_q.lora_A.weight": torch.ones(40_000, 20)})
+LORA = {"id": "ink", "title": "Ink", "license": "MIT", "task": "lora", "base": "stable-diffusion-avatars"}
+
+
+@pytest.fixture
+def jobs(jobs: JobStore, tmp_path: Path) -> Iterator[JobStore]:
+    with trained_models(tmp_path / "weights"):
+        yield JobStore(jobs.client, jobs.settings.model_copy(update={"weights_dir": get_settings().weights_dir}))
+
+
+@pytest.fixture
+def files(monkeypatch: pytest.MonkeyPatch) -> Iterator[Files]:
+    with serving({"ink.safetensors": INK, "cut.safetensors": INK[:-9]}) as served:
+        monkeypatch.setattr(added_model, "NETWORK", served.network())
+        yield served
+
+
+def add(jobs: JobStore, objects: Objects, **card: Any) -> Record:
+    params = AddedModel(**card, seed=0)
+    jobs.create(NewJob("model", params.queue, params.stored(), archives=params.uses().archives))
+    [record] = jobs.claim("collect", worker="test")
+    run_job(jobs, objects, record)
+    return jobs.get(record.id)
+
+
+def failure(record: Record) -> tuple[str, str]:
+    assert record.status == "failed" and record.error
+    return record.error["code"], record.error["message"]
+
+
+def test_a_file_is_fetched_checked_and_registered_for_all(jobs: JobStore, objects: Objects, files: Files) -> None:
+    sha = hashlib.sha256(INK).hexdigest()
+    files.cut.add("ink.safetensors")
+    record = add(jobs, objects, **LORA, url=files.url("ink.safetensors"), sha256=sha)
+    assert (record.status, record.error, record.outputs) == ("succeeded", None, [])
+    assert record.metrics["model"] == "ink" and record.metrics["size_bytes"] == len(INK)
+    assert files.asked == ["ink.safetensors from 0", f"ink.safetensors from {len(INK) // 2}"], "it goes on by itself"
+    assert record.progress and record.progress["step"] == record.progress["total"] == len(INK)
+    [model] = jobs.of("another").models.all()
+    assert model.is_added and model.is_shared and model.trained_by is None
+    assert model.card["source"] == {"kind": "added", "url": files.url("ink.safetensors")}
+    assert model.card["files"] == {"ink.safetensors": sha}
+    card = find_model(jobs, objects, "ink")
+    assert checked_file(card, "ink.safetensors", jobs.settings.weights_dir).read_bytes() == INK
+    assert not list((jobs.settings.weights_dir / added_model.COMING).iterdir())
+    assert failure(add(jobs, objects, **LORA, url=files.url("ink.safetensors")))[0] == "model_exists"
+
+
+def test_a_removed_model_is_gone_everywhere_and_can_be_added_again(
+    jobs: JobStore, objects: Objects, files: Files
+) -> None:
+    add(jobs, objects, **LORA, url=files.url("ink.safetensors"))
+    job_id, _ = jobs.create(NewJob("generation", "gpu", {}, loads=["stable-diffusion-avatars", "ink"]))
+    since, _ = jobs.models.unloaded(None)
+    with pytest.raises(Exception, match=f"in use; .*{job_id}"):
+        jobs.models.remove("ink")
+    jobs.cancel(job_id)
+    jobs.of("another").models.remove("ink")
+    assert jobs.models.all() == [] and jobs.models.unloaded(since)[1] == ["ink"]
+    assert jobs.models.deleted(["ink"]) == ["ink"]
+    add(jobs, objects, **LORA, url=files.url("ink.safetensors"))
+    assert jobs.models.deleted(["ink"]) == [] and find_model(jobs, objects, "ink").title == "Ink"
+
+
+def test_a_repository_becomes_a_model(jobs: JobStore, objects: Objects, files: Files, tmp_path: Path) -> None:
+    save_tiny(tmp_path / "tiny", False)
+    paths = [path for path in (tmp_path / "tiny").rglob("*") if path.is_file()]
+    names = [str(path.relative_to(tmp_path / "tiny")) for path in paths]
+    names = [name for name in names if name.endswith((".json", ".safetensors", ".txt"))]
+    at = f"me/tiny/resolve/{COMMIT}"
+    files.served |= {f"{at}/{name}": (tmp_path / "tiny" / name).read_bytes() for name in names}
+    files.linked |= {f"{at}/{name}" for name in names if name.endswith(".safetensors")}
+    card: dict[str, Any] = {"id": "tiny", "title": "Tiny", "license": "MIT", "task": "text-to-image"}
+    card |= {"repository": "me/tiny", "revision": COMMIT, "image_size": 64, "files": names}
+    record = add(jobs, objects, **card)
+    assert record.error is None
+    found = find_model(jobs, objects, "tiny")
+    assert isinstance(load_model(found, jobs.settings.weights_dir), TextToImageModel)
+    assert found.architecture["num_inference_steps"] == 25 and "schedulers" not in found.architecture
+    folder = folder_of(found, jobs.settings.weights_dir)
+    assert json.loads((folder / "unet/config.json").read_text())["sample_size"] == 16
+    assert add(jobs, objects, **card | {"id": "gone", "files": ["a.json"]}).error == {
+        **{"code": "url_not_fetched", "message": "The URL returned status 404.", "details": {"status": 404}}
+    }
+
+
+def test_an_upload_becomes_a_model(jobs: JobStore, objects: Objects, files: Files) -> None:
+    sha = objects.put_file(BytesIO(INK), "application/octet-stream")
+    jobs.archives.put(sha, {"weights": True})
+    record = add(jobs, objects, **LORA, archive=f"zip_{sha}")
+    assert record.error is None and jobs.models.get("ink").card["files"] == {"ink.safetensors": sha}
+
+
+def test_files_that_cannot_be_used_end_the_job_and_leave_no_model(
+    jobs: JobStore, objects: Objects, files: Files, tmp_path: Path
+) -> None:
+    save_file({"a": torch.tensor([float("nan")])}, tmp_path / "nan.safetensors")
+    files.served["nan.safetensors"] = (tmp_path / "nan.safetensors").read_bytes()
+    checkpoint: dict[str, Any] = {
+        "id": "own",
+        "title": "Own",
+        "license": "MIT",
+        "task": "text-to-image",
+        "image_size": 512,
+    }
+    checkpoint |= {"base": "stable-diffusion-1.5"}
+    refused: list[tuple[dict[str, Any], str, str]] = [
+        ({**LORA, "url": files.url("cut.safetensors")}, "weights_unavailable", "Model ink cannot be loaded: ink.saf"),
+        ({**LORA, "url": files.url("nan.safetensors")}, "weights_unavailable", "a holds NaN or infinity"),
+        ({**LORA, "url": files.url("ink.safetensors"), "sha256": "0" * 64}, "file_mismatch", "not 0000"),
+        ({**LORA, "url": files.url("gone.safetensors")}, "url_not_fetched", "status 404"),
+        ({**checkpoint, "url": files.url("ink.safetensors")}, "weights_unavailable", "holds no unet"),
+    ]
+    for card, code, message in refused:
+        found = failure(add(jobs, objects, **card))
+        assert found[0] == code and message in found[1]
+    assert jobs.models.all() == []
+    files.served["cut.safetensors"] = INK
+    assert add(jobs, objects, **LORA, url=files.url("cut.safetensors")).error is None
+
+
+def test_a_full_disk_is_named(jobs: JobStore, objects: Objects, files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10))
+    code, message = failure(add(jobs, objects, **LORA, url=files.url("ink.safetensors")))
+    assert code == "disk_full" and "its disk has 10 free" in message
