@@ -83,7 +83,7 @@ def list_models(service: ServiceDep) -> ModelList:
 async def add_model(params: Annotated[AddedModel, Body(openapi_examples=ADDED)], submission: SubmissionDep) -> Response:
     """A job that fetches the files of a card, loads them once and stores them; then every worker can use the model.
 
-    Its progress counts bytes; a retry goes on where the download stopped. Needs the scope `admin`.
+    Its progress counts bytes; a retry resumes where the download stopped. Needs the scope `admin`.
     """
     return await submit(submission, params)
 
