@@ -24,7 +24,7 @@ from models.data.named import named_dataset
 from models.space.collection import FittedCollection, Members, fit_collection
 from models.space.sampling import sample_cluster
 from models.space.steering import along, component_direction, moved
-from models.space.style import MAX_STYLE_ERROR, StyleSpace
+from models.space.style import MAX_STYLE_ERROR, MIN_CONTENT_KEPT, StyleSpace, content_kept
 from models.stylize.fast import (
     BUILTIN_STYLES,
     ArbitraryNet,
@@ -40,6 +40,7 @@ PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "retina.jp
 MORE_PHOTOS = ("motorcycle_left.png",)
 STRENGTHS = (-2, -1, 0, 1, 2)
 FAR = (2, 3, 4, 6, 8)  # strengths, both ways
+COVERING = "engraving"  # a family of styles whose strokes cover photos
 COMPONENTS, CLUSTERS = 8, 12
 SAMPLES = 2  # of each cluster, on each photo of every fourth
 CONTENT_SIDE, TIMED = 384, 20
@@ -118,18 +119,27 @@ def _print_components(net: ArbitraryNet, collection: FittedCollection, photos: l
 
 def _print_far(net: ArbitraryNet, collection: FittedCollection, photos: list[Array]) -> None:
     """The share of painted photos that a job would warn about, by strength, and of those in the styles of members."""
-    pca, members = collection.pca, collection.members.vectors[:150]
-
-    def share(pairs: Iterable[tuple[Array, Array]]) -> float:
-        errors = [np.linalg.norm(style_vector(net, stylize_vector(net, *pair)) - pair[1]) for pair in pairs]
-        return float(np.mean(np.array(errors) > MAX_STYLE_ERROR))
-
-    shares = {"members": share(zip(cycle(photos), members, strict=False))}
+    pca, members = collection.pca, collection.members
+    centers = pca.inverse_transform(collection.clusterings["kmeans"].cluster_centers_)
+    engraved = members.vectors[members.attributes[:, members.attribute_names.index(COVERING)] == 1]
+    styles: dict[str, Iterable[tuple[Array, Array]]] = {
+        "members": zip(cycle(photos), members.vectors[:150], strict=False)
+    }
+    styles |= {COVERING: product(photos, engraved[:8]), "centers": product(photos, centers)}
     for strength in FAR:
         changes = [along(component_direction(pca, k), (-strength, strength)) for k in range(6)]
-        styles = moved(pca, pca.mean_[None], np.concatenate(changes))
-        shares[str(strength)] = share(product(photos, styles))
-    print("warned about: " + ", ".join(f"{name} {value:.1%}" for name, value in shares.items()))
+        styles[str(strength)] = product(photos, moved(pca, pca.mean_[None], np.concatenate(changes)))
+    for name, pairs in styles.items():
+        warned = np.array([_warned(net, *pair) for pair in pairs]).mean(0)
+        print("warned about, {}: {:.1%} by the error of the style, {:.1%} by the content kept".format(name, *warned))
+
+
+def _warned(net: ArbitraryNet, photo: Array, style: Array) -> tuple[bool, bool]:
+    """Whether a job would warn of a photo in a style: of the style, and of the content that it covers."""
+    painted = stylize_vector(net, photo, style)
+    error = np.linalg.norm(style_vector(net, painted) - style)
+    [kept] = content_kept(photo, (255 * painted[None]).round().astype(np.uint8))
+    return bool(error > MAX_STYLE_ERROR), bool(kept < MIN_CONTENT_KEPT)
 
 
 def _print_samples(net: ArbitraryNet, collection: FittedCollection, photos: list[Array]) -> None:

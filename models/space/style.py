@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from models.stylize.fast import PREDICT_SIDE, STYLE_DIM, ArbitraryNet, style_vector, stylize_vector
@@ -22,6 +23,11 @@ PHOTO = Path(__file__).parent / "photos" / "chelsea.jpg"  # painted where no oth
 # Distance of a style embedding from that of the image painted with it, above which little of the content stays visible:
 # the network was led beyond the styles that it paints (`python -m bench.style_space`).
 MAX_STYLE_ERROR = 4.0
+# Share of the content's structure that an image keeps, below which strokes cover it (`python -m bench.style_space`).
+MIN_CONTENT_KEPT = 0.25
+# Longest side at which structure is compared, and standard deviation of its windows, in pixels: wider than a stroke.
+COMPARED_SIDE, WINDOW = 256, 5.0
+PLAIN = 0.01  # spread of gray values: a window with less has no structure
 AT_ONCE = 2  # images: one is padded and scaled while the network paints the other, `python -m bench.style_space`
 
 Array = NDArray[np.float32]
@@ -65,6 +71,39 @@ class StyleSpace:
             finally:
                 pool.shutdown(cancel_futures=True)  # `on_step` may raise
         return torch.from_numpy(np.stack(painted)).permute(0, 3, 1, 2)
+
+
+def content_kept(content: Array, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """The share of the structure of a content (h, w, 3) in [0, 1] that images (n, h, w, 3) painted of it keep, (n,).
+
+    Correlation of gray values in Gaussian windows (Wang et al. 2004, "Image quality assessment: from error visibility
+    to structural similarity", eq. 10), of either sign, as a style may invert them; windows count by the content's
+    contrast. 1 for a plain content.
+    """
+    original = _gray(content)
+    weights = np.sqrt(_covariance(original, original))
+    if weights.mean() < PLAIN:
+        return np.ones(len(images))
+    kept = []
+    for image in images:
+        painted = _gray(image / np.float32(255))
+        spreads = np.sqrt((_covariance(painted, painted) + PLAIN**2) * (weights**2 + PLAIN**2))
+        kept.append(np.average(np.abs(_covariance(original, painted) / spreads), weights=weights))
+    return np.array(kept)
+
+
+def _gray(image: Array) -> Array:
+    """Gray values of an image (h, w, 3), made smaller to `COMPARED_SIDE` at most."""
+    smaller = Image.fromarray((image @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.float32))
+    smaller.thumbnail((COMPARED_SIDE, COMPARED_SIDE), Image.Resampling.BOX)
+    return np.asarray(smaller, np.float32)
+
+
+def _covariance(a: Array, b: Array) -> Array:
+    """Covariance of two gray images (h, w) in a Gaussian window around each pixel; of one with itself at least 0."""
+    mean_a, mean_b, mean = (gaussian_filter(each, WINDOW) for each in (a, b, a * b))
+    covariance: Array = mean - mean_a * mean_b
+    return covariance.clip(0) if a is b else covariance
 
 
 @cache

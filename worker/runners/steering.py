@@ -33,7 +33,7 @@ from models.space.sampling import (
     spread,
 )
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
-from models.space.style import StyleSpace
+from models.space.style import StyleSpace, content_kept
 from models.tensors import expect_class
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import boxed
@@ -238,8 +238,8 @@ def placements_of(
 
     distance: from the intended scores, in units of the distance between two members. cluster: by the rule of the
     method; None if the collection has no clusters. density, target_density: the share of members in sparser regions
-    than the encoded image and than the intended scores. style_error: of painted images, the distance from the
-    intended style embedding.
+    than the encoded image and than the intended scores. Of painted images also style_error, the distance from the
+    intended style embedding, and content_kept, the share of the content's structure that is left.
     """
     members, encoded = collection.scores, space.encode(images)
     scores, reencoded = collection.pca.transform(vectors), collection.pca.transform(encoded)
@@ -252,6 +252,7 @@ def placements_of(
     }
     if isinstance(space.space, StyleSpace):
         columns["style_error"] = distances(vectors, encoded).round(4).tolist()
+        columns["content_kept"] = content_kept(space.space.content, images).round(4).tolist()
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

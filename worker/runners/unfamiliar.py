@@ -14,7 +14,7 @@ from models.familiarity import Familiarity, familiarity
 from models.space.collection import Members
 from models.space.isolation import NEAREST, SHARE, distances_to
 from models.space.photo import PhotoSpace
-from models.space.style import MAX_STYLE_ERROR, StyleSpace
+from models.space.style import MAX_STYLE_ERROR, MIN_CONTENT_KEPT, StyleSpace
 from models.tensors import to_tensor
 from worker.run import Pixels, Task
 from worker.runners.network import Network
@@ -94,7 +94,10 @@ def warn_of_isolated(
 
 
 def warn_of_styles(task: Task, placements: Sequence[Mapping[str, Any]]) -> None:
-    """Warns of painted images whose style is far from the intended one, by the `style_error` of their figures."""
+    """Warns of painted images whose style is far from the intended one, and of those that no longer show the content.
+
+    By the `style_error` and the `content_kept` of their figures.
+    """
     over = [each["style_error"] for each in placements if each.get("style_error", 0) > MAX_STYLE_ERROR]
     if over:
         message = (
@@ -103,6 +106,14 @@ def warn_of_styles(task: Task, placements: Sequence[Mapping[str, Any]]) -> None:
             "cover the content. Choose smaller strengths or another content."
         )
         task.warn("style_out_of_reach", message)
+    covered = [each["content_kept"] for each in placements if each.get("content_kept", 1) < MIN_CONTENT_KEPT]
+    if covered:
+        message = (
+            f"{len(covered)} of {len(placements)} images keep as little as {min(covered):.2f} of the structure of the "
+            f"content (usual: {MIN_CONTENT_KEPT} and more): the strokes of their style cover it. Choose other clusters "
+            "or points, or smaller strengths."
+        )
+        task.warn("content_covered", message)
 
 
 def warn_of_distance(task: Task, placements: Sequence[Mapping[str, Any]]) -> None:

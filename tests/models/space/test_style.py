@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.space.style import StyleSpace, default_photo
+from models.space.style import MIN_CONTENT_KEPT, StyleSpace, content_kept, default_photo
 from models.stylize.fast import Array, load_arbitrary, stylize_images
 
 Photo = Callable[[str, int], Array]
@@ -57,3 +57,18 @@ def test_the_default_photo_cannot_be_written_to() -> None:
     assert default_photo().shape == (300, 451, 3)
     with pytest.raises(ValueError, match="read-only"):
         default_photo()[0] = 0
+
+
+def test_an_image_keeps_the_structure_of_its_content_unless_strokes_cover_it(photo: Photo) -> None:
+    content = photo("chelsea", 200)
+    columns = np.arange(content.shape[1])[None, :, None]
+    strokes = np.broadcast_to(0.5 + 0.5 * np.sin(columns), content.shape).astype(np.float32)
+    shown = [content, 1 - content, content**2, 0.7 * content + 0.3 * strokes, strokes]
+    kept = content_kept(content, np.array([(255 * each).round() for each in shown], np.uint8))
+    assert kept[:2] == pytest.approx([1, 1], abs=0.05), "itself and its negative, rounded to bytes"
+    assert kept[1] > kept[2] > kept[3] > 2 * MIN_CONTENT_KEPT > MIN_CONTENT_KEPT > kept[4] >= 0
+
+
+def test_a_plain_content_has_nothing_to_cover() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 60, 3), dtype=np.uint8)
+    assert content_kept(np.full((40, 60, 3), 0.5, np.float32), images).tolist() == [1, 1]

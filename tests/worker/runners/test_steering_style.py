@@ -15,7 +15,9 @@ from jobs.settings import get_settings
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
 from jobs.store.registry import NEW
-from models.space.style import default_photo
+from models.data.painting import FAMILIES
+from models.data.styles import styles
+from models.space.style import MIN_CONTENT_KEPT, default_photo
 from models.stylize.fast import load_arbitrary, stylize_images
 from tests.worker.tasks import run_job
 from worker.runners import steering
@@ -114,9 +116,28 @@ def test_a_style_that_covers_the_photo_is_a_warning(installation: Installation, 
     near, far = steered(0), steered(10)
     assert near.metrics["warnings"] == [] and near.metrics["pictures"][0]["style_error"] < 4
     assert far.metrics["pictures"][0]["style_error"] > 4
-    assert [each["code"] for each in far.metrics["warnings"]] == ["style_out_of_reach", "far_from_members"]
+    codes = [each["code"] for each in far.metrics["warnings"] if each["code"] != "content_covered"]
+    assert codes == ["style_out_of_reach", "far_from_members"]
     assert near.metrics["pictures"][0]["target_density"] > 0 == far.metrics["pictures"][0]["target_density"]
-    assert far.metrics["warnings"][1]["message"].startswith("1 of 1 images are decoded from points that are farther")
+    assert far.metrics["warnings"][-1]["message"].startswith("1 of 1 images are decoded from points that are farther")
+
+
+def test_strokes_that_cover_the_photo_are_a_warning_where_the_style_is_as_intended(
+    installation: Installation, collection: Record
+) -> None:
+    engraving = styles(1, 0, start=list(FAMILIES).index("engraving"))
+    engraved = uploaded(installation, engraving.images[0])
+    path = [{"component": 0, "strengths": [0]}]
+    kept = []
+    for start in (engraved, "photo"):
+        job, _, _ = run(installation, collection, Steering, start=start, size=192, components=path)
+        kept.append(job.metrics["pictures"][0]["content_kept"])
+        messages = [each["message"] for each in job.metrics["warnings"] if each["code"] == "content_covered"]
+        assert messages == [] or messages[0].startswith(
+            f"1 of 1 images keep as little as {kept[0]:.2f} of the structure"
+        )
+        assert bool(messages) == (start == engraved)
+    assert kept[0] < MIN_CONTENT_KEPT < 2 * MIN_CONTENT_KEPT < kept[1]
 
 
 def test_samples_of_each_cluster_paint_the_content(installation: Installation, collection: Record) -> None:
