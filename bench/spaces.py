@@ -19,6 +19,9 @@ import numpy as np
 import openTSNE
 import psutil
 from numpy.typing import NDArray
+from openTSNE.affinity import PerplexityBasedNN
+from openTSNE.nearest_neighbors import PrecomputedNeighbors
+from openTSNE.tsne import kl_divergence_fft
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
@@ -74,7 +77,10 @@ def fit(args: argparse.Namespace) -> None:
     measured("umap-learn", 1, lambda: UMAP(random_state=0, n_jobs=1).fit_transform(scores))
     used = scores[:, :DIMENSIONS]
     plain_map = measured("openTSNE as it comes", 1, lambda: openTSNE.TSNE(random_state=0).fit(used))
-    print(f"of 15 neighbors the t-SNE maps keep {kept(used, ours_map):.4f} and {kept(used, plain_map):.4f}")
+    few_kept, more_kept = ([kept(used, each, k) for each in (ours_map, plain_map)] for k in (10, 15))
+    print("of 10 neighbors the t-SNE maps keep {:.4f} and {:.4f},".format(*few_kept), end=" ")
+    print("of 15 {:.4f} and {:.4f}; ".format(*more_kept), end="")
+    print("their KL divergences are {:.3f} and {:.3f}".format(*divergences(used, ours_map, plain_map)))
     few = scores[:SUBSAMPLE]
     measured(f"scikit-learn t-SNE of {len(few):,} of them", 1, lambda: TSNE(random_state=0).fit_transform(few))
     inertia = float(((scores - ours.cluster_centers_[ours.labels_]) ** 2).sum())
@@ -94,10 +100,20 @@ def compare_neighbors(scores: Any, rounds: int) -> None:
     print(f"recall of the inverted file {recall(listed.indices, exact.indices):.4f}")
 
 
-def kept(scores: Any, points: Any) -> float:
-    """The share of the 15 nearest members that are also among the 15 nearest on a map."""
-    found = (neighbors.neighbors_of(np.asarray(each, np.float32), 15).indices for each in (scores, points))
+def kept(scores: Any, points: Any, k: int) -> float:
+    """The share of the `k` nearest members that are also among the `k` nearest on a map."""
+    found = (neighbors.neighbors_of(np.asarray(each, np.float32), k).indices for each in (scores, points))
     return recall(*found)
+
+
+def divergences(scores: Any, *maps: Any) -> list[float]:
+    """KL divergence of each map from the similarities of the scores, by openTSNE's interpolation as it comes."""
+    distances, indices = neighbors.neighbors_of(scores, 3 * PERPLEXITY)
+    nearest = PrecomputedNeighbors(indices, distances)
+    similarities = PerplexityBasedNN(perplexity=PERPLEXITY, knn_index=nearest).P
+    grid = {"n_interpolation_points": 3, "min_num_intervals": 50, "ints_in_interval": 1}
+    points = (np.ascontiguousarray(each, np.float64) for each in maps)
+    return [kl_divergence_fft(each, similarities, 1, grid, should_eval_error=True)[0] for each in points]
 
 
 def recall(found: Any, wanted: Any) -> float:

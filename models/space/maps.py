@@ -23,6 +23,10 @@ DIMENSIONS = 50  # component scores that are used; later components separate mos
 FEWEST = 3  # members that a map needs
 STEP = 10  # iterations between two calls of `on_step`
 PERPLEXITY = 30
+# Iterations of t-SNE with exaggerated attraction, and after these, and the momentum of the latter. openTSNE's 250 and
+# 500 with 0.8 give about the same map (`python -m bench.spaces fit`): the first part has converged after 100, as with
+# n / exaggeration as learning rate (Belkina et al. 2019), and momentum spares some of the second.
+EXAGGERATED, PLAIN, MOMENTUM = 120, 380, 0.9
 NEIGHBORS = 15  # of UMAP, with each member itself
 SIDE = 10  # of UMAP's initial map
 TITLES: dict[MapName, str] = {"tsne": "t-SNE", "umap": "UMAP"}
@@ -48,7 +52,15 @@ def tsne_map(scores: Scores, *, seed: int, on_step: OnStep = lambda: None) -> Ar
     distances, indices = neighbors_of(scores[:, :DIMENSIONS], 3 * PERPLEXITY, on_step)
     nearest, perplexity = PrecomputedNeighbors(indices, distances), min(PERPLEXITY, indices.shape[1] / 3)
     affinities = PerplexityBasedNN(perplexity=perplexity, knn_index=nearest, n_jobs=threads)
-    tsne = TSNE(n_jobs=threads, callbacks=callback, callbacks_every_iters=STEP, random_state=seed)
+    tsne = TSNE(
+        early_exaggeration_iter=EXAGGERATED,
+        n_iter=PLAIN,
+        final_momentum=MOMENTUM,
+        n_jobs=threads,
+        callbacks=callback,
+        callbacks_every_iters=STEP,
+        random_state=seed,
+    )
     embedding: Any = tsne.fit(affinities=affinities, initialization=_start(scores, seed))
     return np.asarray(embedding, np.float32)
 

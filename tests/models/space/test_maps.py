@@ -8,7 +8,7 @@ from sklearn.manifold import TSNE, trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
 from models.space import neighbors
-from models.space.maps import map_of, tsne_map, umap_map
+from models.space.maps import EXAGGERATED, PLAIN, STEP, map_of, tsne_map, umap_map
 
 
 def nearest(points: NDArray[np.float32], k: int) -> NDArray[np.int64]:
@@ -103,10 +103,10 @@ def test_a_map_can_be_stopped_while_it_is_made(digits: NDArray[np.float32]) -> N
     assert len(calls) == 3
 
 
-def test_it_asks_before_a_block_of_neighbors_and_every_ten_of_750_iterations(digits: NDArray[np.float32]) -> None:
+def test_it_asks_before_a_block_of_neighbors_and_every_ten_iterations(digits: NDArray[np.float32]) -> None:
     calls: list[int] = []
     tsne_map(digits[:20], seed=0, on_step=lambda: calls.append(0))
-    assert len(calls) == 1 + 75
+    assert len(calls) == 1 + EXAGGERATED // STEP + PLAIN // STEP
 
 
 # --- UMAP ------------------------------------------------------------------------------------------------------------
