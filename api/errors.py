@@ -15,7 +15,7 @@ from jobs.logs import field
 from jobs.requests.base import HTTPS_URL, IMAGE_REF, MODEL_ID
 from jobs.requests.collection import COLLECTION_ID
 from jobs.requests.datasets import DATA, SETS
-from jobs.requests.styles import BUILTIN_STYLE
+from jobs.requests.styles import BUILTIN_STYLE, TRAINED_STYLE
 from jobs.requests.text_to_image import NOT_BLANK
 from jobs.schemas import ARCHIVE_ID, IMAGE_ID, JOB_ID, ErrorAnswer
 from jobs.store.keys import KEY_ID, TENANT
@@ -102,6 +102,7 @@ PATTERNS = {  # in words, for error messages
     JOB_ID: "job_ and 24 of the digits 0-9 and a-f",
     HTTPS_URL: WEBHOOK_URL,
     BUILTIN_STYLE: "builtin:0 to builtin:25, or a name such as builtin:starry-blue; GET /v1/styles lists them",
+    TRAINED_STYLE: "style- and 12 of the digits 0-9 and a-f: the id of a model of recipe style",
     DATA: f"{', '.join(SETS)} or the zip_… id of an uploaded archive",
     MODEL_ID: "the id of a model: 2 to 80 of the characters a-z, 0-9, . and -",
     EVENT_ID: "the id of an event, such as 1767225600000-0",

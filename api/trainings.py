@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Response
 
 from api.json_route import JsonRoute
+from api.style_transfers import COFFEE
 from api.submit import SUBMIT_RESPONSES, SubmissionDep, submit
 from jobs.requests.training import Training
 from jobs.schemas import Job
@@ -42,6 +43,10 @@ EXAMPLES: dict[str, Any] = {
     "classifier": {
         "summary": "Which digit it is",
         "value": {"recipe": "classifier", "data": "digits", "base_channels": 8, **BRIEF},
+    },
+    "style": {
+        "summary": "A fast network of one style",
+        "value": {"recipe": "style", "style": COFFEE, "limit": 16, "num_steps": 1, "batch_size": 1},
     },
 }
 

@@ -23,6 +23,7 @@ from models.generative.dcgan import dcgan
 from models.generative.gan import mlp_generator
 from models.generative.vae import conv_vae, mlp_vae
 from models.perceptual.efficientnet import EfficientNetLite
+from models.stylize.feed_forward import style_net
 from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_device
 from models.upscale.real_esrgan import RRDBNet, SRVGGNetCompact
 
@@ -36,6 +37,7 @@ ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "cyclegan": CycleGan,
     "ddpm": Ddpm,
     "classifier": Classifier,
+    "style-net": style_net,
     "efficientnet-lite": EfficientNetLite,
     "srvgg-net-compact": SRVGGNetCompact,
     "rrdb-net": RRDBNet,

@@ -41,6 +41,7 @@ ARCHITECTURES = {
     "cyclegan": Architecture(("translate",), recipe="cyclegan"),
     "ddpm": Architecture(("sample", "interpolate", "denoise-steps"), style_guided=True, recipe="ddpm"),
     "classifier": Architecture(recipe="classifier"),
+    "style-net": Architecture(recipe="style"),
     "efficientnet-lite": Architecture(),
     "srvgg-net-compact": Architecture(("upscale",)),
     "rrdb-net": Architecture(("upscale",)),

@@ -39,6 +39,7 @@ SETS = {
         ),
         "kandinsky-flowers",
     ),
+    "photos": NamedSet(256, 3, space="photo"),
     "smileys": NamedSet(
         *(64, 3),
         (

@@ -16,7 +16,7 @@ from pydantic import (
 from typing_extensions import TypeAliasType
 
 from jobs.errors import BadInput, Unavailable
-from jobs.requests.base import ImageRef, ImageSize, chosen_by, distinct, invalid
+from jobs.requests.base import ImageRef, ImageSize, Uses, chosen_by, distinct, invalid
 from jobs.requests.facts import Facts
 from jobs.requests.style_diffusion import DiffusionTransfer
 from jobs.requests.styles import (
@@ -29,6 +29,8 @@ from jobs.requests.styles import (
     Layers,
     MaskedStyle,
     StyleLosses,
+    check_trained,
+    trained_styles,
     with_vectors,
 )
 from jobs.requests.text_to_image import check_mask
@@ -79,7 +81,10 @@ class FastTransfer(_Transfer):
     """
 
     method: Literal["fast"] = "fast"
-    style: Annotated[AnyStyle, Field(description="A built-in style, a style image, or several of both with weights.")]
+    style: Annotated[
+        AnyStyle,
+        Field(description="A built-in style, a style image, a kept or a trained style, or several with weights."),
+    ]
     strength: Annotated[float, Field(ge=0, le=1, description="0 leaves the content as it is, 1 is the full style.")] = (
         1.0
     )
@@ -87,8 +92,13 @@ class FastTransfer(_Transfer):
     before_after: BeforeAfter = False
 
     def resolved(self, facts: Facts) -> "FastTransfer":
-        """Copies the vectors of kept styles; raises NotFound."""
+        """Copies the vectors of kept styles; raises NotFound, and BadInput for a trained style that does not exist."""
+        check_trained(facts, self.style)
         return self.model_copy(update={"style": with_vectors(facts, self.style)})
+
+    def uses(self) -> Uses:
+        """The trained styles."""
+        return Uses(models=tuple(trained_styles(self.style).values()))
 
     @property
     def queue(self) -> str:

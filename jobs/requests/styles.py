@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
 
-from jobs.requests.base import STRICT, ImageRef
+from jobs.requests.base import STRICT, ImageRef, unknown_model
 from jobs.requests.facts import Facts, naming
 
 KIND = "style-transfer"
@@ -58,6 +58,7 @@ Weight = Annotated[float, Field(ge=0.001, le=1000)]
 STYLE_DIM = 100  # numbers of a style embedding
 STYLE_ID = r"^sty_[0-9a-f]{24}$"
 KEPT = "sty_"
+TRAINED = "style-"
 Vector = Annotated[
     list[Annotated[float, Field(ge=-100, le=100)]],
     Field(min_length=STYLE_DIM, max_length=STYLE_DIM, description="A style embedding, a vector of the space `style`."),
@@ -68,6 +69,16 @@ KeptStyleId = Annotated[
         pattern=STYLE_ID,
         description="A style that `POST /v1/styles` kept.",
         json_schema_extra={"format": "style-id"},
+    ),
+]
+TRAINED_STYLE = r"^style-[0-9a-f]{12}$"
+TrainedStyle = Annotated[
+    str,
+    Field(
+        pattern=TRAINED_STYLE,
+        description="A network of one style that recipe `style` of `POST /v1/trainings` trained.",
+        examples=["style-0123456789ab"],
+        json_schema_extra={"format": "trained-style"},
     ),
 ]
 StyleLosses = Annotated[
@@ -90,7 +101,8 @@ class StyleVector(BaseModel):
 def _sort_of(style: Any) -> str:
     """The tag, such as <builtin>, of one style."""
     if isinstance(style, str):
-        return "<builtin>" if style.startswith(BUILTIN) else "<kept>" if style.startswith(KEPT) else "<image>"
+        sorts = {BUILTIN: "<builtin>", KEPT: "<kept>", TRAINED: "<trained>"}
+        return next((sort for prefix, sort in sorts.items() if style.startswith(prefix)), "<image>")
     return "<vector>" if isinstance(style, dict | StyleVector) else "<image>"
 
 
@@ -111,11 +123,12 @@ class WeightedImage(BaseModel):
 
 
 class WeightedStyle(BaseModel):
-    """One of several styles, built-in, an image or a kept style, and its weight."""
+    """One of several styles, built-in, trained, an image or a kept style, and its weight."""
 
     model_config = STRICT
     image: Annotated[
         Annotated[BuiltinStyle, Tag("<builtin>")]
+        | Annotated[TrainedStyle, Tag("<trained>")]
         | Annotated[ImageRef, Tag("<image>")]
         | Annotated[KeptStyleId, Tag("<kept>")]
         | Annotated[StyleVector, Tag("<vector>")],
@@ -158,12 +171,13 @@ def _image_type(value: Any) -> str | None:
     """As `_style_type`, where no built-in style is allowed."""
     parts = value if isinstance(value, list) else []
     images = [part.get("image") if isinstance(part, dict) else getattr(part, "image", None) for part in parts]
-    tag = None if any(str(image).startswith(BUILTIN) for image in images) else _style_type(value)
-    return "<image>" if tag == "<builtin>" else tag
+    tag = None if any(str(image).startswith((BUILTIN, TRAINED)) for image in images) else _style_type(value)
+    return "<image>" if tag in ("<builtin>", "<trained>") else tag
 
 
 AnyStyle = Annotated[
     Annotated[BuiltinStyle, Tag("<builtin>")]
+    | Annotated[TrainedStyle, Tag("<trained>")]
     | Annotated[ImageRef, Tag("<image>")]
     | Annotated[KeptStyleId, Tag("<kept>")]
     | Annotated[StyleVector, Tag("<vector>")]
@@ -171,8 +185,8 @@ AnyStyle = Annotated[
     Discriminator(
         _style_type,
         custom_error_type="style",
-        custom_error_message="Input should be a built-in style, an image, a kept style, or a list of these "
-        "with weights",
+        custom_error_message="Input should be a built-in style, an image, a kept or a trained style, or a list of "
+        "these with weights",
     ),
 ]
 ImageStyle = Annotated[
@@ -184,7 +198,7 @@ ImageStyle = Annotated[
         _image_type,
         custom_error_type="style",
         custom_error_message="Input should be an image, a kept style, or a list of these with weights; "
-        "built-in styles are for method fast",
+        "built-in and trained styles are for method fast",
     ),
 ]
 MaskedStyle = Annotated[
@@ -196,9 +210,29 @@ MaskedStyle = Annotated[
         _image_type,
         custom_error_type="style",
         custom_error_message="Input should be an image, a kept style, or a list of these with weights and masks; "
-        "built-in styles are for method fast",
+        "built-in and trained styles are for method fast",
     ),
 ]
+
+
+def trained_styles(style: Any) -> dict[str, str]:
+    """The ids of the trained networks that the style of a `fast` request names, by their fields."""
+    parts = {f"style.{i}.image": part.image for i, part in enumerate(style)} if isinstance(style, list) else {}
+    named = parts or {"style": style}
+    return {field: image for field, image in named.items() if isinstance(image, str) and image.startswith(TRAINED)}
+
+
+def check_trained(facts: Facts, style: Any) -> None:
+    """Raises BadInput for a trained style that no worker has."""
+    named = trained_styles(style)
+    known = (
+        {name for name, card in facts.cards().items() if card["architecture"].get("name") == "style-net"}
+        if named
+        else set()
+    )
+    for field, image in named.items():
+        if image not in known:
+            raise unknown_model(field, f"No style called {image!r} was trained", sorted(known))
 
 
 def with_vectors(facts: Facts, style: Any) -> Any:

@@ -5,9 +5,10 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, Tag, model_validator
 
 from jobs.requests.architectures import RECIPES
-from jobs.requests.base import chosen_by, invalid
-from jobs.requests.datasets import SETS
+from jobs.requests.base import ImageRef, chosen_by, invalid
+from jobs.requests.datasets import SETS, Data
 from jobs.requests.training_base import (
+    MIN_IMAGES,
     Attribute,
     Batch,
     Channels,
@@ -221,12 +222,54 @@ class ClassifierTraining(TrainingRequest):
     base_channels: Channels = 32
 
 
+class StyleTraining(TrainingRequest):
+    """A network that stylizes any photo in one pass, in the style of one painting; its id is then a `style` of `fast`.
+
+    Johnson, Alahi and Fei-Fei 2016, "Perceptual losses for real-time style transfer and super-resolution".
+    """
+
+    default_size: ClassVar[int] = 256
+    max_side: ClassVar[int] = 512
+    shape: ClassVar[tuple[str, ...]] = ()
+
+    recipe: Literal["style"]
+    style: Annotated[ImageRef, Field(description="The painting whose style is learned.")]
+    data: Data = "photos"
+    limit: Annotated[int, Field(ge=MIN_IMAGES, le=100_000, description="Use so many images at most.")] = 512
+    image_size: Annotated[
+        int | None,
+        Field(
+            ge=64,
+            le=512,
+            multiple_of=4,
+            description="Side in pixels that the images of an archive are resized to; a named set has its own.",
+        ),
+    ] = None
+    num_steps: Steps = 400
+    batch_size: Batch = 4
+    sample_every: Every = 100
+    checkpoint_every: Every = 50
+    style_size: Annotated[
+        int,
+        Field(
+            ge=64,
+            le=2048,
+            description="Longer side of the painting in pixels, which gives strokes their size: that of the outputs.",
+        ),
+    ] = 512
+    content_weight: Weight = 1.0
+    style_weight: Weight = 20.0
+    tv_weight: Weight = 10.0
+    learning_rate: Rate = 2e-3
+
+
 Training = Annotated[
     Annotated[VaeTraining, Tag("<vae>")]
     | Annotated[GanTraining, Tag("<gan>")]
     | Annotated[DcganTraining, Tag("<dcgan>")]
     | Annotated[CycleganTraining, Tag("<cyclegan>")]
     | Annotated[DdpmTraining, Tag("<ddpm>")]
-    | Annotated[ClassifierTraining, Tag("<classifier>")],
+    | Annotated[ClassifierTraining, Tag("<classifier>")]
+    | Annotated[StyleTraining, Tag("<style>")],
     chosen_by("recipe", RECIPES),
 ]

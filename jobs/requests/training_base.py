@@ -42,6 +42,7 @@ class TrainingRequest(Request):
     kind: ClassVar[str] = "training"
     channels: ClassVar[int] = 3  # of the images of archives
     default_size: ClassVar[int] = 64  # pixels a side that archives are read at
+    max_side: ClassVar[int] = MAX_SIDE
     shape: ClassVar[tuple[str, ...]] = ("base_channels",)  # the fields that are arguments of an architecture
 
     recipe: str
@@ -155,9 +156,9 @@ class TrainingRequest(Request):
     def _fits(self) -> Self:
         if self.data in SETS and self.image_size is not None:
             raise invalid("image_size", f"{self.data} has {self.size} x {self.size} pixels; only archives take a size")
-        if self.size > MAX_SIDE:
+        if self.size > self.max_side:
             raise invalid(
-                "data", f"{self.data} has {self.size} x {self.size} pixels; a training takes at most {MAX_SIDE}"
+                "data", f"{self.data} has {self.size} x {self.size} pixels; a training takes at most {self.max_side}"
             )
         if self.limit is not None and self.limit < self.batch_size:
             raise invalid("limit", f"Input should be at least batch_size, which is {self.batch_size}")

@@ -10,6 +10,7 @@ from models.data.digits import digits
 from models.data.flowers import flowers
 from models.data.folder import image_folder
 from models.data.idx import idx_dataset
+from models.data.photos import photos
 from models.data.smileys import smileys
 from models.data.styles import styles
 from models.errors import DataError
@@ -19,6 +20,7 @@ TRAIN_SEED, TEST_SEED = 0, 1  # seeds of the drawn sets; the splits share no ima
 DRAWN: dict[str, Callable[..., Dataset]] = {
     "avatars": avatars,
     "flowers": flowers,
+    "photos": photos,
     "smileys": smileys,
     "styles": styles,
 }

@@ -1,4 +1,4 @@
-"""Style transfer in one pass through a pretrained network, by onnxruntime.
+"""Style transfer in one pass through a network, by onnxruntime.
 
 Built-in styles: Dumoulin, Shlens and Kudlur 2017, "A learned representation for artistic style". Style images: Ghiasi
 et al. 2017, "Exploring the structure of a real-time, arbitrary neural artistic stylization network".
@@ -14,12 +14,17 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
-from models.catalogue import WEIGHTS_DIR
+from models.catalogue import WEIGHTS_DIR, Card, checked_file
+from models.errors import WeightsError
 from models.pixels import center_box
 from models.sessions import open_session
 
 BUILTIN_STYLES = 26
+MULTISTYLE = "multistyle26.onnx"
+TRAINED = "model.safetensors"
 MIN_FAST_SIDE = 32
 PREDICT_SIDE = 256  # the only input size of the style prediction network
 STYLE_DIM = 100  # numbers of a style embedding
@@ -43,7 +48,19 @@ class ArbitraryNet:
 
 def load_multistyle(weights_dir: Path = WEIGHTS_DIR) -> onnxruntime.InferenceSession:
     """Loads the network of card `fast-multistyle`. Raises WeightsError for a missing or different file."""
-    return open_session("fast-multistyle", "multistyle26.onnx", weights_dir)
+    return open_session("fast-multistyle", MULTISTYLE, weights_dir)
+
+
+def load_trained(card: Card, weights_dir: Path = WEIGHTS_DIR) -> onnxruntime.InferenceSession:
+    """Loads a trained network of one style, which fills every style of the graph of card `fast-multistyle`.
+
+    Raises WeightsError for a missing, a different and an unusable file.
+    """
+    try:
+        weights = load_file(checked_file(card, TRAINED, weights_dir))
+        return open_session("fast-multistyle", MULTISTYLE, weights_dir, weights)
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(card.id, f"Model {card.id} cannot be loaded: {error}.") from error
 
 
 def load_arbitrary(weights_dir: Path = WEIGHTS_DIR) -> ArbitraryNet:

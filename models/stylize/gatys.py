@@ -161,6 +161,32 @@ def invert(
     return minimize(objective_at, noise, levels(size, num_steps, COARSEST_NOISE), **options)
 
 
+def perceptual_loss(
+    vgg: VGG,
+    style: Tensor,
+    size: int,
+    *,
+    content_weight: float = 1.0,
+    style_weight: float = 20.0,
+    tv_weight: float = 10.0,
+) -> Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]:
+    """Returns the objective of `transfer` as a function of contents and images (n, 3, h, w), to train a network by.
+
+    Johnson et al. 2016, section 3.2. The style (1, 3, h, w) is scaled to `size` pixels on its longer side. The function
+    returns the loss, a mean over the images, and its parts.
+    """
+    weights = {"content_loss": content_weight, "style_loss": style_weight, "tv_loss": tv_weight}
+    region = Region([Style(style)])
+    read = _read(vgg, region, (size, size), _scale((size, size), 1.0), STYLE_LAYERS, GRAM, 0)
+
+    def loss_of(contents: Tensor, images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        with torch.no_grad():
+            targets = vgg(contents, CONTENT_LAYERS)
+        return _objective(vgg, weights, targets, [read])(images)
+
+    return loss_of
+
+
 def memory_needed(vgg: VGG, height: int, width: int, style_scale: float = 1.0) -> int:
     """Bytes that optimizing an image of this size needs, measured (`python -m bench.style`) and rounded up.
 

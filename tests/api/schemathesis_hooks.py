@@ -71,6 +71,7 @@ schemathesis.openapi.media_type("application/zip", SEEDS.map(zipped))
 schemathesis.openapi.format("training-data", st.sampled_from(["digits", "avatars", "smileys", *known["archives"]]))
 schemathesis.openapi.format("key-id", st.just(known["spare"]["key_id"]))
 schemathesis.openapi.format("style-id", st.sampled_from(known["styles"]))
+schemathesis.openapi.format("trained-style", st.sampled_from(known["styles"]))  # none is trained: a kept one instead
 schemathesis.openapi.format("collection-id", st.sampled_from(known["collections"]))
 schemathesis.openapi.format("space", st.sampled_from(["pixels", "vae-smileys"]))
 schemathesis.openapi.format("attribute", st.sampled_from(["glasses", "smiling"]))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.requests.style_transfer import FastTransfer
-from jobs.requests.styles import BUILTIN, BUILTIN_NAMES, StyleVector
+from jobs.requests.styles import BUILTIN, BUILTIN_NAMES, TRAINED, StyleVector
 from jobs.settings import get_settings
-from models.catalogue import card
+from models.catalogue import Card, card, revision
 from models.pixels import to_bytes
 from models.sessions import available_cores, device_of
 from models.stylize.color import match_colors, replace_luminance
@@ -19,6 +19,7 @@ from models.stylize.fast import (
     ArbitraryNet,
     load_arbitrary,
     load_multistyle,
+    load_trained,
     stylize_builtin,
     stylize_images,
     stylize_vector,
@@ -29,6 +30,7 @@ from worker.runners.images import before_after, fit, floats
 from worker.runners.loaded import loaded_model, revision_of
 
 Blend = list[tuple[str | StyleVector, float]]  # an image, a built-in style or an embedding, and its weight
+ANY_STYLE = np.eye(1, len(BUILTIN_NAMES), dtype=np.float32)[0]  # in a trained network all are the same
 Stylized = tuple[NDArray[np.float32], float]  # an image (h, w, 3) in [0, 1] and the sum of the weights of its styles
 
 
@@ -53,32 +55,39 @@ def _transferred(task: Task[FastTransfer]) -> JobResult:
     task.report_progress(1, 1, "done")
     images = [OutputImage(image)]
     if params.before_after:
-        styles = [style_image(task, style) for style, _ in blended(params.style) if not _is_builtin(style)]
+        styles = [style_image(task, style) for style, _ in blended(params.style) if not _is_named(style)]
         images.append(before_after(content, styles, image))
-    return JobResult(images, {name: revision_of(name) for name in models}, {"onnxruntime": version("onnxruntime")}, {})
+    return JobResult(images, models, {"onnxruntime": version("onnxruntime")}, {})
 
 
 def stylize(
     task: Task, content: Pixels, style: Any, strength: float = 1.0, preserve_color: str = "none"
-) -> tuple[Pixels, list[str]]:
-    """The content in the styles of a request, and the ids of the models that were used.
+) -> tuple[Pixels, dict[str, str]]:
+    """The content in the styles of a request, and the models that were used (id to revision).
 
-    Built-in styles and images have a network each, whose results are averaged by the styles' weights.
+    Built-in styles, images and each trained style have a network, whose results are averaged by the styles' weights.
     """
     blend, photo = blended(style), floats(content)
     builtin = [(str(style), weight) for style, weight in blend if _is_builtin(style)]
-    others = [(style, weight) for style, weight in blend if not _is_builtin(style)]
-    stylized: dict[str, Stylized] = {}
+    others = [(style, weight) for style, weight in blend if not _is_named(style)]
+    stylized: list[Stylized] = []
+    models: dict[str, str] = {}
     if builtin:
-        stylized["fast-multistyle"] = _in_builtin_styles(task, photo, builtin, strength)
+        stylized.append(_in_builtin_styles(task, photo, builtin, strength))
+        models["fast-multistyle"] = revision_of("fast-multistyle")
     if others:
-        stylized["fast-arbitrary"] = _in_other_styles(task, photo, others, strength)
-    image = _weighted_mean(list(stylized.values()))
+        stylized.append(_in_other_styles(task, photo, others, strength))
+        models["fast-arbitrary"] = revision_of("fast-arbitrary")
+    for name, weight in ((str(style), weight) for style, weight in blend if _is_trained(style)):
+        trained = task.find_model(name)
+        stylized.append((_in_trained_style(task, photo, trained, strength), weight))
+        models[name] = revision(trained, get_settings().weights_dir)
+    image = _weighted_mean(stylized)
     if preserve_color == "luminance":
         image = replace_luminance(photo, image)
     if preserve_color == "histogram":  # of the result, since a built-in style has no image whose colors could change
         image = match_colors(image, photo)
-    return to_bytes(image), list(stylized)
+    return to_bytes(image), models
 
 
 def blended(style: Any) -> Blend:
@@ -102,6 +111,15 @@ def _is_builtin(style: str | StyleVector) -> bool:
     return isinstance(style, str) and style.startswith(BUILTIN)
 
 
+def _is_trained(style: str | StyleVector) -> bool:
+    return isinstance(style, str) and style.startswith(TRAINED)
+
+
+def _is_named(style: str | StyleVector) -> bool:
+    """Whether a style is a network's own, without an image."""
+    return _is_builtin(style) or _is_trained(style)
+
+
 def _in_builtin_styles(
     task: Task, photo: NDArray[np.float32], blend: list[tuple[str, float]], strength: float
 ) -> Stylized:
@@ -112,6 +130,13 @@ def _in_builtin_styles(
     session = loaded_model(task, card("fast-multistyle"), lambda: load_multistyle(weights_dir))
     task.notes.setdefault("device", device_of(session))
     return stylize_builtin(session, photo, weights, strength), float(weights.sum())
+
+
+def _in_trained_style(task: Task, photo: NDArray[np.float32], trained: Card, strength: float) -> NDArray[np.float32]:
+    weights_dir = get_settings().weights_dir
+    session = loaded_model(task, trained, lambda: load_trained(trained, weights_dir))
+    task.notes.setdefault("device", device_of(session))
+    return stylize_builtin(session, photo, ANY_STYLE, strength)
 
 
 def _in_other_styles(task: Task, photo: NDArray[np.float32], blend: Blend, strength: float) -> Stylized:

@@ -1,7 +1,8 @@
 """Runs trainings: any recipe of models.training, resumed from the checkpoint of the last attempt."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from shutil import rmtree
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jobs.requests.training import Training
+from jobs.requests.training import StyleTraining, Training
 from jobs.settings import get_settings
 from models.build import WEIGHTS, load_model
 from models.data.dataset import Dataset, in_gray
@@ -23,6 +24,8 @@ from models.training.run import CHECKPOINT, Progress, ResumeError, Schedule, Sta
 from worker.files import Files
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.archive import read_archive
+from worker.runners.images import floats
+from worker.runners.network import loaded_vgg
 
 
 def run_training(task: Task[Training]) -> JobResult:
@@ -40,6 +43,8 @@ def _trained(task: Task[Training], files: Files, folder: Path) -> JobResult:
     task.notes["device"] = str(best_device())
     with task.loading():
         recipe: Recipe = import_module(f"models.training.{params.recipe}").RECIPE
+        if isinstance(params, StyleTraining):
+            recipe = replace(recipe, train=partial(recipe.train, painting=_painting(task, params)))
         dataset = _dataset(task, files, params, recipe)
         files.fetch_checkpoint(folder / CHECKPOINT)
         start = _start(task, params.start) if params.start else None
@@ -85,6 +90,14 @@ def _dataset(task: Task, files: Files, params: Training, recipe: Recipe) -> Data
     if dataset.captions and not recipe.captions:
         task.warn("captions_not_used", f"The images have captions, which recipe {recipe.name} does not use.")
     return dataset
+
+
+def _painting(task: Task, params: StyleTraining) -> Any:
+    """What the recipe `style` needs beside photos."""
+    from models.training.style import Painting, builtin_weights
+
+    image = floats(task.read_image(params.style))
+    return Painting(image, loaded_vgg(task, "vgg16"), builtin_weights(get_settings().weights_dir))
 
 
 def _start(task: Task, model_id: str) -> Start:

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -78,3 +78,23 @@ def test_which_models_can_be_guided() -> None:
     assert not capabilities({"name": "diffusers"}).style_guided
     assert not any(capabilities({"name": name}).style_guided for name in ("dcgan", "kandinsky", "classifier"))
     assert not capabilities({}).style_guided
+
+
+class Cards:
+    """Facts of one trained style."""
+
+    def cards(self) -> dict[str, Any]:
+        return {"style-" + "a" * 12: {"architecture": {"name": "style-net"}}, "vae-2": {"architecture": {}}}
+
+
+def test_a_trained_style_is_used_and_must_exist() -> None:
+    known, other = "style-" + "a" * 12, "style-" + "b" * 12
+    blend = [{"image": "builtin:3"}, {"image": known, "weight": 2}]
+    asked = PARAMS.validate_python({"content": A, "style": blend})
+    assert asked.resolved(cast(Any, Cards())).uses().models == (known,)
+    assert PARAMS.validate_python({"content": A, "style": "builtin:3"}).uses().models == ()
+    for style, field in ((other, "style"), ([blend[0], {"image": other}], "style.1.image")):
+        with pytest.raises(BadInput, match=f"{field}: No style called '{other}' was trained; there are {known}"):
+            PARAMS.validate_python({"content": A, "style": style}).resolved(cast(Any, Cards()))
+    with pytest.raises(ValidationError):
+        PARAMS.validate_python({"method": "gatys", "content": A, "style": known})

@@ -29,6 +29,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "cyclegan": {"data": "avatars", "attribute": "glasses"},
     "ddpm": {"data": "digits"},
     "classifier": {"data": "digits"},
+    "style": {"style": "img_" + "0" * 64},
 }
 
 
@@ -58,15 +59,15 @@ def test_every_recipe_has_its_parameters() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_names_and_defaults_are_those_of_the_recipe(name: str) -> None:
     known, model = recipe(name), type(parse(name))
-    # A folder of one machine is no parameter of a request.
-    own = {field.name: field.default for field in fields(known.settings) if field.name != "autoencoder"}
+    # A folder of one machine is no parameter of a request, and a file is an image there.
+    own = {field.name: field.default for field in fields(known.settings) if field.name not in ("autoencoder", "style")}
     assert MISSING not in own.values()
     schedule = {field.name: getattr(known.schedule, field.name) for field in fields(Schedule) if field.name != "seed"}
     mirrored = {key: field.default for key, field in model.model_fields.items() if key in own | schedule}
     mirrored = {key: tuple(value) if isinstance(value, list) else value for key, value in mirrored.items()}
     assert mirrored == own | schedule
     assert (model.default_size, model.channels) == (known.image_size, known.channels)
-    shared = {"recipe", "data", "title", "limit", "image_size", "start"}
+    shared = {"recipe", "data", "title", "limit", "image_size", "start", "style"}
     assert model.model_fields.keys() - Request.model_fields.keys() - shared == own.keys() | schedule.keys()
 
 
@@ -115,6 +116,10 @@ def test_ids_and_data_are_recognized_by_their_form() -> None:
         ("vae", {"limit": 15}, "limit", "16"),
         ("vae", {"data": "cats"}, "data", "pattern"),
         ("vae", {"base_channels": 8}, "base_channels", "not permitted"),
+        ("vae", {"data": "photos"}, "data", "at most 128"),
+        ("style", {"style": "builtin:1"}, "style", "pattern"),
+        ("style", {"image_size": 64}, "image_size", "only archives"),
+        ("style", {"data": ZIP, "image_size": 516}, "image_size", "512"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(name: str, changed: dict[str, Any], field: str, why: str) -> None:
