@@ -12,6 +12,7 @@ from api.pools import ARCHIVING, COUNTING
 from api.present import time_of
 from api.service import Service, ServiceDep
 from jobs.intake.archives import count_files, is_weights
+from jobs.intake.films import inspect_film
 from jobs.intake.vectors import inspect_vectors
 from jobs.requests.facts import naming
 from jobs.schemas import ARCHIVE_ID, Archive
@@ -40,8 +41,8 @@ class ArchiveUpload(BaseModel):
     file: Annotated[
         UploadFile,
         Field(
-            description="A zip file of images, labeled by its folders, tables and texts; embeddings (npz, parquet); or "
-            "weights of a model (safetensors)."
+            description="A zip file of images, labeled by its folders, tables and texts; embeddings (npz, parquet); a "
+            "film (animated GIF or WebP, MP4); or weights of a model (safetensors)."
         ),
     ]
 
@@ -49,7 +50,7 @@ class ArchiveUpload(BaseModel):
 @router.post(
     "/v1/archives",
     status_code=201,
-    summary="Upload a zip file of images, embeddings, or weights of a model",
+    summary="Upload a zip file of images, embeddings, a film, or weights of a model",
     responses=error_responses(400, 408, 413, 422, 429, 503, also=UPLOADED),
     form_limits=FORM_LIMITS,
     openapi_extra={
@@ -61,7 +62,7 @@ class ArchiveUpload(BaseModel):
 async def upload_archive(
     form: Annotated[ArchiveUpload, Form(media_type="multipart/form-data")], service: ServiceDep
 ) -> Archive:
-    """Stores a zip file and returns the `zip_…` id to use in trainings and collections.
+    """Stores a file and returns the `zip_…` id to use in trainings, collections and style transfers.
 
     The file is not unpacked here: the job reads the images and reports those that it cannot read. Embeddings for the
     `vectors` of a collection are an npz file, which is a zip file, or a parquet file; `vectors` of the answer is what
@@ -89,11 +90,12 @@ def delete_archive(archive_id: ArchiveId, service: ServiceDep) -> None:
 def _inspect(file: IO[bytes]) -> dict[str, Any]:
     """The facts of a file that its record has; raises BadInput for one that is no archive."""
     with naming("file"):
-        n_files = count_files(file)
-    vectors = inspect_vectors(file)
+        film = inspect_film(file)
+        n_files = 1 if film else count_files(file)
+    vectors = None if film else inspect_vectors(file)
     size_bytes = file.seek(0, os.SEEK_END)
-    facts = {"size_bytes": size_bytes, "n_files": n_files, "vectors": vectors and vectors.model_dump()}
-    return facts | {"weights": is_weights(file)}
+    found = {"vectors": vectors and vectors.model_dump(), "film": film and film.model_dump()}
+    return {"size_bytes": size_bytes, "n_files": n_files, **found, "weights": is_weights(file)}
 
 
 def _store(service: Service, file: IO[bytes], facts: dict[str, Any]) -> Archive:

@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from api import (
     archives,
     collections,
+    downloads,
     exports,
     generations,
     health,
@@ -121,6 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
         archives,
         images,
         jobs,
+        downloads,
         models,
         webhooks,
         keys,

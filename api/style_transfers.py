@@ -17,6 +17,7 @@ router = APIRouter(tags=["style transfer"], route_class=JsonRoute)
 CAT, COFFEE = example_image("chelsea.webp"), example_image("coffee.webp")
 LEFT_HALF = example_image("left-half.webp")  # a mask: white on the left, of the cat's size
 KEPT_STYLE = "sty_" + "0" * 24  # in the examples; use the id of one of yours
+FILM = "zip_" + "1" * 64  # in the examples; use the id of one of yours
 EXAMPLES: dict[str, Any] = {
     "fast": {
         "summary": "A built-in style, in a fraction of a second",
@@ -63,6 +64,14 @@ EXAMPLES: dict[str, Any] = {
             "size": 64,
             "num_steps": 10,
         },
+    },
+    "many": {
+        "summary": "One style over many images",
+        "value": {"mode": "many", "contents": [CAT, COFFEE], "style": "builtin:19", "size": 96},
+    },
+    "film": {
+        "summary": "A film, frame after frame",
+        "value": {"mode": "film", "film": FILM, "style": "builtin:19", "size": 64},
     },
     "texture": {
         "summary": "A texture of any size, up to each depth of the network",
@@ -113,6 +122,9 @@ async def create_style_transfer(
     """`method: fast` is one pass through a network; `method: gatys` optimizes the image itself, with previews.
 
     `method: diffusion` samples a diffusion model and guides each denoising step towards the style.
+
+    `mode: many` stylizes a list of images or an archive; `GET /v1/jobs/{id}/outputs` is a zip file of the results.
+    `mode: film` stylizes an animated GIF or WebP, or an MP4 with its sound, that was uploaded to `/v1/archives`.
 
     `mode: texture` makes an image with the textures of the style, and `mode: inversion` one with the features of an
     image at a layer; both also as a ladder over layers with a labeled grid.

@@ -46,7 +46,7 @@ EXAMPLES: dict[str, Any] = {
     },
     "style": {
         "summary": "A fast network of one style",
-        "value": {"recipe": "style", "style": COFFEE, "limit": 16, "num_steps": 1, "batch_size": 1},
+        "value": {"recipe": "style", "style": COFFEE, "style_size": 64, "limit": 16, "num_steps": 1, "batch_size": 1},
     },
 }
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
+from onnxruntime import InferenceSession
 from PIL import Image
 from safetensors.numpy import load_file
 from torch import Tensor
@@ -28,11 +28,12 @@ from models.data.photos import TEST, photo
 from models.data.styles import style as painted_style
 from models.grids import labeled_grid
 from models.perceptual.vgg import VGG, load_vgg
+from models.pixels import ImageArray, to_bytes
 from models.sessions import open_session
 from models.stylize.fast import BUILTIN_STYLES, MULTISTYLE, Array, stylize_builtin
 from models.stylize.gatys import Region, Style, perceptual_loss, transfer
 from models.training.recipe import CARD, train_model
-from models.training.style import RECIPE, Painting, StyleSettings, builtin_weights
+from models.training.style import RECIPE, Painting, StyleSettings, builtin_weights, train_style
 from tests.stack import ROOT
 from worker.runners.images import boxed, fit, floats
 
@@ -75,7 +76,7 @@ def main() -> None:
                 f"{plain.seconds:9.1f}{fast.seconds:7.3f}{ratios[-1][2]:5.0f}x",
                 flush=True,
             )
-            shown = [content, painting, *(np.uint8(255 * each.image.clip(0, 1)) for each in (plain, fast))]
+            shown = [content, painting, *(to_bytes(each.image) for each in (plain, fast))]
             rows.append(np.stack([boxed(image, 384, 384) for image in shown]))
             titles.append(photo_name)
     print("{:28}{:>23.2f}x{:>23.2f}x{:>20.0f}x".format("mean", *np.mean(ratios, axis=0)))
@@ -83,7 +84,7 @@ def main() -> None:
         Image.fromarray(labeled_grid(np.stack(rows), titles, ["photo", "style", "gatys", "network"])).save(args.sheet)
 
 
-def _painting(name: str) -> np.ndarray:
+def _painting(name: str) -> ImageArray:
     """A painting (h, w, 3) of 0 to 255."""
     index = STYLES[name]
     if index is not None:
@@ -92,15 +93,13 @@ def _painting(name: str) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def _trained(
-    name: str, painting: np.ndarray, vgg: VGG, folder: Path, steps: int | None
-) -> onnxruntime.InferenceSession:
+def _trained(name: str, painting: ImageArray, vgg: VGG, folder: Path, steps: int | None) -> InferenceSession:
     """The network of a painting, trained in `folder` unless it is there already."""
     model_id = f"style-{name.replace(' ', '-')}"
     card = folder / model_id / CARD
     if not card.is_file():
         inputs = Painting(floats(painting), vgg, builtin_weights(WEIGHTS_DIR))
-        recipe = replace(RECIPE, train=partial(RECIPE.train, painting=inputs))
+        recipe = replace(RECIPE, train=partial(train_style, painting=inputs))
         schedule = replace(recipe.schedule, num_steps=steps or recipe.schedule.num_steps)
         photos = named_dataset("photos", limit=LIMIT)
         train_model(recipe, photos, StyleSettings(), schedule, card.parent, model_id=model_id, data="photos")
@@ -109,17 +108,17 @@ def _trained(
     return open_session("fast-multistyle", MULTISTYLE, WEIGHTS_DIR, weights)
 
 
-def _by_gatys(vgg: VGG, content: np.ndarray, painting: np.ndarray) -> Array:
+def _by_gatys(vgg: VGG, content: ImageArray, painting: ImageArray) -> Array:
     made = transfer(vgg, _tensor(content), [Region([Style(_tensor(painting))])], tolerance=0.001)
     return made.image[0].permute(1, 2, 0).float().numpy()
 
 
-def _by_network(net: onnxruntime.InferenceSession, content: np.ndarray, painting: np.ndarray) -> Array:
+def _by_network(net: InferenceSession, content: ImageArray, painting: ImageArray) -> Array:
     return stylize_builtin(net, floats(content), np.eye(1, BUILTIN_STYLES, dtype=np.float32)[0])
 
 
 def _measured(
-    vgg: VGG, content: np.ndarray, painting: np.ndarray, make: Callable[[np.ndarray, np.ndarray], Array]
+    vgg: VGG, content: ImageArray, painting: ImageArray, make: Callable[[ImageArray, ImageArray], Array]
 ) -> Result:
     started = time.perf_counter()
     image = make(content, painting)
@@ -130,7 +129,7 @@ def _measured(
     return Result(image, float(parts["style_loss"]), float(parts["content_loss"]), seconds)
 
 
-def _tensor(image: np.ndarray) -> Tensor:
+def _tensor(image: ImageArray) -> Tensor:
     return torch.from_numpy(floats(image)).permute(2, 0, 1)[None].contiguous()
 
 

@@ -81,8 +81,8 @@ def _items(data: bytes, image_format: str) -> _Items:
 
 def _read_items(data: memoryview) -> _Items:
     """Raises struct.error, IndexError or ValueError for broken boxes."""
-    meta = next(body for kind, body in _boxes(data) if kind == b"meta")[4:]
-    inside = dict(_boxes(meta))
+    meta = next(body for kind, body in boxes(data) if kind == b"meta")[4:]
+    inside = dict(boxes(meta))
     items = _Items()
     _read_kinds(inside[b"iinf"], items)
     _read_places(inside[b"iloc"], data, inside.get(b"idat", data[:0]), items)
@@ -91,7 +91,8 @@ def _read_items(data: memoryview) -> _Items:
     return items
 
 
-def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+def boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    """Yields the kind and the body of each box; raises struct.error and ValueError for broken ones."""
     at = 0
     for _ in range(_MAX_BOXES):
         if at + 8 > len(data):
@@ -115,7 +116,7 @@ def _number(data: memoryview, at: int, size: int) -> int:
 
 
 def _read_kinds(box: memoryview, items: _Items) -> None:
-    for kind, body in _boxes(box[6 if box[0] == 0 else 8 :]):
+    for kind, body in boxes(box[6 if box[0] == 0 else 8 :]):
         if kind == b"infe" and body[0] in (2, 3):
             wide = 2 if body[0] == 2 else 4
             items.kinds[_number(body, 4, wide)] = bytes(body[6 + wide : 10 + wide])
@@ -146,7 +147,7 @@ def _read_references(box: memoryview | None, items: _Items) -> None:
     if box is None:
         return
     wide = 2 if box[0] == 0 else 4
-    for kind, body in _boxes(box[4:]):
+    for kind, body in boxes(box[4:]):
         if kind == b"dimg":
             item, count = _number(body, 0, wide), _number(body, wide, 2)
             places = range(wide + 2, wide + 2 + count * wide, wide)
@@ -155,8 +156,8 @@ def _read_references(box: memoryview | None, items: _Items) -> None:
 
 def _read_sizes(box: memoryview | None, items: _Items) -> None:
     """Reads the size of each item from its property `ispe`."""
-    inside = list(_boxes(box)) if box is not None else []
-    properties = [entry for kind, body in inside if kind == b"ipco" for entry in _boxes(body)]
+    inside = list(boxes(box)) if box is not None else []
+    properties = [entry for kind, body in inside if kind == b"ipco" for entry in boxes(body)]
     for body in (body for kind, body in inside if kind == b"ipma"):
         wide, large = (2 if body[0] == 0 else 4), body[3] & 1
         count, at = _number(body, 4, 4), 8

@@ -50,7 +50,10 @@ class Output(BaseModel):
         Role,
         Field(description="`grid`: several images with labels; `plot`: figures; others are `picture` or `animation`."),
     ]
-    name: Annotated[str | None, Field(description="Of a plot of a collection: its name there.")] = None
+    name: Annotated[
+        str | None,
+        Field(description="Of a plot of a collection: its name there; of an image of an archive: that of its entry."),
+    ] = None
     sha256: Annotated[str, Field(description="sha256 of its bytes; also its ETag.")]
     content_type: Annotated[
         str, Field(description="`image/png`, `image/jpeg`, `image/webp`, `image/gif` or `video/mp4`.")
@@ -197,6 +200,15 @@ class VectorFile(BaseModel):
     problem: Annotated[str | None, Field(description="Why no collection can be made of them.")] = None
 
 
+class FilmFile(BaseModel):
+    """What the headers of a film say."""
+
+    format: AnimationFormat
+    width: Annotated[int, Field(description="Upright, in pixels.")]
+    height: Annotated[int, Field(description="Upright, in pixels.")]
+    n_frames: int
+
+
 class Archive(BaseModel):
     """An uploaded file, stored unchanged."""
 
@@ -206,5 +218,6 @@ class Archive(BaseModel):
     vectors: Annotated[VectorFile | None, Field(description="Of embeddings for `vectors`; null for other files.")] = (
         None
     )
+    film: Annotated[FilmFile | None, Field(description="Of a GIF, WebP or MP4; null for other files.")] = None
     weights: Annotated[bool, Field(description="Whether it is a safetensors file, with weights of a model.")] = False
     expires_at: datetime

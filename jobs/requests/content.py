@@ -9,7 +9,7 @@ from jobs.errors import BadInput
 from jobs.requests.base import MAX_PIXELS, ImageRef, ImageSize, Request
 from jobs.requests.facts import Facts
 from jobs.requests.spaces import NAMED_SPACES, space_of
-from jobs.requests.style_transfer import check_shorter_side
+from jobs.requests.style_base import check_shorter_side
 
 CONTENT_SIZE = 384  # which the transfer network paints in one pass
 PHOTO = "photo"

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from jobs.errors import BadInput, Conflict, NotFound, TooLarge, Unavailable
-from jobs.schemas import VectorFile
+from jobs.schemas import FilmFile, VectorFile
 from jobs.store.jobs import JobStore
 from jobs.store.registry import CollectionRecord, KeptStyle, Version, being_built
 
@@ -57,10 +57,19 @@ class Facts:
         """The feature networks whose weights a worker has."""
         return {model for report in _reports(self._jobs) for model in report["installed"]}
 
-    def check_archive(self, sha: str, field: str = "data") -> None:
-        """Raises NotFound for an archive that is not stored."""
+    def check_archive(self, sha: str, field: str = "data") -> int:
+        """The number of files in an archive; raises NotFound for one that is not stored."""
         with naming(field):
-            self._jobs.archives.get(sha)
+            return int(self._jobs.archives.get(sha)[0]["n_files"])
+
+    def film(self, sha: str, field: str) -> FilmFile:
+        """What is known of an uploaded film; raises NotFound, and BadInput for another file."""
+        with naming(field):
+            film = self._jobs.archives.get(sha)[0].get("film")
+            if film is None:
+                message = "It is no film: upload an animated GIF or WebP, or an MP4, as an archive."
+                raise BadInput("film_unreadable", message)
+            return FilmFile(**film)
 
     def check_weights(self, sha: str, field: str = "archive") -> None:
         """Raises NotFound for an upload that is not stored, BadInput for one that is no safetensors file."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
-    AliasChoices,
     ConfigDict,
     Field,
     Tag,
@@ -18,7 +17,10 @@ from typing_extensions import TypeAliasType
 from jobs.errors import BadInput, Unavailable
 from jobs.requests.base import ImageRef, ImageSize, Uses, chosen_by, distinct, invalid
 from jobs.requests.facts import Facts
+from jobs.requests.style_base import PreserveColor, Size, Strength, check_shorter_side
 from jobs.requests.style_diffusion import DiffusionTransfer
+from jobs.requests.style_film import FilmTransfer
+from jobs.requests.style_many import ManyTransfers
 from jobs.requests.styles import (
     BLOCK_LAYERS,
     KIND,
@@ -36,23 +38,11 @@ from jobs.requests.styles import (
 from jobs.requests.text_to_image import check_mask
 from jobs.requests.upscale import UpscaledRequest
 
-MIN_OUTPUT_SIDE = 32  # pixels of an output's shorter side, the least that the networks of `fast` take
-
 Loss = Annotated[float, Field(ge=0, le=1e9)]
-Size = Annotated[
-    int, Field(ge=64, le=2048, description="Longer side of the output in pixels; the aspect ratio is kept.")
-]
 Side = Annotated[int, Field(ge=64, le=2048, description="Pixels.")]
 StyleScale = Annotated[float, Field(ge=0.25, le=2, description="Scale of the style image: above 1 larger strokes.")]
 Tolerance = Annotated[
     float, Field(ge=0, le=0.5, description="A level ends when ten steps lower the loss by less than this share of it.")
-]
-PreserveColor = Annotated[
-    Literal["none", "luminance", "histogram"],
-    Field(
-        validation_alias=AliasChoices("preserve_color", "preserve_colour"),
-        description="Keep the content's colors: stylize its luminance only, or match the style's colors to it first.",
-    ),
 ]
 LossCurve = Annotated[bool, Field(description="Also return a plot of the loss by step.")]
 BeforeAfter = Annotated[bool, Field(description="Also return the content, the styles and the result side by side.")]
@@ -85,9 +75,7 @@ class FastTransfer(_Transfer):
         AnyStyle,
         Field(description="A built-in style, a style image, a kept or a trained style, or several with weights."),
     ]
-    strength: Annotated[float, Field(ge=0, le=1, description="0 leaves the content as it is, 1 is the full style.")] = (
-        1.0
-    )
+    strength: Strength = 1.0
     preserve_color: PreserveColor = "none"
     before_after: BeforeAfter = False
 
@@ -262,15 +250,6 @@ class FeatureInversion(OptimizedRequest):
         check_shorter_side(sizes["content"], self.size)
 
 
-def check_shorter_side(content: ImageSize, size: int) -> None:
-    """Raises BadInput where a content, at `size` pixels on its longer side, has too few on the other."""
-    shorter = round(size * min(content) / max(content))
-    if shorter < MIN_OUTPUT_SIDE:
-        message = f"size: At {size} the shorter side would have {shorter} pixels; at least {MIN_OUTPUT_SIDE} are "
-        message = f"{message}needed."
-        raise BadInput("content_too_narrow", message, field="size", shorter_side=shorter, min_side=MIN_OUTPUT_SIDE)
-
-
 Transfer = TypeAliasType(
     "Transfer",
     Annotated[
@@ -284,6 +263,8 @@ Transfer = TypeAliasType(
 StyleTransfer = Annotated[
     Annotated[Transfer, Tag("<transfer>")]
     | Annotated[TextureSynthesis, Tag("<texture>")]
-    | Annotated[FeatureInversion, Tag("<inversion>")],
-    chosen_by("mode", ("transfer", "texture", "inversion"), "transfer"),
+    | Annotated[FeatureInversion, Tag("<inversion>")]
+    | Annotated[ManyTransfers, Tag("<many>")]
+    | Annotated[FilmTransfer, Tag("<film>")],
+    chosen_by("mode", ("transfer", "texture", "inversion", "many", "film"), "transfer"),
 ]

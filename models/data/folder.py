@@ -60,6 +60,13 @@ def image_folder(
     return _dataset(images, kept, known, Report(skipped.all(), tuple(known.warnings)))
 
 
+def image_names(files: Files) -> tuple[list[str], list[tuple[str, str]]]:
+    """The names of the images in a folder or zip file, in order, and of other files with the reasons."""
+    skipped = Skipped()
+    names, _ = _sorted(files, skipped)
+    return names, list(skipped.all())
+
+
 def _sorted(files: Files, skipped: Skipped) -> tuple[list[str], list[str]]:
     """Returns the names of images, and of files that may describe them, each in order."""
     for name, reason in files.refused:

@@ -5,7 +5,7 @@ that of card `fast-multistyle` (Dumoulin, Shlens and Kudlur 2017), with the norm
 that the same graph of onnxruntime runs it.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -61,7 +61,8 @@ class StyleNet(nn.Module):
         x = images
         for layer in self.contract:
             x = F.relu(layer(x))
-        for first, second in self.res:  # type: ignore[misc]  # of pairs
+        for block in self.res:
+            first, second = cast(nn.ModuleList, block)
             x = x + second(F.relu(first(x)))
         for layer in self.expand[:2]:
             x = F.relu(layer(F.interpolate(x, scale_factor=2.0, mode="nearest")))

@@ -28,7 +28,7 @@ from models.training.run import Run, Schedule
 
 LossOf = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 SHOWN = 4  # images of a sample grid
-COMPARED_SIDE = 128  # of the photo on which the built-in styles are compared with the painting
+COMPARED_SIDE = 64  # of the photo on which the built-in styles are compared with the painting
 ARCHITECTURE = {"name": "style-net", "channels": 3}
 
 
@@ -56,7 +56,7 @@ class Painting:
 def read_painting(path: Path, weights_dir: Path = WEIGHTS_DIR) -> Painting:
     """Reads a painting from a file, and the networks; raises WeightsError."""
     with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"), np.float32) / 255
+        pixels = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
     return Painting(pixels, load_vgg("vgg16", weights_dir), builtin_weights(weights_dir))
 
 
@@ -86,7 +86,8 @@ def train_style(dataset: Dataset, settings: StyleSettings, run: Run, painting: P
 
     def sample() -> Tensor:
         with torch.inference_mode():
-            return model(shown)
+            images: Tensor = model(shown)
+            return images
 
     for _ in run.steps(sample, model=model, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)

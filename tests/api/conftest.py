@@ -63,6 +63,20 @@ def own_vectors(stack: Stack) -> str:
     return str(stack.client.post("/v1/archives", files={"file": file.getvalue()}).json()["id"])
 
 
+@pytest.fixture(scope="session")
+def film(stack: Stack) -> str:
+    """The id of an uploaded GIF of three frames."""
+    return str(stack.client.post("/v1/archives", files={"file": film_file()}).json()["id"])
+
+
+def film_file() -> bytes:
+    """An animated GIF of three frames of 64 x 48 random pixels."""
+    frames = [Image.open(BytesIO(image_file("GIF", (64, 48), seed))) for seed in range(3)]
+    file = BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=80, loop=0)
+    return file.getvalue()
+
+
 def image_file(kind: str = "PNG", size: tuple[int, int] = (48, 32), seed: int = 0, **options: Any) -> bytes:
     """Bytes of an image file of random pixels."""
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)

@@ -19,7 +19,7 @@ run = runners.run
 
 MAX_GENERATION = {"num_inference_steps": 2, "n": 2, "averaged": 1, "steps": 3, "num_images_per_prompt": 1}
 DIFFUSION = {"num_inference_steps": 2, "num_images_per_prompt": 1, "style_guidance_scale": 0.1}
-STYLE = {"num_steps": 2, "size": 64, "width": 64, "height": 64, "style_scale": 1.0}
+STYLE = {"limit": 2, "num_steps": 2, "size": 64, "width": 64, "height": 64, "style_scale": 1.0}
 TRAINING = {
     **{"num_steps": 1, "batch_size": 2, "limit": 32, "learning_rate": 1e-3, "latent_dim": 2, "matched": []},
     **{"base_channels": 8, "encoder_channels": 8, "n_blocks": 1, "layers_per_block": 1, "block_out_channels": [32]},

@@ -1,7 +1,7 @@
 """Supplies what Schemathesis cannot take from the schema: images, ids that exist, installed models.
 
-`ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images`, `archives` and `weights`, of a `spare` one to
-delete, of finished `jobs`, of `collections` and of kept `styles`, and of the requests' `own_key`, which must stay.
+`ATELIER_TEST_IDS` is a JSON file with the ids of uploaded `images`, `archives`, `films` and `weights`, of a `spare` one
+to delete, of finished `jobs`, of `collections` and of kept `styles`, and of the requests' `own_key`, which must stay.
 """
 
 import hashlib
@@ -69,6 +69,7 @@ for kind in ("png", "jpeg", "webp", "gif", "bmp", "tiff"):
     schemathesis.openapi.media_type(f"image/{kind}", SEEDS.map(partial(upload, kind=kind)))
 schemathesis.openapi.media_type("application/zip", SEEDS.map(zipped))
 schemathesis.openapi.format("training-data", st.sampled_from(["digits", "avatars", "smileys", *known["archives"]]))
+schemathesis.openapi.format("film-id", st.sampled_from(known["films"]))
 schemathesis.openapi.format("key-id", st.just(known["spare"]["key_id"]))
 schemathesis.openapi.format("style-id", st.sampled_from(known["styles"]))
 schemathesis.openapi.format("trained-style", st.sampled_from(known["styles"]))  # none is trained: a kept one instead
@@ -132,9 +133,9 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         },
         "MaskedImage": {"mask": NOTHING, "style_mask": NOTHING},  # a mask has the size of its image
         "GatysTransfer": {"init": {"enum": ["content", "style", "noise", "fast"]}, "init_image": NOTHING},
+        "ManyTransfers": {"size": {"enum": [64, 512]}},
         "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}, "vectors": NOTHING},
-        "AdditionParams": {"vectors": NOTHING},
-        "DenoisingSteps": {"model": {"enum": ["ddpm-avatars"]}},
+        **{"AdditionParams": {"vectors": NOTHING}, "DenoisingSteps": {"model": {"enum": ["ddpm-avatars"]}}},
         "DdpmTraining": {"attributes": some_attributes},
         # The collection has two components, two clusters and the attributes of smileys.
         "Component": {"component": {"enum": [0, 1]}},
@@ -187,6 +188,10 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
             schema["properties"]["upscaler"] = NOTHING
     examples = raw_schema["paths"][PLOTS]["post"]["requestBody"]["content"]["application/json"]["examples"]
     examples["attribute"]["value"]["attribute"] = "large"
+    examples = raw_schema["paths"]["/v1/style-transfers"]["post"]["requestBody"]["content"]["application/json"][
+        "examples"
+    ]
+    examples["film"]["value"]["film"] = known["films"][0]
     # The collection's space encodes no texts and paints no content.
     for name in ("Steering", "ClusterSampling", "Animation"):
         schemas[name]["properties"] |= {"content": NOTHING, "size": NOTHING}
@@ -273,5 +278,5 @@ def name_known_collection(case: schemathesis.Case[Any]) -> None:
 def keep_uploads(case: schemathesis.Case[Any]) -> None:
     """Uploads that other requests name are not deleted: another stands for them."""
     [(name, value)] = case.path_parameters.items()
-    if value in (*known["images"], *known["archives"]):
+    if value in (*known["images"], *known["archives"], *known["films"]):
         case.path_parameters[name] = known["spare"][name]

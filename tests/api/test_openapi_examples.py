@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.collections import OWN_VECTORS
-from api.style_transfers import KEPT_STYLE
+from api.style_transfers import FILM, KEPT_STYLE
 from tests.api.examples import examples
 from tests.stack import Stack
 
@@ -20,7 +20,7 @@ KEEPING = [name for name, (path, _) in EXAMPLES.items() if path == "/v1/styles"]
 
 
 @pytest.fixture(scope="module")
-def run_example(stack: Stack, kept_style: str, own_vectors: str) -> Callable[[str], dict[str, Any]]:
+def run_example(stack: Stack, kept_style: str, own_vectors: str, film: str) -> Callable[[str], dict[str, Any]]:
     """Runs an example, and before it the collection that it needs, once; returns the job."""
 
     @cache
@@ -32,7 +32,8 @@ def run_example(stack: Stack, kept_style: str, own_vectors: str) -> Callable[[st
             path = path.format(collection_id=collection(of_space))
         if "collection" in body:
             body = body | {"collection": collection("styles" if "content" in body else of_space)}
-        body = json.loads(json.dumps(body).replace(KEPT_STYLE, kept_style).replace(OWN_VECTORS, own_vectors))
+        text = json.dumps(body).replace(KEPT_STYLE, kept_style).replace(OWN_VECTORS, own_vectors)
+        body = json.loads(text.replace(FILM, film))
         answer = stack.client.post(path, json=body, headers={"Prefer": "wait=25"})
         assert answer.status_code == 200, answer.text
         return dict(answer.json())

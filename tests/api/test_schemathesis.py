@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from api.style_transfers import EXAMPLES, KEPT_STYLE
+from api.style_transfers import EXAMPLES, FILM, KEPT_STYLE
 from jobs.store.keys import SCOPES
 from jobs.store.records import NewJob
-from tests.api.conftest import image_file
+from tests.api.conftest import film_file, image_file
 from tests.stack import BIN, ROOT, Stack, wait_until
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -63,8 +63,8 @@ def make_keys(stack: Stack) -> list[str]:
 
 def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     stack, folder = quick_stack, tmp_path / "images"
-    keys = make_keys(stack)
     folder.mkdir()
+    keys = make_keys(stack)
     for seed, kind in enumerate(FORMATS):
         (folder / kind.lower()).write_bytes(image_file(kind, size=(64, 48), seed=seed))
     files = [("file", path.read_bytes()) for path in sorted(folder.iterdir())]
@@ -73,9 +73,11 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
         "archives": [stack.client.post("/v1/archives", files={"file": labeled_zip()}).json()["id"]],
         "weights": stack.client.post("/v1/archives", files={"file": save({"a": np.ones(4)})}).json()["id"],
         "collections": [collection(stack)],
+        "films": [stack.client.post("/v1/archives", files={"file": film_file()}).json()["id"]],
         "styles": [stack.client.post("/v1/styles", json={"name": "One", "vector": [0.1] * 100}).json()["id"]],
     }
-    bodies = [json.loads(json.dumps(e["value"]).replace(KEPT_STYLE, known["styles"][0])) for e in EXAMPLES.values()]
+    text = json.dumps([e["value"] for e in EXAMPLES.values()]).replace(FILM, known["films"][0])
+    bodies = json.loads(text.replace(KEPT_STYLE, known["styles"][0]))
     known["jobs"] = [stack.client.post("/v1/style-transfers", json=body).json()["id"] for body in bodies]
     spare_image, spare_zip = image_file("PNG", size=(20, 20), seed=99), labeled_zip(n_files=4)
     known["spare"] = {
@@ -95,10 +97,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
 
     command = ["--config-file", "tests/api/schemathesis.toml", "run", "openapi.json", "--url", stack.url]
     command += ["--header", f"Authorization: {stack.client.headers['Authorization']}"]
-    env = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "ATELIER_TEST_IDS": str(tmp_path / "ids.json"),
-    }
+    env = os.environ | {"PYTHONPATH": str(ROOT), "ATELIER_TEST_IDS": str(tmp_path / "ids.json")}
     run = subprocess.run([BIN / "schemathesis", *command], cwd=ROOT, env=env, capture_output=True, timeout=600)
     report = (run.stdout + run.stderr).decode()
     print(report[-3000:])

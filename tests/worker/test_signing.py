@@ -85,7 +85,7 @@ def read(data: bytes, content_type: str, folder: Path) -> tuple[str | None, dict
 
 
 def files() -> dict[str, bytes]:
-    film = partial(encode_film, np.stack([IMAGE, IMAGE[::-1]]), fps=5, loop=True, recipe=RECIPE)
+    film = partial(encode_film, np.stack([IMAGE, IMAGE[::-1]]), timing=5, loop=True, recipe=RECIPE)
     return {
         **{f"image/{name}": encode_image(IMAGE, name, RECIPE) for name in ("png", "jpeg", "webp")},
         **{"image/gif": film(format="gif"), "video/mp4": film(format="mp4")},

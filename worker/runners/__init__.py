@@ -15,6 +15,8 @@ from jobs.requests.plots import CollectionPlots
 from jobs.requests.search import CollectionSearch
 from jobs.requests.steering import ClusterSampling, Steering
 from jobs.requests.style_diffusion import DiffusionTransfer
+from jobs.requests.style_film import FilmTransfer
+from jobs.requests.style_many import ManyTransfers
 from jobs.requests.style_transfer import FastTransfer, FeatureInversion, GatysTransfer, TextureSynthesis
 from jobs.requests.text_to_image import ImageToImage, TextToImage
 from jobs.requests.training import Training
@@ -26,6 +28,8 @@ RUNNERS: dict[type[Request], Runner] = {
     GatysTransfer: lazy("optimized", "run_transfer"),
     TextureSynthesis: lazy("optimized", "run_texture"),
     FeatureInversion: lazy("optimized", "run_inversion"),
+    ManyTransfers: lazy("many", "run_many"),
+    FilmTransfer: lazy("film", "run_film"),
     DiffusionTransfer: lazy("style_diffusion", "run_style_diffusion"),
     Interpolation: lazy("generation", "run_interpolation"),
     Traversal: lazy("generation", "run_traversal"),

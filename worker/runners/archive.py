@@ -36,11 +36,12 @@ def read_archive(
         dataset = image_folder(
             path, size, channels=channels, minimum=minimum, limit=limit, limits=limits, on_read=on_read
         )
-    _note_skipped(task, dataset.report)
+    note_skipped(task, dataset.report)
     return dataset
 
 
-def _note_skipped(task: Task, report: Report) -> None:
+def note_skipped(task: Task, report: Report) -> None:
+    """Notes the files and rows that are not used in `metrics.skipped`, and warns of them."""
     entries = [{"name": name[:500], "reason": reason[:500]} for name, reason in report.skipped[:MAX_ENTRIES]]
     task.notes["skipped"] = {"count": len(report.skipped), "entries": entries}
     if entries:

@@ -44,7 +44,7 @@ def _trained(task: Task[Training], files: Files, folder: Path) -> JobResult:
     with task.loading():
         recipe: Recipe = import_module(f"models.training.{params.recipe}").RECIPE
         if isinstance(params, StyleTraining):
-            recipe = replace(recipe, train=partial(recipe.train, painting=_painting(task, params)))
+            recipe = _of_style(recipe, task, params)
         dataset = _dataset(task, files, params, recipe)
         files.fetch_checkpoint(folder / CHECKPOINT)
         start = _start(task, params.start) if params.start else None
@@ -92,12 +92,13 @@ def _dataset(task: Task, files: Files, params: Training, recipe: Recipe) -> Data
     return dataset
 
 
-def _painting(task: Task, params: StyleTraining) -> Any:
-    """What the recipe `style` needs beside photos."""
-    from models.training.style import Painting, builtin_weights
+def _of_style(recipe: Recipe, task: Task, params: StyleTraining) -> Recipe:
+    """The recipe `style` with what it needs beside photos."""
+    from models.training.style import Painting, builtin_weights, train_style
 
     image = floats(task.read_image(params.style))
-    return Painting(image, loaded_vgg(task, "vgg16"), builtin_weights(get_settings().weights_dir))
+    painting = Painting(image, loaded_vgg(task, "vgg16"), builtin_weights(get_settings().weights_dir))
+    return replace(recipe, train=partial(train_style, painting=painting))
 
 
 def _start(task: Task, model_id: str) -> Start:

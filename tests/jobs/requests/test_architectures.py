@@ -8,7 +8,7 @@ import pytest
 from cards.schedulers import SCHEDULERS
 from jobs.requests.architectures import ALL_MODES, ARCHITECTURES, RECIPES, capabilities
 from jobs.requests.latents import Scheduler
-from jobs.requests.style_transfer import MIN_OUTPUT_SIDE
+from jobs.requests.style_base import MIN_OUTPUT_SIDE
 from jobs.requests.styles import BUILTIN_NAMES
 from models import build
 from models.catalogue import cards

@@ -19,7 +19,7 @@ from models.stylize.gatys import perceptual_loss
 from models.tensors import to_tensor
 from models.training.recipe import train_model
 from models.training.run import Schedule
-from models.training.style import RECIPE, Painting, StyleSettings, builtin_weights, nearest_builtin, varied
+from models.training.style import RECIPE, Painting, StyleSettings, builtin_weights, nearest_builtin, train_style, varied
 
 SCHEDULE = Schedule(num_steps=4, batch_size=2, sample_every=4, checkpoint_every=4)
 SETTINGS = StyleSettings(style_size=96)
@@ -49,7 +49,7 @@ def losses(painting: Painting, network: StyleNet, contents: torch.Tensor) -> flo
 def test_a_few_steps_lower_the_loss_and_the_model_paints_at_once(
     painting: Painting, small: Dataset, weights_dir: Path, tmp_path: Path
 ) -> None:
-    recipe = replace(RECIPE, train=partial(RECIPE.train, painting=painting))
+    recipe = replace(RECIPE, train=partial(train_style, painting=painting))
     folder = tmp_path / "trained" / "style-1"
     card = card_of(train_model(recipe, small, SETTINGS, SCHEDULE, folder, model_id="style-1", data="photos"))
     assert card.task == "style-transfer" and card.training["steps_taken"] == 4
