@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,17 +41,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder), **PRODUCTION)
         try:
-            stack.start_valkey()
-            stack.start_api("api.main:app")
-            stack.start_upkeep()
-            for name, queue in WORKERS.items():
-                stack.start_worker(name, queues=queue, app="worker.app")
+            start(stack, WORKERS)
             tenants = [Tenant(stack, f"t{number}") for number in range(TENANTS)]
             warm_up(tenants)
             for n_clients in args.clients:
                 run_stage(stack, tenants, n_clients, args.minutes * 60)
         finally:
             stack.stop()
+
+
+def start(stack: Stack, workers: Mapping[str, str]) -> None:
+    """Starts the service as it is served, with workers by name for a queue each."""
+    stack.start_valkey()
+    stack.start_api("api.main:app")
+    stack.start_upkeep()
+    for name, queue in workers.items():
+        stack.start_worker(name, queues=queue, app="worker.app")
 
 
 class Tenant:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from bench.load import PHOTO, PRODUCTION, memory
+from bench.load import PHOTO, PRODUCTION, memory, start
 from tests.stack import Stack
 
 FIRST, EVERY = 50, 250
@@ -23,10 +23,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder), **PRODUCTION)
         try:
-            stack.start_valkey()
-            stack.start_api("api.main:app")
-            stack.start_upkeep()
-            stack.start_worker("w1", queues="fast", app="worker.app")
+            start(stack, {"w1": "fast"})
             print_memory(stack, n_jobs)
         finally:
             stack.stop()

@@ -34,10 +34,21 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
     """Ports and folders for an installation that `scripts/run` starts."""
     made = Stack(tmp_path)
     yield made
-    for pid in spawned(made).values():  # where a test failed; each leads a group of its own
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
     made.stop()
+    while left := living(made):  # where a test failed; again, since the supervisor starts what is killed before it
+        for process in left:
+            process.kill()
+        psutil.wait_procs(left, timeout=10)
+
+
+def living(stack: Stack) -> list[psutil.Process]:
+    """Returns every process of the installation, by what it was started with."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("ATELIER_DATA_DIR") == str(stack.folder):
+                found.append(process)
+    return found
 
 
 def start(stack: Stack) -> subprocess.Popen[bytes]:
