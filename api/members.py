@@ -176,7 +176,7 @@ def list_duplicates(
     """Returns pairs of members whose scores are nearly the same, nearest first.
 
     Each member is compared with its 20 nearest, and the 10,000 nearest pairs are known. Of a larger group of members
-    that are nearly the same, all are in a pair with its first member: up to 10,000 further pairs.
+    that are nearly the same, all are in a pair with its first member: up to 100,000 further pairs.
     """
     version, table = open_members(service, collection_id, duplicate_filter.version)
     total = int(np.searchsorted(table.pair_distances, duplicate_filter.threshold, side="right"))

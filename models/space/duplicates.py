@@ -1,5 +1,6 @@
 """Pairs of members that are nearly the same."""
 
+from array import array
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from models.space.clusters import Labels, Scores
 from models.space.neighbors import Float32, Neighbors, neighbors_of
 
 BLOCK = 4_096  # pairs whose distances are computed at once
+GROUPED = 100_000  # pairs of first members at most: groups of so many members are complete
 STARS = 20  # pairs of first members that are compared, for each that is kept
 
 
@@ -24,13 +26,14 @@ class Pairs(NamedTuple):
 def near_pairs(scores: Scores, neighbors: Neighbors, reach: float, most: int) -> Pairs:
     """Pairs of members (n, k) that are at most `reach` apart.
 
-    They are the `most` nearest of those among each one's nearest neighbors, and as many more that complete groups which
-    are larger than a list of neighbors: they pair the first member of a group with each other one.
+    They are the `most` nearest of those among each one's nearest neighbors, and up to `GROUPED` more that complete
+    groups which are larger than a list of neighbors: they pair the first member of a group with each other one.
     """
     links = _links(scores, neighbors, reach)
-    stars = _stars(_tree(links, len(scores))[:most], STARS * most)
+    stars = _stars(_tree(links, len(scores))[:GROUPED], STARS * GROUPED)
     of_groups = _nearest(stars, _distances(scores, stars), reach)
-    return _joined([Pairs(each.indices[:most], each.distances[:most]) for each in (links, of_groups)], reach)
+    kept = ((links, most), (of_groups, GROUPED))
+    return _joined([Pairs(pairs.indices[:n], pairs.distances[:n]) for pairs, n in kept], reach)
 
 
 def _links(scores: Scores, neighbors: Neighbors, reach: float) -> Pairs:
@@ -69,15 +72,18 @@ def _stars(tree: Labels, most: int) -> Labels:
     Groups are joined until there are `most` pairs, those with the shortest links first.
     """
     groups: dict[int, list[int]] = {}
-    pairs: list[tuple[int, int]] = []
+    firsts, others = array("q"), array("q")
     for a, b in tree.tolist():
-        if len(pairs) >= most:
+        if len(others) >= most:
             break
-        group, joining = sorted((groups.get(a, [a]), groups.get(b, [b])))  # by their first members
-        pairs += [(group[0], member) for member in joining]
+        group, joining = groups.get(a, [a]), groups.get(b, [b])
+        if joining[0] < group[0]:
+            group, joining = joining, group
+        firsts.extend([group[0]] * len(joining))
+        others.extend(joining)
         group += joining
-        groups |= dict.fromkeys((group[0], *joining), group)
-    return np.array(pairs, np.int64).reshape(-1, 2)
+        groups.update(dict.fromkeys((group[0], *joining), group))
+    return np.stack([np.array(firsts), np.array(others)], axis=1).astype(np.int64)
 
 
 def _distances(scores: Scores, pairs: Labels) -> Float32:

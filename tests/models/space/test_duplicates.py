@@ -17,7 +17,7 @@ def pairs_of(scores: Array, reach: float, most: int = 10_000) -> Pairs:
 def test_pairs_are_named_once_nearest_first() -> None:
     pairs = pairs_of(LINE, 1, most=10)
     assert pairs.indices.tolist() == [[1, 2], [0, 1], [0, 2]] and pairs.distances.tolist() == [0, 1, 1]
-    assert pairs_of(LINE, 1, most=1).indices.tolist() == [[1, 2]]
+    assert pairs_of(LINE[:2], 1, most=1).indices.tolist() == [[0, 1]]
     assert pairs_of(LINE[[0, 3]], 1, most=1).indices.shape == (0, 2)
 
 
@@ -56,6 +56,14 @@ def test_a_group_of_sixty_copies_is_complete(
     monkeypatch.setattr(neighbors, "EXACT", 20_000 if exact else 100)
     scores, rows = copies(noise)
     assert paired_with_first(pairs_of(scores, 1.5, most), rows, 0.02) == 59
+
+
+def test_a_group_of_more_members_than_pairs_are_kept_is_complete() -> None:
+    rng = np.random.default_rng(2)
+    scores = rng.normal(size=(1000, 2)).astype(np.float32)
+    rows = np.sort(rng.choice(1000, 900, replace=False))
+    scores[rows] = scores[rows[0]]
+    assert paired_with_first(pairs_of(scores, 1.5, most=100), rows.tolist(), 0.02) == 899
 
 
 def test_a_group_is_complete_whose_halves_fill_their_own_lists() -> None:
