@@ -55,4 +55,17 @@ def make_scheduler(name: str, config: Mapping[str, Any], num_inference_steps: in
         total = config["num_train_timesteps"]
         original = next(n for n in range(min(max(50, num_inference_steps), total), total + 1) if total % n == 0)
         options = options | {"original_inference_steps": original}
-    return getattr(import_module("diffusers"), kind).from_config(config, **options)
+    return for_steps(getattr(import_module("diffusers"), kind).from_config(config, **options), num_inference_steps)
+
+
+def for_steps(scheduler: Any, num_inference_steps: int) -> Any:
+    """Returns the scheduler, or, for more steps than half of the training's timesteps, one with trailing timesteps.
+
+    There `leading` begins below the noise of the training, and `leading` and `linspace` repeat timesteps or leave those
+    of the training, where solvers fail; `trailing` never does (Lin et al. 2024, "Common diffusion noise schedules and
+    sample steps are flawed", table 2).
+    """
+    config = scheduler.config
+    if num_inference_steps <= config.num_train_timesteps // 2 or "timestep_spacing" not in config:
+        return scheduler
+    return type(scheduler).from_config(config, timestep_spacing="trailing")

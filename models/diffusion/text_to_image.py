@@ -28,7 +28,7 @@ from models.clip import clip
 from models.diffusion.autoencoders import GROUPS, autoencoder_kl
 from models.diffusion.embedding import HEAD_DIM, NOISE
 from models.diffusion.prompts import embeddings, is_plain, n_chunks, reads_weights
-from models.diffusion.schedulers import make_scheduler
+from models.diffusion.schedulers import for_steps, make_scheduler
 from models.diffusion.single_file import load_vae, pipeline_of_checkpoint
 from models.tensors import seeded
 
@@ -175,7 +175,8 @@ def generate(
     packed = isinstance(model.pipeline, FluxPipeline)
     pipeline, arguments = _pipeline(model.pipeline, images, masks, strength, (width, height), num_inference_steps)
     own = model.scheduler
-    pipeline.scheduler = make_scheduler(scheduler, own.config, num_inference_steps) if scheduler else own
+    steps = num_inference_steps
+    pipeline.scheduler = make_scheduler(scheduler, own.config, steps) if scheduler else for_steps(own, steps)
     n_steps = num_inference_steps if images is None else int(num_inference_steps * strength)
     keep = None
     if images is not None and masks is not None and not packed:

@@ -1,24 +1,34 @@
 """Every scheduler on the shipped text-to-image model of avatars, and on a tiny untrained one."""
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers import PNDMScheduler
 from torch import Tensor
 
 from models.build import load_model
 from models.catalogue import cards
 from models.diffusion.embedding import NOISE
-from models.diffusion.schedulers import SCHEDULERS, make_scheduler
+from models.diffusion.schedulers import SCHEDULERS, for_steps, make_scheduler
 from models.diffusion.text_to_image import TextToImageModel, generate
 from models.judge import judge_names, judge_of, present
-from models.tensors import to_pixels
+from models.tensors import seeded, to_pixels
 from tests.models.diffusion.test_text_to_image import made, model  # noqa: F401 (a fixture)
 
+NOISE_OF_1000 = {
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+}
 PROMPT = "a smiling woman with glasses and a red hat"
 NAMED = {"woman": True, "smiling": True, "glasses": True, "hat": True, "red_hat": True}
 OTHER = "a man with a blue hat"
+# Those that repeated or left the timesteps of the training at 1,000 steps.
+LEAVING = ("ddim", "ddpm", "pndm", "dpm++ 2m", "dpm++ 2m sde", "dpm++ 3m sde", "deis", "unipc", "sa-solver")
 # One of each family, beside `ddim`, which the card's own figures use.
 WHOLE = ("pndm", "euler-a", "heun", "lms karras", "dpm2-a", "dpm++ 2m karras", "dpm++ 3m sde")
 
@@ -64,6 +74,28 @@ def reported(model: TextToImageModel, scheduler: str, n: int, start: dict[str, A
     found = made(model, ["a hat"], [1], **asked | start)
     assert numbers == list(range(1, n + 1)) and found.isfinite().all() and found.std() > 0.01
     return found
+
+
+@pytest.mark.parametrize("name", LEAVING)
+def test_every_timestep_of_the_training_can_be_a_step(name: str) -> None:
+    """With the timesteps of Stable Diffusion 1.x, which begin at 1: 1,000 of them would end beyond the training's."""
+    config = {**NOISE_OF_1000, "timestep_spacing": "leading", "steps_offset": 1}
+    assert finite_at_all_steps(make_scheduler(name, config, 1000), 1000)
+
+
+def test_the_own_scheduler_of_a_model_takes_every_timestep_too() -> None:
+    own = PNDMScheduler(**NOISE_OF_1000, skip_prk_steps=True, steps_offset=1)
+    assert finite_at_all_steps(for_steps(own, 1000), 1000) and for_steps(own, 500) is own
+
+
+def finite_at_all_steps(scheduler: Any, n: int) -> bool:
+    scheduler.set_timesteps(n)
+    noised = {"generator": seeded(0)} if "generator" in signature(scheduler.step).parameters else {}
+    latents = torch.full((1, 1, 1, 1), float(scheduler.init_noise_sigma))
+    for timestep in scheduler.timesteps:
+        scheduler.scale_model_input(latents, timestep)
+        latents = scheduler.step(0.5 * torch.sign(latents), timestep, latents, **noised).prev_sample
+    return bool(latents.isfinite().all()) and int(scheduler.timesteps.max()) <= 999
 
 
 @pytest.mark.parametrize("scheduler", WHOLE)
