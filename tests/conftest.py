@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("ATELIER_WEIGHTS_DIR", str(ROOT / "data" / "weights"))
+# Processes that tests start share compiled modules, also where pip has compiled none.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # As in worker/app.py: OpenMP's threads soon sleep while they wait for each other.
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 # Processes that run tests beside each other share the cores.
