@@ -31,6 +31,7 @@ from api import (
     style_transfers,
     styles,
     trainings,
+    usage,
     webhooks,
 )
 from api.access import admit
@@ -72,7 +73,10 @@ TAGS = [
     {"name": "jobs", "description": "Get, list, follow, cancel and retry jobs, and download their outputs."},
     {"name": "models", "description": "Installed models, with their sources and licenses."},
     {"name": "webhooks", "description": "Endpoints that finished jobs are reported to, and their deliveries."},
-    {"name": "keys", "description": "API keys, for the operator: make, list, rotate and revoke them."},
+    {
+        "name": "keys",
+        "description": "API keys, for the operator, and what a tenant has used of its limits.",
+    },
     {"name": "health", "description": "Health checks for load balancers, and metrics for Prometheus."},
 ]
 
@@ -108,10 +112,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     app.openapi = partial(document, app)  # type: ignore[method-assign]
     install_error_handlers(app)
-    for module in (
+    for module in (  # the most used first, since routes are tried in this order
         style_transfers,
-        styles,
         generations,
+        jobs,
+        images,
+        styles,
         collections,
         members,
         exports,
@@ -120,12 +126,11 @@ def create_app(settings: Settings) -> FastAPI:
         steerings,
         trainings,
         archives,
-        images,
-        jobs,
         downloads,
         models,
         webhooks,
         keys,
+        usage,
     ):
         app.include_router(module.router, responses=error_responses(401, 403, 429))
     for module in (health, metrics):

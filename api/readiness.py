@@ -18,6 +18,7 @@ from jobs.settings import Settings
 from jobs.store.client import connect
 from jobs.store.heartbeats import Vitals
 from jobs.store.jobs import JobStore
+from jobs.store.keys import Keys
 from jobs.store.records import QUEUES
 
 TIMEOUT_S = 3  # for one response of Redis or the object store
@@ -86,10 +87,11 @@ def _assess(jobs: JobStore, storage: Probe[None], policy: SafetyPolicy) -> Ready
     failing: list[Failing] = []
     try:
         vitals, workers, upkeeps = jobs.heartbeats.vitals(), jobs.heartbeats.workers(), jobs.heartbeats.upkeeps()
+        unfiltered = [*_safety(policy, jobs.keys, workers)]
     except RedisError as error:
         failing.append(Failing(check="redis", message=f"Redis does not accept writes: {_reason(error)}."))
     else:
-        failing += [*_upkeep(upkeeps, vitals.overdue_leases), *_frozen(workers), *_safety(policy, workers)]
+        failing += [*_upkeep(upkeeps, vitals.overdue_leases), *_frozen(workers), *unfiltered]
         for queue in QUEUES:
             failing += _queue(queue, workers, vitals)
     return _ready(workers, [*failing, *_storage(stored)])
@@ -128,11 +130,17 @@ def _frozen(workers: Workers) -> Iterator[Failing]:
             yield Failing(check="children", message=f"No child process of {name} is responsive: {pids}.")
 
 
-def _safety(policy: SafetyPolicy, workers: Workers) -> Iterator[Failing]:
+def _safety(policy: SafetyPolicy, keys: Keys, workers: Workers) -> Iterator[Failing]:
     lacking = [name for name, facts in workers.items() if SAFETY_MODEL not in facts.get("installed", ())]
-    if policy != "off" and lacking:
+    if not lacking:
+        return
+    asking = f"ATELIER_SAFETY is {policy}" if policy != "off" else None
+    for key in keys.all() if not asking else ():
+        if key.is_valid and key.safety in ("flag", "refuse"):
+            asking = f"`safety` of the API key {key.id} is {key.safety}"
+    if asking:
         remedy = f"run `python -m models.fetch {SAFETY_MODEL}` there"
-        message = f"ATELIER_SAFETY is {policy}, and its model is not installed on {', '.join(lacking)}: {remedy}."
+        message = f"{asking}, and the model of the safety filter is not installed on {', '.join(lacking)}: {remedy}."
         yield Failing(check="safety", message=message)
 
 

@@ -7,6 +7,7 @@ import time
 import tomllib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -75,8 +76,12 @@ def _parser() -> argparse.ArgumentParser:
     remove = models.add_parser("remove", help="delete an added model that no job needs")
     remove.add_argument("id")
     remove.set_defaults(run=_remove_model)
-    for name, run in (("rotate", _rotate), ("revoke", _revoke)):
-        command = keys.add_parser(name, help=f"{name} a key")
+    for name, run, text in (
+        ("rotate", _rotate, "rotate a key"),
+        ("revoke", _revoke, "revoke a key"),
+        ("usage", _usage, "print what counts towards the limits of a key, and these limits"),
+    ):
+        command = keys.add_parser(name, help=text)
         command.add_argument("id", help="its id, the 12 characters after atl_")
         command.set_defaults(run=run)
     return parser
@@ -193,6 +198,16 @@ def _remove_model(jobs: JobStore, options: argparse.Namespace) -> None:
     if not jobs.models.get(options.id).is_added:
         sys.exit(f"{options.id} was trained: delete it with DELETE /v1/models/{options.id}.")
     jobs.models.remove(options.id)
+
+
+def _usage(jobs: JobStore, options: argparse.Namespace) -> None:
+    key = jobs.keys.get(options.id)
+    limits, used = key.limits.given(), asdict(jobs.keys.usage(key))
+    ends_at = used.pop("period_ends_at")
+    for name, value in used.items():
+        if value is not None:
+            print(f"{name:20} {value} of {limits.get(name, 'any number')}")
+    print(f"training_hours begin at 0 again at {_date(ends_at)}")
 
 
 if __name__ == "__main__":

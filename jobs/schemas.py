@@ -112,11 +112,20 @@ class SafetyScore(BaseModel):
     flagged: Annotated[bool, Field(description="Whether the score has reached the threshold.")]
 
 
+class InputScore(BaseModel):
+    """The score of one image of the request."""
+
+    field: Annotated[str, Field(description="The field that holds it, such as `terms.0.image`.")]
+    score: Annotated[float, Field(description="0 (harmless) to 1.")]
+    flagged: Annotated[bool, Field(description="Whether the score has reached the threshold.")]
+
+
 class SafetyReport(BaseModel):
     """What the safety filter found."""
 
     model: Annotated[str, Field(description="The id of the classifier.")]
     threshold: float
+    inputs: Annotated[list[InputScore], Field(description="Of the images of the request, masks excepted.")] = []
     outputs: list[SafetyScore]
 
 

@@ -100,7 +100,7 @@ class Settings(BaseSettings):
         Field(
             description=(
                 "Safety filter of jobs whose API key has no policy of its own: `off`, `flag` (scores in"
-                " `metrics.safety`) or `refuse` (jobs with a flagged output fail)"
+                " `metrics.safety`) or `refuse` (jobs with a flagged image fail)"
             )
         ),
     ] = "off"

@@ -19,7 +19,7 @@ from redis import RedisError
 from typing_extensions import TypeVar
 
 from images.decode import over_white
-from jobs.errors import Unavailable
+from jobs.errors import AtelierError, Unavailable
 from jobs.images import encode_image
 from jobs.logs import about
 from jobs.objects import Objects
@@ -59,6 +59,7 @@ class Task(Generic[P]):
     load_ms: float = 0
     notes: dict[str, Any] = field(default_factory=dict)
     warnings: list[dict[str, str]] = field(default_factory=list)
+    inputs: safety.Scores = field(default_factory=list)  # of the safety filter
     finishing: Callable[[], bool] = lambda: False  # whether to end after this step with the result so far
     trace: str = ""  # the traceparent of its job's span
 
@@ -138,8 +139,8 @@ def run_jobs(
             hidden = partial(safety.hides, record.safety, jobs.settings)
             lease = stack.enter_context(Lease(jobs, record, partial(_store_preview, previews, hidden)))
             trace = stack.enter_context(_job_span(record))
-            if params := _accepted(jobs, record):
-                claimed.append((record, _task(jobs, objects, record, params, lease, trace.traceparent)))
+            if accepted := _accepted(jobs, objects, record):
+                claimed.append((record, _task(jobs, objects, record, *accepted, lease, trace.traceparent)))
         results = _results(runner, [task for _, task in claimed]) if claimed else []
         with ThreadPoolExecutor(available_cores()) as storing:
             ends = [
@@ -170,14 +171,16 @@ def _job_span(record: Record) -> AbstractContextManager[Span]:
 # --- 1. run ----------------------------------------------------------------------------------------------------------
 
 
-def _accepted(jobs: JobStore, record: Record) -> Request | None:
-    """The request of a job; None, which ends the job, where its params are unreadable or its filter is missing."""
+def _accepted(jobs: JobStore, objects: Objects, record: Record) -> tuple[Request, safety.Scores] | None:
+    """The request of a job, and the scores of its images; None, which ends the job, where it cannot or must not run."""
     try:
         safety.load(record.safety, jobs.settings)
-        return parse(record.kind, record.params)
-    except WeightsError as error:
-        log.error("%s needs the safety filter: %s", record.id, error)
+        request = parse(record.kind, record.params)
+        images = {field: image for field, image in request.image_refs().items() if field not in request.masks()}
+        return request, safety.judge_inputs(record.safety, jobs.settings, images, partial(_read_image, objects))
+    except (WeightsError, AtelierError) as error:
         failure = failure_of(error) or UNEXPECTED
+        log.error("%s is not run: %s", record.id, failure.code)
     except (KeyError, ValidationError) as error:
         # Without the values, which may hold a prompt.
         fields = (
@@ -189,13 +192,16 @@ def _accepted(jobs: JobStore, record: Record) -> Request | None:
     return None
 
 
-def _task(jobs: JobStore, objects: Objects, record: Record, params: Request, lease: Lease, trace: str) -> Task:
+def _task(
+    jobs: JobStore, objects: Objects, record: Record, params: Request, inputs: safety.Scores, lease: Lease, trace: str
+) -> Task:
     return Task(
         params,
         lease.step,
         read_image=partial(_read_image, objects),
         find_model=partial(find_model, jobs, objects),
         files=Files(jobs, objects, record),
+        inputs=inputs,
         finishing=partial(getattr, lease, "finishing"),
         trace=trace,
     )
@@ -267,7 +273,7 @@ def _end_logged(
     try:
         if isinstance(result, Exception):
             raise result
-        judged = safety.judge(record.safety, jobs.settings, [_shown(output) for output in result.images])
+        judged = safety.judge(record.safety, jobs.settings, task.inputs, [_shown(output) for output in result.images])
         with span("store", task.trace):
             outputs = [_store(objects, record, task.params, result, index) for index in range(len(result.images))]
         collection = result.collection and {**result.collection, "plots": _plots(outputs)}

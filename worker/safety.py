@@ -1,6 +1,6 @@
-"""The safety filter: scores what jobs show, and flags or refuses it as their policy says."""
+"""The safety filter: scores the images that jobs are given and those that they show, and flags or refuses them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from jobs.settings import Settings
 from models.safety import MODEL, load_safety, safety_scores
 
 Images = NDArray[np.uint8]  # (n, h, w, 3)
+Scores = list[dict[str, Any]]
 # Scores have 4 digits, and so has the comparison with the threshold.
 DIGITS = 4
 
@@ -31,22 +32,46 @@ def load(policy: SafetyPolicy, settings: Settings) -> None:
         _network(settings.weights_dir)
 
 
-def judge(policy: SafetyPolicy, settings: Settings, outputs: Sequence[Images]) -> dict[str, Any]:
+def judge_inputs(
+    policy: SafetyPolicy, settings: Settings, images: Mapping[str, str], read: Callable[[str], NDArray[np.uint8]]
+) -> Scores:
+    """Returns the scores of a job's input images, from their ids by field, before any work is done.
+
+    Raises AtelierError `input_refused` for the first one at or above the threshold, if the policy is `refuse`.
+    """
+    scored: Scores = []
+    for field, image in images.items() if policy != "off" else ():
+        score = score_of(read(image)[None], settings)
+        if policy == "refuse" and score >= settings.safety_threshold:
+            raise _refused("input_refused", f"{field}: The image", score, settings, field=field)
+        scored.append({"field": field, **_scored(score, settings)})
+    return scored
+
+
+def judge(policy: SafetyPolicy, settings: Settings, inputs: Scores, outputs: Sequence[Images]) -> dict[str, Any]:
     """Returns `metrics.safety` of a job from the images of each output; an animation has the score of its worst frame.
 
     Raises AtelierError `output_refused` for the first output at or above the threshold, if the policy is `refuse`.
     """
     if policy == "off":
         return {}
-    least = settings.safety_threshold
     scored = []
     for index, images in enumerate(outputs):
         score = score_of(images, settings)
-        if policy == "refuse" and score >= least:
-            message = f"Output {index} has a safety score of {score}, and {least:g} and more is refused."
-            raise AtelierError("output_refused", message, index=index, score=score, threshold=least)
-        scored.append({"index": index, "score": score, "flagged": score >= least})
-    return {"safety": {"model": MODEL, "threshold": least, "outputs": scored}}
+        if policy == "refuse" and score >= settings.safety_threshold:
+            raise _refused("output_refused", f"Output {index}", score, settings, index=index)
+        scored.append({"index": index, **_scored(score, settings)})
+    return {"safety": {"model": MODEL, "threshold": settings.safety_threshold, "inputs": inputs, "outputs": scored}}
+
+
+def _scored(score: float, settings: Settings) -> dict[str, Any]:
+    return {"score": score, "flagged": score >= settings.safety_threshold}
+
+
+def _refused(code: str, what: str, score: float, settings: Settings, **where: Any) -> AtelierError:
+    least = settings.safety_threshold
+    message = f"{what} has a safety score of {score}, and {least:g} and more is refused."
+    return AtelierError(code, message, **where, score=score, threshold=least)
 
 
 def score_of(images: Images, settings: Settings) -> float:

@@ -35,6 +35,11 @@ class Key:
     limits: Limits = NO_LIMITS
     safety: SafetyPolicy | None = None  # None: that of the installation
 
+    @property
+    def is_valid(self) -> bool:
+        """Whether it was neither revoked nor has expired."""
+        return not (self.revoked_at or (self.expires_at and self.expires_at <= _now()))
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -44,6 +49,18 @@ class Rate:
     remaining: int
     reset_s: int
     wait_s: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What counts towards the limits of a key; `period_ends_at` is when `training_hours` begin at 0 again (Unix ms)."""
+
+    requests_per_minute: int | None
+    queued_jobs: int
+    running_jobs: int
+    training_hours: float
+    stored_bytes: int
+    period_ends_at: int
 
 
 # Of requests without a key, while none was ever made: from the same machine, and from others, which cannot make keys
@@ -83,7 +100,11 @@ class Keys:
 
     def all(self) -> list[Key]:
         """Returns every key, oldest first."""
-        return [self.get(key_id) for key_id in cast(list[str], self._protocol.client.zrange(f"{PREFIX}keys", 0, -1))]
+        ids = cast(list[str], self._protocol.client.zrange(f"{PREFIX}keys", 0, -1))
+        pipe = self._protocol.client.pipeline(transaction=False)
+        for key_id in ids:
+            pipe.hgetall(f"{PREFIX}key:{key_id}")
+        return [_parse(key_id, fields) for key_id, fields in zip(ids, pipe.execute(), strict=True)]
 
     def get(self, key_id: str) -> Key:
         """Returns a key; raises `NotFound`."""
@@ -104,6 +125,13 @@ class Keys:
         text, digest = _new_text(key_id)
         self._protocol.client.hset(f"{PREFIX}key:{key_id}", "digest", digest)
         return key, text
+
+    def usage(self, key: Key) -> Usage:
+        """Returns what counts towards the limits of a key; all but its requests are those of its whole tenant."""
+        per_minute = key.limits.requests_per_minute
+        asked = {"key": key.id, "per_minute": per_minute} if per_minute else {}
+        requests, queued, running, trained_ms, *rest = self._protocol.of(key.tenant).call("usage", **asked)
+        return Usage(requests if per_minute else None, queued, running, round(trained_ms / 3_600_000, 3), *rest)
 
     def exist(self) -> bool:
         """Whether a key was ever made."""
@@ -126,7 +154,7 @@ class Keys:
         if not hmac.compare_digest(fields.get("digest", ""), asked["digest"]):
             raise _refused()
         key = _parse(sent[1], fields)
-        if key.revoked_at or (key.expires_at and key.expires_at <= _now()):
+        if not key.is_valid:
             raise _refused()
         return key, Rate(*pace[:2], *(-(-ms // 1000) for ms in pace[2:])) if pace else None
 

@@ -1,11 +1,12 @@
 """Which stored objects are in use, so that clean-up deletes the others."""
 
 import secrets
+from collections.abc import Iterator
 from typing import cast
 
 from jobs.limits import at_limit
 from jobs.settings import Settings
-from jobs.store.protocol import Protocol
+from jobs.store.protocol import PREFIX, Protocol
 
 
 class References:
@@ -35,6 +36,21 @@ class References:
     def deleted(self, sha: str) -> None:
         """Records that a condemned object was deleted."""
         self._protocol.call("deleted", sha=sha)
+
+    def unmeasured(self) -> Iterator[str]:
+        """Yields objects that earlier releases stored without their size, so that they count for no tenant."""
+        client, prefix, cursor = self._protocol.client, f"{PREFIX}refs:", -1
+        while cursor:
+            cursor, names = cast(tuple[int, list[str]], client.scan(max(cursor, 0), f"{prefix}*", 1000))
+            shas = [name.removeprefix(prefix) for name in names]
+            pipe = client.pipeline(transaction=False)
+            for sha in shas:
+                pipe.hexists(f"{PREFIX}owners:{sha}", "bytes")
+            yield from (sha for sha, is_known in zip(shas, pipe.execute(), strict=True) if not is_known)
+
+    def adopt(self, sha: str, size: int) -> None:
+        """Counts an object of an earlier release, of `size` bytes, for the tenants that name it; once."""
+        self._protocol.call("adopt", sha=sha, bytes=size)
 
 
 def new_holder() -> str:

@@ -19,6 +19,7 @@ from api.readiness import Workers, _safety
 from jobs.limits import Limits
 from jobs.schemas import SafetyPolicy
 from jobs.store.keys import SCOPES, Scope
+from jobs.store.records import NewJob
 from models import catalogue
 from tests.api.cards import card
 from tests.api.conftest import FAST, image_file
@@ -198,6 +199,18 @@ def test_uploads_beyond_the_stored_bytes_are_refused_before_they_are_stored(clos
     assert closed.client.post("/v1/images", files=files[1], headers=limited).status_code == 201
 
 
+def test_usage_is_shown_beside_the_limits_of_the_key(closed: Stack) -> None:
+    limits = Limits(requests_per_minute=60, queued_jobs=5, steps=50)
+    headers = bearer(closed, "read", "submit", limits=limits, tenant="counting")
+    image = closed.client.post("/v1/images", files={"file": image_file(seed=7)}, headers=headers).json()
+    closed.jobs.of("counting").create(NewJob("probe", "fast", {}))
+    shown = closed.client.get("/v1/usage", headers=headers).json()
+    assert shown["tenant"] == "counting" and shown["period_ends_at"]
+    counted = {"queued_jobs": 1, "running_jobs": 0, "training_hours": 0, "stored_bytes": image["size_bytes"]}
+    assert shown["used"] == counted | {"requests_per_minute": 2}
+    assert {name: limit for name, limit in shown["limits"].items() if limit is not None} == limits.given()
+
+
 def test_a_job_has_the_safety_policy_of_its_key_or_of_the_installation(closed: Stack) -> None:
     policies: list[SafetyPolicy | None] = ["refuse", "flag", None]
     for policy in policies:
@@ -206,11 +219,22 @@ def test_a_job_has_the_safety_policy_of_its_key_or_of_the_installation(closed: S
         assert closed.jobs.get(job["id"]).safety == (policy or "off")
 
 
-def test_readiness_names_workers_without_the_safety_filter() -> None:
+def test_readiness_names_workers_without_the_safety_filter(api_alone: Stack) -> None:
     workers: Workers = {"w1": {"installed": ["open-nsfw"]}, "w2": {"installed": []}}
-    [failing] = _safety("flag", workers)
+    keys = api_alone.jobs.keys
+    [failing] = _safety("flag", keys, workers)
     assert failing.check == "safety" and "on w2: run `python -m models.fetch open-nsfw`" in failing.message
-    assert [*_safety("off", workers), *_safety("refuse", {"w1": workers["w1"]})] == []
+    assert [*_safety("off", keys, workers), *_safety("refuse", keys, {"w1": workers["w1"]})] == []
+
+
+def test_readiness_counts_the_policies_of_valid_keys(closed: Stack) -> None:
+    workers, keys = {"w1": {"installed": []}}, closed.jobs.keys
+    for key in keys.all():
+        keys.revoke(key.id) if key.safety else None
+    assert [*_safety("off", keys, workers)] == []
+    key, _ = keys.create("filtered", scopes=["submit"], safety="refuse")
+    [failing] = _safety("off", keys, workers)
+    assert failing.message.startswith(f"`safety` of the API key {key.id} is refuse, and the model")
 
 
 def test_limits_of_a_key_name_themselves(closed: Stack) -> None:

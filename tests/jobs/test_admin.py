@@ -11,7 +11,7 @@ from safetensors.numpy import save
 
 from jobs import admin
 from jobs.store.jobs import JobStore
-from jobs.store.records import Ending
+from jobs.store.records import Ending, NewJob
 from jobs.store.webhooks import new_secret, secret_of
 from tests.jobs.conftest import with_settings
 
@@ -85,6 +85,15 @@ def test_models_are_added_listed_and_removed(
     card.write_text(f'{INK}path = "{file}"')
     with pytest.raises(SystemExit, match="no whole"):
         run("models", "add", str(card))
+
+
+def test_usage_of_a_key_is_printed_beside_its_limits(store: JobStore, run: Run) -> None:
+    text = run("keys", "create", "One", "--tenant", "shop", "--limit", "queued_jobs=5")
+    store.of("shop").create(NewJob("probe", "fast", {}))
+    lines = run("keys", "usage", text.split("_")[1]).splitlines()
+    assert lines[0].split() == ["queued_jobs", "1", "of", "5"]
+    assert lines[3].split() == ["stored_bytes", "0", "of", "any", "number"]
+    assert lines[4].startswith("training_hours begin at 0 again at 2")
 
 
 def test_a_command_that_fails_says_why(store: JobStore, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

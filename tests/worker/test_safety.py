@@ -1,5 +1,6 @@
-"""Jobs with a policy of the safety filter are scored before anything is stored; with `refuse` they may fail."""
+"""Images of jobs with a policy of the safety filter are scored before they run, and before outputs are stored."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jobs.images import encode_image
 from jobs.objects import Objects
 from jobs.schemas import SafetyPolicy
 from jobs.store.jobs import JobStore
@@ -86,6 +88,30 @@ def test_above_the_threshold_an_output_is_flagged_or_its_job_is_refused(
     score = flagged.metrics["safety"]["outputs"][0]["score"]
     assert refused.error["details"] == {"index": 0, "score": score, "threshold": 1e-4}
     assert set(folder.iterdir()) == before and not previewed(store, refused)
+
+
+def test_images_of_a_request_are_scored_before_the_job_runs(jobs: JobStore, objects: Objects) -> None:
+    """Its masks are not; the others of a batch run."""
+    image = f"img_{objects.put(encode_image(CAT, 'png', {}), 'image/png')}"
+    params = {"method": "gatys", "content": image, "style": [{"image": image, "mask": image}], "seed": 5}
+    store, ran = at(jobs, 1e-4), []
+
+    def runner(tasks: Sequence[Task]) -> list[JobResult]:
+        ran.extend(tasks)
+        return [JobResult([], {}, {}, {}) for _ in tasks]
+
+    policies: list[SafetyPolicy] = ["refuse", "flag", "off"]
+    for policy in policies:
+        store.create(NewJob(kind="style-transfer", queue="gpu", params=params, compat="a", safety=policy))
+    records = store.claim("gpu", worker="test", limit=3)
+    run_jobs(store, objects, objects, records, runner)
+    ended_by = {record.safety: store.get(record.id) for record in records}
+    refused, flagged, ignored = (ended_by[policy] for policy in policies)
+    assert len(ran) == 2 and "safety" not in ignored.metrics
+    first, second = flagged.metrics["safety"]["inputs"]
+    assert (first["field"], second["field"], first["flagged"]) == ("content", "style.0.image", True)
+    assert refused.error and refused.error["code"] == "input_refused" and refused.status == "failed"
+    assert refused.error["details"] == {"field": "content", "score": first["score"], "threshold": 1e-4}
 
 
 def test_each_job_of_a_batch_is_judged_by_its_own_policy(jobs: JobStore, objects: Objects) -> None:

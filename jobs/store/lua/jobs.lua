@@ -65,6 +65,17 @@ function commands.create(a)
   return {'created', a.id}
 end
 
+-- What counts towards the limits of a tenant's key, which are checked above, and when the hours of trainings begin at 0 again.
+-- `per_minute` is the key's limit of requests, by which the time in `pace` is counted.
+function commands.usage(a)
+  local tenant = a.tenant or 'default'
+  local jobs = P .. of(tenant, 'jobs:status:')
+  local busy = a.per_minute and math.max(0, tonumber(redis.call('GET', P .. 'pace:' .. a.key) or 0) - now) or 0
+  return {math.ceil(busy * (a.per_minute or 0) / 60000 - 0.001), redis.call('ZCARD', jobs .. 'queued'), redis.call('ZCARD', jobs .. 'running'),
+    tonumber(redis.call('GET', trained(tenant)) or 0), tonumber(redis.call('HGET', P .. 'stored', tenant) or 0),
+    (math.floor(now / PERIOD_MS) + 1) * PERIOD_MS}
+end
+
 local function lease(id, a, batch)
   dequeue(id)
   redis.call('HINCRBY', job(id), 'attempt', 1)

@@ -103,3 +103,19 @@ function commands.deleted(a)
   if redis.call('EXISTS', P .. 'refs:' .. a.sha) == 0 then redis.call('ZREM', P .. 'objects', a.sha) end
   return 'deleted'
 end
+
+-- Counts an object that an earlier release stored, of so many bytes, for the tenants that name it; once.
+function commands.adopt(a)
+  local key, refs = P .. 'owners:' .. a.sha, P .. 'refs:' .. a.sha
+  if redis.call('EXISTS', refs) == 0 or redis.call('HSETNX', key, 'bytes', a.bytes) == 0 then return 'counted' end
+  local fields = redis.call('HGETALL', key)
+  for i = 1, #fields, 2 do -- a tenant that named it since then counts already, with no bytes
+    local tenant = fields[i]:match('^#(.+)$')
+    if tenant then redis.call('HINCRBY', P .. 'stored', tenant, a.bytes) end
+  end
+  for _, who in ipairs(redis.call('ZRANGE', refs, 0, -1)) do
+    local tenant = owners.tenant_of(who)
+    if tenant then owners.add(who, a.sha, tenant) end
+  end
+  return 'counted'
+end

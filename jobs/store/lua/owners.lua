@@ -1,6 +1,6 @@
 -- Bytes that the objects of each tenant take. owners:<sha> holds who names an object (a holder to its tenant), how many of
 -- these each tenant has (#<tenant>) and the size: an object counts once for each tenant that names it, until the last of
--- the tenant's holders is gone. Objects that earlier releases stored have no size, and do not count.
+-- the tenant's holders is gone. Objects that earlier releases stored have no size until upkeep has measured them (adopt).
 
 function owners.add(who, sha, tenant)
   local key = P .. 'owners:' .. sha
@@ -30,4 +30,12 @@ end
 function owners.fits(tenant, sha, bytes, most)
   if redis.call('HEXISTS', P .. 'owners:' .. sha, '#' .. tenant) == 1 then return true end
   return (redis.call('HGET', P .. 'stored', tenant) or 0) + bytes <= most
+end
+
+-- The tenant of a holder of an object, by its record or its name; nil where a process is storing the object.
+function owners.tenant_of(who)
+  if who:match('^job_') then return tenant_of(job(who)) end
+  if who:match('^model:') or who:match('^collection:') or who:match('^style:') then return tenant_of(P .. who) end
+  if who == 'image' or who == 'archive' then return 'default' end
+  return who:match('^(.+)/image$') or who:match('^(.+)/archive$')
 end

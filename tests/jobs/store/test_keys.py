@@ -1,6 +1,7 @@
 """API keys are stored hashed, and end when they are revoked, rotated or expired."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from jobs.store.jobs import JobStore
 from jobs.store.keys import ANONYMOUS
 from jobs.store.protocol import PREFIX
 from jobs.store.records import Ending, NewJob
+from tests.jobs.store.helpers import PNG, make, now_ms
 
 
 def is_refused(store: JobStore, text: str | None) -> bool:
@@ -100,6 +102,26 @@ def test_limits_of_a_tenant_refuse_new_jobs(store: JobStore) -> None:
     ours.create(job)
 
 
+def test_usage_is_that_of_the_tenant_and_of_the_key(store: JobStore) -> None:
+    limited, text = store.keys.create("One", tenant="ours", scopes=["read"], limits=Limits(requests_per_minute=7))
+    other, _ = store.keys.create("Two", tenant="ours", scopes=["read"])
+    for _ in range(3):
+        store.keys.admit(text, anonymous=None)
+    ours = store.of("ours")
+    for tenant in (ours, ours, ours, store.of("theirs")):
+        make(tenant)
+    taken = store.claim("fast", worker="w")[0].tenant
+    assert taken == "ours", "the tenant whose job came first"
+    ours.references.hold(PNG, "upload:1", size=100, most=1000)
+    usage = store.keys.usage(limited)
+    assert (usage.requests_per_minute, usage.queued_jobs, usage.running_jobs) == (3, 2, 1)
+    assert (usage.training_hours, usage.stored_bytes) == (0, 100)
+    assert store.keys.usage(other) == replace(usage, requests_per_minute=None)
+    assert store.keys.usage(ANONYMOUS) == replace(
+        usage, requests_per_minute=None, queued_jobs=0, running_jobs=0, stored_bytes=0
+    )
+
+
 def test_hours_of_trainings_are_counted(store: JobStore) -> None:
     ours, job = store.of("ours"), NewJob("training", "train", {}, limits={"training_hours": 1})
     for run_ms in (3_599_000, 2000):
@@ -108,5 +130,7 @@ def test_hours_of_trainings_are_counted(store: JobStore) -> None:
         store.finish(record.id, record.fence, Ending("succeeded", {"run_ms": run_ms}))
     with pytest.raises(LimitReached, match="limit of training_hours is 1"):
         ours.create(job)
+    usage = store.keys.usage(store.keys.create("One", tenant="ours", scopes=["read"])[0])
+    assert usage.training_hours == 1 and 0 < usage.period_ends_at - now_ms(store) <= 30 * 86_400_000
     ours.create(NewJob("generation", "gpu", {}, limits={"training_hours": 1}))
     store.of("theirs").create(job)

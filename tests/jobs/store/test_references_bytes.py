@@ -102,12 +102,28 @@ def test_uploads_at_once_do_not_exceed_the_limit(store: JobStore) -> None:
     assert (accepted, stored(store, "ours")) == (20, 2000)
 
 
-def test_objects_of_earlier_releases_do_not_count(store: JobStore) -> None:
-    store.client.zadd(f"atelier:refs:{PNG}", {"job_old": "+inf"})
-    job = make(store, images=[PNG])
-    assert stored(store) == 0
-    upload(store, PNG, 100)
-    store.images.delete(PNG)
-    store.cancel(job)
-    store.delete(job)
-    assert stored(store) == 0
+def test_objects_of_earlier_releases_count_once_they_were_measured(store: JobStore) -> None:
+    """Earlier releases wrote who refers to an object, but neither its size nor for whom it counts."""
+    client, ours = store.client, store.of("ours")
+    theirs_job = make(store.of("theirs"))
+    holders = {"job_old": "+inf", theirs_job: "+inf", "ours/image": "+inf", "upload:1": "+inf", "hold": "+inf"}
+    client.zadd(f"atelier:refs:{PNG}", holders)
+    client.set(f"atelier:ours/image:{PNG}", "{}")
+    ours_job = make(ours, images=[PNG])  # of this release, with an object that has no size yet
+    upload(store, OTHER_PNG, 7)
+    assert (stored(store), stored(store, "ours"), stored(store, "theirs")) == (7, 0, 0)
+    assert list(store.references.unmeasured()) == [PNG]
+    for _ in range(2):
+        store.references.adopt(PNG, 100)
+        assert list(store.references.unmeasured()) == []
+        assert (stored(store), stored(store, "ours"), stored(store, "theirs")) == (107, 100, 100)
+    ours.images.delete(PNG)
+    assert stored(store, "ours") == 100, "the job still has it"
+    ours.cancel(ours_job)
+    ours.delete(ours_job)
+    assert (stored(store), stored(store, "ours"), stored(store, "theirs")) == (107, 0, 100)
+
+
+def test_an_object_that_is_gone_is_not_counted(store: JobStore) -> None:
+    store.references.adopt(PNG, 100)
+    assert stored(store) == 0 and not store.client.exists(f"atelier:owners:{PNG}")
