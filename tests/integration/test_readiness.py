@@ -241,5 +241,5 @@ def test_many_probes_cost_few_checks(stack: Stack) -> None:
     used = commands(stack) - calls
     print(f"J15: 300 probes cost Redis {used} commands, heartbeats of the others included")
     assert set(answers) == {200}
-    assert used < 200  # several commands for each of 300, if each probe were a check
+    assert used < 600  # several commands for each of 300, if each probe were a check
     assert stack.redis.exists(f"{PREFIX}vitals")
