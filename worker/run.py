@@ -1,7 +1,6 @@
 """Runs claimed jobs: calls the runner, stores its outputs and writes the terminal state."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +33,7 @@ from models.errors import WeightsError
 from models.sessions import available_cores
 from worker import safety
 from worker.failures import UNEXPECTED, failure_of
+from worker.figures import json_figures
 from worker.files import Files, find_model
 from worker.lease import CanceledError, Lease, LeaseLostError, StoppingError
 from worker.signing import sign, source_type_of
@@ -264,7 +264,7 @@ def _end_logged(
     jobs: JobStore, objects: Objects, record: Record, task: Task, result: JobResult | Exception, started: float
 ) -> None:
     def finish(status: str, **facts: Any) -> None:
-        metrics = _json_figures(_metrics(record, task, started) | facts.pop("metrics", {}))
+        metrics = json_figures(_metrics(record, task, started) | facts.pop("metrics", {}))
         with span("finish", task.trace) as trace:
             ended = jobs.finish(record.id, record.fence, Ending(status, metrics, **facts))
             trace.attributes["job.status"] = ended
@@ -300,15 +300,6 @@ def _metrics(record: Record, task: Task, started: float) -> dict[str, Any]:
     run_ms = round(_ms_since(started) - task.load_ms, 1)
     times = {"queue_ms": queue_ms, "load_ms": round(task.load_ms, 1), "run_ms": run_ms}
     return {**times, "warnings": task.warnings, **task.notes}
-
-
-def _json_figures(value: Any) -> Any:
-    """Figures with null for NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {name: _json_figures(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_figures(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _store(objects: Objects, record: Record, request: Request, result: JobResult, index: int) -> dict[str, Any]:

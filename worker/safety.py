@@ -43,7 +43,8 @@ def judge_inputs(
     for field, image in images.items() if policy != "off" else ():
         score = score_of(read(image)[None], settings)
         if policy == "refuse" and score >= settings.safety_threshold:
-            raise _refused("input_refused", f"{field}: The image", score, settings, field=field)
+            message, found = _refusal(f"{field}: The image", score, settings)
+            raise AtelierError("input_refused", message, field=field, **found)
         scored.append({"field": field, **_scored(score, settings)})
     return scored
 
@@ -59,7 +60,8 @@ def judge(policy: SafetyPolicy, settings: Settings, inputs: Scores, outputs: Seq
     for index, images in enumerate(outputs):
         score = score_of(images, settings)
         if policy == "refuse" and score >= settings.safety_threshold:
-            raise _refused("output_refused", f"Output {index}", score, settings, index=index)
+            message, found = _refusal(f"Output {index}", score, settings)
+            raise AtelierError("output_refused", message, index=index, **found)
         scored.append({"index": index, **_scored(score, settings)})
     return {"safety": {"model": MODEL, "threshold": settings.safety_threshold, "inputs": inputs, "outputs": scored}}
 
@@ -68,10 +70,13 @@ def _scored(score: float, settings: Settings) -> dict[str, Any]:
     return {"score": score, "flagged": score >= settings.safety_threshold}
 
 
-def _refused(code: str, what: str, score: float, settings: Settings, **where: Any) -> AtelierError:
+def _refusal(what: str, score: float, settings: Settings) -> tuple[str, dict[str, float]]:
+    """The message and the details of a refusal."""
     least = settings.safety_threshold
-    message = f"{what} has a safety score of {score}, and {least:g} and more is refused."
-    return AtelierError(code, message, **where, score=score, threshold=least)
+    return f"{what} has a safety score of {score}, and {least:g} and more is refused.", {
+        "score": score,
+        "threshold": least,
+    }
 
 
 def score_of(images: Images, settings: Settings) -> float:

@@ -228,7 +228,8 @@ def test_readiness_names_workers_without_the_safety_filter(api_alone: Stack) -> 
 
 
 def test_readiness_counts_the_policies_of_valid_keys(closed: Stack) -> None:
-    workers, keys = {"w1": {"installed": []}}, closed.jobs.keys
+    workers: Workers = {"w1": {"installed": []}}
+    keys = closed.jobs.keys
     for key in keys.all():
         keys.revoke(key.id) if key.safety else None
     assert [*_safety("off", keys, workers)] == []

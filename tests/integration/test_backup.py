@@ -60,7 +60,7 @@ def fill(stack: Stack) -> None:
         "/v1/style-transfers": {"method": "fast", "content": image, "style": "builtin:1", "size": 64},
     }
     ids = [post(path, json=body).raise_for_status().json()["id"] for path, body in requests.items()]
-    assert [stack.finished(each)["status"] for each in ids] == ["succeeded"] * 3
+    assert [stack.finished(each, 120)["status"] for each in ids] == ["succeeded"] * 3
     post("/v1/styles", json=STYLES["vector"]["value"]).raise_for_status()
     running = stack.submit(steps=600, step_s=0.1)["id"]
     wait_until(lambda: stack.job(running)["status"] == "running", 20, "a running job")

@@ -42,11 +42,12 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 
 
 def living(stack: Stack) -> list[psutil.Process]:
-    """Returns every process of the installation, by what it was started with."""
+    """Returns every process of the installation, by its environment or folder."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.environ().get("ATELIER_DATA_DIR") == str(stack.folder):
+            is_named = process.environ().get("ATELIER_DATA_DIR") == str(stack.folder)
+            if is_named or process.cwd().startswith(f"{stack.folder}/"):  # Valkey's title hides its environment
                 found.append(process)
     return found
 

@@ -94,7 +94,8 @@ def test_images_of_a_request_are_scored_before_the_job_runs(jobs: JobStore, obje
     """Its masks are not; the others of a batch run."""
     image = f"img_{objects.put(encode_image(CAT, 'png', {}), 'image/png')}"
     params = {"method": "gatys", "content": image, "style": [{"image": image, "mask": image}], "seed": 5}
-    store, ran = at(jobs, 1e-4), []
+    store = at(jobs, 1e-4)
+    ran: list[Task] = []
 
     def runner(tasks: Sequence[Task]) -> list[JobResult]:
         ran.extend(tasks)
