@@ -27,7 +27,7 @@ class TrainedModel:
     @property
     def is_added(self) -> bool:
         """Whether an operator added it."""
-        return bool(self.card["source"]["kind"] == ADDED)
+        return is_added(self.card)
 
 
 @dataclass(frozen=True)
@@ -233,10 +233,15 @@ def _parse_version(number: int, text: str) -> Version:
     return Version(number, **stored | parsed | {"figures": json.loads(stored["figures"])})
 
 
+def is_added(card: dict[str, Any]) -> bool:
+    """Whether a card is that of a model that an operator added."""
+    return bool(card.get("source", {}).get("kind") == ADDED)
+
+
 def model_arguments(card: dict[str, Any]) -> dict[str, Any]:
     """The arguments that `finish` takes for a new model."""
-    objects, is_added = list(card["files"].values()), card["source"]["kind"] == ADDED
-    return {"id": card["id"], "card": json.dumps(card), "objects": objects, "shared": is_added}
+    objects = list(card["files"].values())
+    return {"id": card["id"], "card": json.dumps(card), "objects": objects, "shared": is_added(card)}
 
 
 def version_arguments(made: dict[str, Any]) -> dict[str, Any]:
