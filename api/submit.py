@@ -119,8 +119,8 @@ def _resolved(service: Service, params: JobRequest) -> JobRequest:
         check_webhook(params.webhook_url)
     facts = Facts(service.jobs)
     resolved = params.resolved(facts)
-    if isinstance(resolved, UpscaledRequest) and resolved.upscale > 1:
-        resolved = resolved.with_upscaler(facts.cards())
+    if isinstance(resolved, UpscaledRequest):
+        resolved = resolved.with_upscaler(facts)
 
     def check(sizes: dict[str, ImageSize]) -> None:
         resolved.check_sizes(sizes)

@@ -66,6 +66,7 @@ def report(
     for seed, caption in enumerate(captions):
         own = {"prompt": caption} if model == "stable-diffusion-avatars" else {"guided_from": guided_from}
         body = {"method": "diffusion", "model": model, "style": style, "style_guidance_scale": scales, "seed": seed}
+        body["upscale"] = 1  # the classifier's size
         job = stack.finished(stack.client.post("/v1/style-transfers", json=body | own).json()["id"], 600)
         losses.append(job["metrics"]["style_loss"][0])
         images.append([opened(stack, output["url"]) for output in job["outputs"][: len(scales)]])

@@ -44,7 +44,7 @@ class Limits(BaseModel):
         _check("priority", "priority", params.priority, self.priority)
         for field in _STEPS:
             _check(field, "steps", getattr(params, field, None) or 0, self.steps)
-        self.check_pixels("size", made_pixels(params) * getattr(params, "upscale", 1) ** 2)
+        self.check_pixels("size", made_pixels(params) * (getattr(params, "upscale", None) or 1) ** 2)
 
     def check_pixels(self, field: str, n: int) -> None:
         """Raises `BadInput` for a job that makes more pixels than the key may ask for."""

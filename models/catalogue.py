@@ -43,6 +43,7 @@ class Card:
     each, or their commit; a commit that is null is taken from the branch main by the first fetch and recorded in
     `fetched.json`.
     Models trained here also have an `architecture` (name and arguments), `training` and a measured `quality`.
+    `upscaler` is the id of the model that makes a model's images 4 times as large unless a request says otherwise.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Card:
     architecture: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     quality: dict[str, Any] = field(default_factory=dict)
+    upscaler: str | None = None
 
     def published(self) -> dict[str, Any]:
         """Returns what a worker reports of the card, without folders of its machine."""

@@ -92,7 +92,8 @@ class OutputImage:
     """An output.
 
     seed: where it differs from the job's. name: of a plot, by which a collection names it. format: where it is not that
-    of the job. film: the file of an animation, made from its recipe; `pixels` is the first of its frames (n, h, w, 3).
+    of the job. film: makes the file of an animation of its frames (n, h, w, 3), of which `pixels` is the first, and its
+    recipe.
     vector: the style embedding that painted it, which the recipe then holds.
     """
 
@@ -101,7 +102,7 @@ class OutputImage:
     seed: int | None = None
     name: str | None = None
     format: ImageFormat | None = None
-    film: Callable[[dict[str, Any]], bytes] | None = None
+    film: Callable[[Pixels, dict[str, Any]], bytes] | None = None
     frames: Pixels | None = None
     vector: Sequence[float] | None = None
 
@@ -273,7 +274,7 @@ def _end_logged(
     try:
         if isinstance(result, Exception):
             raise result
-        judged = safety.judge(record.safety, jobs.settings, task.inputs, [_shown(output) for output in result.images])
+        judged = safety.judge(record.safety, jobs.settings, task.inputs, [shown(output) for output in result.images])
         with span("store", task.trace):
             outputs = [_store(objects, record, task.params, result, index) for index in range(len(result.images))]
         collection = result.collection and {**result.collection, "plots": _plots(outputs)}
@@ -313,7 +314,7 @@ def _store(objects: Objects, record: Record, request: Request, result: JobResult
         "versions": result.versions,
     } | ({} if output.vector is None else {"vector": output.vector})
     if output.film:
-        data, content_type = output.film(recipe), ANIMATION_TYPES[params["format"]]
+        data, content_type = output.film(shown(output), recipe), ANIMATION_TYPES[params["format"]]
     else:
         image_format = output.format or params["format"]
         data, content_type = encode_image(output.pixels, image_format, recipe), CONTENT_TYPES[image_format]
@@ -331,7 +332,7 @@ def _store(objects: Objects, record: Record, request: Request, result: JobResult
     }
 
 
-def _shown(output: OutputImage) -> Pixels:
+def shown(output: OutputImage) -> Pixels:
     """All images of an output, (n, h, w, 3)."""
     return output.pixels[None] if output.frames is None else output.frames
 

@@ -22,6 +22,7 @@ from jobs.requests.steering import (
     fitted_start,
     resolved_start,
 )
+from jobs.requests.upscale import UpscaledRequest
 from jobs.schemas import AnimationFormat
 
 MAX_FRAMES = 240
@@ -91,7 +92,7 @@ Path = Annotated[
 ]
 
 
-class Animation(OfCollection, ContentRequest):
+class Animation(OfCollection, ContentRequest, UpscaledRequest):
     """Frames at equal distances along a path, as one animated file, with a sheet of them.
 
     A request of its own, not a field of a pc-steering: the path takes the place of its rows and strengths, and the

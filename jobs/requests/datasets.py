@@ -14,21 +14,20 @@ class NamedSet(NamedTuple):
     space: str = "pixels"
 
 
+AVATAR_ATTRIBUTES = (
+    *("woman", "glasses", "mustache", "hat", "long_hair", "neutral", "smiling", "frowning", "surprised"),
+    *("black_hair", "brown_hair", "blond_hair", "red_hair", "grey_hair"),
+    *("pale_skin", "tan_skin", "brown_skin", "dark_skin"),
+    *("red_hat", "blue_hat", "green_hat", "yellow_hat", "purple_hat"),
+    *("white_background", "blue_background", "green_background", "pink_background", "grey_background"),
+)
+
 SETS = {
     "digits": NamedSet(16, 1, space="vae-digits-8"),
     "mnist": NamedSet(28, 1),
     "fashion-mnist": NamedSet(28, 1, space="vae-fashion-mnist-8"),
-    "avatars": NamedSet(
-        *(64, 3),
-        (
-            *("woman", "glasses", "mustache", "hat", "long_hair", "neutral", "smiling", "frowning", "surprised"),
-            *("black_hair", "brown_hair", "blond_hair", "red_hair", "grey_hair"),
-            *("pale_skin", "tan_skin", "brown_skin", "dark_skin"),
-            *("red_hat", "blue_hat", "green_hat", "yellow_hat", "purple_hat"),
-            *("white_background", "blue_background", "green_background", "pink_background", "grey_background"),
-        ),
-        "kandinsky-avatars",
-    ),
+    "avatars": NamedSet(64, 3, AVATAR_ATTRIBUTES, "kandinsky-avatars"),
+    "avatars-256": NamedSet(256, 3, AVATAR_ATTRIBUTES, "kandinsky-avatars"),
     "flowers": NamedSet(
         *(128, 3),
         (

@@ -117,8 +117,8 @@ class Inpainting(FromImage):
         return self.padding_mask_crop is not None or self.expand is not None
 
     def fitted(self, architecture: Mapping[str, Any]) -> Self:
-        """As other generations from an image; fills in the padding of `expand`."""
-        fitted = super().fitted(architecture)
+        """As other generations from an image, of the image's own size; fills in the padding of `expand`."""
+        fitted = super().fitted(architecture).with_defaults(upscale=1)
         return fitted.with_defaults(padding_mask_crop=PADDING) if fitted.expand else fitted
 
     def compatibility(self) -> str:
@@ -142,7 +142,7 @@ class Inpainting(FromImage):
     def made_pixels(self, sizes: Mapping[str, ImageSize]) -> int:
         """Pixels of all images that it makes of images of these sizes."""
         width, height = self.canvas(sizes["image"])
-        return self.upscale**2 * width * height * self.num_images_per_prompt
+        return self.scale_of_images**2 * width * height * self.num_images_per_prompt
 
     def check_sizes(self, sizes: Mapping[str, ImageSize]) -> None:
         """Raises BadInput for a mask of another size than the image, and for results that are too large."""
@@ -164,7 +164,7 @@ class Inpainting(FromImage):
             found = f"{canvas[0]} x {canvas[1]} x {self.num_images_per_prompt} pixels are too many"
             message = f"{field}: {found}; all images of a job may have {MAX_PIXELS:,}."
             raise BadInput("too_many_pixels", message, field=field, allowed=MAX_PIXELS)
-        if self.upscale > 1:
+        if self.scale_of_images > 1:
             check_pixels("upscale", area * self.num_images_per_prompt)
 
     def _check_expand(self, expand: Expand, image: ImageSize) -> None:

@@ -41,6 +41,11 @@ class OfCollection(Request):
         """The collection."""
         return Uses(collections=(self.collection,))
 
+    def maker(self, facts: Facts) -> str | None:
+        """The model of the collection's space, which decodes its images."""
+        collection, _ = facts.version(self.collection, self.version)
+        return space_of(facts, collection.params["space"]).model
+
 
 class ClusterStart(BaseModel):
     """The center of a cluster."""

@@ -115,7 +115,7 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
     def compatibility(self) -> str:
         """Everything but prompts, images and seeds."""
         size_and_steps = ("mode", "model", "width", "height", "num_inference_steps", "strength")
-        shared = (*size_and_steps, "guidance_scale", "scheduler", "eta", "clip_skip")
+        shared = (*size_and_steps, "guidance_scale", "scheduler", "eta", "clip_skip", "upscale", "upscaler")
         loras = [lora.model_dump(mode="json") for lora in self.loras]
         return json.dumps([*(getattr(self, name, None) for name in shared), loras])
 
@@ -125,6 +125,8 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
         model = self.card(cards)
         untagged = self._untagged()
         untagged._check_loras(cards, model, given=len(self.loras))
+        if untagged.width or untagged.height:
+            untagged = untagged.with_defaults(upscale=1)
         return untagged.fitted(model["architecture"])
 
     def _untagged(self) -> Self:

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from jobs.errors import BadInput
 from jobs.requests.base import MAX_PIXELS, ImageRef, ImageSize, ModelId, Request, made_pixels, unknown_model
-from jobs.requests.facts import Card
+from jobs.requests.facts import Facts
 from jobs.requests.generation_base import GenerationRequest
 
 UPSCALER = "realesr-animevideov3"
@@ -20,17 +20,20 @@ class UpscaledRequest(Request):
     """A request whose images can be upscaled once they are made."""
 
     upscale: Annotated[
-        int,
+        int | None,
         Field(
             ge=1,
             le=FACTOR,
-            description="How many times as large the finished images are made; 1: not at all. Grids and plots are not "
-            "upscaled.",
+            description="How many times as large the finished images are made; 1: not at all. When absent, 4 for a "
+            "model with an `upscaler` on its card, else 1. Grids and plots are not upscaled.",
         ),
-    ] = 1
+    ] = None
     upscaler: Annotated[
         ModelId | None,
-        Field(description=f"The model that upscales them, with `upscale` above 1; `{UPSCALER}` when absent."),
+        Field(
+            description="The model that upscales them; when absent, that on the card of the model that makes them, or "
+            f"`{UPSCALER}`."
+        ),
     ] = None
 
     @field_validator("upscaler")
@@ -40,16 +43,32 @@ class UpscaledRequest(Request):
             raise ValueError("It is for `upscale` above 1")
         return upscaler
 
-    def with_upscaler(self, cards: Mapping[str, Card]) -> Self:
-        """Fills in the model of a resolved request; raises BadInput for another one, and for too many pixels."""
-        upscaler, known = (
-            self.upscaler or UPSCALER,
-            [name for name, card in cards.items() if card["task"] == "upscaling"],
-        )
+    @property
+    def scale_of_images(self) -> int:
+        """How many times as large the images of a resolved request are made; 1 in records of earlier releases."""
+        return self.upscale or 1
+
+    def maker(self, facts: Facts) -> str | None:
+        """The id of the model that makes the images of a resolved request, if one does."""
+        return getattr(self, "model", None)
+
+    def with_upscaler(self, facts: Facts) -> Self:
+        """Fills in the scale and the model of a resolved request; raises BadInput for another model than there are.
+
+        Raises BadInput also for images of too many pixels.
+        """
+        cards = facts.cards()
+        known = [name for name, card in cards.items() if card["task"] == "upscaling"]
+        own = cards.get(self.maker(facts) or "", {}).get("upscaler")
+        own = own if own in known else None
+        scale = self.upscale or (FACTOR if own or self.upscaler else 1)
+        if scale == 1:
+            return self.model_copy(update={"upscale": scale})
+        upscaler = self.upscaler or own or UPSCALER
         if upscaler not in known:
             raise unknown_model("upscaler", f"No model that upscales is called {upscaler!r}", known)
         check_pixels("upscale", made_pixels(self))
-        return self.model_copy(update={"upscaler": upscaler})
+        return self.model_copy(update={"upscale": scale, "upscaler": upscaler})
 
 
 class Upscaling(GenerationRequest):

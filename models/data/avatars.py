@@ -1,9 +1,10 @@
-"""Drawn faces with attributes like those of CelebA and captions, all different: 64 x 64 RGB.
+"""Drawn faces with attributes like those of CelebA and captions, all different: 64 x 64 RGB, or larger.
 
-Image `i` of a seed depends only on these two numbers, so any part of a set can be drawn anywhere, in any order.
+Image `i` of a seed depends only on these two numbers, so any part of a set can be drawn anywhere, in any order. A
+larger drawing shows the same face and has the same caption.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from models.data.dataset import Dataset
 from models.data.drawing import Points, Rgb, drawn_set, oval
 
 SIDE, OVERSAMPLING = 64, 4
+LARGE_SIDE = 256
 EXPRESSIONS = ("neutral", "smiling", "frowning", "surprised")
 HAIR_LENGTHS = ("short", "long")
 HAIR = {
@@ -39,8 +41,7 @@ BACKGROUNDS = {
     "grey": (132, 136, 144),
 }
 
-
-# Attributes that a caption may omit, and the share that mentions them. Hats and glasses are always mentioned.
+# Attributes that a caption may omit, and the share that mentions them; hats and glasses are always mentioned.
 MENTIONABLE = {"expression": 0.85, "skin": 0.6, "hair": 0.8, "background": 0.6}
 
 
@@ -118,18 +119,36 @@ def avatars(n: int, seed: int = 0, *, start: int = 0, processes: int | None = No
     return dataset
 
 
+def large_avatars(n: int, seed: int = 0, *, start: int = 0, processes: int | None = None) -> Dataset:
+    """Draws the same faces as `avatars`, 256 x 256."""
+    dataset, _ = drawn_set(large_avatar, attributes_of, ATTRIBUTES, n=n, seed=seed, start=start, processes=processes)
+    return dataset
+
+
+def large_avatar(seed: int, index: int) -> tuple[NDArray[np.uint8], Face]:
+    """Draws the same face as `avatar`, (256, 256, 3)."""
+    return _drawn(seed, index, LARGE_SIDE, {})
+
+
 def avatar(seed: int, index: int, **fixed: object) -> tuple[NDArray[np.uint8], Face]:
     """Draws one avatar (64, 64, 3) and returns its attributes; `fixed` sets some without changing the others."""
+    return _drawn(seed, index, SIDE, fixed)
+
+
+def _drawn(seed: int, index: int, side: int, fixed: Mapping[str, object]) -> tuple[NDArray[np.uint8], Face]:
     rng = np.random.default_rng([seed, index])
     face = replace(random_face(rng), **fixed)  # type: ignore[arg-type]
-    image = draw(face, rng)
+    image = draw(face, rng, side)
     mentioned = frozenset(part for part, share in MENTIONABLE.items() if rng.random() < share)
     return image, replace(face, mentioned=mentioned)
 
 
-def draw(face: Face, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Draws a face with these attributes, anti-aliased; pose, proportions, tints and light come from `rng`."""
-    canvas = _Canvas(face, rng)
+def draw(face: Face, rng: np.random.Generator, side: int = SIDE) -> NDArray[np.uint8]:
+    """Draws a face with these attributes, anti-aliased; pose, proportions, tints and light come from `rng`.
+
+    A side above 64 leaves out the grain of the image, which is of its pixels and not of the face.
+    """
+    canvas = _Canvas(face, rng, side)
     for paint in LAYERS:
         paint(canvas, face)
     return canvas.finish()
@@ -138,9 +157,9 @@ def draw(face: Face, rng: np.random.Generator) -> NDArray[np.uint8]:
 class _Canvas:
     """An image in the coordinates of a face: the head extends from about -1 to 1 in any pose."""
 
-    def __init__(self, face: Face, rng: np.random.Generator) -> None:
+    def __init__(self, face: Face, rng: np.random.Generator, side: int) -> None:
         self.rng = rng
-        self.side = SIDE * OVERSAMPLING
+        self.finished_side, self.side = side, side * OVERSAMPLING
         self.image = Image.new("RGB", (self.side, self.side))
         self.pen = ImageDraw.Draw(self.image)
         angle, scale = rng.normal(0, 0.07), rng.uniform(0.59, 0.67) * self.side / 2
@@ -173,9 +192,11 @@ class _Canvas:
             self.pen.ellipse((x - pixels / 2, y - pixels / 2, x + pixels / 2, y + pixels / 2), fill=color)
 
     def finish(self) -> NDArray[np.uint8]:
-        small = self.image.resize((SIDE, SIDE), Image.Resampling.BOX)
-        light = 1 + self.rng.normal(0, 0.05) + self.rng.normal(0, 0.05) * np.linspace(-1, 1, SIDE)[:, None]
-        noise = self.rng.normal(0, 2.0, (SIDE, SIDE, 3))
+        side = self.finished_side
+        small = self.image.resize((side, side), Image.Resampling.BOX)
+        light = 1 + self.rng.normal(0, 0.05) + self.rng.normal(0, 0.05) * np.linspace(-1, 1, side)[:, None]
+        grain = self.rng.normal(0, 2.0, (SIDE, SIDE, 3))  # drawn for every size, so that captions are the same
+        noise = grain if side == SIDE else 0.0
         return (np.asarray(small, float) * light[..., None] + noise).round().clip(0, 255).astype(np.uint8)
 
 

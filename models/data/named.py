@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from models.data.avatars import avatars
+from models.data.avatars import avatars, large_avatars
 from models.data.dataset import Dataset, joined
 from models.data.digits import digits
 from models.data.flowers import flowers
@@ -19,6 +19,7 @@ Split = Literal["train", "test"]
 TRAIN_SEED, TEST_SEED = 0, 1  # seeds of the drawn sets; the splits share no image
 DRAWN: dict[str, Callable[..., Dataset]] = {
     "avatars": avatars,
+    "avatars-256": large_avatars,
     "flowers": flowers,
     "photos": photos,
     "smileys": smileys,

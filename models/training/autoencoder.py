@@ -137,7 +137,8 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
                 reconstruction, held = decoded(model, estimate(model.encode(real).latents, *embeds)), real.new_zeros(())
             else:
                 reconstruction, held = through(model, real)
-        losses = _losses(settings, vgg, reconstruction.float(), real)
+        weights = {"perceptual_weight": settings.perceptual_weight, "sharpness_weight": settings.sharpness_weight}
+        losses = image_losses(reconstruction.float(), real, vgg=vgg, **weights)
         loss = losses.pop("loss") + weight * held
         optimizer.zero_grad()
         loss.backward()
@@ -156,7 +157,14 @@ def decoded(model: Any, latents: Tensor) -> Tensor:
     return images
 
 
-def _losses(settings: AutoencoderSettings, vgg: VGG | None, reconstruction: Tensor, real: Tensor) -> dict[str, Tensor]:
+def image_losses(
+    reconstruction: Tensor,
+    real: Tensor,
+    *,
+    sharpness_weight: float,
+    vgg: VGG | None = None,
+    perceptual_weight: float = 0.0,
+) -> dict[str, Tensor]:
     """Errors of reconstructions by name, and `loss`, their weighted sum; images (n, 3, h, w) in [-1, 1]."""
     errors = reconstruction - real
     losses = {
@@ -166,10 +174,10 @@ def _losses(settings: AutoencoderSettings, vgg: VGG | None, reconstruction: Tens
     loss = losses["absolute_error"] + losses["edge_error"]
     if vgg:
         losses["perceptual_loss"] = _perceptual(vgg, reconstruction / 2 + 0.5, real / 2 + 0.5)
-        loss = loss + settings.perceptual_weight * losses["perceptual_loss"]
-    if settings.sharpness_weight:
+        loss = loss + perceptual_weight * losses["perceptual_loss"]
+    if sharpness_weight:
         losses["softness"] = (_spread(reconstruction) - _spread(real)).abs().mean()
-        loss = loss + settings.sharpness_weight * losses["softness"]
+        loss = loss + sharpness_weight * losses["softness"]
     return {**losses, "loss": loss}
 
 

@@ -55,7 +55,7 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
         model, architecture = _started(settings, images, *run.start)
     else:
         model, architecture, before = _untrained(settings, images)
-    attributes = _attributes(dataset, model.attributes).to(run.device)
+    attributes = known_attributes(dataset, model.attributes).to(run.device)
     model = on_device(model, run.device)
     clean = encoded(model.vae, images) if model.vae else images  # which are constant
     average, kept = averaged(model, settings.ema_decay)
@@ -92,7 +92,7 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     return Trained(architecture, state, before)
 
 
-def _attributes(dataset: Dataset, names: Sequence[str]) -> Tensor:
+def known_attributes(dataset: Dataset, names: Sequence[str]) -> Tensor:
     """Attributes that a model is conditioned on, (n, k) of -1 and 1; raises DataError for one that the set lacks."""
     has = np.array([dataset.attribute(name) for name in names]).reshape(len(names), len(dataset))
     return torch.from_numpy(has.T).float() * 2 - 1

@@ -14,8 +14,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from models.build import WEIGHTS, build
-from models.catalogue import Card, file_sha256, read_card
+from models.build import WEIGHTS, build, load_model
+from models.catalogue import Card, cards, file_sha256, read_card
 from models.data.dataset import Dataset, in_gray
 from models.data.named import NAMED, any_dataset
 from models.errors import DataError, NotFiniteError
@@ -128,9 +128,11 @@ def _card(recipe: Recipe, dataset: Dataset, data: str, run: Run, trained: Traine
 
 
 def frozen_model(name: str) -> tuple[nn.Module, Card]:
-    """Loads a trained model, frozen, and its card from the folder of its training; raises DataError."""
+    """Loads a model, frozen, and its card, by the folder of its training or its id; raises DataError, WeightsError."""
     path = Path(name) / CARD
     if not path.is_file():
+        if name in cards():
+            return load_model(cards()[name]), cards()[name]
         raise DataError(f"there is no trained model in {name}")
     card = read_card(path)
     model = build(card.architecture)
@@ -178,7 +180,7 @@ def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="the largest number of images to use")
     parser.add_argument("--gray", action="store_true", help="convert the images to gray")
     parser.add_argument("--id", required=True, help="the model's id")
-    parser.add_argument("--start", help="folder of an earlier training; its weights are the initial ones")
+    parser.add_argument("--start", help="folder of an earlier training, or id; its weights are the initial ones")
     parser.add_argument(
         "--out", type=Path, default=Path("data/training"), help="the folder in which the run's folder is created"
     )

@@ -126,7 +126,7 @@ def test_each_job_of_a_batch_is_judged_by_its_own_policy(jobs: JobStore, objects
 
 def test_every_frame_of_an_animation_counts(jobs: JobStore, objects: Objects) -> None:
     def film(*frames: Pixels) -> OutputImage:
-        return OutputImage(frames[0], "animation", film=lambda recipe: b"film", frames=np.stack(frames))
+        return OutputImage(frames[0], "animation", film=lambda frames, recipe: b"film", frames=np.stack(frames))
 
     store, small = at(jobs, 0.8), np.asarray(Image.fromarray(CAT).resize((64, 64)))
     scores = []

@@ -84,7 +84,7 @@ def _run(tasks: Sequence[Task[Any]]) -> Iterable[JobResult | Exception]:
 
 def _are_upscaled(tasks: Sequence[Task[Any]]) -> bool:
     params = tasks[0].params
-    return isinstance(params, UpscaledRequest) and params.upscale > 1
+    return isinstance(params, UpscaledRequest) and params.scale_of_images > 1
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Runs pc-animations: decodes frames along a path through a space, as one file and a sheet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -39,14 +39,17 @@ def run_animation(task: Task[Animation]) -> JobResult:
     vectors = _frames(params, _points(task, collection, space), collection)
     images = _decoded(task, space, vectors)
     frames = even_sides(images) if params.format == "mp4" else images
-    film = partial(encode_film, frames, params.format, params.fps, loop=params.loop)
     shown = _some(len(images), MAX_SHOWN)
     outputs = [
-        OutputImage(frames[0], "animation", film=lambda recipe: film(recipe=recipe), frames=frames),
+        OutputImage(frames[0], "animation", film=_film_of(params), frames=frames),
         OutputImage(_sheet(images[shown], [str(k) for k in shown]), "grid", format="png"),
     ]
     versions = {name: version(name) for name in ("av", "pillow", "scikit-learn", "torch")}
     return JobResult(outputs, models, versions, _figures(task, collection, space, vectors, images))
+
+
+def _film_of(params: Animation) -> Callable[[Pixels, dict[str, Any]], bytes]:
+    return lambda frames, recipe: encode_film(frames, params.format, params.fps, loop=params.loop, recipe=recipe)
 
 
 def _check_pixels(space: LoadedSpace, n_frames: int) -> None:

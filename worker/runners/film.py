@@ -1,10 +1,10 @@
 """Runs style transfers of films: every frame by one pass of a network, steadied along the optical flow."""
 
-from functools import partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -34,8 +34,11 @@ def run_film(task: Task[FilmTransfer]) -> JobResult:
         except FilmError as error:
             raise AtelierError("film_unreadable", f"film: {error}.", field="film") from error
     shown = even_sides(frames) if params.format == "mp4" else frames
-    encode = partial(encode_film, shown, filled(params.format), durations, loop=film.loops, sound=sound)
-    output = OutputImage(shown[0], "animation", film=lambda recipe: encode(recipe=recipe), frames=shown)
+
+    def encode(frames: Pixels, recipe: dict[str, Any]) -> bytes:
+        return encode_film(frames, filled(params.format), durations, loop=film.loops, recipe=recipe, sound=sound)
+
+    output = OutputImage(shown[0], "animation", film=encode, frames=shown)
     versions = {name: version(name) for name in ("av", "onnxruntime", "opencv-python-headless", "pillow")}
     figures = {"n_frames": len(frames), "duration_s": sum(durations) / 1000, "sound": sound is not None}
     return JobResult([output], models, versions, figures)

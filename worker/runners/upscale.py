@@ -1,6 +1,6 @@
 """Upscales images: those of a request of the mode `upscale`, and those that another runner made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -14,11 +14,13 @@ from jobs.requests.base import filled
 from jobs.requests.upscale import FACTOR, MAX_UPSCALED, UpscaledRequest, Upscaling
 from models.upscale.real_esrgan import Upscaler
 from models.upscale.tiles import count_tiles, upscale
-from worker.run import JobResult, OutputImage, Pixels, Task
+from worker.run import JobResult, OutputImage, Pixels, Task, shown
 from worker.runners.generation import open_network, result
 from worker.runners.images import resized
 from worker.runners.joint import Joint, noting, shares
 from worker.runners.network import Network, load_network
+
+ENLARGED = ("picture", "animation")  # roles of the outputs that are upscaled
 
 
 def run_upscalings(tasks: Sequence[Task[Upscaling]]) -> list[JobResult | Exception]:
@@ -37,7 +39,7 @@ def run_upscalings(tasks: Sequence[Task[Upscaling]]) -> list[JobResult | Excepti
 def upscale_results(
     tasks: Sequence[Task[UpscaledRequest]], made: Sequence[JobResult | Exception]
 ) -> list[JobResult | Exception]:
-    """The results of another runner with their images upscaled, and their grids and plots as they are.
+    """The results of another runner with their images and frames upscaled, and their grids and plots as they are.
 
     A result of too many pixels becomes AtelierError `too_many_pixels`; requests that name a size were checked before.
     """
@@ -46,33 +48,44 @@ def upscale_results(
     results = {place: each for place, each in enumerate(made) if isinstance(each, JobResult)}
     found = {place: _to_upscale(each) for place, each in results.items()}
     joint.errors |= {place: too_many for place, images in found.items() if (too_many := _too_many(images))}
-    read = [(place, images) for place, images in found.items() if place not in joint.errors]
+    read = [(place, list(images.values())) for place, images in found.items() if place not in joint.errors]
 
     def run() -> dict[int, JobResult]:
         network = load_network(tasks[0], filled(params.upscaler), Upscaler)
-        larger = _upscaled(network, read, params.upscale, partial(_report, joint, 1))
-        return {place: _with_larger(results[place], larger[place], network) for place, _ in read}
+        larger = _upscaled(network, read, params.scale_of_images, partial(_report, joint, 1))
+        by_image = {place: dict(zip(found[place], larger[place], strict=True)) for place, _ in read}
+        return {place: _with_larger(results[place], by_image[place], network) for place, _ in read}
 
     return joint.results(run if read else dict)
 
 
-def _to_upscale(made: JobResult) -> list[Pixels]:
-    return [output.pixels for output in made.images if output.role == "picture"]
+def _to_upscale(made: JobResult) -> dict[Any, Pixels]:
+    """The different images and frames of a result: an animation that returns the way it came shows some twice."""
+    return {_key(image): image for output in made.images if output.role in ENLARGED for image in shown(output)}
 
 
-def _too_many(images: Sequence[Pixels]) -> AtelierError | None:
-    n = sum(image.shape[0] * image.shape[1] for image in images)
+def _key(image: Pixels) -> tuple[tuple[int, ...], bytes]:
+    return image.shape, image.tobytes()
+
+
+def _too_many(images: Mapping[Any, Pixels]) -> AtelierError | None:
+    n = sum(image.shape[0] * image.shape[1] for image in images.values())
     if n <= MAX_UPSCALED:
         return None
     message = f"upscale: The images together have {n:,} pixels; at most {MAX_UPSCALED:,} can be upscaled."
     return AtelierError("too_many_pixels", message, field="upscale", allowed=MAX_UPSCALED)
 
 
-def _with_larger(made: JobResult, larger: Sequence[Pixels], network: Network[Upscaler]) -> JobResult:
-    images = iter(larger)
-    outputs = [replace(output, pixels=next(images)) if output.role == "picture" else output for output in made.images]
+def _with_larger(made: JobResult, larger: Mapping[Any, Pixels], network: Network[Upscaler]) -> JobResult:
+    outputs = [_enlarged(output, larger) if output.role in ENLARGED else output for output in made.images]
     models = made.models | {network.card.id: network.revision}
     return replace(made, images=outputs, models=models, versions=made.versions | {"torch": version("torch")})
+
+
+def _enlarged(output: OutputImage, larger: Mapping[Any, Pixels]) -> OutputImage:
+    """An output with each of its images replaced by the larger one."""
+    frames = [larger[_key(image)] for image in shown(output)]
+    return replace(output, pixels=frames[0], frames=None if output.frames is None else np.stack(frames))
 
 
 def _upscaled(

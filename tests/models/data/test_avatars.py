@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.data.avatars import ATTRIBUTES, EXPRESSIONS, HATS, Face, attributes_of, avatar, avatars
+from models.data.avatars import ATTRIBUTES, EXPRESSIONS, HATS, Face, attributes_of, avatar, avatars, large_avatars
 from models.data.dataset import Dataset
 
 
@@ -25,6 +25,14 @@ def test_a_image_depends_on_its_seed_and_index_alone(drawn: Dataset) -> None:
     assert np.array_equal(part.images, drawn.images[700:705])
     assert part.captions == drawn.captions[700:705]
     assert not np.array_equal(avatar(4, 700)[0], drawn.images[700])
+
+
+def test_a_large_drawing_shows_the_same_face(drawn: Dataset) -> None:
+    large = large_avatars(3, seed=3, start=700, processes=1)
+    assert large.images.shape == (3, 256, 256, 3) and large.captions == drawn.captions[700:703]
+    assert np.array_equal(large.attributes, drawn.attributes[700:703])
+    means = large.images.reshape(3, 64, 4, 64, 4, 3).mean((2, 4))
+    assert np.abs(means - drawn.images[700:703]).mean() < 3, "the grain of the small ones, 1.6, and lines a pixel apart"
 
 
 def test_no_two_are_alike(drawn: Dataset) -> None:

@@ -20,6 +20,7 @@ from models.training import (
     kandinsky,
     stable_diffusion,
     text_encoder,
+    upscaler,
     vae,
     vae_gan,
 )
@@ -27,7 +28,7 @@ from models.training.recipe import command
 
 RECIPES = (
     *(autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, text_encoder, vae),
-    vae_gan,
+    *(upscaler, vae_gan),
 )
 TINY = ["--data", "digits", "--limit", "16", "--num-steps", "3", "--batch-size", "8"]
 
@@ -75,6 +76,7 @@ def test_files_that_do_not_fit_the_card_are_refused(tmp_path: Path) -> None:
         (dcgan, [], "image_size must be 64"),
         (ddpm, ["--block-out-channels", "12"], "multiples of 8"),
         (clip, [], "a CLIP needs captions"),
+        (upscaler, ["--data", "avatars"], "of a side of at least 128 pixels"),
         (kandinsky, ["--data", "avatars", "--clip", "nowhere"], "there is no trained model in nowhere"),
     ],
 )

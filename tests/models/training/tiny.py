@@ -4,7 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from models.data.dataset import Dataset
-from models.training import autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, vae
+from models.training import (
+    autoencoder,
+    classifier,
+    clip,
+    cyclegan,
+    dcgan,
+    ddpm,
+    gan,
+    kandinsky,
+    stable_diffusion,
+    upscaler,
+    vae,
+)
 from models.training.recipe import Recipe, train_model
 from models.training.run import Schedule
 
@@ -55,6 +67,7 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
         "tiny avatars",
         {"clip": "clip", "autoencoder": "kl", "block_out_channels": (32, 32)},
     ),
+    "upscaler": (upscaler.RECIPE, "avatars", {"num_feat": 8, "num_conv": 1, "crop_size": 8}),
 }
 
 SCHEDULE = Schedule(num_steps=12, batch_size=4, seed=3, sample_every=6, checkpoint_every=4)

@@ -56,7 +56,7 @@ def test_every_frame_is_painted_and_reported(format: AnimationFormat) -> None:
     assert output.frames.shape == (5, 48, 64, 3)
     assert made.metrics == {"n_frames": 5, "duration_s": 0.5, "sound": format == "mp4"}
     assert made.models.keys() == {"fast-multistyle"} and "opencv-python-headless" in made.versions
-    file = output.film({"kind": "style-transfer"})
+    file = output.film(output.frames, {"kind": "style-transfer"})
     if format == "mp4":
         with av.open(BytesIO(file)) as container:
             assert len(container.streams.audio) == 1 and container.streams.video[0].frames == 5

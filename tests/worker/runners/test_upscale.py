@@ -7,10 +7,10 @@ import pytest
 
 from jobs.errors import AtelierError
 from models.catalogue import Card, card
-from tests.worker.runners.generations import IMAGES, WIDE, A, outputs, run, task
+from tests.worker.runners.generations import IMAGES, WIDE, A, B, outputs, run, task
 from worker import runners
 from worker.lease import CanceledError
-from worker.run import JobResult, Pixels
+from worker.run import JobResult, OutputImage, Pixels
 from worker.runners import upscale as runner
 
 
@@ -76,3 +76,16 @@ def test_a_job_is_canceled_while_it_is_upscaled(upscalers: dict[str, Card]) -> N
     (result,) = runners.run([canceled])
     assert isinstance(result, CanceledError) and not isinstance(result, JobResult)
     assert canceled.report_progress is step
+
+
+def test_frames_of_an_animation_are_upscaled_once_each(upscalers: dict[str, Card]) -> None:
+    frames = np.stack([IMAGES[A], IMAGES[B], IMAGES[A]])
+    film = OutputImage(frames[0], "animation", film=lambda frames, recipe: b"", frames=frames)
+    steps: list[Any] = []
+    job: Any = task(upscalers, lambda *step: steps.append(step), model="conv", seeds=[4], upscale=4, upscaler="repeats")
+    (made,) = runner.upscale_results([job], [JobResult([film], {}, {}, {})])
+    assert isinstance(made, JobResult)
+    [larger] = made.images
+    np.testing.assert_array_equal(larger.pixels, repeated(IMAGES[A]))
+    assert larger.frames is not None and steps[-1][1] == 4, "two frames are the second half of the job"
+    np.testing.assert_array_equal(larger.frames, np.stack([repeated(frame) for frame in frames]))
