@@ -94,7 +94,7 @@ def test_the_requests_of_earlier_releases_are_not_upscaled() -> None:
 def test_a_model_that_does_not_upscale_is_refused_with_those_that_do(name: str) -> None:
     with pytest.raises(BadInput, match=f"upscaler: No model that upscales is called '{name}'") as caught:
         upscaled(upscale=4, upscaler=name).with_upscaler(Cards())
-    known = ["realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime"]
+    known = ["realesr-animevideov3", "realesrgan-x4plus", "realesrgan-x4plus-anime", "upscaler-avatars"]
     assert caught.value.details == {"field": "upscaler", "allowed": known}
 
 
