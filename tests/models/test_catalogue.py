@@ -82,7 +82,7 @@ def test_a_card_of_the_hub_says_where_each_file_comes_from_and_only_json_and_saf
     assert all(re.fullmatch("[0-9a-f]{40}", part["revision"] or "0" * 40) for part in parts)
     assert all(file.endswith((".json", ".safetensors", "merges.txt")) for file in found.files)
     assert found.task == "embedding-to-image" and found.architecture["name"] == name
-    assert found.architecture.keys() == {"name", "image_size", "channels", "reads_text"}
+    assert found.architecture.keys() == {"name", "image_size", "channels", "reads_text", "projection_dim"}
     assert found.fetch_command == f"python -m models.fetch {name}"
 
 
