@@ -49,6 +49,7 @@ SLOW_FIXTURES = {
 SLOW_PATHS = (
     "tests/api/test_api",
     "tests/api/test_imports.py",
+    "tests/client/test_generate.py",
     "tests/integration/",
     "tests/jobs/test_queue.py",
     "tests/jobs/test_settings.py",

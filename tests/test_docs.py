@@ -88,11 +88,11 @@ def test_every_warning_code_is_documented_and_no_other() -> None:
 
 
 def test_every_direct_dependency_has_its_reason() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = [
-        *project["dependencies"],
-        *(name for extra in project["optional-dependencies"].values() for name in extra),
+    projects = [
+        tomllib.loads((ROOT / name).read_text())["project"] for name in ("pyproject.toml", "client/pyproject.toml")
     ]
+    extras = [extra for project in projects for extra in project.get("optional-dependencies", {}).values()]
+    listed = [name for names in (*(project["dependencies"] for project in projects), *extras) for name in names]
     names = {re.split(r"[\[<>=]", name)[0] for name in listed}
     text = (ROOT / "docs" / "reference" / "dependencies.md").read_text()
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]

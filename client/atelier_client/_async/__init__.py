@@ -1,0 +1,1 @@
+"""The client, its jobs and its collections."""

@@ -1,0 +1,131 @@
+# Generated from _async by client/generate.py.
+"""Requests with retries, errors as exceptions, and uploads that happen once."""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+import httpx
+from httpx_retries import Retry, RetryTransport
+
+from atelier_client.errors import ImageNotFoundError, ServiceUnreachableError, error_of
+from atelier_client.inputs import Upload, replaced, upload_of, uploads
+from atelier_client.settings import BACKOFF_S, MAX_BACKOFF_S, Connection
+
+
+class Http:
+    """A connection to a service; `AsyncAtelier` adds what it does."""
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout: float = 60,
+        retries: int = 6,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        connection = Connection.resolved(base_url, api_key)
+        self.base_url = connection.base_url
+        self._retry = Retry(total=retries, backoff_factor=BACKOFF_S, max_backoff_wait=MAX_BACKOFF_S)
+        # A POST is sent again only if it may be: with an Idempotency-Key, or because its effect is the same twice.
+        self._retry_post = Retry(
+            total=retries, backoff_factor=BACKOFF_S, max_backoff_wait=MAX_BACKOFF_S, allowed_methods=["POST"]
+        )
+        self._client = httpx.Client(
+            base_url=self.base_url,
+            headers=connection.headers,
+            timeout=timeout,
+            transport=RetryTransport(transport or httpx.HTTPTransport(), self._retry),
+        )
+        self._uploaded: dict[tuple[str, str], str] = {}  # route and sha256: id
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._client.close()
+
+    def request(self, method: str, path: str, *, retry_post: bool = False, **options: Any) -> httpx.Response:
+        """Sends a request to any path of the API; `options` are those of httpx.
+
+        Raises:
+            APIError: The response is an error.
+            ServiceUnreachableError: There is no response.
+        """
+        extensions = {"retry": self._retry_post} if retry_post else {}
+        try:
+            response = self._client.request(method, path, extensions=extensions, **options)
+        except httpx.TransportError as error:
+            raise _unreachable(self.base_url, error) from error
+        if response.is_error:
+            raise error_of(response)
+        return response
+
+    @contextmanager
+    def stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
+        """As `request`, with a body that is read in parts."""
+        try:
+            with self._client.stream(method, path, **options) as response:
+                if response.is_error:
+                    response.read()
+                    raise error_of(response)
+                yield response
+        except httpx.TransportError as error:
+            raise _unreachable(self.base_url, error) from error
+
+    def upload(self, image: Any) -> str:
+        """Uploads an image and returns its id; the id of what this client has uploaded before, or of an id, at once."""
+        upload = upload_of(image)
+        return image if upload is None else self._upload(upload)
+
+    def upload_file(self, file: Any) -> str:
+        """Uploads a zip, npz or parquet file, or a folder of images as a zip file, and returns its id."""
+        upload = upload_of(file, "data")
+        return file if upload is None else self._upload(upload)
+
+    def submit(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Uploads the files in parameters, submits a job and returns its JSON; a retry makes no second job."""
+        found = list(uploads(params))
+        key = str(uuid.uuid4())
+        try:
+            return self._submit(path, params, found, key)
+        except ImageNotFoundError:  # an upload has expired since
+            for _, upload in found:
+                self._uploaded.pop((upload.route, upload.sha256), None)
+            return self._submit(path, params, found, str(uuid.uuid4()))
+
+    def _submit(
+        self, path: str, params: Mapping[str, Any], found: list[tuple[tuple[str | int, ...], Upload]], key: str
+    ) -> dict[str, Any]:
+        body = replaced(params, {where: self._upload(upload) for where, upload in found})
+        headers = {"Idempotency-Key": key}
+        response = self.request("POST", path, json=body, headers=headers, retry_post=True)
+        return dict(response.json())
+
+    def _upload(self, upload: Upload) -> str:
+        known = (upload.route, upload.sha256)
+        if known not in self._uploaded:
+            if isinstance(upload.content, Path):
+                with upload.content.open("rb") as file:
+                    self._uploaded[known] = self._send(upload, file)
+            else:
+                self._uploaded[known] = self._send(upload, upload.content)
+        return self._uploaded[known]
+
+    def _send(self, upload: Upload, content: bytes | IO[bytes]) -> str:
+        response = self.request("POST", upload.route, files={"file": (upload.name, content)}, retry_post=True)
+        return str(response.json()["id"])
+
+
+def _unreachable(base_url: str, error: Exception) -> ServiceUnreachableError:
+    return ServiceUnreachableError(f"{base_url} does not respond: {error or type(error).__name__}")
