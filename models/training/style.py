@@ -68,7 +68,8 @@ def builtin_weights(weights_dir: Path) -> dict[str, Array]:
 def train_style(dataset: Dataset, settings: StyleSettings, run: Run, painting: Painting | None = None) -> Trained:
     """Minimizes the objective of `models.stylize.gatys.transfer` over photos, by the weights of the network."""
     painting = painting or read_painting(Path(settings.style))
-    images = torch.from_numpy(dataset.images)
+    pixels = dataset.images.repeat(4 - dataset.images.shape[3], axis=3)[..., :3]  # gray ones in three channels
+    images = torch.from_numpy(pixels)
     style = torch.from_numpy(painting.image).permute(2, 0, 1)[None].to(run.device)
     loss_of = perceptual_loss(
         painting.vgg.to(run.device),
@@ -78,7 +79,7 @@ def train_style(dataset: Dataset, settings: StyleSettings, run: Run, painting: P
         style_weight=settings.style_weight,
         tv_weight=settings.tv_weight,
     )
-    shown = to_tensor(dataset.images[:: max(1, len(dataset) // SHOWN)][:SHOWN], run.device)
+    shown = to_tensor(pixels[:: max(1, len(pixels) // SHOWN)][:SHOWN], run.device)
     model = initial_model(StyleNet, ARCHITECTURE, run)
     if run.start is None:
         model.load_state_dict(nearest_builtin(painting.builtin, loss_of, shown[:1]))

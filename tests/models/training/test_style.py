@@ -72,6 +72,14 @@ def test_a_few_steps_lower_the_loss_and_the_model_paints_at_once(
     assert (folder / "samples" / "000004.png").is_file()
 
 
+def test_gray_images_are_photos_too(painting: Painting, small: Dataset, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, train=partial(train_style, painting=painting))
+    gray = Dataset(small.images[:2, ::2, ::2, :1])
+    once = replace(SCHEDULE, num_steps=1)
+    card = train_model(recipe, gray, SETTINGS, once, tmp_path / "gray", model_id="style-2", data="photos")
+    assert card["training"]["steps_taken"] == 1
+
+
 def test_a_training_begins_with_the_built_in_style_that_is_nearest(painting: Painting, small: Dataset) -> None:
     style = torch.from_numpy(painting.image).permute(2, 0, 1)[None]
     state = nearest_builtin(painting.builtin, perceptual_loss(painting.vgg, style, 96), to_tensor(small.images[:1]))
