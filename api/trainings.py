@@ -48,6 +48,58 @@ EXAMPLES: dict[str, Any] = {
         "summary": "A fast network of one style",
         "value": {"recipe": "style", "style": COFFEE, "style_size": 64, "limit": 16, "num_steps": 1, "batch_size": 1},
     },
+    "stable-diffusion": {
+        "summary": "A text-to-image model, from the small one",
+        "value": {
+            "recipe": "stable-diffusion",
+            "data": "avatars",
+            "start": "stable-diffusion-avatars",
+            "limit": 16,
+            "num_steps": 2,
+            "batch_size": 2,
+        },
+    },
+    "kandinsky": {
+        "summary": "A decoder of CLIP's embeddings, with the CLIP and the autoencoder of another",
+        "value": {
+            "recipe": "kandinsky",
+            "data": "avatars",
+            "clip": "kandinsky-avatars",
+            "autoencoder": "kandinsky-avatars",
+            "block_out_channels": [32, 32],
+            "limit": 16,
+            "num_steps": 2,
+            "batch_size": 2,
+        },
+    },
+    "clip": {
+        "summary": "A CLIP, from that of the space of avatars",
+        "value": {"recipe": "clip", "data": "avatars", "start": "kandinsky-avatars", "limit": 32, **BRIEF},
+    },
+    "autoencoder": {
+        "summary": "An autoencoder, from that of the small text-to-image model",
+        "value": {
+            "recipe": "autoencoder",
+            "data": "avatars",
+            "start": "stable-diffusion-avatars",
+            "limit": 16,
+            "num_steps": 2,
+            "batch_size": 4,
+        },
+    },
+    "lora": {
+        "summary": "A LoRA of the small text-to-image model",
+        "value": {
+            "recipe": "lora",
+            "model": "stable-diffusion-avatars",
+            "data": "avatars",
+            "limit": 16,
+            "num_steps": 2,
+            "batch_size": 2,
+            "rank": 4,
+            "prompts": ["a man with a blue hat"],
+        },
+    },
 }
 
 

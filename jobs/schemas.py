@@ -39,6 +39,9 @@ class Progress(BaseModel):
     total: Annotated[int, Field(description="Steps in all.")]
     fraction: Annotated[float, Field(description="`step` / `total`.")]
     message: Annotated[str, Field(description="The current activity.")]
+    estimated_end_at: Annotated[
+        datetime | None, Field(description="When the last step ends at the pace so far; null before the first step.")
+    ] = None
     preview_url: Annotated[str | None, Field(description="A preview of the image so far.")] = None
 
 

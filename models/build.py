@@ -28,6 +28,7 @@ from models.tensors import WeightsMismatchError, fast_dtype, load_weights, on_de
 from models.upscale.real_esrgan import RRDBNet, SRVGGNetCompact
 
 WEIGHTS = "model.safetensors"
+LORA = "lora"  # a change of another model, which `models.diffusion.lora` applies
 DIFFUSERS = "diffusers"  # the architecture of any pipeline in the layout of its own folder
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "mlp-vae": mlp_vae,

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redis import RedisError
@@ -46,6 +47,7 @@ class Lease:
         self._deadline = time.monotonic() + self._limit_s
         self._next_progress = self._next_preview = 0.0
         self._preview_sha: str | None = None
+        self._measured_from: tuple[int, float] | None = None  # step and time
         self.finishing = False  # the job must end after its current step and keep its results
 
     def __enter__(self) -> "Lease":
@@ -71,26 +73,39 @@ class Lease:
         image: Callable[[], Any] | None = None,
         *,
         preview_due: bool = False,
+        begins: bool = False,
     ) -> None:
         """Reports progress, at most four times a second, with a preview at most once a second or when it is due.
 
+        begins: the steps begin here, as when a training resumes; the end is estimated by the pace of those after it.
         Raises `CanceledError`, `LeaseLostError`, `StoppingError`, and `AtelierError` (`timeout`) after the time limit.
         """
         if stopping.is_set() and step < total:
             raise StoppingError
         now = time.monotonic()
+        if begins or self._measured_from is None or step < self._measured_from[0]:
+            self._measured_from = step, now
         if image and (preview_due or now >= self._next_preview):
             self._next_preview = now + PREVIEW_EVERY_S
             self._show(image())
         if now >= self._next_progress or step == total:
             self._next_progress = now + PROGRESS_EVERY_S
             progress = {"step": step, "total": total, "fraction": round(step / total, 4), "message": message}
+            progress["estimated_end_at"] = self._estimated_end(step, total, now)
             stored = {**progress, "preview": self._preview_sha}
             self._check(self._jobs.report(self._record.id, self._record.fence, "progress", progress, stored))
         else:
             self._check(self._jobs.renew(self._record.id, self._record.fence))
         if now > self._deadline:
             raise AtelierError("timeout", f"The job ran longer than {self._limit_s:g} seconds.", limit_s=self._limit_s)
+
+    def _estimated_end(self, step: int, total: int, now: float) -> str | None:
+        """Time of the last step at the pace so far, in ISO 8601; None before the first step."""
+        first, since = self._measured_from or (step, now)
+        if step <= first:
+            return None
+        left = timedelta(seconds=(now - since) / (step - first) * (total - step))
+        return (datetime.now(UTC) + left).isoformat(timespec="seconds")
 
     def _show(self, image: Any) -> None:
         sha = self._preview(image)

@@ -45,14 +45,31 @@ ARCHITECTURES = {
     "efficientnet-lite": Architecture(),
     "srvgg-net-compact": Architecture(("upscale",)),
     "rrdb-net": Architecture(("upscale",)),
-    "stable-diffusion": Architecture(TEXT_MODES, style_guided=True),
+    "stable-diffusion": Architecture(TEXT_MODES, style_guided=True, recipe="stable-diffusion"),
     "diffusers": Architecture(TEXT_MODES),
-    "kandinsky": Architecture(encoder=True, embeds_text=True),
+    "kandinsky": Architecture(encoder=True, embeds_text=True, recipe="kandinsky"),
     "kandinsky-2.2": Architecture(encoder=True, embeds_text=True),
     "stable-unclip": Architecture(encoder=True),
     "ip-adapter": Architecture(encoder=True),
+    "lora": Architecture(recipe="lora"),
+    "clip": Architecture(recipe="clip"),
+    "movq": Architecture(recipe="autoencoder"),
+    "autoencoder-kl": Architecture(recipe="autoencoder"),
 }
 RECIPES = tuple(dict.fromkeys(known.recipe for known in ARCHITECTURES.values() if known.recipe))
+
+
+# Parts of other models: the key of a card that has them, and their architecture by that of the whole.
+PARTS = {
+    "clip": {"kandinsky": "clip"},
+    "autoencoder": {"kandinsky": "movq", "stable-diffusion": "autoencoder-kl", "ddpm": "autoencoder-kl"},
+}
+
+
+def part_of(architecture: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+    """The architecture of a model's `clip` or `autoencoder`; that of the model itself if it has none."""
+    kind = PARTS.get(part, {}).get(architecture.get("name", ""))
+    return {"name": kind, **architecture[part]} if kind and part in architecture else architecture
 
 
 def dim_of(architecture: Mapping[str, Any]) -> int | None:

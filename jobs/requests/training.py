@@ -16,15 +16,22 @@ from jobs.requests.training_base import (
     Dim,
     Every,
     LevelChannels,
+    ModelTraining,
     NormedBatch,
     Rate,
     Steps,
-    TrainingRequest,
     Weight,
+)
+from jobs.requests.training_captioned import (
+    AutoencoderTraining,
+    ClipTraining,
+    KandinskyTraining,
+    LoraTraining,
+    StableDiffusionTraining,
 )
 
 
-class VaeTraining(TrainingRequest):
+class VaeTraining(ModelTraining):
     """A variational autoencoder: perceptrons for gray images, convolutions for color images.
 
     Kingma and Welling 2014, "Auto-encoding variational Bayes".
@@ -48,7 +55,7 @@ class VaeTraining(TrainingRequest):
         return self
 
 
-class GanTraining(TrainingRequest):
+class GanTraining(ModelTraining):
     """A generative adversarial network of perceptrons, for gray images.
 
     Goodfellow et al. 2014, "Generative adversarial nets".
@@ -76,7 +83,7 @@ class GanTraining(TrainingRequest):
         return self
 
 
-class DcganTraining(TrainingRequest):
+class DcganTraining(ModelTraining):
     """A DCGAN of 64 x 64 pixels, then its encoder.
 
     Radford, Metz and Chintala 2016, "Unsupervised representation learning with deep convolutional generative
@@ -109,7 +116,7 @@ class DcganTraining(TrainingRequest):
         return self
 
 
-class CycleganTraining(TrainingRequest):
+class CycleganTraining(ModelTraining):
     """A CycleGAN: translates between two classes of images, or images without and with an attribute, unpaired.
 
     Zhu et al. 2017, "Unpaired image-to-image translation using cycle-consistent adversarial networks".
@@ -161,7 +168,7 @@ class CycleganTraining(TrainingRequest):
         return self
 
 
-class DdpmTraining(TrainingRequest):
+class DdpmTraining(ModelTraining):
     """A diffusion model in pixel space, without prompts.
 
     Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models".
@@ -208,7 +215,7 @@ class DdpmTraining(TrainingRequest):
         return self
 
 
-class ClassifierTraining(TrainingRequest):
+class ClassifierTraining(ModelTraining):
     """A classifier of a set's labels, or of each of its attributes where it has no labels."""
 
     recipe: Literal["classifier"]
@@ -222,7 +229,7 @@ class ClassifierTraining(TrainingRequest):
     base_channels: Channels = 32
 
 
-class StyleTraining(TrainingRequest):
+class StyleTraining(ModelTraining):
     """A network that stylizes any photo in one pass, in the style of one painting; its id is then a `style` of `fast`.
 
     Johnson, Alahi and Fei-Fei 2016, "Perceptual losses for real-time style transfer and super-resolution".
@@ -270,6 +277,11 @@ Training = Annotated[
     | Annotated[CycleganTraining, Tag("<cyclegan>")]
     | Annotated[DdpmTraining, Tag("<ddpm>")]
     | Annotated[ClassifierTraining, Tag("<classifier>")]
-    | Annotated[StyleTraining, Tag("<style>")],
+    | Annotated[StyleTraining, Tag("<style>")]
+    | Annotated[StableDiffusionTraining, Tag("<stable-diffusion>")]
+    | Annotated[KandinskyTraining, Tag("<kandinsky>")]
+    | Annotated[LoraTraining, Tag("<lora>")]
+    | Annotated[ClipTraining, Tag("<clip>")]
+    | Annotated[AutoencoderTraining, Tag("<autoencoder>")],
     chosen_by("recipe", RECIPES),
 ]

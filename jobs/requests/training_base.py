@@ -6,14 +6,14 @@ from typing import Annotated, Any, ClassVar, Self, get_args
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from jobs.errors import BadInput
-from jobs.requests.architectures import ARCHITECTURES, RECIPES
+from jobs.requests.architectures import ARCHITECTURES, RECIPES, part_of
 from jobs.requests.base import ModelId, Request, Uses, invalid, whole
 from jobs.requests.datasets import SETS, Data, archive_of
 from jobs.requests.facts import Card, Facts
 
 TRAINED_ID = rf"^({'|'.join(RECIPES)})-[0-9a-f]{{12}}$"  # a trained model's: its recipe and the end of its job's id
 MIN_IMAGES = 16
-MAX_SIDE = 128  # of images to train on, in pixels
+MAX_SIDE = 128  # of images to train a model on, in pixels
 
 Steps = Annotated[int, Field(ge=1, le=1_000_000, description="Optimizer steps.")]
 Every = Annotated[int, Field(ge=1, le=1_000_000, description="Every so many steps.")]
@@ -43,14 +43,9 @@ class TrainingRequest(Request):
     channels: ClassVar[int] = 3  # of the images of archives
     default_size: ClassVar[int] = 64  # pixels a side that archives are read at
     max_side: ClassVar[int] = MAX_SIDE
-    shape: ClassVar[tuple[str, ...]] = ("base_channels",)  # the fields that are arguments of an architecture
 
     recipe: str
     data: Data
-    start: Annotated[
-        ModelId | None,
-        Field(description="A model of the same architecture to continue from."),
-    ] = None
     title: Annotated[str | None, Field(min_length=1, max_length=100, description="The name of the model in lists.")] = (
         None
     )
@@ -74,6 +69,11 @@ class TrainingRequest(Request):
         return "train"
 
     @property
+    def begins_with(self) -> str | None:
+        """The model that the training is given, if any."""
+        return None
+
+    @property
     def archive(self) -> str | None:
         """The sha256 of the archive it trains on; None for a named set."""
         return archive_of(self.data)
@@ -88,63 +88,16 @@ class TrainingRequest(Request):
         """The side of its images in pixels."""
         return SETS[self.data].image_size if self.data in SETS else self.image_size or self.default_size
 
-    @classmethod
-    def architectures(cls) -> list[str]:
-        """The architectures of the models that the recipe trains."""
-        recipe = cls.model_fields["recipe"].annotation
-        return [name for name, known in ARCHITECTURES.items() if known.recipe in get_args(recipe)]
-
     def uses(self) -> Uses:
-        """The archive, and the model to continue from."""
-        return Uses(models=(self.start,) if self.start else (), archives=(self.archive,) if self.archive else ())
+        """The archive, and the model that the training is given."""
+        models = (self.begins_with,) if self.begins_with else ()
+        return Uses(models=models, archives=(self.archive,) if self.archive else ())
 
     def resolved(self, facts: Facts) -> "TrainingRequest":
-        """Fills in the size of an archive's images, and the shape of the model to continue from."""
+        """Fills in the size of an archive's images."""
         if self.archive:
             facts.check_archive(self.archive)
-        continued = self._continued(self.start, facts.cards()) if self.start else self
-        return continued.model_copy(update={"image_size": continued.size}) if continued.archive else continued
-
-    def _continued(self, start: str, cards: Mapping[str, Card]) -> Self:
-        if start not in cards:
-            names = self.architectures()
-            usable = [name for name, card in cards.items() if card["architecture"].get("name") in names]
-            message = f"start: No model is called {start!r}; recipe {self.recipe} can begin with"
-            message = f"{message} {', '.join(usable) or 'none here'}."
-            raise BadInput("unknown_model", message, field="start", allowed=usable)
-        return self.continued_from(cards[start])
-
-    def continued_from(self, card: Card) -> Self:
-        """Fills in the shape of the model to continue from.
-
-        Raises BadInput, naming the field and what must agree, where data or fields that were set do not fit the model.
-        """
-        architecture, start = card["architecture"], self.start
-        if architecture.get("name") not in self.architectures():
-            what = f"{start} is of {architecture.get('name') or 'no'} architecture"
-            raise _unfit("start", f"{what}; recipe {self.recipe} begins with {' or '.join(self.architectures())}")
-        _check_images(self, card)
-        changed: dict[str, Any] = {}
-        for field in self.shape:
-            has = architecture.get(field, [] if field == "attributes" else None)
-            if field == "attributes" and not has:
-                continue  # a model that is conditioned on none can learn some
-            if field in self.model_fields_set and getattr(self, field) != has:
-                raise _unfit(field, f"{start} has {has}, and the training that begins with it must have the same")
-            changed[field] = has
-        if self.archive and "image_size" in architecture:
-            changed["image_size"] = architecture["image_size"]
-        return self._checked(changed)
-
-    def _checked(self, changed: Mapping[str, Any]) -> Self:
-        """A validated copy with other values; raises BadInput, naming the first field that the recipe refuses."""
-        try:
-            return type(self).model_validate({**self.model_dump(), **changed})
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = str(first.get("ctx", {}).get("field") or first["loc"][0])
-            refused = f"{self.start} cannot be trained further by recipe {self.recipe}: {first['msg']}"
-            raise _unfit(field, refused) from error
+        return self.model_copy(update={"image_size": self.size}) if self.archive else self
 
     def check_attributes(self, field: str, names: Sequence[str]) -> None:
         """Refuses attributes that a named set lacks; those of an archive are known to the job alone."""
@@ -165,18 +118,103 @@ class TrainingRequest(Request):
         return self
 
 
-def _check_images(params: TrainingRequest, card: Card) -> None:
+class ModelTraining(TrainingRequest):
+    """A training of a model of its own, which may continue from another."""
+
+    shape: ClassVar[tuple[str, ...]] = ("base_channels",)  # the fields that are arguments of an architecture
+    inherited: ClassVar[tuple[str, ...]] = ()  # the fields whose default is the value of the start
+    part: ClassVar[str] = ""  # of other models that the recipe can start from too, see `architectures.part_of`
+
+    start: Annotated[
+        ModelId | None,
+        Field(description="A model of the same architecture to continue from."),
+    ] = None
+
+    @property
+    def begins_with(self) -> str | None:
+        """The model to continue from."""
+        return self.start
+
+    @classmethod
+    def architectures(cls) -> list[str]:
+        """The architectures of the models that the recipe trains."""
+        recipe = cls.model_fields["recipe"].annotation
+        return [name for name, known in ARCHITECTURES.items() if known.recipe in get_args(recipe)]
+
+    def resolved(self, facts: Facts) -> TrainingRequest:
+        """Fills in the size of an archive's images, and the shape of the model to continue from."""
+        continued = self._continued(self.start, facts.cards()) if self.start else self
+        return TrainingRequest.resolved(continued, facts)
+
+    def _continued(self, start: str, cards: Mapping[str, Card]) -> Self:
+        if start not in cards:
+            names = self.architectures()
+            usable = [name for name, card in cards.items() if self.own_part(card).get("name") in names]
+            message = f"start: No model is called {start!r}; recipe {self.recipe} can begin with"
+            message = f"{message} {', '.join(usable) or 'none here'}."
+            raise BadInput("unknown_model", message, field="start", allowed=usable)
+        return self.continued_from(cards[start])
+
+    def continued_from(self, card: Card) -> Self:
+        """Fills in the shape of the model to continue from.
+
+        Raises BadInput, naming the field and what must agree, where data or fields that were set do not fit the model.
+        """
+        architecture, start = self.own_part(card), self.start
+        if architecture.get("name") not in self.architectures():
+            what = f"{start} is of {architecture.get('name') or 'no'} architecture"
+            raise _unfit("start", f"{what}; recipe {self.recipe} begins with {' or '.join(self.architectures())}")
+        _check_images(self, card)
+        changed: dict[str, Any] = {}
+        for field, has in self.shape_of(architecture).items():
+            if field == "attributes" and not has:
+                continue  # a model that is conditioned on none can learn some
+            if field in self.model_fields_set and getattr(self, field) != has:
+                raise _unfit(field, f"{start} has {has}, and the training that begins with it must have the same")
+            changed[field] = has
+        absent = {*architecture} - self.model_fields_set
+        changed |= {name: architecture[name] for name in self.inherited if name in absent}
+        if self.archive and (side := self.side_of(card)):
+            changed["image_size"] = side
+        return self._checked(changed)
+
+    def own_part(self, card: Card) -> Mapping[str, Any]:
+        """The architecture of a model, or of the part of it that the recipe trains."""
+        return part_of(card["architecture"], self.part)
+
+    def shape_of(self, architecture: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that are arguments of an architecture, with their values."""
+        return {field: architecture.get(field, [] if field == "attributes" else None) for field in self.shape}
+
+    def side_of(self, card: Card) -> int | None:
+        """The side of a model's images; None if it has images of any."""
+        side: int | None = card["architecture"].get("image_size") or card.get("training", {}).get("image_size")
+        return side
+
+    def _checked(self, changed: Mapping[str, Any]) -> Self:
+        """A validated copy with other values; raises BadInput, naming the first field that the recipe refuses."""
+        try:
+            return type(self).model_validate({**self.model_dump(), **changed})
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = str(first.get("ctx", {}).get("field") or first["loc"][0])
+            refused = f"{self.start} cannot be trained further by recipe {self.recipe}: {first['msg']}"
+            raise _unfit(field, refused) from error
+
+
+def _check_images(params: ModelTraining, card: Card) -> None:
     """Raises BadInput for a model whose images have another size, or other channels, than the data."""
     architecture, start = card["architecture"], params.start
     channels = SETS[params.data].channels if params.data in SETS else params.channels
-    is_converted = params.data in SETS and architecture["channels"] == 1  # a named set becomes gray for a gray model
-    if channels != architecture["channels"] and not is_converted:
-        message = f"has images of {channels} channels, and {start} of {architecture['channels']}; they must agree"
+    had = architecture.get("channels", 3)
+    is_converted = params.data in SETS and had == 1  # a named set becomes gray for a gray model
+    if channels != had and not is_converted:
+        message = f"has images of {channels} channels, and {start} of {had}; they must agree"
         raise _unfit("data", f"{params.data[:16]} {message}")
     was = card["source"].get("data")
     if params.recipe == "classifier" and params.data in SETS and was in SETS and was != params.data:
         raise _unfit("data", f"{start} answers questions about {was}, not about {params.data}; they must agree")
-    size = architecture.get("image_size") or card.get("training", {}).get("image_size")
+    size = params.side_of(card)
     is_given = params.data in SETS or params.image_size is not None
     if size and is_given and params.size != size:
         field = "data" if params.data in SETS else "image_size"

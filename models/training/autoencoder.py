@@ -19,7 +19,7 @@ from models.errors import DataError
 from models.perceptual.losses import content_loss
 from models.perceptual.vgg import VGG, load_vgg
 from models.tensors import autocast, expect_class, on_device
-from models.training.recipe import Recipe, Trained, command, frozen_model, initial_model
+from models.training.recipe import Recipe, Trained, command, frozen_model, initial_model, part_of
 from models.training.run import Run, Schedule
 
 BATCH = 256  # images encoded at a time
@@ -67,10 +67,10 @@ class AutoencoderSettings:
 
 
 @torch.inference_mode()
-def encoded(model: Any, images: Tensor) -> Tensor:
-    """Encodes uint8 images (n, 3, h, w) as fp16 latents (n, latent_channels, h, w)."""
+def encoded(model: Any, images: Tensor, batch: int = BATCH) -> Tensor:
+    """Encodes uint8 images (n, 3, h, w), `batch` at a time, as fp16 latents (n, latent_channels, h, w)."""
     with autocast(images.device):
-        encoded = [model.encode(part.float() / 127.5 - 1) for part in images.split(BATCH)]
+        encoded = [model.encode(part.float() / 127.5 - 1) for part in images.split(batch)]
     latents = [each.latent_dist.mode() if isinstance(model, AutoencoderKL) else each.latents for each in encoded]
     return torch.cat(latents).half()
 
@@ -82,11 +82,11 @@ def embedded(model: Clip, images: Tensor) -> Tensor:
         return torch.cat([model.encode_images(part.float() / 255) for part in images.split(BATCH)])
 
 
-def frozen_kl(folder: str) -> tuple[Any, Card]:
-    """Loads an AutoencoderKL, frozen, and its card from the folder of its training; raises DataError."""
-    model, card = frozen_model(folder)
+def found_kl(run: Run, name: str) -> tuple[Any, Card]:
+    """Loads an AutoencoderKL that the settings name, frozen, or that of a model, and its card; raises DataError."""
+    model, card = part_of(run.find(name), "autoencoder")
     if not isinstance(model, AutoencoderKL):
-        raise DataError(f"{folder} is not an autoencoder-kl")
+        raise DataError(f"{name} is not an autoencoder-kl")
     return model, card
 
 
@@ -108,7 +108,7 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
     }
     through, weight = _regularizer(settings)
     torch.manual_seed(run.schedule.seed)
-    model: Any = initial_model(nn.Module, architecture, run)
+    model: Any = initial_model(nn.Module, architecture, run, part="autoencoder")
     if is_movq and not run.start:
         if settings.patch_size > 1:
             model.fit(images[:BATCH].float() / 127.5 - 1)

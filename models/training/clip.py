@@ -13,7 +13,7 @@ from models.clip import Clip, learn_merges
 from models.data.dataset import Dataset
 from models.errors import DataError
 from models.tensors import autocast
-from models.training.recipe import Recipe, Trained, command, initial_model
+from models.training.recipe import Recipe, Trained, command, initial_model, part_of
 from models.training.run import Run, Schedule
 
 BATCH = 256
@@ -100,10 +100,10 @@ def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
         "text_layers": settings.text_layers,
         "projection_dim": settings.projection_dim,
         "context_length": settings.context_length,
-        "merges": learn_merges(dataset.captions, settings.n_merges),
+        "merges": _merges(dataset, settings, run),
     }
     torch.manual_seed(run.schedule.seed)
-    model = initial_model(Clip, architecture, run)
+    model = initial_model(Clip, architecture, run, part="clip")
     captions, kinds_of = np.unique(dataset.captions, return_inverse=True)
     token_ids, kinds = model.tokenize(captions.tolist()).to(run.device), torch.from_numpy(kinds_of).to(run.device)
     words = words_of(token_ids.cpu()).to(run.device)
@@ -135,6 +135,13 @@ def train_clip(dataset: Dataset, settings: ClipSettings, run: Run) -> Trained:
             nearest = (F.normalize(image_embeds) @ F.normalize(text_embeds).T).argmax(1)
         run.log(contrastive_loss=contrastive, word_loss=word_loss, error_rate=(kind[nearest] != kind).float().mean())
     return Trained(architecture, model.state_dict())
+
+
+def _merges(dataset: Dataset, settings: ClipSettings, run: Run) -> list[str]:
+    """Returns the start's merges, whose tokens it knows, or those of the captions."""
+    if run.start:
+        return list(part_of(run.start, "clip")[1].architecture.get("merges", ()))
+    return learn_merges(dataset.captions, settings.n_merges)
 
 
 RECIPE = Recipe(

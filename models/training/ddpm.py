@@ -16,7 +16,7 @@ from models.diffusion.unconditional import MAX_ATTRIBUTE_ROWS, Ddpm, generators_
 from models.diffusion.unconditional import sample as denoise
 from models.errors import DataError
 from models.tensors import autocast, expect_class, on_device
-from models.training.autoencoder import encoded, frozen_kl
+from models.training.autoencoder import encoded, found_kl
 from models.training.denoising import noised
 from models.training.recipe import Recipe, Trained, architecture_of, command
 from models.training.run import Run, Schedule, averaged
@@ -54,7 +54,7 @@ def train_ddpm(dataset: Dataset, settings: DdpmSettings, run: Run) -> Trained:
     if run.start:
         model, architecture = _started(settings, images, *run.start)
     else:
-        model, architecture, before = _untrained(settings, images)
+        model, architecture, before = _untrained(settings, images, run)
     attributes = known_attributes(dataset, model.attributes).to(run.device)
     model = on_device(model, run.device)
     clean = encoded(model.vae, images) if model.vae else images  # which are constant
@@ -114,7 +114,7 @@ def _started(settings: DdpmSettings, images: Tensor, earlier: nn.Module, card: C
     return model, architecture
 
 
-def _untrained(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
+def _untrained(settings: DdpmSettings, images: Tensor, run: Run) -> tuple[Ddpm, dict[str, Any], dict[str, Any]]:
     """Returns an untrained model for these images, its architecture, and how its autoencoder was trained."""
     architecture: dict[str, Any] = {
         "name": "ddpm",
@@ -128,7 +128,7 @@ def _untrained(settings: DdpmSettings, images: Tensor) -> tuple[Ddpm, dict[str, 
         architecture["attributes"] = list(settings.attributes)
     vae, before = None, {}
     if settings.autoencoder:
-        vae, card = frozen_kl(settings.autoencoder)
+        vae, card = found_kl(run, settings.autoencoder)
         architecture["autoencoder"], before["autoencoder"] = architecture_of(card), card.training
     model = expect_class(build(architecture), Ddpm)
     if vae:

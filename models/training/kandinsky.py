@@ -5,31 +5,34 @@ The CLIP and the autoencoder are trained first, by their own recipes, and become
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, VQModel
 from torch import Tensor, nn
 
+from models.catalogue import Card
 from models.clip import Clip
 from models.data.dataset import Dataset
 from models.diffusion.embedding import NOISE, Kandinsky
 from models.errors import DataError
-from models.tensors import autocast, expect_class, on_device
+from models.tensors import autocast, on_device
 from models.training.autoencoder import BATCH, embedded, encoded
 from models.training.denoising import noised
-from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model, initial_model
-from models.training.run import Run, Schedule, averaged
+from models.training.recipe import Recipe, Trained, architecture_of, command, initial_model, part_of
+from models.training.run import Run, Schedule, Start, averaged
 
 
 @dataclass(frozen=True)
 class KandinskySettings:
     """Hyperparameters of a decoder."""
 
-    clip: str = field(default="data/training/clip-avatars", metadata={"help": "folder of the training of the CLIP"})
-    autoencoder: str = field(
-        default="data/training/movq-avatars", metadata={"help": "folder of the training of the autoencoder"}
+    clip: str | None = field(
+        default=None, metadata={"help": "folder of the training of the CLIP; that of the start when absent"}
+    )
+    autoencoder: str | None = field(
+        default=None, metadata={"help": "folder of the training of the autoencoder; that of the start when absent"}
     )
     block_out_channels: tuple[int, ...] = field(default=(64, 96, 160), metadata={"help": "widths, multiples of 32"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
@@ -64,6 +67,16 @@ def linear_prior(text_embeds: Tensor, image_embeds: Tensor, ridge: float) -> nn.
     return prior
 
 
+def _part(named: str | None, name: str, kind: type[Any], run: Run) -> tuple[Any, Card]:
+    """Returns the CLIP or the autoencoder that the settings name, or that of the start; raises DataError."""
+    if not named and not run.start:
+        raise DataError("a decoder needs a start, or a CLIP and an autoencoder")
+    model, card = part_of(run.find(named) if named else cast(Start, run.start), name)
+    if not isinstance(model, kind):
+        raise DataError(f"{named or card.id} is no model of this kind: {name}")
+    return model, card
+
+
 def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> Trained:
     """Trains to predict v of noisy latents (Salimans and Ho 2022, section 4), conditioned on the image's embedding.
 
@@ -72,9 +85,8 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
     if not dataset.captions:
         raise DataError("a prior needs captions")
     images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
-    text_model, clip_card = frozen_model(settings.clip)
-    clip = expect_class(text_model, Clip)
-    movq, movq_card = frozen_model(settings.autoencoder)
+    clip, clip_card = _part(settings.clip, "clip", Clip, run)
+    movq, movq_card = _part(settings.autoencoder, "autoencoder", VQModel, run)
     names = ("guidance_scale", "num_inference_steps", "last_timestep")
     sampling: dict[str, Any] = {name: getattr(settings, name) for name in names}
     architecture = {
@@ -98,7 +110,8 @@ def train_kandinsky(dataset: Dataset, settings: KandinskySettings, run: Run) -> 
 
     def sample() -> Tensor:
         with autocast(run.device):
-            return trained.decode(image_embeds[:16], seeds=range(16))
+            embeds = image_embeds[: min(16, run.schedule.batch_size)]
+            return trained.decode(embeds, seeds=range(len(embeds)))
 
     for _ in run.steps(sample, model=model.unet, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)

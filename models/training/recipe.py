@@ -6,7 +6,7 @@ import platform
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from models.build import WEIGHTS, build, load_model
+from models.build import LORA, WEIGHTS, build, load_model
 from models.catalogue import Card, cards, file_sha256, read_card
 from models.data.dataset import Dataset, in_gray
 from models.data.named import NAMED, any_dataset
@@ -24,6 +24,8 @@ from models.tensors import Module, expect_class, fast_dtype, load_weights, on_de
 from models.training.run import Progress, Run, Schedule, Start
 
 CARD = "card.json"
+# Parts of models, by their name on cards: the attribute that has them, and their architecture.
+PARTS = {"clip": {"clip": "clip"}, "autoencoder": {"movq": "movq", "vae": "autoencoder-kl"}}
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def train_model(
     model_id: str,
     data: str,
     start: Start | None = None,
+    find: Callable[[str], Start] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_step: Callable[[int], bool | None] | None = None,
     on_checkpoint: Callable[[Path], None] | None = None,
@@ -76,13 +79,20 @@ def train_model(
     """Trains a model, or resumes from the folder's checkpoint, and writes weights, card, losses and samples there.
 
     Returns the card. start: an earlier model of the same architecture, whose weights are the initial ones, and its
-    card. Raises DataError where it does not fit, and DivergedError, also for weights that are finite in fp32 but not in
-    fp16, in which they are stored.
+    card. find: loads a model that the settings name, by default from its folder. Raises DataError where it does not
+    fit, and DivergedError, also for weights that are finite in fp32 but not in fp16, in which they are stored.
     """
     facts = {"recipe": recipe.name, "data": data, "images": len(dataset), **asdict(settings)}
     facts |= {"start": start[1].id} if start else {}
     run = Run(
-        folder, schedule, facts, start=start, on_progress=on_progress, on_step=on_step, on_checkpoint=on_checkpoint
+        folder,
+        schedule,
+        facts,
+        start=start,
+        find=find or frozen_model,
+        on_progress=on_progress,
+        on_step=on_step,
+        on_checkpoint=on_checkpoint,
     )
     try:
         trained = recipe.train(dataset, settings, run)
@@ -99,14 +109,12 @@ def train_model(
 
 def _card(recipe: Recipe, dataset: Dataset, data: str, run: Run, trained: Trained) -> dict[str, Any]:
     """Returns the card of a model whose weights are in the run's folder, without its id."""
-    model = on_device(build(trained.architecture), run.device).eval()
-    load_weights(model, run.folder / WEIGHTS)
     parts = trained.parts | ({"start": run.start[1].training} if run.start else {})
     return {
         "task": recipe.task,
         "title": f"{recipe.title} on {data}",
         "description": f"{recipe.title}, trained on {len(dataset):,} images of {data}.",
-        "license": "MIT" if data in NAMED else "that of its images",
+        "license": _license(data, run),
         "source": {"kind": "trained", "recipe": recipe.name, "data": data},
         "files": {WEIGHTS: file_sha256(run.folder / WEIGHTS)},
         "architecture": trained.architecture,
@@ -118,13 +126,43 @@ def _card(recipe: Recipe, dataset: Dataset, data: str, run: Run, trained: Traine
             "hardware": _hardware(run.device),
             "versions": {"torch": version("torch"), "diffusers": version("diffusers")},
             **({"parts": parts} if parts else {}),
-            **training_facts(model, dataset, run.device),
+            **_familiar(trained.architecture, dataset, run),
             **trained.facts,
             **({"warnings": list(trained.warnings)} if trained.warnings else {}),
             "last_losses": {name: round(values[-1], 5) for name, values in run.curve.items()},
         },
         "quality": {},
     }
+
+
+def _license(data: str, run: Run) -> str:
+    """Returns the license of the data, and that of the start if it is another."""
+    own = "MIT" if data in NAMED else "that of its images"
+    if run.start and run.start[1].license not in ("MIT", own):
+        return f"{own}; and that of {run.start[1].id}: {run.start[1].license}"
+    return own
+
+
+def _familiar(architecture: Mapping[str, Any], dataset: Dataset, run: Run) -> dict[str, Any]:
+    """Returns facts of the training data for the model in the run's folder; none for a LoRA, which is no network."""
+    if architecture["name"] == LORA:
+        return {}
+    model = on_device(build(architecture), run.device).eval()
+    load_weights(model, run.folder / WEIGHTS)
+    return training_facts(model, dataset, run.device)
+
+
+def part_of(start: Start, name: str) -> Start:
+    """Returns the part `name` of a model, `clip` or `autoencoder`, with its architecture on the card.
+
+    A model without such a part is returned itself.
+    """
+    model, card = start
+    for attribute, kind in PARTS[name].items():
+        if name in card.architecture and hasattr(model, attribute):
+            architecture = {"name": kind, **card.architecture[name]}
+            return getattr(model, attribute), replace(card, architecture=architecture)
+    return start
 
 
 def frozen_model(name: str) -> tuple[nn.Module, Card]:
@@ -140,15 +178,17 @@ def frozen_model(name: str) -> tuple[nn.Module, Card]:
     return model.eval().requires_grad_(False), card
 
 
-def initial_model(kind: type[Module], architecture: Mapping[str, Any], run: Run, free: Sequence[str] = ()) -> Module:
+def initial_model(
+    kind: type[Module], architecture: Mapping[str, Any], run: Run, free: Sequence[str] = (), part: str = ""
+) -> Module:
     """Builds a model of the class `kind` with the weights of the run's start, if it has one, on the run's device.
 
     Raises DataError where the start has another architecture. free: arguments of the architecture that may differ,
-    because no weight's shape depends on them.
+    because no weight's shape depends on them. part: the name of the start's part that is meant, see `part_of`.
     """
     model = expect_class(build(architecture), kind)
     if run.start:
-        start, card = run.start
+        start, card = part_of(run.start, part) if part else run.start
         names = (architecture.keys() | card.architecture.keys()) - {*free}
         other = sorted(name for name in names if architecture.get(name) != card.architecture.get(name))
         if other:
@@ -172,7 +212,7 @@ def _hardware(device: torch.device) -> str:
 def command(recipe: Recipe, argv: Sequence[str] | None = None) -> int:
     """Runs `python -m models.training.<recipe>`: every setting is an option; a run resumes from its last checkpoint."""
     parser = argparse.ArgumentParser(
-        prog=f"python -m models.training.{recipe.name}",
+        prog=f"python -m models.training.{recipe.name.replace('-', '_')}",
         description=f"{recipe.title}. Run again after an interruption, it resumes from its last checkpoint.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -221,8 +261,12 @@ def _add_options(parser: argparse.ArgumentParser, kind: type[Any], defaults: Any
         )
 
 
+def _is_true(text: str) -> bool:
+    return text.lower() == "true"
+
+
 def _element(hint: Any) -> Any:
     """Type of one value of an option: int for int, tuple[int, ...] and int | None."""
     if get_origin(hint) in (tuple, Union, types.UnionType):
         return get_args(hint)[0]
-    return hint
+    return _is_true if hint is bool else hint

@@ -8,7 +8,7 @@ with the same weights as one that was not.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from models.catalogue import Card
 from models.data.dataset import contact_sheet
-from models.errors import DivergedError, NotFiniteError
+from models.errors import DataError, DivergedError, NotFiniteError
 from models.tensors import best_device, not_finite, to_pixels
 from models.training.plots import plot_losses
 
@@ -72,11 +72,11 @@ class Run:
     """One training run in a folder.
 
     facts: the settings and the data of the run; a checkpoint with other facts is refused. start: an earlier model,
-    whose weights are the initial ones, and its card.
+    whose weights are the initial ones, and its card. find: loads another model that the settings name, and its card.
 
-    `on_progress` is called every `FLUSH_EVERY` steps, at checkpoints and with each new sample grid; `on_step` is called
-    with the number of each step. An exception from either ends the run after a last checkpoint. If `on_step` returns
-    true, that step is the last one. `on_checkpoint` gets the path of each complete checkpoint.
+    `on_progress` is called at the start, every `FLUSH_EVERY` steps, at checkpoints and with each new sample grid;
+    `on_step` is called with the number of each step. An exception from either ends the run after a last checkpoint. If
+    `on_step` returns true, that step is the last one. `on_checkpoint` gets the path of each complete checkpoint.
     """
 
     def __init__(
@@ -86,6 +86,7 @@ class Run:
         facts: Mapping[str, Any],
         *,
         start: Start | None = None,
+        find: Callable[[str], Start] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         on_step: Callable[[int], bool | None] | None = None,
         on_checkpoint: Callable[[Path], None] | None = None,
@@ -93,6 +94,7 @@ class Run:
         self.folder = folder
         self.schedule = schedule
         self.start = start
+        self._find = find
         self.facts = json.loads(json.dumps({**facts, **asdict(schedule)}))
         self.device = best_device()
         self.curve: dict[str, list[float]] = {}
@@ -103,6 +105,7 @@ class Run:
         self._on_progress = on_progress
         self._on_step = on_step
         self._on_checkpoint = on_checkpoint
+        self.sample_captions: Sequence[str] = ()  # of the images in the grids
         self._grid: NDArray[np.uint8] | None = None
         self._latest: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,9 +113,13 @@ class Run:
     def steps(self, sample: Callable[[], Tensor], **state: State) -> Iterator[int]:
         """Yields the steps that remain after the last checkpoint, which is restored into `state`.
 
-        `sample` returns images (n, channels, h, w) in [0, 1] for the grid. Raises DivergedError and ResumeError.
+        `sample` returns images (n, channels, h, w) in [0, 1] for the grid; the first is of step 0. Raises DivergedError
+        and ResumeError.
         """
         self._restore(state)
+        if self.step == 0:
+            self._show(sample())
+        self._report_progress()
         total = self.schedule.num_steps
         bar = tqdm(total=total, initial=self.step, desc=self.folder.name, mininterval=1, disable=None)
         started = time.perf_counter() - self.seconds
@@ -134,6 +141,12 @@ class Run:
             if checkpoint_due:
                 self._save(state)
         bar.close()
+
+    def find(self, name: str) -> Start:
+        """Loads a model that the settings name, and its card; raises DataError where there is none."""
+        if self._find is None:
+            raise DataError(f"there is no trained model in {name}")
+        return self._find(name)
 
     def batch(self, *columns: Tensor) -> tuple[Tensor, ...]:
         """Returns this step's rows of each column, all of one length: each epoch visits every row once, shuffled."""
@@ -190,7 +203,8 @@ class Run:
             pixels = to_pixels(images.float())
         except NotFiniteError as error:
             raise self.diverged("samples") from error
-        sheet = contact_sheet(pixels, columns=round(len(pixels) ** 0.5), scale=max(1, 48 // pixels.shape[1]))
+        scale = max(1, (192 if self.sample_captions else 48) // pixels.shape[1])
+        sheet = contact_sheet(pixels, round(len(pixels) ** 0.5), self.sample_captions, scale)
         self._grid = np.asarray(sheet.convert("RGB"))
         samples = self.folder / "samples"
         samples.mkdir(exist_ok=True)
@@ -198,7 +212,8 @@ class Run:
         self._plot()
 
     def _plot(self) -> None:
-        plot_losses(self.curve).save(self.folder / "losses.png")
+        if self.curve:
+            plot_losses(self.curve).save(self.folder / "losses.png")
 
     def _save(self, state: Mapping[str, State]) -> None:
         tensors = {f"{name}/{key}": value for name, part in state.items() for key, value in _tensors(part).items()}

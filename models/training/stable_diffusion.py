@@ -21,9 +21,9 @@ from models.diffusion.embedding import NOISE
 from models.diffusion.text_to_image import TextToImageModel, assembled, generate
 from models.errors import DataError
 from models.tensors import autocast, expect_class, on_device
-from models.training.autoencoder import encoded, frozen_kl
+from models.training.autoencoder import encoded, found_kl
 from models.training.denoising import noised
-from models.training.recipe import Recipe, Trained, architecture_of, command, frozen_model
+from models.training.recipe import Recipe, Trained, architecture_of, command, part_of
 from models.training.run import Run, Schedule, averaged
 
 
@@ -31,13 +31,11 @@ from models.training.run import Run, Schedule, averaged
 class StableDiffusionSettings:
     """Hyperparameters of a text-to-image model."""
 
-    clip: str = field(
-        default="data/training/clip-avatars",
-        metadata={"help": "folder of the training of the CLIP; ignored with a start"},
+    clip: str | None = field(
+        default=None, metadata={"help": "folder of the training of the CLIP; that of the start when absent"}
     )
-    autoencoder: str = field(
-        default="data/training/kl-avatars",
-        metadata={"help": "folder of the training of the autoencoder; that of the start when empty"},
+    autoencoder: str | None = field(
+        default=None, metadata={"help": "folder of the training of the autoencoder; that of the start when absent"}
     )
     block_out_channels: tuple[int, ...] = field(default=(64, 128, 192), metadata={"help": "widths, multiples of 32"})
     layers_per_block: int = field(default=1, metadata={"help": "residual blocks of each level"})
@@ -88,9 +86,12 @@ def train_stable_diffusion(dataset: Dataset, settings: StableDiffusionSettings, 
     scheduler: Any = DDIMScheduler(**NOISE)
     size = images.shape[-1]
 
+    run.sample_captions = dataset.captions[: min(16, run.schedule.batch_size)]
+
     def sample() -> Tensor:
         with torch.inference_mode(), autocast(run.device):
-            return generate(trained, dataset.captions[:16], seeds=range(16), width=size, height=size)
+            seeds = range(len(run.sample_captions))
+            return generate(trained, run.sample_captions, seeds=seeds, width=size, height=size)
 
     for _ in run.steps(sample, model=learned, average=average, optimizer=optimizer):
         run.set_learning_rate(optimizer, settings.learning_rate)
@@ -137,18 +138,20 @@ def _parts(
         if not settings.autoencoder:
             return start, start.pipeline.vae, parts, before
     else:
-        start, card = frozen_model(settings.clip)
+        if not settings.clip:
+            raise DataError("text to image needs a start, or a CLIP and an autoencoder")
+        start, card = part_of(run.find(settings.clip), "clip")
         if not isinstance(start, Clip):
             raise DataError(f"{settings.clip} is not a CLIP")
         parts, before = {"text": architecture_of(card)}, {"clip": card.training}
         if not settings.autoencoder:
             raise DataError("text to image needs an autoencoder: give `autoencoder` or a start that has one")
-    vae, card = frozen_kl(settings.autoencoder)
+    vae, card = found_kl(run, settings.autoencoder)
     return start, vae, parts | {"autoencoder": architecture_of(card)}, before | {"autoencoder": card.training}
 
 
 RECIPE = Recipe(
-    name="stable_diffusion",
+    name="stable-diffusion",
     task="text-to-image",
     title="Latent text-to-image model in the shape of Stable Diffusion",
     settings=StableDiffusionSettings,

@@ -97,6 +97,18 @@ ARCHITECTURES = {name: card.architecture for name, card in cards().items()}
 
 
 NOTHING = {"type": "null"}
+NAMING: dict[str, dict[str, Any]] = {  # fields that name models
+    "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
+    "Upscaling": {"model": {"enum": ["realesr-animevideov3"]}},
+    "LoraTraining": {"model": {"enum": ["stable-diffusion-avatars"]}},
+    "StableDiffusionTraining": {
+        **{"clip": {"enum": ["kandinsky-avatars"]}, "autoencoder": {"enum": ["stable-diffusion-avatars"]}},
+    },
+    "KandinskyTraining": {
+        **{"clip": {"enum": ["kandinsky-avatars"]}, "autoencoder": {"enum": ["kandinsky-avatars"]}},
+        "image_size": NOTHING,  # that of the CLIP
+    },
+}
 
 
 def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -118,8 +130,6 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         },
         "Traversal": {"model": {"enum": ["vae-fashion-mnist-2"]}},
         "Arithmetic": {"model": {"enum": ["dcgan-avatars"]}, "classifier": NOTHING},
-        "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
-        "Upscaling": {"model": {"enum": ["realesr-animevideov3"]}},
         "TextToImage": prompted,
         "ImageToImage": prompted,
         "Inpainting": {
@@ -137,6 +147,7 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "CollectionParams": {"space": {"enum": ["pixels", "vae-smileys"]}, "vectors": NOTHING},
         **{"AdditionParams": {"vectors": NOTHING}, "DenoisingSteps": {"model": {"enum": ["ddpm-avatars"]}}},
         "DdpmTraining": {"attributes": some_attributes},
+        **NAMING,
         # The collection has two components, two clusters and the attributes of smileys.
         "Component": {"component": {"enum": [0, 1]}},
         "AttributeDirection": {"attribute": {"enum": ["large"]}},
@@ -169,7 +180,10 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     # No repository, which would be looked for at the hub.
     fitting["AddedModel"] = {"base": {"enum": ["stable-diffusion-avatars", "sdxl"]}, "repository": NOTHING}
     # No installed model has the shape that the other fields ask for.
-    fitting |= {name: fitting.get(name, {}) | {"start": NOTHING} for name in schemas if name.endswith("Training")}
+    startable = [name for name in schemas if name.endswith("Training") and "start" in schemas[name]["properties"]]
+    fitting |= {name: fitting.get(name, {}) | {"start": NOTHING} for name in startable}
+    for name in ("StableDiffusionTraining", "KandinskyTraining"):
+        schemas[name]["required"] += ["clip", "autoencoder"]  # or `start`, which is left out above
     schemas["DiffusionTransfer"]["required"].append("prompt")
     schemas["Inpainting"]["required"].append("mask")  # or `expand`, which is left out above
     for name, properties in fitting.items():

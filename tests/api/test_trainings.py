@@ -79,7 +79,7 @@ def test_an_archive_may_be_larger_than_another_body_but_not_beyond_its_own_bound
             {"recipe": "cyclegan", "data": "smileys", "attribute": "glasses"},
             *(422, "invalid_request", "attribute: smileys has these attributes: smiling, neutral"),
         ),
-        ({"recipe": "clip"}, 422, "invalid_request", "`recipe` must be 'vae', 'gan'"),
+        ({"recipe": "stylegan"}, 422, "invalid_request", "`recipe` must be 'vae', 'gan'"),
         ({"limit": 20}, 422, "invalid_request", "`limit` must be at least batch_size, which is 128"),
         ({"num_steps": 0}, 422, "invalid_request", "`num_steps` must be at least 1"),
         ({"base_channels": 8}, 422, "invalid_request", "`base_channels` is not a field of this request"),

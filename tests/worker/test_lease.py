@@ -1,4 +1,5 @@
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -31,9 +32,24 @@ def test_progress_is_reported_at_most_four_times_a_second_and_the_last_step_alwa
     events = jobs.client.xrange(f"{PREFIX}events:{record.id}")
     reported = [fields for _, fields in events if fields["type"] == "progress"]  # type: ignore[union-attr]
     assert 2 <= len(reported) <= 2 + seconds / PROGRESS_EVERY_S, "the first, the last and four a second"
-    assert jobs.get(record.id).progress == {
-        "step": 50, "total": 50, "fraction": 1.0, "message": "working", "preview": None,
-    }  # fmt: skip
+    progress = jobs.get(record.id).progress or {}
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(progress.pop("estimated_end_at"))) < timedelta(seconds=10)
+    assert progress == {"step": 50, "total": 50, "fraction": 1.0, "message": "working", "preview": None}
+
+
+def test_the_end_is_estimated_by_the_pace_of_the_steps_of_this_attempt(jobs: JobStore, record: Record) -> None:
+    def estimated(*steps: tuple[int, bool]) -> str | None:
+        with Lease(jobs, record, lambda _: None) as lease:
+            for step, begins in steps:
+                time.sleep(0.3)
+                lease.step(step, 1000, "training", begins=begins)
+        end: str | None = (jobs.get(record.id).progress or {})["estimated_end_at"]
+        return end
+
+    assert estimated((0, False)) is None and estimated((0, False), (500, True)) is None
+    end = datetime.fromisoformat(str(estimated((0, False), (500, True), (501, False))))
+    left = end - datetime.now(UTC)
+    assert timedelta(seconds=140) < left, "499 steps of 0.3 s; by the steps of earlier attempts it were 1 s"
 
 
 def test_a_preview_is_shown_at_most_once_a_second(jobs: JobStore, record: Record) -> None:

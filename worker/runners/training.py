@@ -1,6 +1,5 @@
 """Runs trainings: any recipe of models.training, resumed from the checkpoint of the last attempt."""
 
-from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
 from importlib import import_module
@@ -42,12 +41,12 @@ def _trained(task: Task[Training], files: Files, folder: Path) -> JobResult:
 
     task.notes["device"] = str(best_device())
     with task.loading():
-        recipe: Recipe = import_module(f"models.training.{params.recipe}").RECIPE
+        recipe: Recipe = import_module(f"models.training.{params.recipe.replace('-', '_')}").RECIPE
         if isinstance(params, StyleTraining):
             recipe = _of_style(recipe, task, params)
         dataset = _dataset(task, files, params, recipe)
         files.fetch_checkpoint(folder / CHECKPOINT)
-        start = _start(task, params.start) if params.start else None
+        start = _start(task, params.begins_with) if params.begins_with else None
         if start and start[1].architecture.get("channels") == 1:
             dataset = in_gray(dataset)
     card = _train(task, _Reporter(task, files, params.num_steps), recipe, dataset, start, folder)
@@ -117,12 +116,16 @@ class _Reporter:
         self._step = 0
         self._message = "training"
         self._newest: Pixels | None = None
+        self._begun = False  # whether the step at which this attempt begins is reported
 
     def on_progress(self, progress: Progress) -> None:
-        self._message = ", ".join(f"{name.replace('_', ' ')} {loss:.4g}" for name, loss in progress.losses.items())
-        if progress.grid is not None and progress.grid is not self._newest:
+        losses = ", ".join(f"{name.replace('_', ' ')} {loss:.4g}" for name, loss in progress.losses.items())
+        self._message = losses or self._message
+        begins, self._begun = not self._begun, True
+        self._step = progress.step
+        if begins or progress.grid is not self._newest:
             self._newest = progress.grid
-            self._report(lambda: progress.grid)
+            self._report(progress.grid, begins)
 
     def on_step(self, step: int) -> bool:
         """Reports a step; returns whether it is the last one."""
@@ -137,8 +140,11 @@ class _Reporter:
         if self._step < self._total:
             self.files.keep_checkpoint(path, self._step)
 
-    def _report(self, grid: Callable[[], Any] | None = None) -> None:
-        self._task.report_progress(self._step, self._total, self._message, grid, preview_due=grid is not None)
+    def _report(self, grid: Pixels | None = None, begins: bool = False) -> None:
+        image = None if grid is None else lambda: grid
+        self._task.report_progress(
+            self._step, self._total, self._message, image, preview_due=grid is not None, begins=begins
+        )
 
 
 def _train(
@@ -161,6 +167,7 @@ def _train(
             model_id=f"{recipe.name}-{reporter.files.job_id[-12:]}",
             data=task.params.data,
             start=start,
+            find=lambda model_id: _start(task, model_id),
             on_progress=reporter.on_progress,
             on_step=reporter.on_step,
             on_checkpoint=reporter.on_checkpoint,

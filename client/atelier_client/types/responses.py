@@ -216,6 +216,7 @@ class ProgressData(TypedDict):
     total: int
     fraction: float
     message: str
+    estimated_end_at: str | None
     preview_url: str | None
 
 

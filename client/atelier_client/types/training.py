@@ -26,11 +26,14 @@ class TrainingParams(TypedDict, total=False):
         | Literal["ddpm"]
         | Literal["classifier"]
         | Literal["style"]
+        | Literal["stable-diffusion"]
+        | Literal["kandinsky"]
+        | Literal["lora"]
+        | Literal["clip"]
+        | Literal["autoencoder"]
     )
     data: FileInput
     """A named set, or the `zip_…` id of an uploaded archive."""
-    start: str | None
-    """A model of the same architecture to continue from."""
     title: str | None
     """The name of the model in lists."""
     limit: int | None
@@ -39,6 +42,8 @@ class TrainingParams(TypedDict, total=False):
     """Side in pixels that the images of an archive are resized to; a named set has its own."""
     batch_size: int
     """Images of one step. Default: 128."""
+    start: str | None
+    """A model of the same architecture to continue from."""
     num_steps: int
     """Optimizer steps. Default: 8000."""
     sample_every: int
@@ -102,3 +107,63 @@ class TrainingParams(TypedDict, total=False):
     """Weight of a loss. Default: 20.0."""
     tv_weight: float
     """Weight of a loss. Default: 10.0."""
+    clip: str | None
+    """A CLIP, or a model that has one; that of the start when absent."""
+    autoencoder: str | None
+    """An autoencoder, or a model that has one; that of the start when absent."""
+    dropped: float
+    """Share of images without their condition, for guidance. Default: 0.1."""
+    paraphrased: float
+    """Share of captions written in other words, anew each time; of the set avatars only. Default: 0.0."""
+    ridge: float
+    """Weight of the L2 penalty on the prior's weights. Default: 1.0."""
+    guidance_scale: float
+    """Of samplings. Default: 2.0."""
+    num_inference_steps: int
+    """Of samplings. Default: 25."""
+    last_timestep: int
+    """At which samplings end. Default: 0."""
+    model: str
+    """The text-to-image model that the LoRA changes; it stays as it is itself."""
+    rank: int
+    """Rank of the change of each layer. Default: 8."""
+    alpha: float | None
+    """The change is scaled by alpha / rank; the rank when absent."""
+    train_text_encoder: bool
+    """Whether the text encoders change too; new words are learned faster. Default: False."""
+    prompts: list[str]
+    """Of the samples, two each, always of the same seeds; else captions."""
+    snr_gamma: float | None
+    """Of Min-SNR weighting, usually 5; all timesteps count the same when absent."""
+    hidden_size: int
+    """Width of the text encoder. Default: 128."""
+    text_layers: int
+    """Layers of the text encoder. Default: 2."""
+    projection_dim: int
+    """Values of an embedding. Default: 128."""
+    context_length: int
+    """Tokens of a text that are read. Default: 32."""
+    n_merges: int
+    """Tokens learned from the captions; those of the start if there is one. Default: 110."""
+    alike: int
+    """Images of similar colors in a group of a batch. Default: 16."""
+    word_weight: float
+    """Weight of a loss. Default: 10.0."""
+    architecture: Literal["movq", "autoencoder-kl"]
+    """`movq` for a decoder of CLIP's embeddings, `autoencoder-kl` for text to image. Default: 'movq'."""
+    latent_channels: int
+    """Channels of the latents. Default: 4."""
+    num_vq_embeddings: int
+    """Vectors of a MoVQ's codebook. Default: 1024."""
+    commitment_weight: float
+    """Weight of a loss. Default: 0.25."""
+    latent_noise: float
+    """Noise on a MoVQ's latents; above 0 no codes are used. Default: 0.0."""
+    kl_weight: float
+    """Weight of a loss. Default: 0.0001."""
+    perceptual_weight: float
+    """Weight of a loss. Default: 0.0."""
+    sharpness_weight: float
+    """Weight of a loss. Default: 0.0."""
+    learned: Literal["all", "decoder"]
+    """`decoder` keeps the latents of the start, which other models use. Default: 'all'."""

@@ -3,6 +3,7 @@
 import re
 from dataclasses import MISSING, asdict, fields
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from jobs.requests.base import Request
 from jobs.requests.datasets import DATA, SETS
 from jobs.requests.training import DdpmTraining, Training
 from jobs.requests.training_base import TRAINED_ID
+from jobs.requests.training_captioned import trainable_side
 from models.catalogue import cards
 from models.data.idx import DEBIAN_FOLDER
 from models.data.named import NAMED, named_dataset
@@ -30,11 +32,16 @@ LEAST: dict[str, dict[str, Any]] = {
     "ddpm": {"data": "digits"},
     "classifier": {"data": "digits"},
     "style": {"style": "img_" + "0" * 64},
+    "stable-diffusion": {"data": "avatars", "start": "stable-diffusion-avatars"},
+    "kandinsky": {"data": "avatars", "start": "kandinsky-avatars"},
+    "clip": {"data": "avatars"},
+    "autoencoder": {"data": "avatars"},
+    "lora": {"data": "avatars", "model": "stable-diffusion-avatars"},
 }
 
 
 def recipe(name: str) -> Recipe:
-    found: Recipe = import_module(f"models.training.{name}").RECIPE
+    found: Recipe = import_module(f"models.training.{name.replace('-', '_')}").RECIPE
     return found
 
 
@@ -60,14 +67,16 @@ def test_every_recipe_has_its_parameters() -> None:
 def test_names_and_defaults_are_those_of_the_recipe(name: str) -> None:
     known, model = recipe(name), type(parse(name))
     # A folder of one machine is no parameter of a request, and a file is an image there.
-    own = {field.name: field.default for field in fields(known.settings) if field.name not in ("autoencoder", "style")}
+    other = {"ddpm": "autoencoder", "autoencoder": "denoiser", "style": "style"}
+    own = {field.name: field.default for field in fields(known.settings) if field.name != other.get(name)}
     assert MISSING not in own.values()
     schedule = {field.name: getattr(known.schedule, field.name) for field in fields(Schedule) if field.name != "seed"}
     mirrored = {key: field.default for key, field in model.model_fields.items() if key in own | schedule}
     mirrored = {key: tuple(value) if isinstance(value, list) else value for key, value in mirrored.items()}
     assert mirrored == own | schedule
     assert (model.default_size, model.channels) == (known.image_size, known.channels)
-    shared = {"recipe", "data", "title", "limit", "image_size", "start", "style"}
+    given = {"lora": {"model"}, "style": {"start", "style"}}.get(name, {"start"})
+    shared = {"recipe", "data", "title", "limit", "image_size", *given}
     assert model.model_fields.keys() - Request.model_fields.keys() - shared == own.keys() | schedule.keys()
 
 
@@ -120,6 +129,17 @@ def test_ids_and_data_are_recognized_by_their_form() -> None:
         ("style", {"style": "builtin:1"}, "style", "pattern"),
         ("style", {"image_size": 64}, "image_size", "only archives"),
         ("style", {"data": ZIP, "image_size": 516}, "image_size", "512"),
+        ("clip", {"data": "digits"}, "data", "digits has no captions"),
+        ("clip", {"data": ZIP, "image_size": 20}, "image_size", "multiple of 16"),
+        ("autoencoder", {"patch_size": 8, "data": ZIP, "image_size": 48}, "image_size", "multiple of 32"),
+        ("autoencoder", {"learned": "decoder"}, "learned", "from a start"),
+        ("stable-diffusion", {"start": None}, "start", "Field required; only a training with clip and autoencoder"),
+        ("stable-diffusion", {"clip": "kandinsky-avatars"}, "clip", "its own text encoder"),
+        ("stable-diffusion", {"data": "flowers", "paraphrased": 0.5}, "paraphrased", "avatars"),
+        ("lora", {"start": "lora-0123456789ab"}, "start", "not permitted"),
+        ("lora", {"data": "digits"}, "data", "digits has no captions; recipe lora takes avatars, flowers"),
+        ("lora", {"data": ZIP, "image_size": 100}, "image_size", "multiple of 8"),
+        ("lora", {"prompts": [" "]}, "prompts", "pattern"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(name: str, changed: dict[str, Any], field: str, why: str) -> None:
@@ -143,7 +163,7 @@ def test_archives_are_read_at_the_size_asked_for_or_the_recipes_own() -> None:
     assert (parse("vae", batch_size=8).min_images, parse("vae").min_images) == (16, 128)
 
 
-def asked_for(body: dict[str, Any]) -> Training:
+def asked_for(body: dict[str, Any]) -> Any:
     return PARAMS.validate_python(body)
 
 
@@ -183,6 +203,18 @@ def test_every_shipped_model_can_be_trained_further(model_id: str) -> None:
         ("vae-digits-2", {"recipe": "vae", "latent_dim": 4}, "latent_dim", "vae-digits-2 has 2, and the training"),
         ("ddpm-digits", {"recipe": "ddpm", "patch_size": 8}, "patch_size", "ddpm-digits has"),
         ("classifier-digits", {"recipe": "classifier", "data": "mnist"}, "data", "answers questions about digits"),
+        (
+            "kandinsky-flowers",
+            {"recipe": "clip", "data": "avatars"},
+            "data",
+            "64 x 64 pixels, and kandinsky-flowers of",
+        ),
+        ("stable-diffusion-avatars", {"recipe": "clip", "data": "avatars"}, "start", "begins with clip"),
+        (
+            "stable-diffusion-avatars",
+            {"recipe": "autoencoder", "data": "avatars", "latent_channels": 4},
+            *("latent_channels", "stable-diffusion-avatars has 8"),
+        ),
     ],
 )
 def test_a_start_that_does_not_fit_is_refused_by_field(
@@ -209,3 +241,53 @@ def test_an_archive_is_read_in_the_size_of_the_start_and_a_start_without_attribu
     with pytest.raises(BadInput, match="attributes: ddpm-avatars has"):
         asked_for({**asked, "attributes": ["hat"]}).continued_from(asdict(cards()["ddpm-avatars"]))
     assert asked_for(asked).continued_from(asdict(cards()["ddpm-avatars"])).model_dump()["attributes"] == attributes
+
+
+def test_a_lora_is_trained_at_the_side_of_a_model_with_a_unet() -> None:
+    shipped = {name: asdict(found) for name, found in cards().items()}
+    sides = {name: trainable_side(shipped, name) for name in ("stable-diffusion-avatars", "sdxl", "sd-turbo")}
+    assert sides == {"stable-diffusion-avatars": 64, "sdxl": 1024, "sd-turbo": 512}
+    for name, code in (
+        ("flux-schnell", "model_mismatch"),
+        ("vae-smileys", "model_mismatch"),
+        ("nothing", "unknown_model"),
+    ):
+        with pytest.raises(BadInput, match=r"^model: .*stable-diffusion-avatars") as error:
+            trainable_side(shipped, name)
+        assert error.value.code == code and "flux-schnell" not in error.value.details["allowed"]
+    asked = asked_for({"recipe": "lora", "model": "sdxl", "data": "avatars"})
+    assert (asked.uses().models, asked.size) == (("sdxl",), 64)
+
+
+def test_parts_of_shipped_models_are_starts_and_parts() -> None:
+    shipped = {name: asdict(found) for name, found in cards().items()}
+    clip = asked_for({"recipe": "clip", "data": "flowers", "start": "kandinsky-flowers"})
+    assert clip.continued_from(shipped["kandinsky-flowers"]).base_channels == 16
+    kl = asked_for({"recipe": "autoencoder", "data": ZIP, "start": "stable-diffusion-avatars", "image_size": 32})
+    begun = kl.continued_from(shipped["stable-diffusion-avatars"])
+    assert (begun.architecture, begun.latent_channels, begun.image_size) == ("autoencoder-kl", 8, 32)
+    decoder = asked_for({"recipe": "kandinsky", "data": "flowers", "start": "kandinsky-flowers", "guidance_scale": 5.0})
+    begun = decoder.continued_from(shipped["kandinsky-flowers"])
+    assert (begun.guidance_scale, begun.num_inference_steps, begun.last_timestep) == (5.0, 18, 160)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"clip": "kandinsky-avatars", "autoencoder": "ddpm-avatars"}, ""),
+        ({"clip": "kandinsky-avatars", "autoencoder": "kandinsky-avatars"}, "autoencoder: kandinsky-avatars has none"),
+        ({"clip": "nothing", "autoencoder": "ddpm-avatars"}, "clip: No model is called 'nothing'; there are kandinsky"),
+        (
+            {"recipe": "kandinsky", "clip": "kandinsky-flowers", "autoencoder": "kandinsky-flowers"},
+            "clip: .* 128 pixels",
+        ),
+    ],
+)
+def test_the_parts_of_a_diffusion_model_are_checked(asked: dict[str, Any], says: str) -> None:
+    params = asked_for({"recipe": "stable-diffusion", "data": "avatars", **asked})
+    facts: Any = SimpleNamespace(cards=lambda: {name: asdict(found) for name, found in cards().items()})
+    if not says:
+        assert params.resolved(facts).uses().models == ("kandinsky-avatars", "ddpm-avatars")
+        return
+    with pytest.raises(BadInput, match=says):
+        params.resolved(facts)

@@ -8,7 +8,7 @@ import pytest
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
-from models.training import ddpm, stable_diffusion, text_encoder
+from models.training import ddpm, lora, stable_diffusion, text_encoder
 from tests.models.training.tiny import SCHEDULE, train
 
 
@@ -47,4 +47,5 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ddpm, "denoise", in_two_steps)
     for recipe in (stable_diffusion, text_encoder):
         monkeypatch.setattr(recipe, "generate", partial(generate, num_inference_steps=2))
+    monkeypatch.setattr(lora, "_sampling", lambda architecture: {"num_inference_steps": 2})
     monkeypatch.setitem(Kandinsky.decode.__kwdefaults__ or {}, "num_inference_steps", 2)

@@ -8,7 +8,7 @@ from models.training.denoising import noised
 
 
 def test_v_and_what_is_seen_give_the_image_and_the_noise_back() -> None:
-    scheduler: Any = DDPMScheduler(num_train_timesteps=100)
+    scheduler: Any = DDPMScheduler(num_train_timesteps=100, prediction_type="v_prediction")
     torch.manual_seed(0)
     clean = torch.rand(20, 1, 3, 3)
     noisy, timesteps, velocity = noised(clean, scheduler)

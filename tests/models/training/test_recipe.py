@@ -18,6 +18,7 @@ from models.training import (
     ddpm,
     gan,
     kandinsky,
+    lora,
     stable_diffusion,
     text_encoder,
     upscaler,
@@ -27,7 +28,7 @@ from models.training import (
 from models.training.recipe import command
 
 RECIPES = (
-    *(autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, stable_diffusion, text_encoder, vae),
+    *(autoencoder, classifier, clip, cyclegan, dcgan, ddpm, gan, kandinsky, lora, stable_diffusion, text_encoder, vae),
     *(upscaler, vae_gan),
 )
 TINY = ["--data", "digits", "--limit", "16", "--num-steps", "3", "--batch-size", "8"]

@@ -77,7 +77,11 @@ def test_a_run_leaves_weights_card_curve_and_samples(data: dict[str, Dataset], t
     card = train("ddpm", data, tmp_path, on_progress=reports.append)
     with safe_open(tmp_path / WEIGHTS, "pt") as file:
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118
-    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["000006.png", "000012.png"]
+    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == [
+        "000000.png",
+        "000006.png",
+        "000012.png",
+    ]
     with Image.open(tmp_path / "losses.png") as plot:
         assert plot.width > 300
     assert (reports[-1].step, reports[-1].total) == (12, 12) and reports[-1].losses.keys() == {"v_loss"}
@@ -226,7 +230,7 @@ def test_a_run_that_finishes_early_keeps_its_model(name: str, data: dict[str, Da
     grids: list[Progress] = []
     card = train(name, data, tmp_path, on_step=lambda step: step == 5, on_progress=grids.append)
     assert card["training"]["steps_taken"] == 5 and card["training"]["num_steps"] == 12
-    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["000005.png"]
+    assert sorted(path.name for path in (tmp_path / "samples").iterdir()) == ["000000.png", "000005.png"]
     assert grids[-1].step == 5 and grids[-1].grid is not None
     load_weights(build(card["architecture"]), tmp_path / WEIGHTS)
     warned = [warning["code"] for warning in card["training"].get("warnings", ())]
@@ -237,7 +241,7 @@ def test_every_grid_is_reported_in_the_step_it_is_made(data: dict[str, Dataset],
     reports: list[Progress] = []
     schedule = replace(SCHEDULE, num_steps=7, sample_every=3, checkpoint_every=100)
     train("vae of digits", data, tmp_path, schedule, on_progress=reports.append)
-    assert [progress.step for progress in reports] == [3, 6, 7]
+    assert [progress.step for progress in reports] == [0, 3, 6, 7]
     grids = [progress.grid for progress in reports]
     assert all(a is not None and a is not b for a, b in pairwise(grids))
 
