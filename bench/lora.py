@@ -97,15 +97,17 @@ def main() -> None:
     """Prints the table, and saves a sheet."""
     parser = argparse.ArgumentParser(prog="python -m bench.lora", description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, default=120, help="of the set (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=400, help="(default: %(default)s)")
-    parser.add_argument("--rank", type=int, default=8, help="(default: %(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="(default: %(default)s)")
-    parser.add_argument("--text-encoder", action="store_true", help="train it too")
-    parser.add_argument("--prompts", type=int, default=24, help="of each group (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=600, help="(default: %(default)s)")
+    parser.add_argument("--rank", type=int, default=16, help="(default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=3e-3, help="(default: %(default)s)")
+    parser.add_argument("--frozen-text-encoder", action="store_true", help="train the UNet alone")
+    parser.add_argument("--prompts", type=int, default=16, help="of each group (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="the file of the sheet")
     args = parser.parse_args()
     folder = Path(mkdtemp(prefix="bench-lora-"))
-    settings = lora.LoraSettings(rank=args.rank, learning_rate=args.learning_rate, train_text_encoder=args.text_encoder)
+    settings = lora.LoraSettings(
+        rank=args.rank, learning_rate=args.learning_rate, train_text_encoder=not args.frozen_text_encoder
+    )
     schedule = Schedule(args.steps, 4, sample_every=args.steps, checkpoint_every=args.steps)
     start = load_model(cards()[MODEL]), cards()[MODEL]
     card = train_model(
