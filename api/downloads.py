@@ -59,7 +59,7 @@ def _zipped(objects: Objects, outputs: Sequence[dict[str, Any]]) -> Iterator[byt
 
 def _name(output: dict[str, Any]) -> str:
     """A name such as 007-cat.png; of the entry's path only the last part, which no system reads as a folder."""
-    given = output["name"] or output["role"]
+    given = output.get("name") or output["role"]  # a record of an earlier release has no name
     stem = "".join(letter if letter.isalnum() or letter in " -_.()" else "_" for letter in PurePosixPath(given).stem)
     return f"{output['index']:03}-{stem[:100] or 'image'}.{SUFFIXES[output['content_type']]}"
 

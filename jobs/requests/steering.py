@@ -42,9 +42,10 @@ class OfCollection(Request):
         return Uses(collections=(self.collection,))
 
     def maker(self, facts: Facts) -> str | None:
-        """The model of the collection's space, which decodes its images."""
+        """The model of the collection's space, if it decodes."""
         collection, _ = facts.version(self.collection, self.version)
-        return space_of(facts, collection.params["space"]).model
+        space = space_of(facts, collection.params["space"])
+        return space.model if space.decodes else None
 
 
 class ClusterStart(BaseModel):

@@ -57,9 +57,12 @@ class UpscaledRequest(Request):
 
         Raises BadInput also for images of too many pixels.
         """
+        maker = self.maker(facts)
+        if self.upscale == 1 or (maker, self.upscale, self.upscaler) == (None, None, None):
+            return self.model_copy(update={"upscale": 1})  # which no worker needs to be up for
         cards = facts.cards()
         known = [name for name, card in cards.items() if card["task"] == "upscaling"]
-        own = cards.get(self.maker(facts) or "", {}).get("upscaler")
+        own = cards.get(maker or "", {}).get("upscaler")
         own = own if own in known else None
         scale = self.upscale or (FACTOR if own or self.upscaler else 1)
         if scale == 1:

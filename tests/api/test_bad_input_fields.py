@@ -21,7 +21,7 @@ REFUSED_URL = "The URL could not be fetched: it must be a public https URL that 
 
 BUILTIN = "must be builtin:0 to builtin:25, or a name such as builtin:starry-blue; GET /v1/styles lists them."
 
-ANY_STYLE = "must be a built-in style, an image, a kept style, or a list of these with weights."
+ANY_STYLE = "must be a built-in style, an image, a kept or a trained style, or a list of these with weights."
 
 FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "words for an image": (FAST | {"content": "hello"}, f"`content` {IMAGE}"),
@@ -39,8 +39,8 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "built-in path": (FAST | {"style": "builtin:../1"}, f"`style` {BUILTIN}"),
     "built-in for gatys": (
         GATYS | {"style": [{"image": "builtin:1"}]},
-        "`style` must be an image, a kept style, or a list of these with weights and masks; built-in styles are for "
-        "method fast.",
+        "`style` must be an image, a kept style, or a list of these with weights and masks; built-in and trained "
+        "styles are for method fast.",
     ),
     "no styles": (FAST | {"style": []}, "`style` must have at least 1 item, not 0."),
     "nine styles": (
@@ -111,7 +111,7 @@ FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "unknown method": (FAST | {"method": "magic"}, "`method` must be 'fast', 'gatys' or 'diffusion'."),
     "method of another type": (FAST | {"method": {"a": []}}, "`method` must be 'fast', 'gatys' or 'diffusion'."),
     "method null": (FAST | {"method": None}, "`method` must be 'fast', 'gatys' or 'diffusion'."),
-    "unknown mode": (FAST | {"mode": "dream"}, "`mode` must be 'transfer', 'texture' or 'inversion'."),
+    "unknown mode": (FAST | {"mode": "dream"}, "`mode` must be 'transfer', 'texture', 'inversion', 'many' or 'film'."),
     "a field textures do not use": (
         {"mode": "texture", "style": CAT, "content_weight": 1.0},
         f"`content_weight` {NO_FIELD}",
