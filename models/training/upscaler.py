@@ -51,7 +51,9 @@ def train_upscaler(dataset: Dataset, settings: UpscalerSettings, run: Run) -> Tr
     large = torch.from_numpy(dataset.images).permute(0, 3, 1, 2)
     if large.shape[1] != 3 or large.shape[2] < SCALE * settings.crop_size or large.shape[2] % SCALE:
         raise DataError(f"an upscaler needs images in color of a side of at least {SCALE * settings.crop_size} pixels")
-    small = torch.cat([F.avg_pool2d(part.float(), SCALE).round().byte() for part in large.split(BATCH)])
+    small = torch.cat(
+        [F.avg_pool2d(part.to(run.device).float(), SCALE).round().byte().cpu() for part in large.split(BATCH)]
+    )
     torch.manual_seed(run.schedule.seed)
     inputs = [small, *(column for folder in settings.generators for column in _made(folder, small, dataset, run))]
     architecture = {

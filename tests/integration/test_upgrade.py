@@ -136,6 +136,7 @@ def test_jobs_of_an_earlier_release_are_claimed_and_read(restored: Stack) -> Non
             claimed += taken
     requests = [parse(record.kind, record.params) for record in claimed]
     assert len(requests) == 57
-    assert {request.kind for request in requests} == set(get_args(Kind))
+    later = {"model"}  # kinds that the release has not
+    assert {request.kind for request in requests} == set(get_args(Kind)) - later
     [interrupted] = [record for record in claimed if record.attempt == 2]
     assert interrupted.checkpoint is not None and interrupted.checkpoint["step"] >= 40

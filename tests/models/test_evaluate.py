@@ -28,7 +28,7 @@ def judges() -> dict[str, Judge]:
 
 @pytest.mark.parametrize("card", SHIPPED.values(), ids=SHIPPED)
 def test_every_shipped_card_tells_data_training_and_quality(card: Card) -> None:
-    assert card.license == "MIT" and card.architecture["name"]
+    assert "MIT" in card.license and card.architecture["name"]  # and that of the weights that a training starts from
     assert card.training["images"] > 0 and card.training["seconds"] > 0 and card.training["hardware"]
     assert card.quality
 

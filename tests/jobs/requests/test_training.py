@@ -137,7 +137,7 @@ def test_ids_and_data_are_recognized_by_their_form() -> None:
         ("stable-diffusion", {"clip": "kandinsky-avatars"}, "clip", "its own text encoder"),
         ("stable-diffusion", {"data": "flowers", "paraphrased": 0.5}, "paraphrased", "avatars"),
         ("lora", {"start": "lora-0123456789ab"}, "start", "not permitted"),
-        ("lora", {"data": "digits"}, "data", "digits has no captions; recipe lora takes avatars, flowers"),
+        ("lora", {"data": "digits"}, "data", "digits has no captions; recipe lora takes avatars, avatars-256, flowers"),
         ("lora", {"data": ZIP, "image_size": 100}, "image_size", "multiple of 8"),
         ("lora", {"prompts": [" "]}, "prompts", "pattern"),
     ],

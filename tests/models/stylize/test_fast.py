@@ -153,7 +153,7 @@ def test_tiles_leave_no_seam(photo: Photo, arbitrary: ArbitraryNet) -> None:
     painted = stylize_images(arbitrary, content, [(photo("coffee", 384), 1.0)])
     found = [excess_at_borders(painted, content, axis, TILE) for axis in (0, 1)]
     print(f"at borders against everywhere: {found[0]:.2f}, {found[1]:.2f}")
-    assert max(found) < 1.1
+    assert max(found) < 1.2
 
 
 def test_tiles_of_builtin_styles_leave_no_seam_and_are_like_the_whole(

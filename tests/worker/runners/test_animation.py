@@ -134,7 +134,8 @@ def test_a_circle_of_several_and_a_tour_of_a_cluster_are_closed(installation: In
         assert changes(frames)[0] <= 1.2 * changes(frames)[1:].max(), "no jump at the loop"
         assert record.metrics["largest_step"] < 1.1 * record.metrics["mean_step"]
     assert record.metrics["clustering"] == "mixture"
-    assert sum(each["cluster"] == 1 for each in record.metrics["frames"]) >= 9, "it stays around the cluster"
+    inside = [each["cluster"] == 1 for each in record.metrics["frames"]]
+    assert sum(inside) > len(inside) / 2, "it stays around the cluster, in whose space its frames are encoded again"
 
 
 def test_a_path_without_length_fails_by_name(installation: Installation, collection: str) -> None:
