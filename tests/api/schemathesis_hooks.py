@@ -251,8 +251,9 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any])
     if body.get("eta") is not None and body.get("scheduler") not in ("ddim", "tcd"):
         return False  # the others have no eta
     defaults = body.get("defaults")
-    if isinstance(defaults, dict) and defaults.get("schedulers"):
-        return defaults.get("scheduler") in defaults["schedulers"]  # which must have the default one
+    schedulers = defaults.get("schedulers") if isinstance(defaults, dict) else None
+    if isinstance(defaults, dict) and isinstance(schedulers, list) and schedulers:
+        return defaults.get("scheduler") in schedulers  # which must have the default one
     layers = [body.get(name) for name in ("content_layers", "style_layers", "layers")]
     named = [layer for names in layers if isinstance(names, list) for layer in names]
     terms = body.get("terms")
