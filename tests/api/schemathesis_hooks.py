@@ -252,8 +252,10 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any])
         return False  # the others have no eta
     defaults = body.get("defaults")
     schedulers = defaults.get("schedulers") if isinstance(defaults, dict) else None
-    if isinstance(defaults, dict) and isinstance(schedulers, list) and schedulers:
+    if isinstance(defaults, dict) and isinstance(schedulers, list):
         return defaults.get("scheduler") in schedulers  # which must have the default one
+    if not {*re.findall("style-[0-9a-f]{12}", str(body))} <= {*known["styles"]}:
+        return False  # no such style was trained or kept
     layers = [body.get(name) for name in ("content_layers", "style_layers", "layers")]
     named = [layer for names in layers if isinstance(names, list) for layer in names]
     terms = body.get("terms")
