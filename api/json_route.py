@@ -4,7 +4,7 @@ import email.message
 import hashlib
 import json
 from collections.abc import Callable, Coroutine
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 from typing import Any, get_type_hints
 
@@ -55,7 +55,10 @@ class JsonRoute(APIRoute):
         if self.body_field is None or isinstance(self.body_field.field_info, Form):
             return handle
         adapter = TypeAdapter(get_type_hints(self.endpoint, include_extras=True)[self.body_field.name])
-        names = _field_names(adapter.json_schema())
+
+        @cache  # computed for the first body with many fields: it would take a fifth of the API's start
+        def names() -> frozenset[str]:
+            return _field_names(adapter.json_schema())
 
         async def handle_parsed(request: Request) -> Response:
             body = bytearray()  # grows in place: joining parts would use twice the memory
@@ -85,7 +88,9 @@ def _is_json(content_type: str) -> bool:
     return message.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 
-def _read(adapter: TypeAdapter[Any], names: frozenset[str], body: bytearray, salt: str | None) -> tuple[Any, str]:
+def _read(
+    adapter: TypeAdapter[Any], names: Callable[[], frozenset[str]], body: bytearray, salt: str | None
+) -> tuple[Any, str]:
     """Parses and validates a body; returns the model and the digest of salt and body.
 
     The digest is meaningless without a salt. Raises RequestValidationError, Malformed and TooLarge.
@@ -120,7 +125,7 @@ def _check_nesting(body: bytearray) -> None:
     raise TooLarge("body_too_large", f"The body has more than {MAX_NESTED} lists and objects.")
 
 
-def _cut_surplus(value: Any, names: frozenset[str]) -> bool:
+def _cut_surplus(value: Any, names: Callable[[], frozenset[str]]) -> bool:
     """Removes all but MAX_PROBLEMS unknown fields of objects with more than MAX_FIELDS; returns whether it removed any.
 
     A body may have a hundred thousand unknown fields, and pydantic would report each. Raises Malformed for a body
@@ -133,7 +138,7 @@ def _cut_surplus(value: Any, names: frozenset[str]) -> bool:
             if isinstance(node, dict):
                 if len(node) > MAX_FIELDS:
                     is_cut = True
-                    for name in [name for name in node if name not in names][MAX_PROBLEMS:]:
+                    for name in [name for name in node if name not in names()][MAX_PROBLEMS:]:
                         del node[name]
                 below.extend(node.values())
             else:

@@ -1,6 +1,7 @@
 """The documents say what the code does."""
 
 import ast
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -177,6 +178,13 @@ def test_a_test_of_each_promise_prints_its_figure(promise: str) -> None:
     modules = [test.split()[2] for test, _ in own if test.startswith("python -m ")]
     assert all((ROOT / f"{module.replace('.', '/')}.py").exists() for module in modules)
     assert all(figure for _, figure in own), "run python -m bench.reliability --write"
+
+
+def test_every_path_of_the_api_is_described() -> None:
+    text = (ROOT / "docs/reference/api.md").read_text()
+    paths = json.loads((ROOT / "openapi.json").read_text())["paths"]
+    parts = {path: re.sub(r"\\{\w+\\}", r"[^/\\s\"?`]+", re.escape(path)) for path in paths}
+    assert [path for path, part in parts.items() if not re.search(rf"{part}(?![\w/])", text)] == []
 
 
 def test_commands_named_in_the_readme_exist() -> None:
