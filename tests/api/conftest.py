@@ -20,7 +20,7 @@ FAST: dict[str, Any] = {"content": CAT, "style": "builtin:1", "size": 64}
 GATYS: dict[str, Any] = {"method": "gatys", "content": CAT, "style": CAT, "size": 64, "num_steps": 1}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Starts one installation, shared by the tests that leave it working."""
     made = Stack(
@@ -33,7 +33,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Valkey and the API, without a worker."""
     made = Stack(tmp_path_factory.mktemp("api-alone"))
@@ -49,13 +49,13 @@ def done(stack: Stack) -> dict[str, Any]:
     return stack.submit(WAIT, steps=2, seed=7)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kept_style(stack: Stack) -> str:
     """The id of a kept style."""
     return str(stack.client.post("/v1/styles", json={"name": "Kept", "vector": [0.2, -0.3] * 50}).json()["id"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def own_vectors(stack: Stack) -> str:
     """The id of an uploaded npz file with 24 vectors of 16 values."""
     file = BytesIO()
@@ -63,7 +63,7 @@ def own_vectors(stack: Stack) -> str:
     return str(stack.client.post("/v1/archives", files={"file": file.getvalue()}).json()["id"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def film(stack: Stack) -> str:
     """The id of an uploaded GIF of three frames."""
     return str(stack.client.post("/v1/archives", files={"file": film_file()}).json()["id"])

@@ -6,7 +6,7 @@ from atelier_client import Atelier
 from tests.stack import Stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An installation with one worker, shared by the tests of the client."""
     made = Stack(tmp_path_factory.mktemp("client"))
