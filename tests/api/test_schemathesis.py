@@ -98,7 +98,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     command = ["--config-file", "tests/api/schemathesis.toml", "run", "openapi.json", "--url", stack.url]
     command += ["--header", f"Authorization: {stack.client.headers['Authorization']}"]
     env = os.environ | {"PYTHONPATH": str(ROOT), "ATELIER_TEST_IDS": str(tmp_path / "ids.json")}
-    run = subprocess.run([BIN / "schemathesis", *command], cwd=ROOT, env=env, capture_output=True, timeout=900)
+    run = subprocess.run([BIN / "schemathesis", *command], cwd=ROOT, env=env, capture_output=True, timeout=1800)
     report = (run.stdout + run.stderr).decode()
     print(report[-3000:])
     assert run.returncode == 0, report[-10_000:]

@@ -59,6 +59,6 @@ def test_diffusion_shows_previews_and_is_cancelled(shared_stack: Stack) -> None:
 def test_attributes_nothing_has_fail_the_job(shared_stack: Stack) -> None:
     term = {"sign": "+", "with": ["smiling", "frowning", "surprised"]}
     body = {"model": "dcgan-avatars", "mode": "arithmetic", "terms": [term], "n": 1}
-    job = shared_stack.finished(shared_stack.client.post("/v1/generations", json=body).json()["id"], 120)
+    job = shared_stack.finished(shared_stack.client.post("/v1/generations", json=body).json()["id"], 300)
     assert (job["status"], job["error"]["code"]) == ("failed", "attributes_not_found")
     assert job["error"]["details"]["field"] == "terms.0"

@@ -79,7 +79,7 @@ def test_a_killed_worker_costs_no_more_than_the_steps_since_its_checkpoint(stack
     stack.kill("trainer")
     killed_at = time.monotonic()
     stack.start_worker("trainer", "train", app="worker.app")
-    wait_until(lambda: stack.job(job_id)["attempt"] == 2 and stack.job(job_id)["progress"], 60, "the second attempt")
+    wait_until(lambda: stack.job(job_id)["attempt"] == 2 and stack.job(job_id)["progress"], 180, "the second attempt")
     job = stack.finished(job_id, 60)
     first = next(step for step in steps_since_claim(stack, job_id) if step)
     print(f"killed after checkpoint {before}, went on at step {first}, done {time.monotonic() - killed_at:.0f} s later")
