@@ -33,7 +33,14 @@ ADDED: dict[str, Any] = {
             **{"id": "ink", "title": "Ink drawings", "license": "MIT", "task": "lora"},
             **{"base": "stable-diffusion-avatars", "archive": OWN_WEIGHTS},
         },
-    }
+    },
+    "textual inversion": {
+        "summary": "A textual inversion from an uploaded file",
+        "value": {
+            **{"id": "cat-toy", "title": "Cat toy", "license": "MIT", "task": "textual-inversion"},
+            **{"base": "stable-diffusion-avatars", "token": "<cat-toy>", "archive": OWN_WEIGHTS},
+        },
+    },
 }
 ModelId = Annotated[str, Path(max_length=100, description="The id of a model.", examples=["vgg16"])]
 

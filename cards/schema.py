@@ -67,10 +67,18 @@ class CardFields(BaseModel):
     title: Annotated[str, Field(min_length=1, max_length=200)]
     description: Annotated[str, Field(max_length=2000)] = ""
     license: Annotated[str, Field(min_length=1, max_length=200, validation_alias=AliasChoices("license", "licence"))]
-    task: Literal["text-to-image", "lora"]
+    task: Literal["text-to-image", "lora", "textual-inversion"]
     base: Annotated[
         str | None,
         Field(max_length=100, description="The family of the model: LoRAs of the same base fit. Default: its own id."),
+    ] = None
+    token: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^\s()\[\]\\:,]+$",
+            max_length=64,
+            description="Of a textual inversion: the word that stands for it in prompts. Default: its id.",
+        ),
     ] = None
     url: Annotated[
         str | None,
@@ -140,16 +148,19 @@ class CardFields(BaseModel):
             yield "prediction_type", "goes with one .safetensors file of a text-to-image model"
         if self.files and self.is_file:
             yield "files", f"must be left out: the {source} is one file"
-        yield from self._problems_of_a_lora() if self.task == "lora" else self._problems_of_a_model(source)
+        if self.token and self.task != "textual-inversion":
+            yield "token", "goes with task 'textual-inversion'"
+        is_model = self.task == "text-to-image"
+        yield from self._problems_of_a_model(source) if is_model else self._problems_of_an_addition()
 
-    def _problems_of_a_lora(self) -> Iterator[tuple[str, str]]:
+    def _problems_of_an_addition(self) -> Iterator[tuple[str, str]]:
         for name in ("image_size", "defaults"):
             if getattr(self, name) is not None:
-                yield name, "a LoRA has none: it is its base's"
+                yield name, f"must be left out for task {self.task!r}: it is that of the base"
         if self.base is None:
-            yield "base", "is needed for task 'lora'"
+            yield "base", f"is needed for task {self.task!r}"
         if not self.is_file and [file.endswith(".safetensors") for file in self.files] != [True]:
-            yield "files", "must be one .safetensors file for a LoRA"
+            yield "files", f"must be one .safetensors file for task {self.task!r}"
 
     def _problems_of_a_model(self, source: str) -> Iterator[tuple[str, str]]:
         if not source:
@@ -180,8 +191,8 @@ class CardFile(CardFields):
     def _problems(self) -> Iterator[tuple[str, str]]:
         if (self.path or "").endswith(PICKLES):
             yield "path", "must be a folder or a .safetensors file: a pickle is never read"
-        if self.path and self.task == "lora" and not self.is_file:
-            yield "path", "must be a .safetensors file for a LoRA"
+        if self.path and self.task != "text-to-image" and not self.is_file:
+            yield "path", f"must be a .safetensors file for task {self.task!r}"
         if self.vae and not (self.path or self.url):
             yield "vae", "goes with a path"
         if self.configuration and not self.is_checkpoint:

@@ -29,6 +29,7 @@ from models.upscale.real_esrgan import RRDBNet, SRVGGNetCompact
 
 WEIGHTS = "model.safetensors"
 LORA = "lora"  # a change of another model, which `models.diffusion.lora` applies
+TEXTUAL_INVERSION = "textual-inversion"  # words of another model, of `models.diffusion.textual_inversion`
 DIFFUSERS = "diffusers"  # the architecture of any pipeline in the layout of its own folder
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "mlp-vae": mlp_vae,

@@ -103,7 +103,7 @@ def own_cards(folder: Path, shipped: Mapping[str, Card]) -> dict[str, Card]:
     bases |= {own.base or own.id for _, own in written.values() if own.task == "text-to-image"}
     made = {}
     for name, (path, own) in written.items():
-        if own.task == "lora" and own.base not in bases:
+        if own.task != "text-to-image" and own.base not in bases:
             raise CardError(f"{path}: base: There is no base {own.base!r}; there are {', '.join(sorted(bases))}.")
         try:
             made[name] = made_card(own, shipped)
@@ -113,7 +113,7 @@ def own_cards(folder: Path, shipped: Mapping[str, Card]) -> dict[str, Card]:
 
 
 def base_of(card: Card) -> str:
-    """Returns the model family that determines which LoRAs fit: of a text-to-image model, or of a LoRA itself."""
+    """Returns the model family that determines which LoRAs and the like fit: of a model, or of a LoRA itself."""
     return str(card.architecture.get("base", card.id))
 
 
@@ -163,8 +163,10 @@ def _files(own: CardFields, shipped: Mapping[str, Card]) -> dict[str, str]:
 
 
 def _architecture(own: CardFields, shipped: Mapping[str, Card]) -> dict[str, Any]:
+    if own.task == "textual-inversion":
+        return {"name": own.task, "base": own.base, "token": own.token or own.id}
     if own.task == "lora":
-        return {"name": "lora", "base": own.base}
+        return {"name": own.task, "base": own.base}
     defaults = (own.defaults or Defaults()).model_dump()
     del defaults["guidance_scale" if not defaults["guided"] else "guided"]
     given = own.defaults.model_fields_set if own.defaults else set()

@@ -9,6 +9,7 @@ AttributesNotFoundError     no image has the requested attributes
 TermsCancelError            a sum of latent codes has no direction
 TextTooLongError            a text has more tokens than the model reads
 LoraError                   a file is not a LoRA of the model
+AdditionError               a textual inversion, ControlNet or IP-Adapter does not fit the model
 DivergedError               a training or an optimization is no longer finite
 NotFiniteError              an image or a weight is NaN or infinite
 """
@@ -62,6 +63,14 @@ class TextTooLongError(ValueError):
 
 class LoraError(ValueError):
     """A file cannot be used as a LoRA of a model: `place` is its index among the files."""
+
+    def __init__(self, place: int, message: str) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class AdditionError(ValueError):
+    """A file cannot be used as an addition to a model: `place` is its index among the files."""
 
     def __init__(self, place: int, message: str) -> None:
         super().__init__(message)

@@ -100,6 +100,8 @@ def _try(card: Card, weights_dir: Path) -> None:
             load_parts(card, weights_dir, torch.float16)
         else:
             _try_tensors(card, weights_dir)
+        if card.task == "textual-inversion":
+            _try_vectors(card, weights_dir)
     except WeightsError:
         shutil.rmtree(weights_dir / card.id)
         raise
@@ -121,3 +123,13 @@ def _try_tensors(card: Card, weights_dir: Path) -> None:
             raise WeightsError(card.id, f"Model {card.id} cannot be loaded: {name}: {error}.") from error
         if not state:
             raise WeightsError(card.id, f"Model {card.id} cannot be loaded: {name} is empty.")
+
+
+def _try_vectors(card: Card, weights_dir: Path) -> None:
+    """Raises WeightsError for a file that holds no textual inversion."""
+    from models.diffusion.textual_inversion import read_vectors
+
+    try:
+        read_vectors(weights_dir / card.id / next(iter(card.files)))
+    except ValueError as error:
+        raise WeightsError(card.id, f"Model {card.id} cannot be loaded: {error}.") from error

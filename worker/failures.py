@@ -7,6 +7,7 @@ from typing import Any
 
 from jobs.errors import AtelierError
 from models.errors import (
+    AdditionError,
     AttributesNotFoundError,
     DataError,
     DivergedError,
@@ -83,6 +84,10 @@ def _lora_unusable(error: LoraError, place: str, model: str) -> AtelierError:
     return AtelierError("lora_unusable", f"LoRA {place} cannot be put on model {model}: {error}.", model=place)
 
 
+def _addition_unusable(error: AdditionError, place: str, model: str) -> AtelierError:
+    return AtelierError("addition_unusable", f"{place} cannot be used with model {model}: {error}.", model=place)
+
+
 def _diverged(error: DivergedError, place: str, model: str) -> AtelierError:
     return AtelierError("diverged", str(error), **_thinned(error.curve))
 
@@ -102,6 +107,7 @@ _FAILURES: Mapping[type[Exception], Callable[[Any, str, str], AtelierError]] = {
     TermsCancelError: _terms_cancel,
     TextTooLongError: _text_too_long,
     LoraError: _lora_unusable,
+    AdditionError: _addition_unusable,
     DivergedError: _diverged,
     NotFiniteError: _not_finite,
 }

@@ -52,6 +52,7 @@ ARCHITECTURES = {
     "stable-unclip": Architecture(encoder=True),
     "ip-adapter": Architecture(encoder=True),
     "lora": Architecture(recipe="lora"),
+    "textual-inversion": Architecture(),
     "clip": Architecture(recipe="clip"),
     "movq": Architecture(recipe="autoencoder"),
     "autoencoder-kl": Architecture(recipe="autoencoder"),
@@ -82,6 +83,6 @@ def dim_of(architecture: Mapping[str, Any]) -> int | None:
 
 
 def capabilities(architecture: Mapping[str, Any]) -> Architecture:
-    """What a model can do, by the `architecture` of its card; nothing for a LoRA and for a part of other models."""
+    """What a model can do, by the `architecture` of its card; nothing for additions to, and parts of, other models."""
     known = ARCHITECTURES.get(architecture.get("name", ""), Architecture())
     return known._replace(style_guided=known.style_guided or bool(architecture.get("style_guided")))

@@ -5,11 +5,13 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from cards.schedulers import ETA_SCHEDULERS, SCHEDULERS, Scheduler, canonical
+from cards.tokens import word
 from jobs.errors import BadInput
-from jobs.requests.base import STRICT, ImageRef, ImageSize, ModelId, Steps, Uses, filled
+from jobs.requests.additions import Lora, check_addition
+from jobs.requests.base import ImageRef, ImageSize, ModelId, Steps, Uses, distinct, filled
 from jobs.requests.facts import Card, Facts
 from jobs.requests.generation_base import GenerationRequest
 from jobs.requests.upscale import UpscaledRequest
@@ -22,14 +24,6 @@ LORA_TAG = re.compile(r"\s*<lora:([\w.-]+)(?::([+-]?\d*\.?\d+))?>")  # as in AUT
 Prompt = Annotated[str, Field(min_length=1, max_length=2000, pattern=NOT_BLANK)]
 Side = Annotated[int, Field(ge=32, le=2048, multiple_of=8)]
 Strength = Annotated[float, Field(ge=0.05, le=1, description="Share of the steps that change the image; 1: all.")]
-
-
-class Lora(BaseModel):
-    """A low-rank change of a model's weights (Hu et al. 2022)."""
-
-    model_config = STRICT
-    model: Annotated[ModelId, Field(description="A LoRA of the model's own base; `GET /v1/models` lists them.")]
-    scale: Annotated[float, Field(ge=-2, le=2, description="How much of the change; 1: all.")] = 1.0
 
 
 class PromptedRequest(UpscaledRequest, GenerationRequest):
@@ -91,6 +85,15 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
     def _blank_is_none(cls, prompt: str | None) -> str | None:
         return prompt if prompt and prompt.strip() else None
 
+    textual_inversions: Annotated[
+        list[ModelId],
+        AfterValidator(distinct),
+        Field(
+            max_length=8,
+            description="Textual inversions of the model's own base; a prompt names each by the `token` on its card.",
+        ),
+    ] = []
+
     @field_validator("loras")
     @classmethod
     def _each_once(cls, loras: list[Lora]) -> list[Lora]:
@@ -109,22 +112,22 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
         return filled(self.num_inference_steps)
 
     def uses(self) -> Uses:
-        """The model and its LoRAs."""
-        return Uses(models=(self.model, *(lora.model for lora in self.loras)))
+        """The model and what is added to it."""
+        return Uses(models=(self.model, *(lora.model for lora in self.loras), *self.textual_inversions))
 
     def compatibility(self) -> str:
         """Everything but prompts, images and seeds."""
         size_and_steps = ("mode", "model", "width", "height", "num_inference_steps", "strength")
         shared = (*size_and_steps, "guidance_scale", "scheduler", "eta", "clip_skip", "upscale", "upscaler")
         loras = [lora.model_dump(mode="json") for lora in self.loras]
-        return json.dumps([*(getattr(self, name, None) for name in shared), loras])
+        return json.dumps([*(getattr(self, name, None) for name in shared), loras, self.textual_inversions])
 
     def resolved(self, facts: Facts) -> GenerationRequest:
-        """Fills in the model's own values; raises BadInput for a model or a LoRA that cannot be used."""
+        """Fills in the model's own values; raises BadInput for a model, a LoRA or the like that cannot be used."""
         cards = facts.cards()
         model = self.card(cards)
         untagged = self._untagged()
-        untagged._check_loras(cards, model, given=len(self.loras))
+        untagged._check_additions(cards, model, given=len(self.loras))
         if untagged.width or untagged.height:
             untagged = untagged.with_defaults(upscale=1)
         return untagged.fitted(model["architecture"])
@@ -185,21 +188,25 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
         if (self.clip_skip or 0) >= layers:
             raise self.mismatch("clip_skip", f"has a text encoder of {layers} layers: 0 to {layers - 1} are allowed")
 
-    def _check_loras(self, cards: Mapping[str, Card], model: Card, given: int) -> None:
-        """Raises BadInput for a LoRA that is unknown, or of another base than the model's.
+    def _check_additions(self, cards: Mapping[str, Card], model: Card, given: int) -> None:
+        """Raises BadInput for a LoRA or a textual inversion that the model cannot use, or whose token is not written.
 
-        given: how many were in `loras`; the others were named in the prompt.
+        given: how many LoRAs were in `loras`; the others were named in the prompt.
         """
-        bases = {name: card["architecture"]["base"] for name, card in cards.items() if card["task"] == "lora"}
-        own = model["architecture"].get("base", model["id"])
-        allowed = [name for name, base in bases.items() if base == own]
         for i, lora in enumerate(self.loras):
-            if lora.model not in allowed:
-                base, field = bases.get(lora.model), f"loras.{i}.model" if i < given else "prompt"
-                what = f"{lora.model!r} is a LoRA of {base}" if base else f"No LoRA is called {lora.model!r}"
-                takes = f"{self.model} takes those of {own}: {', '.join(allowed) or 'there are none'}"
-                code = "model_mismatch" if base else "unknown_model"
-                raise BadInput(code, f"{field}: {what}; {takes}.", field=field, model=self.model, allowed=allowed)
+            check_addition(cards, model, "lora", lora.model, f"loras.{i}.model" if i < given else "prompt")
+        tokens: dict[str, str] = {}
+        for i, name in enumerate(self.textual_inversions):
+            field = f"textual_inversions.{i}"
+            check_addition(cards, model, "textual-inversion", name, field)
+            token = cards[name]["architecture"]["token"]
+            if not word(token).search(f"{self.prompt}\n{self.negative_prompt or ''}"):
+                message = f"{field}: Neither prompt nor negative_prompt has the token of {name}, which is {token}."
+                raise BadInput("invalid_request", message, field=field, allowed=token)
+            if other := tokens.get(token.lower()):
+                message = f"{field}: {name} has the token of {other}, {token}: use one of the two."
+                raise BadInput("invalid_request", message, field=field)
+            tokens[token.lower()] = name
 
 
 class TextToImage(PromptedRequest):

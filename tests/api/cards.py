@@ -26,6 +26,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "ink": {"name": "lora", "base": "sd-faces"},
     "chalk": {"name": "lora", "base": "sd-faces"},
     "sketch": {"name": "lora", "base": "sdxl"},
+    "cat": {"name": "textual-inversion", "base": "sd-faces", "token": "<cat>"},
 }
 
 HATTED: dict[str, Any] = {"mode": "text-to-image", "prompt": "a man with a hat"}
@@ -34,7 +35,7 @@ HAT = {"sign": "+", "with": ["hat"]}
 
 
 def card(model_id: str) -> dict[str, Any]:
-    sorts = {"classifier": "classification", "lora": "lora"}
+    sorts = {"classifier": "classification", **{name: name for name in ("lora", "textual-inversion")}}
     return {
         "id": model_id,
         "task": sorts.get(ARCHITECTURES[model_id].get("name", ""), "generation"),

@@ -119,7 +119,7 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         **{"width": {"enum": [64, 96, None]}, "height": {"enum": [64, 96, None]}},
         "num_inference_steps": {"enum": [20, None]},  # so that any strength leaves at least one
         "clip_skip": {"enum": [0, 1, 2, None]},  # of three layers
-        "loras": {"type": "array", "maxItems": 0},  # none are there
+        **{key: {"type": "array", "maxItems": 0} for key in ("loras", "textual_inversions")},  # none are there
     }
     return {
         "Sample": {"model": {"enum": ["ddpm-avatars"]}, "attributes": {"anyOf": [some_attributes, NOTHING]}},

@@ -159,6 +159,11 @@ def test_jobs_are_listed_by_their_kind(known: Stack) -> None:
     assert [one["id"] for one in found] == [job["id"]]
 
 
+def test_textual_inversions_are_named_by_their_tokens(known: Stack) -> None:
+    asked: dict[str, Any] = {"model": "sd-faces", **HATTED, "textual_inversions": ["cat"]}
+    assert accepted(post(known, **asked, negative_prompt="(<CAT>:1.2)"))["textual_inversions"] == ["cat"]
+
+
 def test_loras_of_the_models_base(known: Stack) -> None:
     loras = [{"model": "ink", "scale": 0.5}, {"model": "chalk"}]
     params = accepted(post(known, model="sd-faces", **HATTED, loras=loras))

@@ -263,6 +263,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "unknown_model",
         "prompt: No LoRA is called 'inc'; sd-faces takes those of sd-faces: chalk, ink.",
     ),
+    "unknown textual inversion": (
+        {"model": "sd-faces", **HATTED, "textual_inversions": ["ink"]},
+        "unknown_model",
+        "textual_inversions.0: No textual inversion is called 'ink'; sd-faces takes those of sd-faces: cat.",
+    ),
+    "a textual inversion that no prompt names": (
+        {"model": "sd-faces", **HATTED, "negative_prompt": "a cat, <cats>", "textual_inversions": ["cat"]},
+        "invalid_request",
+        "textual_inversions.0: Neither prompt nor negative_prompt has the token of cat, which is <cat>.",
+    ),
     "a lora in a prompt and in loras": (
         {"model": "sd-faces", **HATTED, "prompt": "a hat <lora:ink>", "loras": [{"model": "ink"}]},
         "invalid_request",

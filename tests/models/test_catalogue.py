@@ -199,6 +199,8 @@ def test_the_operators_cards_are_models_like_the_others(tmp_path: Path, monkeypa
     files = {"model_index.json": "model_index.json", "unet/a.safetensors": "unet/a.fp16.safetensors"}
     written(tmp_path, "b", **MODEL | {"id": "mine.too", "base": "mine-too", "files": files, "defaults": turbo})
     written(tmp_path, "c", **LORA)
+    written(tmp_path, "d", **LORA | {"id": "cat", "task": "textual-inversion", "token": "<cat>"})
+    written(tmp_path, "e", **LORA | {"id": "dog", "task": "textual-inversion"})
     monkeypatch.setenv("ATELIER_CARDS_DIR", str(tmp_path))
     found = cards.__wrapped__()
     assert {"mine", "mine.too", "ink", "vgg16"} <= found.keys() and list(found) == sorted(found)
@@ -215,6 +217,8 @@ def test_the_operators_cards_are_models_like_the_others(tmp_path: Path, monkeypa
     assert (ink.source, ink.architecture) == ({"kind": "local"}, {"name": "lora", "base": "mine-too"})
     assert (base_of(mine), base_of(too), base_of(ink)) == ("stable-diffusion-1.5", "mine-too", "mine-too")
     assert ink.fetch_command == "python -m models.fetch ink"
+    words = [found[name].architecture for name in ("cat", "dog")]
+    assert words == [{"name": "textual-inversion", "base": "mine-too", "token": each} for each in ("<cat>", "dog")]
 
 
 def test_schedulers_of_an_operators_card(tmp_path: Path) -> None:
@@ -258,13 +262,15 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
         (OWN | {"vae": "/b.pt"}, "vae: String should match pattern"),
         (MODEL | {"vae": "/b.safetensors"}, "vae: goes with a path"),
         (LORA | {"path": "/ink.safetensors"}, "files: must be left out: the path is one file"),
-        (LORA | {"path": "/ink", "files": None}, "path: must be a .safetensors file for a LoRA"),
+        (LORA | {"path": "/ink", "files": None}, "path: must be a .safetensors file for task 'lora'"),
         (MODEL | {"url": "https://a.example/a"}, "repository: must be left out: the card has a url"),
         (MODEL | {"sha256": "0" * 64}, "sha256: goes with url"),
         (MODEL | {"repository": "https://x.example/a"}, "repository: String should match pattern"),
         (MODEL | {"image_size": "512"}, "image_size: Input should be a valid integer"),
         (MODEL | {"image_size": None}, "image_size: is needed for task 'text-to-image'"),
-        (MODEL | {"task": "style"}, "task: Input should be 'text-to-image' or 'lora'"),
+        (MODEL | {"task": "style"}, "task: Input should be 'text-to-image', 'lora'"),
+        (MODEL | {"token": "<x>"}, "token: goes with task 'textual-inversion'"),
+        (LORA | {"task": "textual-inversion", "token": "a b"}, "token: String should match pattern"),
         (MODEL | {"color": "red"}, "color: Extra inputs are not permitted"),
         (MODEL | {"defaults": {"steps": 3}}, "defaults.steps: Extra inputs are not permitted"),
         (MODEL | {"defaults": {"schedulers": ["plms"]}}, "defaults.schedulers.0: must be one of ddim, ddpm, pndm, "),
@@ -278,9 +284,9 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
         (MODEL | {"files": ["../a.json"]}, "files.../a.json"),
         (LORA, "base: There is no base 'mine-too'; there are flux, sdxl, stable-diffusion-1.5"),
         (LORA | {"base": None}, "base: is needed for task 'lora'"),
-        (LORA | {"files": ["a.json"]}, "files: must be one .safetensors file for a LoRA"),
-        (LORA | {"files": None}, "files: must be one .safetensors file for a LoRA"),
-        (LORA | {"image_size": 512}, "image_size: a LoRA has none: it is its base's"),
+        (LORA | {"files": ["a.json"]}, "files: must be one .safetensors file for task 'lora'"),
+        (LORA | {"files": None}, "files: must be one .safetensors file for task 'lora'"),
+        (LORA | {"image_size": 512}, "image_size: must be left out for task 'lora': it is that of the base"),
     ],
 )
 def test_a_card_that_cannot_be_used_names_its_file_and_key(

@@ -7,6 +7,7 @@ import pytest
 
 from jobs.errors import AtelierError, NotFound
 from models.errors import (
+    AdditionError,
     AttributesNotFoundError,
     DataError,
     DivergedError,
@@ -30,6 +31,12 @@ CASES: list[tuple[Exception, str, str, dict[str, Any]]] = [
     (AttributesNotFoundError("none"), "attributes_not_found", "a: none.", {"field": "a"}),
     (TermsCancelError("They cancel."), "terms_cancel", "terms: They cancel.", {"field": "terms"}),
     (TextTooLongError("9 tokens"), "text_too_long", "a: 9 tokens: shorten it.", {"field": "a"}),
+    (
+        AdditionError(0, "it is empty"),
+        "addition_unusable",
+        "a cannot be used with model m: it is empty.",
+        {"model": "a"},
+    ),
     (LoraError(1, "it lacks B"), "lora_unusable", "LoRA b cannot be put on model m: it lacks B.", {"model": "b"}),
     (DivergedError("The loss is nan."), "diverged", "The loss is nan.", {}),
     (NotFiniteError("It is NaN."), "not_finite", f"It is NaN. {HINT}", {}),

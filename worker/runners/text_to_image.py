@@ -1,7 +1,6 @@
 """Runs text-to-image, image-to-image and inpainting; compatible jobs run as one batch."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -18,8 +17,7 @@ from jobs.requests.generation import Prompted
 from jobs.requests.inpainting import Inpainting
 from jobs.requests.text_to_image import ImageToImage, TextToImage
 from jobs.settings import get_settings
-from models.catalogue import Card, checked_file, revision
-from models.diffusion.lora import with_loras
+from models.catalogue import revision
 from models.diffusion.memory import fitting_size, needed_bytes
 from models.diffusion.prompts import max_clip_skip
 from models.diffusion.text_to_image import TextToImageModel, chunks, cut_off, generate, preview
@@ -27,13 +25,13 @@ from models.errors import NotFiniteError
 from models.grids import sheet
 from models.memory import available_memory
 from models.tensors import to_tensor
-from worker.failures import failures
 from worker.lease import CanceledError, LeaseLostError
 from worker.run import JobResult, OutputImage, Pixels, Task
+from worker.runners.additions import Additions, with_additions
 from worker.runners.images import boxed, center_crop
 from worker.runners.inpainting import Part, cut_part, mask_of
 from worker.runners.network import Network, load_network, pixels
-from worker.runners.unfamiliar import listed, warn_of_images, warn_of_prompt
+from worker.runners.unfamiliar import warn_of_images, warn_of_prompt
 
 Prompter = Network[TextToImageModel]
 MAX_BATCH_PIXELS = 2**20  # of all images denoised together: 256 of 64 px, one of 1024 px
@@ -48,6 +46,7 @@ class _Job:
     mask: NDArray[np.float32] | None = None  # (h, w), 1 where the image is generated and 0 where it is kept
     part: Part | None = None  # of a larger image, into which what is generated is pasted
     images: list[Pixels] = field(default_factory=list)
+    prompts: dict[str, str] = field(default_factory=dict)  # by field, as the text encoder gets them
     cut: dict[str, str] = field(default_factory=dict)  # the ends of prompts that the model does not read
     chunks: int = 1  # in which its prompts are encoded
     steps: int = 0
@@ -69,11 +68,9 @@ class _AllEndedError(Exception):
 
 def run_prompted(tasks: Sequence[Task[Prompted]]) -> list[JobResult | Exception]:
     """The images of each job or its error; all jobs have the same model, LoRAs, size, steps and so on."""
-    first = tasks[0].params
-    loras = [tasks[0].find_model(lora.model) for lora in first.loras]
-    network = load_network(tasks[0], first.model, TextToImageModel)
-    with _with_loras(network, loras, [lora.scale for lora in first.loras], tasks):
-        return _run(network, tasks, loras)
+    network = load_network(tasks[0], tasks[0].params.model, TextToImageModel)
+    with with_additions(network, tasks) as additions:
+        return _run(network, tasks, additions)
 
 
 def _check_size(network: Prompter, params: Prompted) -> None:
@@ -86,26 +83,8 @@ def _check_size(network: Prompter, params: Prompted) -> None:
         raise AtelierError("out_of_memory", message, field="width", allowed=list(fitting))
 
 
-@contextmanager
-def _with_loras(
-    network: Prompter, cards: Sequence[Card], scales: Sequence[float], tasks: Sequence[Task]
-) -> Iterator[None]:
-    """Applies LoRAs to the network inside; raises WeightsError for a missing file, AtelierError for an unusable one."""
-    weights_dir = get_settings().weights_dir
-    files = [checked_file(card, next(iter(card.files)), weights_dir) for card in cards]
-    with ExitStack() as stack:
-        with failures([card.id for card in cards], network.card.id), tasks[0].loading():
-            unused = stack.enter_context(with_loras(network.module, list(zip(files, scales, strict=True))))
-        for card, names in zip(cards, unused, strict=True):
-            if names:
-                message = f"{len(names)} tensors of LoRA {card.id} fit no layer of {network.card.id} and are not used"
-                for task in tasks:
-                    task.warn("lora_keys_unused", f"{message}: {listed(names)}.")
-        yield
-
-
-def _run(network: Prompter, tasks: Sequence[Task[Prompted]], loras: Sequence[Card]) -> list[JobResult | Exception]:
-    batch = [_job(task, network, tasks[0].load_ms) for task in tasks]
+def _run(network: Prompter, tasks: Sequence[Task[Prompted]], additions: Additions) -> list[JobResult | Exception]:
+    batch = [_job(task, network, additions, tasks[0].load_ms) for task in tasks]
     first = batch[0].params
     _check_size(network, first)
     try:
@@ -116,17 +95,17 @@ def _run(network: Prompter, tasks: Sequence[Task[Prompted]], loras: Sequence[Car
         torch.cuda.empty_cache()
         message = f"{first.width} x {first.height} pixels need more memory than the device has; ask for fewer."
         raise AtelierError("out_of_memory", message, field="width") from error
-    return [job.error or _result(network, job, len(tasks), loras) for job in batch]
+    return [job.error or _result(network, job, len(tasks), additions) for job in batch]
 
 
-def _job(task: Task[Prompted], network: Prompter, load_ms: float) -> _Job:
+def _job(task: Task[Prompted], network: Prompter, additions: Additions, load_ms: float) -> _Job:
     """Reads the inputs of a job; an error, such as of an image that does not exist, ends this job alone."""
     params, job = task.params, _Job(task)
     task.load_ms, task.notes["device"] = load_ms, str(network.device)
     try:
         _check_pipeline(params, network)
         for name in ("prompt", "negative_prompt"):
-            _read_prompt(job, network, name)
+            _read_prompt(job, network, additions, name)
         if isinstance(params, Inpainting) and params.is_pasted:
             job.part = cut_part(task, params)
             job.original, job.mask = job.part.image, job.part.mask
@@ -150,16 +129,17 @@ def _check_pipeline(params: Prompted, network: Prompter) -> None:
         raise params.mismatch("scheduler", "is a flow-matching model and has its own way to remove noise")
 
 
-def _read_prompt(job: _Job, network: Prompter, name: str) -> None:
+def _read_prompt(job: _Job, network: Prompter, additions: Additions, name: str) -> None:
     """Notes the chunks of a prompt, its unread end, and warnings; raises BadInput for invalid weights of words."""
-    prompt = getattr(job.params, name) or ""
+    asked = getattr(job.params, name) or ""
+    job.prompts[name] = prompt = additions.written(asked)
     try:
         job.chunks = max(job.chunks, chunks(network.module, prompt))
     except ValueError as error:
         raise BadInput("invalid_request", f"{name}: It cannot be parsed: {error}.", field=name) from error
     if cut := cut_off(network.module, prompt):
         job.cut[f"{name}_cut"] = cut
-    warn_of_prompt(job.task, network, name, prompt, cut=cut)
+    warn_of_prompt(job.task, network, name, additions.without_tokens(asked), cut=cut)
 
 
 def _denoise(network: Prompter, batch: Sequence[_Job]) -> None:
@@ -207,9 +187,9 @@ def _images(network: Prompter, part: Sequence[tuple[_Job, int]], on_step: Callab
     with network.inference():
         return generate(
             network.module,
-            [job.params.prompt for job in jobs],
+            [job.prompts["prompt"] for job in jobs],
             seeds=[seed for _, seed in part],
-            negative_prompts=[job.params.negative_prompt or "" for job in jobs] if params.guidance_scale else None,
+            negative_prompts=[job.prompts["negative_prompt"] for job in jobs] if params.guidance_scale else None,
             images=_stacked([job.original for job in jobs]),
             masks=_stacked_masks([job.mask for job in jobs]),
             strength=1.0 if isinstance(params, TextToImage) else params.strength,
@@ -239,12 +219,12 @@ def _preview(network: Prompter, latents: Tensor) -> Pixels:
     return sheet(pixels(preview(latents, network.module.latent_colors)))
 
 
-def _result(network: Prompter, job: _Job, n_jobs: int, loras: Sequence[Card]) -> JobResult:
+def _result(network: Prompter, job: _Job, n_jobs: int, additions: Additions) -> JobResult:
     made = list(map(job.part.pasted, job.images)) if job.part else job.images
     images = [OutputImage(image, seed=seed) for image, seed in zip(made, job.seeds, strict=True)]
     if len(images) > 1:
         tiles = [boxed(image, *job.params.size) for image in made] if job.part else made
         images.append(OutputImage(sheet(np.stack(tiles), [f"seed {seed}" for seed in job.seeds]), "grid"))
-    models = {card.id: revision(card, get_settings().weights_dir) for card in (network.card, *loras)}
+    models = {card.id: revision(card, get_settings().weights_dir) for card in (network.card, *additions.cards)}
     versions = {name: version(name) for name in ("torch", "diffusers", "transformers")}
     return JobResult(images, models, versions, {"batch": n_jobs, **job.cut})

@@ -11,6 +11,10 @@ class LoraUnusableError(status.JobFailedError):
     """The LoRA's file is empty or unreadable, contains NaN or infinity, or fits no layer of the model."""
 
 
+class AdditionUnusableError(status.JobFailedError):
+    """The file of a textual inversion is damaged, or does not fit the model of the request."""
+
+
 class WeightsUnavailableError(status.JobFailedError):
     """The model's files are missing, differ from those on its card or cannot be loaded; the message says what
     to do."""
@@ -91,6 +95,7 @@ class WorkerLostError(status.JobFailedError):
 BY_CODE: dict[str, type[status.AtelierError]] = {
     "path_without_length": PathWithoutLengthError,
     "lora_unusable": LoraUnusableError,
+    "addition_unusable": AdditionUnusableError,
     "weights_unavailable": WeightsUnavailableError,
     "file_mismatch": FileMismatchError,
     "disk_full": DiskFullError,

@@ -129,6 +129,8 @@ class GenerationParams(TypedDict, total=False):
     text encoders are CLIP."""
     loras: list[Lora]
     """Added to the model for this job; each once."""
+    textual_inversions: list[str]
+    """Textual inversions of the model's own base; a prompt names each by the `token` on its card."""
     image: ImageInput
     """Its center is cut out in the shape of the result."""
     strength: float

@@ -45,6 +45,8 @@ def parsed(mode: str = "text-to-image", **more: Any) -> Prompted:
         ({"loras": [{"model": f"ink-{i}"} for i in range(5)]}, "loras"),
         ({"loras": [{"model": "ink", "scale": 3}]}, "loras"),
         ({"loras": [{"model": "../ink"}]}, "loras"),
+        ({"textual_inversions": ["cat", "cat"]}, "textual_inversions"),
+        ({"textual_inversions": [f"cat-{i}" for i in range(9)]}, "textual_inversions"),
         ({"strength": 0.5}, "strength"),
         ({"image": A}, "image"),
         ({"mode": "image-to-image", "mask": A}, "mask"),
@@ -189,6 +191,7 @@ def test_only_what_one_batch_can_hold_runs_together() -> None:
         {"clip_skip": 1},
         {"loras": [{"model": "ink"}]},
         {"loras": [{"model": "ink", "scale": 0.5}]},
+        {"textual_inversions": ["cat"]},
         *({"scheduler": name} for name in SCHEDULERS[1:]),
     ]
     found = [own, *(compat(**body) for body in others)]

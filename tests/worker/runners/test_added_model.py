@@ -29,6 +29,7 @@ from worker.runners import added_model
 
 COMMIT = "0123456789" * 4
 INK = save({"unet.mid_block.attentions.0.to_q.lora_A.weight": torch.ones(40_000, 20)})
+TWO = {name: torch.ones(2, 3) for name in "ab"}
 LORA = {"id": "ink", "title": "Ink", "license": "MIT", "task": "lora", "base": "stable-diffusion-avatars"}
 
 
@@ -119,6 +120,19 @@ def test_an_upload_becomes_a_model(jobs: JobStore, objects: Objects, files: File
     jobs.archives.put(sha, {"weights": True})
     record = add(jobs, objects, **LORA, archive=f"zip_{sha}")
     assert record.error is None and jobs.models.get("ink").card["files"] == {"ink.safetensors": sha}
+
+
+def test_a_textual_inversion_becomes_a_model(jobs: JobStore, objects: Objects, files: Files) -> None:
+    files.served |= {"cat.safetensors": save({"emb_params": torch.ones(2, 768)}), "two.safetensors": save(TWO)}
+    cat = {**LORA, "id": "cat", "task": "textual-inversion"}
+    record = add(jobs, objects, **cat, url=files.url("cat.safetensors"))
+    expected = {"name": "textual-inversion", "base": "stable-diffusion-avatars", "token": "cat"}
+    assert record.error is None and find_model(jobs, objects, "cat").architecture == expected
+    code, message = failure(add(jobs, objects, **cat | {"id": "two"}, url=files.url("two.safetensors")))
+    assert (code, message) == (
+        "weights_unavailable",
+        "Model two cannot be loaded: two.safetensors holds no textual inversion: it has a, b tensors.",
+    )
 
 
 def test_files_that_cannot_be_used_end_the_job_and_leave_no_model(
