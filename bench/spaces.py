@@ -93,6 +93,7 @@ def fit(args: argparse.Namespace) -> None:
 def compare_neighbors(scores: Any, rounds: int) -> None:
     """Prints the time of exact neighbors and of those by the inverted file, and the recall of the latter."""
     n, exact_up_to = 3 * PERPLEXITY, neighbors.EXACT
+    neighbors.EXACT = len(scores)
     exact = measured(f"{n} exact neighbors", rounds, lambda: neighbors.neighbors_of(scores, n))
     neighbors.EXACT = 0
     listed = measured(f"{n} neighbors by the inverted file", rounds, lambda: neighbors.neighbors_of(scores, n))
