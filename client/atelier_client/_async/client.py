@@ -75,8 +75,7 @@ class AsyncAtelier(AsyncHttp):
 
     async def jobs(self, *, kind: str | None = None, status: str | None = None) -> AsyncIterator[AsyncJob]:
         """Yields the jobs, newest first."""
-        query = {name: value for name, value in (("kind", kind), ("status", status)) if value is not None}
-        async for data in self.pages("/v1/jobs", "jobs", **query):
+        async for data in self.pages("/v1/jobs", "jobs", kind=kind, status=status):
             yield AsyncJob(self, data)
 
     def collection(self, collection_id: str) -> AsyncCollection:

@@ -47,8 +47,8 @@ class AsyncCollection:
 
     async def components(self, *, vectors: bool = False, version: int | None = None) -> list[PrincipalComponentData]:
         """Its principal components, with their vectors if asked."""
-        query = {"vectors": vectors, **({} if version is None else {"version": version})}
-        return [each async for each in self._atelier.pages(f"{self._path}/components", "components", **query)]
+        pages = self._atelier.pages(f"{self._path}/components", "components", vectors=vectors, version=version)
+        return [each async for each in pages]
 
     async def export(
         self,
@@ -59,7 +59,7 @@ class AsyncCollection:
     ) -> Path:
         """Downloads all members with their scores, clusters, maps and vectors into a file, and returns its path."""
         target = Path(path)
-        query = {"format": format, **({} if version is None else {"version": version})}
+        query = {"format": format, "version": version}
         part = target.with_name(target.name + ".part")
         async with self._atelier.stream("GET", f"{self._path}/export", params=query, follow_redirects=True) as response:
             with part.open("wb") as file:
@@ -71,7 +71,7 @@ class AsyncCollection:
         """Its members as a table of Arrow, which must be installed."""
         import pyarrow.parquet
 
-        query = {"format": "parquet", **({} if version is None else {"version": version})}
+        query = {"format": "parquet", "version": version}
         response = await self._atelier.request("GET", f"{self._path}/export", params=query, follow_redirects=True)
         return pyarrow.parquet.read_table(BytesIO(response.content))
 
@@ -81,11 +81,11 @@ class AsyncCollection:
 
     async def thumbnail(self, member_id: int) -> Image.Image:
         """The thumbnail of a member."""
-        return await self._image(f"{self._path}/members/{member_id}/thumbnail")
+        return await self._atelier.image(f"{self._path}/members/{member_id}/thumbnail")
 
     async def image(self, member_id: int) -> Image.Image:
         """The image of a member."""
-        return await self._image(f"{self._path}/members/{member_id}/image")
+        return await self._atelier.image(f"{self._path}/members/{member_id}/image")
 
     async def plots(self) -> list[str]:
         """The names of its plots."""
@@ -93,7 +93,7 @@ class AsyncCollection:
 
     async def plot(self, name: str) -> Image.Image:
         """A plot, such as `t-sne`."""
-        return await self._image(f"{self._path}/plots/{name}")
+        return await self._atelier.image(f"{self._path}/plots/{name}")
 
     async def draw_plots(self, **params: Unpack[PlotParams]) -> AsyncJob:
         """Draws plots for a clustering, a component or an attribute."""
@@ -122,11 +122,6 @@ class AsyncCollection:
     async def delete(self) -> None:
         """Deletes all its versions."""
         await self._atelier.request("DELETE", self._path)
-
-    async def _image(self, path: str) -> Image.Image:
-        image = Image.open(BytesIO((await self._atelier.request("GET", path, follow_redirects=True)).content))
-        image.load()
-        return image
 
     def __repr__(self) -> str:
         return f"<collection {self.id}>"

@@ -3,12 +3,14 @@
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 import httpx
 from httpx_retries import Retry, RetryTransport
+from PIL import Image
 
 from atelier_client.errors import ImageNotFoundError, ServiceUnreachableError, error_of
 from atelier_client.inputs import Upload, replaced, upload_of, uploads
@@ -55,7 +57,7 @@ class AsyncHttp:
         await self._client.aclose()
 
     async def request(self, method: str, path: str, *, retry_post: bool = False, **options: Any) -> httpx.Response:
-        """Sends a request to any path of the API; `options` are those of httpx.
+        """Sends a request to any path of the API; `options` are those of httpx, without `params` that are None.
 
         Raises:
             APIError: The response is an error.
@@ -63,7 +65,7 @@ class AsyncHttp:
         """
         extensions = {"retry": self._retry_post} if retry_post else {}
         try:
-            response = await self._client.request(method, path, extensions=extensions, **options)
+            response = await self._client.request(method, path, extensions=extensions, **_given(options))
         except httpx.TransportError as error:
             raise _unreachable(self.base_url, error) from error
         if response.is_error:
@@ -74,13 +76,19 @@ class AsyncHttp:
     async def stream(self, method: str, path: str, **options: Any) -> AsyncIterator[httpx.Response]:
         """As `request`, with a body that is read in parts."""
         try:
-            async with self._client.stream(method, path, **options) as response:
+            async with self._client.stream(method, path, **_given(options)) as response:
                 if response.is_error:
                     await response.aread()
                     raise error_of(response)
                 yield response
         except httpx.TransportError as error:
             raise _unreachable(self.base_url, error) from error
+
+    async def image(self, path: str) -> Image.Image:
+        """The image at a path of the API, or the first frame of an animation."""
+        image = Image.open(BytesIO((await self.request("GET", path, follow_redirects=True)).content))
+        image.load()
+        return image
 
     async def upload(self, image: Any) -> str:
         """Uploads an image and returns its id; the id of what this client has uploaded before, or of an id, at once."""
@@ -124,6 +132,12 @@ class AsyncHttp:
     async def _send(self, upload: Upload, content: bytes | IO[bytes]) -> str:
         response = await self.request("POST", upload.route, files={"file": (upload.name, content)}, retry_post=True)
         return str(response.json()["id"])
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without the parameters that are None."""
+    params = options.get("params") or {}
+    return {**options, "params": {name: value for name, value in params.items() if value is not None}}
 
 
 def _unreachable(base_url: str, error: Exception) -> ServiceUnreachableError:

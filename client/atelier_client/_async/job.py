@@ -4,7 +4,6 @@ import asyncio
 import json
 import time as clock
 from collections.abc import AsyncIterator, Callable
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,7 +196,7 @@ class AsyncJob:
 
     async def preview(self) -> Image.Image:
         """The newest preview of a running job."""
-        return _opened((await self._atelier.request("GET", f"/v1/jobs/{self.id}/preview")).content)
+        return await self._atelier.image(f"/v1/jobs/{self.id}/preview")
 
     async def _post(self, action: str) -> "AsyncJob":
         self.data = (await self._atelier.request("POST", f"/v1/jobs/{self.id}/{action}", retry_post=True)).json()
@@ -217,6 +216,7 @@ class AsyncOutput:
         self._atelier = atelier
         self.job_id = job_id
         self.data = data
+        self._path = f"/v1/jobs/{job_id}/outputs/{data['index']}"
 
     @property
     def role(self) -> str:
@@ -235,12 +235,11 @@ class AsyncOutput:
 
     async def read(self) -> bytes:
         """The bytes of its file; the address in `data["url"]` may have expired, this one does not."""
-        path = f"/v1/jobs/{self.job_id}/outputs/{self.data['index']}"
-        return (await self._atelier.request("GET", path, follow_redirects=True)).content
+        return (await self._atelier.request("GET", self._path, follow_redirects=True)).content
 
     async def image(self) -> Image.Image:
         """Its image, or the first frame of an animation."""
-        return _opened(await self.read())
+        return await self._atelier.image(self._path)
 
     async def save(self, path: "str | Path") -> Path:
         """Writes its file and returns the path; into a folder under its own name."""
@@ -261,9 +260,3 @@ class AsyncOutput:
 def _progress_of(event: Event) -> ProgressData | None:
     data: ProgressData | None = event.data.get("progress") if event.type == "snapshot" else event.data  # type: ignore[assignment]
     return data
-
-
-def _opened(content: bytes) -> Image.Image:
-    image = Image.open(BytesIO(content))
-    image.load()
-    return image

@@ -76,8 +76,7 @@ class Atelier(Http):
 
     def jobs(self, *, kind: str | None = None, status: str | None = None) -> Iterator[Job]:
         """Yields the jobs, newest first."""
-        query = {name: value for name, value in (("kind", kind), ("status", status)) if value is not None}
-        for data in self.pages("/v1/jobs", "jobs", **query):
+        for data in self.pages("/v1/jobs", "jobs", kind=kind, status=status):
             yield Job(self, data)
 
     def collection(self, collection_id: str) -> Collection:

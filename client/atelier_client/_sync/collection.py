@@ -48,8 +48,8 @@ class Collection:
 
     def components(self, *, vectors: bool = False, version: int | None = None) -> list[PrincipalComponentData]:
         """Its principal components, with their vectors if asked."""
-        query = {"vectors": vectors, **({} if version is None else {"version": version})}
-        return [each for each in self._atelier.pages(f"{self._path}/components", "components", **query)]
+        pages = self._atelier.pages(f"{self._path}/components", "components", vectors=vectors, version=version)
+        return [each for each in pages]
 
     def export(
         self,
@@ -60,7 +60,7 @@ class Collection:
     ) -> Path:
         """Downloads all members with their scores, clusters, maps and vectors into a file, and returns its path."""
         target = Path(path)
-        query = {"format": format, **({} if version is None else {"version": version})}
+        query = {"format": format, "version": version}
         part = target.with_name(target.name + ".part")
         with self._atelier.stream("GET", f"{self._path}/export", params=query, follow_redirects=True) as response:
             with part.open("wb") as file:
@@ -72,7 +72,7 @@ class Collection:
         """Its members as a table of Arrow, which must be installed."""
         import pyarrow.parquet
 
-        query = {"format": "parquet", **({} if version is None else {"version": version})}
+        query = {"format": "parquet", "version": version}
         response = self._atelier.request("GET", f"{self._path}/export", params=query, follow_redirects=True)
         return pyarrow.parquet.read_table(BytesIO(response.content))
 
@@ -82,11 +82,11 @@ class Collection:
 
     def thumbnail(self, member_id: int) -> Image.Image:
         """The thumbnail of a member."""
-        return self._image(f"{self._path}/members/{member_id}/thumbnail")
+        return self._atelier.image(f"{self._path}/members/{member_id}/thumbnail")
 
     def image(self, member_id: int) -> Image.Image:
         """The image of a member."""
-        return self._image(f"{self._path}/members/{member_id}/image")
+        return self._atelier.image(f"{self._path}/members/{member_id}/image")
 
     def plots(self) -> list[str]:
         """The names of its plots."""
@@ -94,7 +94,7 @@ class Collection:
 
     def plot(self, name: str) -> Image.Image:
         """A plot, such as `t-sne`."""
-        return self._image(f"{self._path}/plots/{name}")
+        return self._atelier.image(f"{self._path}/plots/{name}")
 
     def draw_plots(self, **params: Unpack[PlotParams]) -> Job:
         """Draws plots for a clustering, a component or an attribute."""
@@ -123,11 +123,6 @@ class Collection:
     def delete(self) -> None:
         """Deletes all its versions."""
         self._atelier.request("DELETE", self._path)
-
-    def _image(self, path: str) -> Image.Image:
-        image = Image.open(BytesIO((self._atelier.request("GET", path, follow_redirects=True)).content))
-        image.load()
-        return image
 
     def __repr__(self) -> str:
         return f"<collection {self.id}>"

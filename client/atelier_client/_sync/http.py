@@ -4,12 +4,14 @@
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 import httpx
 from httpx_retries import Retry, RetryTransport
+from PIL import Image
 
 from atelier_client.errors import ImageNotFoundError, ServiceUnreachableError, error_of
 from atelier_client.inputs import Upload, replaced, upload_of, uploads
@@ -56,7 +58,7 @@ class Http:
         self._client.close()
 
     def request(self, method: str, path: str, *, retry_post: bool = False, **options: Any) -> httpx.Response:
-        """Sends a request to any path of the API; `options` are those of httpx.
+        """Sends a request to any path of the API; `options` are those of httpx, without `params` that are None.
 
         Raises:
             APIError: The response is an error.
@@ -64,7 +66,7 @@ class Http:
         """
         extensions = {"retry": self._retry_post} if retry_post else {}
         try:
-            response = self._client.request(method, path, extensions=extensions, **options)
+            response = self._client.request(method, path, extensions=extensions, **_given(options))
         except httpx.TransportError as error:
             raise _unreachable(self.base_url, error) from error
         if response.is_error:
@@ -75,13 +77,19 @@ class Http:
     def stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
         """As `request`, with a body that is read in parts."""
         try:
-            with self._client.stream(method, path, **options) as response:
+            with self._client.stream(method, path, **_given(options)) as response:
                 if response.is_error:
                     response.read()
                     raise error_of(response)
                 yield response
         except httpx.TransportError as error:
             raise _unreachable(self.base_url, error) from error
+
+    def image(self, path: str) -> Image.Image:
+        """The image at a path of the API, or the first frame of an animation."""
+        image = Image.open(BytesIO((self.request("GET", path, follow_redirects=True)).content))
+        image.load()
+        return image
 
     def upload(self, image: Any) -> str:
         """Uploads an image and returns its id; the id of what this client has uploaded before, or of an id, at once."""
@@ -125,6 +133,12 @@ class Http:
     def _send(self, upload: Upload, content: bytes | IO[bytes]) -> str:
         response = self.request("POST", upload.route, files={"file": (upload.name, content)}, retry_post=True)
         return str(response.json()["id"])
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without the parameters that are None."""
+    params = options.get("params") or {}
+    return {**options, "params": {name: value for name, value in params.items() if value is not None}}
 
 
 def _unreachable(base_url: str, error: Exception) -> ServiceUnreachableError:

@@ -5,7 +5,6 @@ import json
 import time
 import time as clock
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,7 +197,7 @@ class Job:
 
     def preview(self) -> Image.Image:
         """The newest preview of a running job."""
-        return _opened((self._atelier.request("GET", f"/v1/jobs/{self.id}/preview")).content)
+        return self._atelier.image(f"/v1/jobs/{self.id}/preview")
 
     def _post(self, action: str) -> "Job":
         self.data = (self._atelier.request("POST", f"/v1/jobs/{self.id}/{action}", retry_post=True)).json()
@@ -218,6 +217,7 @@ class Output:
         self._atelier = atelier
         self.job_id = job_id
         self.data = data
+        self._path = f"/v1/jobs/{job_id}/outputs/{data['index']}"
 
     @property
     def role(self) -> str:
@@ -236,12 +236,11 @@ class Output:
 
     def read(self) -> bytes:
         """The bytes of its file; the address in `data["url"]` may have expired, this one does not."""
-        path = f"/v1/jobs/{self.job_id}/outputs/{self.data['index']}"
-        return (self._atelier.request("GET", path, follow_redirects=True)).content
+        return (self._atelier.request("GET", self._path, follow_redirects=True)).content
 
     def image(self) -> Image.Image:
         """Its image, or the first frame of an animation."""
-        return _opened(self.read())
+        return self._atelier.image(self._path)
 
     def save(self, path: "str | Path") -> Path:
         """Writes its file and returns the path; into a folder under its own name."""
@@ -262,9 +261,3 @@ class Output:
 def _progress_of(event: Event) -> ProgressData | None:
     data: ProgressData | None = event.data.get("progress") if event.type == "snapshot" else event.data  # type: ignore[assignment]
     return data
-
-
-def _opened(content: bytes) -> Image.Image:
-    image = Image.open(BytesIO(content))
-    image.load()
-    return image
