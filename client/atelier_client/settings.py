@@ -35,3 +35,13 @@ class Connection:
     def headers(self) -> dict[str, str]:
         """The headers of each request."""
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+
+    def store(self) -> None:
+        """Writes the config file, which only its owner can read."""
+        path = config_path()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        part.unlink(missing_ok=True)
+        with open(part, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            json.dump({"url": self.base_url, "api_key": self.api_key}, file)
+        part.replace(path)

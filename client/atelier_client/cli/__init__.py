@@ -1,0 +1,1 @@
+"""The command `atelier`; the extra `cli` installs what it needs."""
