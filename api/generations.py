@@ -151,9 +151,9 @@ EXAMPLES: dict[str, Any] = {
         "summary": "Images made four times as large",
         "value": {"mode": "upscale", "model": "realesr-animevideov3", "images": [AVATAR, SMILEY]},
     },
-    "sample, upscaled": {
-        "summary": "Faces of 256 px by a model of 64 px",
-        "value": {"model": "dcgan-avatars", "n": 2, "seed": 7, "upscale": 4},
+    "sample, not upscaled": {
+        "summary": "Faces of 64 px, as the model makes them",
+        "value": {"model": "dcgan-avatars", "n": 2, "seed": 7, "upscale": 1},
     },
 }
 

@@ -278,10 +278,13 @@ def chunks(model: TextToImageModel, *prompts: str) -> int:
     return max(n_chunks(model.pipeline, prompt) for prompt in prompts)
 
 
-def cut_off(model: TextToImageModel, prompt: str) -> str:
-    """Returns the end of a prompt that exceeds the text encoder's length; CLIP reads longer ones in chunks."""
+def cut_off(model: TextToImageModel, prompt: str, *, chunked: bool = True) -> str:
+    """Returns the end of a prompt that exceeds the text encoder's length.
+
+    chunked: whether longer prompts are read in chunks, where the encoder is CLIP.
+    """
     pipeline: Any = model.pipeline
-    if reads_weights(pipeline):
+    if chunked and reads_weights(pipeline):
         return ""
     tokenizer, length = pipeline.tokenizer, pipeline.tokenizer.model_max_length
     if isinstance(model.pipeline, FluxPipeline):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from models.diffusion.style_guidance import (
     style_guided,
     unconditional_denoiser,
 )
-from models.diffusion.text_to_image import TextToImageModel
+from models.diffusion.text_to_image import TextToImageModel, cut_off
 from models.diffusion.unconditional import Ddpm, generators_of
 from models.grids import labeled_grid, sheet
 from models.perceptual.losses import StyleTarget, positions, style_loss, style_targets
@@ -50,7 +51,9 @@ def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
         features = vgg(_vgg_input(images), params.style_layers)
         return style_loss({layer: positions(maps) for layer, maps in features.items()}, targets) * len(images)
 
-    warn_of_prompt(task, network, "prompt", params.prompt or "", weighted=False)
+    prompt, module = params.prompt or "", network.module
+    cut = cut_off(module, prompt, chunked=False) if isinstance(module, TextToImageModel) else ""
+    warn_of_prompt(task, network, "prompt", prompt, weighted=False, cut=cut)
     start = None
     if params.content:
         center = center_crop(task.read_image(params.content), side, side)[None]
@@ -68,7 +71,8 @@ def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
     if len(outputs) > 1:
         titles = [f"scale {scale:g}" for scale in params.scales]
         outputs.append(OutputImage(labeled_grid(rows, [f"seed {seed}" for seed in seeds], titles), "grid"))
-    metrics = {"style_loss": np.transpose(losses).tolist()}  # (seeds, scales), as the grid
+    metrics: dict[str, Any] = {"style_loss": np.transpose(losses).tolist()}  # (seeds, scales), as the grid
+    metrics |= {"prompt_cut": cut} if cut else {}
     used = {network.card.id: network.revision, VGG_ID: revision_of(VGG_ID)}
     if has_vector(params.style):
         used["fast-arbitrary"] = revision_of("fast-arbitrary")

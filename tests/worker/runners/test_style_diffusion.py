@@ -49,3 +49,12 @@ def test_a_style_transfer_by_diffusion_can_start_from_an_image(tiny: Card) -> No
     assert steps == [(1, 2), (2, 2)] and len(made.images) == 1
     with pytest.raises(AtelierError, match="gone"):
         run_alone(task(tiny, content=GONE, **asked))
+
+
+def test_what_is_cut_off_a_prompt_is_a_warning(tiny: Card) -> None:
+    asked: dict[str, Any] = {"method": "diffusion", "mode": "transfer", "style": MASK, "style_layers": ["relu1_1"]}
+    short, long = (task(tiny, prompt="hat " * n, **asked) for n in (6, 9))  # of 8 tokens with start and end
+    assert "prompt_cut" not in run_alone(short).metrics and not short.warnings
+    assert run_alone(long).metrics["prompt_cut"].split() == ["hat"] * 3
+    [warning] = long.warnings
+    assert warning["code"] == "prompt_cut" and "the rest is not used: hat hat hat" in warning["message"]
