@@ -14,8 +14,8 @@ from jobs.store import keys
 from jobs.store.keys import ANONYMOUS, LOCAL, Key, Keys, Rate
 
 # All other paths need a key once one was made, those that do not exist too.
-PUBLIC = ("/healthz", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
-PUBLIC_FILES = "/static-offline-docs/"
+PUBLIC = ("/", "/healthz", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
+PUBLIC_FILES = ("/static-offline-docs/", "/studio/")
 KEY = "atelier.key"  # key of the `Key` in the scope of a request
 SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key: `Authorization: Bearer atl_…`."},

@@ -28,6 +28,7 @@ from api import (
     plots,
     search,
     steerings,
+    studio,
     style_transfers,
     styles,
     trainings,
@@ -133,7 +134,7 @@ def create_app(settings: Settings) -> FastAPI:
         usage,
     ):
         app.include_router(module.router, responses=error_responses(401, 403, 429))
-    for module in (health, metrics):
+    for module in (health, metrics, studio):
         app.include_router(module.router)
     return app
 

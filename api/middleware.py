@@ -34,6 +34,10 @@ OWN = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     b"worker-src blob:; frame-ancestors 'none'"
 )
+STUDIO = (
+    b"default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    b"form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def watch(app: ASGIApp) -> ASGIApp:
@@ -52,8 +56,7 @@ def watch(app: ASGIApp) -> ASGIApp:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"].append((b"x-request-id", request_id.encode()))
-                policy = OWN if scope["path"] in PAGES else NOTHING
-                message["headers"] += [*HEADERS, (b"content-security-policy", policy)]
+                message["headers"] += [*HEADERS, (b"content-security-policy", _policy(scope["path"]))]
             await send(message)
 
         parent = headers.get(b"traceparent", b"").decode("latin-1")
@@ -71,6 +74,13 @@ def watch(app: ASGIApp) -> ASGIApp:
                 _note(scope, status, time.perf_counter() - started, trace)
 
     return watched
+
+
+def _policy(path: str) -> bytes:
+    """What a browser may load and run for a response."""
+    if path == "/" or path.startswith("/studio/"):
+        return STUDIO
+    return OWN if path in PAGES else NOTHING
 
 
 def _note(scope: Scope, status: int, seconds: float, trace: Span) -> None:

@@ -63,6 +63,7 @@ SLOW_PATHS = (
     "tests/models/test_fetch",
     "tests/models/test_safety.py",
     "tests/models/training/",
+    "tests/studio/",
     "tests/test_deployment",
     "tests/test_examples.py",
     "tests/worker/",

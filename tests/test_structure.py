@@ -13,6 +13,8 @@ PACKAGES = ["api", "jobs", "worker", "models", "images", "cards", "bench", "exam
 MAX_FUNCTION_LINES = 60
 MAX_ARGUMENTS = 7  # by position, without `self`; options by keyword are not counted
 MAX_FILE_LINES = 350
+STUDIO = ROOT / "api" / "static"  # pages, scripts and styles of our own, apart from its libraries in vendor/
+MAX_STUDIO_LINES = 300
 
 # Training loops, which are read from top to bottom.
 LONG_FUNCTIONS = {
@@ -29,6 +31,7 @@ CROSS_CUTTING = {
     "tests/api/test_schemathesis.py",
     "tests/api/test_tenants.py",
     "tests/integration",
+    "tests/studio",
     "tests/test_deployment.py",
     "tests/test_structure.py",
     "tests/test_vocabulary.py",
@@ -114,6 +117,13 @@ def paths() -> list[str]:
 def test_files_and_functions_are_short_and_tests_mirror_the_source(path: str) -> None:
     found = faults(path)
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("suffix", ["js", "css", "html"])
+def test_files_of_the_studio_are_short(suffix: str) -> None:
+    files = [path for path in STUDIO.rglob(f"*.{suffix}") if path.parent.name != "vendor"]
+    long = {path.name: len(path.read_text().splitlines()) for path in files}
+    assert files and {name: lines for name, lines in long.items() if lines > MAX_STUDIO_LINES} == {}
 
 
 @pytest.mark.parametrize("path", [path for path in paths() if not path.startswith(("tests/", "bench/"))])

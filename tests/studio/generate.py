@@ -1,0 +1,78 @@
+"""The story of generations: words, a grid to continue from, latent codes, denoising, and glasses on and off."""
+
+from playwright.sync_api import Page, expect
+
+from tests.studio.browser import Look, go
+
+
+def test_words_make_images_to_continue_from(page: Page, look: Look) -> None:
+    go(page, "generate?n=2&seed=1")
+    for word in ("a woman", "smiling", "with glasses", "with a red hat"):
+        page.get_by_role("button", name=word, exact=True).click()
+    expect(page.get_by_role("textbox", name="Prompt").first).to_have_value("a smiling woman with glasses and a red hat")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    page.get_by_role("button", name="Image 2").click()
+    page.get_by_text("Mark a box without a pointer").click()
+    page.get_by_role("button", name="Mark this box").click()
+    look.at(page, "generate-inpaint")
+    page.evaluate("scrollTo(0, 0)")
+    look.at(page, "generate", docs="studio-generate")
+    page.get_by_role("textbox", name="Prompt").last.fill("a woman with a yellow hat")
+    job = page.url
+    page.get_by_role("button", name="Inpaint").click()
+    expect(page).not_to_have_url(job)
+    expect(page.get_by_role("button", name="Image 4")).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Image 1").click()
+    page.get_by_role("button", name="Send to Style").click()
+    expect(page.get_by_alt_text("Photo, as chosen")).to_be_visible()
+
+
+def test_a_brush_and_variations(desktop: Page) -> None:
+    go(desktop, "generate?n=1&seed=1&prompt=a woman")
+    desktop.get_by_role("button", name="Generate", exact=True).click()
+    desktop.get_by_role("button", name="Image 1").click()
+    canvas = desktop.locator(".brush canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    desktop.mouse.move(box["x"] + 40, box["y"] + 40)
+    desktop.mouse.down()
+    desktop.mouse.move(box["x"] + 160, box["y"] + 60, steps=5)
+    desktop.mouse.up()
+    expect(desktop.get_by_role("button", name="Inpaint")).to_be_enabled()
+    desktop.get_by_role("button", name="Upscale").click()
+    expect(desktop.get_by_alt_text("Image 1")).to_have_js_property("naturalWidth", 512, timeout=60_000)
+
+
+def test_a_manifold_is_walked(page: Page, look: Look) -> None:
+    go(page, "generate/latent?model=vae-digits-2")
+    image = page.get_by_alt_text("Image of this latent code")
+    expect(image).to_be_visible()
+    manifold = page.get_by_role("application")
+    expect(manifold.locator("img")).to_have_count(121)
+    look.at(page, "generate-latent")
+    before = image.get_attribute("src")
+    manifold.press("ArrowRight")
+    expect(image).not_to_have_attribute("src", before or "")
+    page.get_by_role("slider").first.press("ArrowRight")
+    assert "z=" in page.url
+
+
+def test_denoising_is_a_film_strip(page: Page, look: Look) -> None:
+    go(page, "generate/denoise?model=ddpm-digits&steps=8&shown=4")
+    page.get_by_role("button", name="Denoise", exact=True).click()
+    expect(page.get_by_alt_text("What is predicted at step 4 of 4")).to_be_visible()
+    page.get_by_role("slider").press("ArrowLeft")
+    expect(page.get_by_alt_text("What is predicted at step 3 of 4")).to_be_visible()
+    look.at(page, "generate-denoise")
+
+
+def test_glasses_are_put_on_and_taken_off(page: Page, look: Look) -> None:
+    go(page, "generate/glasses")
+    page.get_by_role("button", name="A drawn face").click()
+    page.get_by_role("button", name="glasses", exact=True).click()
+    expect(page.get_by_alt_text("Face: after")).to_be_visible()
+    look.at(page, "generate-glasses")
+    page.get_by_role("button", name="Continue from this face").click()
+    page.get_by_role("button", name="no glasses").click()
+    expect(page.get_by_alt_text("Face: after")).to_be_visible()

@@ -1,0 +1,61 @@
+"""The stories of trainings, of comparing techniques, and of models."""
+
+from playwright.sync_api import Page, expect
+
+from tests.stack import Stack
+from tests.studio.browser import Look, go
+
+
+def test_a_training_is_watched_finished_and_used(page: Page, studio: Stack, look: Look) -> None:
+    go(page, "train?steps=5000")
+    look.at(page, "train-empty")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_role("img", name="Losses up to step")).to_be_visible(timeout=60_000)
+    expect(page.get_by_alt_text("Samples at step")).to_be_visible()
+    look.at(page, "train-running")
+    page.get_by_role("button", name="Finish now").click()
+    expect(page.get_by_text("The model is ready.")).to_be_visible(timeout=60_000)
+    expect(page.get_by_alt_text("Samples of the model")).to_be_visible()
+    page.evaluate("scrollTo(0, 0)")
+    look.at(page, "train", docs="studio-train")
+    page.get_by_role("link", name="Use this model").click()
+    expect(page.get_by_alt_text("Image of this latent code")).to_be_visible()
+    assert "model=vae-" in page.url
+
+
+def test_techniques_are_compared(page: Page, look: Look) -> None:
+    go(page, "compare/photo?off=gatys,gatys-swd")
+    page.get_by_role("button", name="Coffee, a sample").click()
+    page.get_by_role("button", name="Brush strokes, a sample").click()
+    page.get_by_role("button", name="Run 2 side by side").click()
+    expect(page.get_by_alt_text("Result of Fast, one pass")).to_be_visible()
+    expect(page.get_by_alt_text("Result of Fast, colors of the photo")).to_be_visible()
+    expect(page.get_by_text("Time")).to_have_count(2)
+    look.at(page, "compare")
+
+
+def test_models_of_one_set_are_compared(desktop: Page, look: Look) -> None:
+    off = ",".join(
+        [*(f"{kind}-fashion-mnist-{dim}" for kind in ("vae", "gan") for dim in (2, 4)), "ddpm-fashion-mnist"]
+    )
+    go(desktop, f"compare/sets?set=fashion-mnist&off={off}")
+    desktop.get_by_role("button", name="Run 2 side by side").click()
+    expect(
+        desktop.get_by_alt_text("Result of Variational autoencoder on fashion-mnist (vae-fashion-mnist-8)")
+    ).to_be_visible()
+    expect(
+        desktop.get_by_alt_text("Result of Generative adversarial network on fashion-mnist (gan-fashion-mnist-8)")
+    ).to_be_visible()
+    look.at(desktop, "compare-sets", docs="studio-compare")
+
+
+def test_models_have_licenses_and_figures(page: Page, look: Look) -> None:
+    go(page, "models")
+    card = page.locator("article").filter(has_text="vae-smileys")
+    expect(card).to_contain_text("MIT")
+    expect(card).to_contain_text("reconstruction")
+    look.at(page, "models")
+    page.get_by_label("Search").fill("realesr")
+    expect(page.locator("article")).to_have_count(3)
+    page.get_by_label("Search").fill("nothing like this")
+    expect(page.get_by_text("No model matches")).to_be_visible()
