@@ -12,8 +12,10 @@ from atelier_client.cli.work import Work
 
 app = typer.Typer()
 
-DIGITS = "atelier collect digits --name Digits --limit 100 --set space=pixels"
-Collection = Annotated[str, typer.Argument(help="Its id, or its name: the newest of that name.", show_default=False)]
+DIGITS = "atelier collect digits --name Digits --limit 40 --set space=pixels"
+Collection = Annotated[
+    str, typer.Argument(help="Its id, or its name: the newest of that name that is ready.", show_default=False)
+]
 Components = Annotated[list[int] | None, typer.Option("--component", "-c", help="A principal component, from 0.")]
 Attributes = Annotated[list[str] | None, typer.Option("--attribute", "-a", help="An attribute of the members.")]
 
@@ -115,7 +117,7 @@ def _id_of(atelier: Atelier, collection: str) -> str:
     """The id of a collection by its id or its name."""
     if collection.startswith("col_"):
         return collection
-    known = atelier.collections()
+    known = sorted(atelier.collections(), key=lambda each: each["version"] is None)  # ready ones first, newest first
     for each in known:
         if each["name"] == collection:
             return each["id"]
