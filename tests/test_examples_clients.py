@@ -54,7 +54,7 @@ def test_python(path: Path, checkout: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("path", SHELL, ids=lambda path: path.stem)
 def test_curl(path: Path, checkout: Path) -> None:
-    ran = subprocess.run([str(path)], capture_output=True, text=True, timeout=120)
+    ran = subprocess.run([str(path)], capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, f"{ran.stdout}\n{ran.stderr}"
     assert all(each.stat().st_size > 100 for each in saved(ran.stdout))
     assert saved(ran.stdout) or path.stem in ("stylize_a_folder", "collect", "manage_jobs")
@@ -66,7 +66,7 @@ def test_notebook(path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("INFERENCE_STEPS", "3")
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(checkout)}}).execute()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(checkout)}}).execute()
 
 
 def test_examples_are_in_both_languages_and_listed() -> None:

@@ -3,10 +3,12 @@
 import json
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import typer
 
+from atelier_client import Atelier, errors
 from atelier_client.cli.main import app
 from tests.client.atelier_client.cli.conftest import Command
 from tests.stack import ROOT
@@ -43,7 +45,7 @@ def test_examples_in_the_help(name: str, checkout: Path, shell_env: dict[str, st
     script = "\n".join(line for line in lines if line)
     assert f"atelier {name}" in script
     env = {**shell_env, "ATELIER_API_KEY": ""}
-    ran = subprocess.run(["bash", "-euc", script], cwd=checkout, env=env, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(["bash", "-euc", script], cwd=checkout, env=env, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, f"{script}\n{ran.stdout}\n{ran.stderr}"
     for path in (checkout / line for line in ran.stdout.splitlines() if line.endswith((".png", ".jpg", ".gif"))):
         assert path.stat().st_size > 100
@@ -87,9 +89,11 @@ def test_mistaken_address(command: Command) -> None:
     assert command("--url", "127.0.0.1:9", "models").code == 3
 
 
-def test_key_that_is_not_allowed(stack_command: Command) -> None:
-    ran = stack_command("--api-key", "atl_wrong", "models")
-    assert ran.code == 4 and "key" in ran.err
+def test_key_that_is_not_allowed(stack_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = errors.AuthenticationError(401, {"code": "unauthorized", "message": "The API key has expired."})
+    monkeypatch.setattr(Atelier, "models", Mock(side_effect=refused))
+    ran = stack_command("--api-key", "old", "models", "--json")
+    assert ran.code == 4 and ran.err == "The API key has expired.\n" and "unauthorized" in ran.out
 
 
 def test_unknown_option(command: Command) -> None:

@@ -4,9 +4,11 @@ import os
 import stat
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from atelier_client import Atelier, errors
 from tests.client.atelier_client.cli.conftest import Command
 from tests.stack import Stack
 
@@ -21,7 +23,9 @@ def test_login_stores_the_address_for_its_owner(
     assert json.loads(path.read_text()) == {"url": stack.url, "api_key": None}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert len(stack_command("styles").out.splitlines()) >= 26  # at the stored address
-    assert stack_command("--api-key", "atl_wrong", "login").code == 4
+    refused = errors.AuthenticationError(401, {"code": "unauthorized", "message": "The API key is unknown."})
+    monkeypatch.setattr(Atelier, "models", Mock(side_effect=refused))
+    assert stack_command("--api-key", "wrong", "login").code == 4
     assert json.loads(path.read_text())["api_key"] is None
 
 
