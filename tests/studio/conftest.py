@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=SIZES)
 def page(request: pytest.FixtureRequest, browser: Browser, studio: Stack) -> Iterator[Page]:
-    """A page of a new session, on the desktop and on a phone; any error in its console fails the test."""
+    """A page of a new session, on the desktop, and on a phone in dark colors; any error in its console fails the test."""
     yield from opened(browser, studio, request.param)
 
 
@@ -50,6 +50,7 @@ def opened(browser: Browser, studio: Stack, size: str) -> Iterator[Page]:
         base_url=studio.url,
         viewport={"width": width, "height": height},
         has_touch=size == "phone",
+        color_scheme="dark" if size == "phone" else "light",
         reduced_motion="reduce",
         accept_downloads=True,
     )

@@ -22,7 +22,7 @@ def with_keys(studio: Stack) -> Iterator[Stack]:
 
 
 def test_the_first_load_is_small(desktop: Page) -> None:
-    """Until a photo can be dropped and a style chosen; the figure in docs/results.md."""
+    """Until a style can be chosen; docs/results.md has the figures."""
     sizes: list[int] = []
     desktop.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
     go(desktop, "style")
