@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=SIZES)
 def page(request: pytest.FixtureRequest, browser: Browser, studio: Stack) -> Iterator[Page]:
-    """A page of a new session, on the desktop, and on a phone in dark colors; any error in its console fails the test."""
+    """A page of a new session: the desktop, and a phone in dark colors; an error in its console fails the test."""
     yield from opened(browser, studio, request.param)
 
 

@@ -33,6 +33,7 @@ export default function Style() {
   const [busy, setBusy] = useState(false);
   const { job, error: lost } = useJob(params.job);
   const latest = useRef(0);
+  const stage = useRef(/** @type {HTMLElement | null} */ (null));
   const isFast = params.method !== 'gatys';
 
   const paint = async (/** @type {Record<string, any>} */ changed) => {
@@ -41,6 +42,7 @@ export default function Style() {
     change(changed);
     setError(null);
     if (!next.style) return;
+    if (matchMedia('(max-width: 980px)').matches) stage.current?.scrollIntoView(); // it is below the styles there
     setBusy(true);
     try {
       if (!next.photo) {
@@ -73,7 +75,7 @@ export default function Style() {
         </section>
         <section class="panel stack" aria-label="Options"><${Options} params=${params} choose=${choose} /></section>
       </div>
-      <section class="panel stage stack" aria-label="Result">
+      <section class="panel stage stack" aria-label="Result" ref=${stage}>
         ${!isFast && html`<button class="primary" disabled=${busy || !params.style} onClick=${() => paint({})}>Paint</button>`}
         ${error ? html`<${Failure} error=${error} />` : ''}
         <${Result} job=${job} error=${lost} busy=${busy} change=${change} />
