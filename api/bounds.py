@@ -72,6 +72,8 @@ def body_bounds(settings: Settings) -> Bounds:
     uploads = {
         "/v1/images": Bound(settings.max_upload_bytes, spool),
         "/v1/archives": Bound(settings.max_archive_bytes, spool),
+        "/openai/v1/images/edits": Bound(settings.max_upload_bytes, spool),
+        "/openai/v1/images/variations": Bound(settings.max_upload_bytes, spool),
     }
     return lambda path, content_type: uploads.get(path) or (json if b"json" in content_type.lower() else other)
 

@@ -9,7 +9,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis import RedisError
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
+from api.openai.errors import PATHS, openai_error, openai_status
+from api.openai.fields import SIZE
 from jobs.errors import AtelierError, Unavailable
 from jobs.logs import field
 from jobs.requests.base import HTTPS_URL, IMAGE_REF, MODEL_ID
@@ -106,6 +109,7 @@ PATTERNS = {  # in words, for error messages
     DATA: f"{', '.join(SETS)} or the zip_… id of an uploaded archive",
     MODEL_ID: "the id of a model: 2 to 80 of the characters a-z, 0-9, . and -",
     EVENT_ID: "the id of an event, such as 1767225600000-0",
+    SIZE: "`auto` or WIDTHxHEIGHT, such as 1024x1024",
     NOT_BLANK: "a text that is not blank",
     VISIBLE_ASCII: "visible ASCII characters without spaces",
 }
@@ -150,21 +154,32 @@ def install_error_handlers(app: FastAPI) -> None:
 
 def answer(status: int, code: str, message: str, headers: dict[str, str] | None = None, **details: Any) -> JSONResponse:
     """Builds an error response."""
-    return _answer(status, {"code": code, "message": message, "details": details}, headers)
+    return ErrorResponse(status, {"code": code, "message": message, "details": details}, headers)
 
 
-def _answer(status: int, error: dict[str, Any], headers: dict[str, str] | None) -> JSONResponse:
-    # Headers that are refused before they are complete have no request id.
-    request_id = field("request_id")
-    content = error | ({"request_id": request_id} if request_id else {})
-    return JSONResponse({"error": content}, status_code=status, headers=headers)
+class ErrorResponse(JSONResponse):
+    """An error, on the paths of OpenAI's API in its shape."""
+
+    def __init__(self, status: int, error: dict[str, Any], headers: dict[str, str] | None) -> None:
+        # Headers that are refused before they are complete have no request id.
+        request_id = field("request_id")
+        content = error | ({"request_id": request_id} if request_id else {})
+        super().__init__({"error": content}, status_code=status, headers=headers)
+        self.error, self.added = error, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the response."""
+        if not scope["path"].startswith(PATHS):
+            return await super().__call__(scope, receive, send)
+        body = openai_error(self.status_code, self.error)
+        await JSONResponse(body, openai_status(self.status_code), self.added)(scope, receive, send)
 
 
 def atelier_error(error: AtelierError) -> JSONResponse:
     """Builds the response of an error of ours."""
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after else {}
     headers |= {"WWW-Authenticate": 'Bearer realm="atelier"'} if error.status == 401 else {}
-    return _answer(error.status, error.as_dict(), headers)
+    return ErrorResponse(error.status, error.as_dict(), headers)
 
 
 def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:

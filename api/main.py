@@ -40,6 +40,9 @@ from api.bounds import body_bounds, bound_body
 from api.errors import error_responses, install_error_handlers
 from api.json_route import JsonRoute
 from api.middleware import watch
+from api.openai import images as openai_images
+from api.openai import models as openai_models
+from api.openai.documented import openai_responses
 from api.openapi import document
 from api.service import Service, make_service
 from jobs.logs import configure_logging
@@ -74,6 +77,7 @@ TAGS = [
     {"name": "jobs", "description": "Get, list, follow, cancel and retry jobs, and download their outputs."},
     {"name": "models", "description": "Installed models, with their sources and licenses."},
     {"name": "webhooks", "description": "Endpoints that finished jobs are reported to, and their deliveries."},
+    {"name": "openai", "description": "OpenAI's Images API, for its clients. Errors have its shape."},
     {
         "name": "keys",
         "description": "API keys, for the operator, and what a tenant has used of its limits.",
@@ -134,6 +138,8 @@ def create_app(settings: Settings) -> FastAPI:
         usage,
     ):
         app.include_router(module.router, responses=error_responses(401, 403, 429))
+    for module in (openai_images, openai_models):
+        app.include_router(module.router, responses=openai_responses(401, 403, 429))
     for module in (health, metrics, studio):
         app.include_router(module.router)
     return app

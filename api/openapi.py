@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from api.access import SECURITY_SCHEMES, is_public
+from api.openai.errors import PATHS
 
 REQUEST_ID = {
     "description": "The `X-Request-ID` of the request if it has one of 1 to 128 letters, digits, `.`, `_` and `-`; "
@@ -35,10 +36,14 @@ def document(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
             tags=app.openapi_tags,
         )
+        for name in ("HTTPValidationError", "ValidationError"):
+            made["components"]["schemas"].pop(name, None)
         made["components"]["headers"] = {"X-Request-ID": REQUEST_ID}
         made["components"]["securitySchemes"] = SECURITY_SCHEMES
         made["security"] = [{name: []} for name in SECURITY_SCHEMES]
         for path, operation in ((path, each) for path, methods in made["paths"].items() for each in methods.values()):
+            if path.startswith(PATHS):
+                operation["responses"].pop("422", None)  # of FastAPI's, where no 422 is documented
             if is_public(path):
                 operation["security"] = []
             for parameter in operation.get("parameters", []):
@@ -54,6 +59,14 @@ def document(app: FastAPI) -> dict[str, Any]:
 def _add_nulls(response: dict[str, Any], schemas: dict[str, Any]) -> None:
     """Completes the example of a response: FastAPI leaves out fields that are null."""
     for content in response.get("content", {}).values():
-        schema = schemas.get(content.get("schema", {}).get("$ref", "").rpartition("/")[2], {})
         if "example" in content:
-            content["example"] = dict.fromkeys(schema.get("required", [])) | content["example"]
+            content["example"] = _with_nulls(content["example"], content.get("schema", {}), schemas)
+
+
+def _with_nulls(example: Any, schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """An example with null in each required field that it lacks, also in the objects inside it."""
+    known = schemas.get(schema.get("$ref", "").rpartition("/")[2], {})
+    if not isinstance(example, dict) or not known:
+        return example
+    inside = {name: _with_nulls(value, known["properties"].get(name, {}), schemas) for name, value in example.items()}
+    return dict.fromkeys(known.get("required", [])) | inside

@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
@@ -71,19 +72,22 @@ class Submission:
     wait_s: int
 
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        pattern=VISIBLE_ASCII,
+        description="The same key and body return the first job again, for 24 hours.",
+    ),
+]
+
+
 async def get_submission(
     request: Request,
     service: ServiceDep,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            alias="Idempotency-Key",
-            min_length=1,
-            max_length=200,
-            pattern=VISIBLE_ASCII,
-            description="The same key and body return the first job again, for 24 hours.",
-        ),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
     prefer: Annotated[
         str | None,
         Header(alias="Prefer", description=f"`wait=20` holds the answer until the job ends, at most {MAX_WAIT_S} s."),
@@ -101,16 +105,17 @@ SubmissionDep = Annotated[Submission, Depends(get_submission)]
 
 async def submit(submission: Submission, params: JobRequest) -> Response:
     """Queues a job and answers with it."""
+    return await answer_with_job(submission, partial(queue, submission, params))
+
+
+def queue(submission: Submission, params: JobRequest) -> str:
+    """Queues a job and returns its id, or that of the first job of the same idempotency key and digest."""
     service = submission.service
     idempotency = (submission.key, submission.digest) if submission.key else None
-
-    def create() -> str:
-        known = service.jobs.known_request(*idempotency) if idempotency else None
-        job_id = known or enqueue(service, _resolved(service, params), idempotency=idempotency)
-        params.__dict__.clear()  # its `data:` URLs may be 33 MB, and the caller may wait a minute
-        return job_id
-
-    return await answer_with_job(submission, create)
+    known = service.jobs.known_request(*idempotency) if idempotency else None
+    job_id = known or enqueue(service, _resolved(service, params), idempotency=idempotency)
+    params.__dict__.clear()  # its `data:` URLs may be 33 MB, and the caller may wait a minute
+    return job_id
 
 
 def _resolved(service: Service, params: JobRequest) -> JobRequest:
@@ -194,7 +199,7 @@ async def answer_with_job(submission: Submission, create: Callable[[], str]) -> 
     if wait_s:
         job_id = await SUBMITTING.run(created)
         forget_body(submission.scope)
-        await _wait(service, job_id, wait_s)
+        await wait(service, job_id, wait_s)
         job = await run_in_threadpool(present, service, job_id)
     else:
         job = await SUBMITTING.run(lambda: present(service, created()))  # one thread for both
@@ -203,7 +208,8 @@ async def answer_with_job(submission: Submission, create: Callable[[], str]) -> 
     return JSONResponse(job.model_dump(mode="json"), status_code=200 if ended else 202, headers=headers)
 
 
-async def _wait(service: Service, job_id: str, seconds: int) -> None:
+async def wait(service: Service, job_id: str, seconds: int) -> None:
+    """Waits until a job has ended, at most so many seconds."""
     try:
         async with asyncio.timeout(seconds):
             async for _ in service.events.follow(job_id, "0"):

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
         Field(description="Origins, separated by spaces, whose pages may call the API: `https://app.example`, or `*`"),
     ] = None
 
+    openai_model: Annotated[str, Field(description="Model of requests of OpenAI's API that name none, by its id")] = (
+        "stable-diffusion-avatars"
+    )
+
     model_memory_bytes: Annotated[
         int,
         Field(

@@ -43,6 +43,8 @@ schemathesis.openapi.format("archive-id", st.sampled_from(known["archives"]))
 schemathesis.openapi.format("weights-id", st.just(known["weights"]))
 schemathesis.openapi.format("weights-url", st.just("https://weights.invalid/a.safetensors"))
 schemathesis.openapi.format("job-id", st.sampled_from(known["jobs"]))
+schemathesis.openapi.format("openai-model", st.just("stable-diffusion-avatars"))
+schemathesis.openapi.format("openai-size", st.sampled_from(["auto", "128x128", "256x128"]))
 schemathesis.openapi.format(
     "event-id", st.from_regex(r"[0-9]{1,15}-[0-9]{1,15}", fullmatch=True, alphabet="0123456789-")
 )
@@ -185,6 +187,9 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     for name in ("StableDiffusionTraining", "KandinskyTraining"):
         schemas[name]["required"] += ["clip", "autoencoder"]  # or `start`, which is left out above
     schemas["DiffusionTransfer"]["required"].append("prompt")
+    schemas["ImageEdit"]["required"].append("image")  # under either name
+    for name in ("image[]", "mask"):  # a mask has the size of its image, and transparent pixels
+        del schemas["ImageEdit"]["properties"][name]
     schemas["Inpainting"]["required"].append("mask")  # or `expand`, which is left out above
     for name, properties in fitting.items():
         schemas[name]["properties"] |= properties

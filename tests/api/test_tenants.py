@@ -20,9 +20,18 @@ from tests.stack import Stack
 from worker.upkeep import remove_unused
 
 MODEL = "vae-0123456789ab"
-CARD = {"id": MODEL, "task": "vae", "title": "M", "description": "M", "license": "MIT", "source": {}, "files": {}}
+CARD: dict[str, Any] = {"id": MODEL, "task": "vae", "title": "M", "description": "M", "license": "MIT", "source": {}}
+CARD |= {"files": {}, "architecture": {"name": "stable-diffusion"}}
 PATHS = [(method, path) for path, methods in DOCUMENT["paths"].items() for method in methods if not is_public(path)]
-LISTS = ("/v1/webhooks", "/v1/webhook-deliveries", "/v1/jobs", "/v1/collections", "/v1/styles", "/v1/models")
+LISTS = (
+    "/v1/webhooks",
+    "/v1/webhook-deliveries",
+    "/v1/jobs",
+    "/v1/collections",
+    "/v1/styles",
+    "/v1/models",
+    "/openai/v1/models",
+)
 
 
 @pytest.fixture(scope="module")
