@@ -208,7 +208,7 @@ class TestErrors:
             job = wait_until(lambda: stack.client.get("/v1/jobs?status=running").json()["jobs"], 30, "a job")[0]
             stack.client.post(f"/v1/jobs/{job['id']}/cancel")
 
-        slow = {"prompt": PROMPT, "size": "1024x1024", "n": 10}
+        slow: dict[str, Any] = {"prompt": PROMPT, "size": "1024x1024", "n": 10}
         with ThreadPoolExecutor() as pool:
             canceling = pool.submit(cancel)
             with pytest.raises(openai.InternalServerError, match="is canceled") as ended:

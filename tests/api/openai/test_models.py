@@ -38,6 +38,6 @@ def test_keys(locked: Stack) -> None:
     assert client.models.list().data == []
     with pytest.raises(openai.PermissionDeniedError, match="needs the scope `submit`"):
         client.images.generate(prompt="a face")
-    with pytest.raises(openai.RateLimitError) as refusal:
+    with pytest.raises(openai.RateLimitError) as limit:
         client.models.list()
-    assert refusal.value.code == "rate_limit_exceeded"
+    assert limit.value.code == "rate_limit_exceeded"
