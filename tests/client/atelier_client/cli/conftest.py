@@ -50,7 +50,7 @@ def stack_command(command: Command, stack: Stack, monkeypatch: pytest.MonkeyPatc
     return command
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shell_env(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a shell whose `atelier` reaches the installation."""
     folder = tmp_path_factory.mktemp("shell")
