@@ -34,6 +34,13 @@ ADDED: dict[str, Any] = {
             **{"base": "stable-diffusion-avatars", "archive": OWN_WEIGHTS},
         },
     },
+    "controlnet": {
+        "summary": "A ControlNet from an uploaded file",
+        "value": {
+            **{"id": "edges", "title": "Edges", "license": "Apache-2.0", "task": "controlnet"},
+            **{"base": "stable-diffusion-1.5", "archive": OWN_WEIGHTS},
+        },
+    },
     "textual inversion": {
         "summary": "A textual inversion from an uploaded file",
         "value": {

@@ -21,9 +21,12 @@ from cards.schedulers import EARLIER, SCHEDULERS, known_scheduler
 CHECKPOINTS = ("sdxl", "stable-diffusion-1.5", "stable-diffusion-2.1")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 MAX_FILES = 100
+WEIGHTS = ".safetensors"
+ONE_FILE = ("lora", "textual-inversion")  # tasks of models in one file
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _Scheduler = Annotated[str, AfterValidator(known_scheduler), Field(json_schema_extra={"enum": [*SCHEDULERS, *EARLIER]})]
-_File = Annotated[str, Field(pattern=r"^([\w-][\w.-]*/)?[\w-][\w.-]*\.(safetensors|json|txt|model)$", max_length=200)]
+_FILE = r"^([\w-][\w.-]*/){0,3}[\w-][\w.-]*\.(safetensors|json|txt|model)$"
+_File = Annotated[str, Field(pattern=_FILE, max_length=200)]
 
 
 def whole(value: Any) -> Any:
@@ -67,7 +70,7 @@ class CardFields(BaseModel):
     title: Annotated[str, Field(min_length=1, max_length=200)]
     description: Annotated[str, Field(max_length=2000)] = ""
     license: Annotated[str, Field(min_length=1, max_length=200, validation_alias=AliasChoices("license", "licence"))]
-    task: Literal["text-to-image", "lora", "textual-inversion"]
+    task: Literal["text-to-image", "lora", "textual-inversion", "controlnet", "ip-adapter"]
     base: Annotated[
         str | None,
         Field(max_length=100, description="The family of the model: LoRAs of the same base fit. Default: its own id."),
@@ -159,7 +162,11 @@ class CardFields(BaseModel):
                 yield name, f"must be left out for task {self.task!r}: it is that of the base"
         if self.base is None:
             yield "base", f"is needed for task {self.task!r}"
-        if not self.is_file and [file.endswith(".safetensors") for file in self.files] != [True]:
+        if self.task == "controlnet" and self.is_file and self.base not in CHECKPOINTS:
+            yield "base", f"must name the layout of the file: {', '.join(CHECKPOINTS)}"
+        if self.task == "ip-adapter" and self.is_file:
+            yield "repository", "is needed: an IP-Adapter has an image encoder beside its own file"
+        if self.task in ONE_FILE and not self.is_file and [each.endswith(WEIGHTS) for each in self.files] != [True]:
             yield "files", f"must be one .safetensors file for task {self.task!r}"
 
     def _problems_of_a_model(self, source: str) -> Iterator[tuple[str, str]]:
@@ -168,7 +175,7 @@ class CardFields(BaseModel):
         if self.image_size is None:
             yield "image_size", f"is needed for task {self.task!r}"
         if self.is_checkpoint and self.base not in CHECKPOINTS:
-            yield "base", f"It must name the layout of the file: {', '.join(CHECKPOINTS)}"
+            yield "base", f"must name the layout of the file: {', '.join(CHECKPOINTS)}"
 
 
 class CardFile(CardFields):
@@ -191,12 +198,12 @@ class CardFile(CardFields):
     def _problems(self) -> Iterator[tuple[str, str]]:
         if (self.path or "").endswith(PICKLES):
             yield "path", "must be a folder or a .safetensors file: a pickle is never read"
-        if self.path and self.task != "text-to-image" and not self.is_file:
+        if self.path and self.task in ONE_FILE and not self.is_file:
             yield "path", f"must be a .safetensors file for task {self.task!r}"
         if self.vae and not (self.path or self.url):
             yield "vae", "goes with a path"
-        if self.configuration and not self.is_checkpoint:
-            yield "configuration", "goes with one .safetensors file of a text-to-image model"
+        if self.configuration and not (self.is_checkpoint or (self.is_file and self.task == "controlnet")):
+            yield "configuration", "goes with one .safetensors file of a text-to-image model or a ControlNet"
         if self.configuration and self.prediction_type:
             yield "prediction_type", "must be left out: the card has a configuration"
         yield from super()._problems()

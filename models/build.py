@@ -11,7 +11,9 @@ from torch import nn
 from models.catalogue import WEIGHTS_DIR, Card, checked_file, folder_of
 from models.clip import clip
 from models.diffusion.autoencoders import autoencoder_kl, movq
+from models.diffusion.control import load_controlnet
 from models.diffusion.embedding import kandinsky
+from models.diffusion.image_prompt import load_image_prompt
 from models.diffusion.memory import offloaded
 from models.diffusion.pretrained import PRETRAINED, load_pretrained
 from models.diffusion.text_to_image import TextToImageModel, load_text_to_image, stable_diffusion
@@ -30,6 +32,10 @@ from models.upscale.real_esrgan import RRDBNet, SRVGGNetCompact
 WEIGHTS = "model.safetensors"
 LORA = "lora"  # a change of another model, which `models.diffusion.lora` applies
 TEXTUAL_INVERSION = "textual-inversion"  # words of another model, of `models.diffusion.textual_inversion`
+ADDITIONS: dict[str, Callable[[Path, torch.dtype], nn.Module]] = {  # networks that others use
+    "controlnet": load_controlnet,
+    "image-prompt": load_image_prompt,
+}
 DIFFUSERS = "diffusers"  # the architecture of any pipeline in the layout of its own folder
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     "mlp-vae": mlp_vae,
@@ -63,7 +69,7 @@ def load_model(card: Card, weights_dir: Path = WEIGHTS_DIR, device: torch.device
     Raises WeightsError when a file is missing, is not the one the card names, or does not fit the architecture.
     """
     device = torch.device(device)
-    if card.architecture["name"] in (*PRETRAINED, DIFFUSERS):
+    if card.architecture["name"] in (*PRETRAINED, *ADDITIONS, DIFFUSERS):
         module = load_parts(card, weights_dir, fast_dtype(device) if device.type == "cuda" else torch.float32)
     else:
         module = _load_file(card, weights_dir)
@@ -90,6 +96,8 @@ def load_parts(card: Card, weights_dir: Path, dtype: torch.dtype) -> nn.Module:
     try:
         if architecture["name"] == DIFFUSERS:
             return load_text_to_image(folder, dtype)
+        if architecture["name"] in ADDITIONS:
+            return ADDITIONS[architecture["name"]](folder, dtype)
         return load_pretrained(architecture["name"], folder, architecture["image_size"], dtype)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]

@@ -23,6 +23,8 @@ RECORD = "fetched.json"
 STORED = ("trained", "added")  # kinds of sources of models whose files are in object storage
 CHECKPOINT = "checkpoint.safetensors"  # a whole text-to-image model in one file, beside the configuration of its parts
 VAE = "vae.safetensors"  # an autoencoder instead of the one of a checkpoint or folder
+CONTROLNET_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+IP_ADAPTER_FILES = ("image_encoder/config.json", "image_encoder/model.safetensors", "ip_adapter.safetensors")
 _CARDS_DIR = Path(__file__).parent / "cards"
 CONFIGURATIONS_DIR = Path(__file__).parent / "configurations"
 _SHIPPED_DIR = Path(__file__).parent / "weights"  # models trained here: each a folder with its card and its files
@@ -152,6 +154,10 @@ def _files(own: CardFields, shipped: Mapping[str, Card]) -> dict[str, str]:
     """The names of a model's files in its folder, and at its source."""
     if own.is_checkpoint:
         return {name: name for name in (CHECKPOINT, *configuration(str(own.base)))}
+    if own.task == "controlnet" and not own.files:
+        return {name: name for name in CONTROLNET_FILES}
+    if own.task == "ip-adapter" and not own.files:
+        return {name: name for name in IP_ADAPTER_FILES}
     if own.is_file:
         return {f"{own.id}.safetensors": ""}
     if own.files:
@@ -165,8 +171,8 @@ def _files(own: CardFields, shipped: Mapping[str, Card]) -> dict[str, str]:
 def _architecture(own: CardFields, shipped: Mapping[str, Card]) -> dict[str, Any]:
     if own.task == "textual-inversion":
         return {"name": own.task, "base": own.base, "token": own.token or own.id}
-    if own.task == "lora":
-        return {"name": own.task, "base": own.base}
+    if own.task != "text-to-image":
+        return {"name": "image-prompt" if own.task == "ip-adapter" else own.task, "base": own.base}
     defaults = (own.defaults or Defaults()).model_dump()
     del defaults["guidance_scale" if not defaults["guided"] else "guided"]
     given = own.defaults.model_fields_set if own.defaults else set()

@@ -9,6 +9,7 @@ from typing import Any
 from models.catalogue import (
     CHECKPOINT,
     CONFIGURATIONS_DIR,
+    CONTROLNET_FILES,
     RECORD,
     VAE,
     Card,
@@ -52,12 +53,22 @@ def _sources(card: Card, path: Path) -> dict[str, Path | str]:
     """Returns for each file of a model with a path where it is, or its text."""
     source = card.source
     found: dict[str, Path | str] = {VAE: Path(source["vae"])} if source["vae"] else {}
+    if card.task == "controlnet" and path.is_file():
+        return _controlnet_files(card, path)
     if CHECKPOINT not in card.files:
         return found | {name: path / theirs if theirs else path for name, theirs in source["files"].items()}
     found[CHECKPOINT] = path
     if own := source["configuration"]:
         return {**{name: Path(own) / name for name in source["files"]}, **found}
     return {**configuration_files(base_of(card), source["prediction_type"]), **found}
+
+
+def _controlnet_files(card: Card, path: Path) -> dict[str, Path | str]:
+    from models.diffusion.control import controlnet_config  # imports torch
+
+    config, weights = CONTROLNET_FILES
+    own = card.source["configuration"]
+    return {config: Path(own) / config if own else json.dumps(controlnet_config(base_of(card))), weights: path}
 
 
 def configuration_files(base: str, prediction_type: str | None) -> dict[str, str]:
@@ -96,10 +107,10 @@ def _try(card: Card, weights_dir: Path) -> None:
     from models.build import load_parts
 
     try:
-        if card.task == "text-to-image":
-            load_parts(card, weights_dir, torch.float16)
-        else:
+        if card.task != "text-to-image":
             _try_tensors(card, weights_dir)
+        if card.task in ("text-to-image", "controlnet", "ip-adapter"):
+            load_parts(card, weights_dir, torch.float16)
         if card.task == "textual-inversion":
             _try_vectors(card, weights_dir)
     except WeightsError:
@@ -115,7 +126,7 @@ def _try_tensors(card: Card, weights_dir: Path) -> None:
     from models.errors import NotFiniteError
     from models.tensors import check_finite
 
-    for name in card.files:
+    for name in (name for name in card.files if name.endswith(".safetensors")):
         try:
             state = load_file(weights_dir / card.id / name)
             check_finite(state)

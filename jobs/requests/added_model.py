@@ -61,7 +61,8 @@ class AddedModel(CardFields, Request):
             allowed = sorted(known)
             message = f"base: There is no base {self.base!r}; there are {', '.join(allowed)}."
             raise BadInput("unknown_base", message, field="base", allowed=allowed)
-        if self.repository and not self.files and cards.get(self.base or "", {}).get("source", {}).get("kind") != "hub":
+        needs_files = self.task == "text-to-image" and self.repository and not self.files
+        if needs_files and cards.get(self.base or "", {}).get("source", {}).get("kind") != "hub":
             message = "files: They are needed, as base names no full-size model that is shipped."
             raise BadInput("invalid_request", message, field="files")
         if self.archive:

@@ -53,6 +53,8 @@ ARCHITECTURES = {
     "ip-adapter": Architecture(encoder=True),
     "lora": Architecture(recipe="lora"),
     "textual-inversion": Architecture(),
+    "controlnet": Architecture(),
+    "image-prompt": Architecture(),
     "clip": Architecture(recipe="clip"),
     "movq": Architecture(recipe="autoencoder"),
     "autoencoder-kl": Architecture(recipe="autoencoder"),

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError, field_validator
 from cards.schedulers import ETA_SCHEDULERS, SCHEDULERS, Scheduler, canonical
 from cards.tokens import word
 from jobs.errors import BadInput
-from jobs.requests.additions import Lora, check_addition
+from jobs.requests.additions import Control, ImagePrompt, Lora, check_addition
 from jobs.requests.base import ImageRef, ImageSize, ModelId, Steps, Uses, distinct, filled
 from jobs.requests.facts import Card, Facts
 from jobs.requests.generation_base import GenerationRequest
@@ -209,7 +209,34 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
             tokens[token.lower()] = name
 
 
-class TextToImage(PromptedRequest):
+class ConditionedRequest(PromptedRequest):
+    """The fields of generations of whole images from a prompt."""
+
+    control: Annotated[Control | None, Field(description="An image that the result follows, by a ControlNet.")] = None
+    image_prompt: Annotated[
+        ImagePrompt | None, Field(description="An image that counts as the prompt does, by an IP-Adapter.")
+    ] = None
+
+    def uses(self) -> Uses:
+        """As other generations from a prompt, and the ControlNet and the IP-Adapter."""
+        more = (each.model for each in (self.control, self.image_prompt) if each)
+        return Uses(models=(*super().uses().models, *more))
+
+    def compatibility(self) -> str:
+        """As other generations from a prompt; images may differ under control, and not as prompts."""
+        control = self.control and self.control.model_dump(mode="json", include={"model", "scale", "start", "end"})
+        image_prompt = self.image_prompt and self.image_prompt.model_dump(mode="json")
+        return json.dumps([super().compatibility(), control, image_prompt])
+
+    def _check_additions(self, cards: Mapping[str, Card], model: Card, given: int) -> None:
+        super()._check_additions(cards, model, given)
+        if self.control:
+            check_addition(cards, model, "controlnet", self.control.model, "control.model")
+        if self.image_prompt:
+            check_addition(cards, model, "ip-adapter", self.image_prompt.model, "image_prompt.model")
+
+
+class TextToImage(ConditionedRequest):
     """Images of a text (Rombach et al. 2022)."""
 
     mode: Literal["text-to-image"]
@@ -243,7 +270,7 @@ class FromImage(PromptedRequest):
         return filled
 
 
-class ImageToImage(FromImage):
+class ImageToImage(FromImage, ConditionedRequest):
     """An image with noise added, denoised towards a text (Meng et al. 2022, "SDEdit")."""
 
     mode: Literal["image-to-image"]

@@ -9,9 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
 from diffusers.loaders.single_file_utils import (
     SingleFileComponentError,
+    convert_controlnet_checkpoint,
     convert_ldm_unet_checkpoint,
     convert_ldm_vae_checkpoint,
 )
@@ -32,6 +39,7 @@ PREFIXES = {
 CONVERTED: dict[str, Any] = {
     "unet": (UNet2DConditionModel, convert_ldm_unet_checkpoint),
     "vae": (AutoencoderKL, convert_ldm_vae_checkpoint),
+    "controlnet": (ControlNetModel, convert_controlnet_checkpoint),
 }
 
 
@@ -41,7 +49,7 @@ def load_vae(path: Path, dtype: torch.dtype) -> AutoencoderKL:
     The keys are named as in a checkpoint, with or without its prefix, or as diffusers names them. Raises ValueError as
     `pipeline_of_checkpoint`.
     """
-    _check_fit(path, "vae", _shapes(path))
+    check_fit(path, "vae", shapes_of(path), path.parent / "vae" / "config.json")
     vae: Any = AutoencoderKL
     loaded: AutoencoderKL = vae.from_single_file(
         str(path), config=str(path.parent), subfolder="vae", torch_dtype=dtype, local_files_only=True
@@ -59,14 +67,14 @@ def pipeline_of_checkpoint(path: Path, dtype: torch.dtype, vae: AutoencoderKL | 
     kind = PIPELINES.get(index["_class_name"])
     if kind is None:
         raise ValueError(f"model_index.json names {index['_class_name']}, and one file holds {' or '.join(PIPELINES)}")
-    shapes = _shapes(path)
+    shapes = shapes_of(path)
     own = {"vae": vae} if vae else {}
     parts = [part for part in PREFIXES if part in index and part not in own]
     for part in parts:
         if not any(key.startswith(PREFIXES[part]) for key in shapes):
             raise ValueError(f"{path.name} holds no {part}: no key begins with {' or '.join(PREFIXES[part])}")
     for part in [part for part in parts if part in CONVERTED]:
-        _check_fit(path, part, shapes)
+        check_fit(path, part, shapes, path.parent / part / "config.json")
     try:
         pipeline = kind.from_single_file(
             str(path), config=str(path.parent), torch_dtype=dtype, local_files_only=True, safety_checker=None, **own
@@ -79,8 +87,8 @@ def pipeline_of_checkpoint(path: Path, dtype: torch.dtype, vae: AutoencoderKL | 
     return pipeline
 
 
-def _shapes(path: Path) -> dict[str, Tensor]:
-    """Returns a tensor without values for each key of the file."""
+def shapes_of(path: Path) -> dict[str, Tensor]:
+    """Returns a tensor without values for each key of the file; raises ValueError for a damaged one."""
     try:
         with safe_open(path, framework="pt") as file:
             return {key: torch.empty(file.get_slice(key).get_shape(), device="meta") for key in file.keys()}  # noqa: SIM118 # no mapping
@@ -88,10 +96,10 @@ def _shapes(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path.name} is no whole safetensors file: {error}") from error
 
 
-def _check_fit(path: Path, part: str, shapes: dict[str, Tensor]) -> None:
+def check_fit(path: Path, part: str, shapes: dict[str, Tensor], config_file: Path) -> None:
     """Raises ValueError if the file lacks tensors of a part or has them in other sizes than its configuration."""
     kind, convert = CONVERTED[part]
-    config = json.loads((path.parent / part / "config.json").read_text(encoding="utf-8"))
+    config = json.loads(config_file.read_text(encoding="utf-8"))
     with torch.device("meta"):
         expected = kind.from_config(config).state_dict()
     try:
@@ -99,7 +107,7 @@ def _check_fit(path: Path, part: str, shapes: dict[str, Tensor]) -> None:
         found = shapes if is_converted else convert(checkpoint=dict(shapes), config=config)
     except KeyError as error:
         raise ValueError(f"{path.name} lacks {error} of the {part}") from error
-    _check_complete(path, part, [key for key in expected if key not in found])
+    _check_complete(path, part, [key for key in expected if found.get(key) is None])
     for key, value in expected.items():
         if value.shape != found[key].shape:
             sizes = f"{tuple(found[key].shape)}, and its configuration {tuple(value.shape)}"

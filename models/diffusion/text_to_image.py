@@ -17,6 +17,8 @@ from diffusers import (
     AutoPipelineForInpainting,
     AutoPipelineForText2Image,
     DDIMScheduler,
+    FluxImg2ImgPipeline,
+    FluxInpaintPipeline,
     FluxPipeline,
     StableDiffusionPipeline,
     UNet2DConditionModel,
@@ -26,12 +28,14 @@ from torch import Tensor, nn
 from models.catalogue import CHECKPOINT, VAE
 from models.clip import clip
 from models.diffusion.autoencoders import GROUPS, autoencoder_kl
+from models.diffusion.control import Control
 from models.diffusion.embedding import HEAD_DIM, NOISE
 from models.diffusion.prompts import embeddings, is_plain, n_chunks, reads_weights
 from models.diffusion.schedulers import for_steps, make_scheduler
 from models.diffusion.single_file import load_vae, pipeline_of_checkpoint
 from models.tensors import seeded
 
+Keep = Callable[[Any, int, Tensor], Tensor]  # (scheduler, evaluations left, latents) -> latents
 T5_LENGTH = 256  # tokens; FLUX schnell was trained with no more
 
 
@@ -161,6 +165,8 @@ def generate(
     scheduler: str | None = None,
     eta: float = 0.0,
     clip_skip: int = 0,
+    control: Control | None = None,
+    image_prompt: Tensor | None = None,
     on_step: Callable[[int, Tensor], None] = lambda step, latents: None,
 ) -> Tensor:
     """Generates images (n, 3, height, width) in [0, 1], one for each prompt and seed.
@@ -169,31 +175,24 @@ def generate(
     noised for the last `strength` of the steps (Meng et al. 2022, "SDEdit"). masks: (n, 1, height, width), the share of
     the generated image in each pixel: latents change where it is above 0, pixels at 0 stay exact; without masks
     everything changes. scheduler: by name, by default the model's own. eta: share of DDPM's noise that each step of
-    DDIM adds. clip_skip: last layers of CLIP that are not used. `on_step` is called with the number of each step, from
-    1, and the latents, and may raise to stop; a step may be two evaluations of the network.
+    DDIM adds. clip_skip: last layers of CLIP that are not used. control: a ControlNet and an image for each prompt.
+    image_prompt: embeddings of an image for an adapter on the model, see `models.diffusion.image_prompt`. `on_step` is
+    called with the number of each step, from 1, and the latents, and may raise to stop; a step may be two evaluations
+    of the network.
     """
-    packed = isinstance(model.pipeline, FluxPipeline)
-    pipeline, arguments = _pipeline(model.pipeline, images, masks, strength, (width, height), num_inference_steps)
+    start = _controlled(model.pipeline, control) if control else model.pipeline
+    pipeline, arguments = _pipeline(start, images, masks, strength, (width, height), num_inference_steps)
+    if control:
+        arguments |= {"image" if images is None else "control_image": control.images, **control.arguments()}
+    if image_prompt is not None:
+        arguments |= {"ip_adapter_image_embeds": [image_prompt]}
     own = model.scheduler
     steps = num_inference_steps
     pipeline.scheduler = make_scheduler(scheduler, own.config, steps) if scheduler else for_steps(own, steps)
     n_steps = num_inference_steps if images is None else int(num_inference_steps * strength)
     keep = None
-    if images is not None and masks is not None and not packed:
+    if images is not None and masks is not None and not isinstance(model.pipeline, FluxPipeline):
         keep = _keeper(pipeline, images, masks, seeds)
-
-    def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        evaluated, n_evaluations = step + 1, pipeline.num_timesteps
-        if keep:
-            tensors["latents"] = keep(pipeline.scheduler, n_evaluations - evaluated, tensors["latents"])
-        latents = tensors["latents"]
-        if packed:  # 2 x 2 latent positions per token
-            latents = FluxPipeline._unpack_latents(latents, height, width, pipeline.vae_scale_factor)
-        done = evaluated * n_steps // n_evaluations
-        if done > step * n_steps // n_evaluations:
-            on_step(done, latents)
-        return tensors
-
     generated: Tensor = pipeline(
         **_texts(pipeline, prompts, negative_prompts, clip_skip),
         **arguments,
@@ -202,14 +201,40 @@ def generate(
         guidance_scale=guidance_scale,
         generator=[seeded(seed) for seed in seeds],
         output_type="pt",
-        callback_on_step_end=on_step_end,
+        callback_on_step_end=_step_end_callback(on_step, n_steps, (width, height), keep),
     ).images.float()
     return generated if images is None or masks is None else _pasted(generated, images, masks)
+
+
+def _step_end_callback(
+    on_step: Callable[[int, Tensor], None], n_steps: int, size: tuple[int, int], keep: Keep | None
+) -> Callable[..., dict[str, Tensor]]:
+    """Returns what a pipeline calls after each evaluation: it keeps latents, and reports one of `n_steps` steps."""
+
+    def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        evaluated, n_evaluations = step + 1, pipeline.num_timesteps
+        if keep:
+            tensors["latents"] = keep(pipeline.scheduler, n_evaluations - evaluated, tensors["latents"])
+        latents = tensors["latents"]
+        if isinstance(pipeline, FluxPipeline | FluxImg2ImgPipeline | FluxInpaintPipeline):  # 2 x 2 positions per token
+            latents = FluxPipeline._unpack_latents(latents, size[1], size[0], pipeline.vae_scale_factor)
+        done = evaluated * n_steps // n_evaluations
+        if done > step * n_steps // n_evaluations:
+            on_step(done, latents)
+        return tensors
+
+    return on_step_end
 
 
 def _pasted(generated: Tensor, images: Tensor, masks: Tensor) -> Tensor:
     """Copies the pixels outside the masks from the images: encoding and decoding changes every pixel."""
     return torch.lerp(images.to(generated), generated, masks.to(generated))
+
+
+def _controlled(pipeline: Any, control: Control) -> Any:
+    controlled: Any = AutoPipelineForText2Image.from_pipe(pipeline, controlnet=control.network)
+    controlled.set_progress_bar_config(disable=True)
+    return controlled
 
 
 def _pipeline(
@@ -248,7 +273,7 @@ def _texts(
     return {"prompt": list(prompts)} | ({"negative_prompt": list(negative_prompts)} if negative_prompts else {})
 
 
-def _keeper(pipeline: Any, images: Tensor, masks: Tensor, seeds: Sequence[int]) -> Callable[[Any, int, Tensor], Tensor]:
+def _keeper(pipeline: Any, images: Tensor, masks: Tensor, seeds: Sequence[int]) -> Keep:
     """Returns a function that resets latents outside the masks to the images' latents, noised for the next evaluation.
 
     As in StableDiffusionInpaintPipeline (Lugmayr et al. 2022, "RePaint", eq. 8, without its resampling), which supports

@@ -26,6 +26,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "ink": {"name": "lora", "base": "sd-faces"},
     "chalk": {"name": "lora", "base": "sd-faces"},
     "sketch": {"name": "lora", "base": "sdxl"},
+    "edges": {"name": "controlnet", "base": "sd-faces"},
+    "edges-xl": {"name": "controlnet", "base": "sdxl"},
+    "adapter": {"name": "image-prompt", "base": "sd-faces"},
     "cat": {"name": "textual-inversion", "base": "sd-faces", "token": "<cat>"},
 }
 
@@ -35,7 +38,8 @@ HAT = {"sign": "+", "with": ["hat"]}
 
 
 def card(model_id: str) -> dict[str, Any]:
-    sorts = {"classifier": "classification", **{name: name for name in ("lora", "textual-inversion")}}
+    sorts = {"classifier": "classification", **{name: name for name in ("lora", "textual-inversion", "controlnet")}}
+    sorts |= {"image-prompt": "ip-adapter"}
     return {
         "id": model_id,
         "task": sorts.get(ARCHITECTURES[model_id].get("name", ""), "generation"),

@@ -122,6 +122,7 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "num_inference_steps": {"enum": [20, None]},  # so that any strength leaves at least one
         "clip_skip": {"enum": [0, 1, 2, None]},  # of three layers
         **{key: {"type": "array", "maxItems": 0} for key in ("loras", "textual_inversions")},  # none are there
+        **{"control": NOTHING, "image_prompt": NOTHING},
     }
     return {
         "Sample": {"model": {"enum": ["ddpm-avatars"]}, "attributes": {"anyOf": [some_attributes, NOTHING]}},

@@ -159,6 +159,16 @@ def test_jobs_are_listed_by_their_kind(known: Stack) -> None:
     assert [one["id"] for one in found] == [job["id"]]
 
 
+def test_control_and_image_prompt_name_images(known: Stack) -> None:
+    control = {"model": "edges", "image": SMILEY, "preprocess": "canny", "low_threshold": 50, "end": 0.8}
+    asked: dict[str, Any] = {"control": control, "image_prompt": {"model": "adapter", "image": SMILEY}}
+    params = accepted(post(known, model="sd-faces", **HATTED, **asked))
+    image = params["control"].pop("image")
+    assert image.startswith("img_") and params["image_prompt"]["image"] == image
+    filled = {"preprocess": "canny", "low_threshold": 50, "high_threshold": None, "scale": 1.0, "start": 0.0}
+    assert params["control"] == {"model": "edges", "end": 0.8, **filled}
+
+
 def test_textual_inversions_are_named_by_their_tokens(known: Stack) -> None:
     asked: dict[str, Any] = {"model": "sd-faces", **HATTED, "textual_inversions": ["cat"]}
     assert accepted(post(known, **asked, negative_prompt="(<CAT>:1.2)"))["textual_inversions"] == ["cat"]

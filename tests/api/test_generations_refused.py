@@ -263,6 +263,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "unknown_model",
         "prompt: No LoRA is called 'inc'; sd-faces takes those of sd-faces: chalk, ink.",
     ),
+    "a controlnet of another base": (
+        {"model": "sd-faces", **HATTED, "control": {"model": "edges-xl", "image": SMILEY}},
+        "model_mismatch",
+        "control.model: 'edges-xl' is a ControlNet of sdxl; sd-faces takes those of sd-faces: edges.",
+    ),
+    "no ip-adapter": (
+        {"model": "sd-faces", **HATTED, "image_prompt": {"model": "edges", "image": SMILEY}},
+        "unknown_model",
+        "image_prompt.model: No IP-Adapter is called 'edges'; sd-faces takes those of sd-faces: adapter.",
+    ),
     "unknown textual inversion": (
         {"model": "sd-faces", **HATTED, "textual_inversions": ["ink"]},
         "unknown_model",

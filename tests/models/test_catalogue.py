@@ -200,6 +200,9 @@ def test_the_operators_cards_are_models_like_the_others(tmp_path: Path, monkeypa
     written(tmp_path, "b", **MODEL | {"id": "mine.too", "base": "mine-too", "files": files, "defaults": turbo})
     written(tmp_path, "c", **LORA)
     written(tmp_path, "d", **LORA | {"id": "cat", "task": "textual-inversion", "token": "<cat>"})
+    one = {"files": None, "path": "/models/edges.safetensors", "base": "sdxl"}
+    written(tmp_path, "f", **LORA | {"id": "edges", "task": "controlnet", **one})
+    written(tmp_path, "g", **LORA | {"id": "adapter", "task": "ip-adapter", "files": None, "path": "/models/adapter"})
     written(tmp_path, "e", **LORA | {"id": "dog", "task": "textual-inversion"})
     monkeypatch.setenv("ATELIER_CARDS_DIR", str(tmp_path))
     found = cards.__wrapped__()
@@ -217,6 +220,9 @@ def test_the_operators_cards_are_models_like_the_others(tmp_path: Path, monkeypa
     assert (ink.source, ink.architecture) == ({"kind": "local"}, {"name": "lora", "base": "mine-too"})
     assert (base_of(mine), base_of(too), base_of(ink)) == ("stable-diffusion-1.5", "mine-too", "mine-too")
     assert ink.fetch_command == "python -m models.fetch ink"
+    assert [*found["edges"].files] == ["config.json", "diffusion_pytorch_model.safetensors"]
+    assert found["adapter"].architecture == {"name": "image-prompt", "base": "mine-too"}
+    assert "image_encoder/model.safetensors" in found["adapter"].files
     words = [found[name].architecture for name in ("cat", "dog")]
     assert words == [{"name": "textual-inversion", "base": "mine-too", "token": each} for each in ("<cat>", "dog")]
 
@@ -254,7 +260,7 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
         (MODEL | {"path": "/a"}, "repository: must be left out: the card has a path"),
         (OWN | {"path": "a.safetensors"}, "path: String should match pattern"),
         (OWN | {"path": "/a.ckpt"}, "path: must be a folder or a .safetensors file: a pickle is never read"),
-        (OWN | {"base": "flux"}, "base: It must name the layout of the file: sdxl, stable-diffusion-1.5, stable-diff"),
+        (OWN | {"base": "flux"}, "base: must name the layout of the file: sdxl, stable-diffusion-1.5, stable-diff"),
         (OWN | {"files": ["a.json"]}, "files: must be left out: the path is one file"),
         (OWN | {"path": "/a", "configuration": "/b"}, "configuration: goes with one .safetensors file"),
         (OWN | {"path": "/a", "prediction_type": "epsilon"}, "prediction_type: goes with one .safetensors"),
@@ -283,6 +289,8 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
         (MODEL | {"files": ["model_index.json", "unet/a.bin"]}, "files.unet/a.bin"),
         (MODEL | {"files": ["../a.json"]}, "files.../a.json"),
         (LORA, "base: There is no base 'mine-too'; there are flux, sdxl, stable-diffusion-1.5"),
+        (LORA | {"task": "controlnet", "files": None, "path": "/a.safetensors"}, "base: must name the layout"),
+        (LORA | {"task": "ip-adapter", "files": None, "path": "/a.safetensors"}, "repository: is needed: an IP"),
         (LORA | {"base": None}, "base: is needed for task 'lora'"),
         (LORA | {"files": ["a.json"]}, "files: must be one .safetensors file for task 'lora'"),
         (LORA | {"files": None}, "files: must be one .safetensors file for task 'lora'"),

@@ -1,12 +1,13 @@
 """Models from files on this machine: one safetensors file and a folder, from an operator's card to an image."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -16,6 +17,7 @@ from models.diffusion.text_to_image import load_text_to_image
 from models.errors import WeightsError
 from models.fetch import fetch
 from models.local import configuration_files
+from tests.models.diffusion.additions import save_controlnet, write_original
 from tests.models.diffusion.single_file import write_checkpoint
 from tests.models.diffusion.test_single_file import image_of
 from tests.models.diffusion.test_text_to_image_full_size import save
@@ -35,13 +37,14 @@ def parts(tmp_path: Path) -> Path:
     return tmp_path / "parts"
 
 
-def written(tmp_path: Path, **values: str) -> Card:
+def written(tmp_path: Path, **values: Any) -> Card:
     """A card as an operator writes it."""
     folder = tmp_path / "cards"
     folder.mkdir(exist_ok=True)
     shared = {"id": "own", "title": "Own", "license": "MIT", "task": "text-to-image", "base": "stable-diffusion-1.5"}
-    lines = [f"{key} = {json.dumps(value)}\n" for key, value in (shared | values).items()]
-    (folder / "own.toml").write_text("".join(lines) + "image_size = 64\n")
+    every = {"image_size": 64, **shared, **values}
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in every.items() if value is not None]
+    (folder / "own.toml").write_text("".join(lines))
     [made] = own_cards(folder, cards()).values()
     return made
 
@@ -52,6 +55,21 @@ def own(parts: Path, tmp_path: Path) -> Card:
     path = tmp_path / "some model v1.safetensors"
     write_checkpoint(load_text_to_image(parts).pipeline, path, "stable-diffusion-1.5")
     return written(tmp_path, path=str(path), configuration=str(parts))
+
+
+def test_a_controlnet_of_one_file_gets_the_configuration_of_its_base(parts: Path, tmp_path: Path) -> None:
+    pipeline = load_text_to_image(parts).pipeline
+    path, folder = tmp_path / "canny v1.safetensors", tmp_path / "edges"
+    save_controlnet(pipeline, folder, (8, 8, 16, 16))
+    write_original(folder, path, pipeline)
+    weights_dir, card = tmp_path / "weights", {"task": "controlnet", "image_size": None, "path": str(path)}
+    own = written(tmp_path, **card, configuration=str(folder))
+    assert fetch(own, weights_dir) and installed(own, weights_dir)
+    assert isinstance(load_model(own, weights_dir), ControlNetModel)
+    shutil.rmtree(weights_dir)
+    with pytest.raises(WeightsError, match="of the controlnet"):
+        fetch(written(tmp_path, **card), weights_dir)
+    assert fetch(written(tmp_path, **card | {"path": str(folder)}), weights_dir)
 
 
 def test_a_checkpoint_is_fetched_recorded_and_loaded(own: Card, parts: Path, tmp_path: Path) -> None:

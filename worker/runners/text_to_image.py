@@ -18,6 +18,7 @@ from jobs.requests.inpainting import Inpainting
 from jobs.requests.text_to_image import ImageToImage, TextToImage
 from jobs.settings import get_settings
 from models.catalogue import revision
+from models.diffusion.control import Control, canny
 from models.diffusion.memory import fitting_size, needed_bytes
 from models.diffusion.prompts import max_clip_skip
 from models.diffusion.text_to_image import TextToImageModel, chunks, cut_off, generate, preview
@@ -44,6 +45,7 @@ class _Job:
     task: Task[Prompted]
     original: Pixels | None = None
     mask: NDArray[np.float32] | None = None  # (h, w), 1 where the image is generated and 0 where it is kept
+    control: Pixels | None = None  # what a ControlNet reads
     part: Part | None = None  # of a larger image, into which what is generated is pasted
     images: list[Pixels] = field(default_factory=list)
     prompts: dict[str, str] = field(default_factory=dict)  # by field, as the text encoder gets them
@@ -88,7 +90,7 @@ def _run(network: Prompter, tasks: Sequence[Task[Prompted]], additions: Addition
     first = batch[0].params
     _check_size(network, first)
     try:
-        _denoise(network, batch)
+        _denoise(network, additions, batch)
     except _AllEndedError:
         pass
     except torch.OutOfMemoryError as error:
@@ -112,6 +114,9 @@ def _job(task: Task[Prompted], network: Prompter, additions: Additions, load_ms:
         elif isinstance(params, ImageToImage | Inpainting):
             job.original = center_crop(task.read_image(params.image), *params.size)
             job.mask = mask_of(task, params) if isinstance(params, Inpainting) else None
+        if control := getattr(params, "control", None):
+            seen = center_crop(task.read_image(control.image), *params.size)
+            job.control = canny(seen, *control.thresholds) if control.preprocess else seen
         if job.original is not None and not getattr(params, "expand", None):  # repeated edges are unlike anything
             warn_of_images(task, network, "image", job.original[None])
     except AtelierError as error:
@@ -142,7 +147,7 @@ def _read_prompt(job: _Job, network: Prompter, additions: Additions, name: str) 
     warn_of_prompt(job.task, network, name, additions.without_tokens(asked), cut=cut)
 
 
-def _denoise(network: Prompter, batch: Sequence[_Job]) -> None:
+def _denoise(network: Prompter, additions: Additions, batch: Sequence[_Job]) -> None:
     """Generates the images of each job, in batches of at most MAX_BATCH_PIXELS."""
     params = batch[0].params
     width, height = params.size
@@ -157,7 +162,7 @@ def _denoise(network: Prompter, batch: Sequence[_Job]) -> None:
             job.steps += params.steps
     for part in parts:
         if not all(job.error for job, _ in part):
-            images = _images(network, part, partial(_report_progress, network, part))
+            images = _images(network, additions, part, partial(_report_progress, network, part))
             for (job, _), image in zip(part, images.split(1), strict=True):
                 try:
                     job.images.extend(pixels(image))
@@ -179,7 +184,9 @@ def _report_progress(network: Prompter, part: Sequence[tuple[_Job, int]], latent
         raise _AllEndedError
 
 
-def _images(network: Prompter, part: Sequence[tuple[_Job, int]], on_step: Callable[[Tensor], None]) -> Tensor:
+def _images(
+    network: Prompter, additions: Additions, part: Sequence[tuple[_Job, int]], on_step: Callable[[Tensor], None]
+) -> Tensor:
     """Generates a batch of images (n, 3, h, w) in [0, 1], each of a job and a seed."""
     jobs = [job for job, _ in part]
     params = jobs[0].params
@@ -200,8 +207,17 @@ def _images(network: Prompter, part: Sequence[tuple[_Job, int]], on_step: Callab
             scheduler=params.scheduler,
             eta=params.eta or 0.0,
             clip_skip=params.clip_skip or 0,
+            control=_control(network, additions, jobs),
+            image_prompt=additions.image_prompt,
             on_step=lambda step, latents: on_step(latents),
         )
+
+
+def _control(network: Prompter, additions: Additions, jobs: Sequence[_Job]) -> Control | None:
+    images, asked = _stacked([job.control for job in jobs]), getattr(jobs[0].params, "control", None)
+    if images is None or asked is None:
+        return None
+    return Control(additions.controlnet, images.to(network.device), asked.scale, asked.start, asked.end)
 
 
 def _stacked(images: Sequence[Pixels | None]) -> Tensor | None:

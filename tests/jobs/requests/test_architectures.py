@@ -22,7 +22,7 @@ TRAINED = {card.architecture["name"]: card.source["recipe"] for card in cards().
 
 
 def test_every_architecture_can_be_loaded_and_every_model_has_one() -> None:
-    loaded = {*build.ARCHITECTURES, *PRETRAINED, build.DIFFUSERS, build.LORA, build.TEXTUAL_INVERSION}
+    loaded = {*build.ARCHITECTURES, *PRETRAINED, build.DIFFUSERS, build.LORA, build.TEXTUAL_INVERSION, *build.ADDITIONS}
     assert ARCHITECTURES.keys() == loaded
     named = {card.architecture["name"] for card in cards().values() if card.architecture.get("name")}
     assert named <= ARCHITECTURES.keys()

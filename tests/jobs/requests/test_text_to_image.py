@@ -12,6 +12,7 @@ from models.catalogue import cards
 
 PARAMS: TypeAdapter[Generation] = TypeAdapter(Generation)
 A, B = "img_" + "a" * 64, "img_" + "b" * 64
+CONTROL = {"model": "edges", "image": A}
 SMALL = {"name": "stable-diffusion", "image_size": 64}
 TURBO = {"name": "diffusers", "image_size": 512, "num_inference_steps": 1, "guided": False, "schedulers": ["euler"]}
 FLOW = {"name": "diffusers", "image_size": 512, "num_inference_steps": 4, "guided": False, "schedulers": []}
@@ -47,6 +48,12 @@ def parsed(mode: str = "text-to-image", **more: Any) -> Prompted:
         ({"loras": [{"model": "../ink"}]}, "loras"),
         ({"textual_inversions": ["cat", "cat"]}, "textual_inversions"),
         ({"textual_inversions": [f"cat-{i}" for i in range(9)]}, "textual_inversions"),
+        ({"control": CONTROL | {"low_threshold": 9}}, "control"),
+        ({"control": CONTROL | {"preprocess": "canny", "low_threshold": 9, "high_threshold": 8}}, "control"),
+        ({"control": CONTROL | {"start": 0.5, "end": 0.5}}, "control"),
+        ({"control": CONTROL | {"preprocess": "depth"}}, "control"),
+        ({"mode": "inpaint", "control": CONTROL}, "control"),
+        ({"image_prompt": {"model": "adapter", "image": A, "scale": 2}}, "image_prompt"),
         ({"strength": 0.5}, "strength"),
         ({"image": A}, "image"),
         ({"mode": "image-to-image", "mask": A}, "mask"),
@@ -178,6 +185,7 @@ def test_only_what_one_batch_can_hold_runs_together() -> None:
 
     own = compat(prompt="a dog", negative_prompt="fog", num_images_per_prompt=3, seed=4, width=64)
     assert compat() == own != ""
+    assert compat(control=CONTROL) == compat(control=CONTROL | {"image": B, "preprocess": "canny"})
     others: list[dict[str, Any]] = [
         {"mode": "inpaint"},
         {"mode": "image-to-image"},
@@ -192,6 +200,11 @@ def test_only_what_one_batch_can_hold_runs_together() -> None:
         {"loras": [{"model": "ink"}]},
         {"loras": [{"model": "ink", "scale": 0.5}]},
         {"textual_inversions": ["cat"]},
+        {"control": CONTROL},
+        {"control": CONTROL | {"scale": 0.5}},
+        {"control": CONTROL | {"end": 0.5}},
+        {"image_prompt": {"model": "adapter", "image": A}},
+        {"image_prompt": {"model": "adapter", "image": B}},
         *({"scheduler": name} for name in SCHEDULERS[1:]),
     ]
     found = [own, *(compat(**body) for body in others)]

@@ -32,7 +32,7 @@ ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_ou
 
 def write_checkpoint(pipeline: Any, path: Path, base: str) -> State:
     """Writes all parts of a pipeline to one file, in the layout of a base; returns what it holds."""
-    state = {f"model.diffusion_model.{_of_unet(key, pipeline)}": value for key, value in _weights(pipeline.unet)}
+    state = {f"model.diffusion_model.{unet_key(key, pipeline)}": value for key, value in _weights(pipeline.unet)}
     for key, value in _weights(pipeline.vae):
         linear = ".attentions." in key and value.ndim == 2  # 1 x 1 convolutions in the file
         state[f"first_stage_model.{_of_vae(key, pipeline)}"] = value[:, :, None, None] if linear else value
@@ -58,7 +58,8 @@ def _weights(part: Any) -> list[tuple[str, Tensor]]:
     return list(part.state_dict().items())
 
 
-def _of_unet(key: str, pipeline: Any) -> str:
+def unet_key(key: str, pipeline: Any) -> str:
+    """The name that the published checkpoints have for a tensor of the UNet."""
     layers = pipeline.unet.config.layers_per_block
     for ours, theirs in UNET.items():
         if key.startswith(f"{ours}."):

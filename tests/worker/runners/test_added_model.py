@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import ControlNetModel
 from safetensors.torch import save, save_file
 
 from jobs.objects import Objects
@@ -19,8 +20,10 @@ from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
 from models.build import load_model
 from models.catalogue import checked_file, folder_of
-from models.diffusion.text_to_image import TextToImageModel
+from models.diffusion.image_prompt import ImagePrompt
+from models.diffusion.text_to_image import TextToImageModel, load_text_to_image
 from tests.file_server import Files, serving
+from tests.models.diffusion.additions import save_controlnet, save_image_prompt
 from tests.models.diffusion.test_text_to_image_full_size import save as save_tiny
 from tests.worker.runners.conftest import trained_models
 from tests.worker.tasks import run_job
@@ -120,6 +123,27 @@ def test_an_upload_becomes_a_model(jobs: JobStore, objects: Objects, files: File
     jobs.archives.put(sha, {"weights": True})
     record = add(jobs, objects, **LORA, archive=f"zip_{sha}")
     assert record.error is None and jobs.models.get("ink").card["files"] == {"ink.safetensors": sha}
+
+
+def test_a_controlnet_and_an_ip_adapter_become_models(
+    jobs: JobStore, objects: Objects, files: Files, tmp_path: Path
+) -> None:
+    save_tiny(tmp_path / "tiny", False)
+    pipeline = load_text_to_image(tmp_path / "tiny").pipeline
+    save_controlnet(pipeline, tmp_path / "edges")
+    save_image_prompt(pipeline, tmp_path / "adapter", plus=True)
+    for name in ("edges", "adapter"):
+        found = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+        at = f"me/{name}/resolve/{COMMIT}"
+        files.served |= {f"{at}/{path.relative_to(tmp_path / name)}": path.read_bytes() for path in found}
+    shared: dict[str, Any] = {"title": "Edges", "license": "MIT", "base": "stable-diffusion-1.5", "revision": COMMIT}
+    for name, task, kind in (("edges", "controlnet", ControlNetModel), ("adapter", "ip-adapter", ImagePrompt)):
+        record = add(jobs, objects, **shared, id=name, task=task, repository=f"me/{name}")
+        assert record.error is None
+        assert isinstance(load_model(find_model(jobs, objects, name), jobs.settings.weights_dir), kind)
+    card = {**LORA, "id": "one", "task": "controlnet", "base": "stable-diffusion-1.5"}
+    code, message = failure(add(jobs, objects, **card, url=files.url("ink.safetensors")))
+    assert code == "weights_unavailable" and "lacks" in message and "of the controlnet" in message
 
 
 def test_a_textual_inversion_becomes_a_model(jobs: JobStore, objects: Objects, files: Files) -> None:
