@@ -7,9 +7,10 @@ from pydantic import Tag
 from jobs.requests.architectures import ALL_MODES
 from jobs.requests.arithmetic import Arithmetic
 from jobs.requests.base import chosen_by
+from jobs.requests.image_to_image import ImageToImage
 from jobs.requests.inpainting import Inpainting
 from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction, Sample, Translation, Traversal
-from jobs.requests.text_to_image import ImageToImage, TextToImage
+from jobs.requests.text_to_image import TextToImage
 from jobs.requests.upscale import Upscaling
 
 Generation = Annotated[

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from images.regions import Box, region_around
 from jobs.errors import BadInput
 from jobs.requests.base import MAX_PIXELS, STRICT, ImageRef, ImageSize, filled, invalid, whole
-from jobs.requests.text_to_image import FromImage, Strength, check_mask
+from jobs.requests.image_to_image import FromImage, Strength, check_mask
 from jobs.requests.upscale import check_pixels
 
 PADDING = 32  # pixels of the image around a new area that the model sees

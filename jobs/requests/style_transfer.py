@@ -17,6 +17,7 @@ from typing_extensions import TypeAliasType
 from jobs.errors import BadInput, Unavailable
 from jobs.requests.base import ImageRef, ImageSize, Uses, chosen_by, distinct, invalid
 from jobs.requests.facts import Facts
+from jobs.requests.image_to_image import check_mask
 from jobs.requests.style_base import PreserveColor, Size, Strength, check_shorter_side
 from jobs.requests.style_diffusion import DiffusionTransfer
 from jobs.requests.style_film import FilmTransfer
@@ -35,7 +36,6 @@ from jobs.requests.styles import (
     trained_styles,
     with_vectors,
 )
-from jobs.requests.text_to_image import check_mask
 from jobs.requests.upscale import UpscaledRequest
 
 Loss = Annotated[float, Field(ge=0, le=1e9)]

@@ -1,4 +1,4 @@
-"""Generations from a prompt: text-to-image and image-to-image."""
+"""Generations from a prompt: what they share, and text-to-image."""
 
 import json
 import re
@@ -11,19 +11,19 @@ from cards.schedulers import ETA_SCHEDULERS, SCHEDULERS, Scheduler, canonical
 from cards.tokens import word
 from jobs.errors import BadInput
 from jobs.requests.additions import Control, ImagePrompt, Lora, check_addition
-from jobs.requests.base import ImageRef, ImageSize, ModelId, Steps, Uses, distinct, filled
+from jobs.requests.base import ImageSize, ModelId, Steps, Uses, distinct, filled, unknown_model
 from jobs.requests.facts import Card, Facts
 from jobs.requests.generation_base import GenerationRequest
-from jobs.requests.upscale import UpscaledRequest
+from jobs.requests.upscale import UPSCALER, UpscaledRequest
 
 MAX_CLIP_SKIP = 10  # CLIP ViT-L, the smallest encoder of the published models, has 12 layers
+HIRES_STRENGTH = 0.5
 MAX_SIDES = 4  # times the side a model was trained at: larger images repeat themselves, and memory ends
 
 NOT_BLANK = r"\S"
 LORA_TAG = re.compile(r"\s*<lora:([\w.-]+)(?::([+-]?\d*\.?\d+))?>")  # as in AUTOMATIC1111's web UI
 Prompt = Annotated[str, Field(min_length=1, max_length=2000, pattern=NOT_BLANK)]
 Side = Annotated[int, Field(ge=32, le=2048, multiple_of=8)]
-Strength = Annotated[float, Field(ge=0.05, le=1, description="Share of the steps that change the image; 1: all.")]
 
 
 class PromptedRequest(UpscaledRequest, GenerationRequest):
@@ -240,47 +240,76 @@ class TextToImage(ConditionedRequest):
     """Images of a text (Rombach et al. 2022)."""
 
     mode: Literal["text-to-image"]
+    hires_strength: Annotated[
+        float | None,
+        Field(
+            ge=0.05,
+            le=1,
+            description="Of a size above the model's own: an image of its own size is generated and upscaled, and this "
+            "share of the steps then changes it; 1: the result is generated at once, where models repeat what they "
+            f"show. When absent, {HIRES_STRENGTH} for twice the model's own area and more, else 1.",
+        ),
+    ] = None
+    hires_upscaler: Annotated[
+        ModelId | None, Field(description="The model that upscales in between; when absent, as `upscaler`.")
+    ] = None
 
+    @property
+    def is_hires(self) -> bool:
+        """Whether a resolved request is generated in two sizes; not in records of earlier releases."""
+        return (self.hires_strength or 1) < 1
 
-class FromImage(PromptedRequest):
-    """A generation that starts from an image, at the step where `strength` of the steps are left."""
-
-    image: Annotated[ImageRef, Field(description="Its center is cut out in the shape of the result.")]
-    strength: Strength
+    @property
+    def second_steps(self) -> int:
+        """How many steps change the upscaled image."""
+        return int(super().steps * (self.hires_strength or 1)) if self.is_hires else 0
 
     @property
     def steps(self) -> int:
-        """How many steps are taken of a resolved request."""
-        return min(int(super().steps * self.strength), super().steps)
+        """How many steps are taken of a resolved request, in both sizes."""
+        return super().steps + self.second_steps
 
-    def default_steps(self, steps: int) -> int:
-        """The model's own number, or the least that leaves one step: a distilled model's own is often 1."""
-        while int(steps * self.strength) < 1:
-            steps += 1
-        return steps
+    def first_size(self, side: int) -> ImageSize:
+        """The size of the first image: as large as the model's own, `side` squared, in the shape of the result."""
+        shrink = side / (self.size[0] * self.size[1]) ** 0.5
+        width, height = (max(32, 8 * round(shrink * length / 8)) for length in self.size)
+        return width, height
+
+    def uses(self) -> Uses:
+        """As other generations from a prompt, and the model that upscales in between."""
+        return Uses(models=(*super().uses().models, *([self.hires_upscaler] if self.hires_upscaler else [])))
+
+    def compatibility(self) -> str:
+        """As other generations from a prompt, and both sizes."""
+        return json.dumps([super().compatibility(), self.hires_strength, self.hires_upscaler])
+
+    def resolved(self, facts: Facts) -> GenerationRequest:
+        """As other generations from a prompt; fills in the model that upscales in between."""
+        made = super().resolved(facts)
+        if not isinstance(made, TextToImage) or not made.is_hires:
+            return made
+        cards = facts.cards()
+        known = [name for name, card in cards.items() if card["task"] == "upscaling"]
+        if made.hires_upscaler and made.hires_upscaler not in known:
+            raise unknown_model("hires_upscaler", f"No model that upscales is called {made.hires_upscaler!r}", known)
+        likely = [name for name in (cards[made.model].get("upscaler"), UPSCALER) if name in known]
+        return made.with_defaults(hires_upscaler=next(iter(likely), None))
 
     def fitted(self, architecture: Mapping[str, Any]) -> Self:
-        """As other generations from a prompt; raises BadInput where no step is left."""
-        filled = super().fitted(architecture)
-        if filled.steps < 1:
-            left = f"leaves none of {filled.num_inference_steps} steps; use more steps or a larger strength"
-            raise BadInput("too_few_steps", f"strength: {self.strength} {left}.", field="strength")
-        if filled.scheduler == "pndm" and filled.steps < (filled.num_inference_steps or 0):
+        """As other generations from a prompt; raises BadInput for a first size where there is one only."""
+        fitted, own = super().fitted(architecture), architecture["image_size"] ** 2
+        area = fitted.size[0] * fitted.size[1]
+        for field in ("hires_strength", "hires_upscaler"):
+            if getattr(fitted, field) is not None and getattr(fitted, field) != 1 and area <= own:
+                raise self.mismatch(field, f"uses it for more pixels than its own {own:,}; the result has {area:,}")
+        whole_only = fitted.scheduler == "pndm"
+        if whole_only and (fitted.hires_strength or 1) < 1:
             raise self.mismatch("scheduler", "uses pndm for whole images, as it is one step behind in a part of them")
-        return filled
-
-
-class ImageToImage(FromImage, ConditionedRequest):
-    """An image with noise added, denoised towards a text (Meng et al. 2022, "SDEdit")."""
-
-    mode: Literal["image-to-image"]
-    strength: Strength = 0.6
-
-
-def check_mask(field: str, mask: ImageSize, image: ImageSize) -> None:
-    """Raises BadInput for a mask that is not of the size of its image."""
-    if mask != image:
-        (width, height), (image_width, image_height) = mask, image
-        message = f"{field}: The mask is {width} x {height}; it must have its image's size, {image_width} x "
-        message = f"{message}{image_height}."
-        raise BadInput("size_mismatch", message, field=field, allowed=f"{image_width} x {image_height}")
+        takes_two = area >= 2 * own and int(filled(fitted.num_inference_steps) * HIRES_STRENGTH) > 0 and not whole_only
+        made = fitted.with_defaults(hires_strength=HIRES_STRENGTH if takes_two else 1.0)
+        if made.is_hires and not made.second_steps:
+            left = f"leaves none of {made.num_inference_steps} steps; use more steps or a larger one"
+            raise BadInput("too_few_steps", f"hires_strength: {made.hires_strength} {left}.", field="hires_strength")
+        if made.hires_upscaler and not made.is_hires:
+            raise self.mismatch("hires_upscaler", "makes images of this size at once, by `hires_strength`")
+        return made

@@ -9,6 +9,7 @@ from jobs.requests.animation import Animation
 from jobs.requests.arithmetic import Arithmetic
 from jobs.requests.base import Request, request_classes
 from jobs.requests.collection import CollectionParams, NextVersion
+from jobs.requests.image_to_image import ImageToImage
 from jobs.requests.inpainting import Inpainting
 from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction, Sample, Translation, Traversal
 from jobs.requests.plots import CollectionPlots
@@ -18,7 +19,7 @@ from jobs.requests.style_diffusion import DiffusionTransfer
 from jobs.requests.style_film import FilmTransfer
 from jobs.requests.style_many import ManyTransfers
 from jobs.requests.style_transfer import FastTransfer, FeatureInversion, GatysTransfer, TextureSynthesis
-from jobs.requests.text_to_image import ImageToImage, TextToImage
+from jobs.requests.text_to_image import TextToImage
 from jobs.requests.training import Training
 from jobs.requests.upscale import UpscaledRequest, Upscaling
 from worker.run import BatchRunner, JobResult, Runner, Task

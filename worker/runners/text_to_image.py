@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from jobs.errors import AtelierError, BadInput
-from jobs.requests.base import filled, seeds_from
+from jobs.requests.base import ImageSize, filled, seeds_from
 from jobs.requests.generation import Prompted
+from jobs.requests.image_to_image import ImageToImage
 from jobs.requests.inpainting import Inpainting
-from jobs.requests.text_to_image import ImageToImage, TextToImage
+from jobs.requests.text_to_image import TextToImage
 from jobs.settings import get_settings
 from models.catalogue import revision
 from models.diffusion.control import Control, canny
@@ -29,6 +31,7 @@ from models.tensors import to_tensor
 from worker.lease import CanceledError, LeaseLostError
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.additions import Additions, with_additions
+from worker.runners.hires import enlarged
 from worker.runners.images import boxed, center_crop
 from worker.runners.inpainting import Part, cut_part, mask_of
 from worker.runners.network import Network, load_network, pixels
@@ -190,33 +193,52 @@ def _images(
     """Generates a batch of images (n, 3, h, w) in [0, 1], each of a job and a seed."""
     jobs = [job for job, _ in part]
     params = jobs[0].params
-    width, height = params.size
+    strength = 1.0 if isinstance(params, TextToImage) else params.strength
+    made = partial(_generated, network, additions, part, on_step)
+    if not (isinstance(params, TextToImage) and params.is_hires):
+        return made(params.size, _stacked([job.original for job in jobs]), strength)
+    first = made(params.first_size(network.card.architecture["image_size"]), None, 1.0)
+    return made(params.size, enlarged(jobs[0].task, params, first), filled(params.hires_strength))
+
+
+def _generated(
+    network: Prompter,
+    additions: Additions,
+    part: Sequence[tuple[_Job, int]],
+    on_step: Callable[[Tensor], None],
+    size: ImageSize,
+    images: Tensor | None,
+    strength: float,
+) -> Tensor:
+    jobs = [job for job, _ in part]
+    params = jobs[0].params
     with network.inference():
         return generate(
             network.module,
             [job.prompts["prompt"] for job in jobs],
             seeds=[seed for _, seed in part],
             negative_prompts=[job.prompts["negative_prompt"] for job in jobs] if params.guidance_scale else None,
-            images=_stacked([job.original for job in jobs]),
+            images=images,
             masks=_stacked_masks([job.mask for job in jobs]),
-            strength=1.0 if isinstance(params, TextToImage) else params.strength,
-            width=width,
-            height=height,
+            strength=strength,
+            width=size[0],
+            height=size[1],
             num_inference_steps=filled(params.num_inference_steps),
             guidance_scale=filled(params.guidance_scale),
             scheduler=params.scheduler,
             eta=params.eta or 0.0,
             clip_skip=params.clip_skip or 0,
-            control=_control(network, additions, jobs),
+            control=_control(network, additions, jobs, size),
             image_prompt=additions.image_prompt,
             on_step=lambda step, latents: on_step(latents),
         )
 
 
-def _control(network: Prompter, additions: Additions, jobs: Sequence[_Job]) -> Control | None:
+def _control(network: Prompter, additions: Additions, jobs: Sequence[_Job], size: ImageSize) -> Control | None:
     images, asked = _stacked([job.control for job in jobs]), getattr(jobs[0].params, "control", None)
     if images is None or asked is None:
         return None
+    images = F.interpolate(images, size[::-1], mode="area") if images.shape[2:] != size[::-1] else images
     return Control(additions.controlnet, images.to(network.device), asked.scale, asked.start, asked.end)
 
 
@@ -241,6 +263,9 @@ def _result(network: Prompter, job: _Job, n_jobs: int, additions: Additions) -> 
     if len(images) > 1:
         tiles = [boxed(image, *job.params.size) for image in made] if job.part else made
         images.append(OutputImage(sheet(np.stack(tiles), [f"seed {seed}" for seed in job.seeds]), "grid"))
-    models = {card.id: revision(card, get_settings().weights_dir) for card in (network.card, *additions.cards)}
+    cards = [network.card, *additions.cards]
+    if isinstance(job.params, TextToImage) and job.params.is_hires and job.params.hires_upscaler:
+        cards.append(job.task.find_model(job.params.hires_upscaler))
+    models = {card.id: revision(card, get_settings().weights_dir) for card in cards}
     versions = {name: version(name) for name in ("torch", "diffusers", "transformers")}
     return JobResult(images, models, versions, {"batch": n_jobs, **job.cut})

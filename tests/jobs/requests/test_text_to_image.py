@@ -158,6 +158,53 @@ def test_an_image_to_start_from_takes_the_last_steps(params: Prompted, steps: in
     assert params.steps == steps
 
 
+@pytest.mark.parametrize(
+    ("more", "architecture", "hires"),
+    [
+        ({}, SMALL, (1.0, 25)),
+        ({"width": 72, "height": 88}, SMALL, (1.0, 25)),
+        ({"width": 128}, SMALL, (0.5, 37)),
+        ({"width": 128, "hires_strength": 1}, SMALL, (1.0, 25)),
+        ({"width": 72, "hires_strength": 0.3}, SMALL, (0.3, 32)),
+        ({"width": 128, "scheduler": "pndm"}, SMALL, (1.0, 25)),
+        ({"width": 1024}, TURBO, (1.0, 1)),
+    ],
+)
+def test_images_above_twice_the_models_own_area_are_generated_in_two_sizes(
+    more: dict[str, Any], architecture: dict[str, Any], hires: tuple[float, int]
+) -> None:
+    resolved: Any = parsed(**more).fitted(architecture)
+    assert (resolved.hires_strength, resolved.steps) == hires
+    assert resolved.is_hires == (hires[0] < 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            {"hires_strength": 0.5},
+            "hires_strength: Model any uses it for more pixels than its own 4,096; the result has",
+        ),
+        ({"hires_upscaler": "x4"}, "hires_upscaler: Model any uses it for more pixels than its own 4,096"),
+        ({"width": 72, "hires_upscaler": "x4"}, "hires_upscaler: Model any makes images of this size at once"),
+        ({"width": 128, "hires_strength": 0.1, "num_inference_steps": 9}, "hires_strength: 0.1 leaves none of 9 steps"),
+        ({"width": 128, "hires_strength": 0.5, "scheduler": "pndm"}, "scheduler: Model any uses pndm for whole images"),
+    ],
+)
+def test_a_first_size_that_cannot_be_is_refused(more: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as error:
+        parsed(**more).fitted(SMALL)
+    assert error.value.message.startswith(message) and error.value.details["field"] == message.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "first"), [(128, 128, (64, 64)), (256, 128, (88, 48)), (256, 32, (184, 32)), (96, 64, (80, 56))]
+)
+def test_the_first_size_has_the_models_own_area(width: int, height: int, first: tuple[int, int]) -> None:
+    params: Any = parsed(width=width, height=height)
+    assert params.first_size(64) == first
+
+
 @pytest.mark.parametrize("text", ["", " ", "\n\t"])
 def test_blank_negative_prompt_is_none(text: str) -> None:
     """Common clients send it."""
