@@ -3,7 +3,7 @@
 Imports diffusers only where a scheduler is made: the catalogue needs the names without it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -32,6 +32,8 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpm2-a karras": ("KDPM2AncestralDiscreteScheduler", KARRAS),
     "dpm++ 2s": ("DPMSolverSinglestepScheduler", ONE_STEP | EVEN),
     "dpm++ 2s karras": ("DPMSolverSinglestepScheduler", ONE_STEP | KARRAS),
+    "dpm++ sde": ("DPMSolverSDEScheduler", EVEN),
+    "dpm++ sde karras": ("DPMSolverSDEScheduler", KARRAS),
     "dpm++ 2m": ("DPMSolverMultistepScheduler", SOLVER | EVEN),
     "dpm++ 2m karras": ("DPMSolverMultistepScheduler", SOLVER | KARRAS),
     "dpm++ 2m sde": ("DPMSolverMultistepScheduler", SDE_2 | EVEN),
@@ -48,14 +50,20 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 DISTILLED = ("lcm", "tcd")  # select their steps from those of a distillation
 
 
-def make_scheduler(name: str, config: Mapping[str, Any], num_inference_steps: int) -> Any:
-    """Returns a scheduler by name; config: that of the model's own scheduler, which has the noise of its training."""
+def make_scheduler(name: str, config: Mapping[str, Any], num_inference_steps: int, seeds: Sequence[int] = ()) -> Any:
+    """Returns a scheduler by name; config: that of the model's own scheduler, which has the noise of its training.
+
+    seeds: of the images of a batch, for a scheduler that draws noise by itself.
+    """
     kind, options = SCHEDULERS[name]
     if name in DISTILLED:  # by default 50 steps, which must divide the training timesteps
         total = config["num_train_timesteps"]
         original = next(n for n in range(min(max(50, num_inference_steps), total), total + 1) if total % n == 0)
         options = options | {"original_inference_steps": original}
-    return for_steps(getattr(import_module("diffusers"), kind).from_config(config, **options), num_inference_steps)
+    made = for_steps(getattr(import_module("diffusers"), kind).from_config(config, **options), num_inference_steps)
+    if hasattr(made, "noise_sampler_seed"):
+        made.noise_sampler_seed = [*seeds] or None
+    return made
 
 
 def for_steps(scheduler: Any, num_inference_steps: int) -> Any:

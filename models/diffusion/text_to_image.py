@@ -188,7 +188,7 @@ def generate(
         arguments |= {"ip_adapter_image_embeds": [image_prompt]}
     own = model.scheduler
     steps = num_inference_steps
-    pipeline.scheduler = make_scheduler(scheduler, own.config, steps) if scheduler else for_steps(own, steps)
+    pipeline.scheduler = make_scheduler(scheduler, own.config, steps, seeds) if scheduler else for_steps(own, steps)
     n_steps = num_inference_steps if images is None else int(num_inference_steps * strength)
     keep = None
     if images is not None and masks is not None and not isinstance(model.pipeline, FluxPipeline):

@@ -37,7 +37,7 @@ def parsed(mode: str = "text-to-image", **more: Any) -> Prompted:
         ({"height": 4096}, "height"),
         ({"num_images_per_prompt": 17}, "num_images_per_prompt"),
         ({"guidance_scale": -1}, "guidance_scale"),
-        ({"scheduler": "dpm++ sde"}, "scheduler"),
+        ({"scheduler": "dpm++ 4m"}, "scheduler"),
         ({"scheduler": 3}, "scheduler"),
         ({"eta": 1.5}, "eta"),
         ({"clip_skip": 11}, "clip_skip"),
