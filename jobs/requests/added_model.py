@@ -27,6 +27,15 @@ class AddedModel(CardFields, Request):
         ),
     ] = None
 
+    vae: Annotated[
+        str | None,
+        Field(
+            pattern=ARCHIVE_ID,
+            description="An uploaded .safetensors file with an autoencoder to use instead of that of a checkpoint.",
+            json_schema_extra={"format": "weights-id"},
+        ),
+    ] = None
+
     @field_validator("url")
     @classmethod
     def _public(cls, url: str | None) -> str | None:
@@ -44,6 +53,8 @@ class AddedModel(CardFields, Request):
     def _problems(self) -> Iterator[tuple[str, str]]:
         if not self.sources:
             yield "repository", "or url or archive is needed"
+        if self.vae and not self.is_checkpoint:
+            yield "vae", "goes with one .safetensors file of a text-to-image model"
         yield from super()._problems()
 
     @property
@@ -65,13 +76,14 @@ class AddedModel(CardFields, Request):
         if needs_files and cards.get(self.base or "", {}).get("source", {}).get("kind") != "hub":
             message = "files: They are needed, as base names no full-size model that is shipped."
             raise BadInput("invalid_request", message, field="files")
-        if self.archive:
-            facts.check_weights(self.archive.removeprefix("zip_"))
+        for name in ("archive", "vae"):
+            if upload := getattr(self, name):
+                facts.check_weights(upload.removeprefix("zip_"), name)
         return self
 
     def uses(self) -> Uses:
-        """The archive."""
-        return Uses(archives=(self.archive.removeprefix("zip_"),) if self.archive else ())
+        """The uploaded files."""
+        return Uses(archives=tuple(upload.removeprefix("zip_") for upload in (self.archive, self.vae) if upload))
 
     def stored(self) -> dict[str, Any]:
         """The fields that were given: some defaults of a card depend on whether others were."""

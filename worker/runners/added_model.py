@@ -38,7 +38,7 @@ def run_added_model(task: Task[AddedModel]) -> JobResult:
         n_bytes = _fetch(task, card, folder)
         task.report_progress(n_bytes, n_bytes, "storing")
         files: dict[str, str | None] = {name: task.files.store(folder / card.id / name) for name in card.files}
-    source: dict[str, Any] = {"kind": "added", **{name: getattr(params, name) for name in ("url", "archive")}}
+    source: dict[str, Any] = {"kind": "added", **{name: getattr(params, name) for name in ("url", "archive", "vae")}}
     source |= {"repositories": card.source["repositories"]} if params.repository else {}
     added = replace(card, files=files, source={name: value for name, value in source.items() if value})
     return JobResult(
@@ -96,6 +96,10 @@ def _fetch(task: Task[AddedModel], card: Card, folder: Path) -> int:
             _fetch_archive(task, params.archive.removeprefix("zip_"), path)
         else:
             _download(task, str(params.url), path, params.sha256)
+        if params.vae:
+            vae = folder / "source-vae.safetensors"
+            _fetch_archive(task, params.vae.removeprefix("zip_"), vae)
+            card = replace(card, source=card.source | {"vae": str(vae)})
         task.report_progress(1, 1, "loading")
         (folder / card.id).mkdir(exist_ok=True)
         fetch_local(card, folder, path)

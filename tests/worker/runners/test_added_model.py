@@ -11,25 +11,28 @@ from typing import Any
 import pytest
 import torch
 from diffusers import ControlNetModel
-from safetensors.torch import save, save_file
+from safetensors.torch import load_file, save, save_file
 
 from jobs.objects import Objects
 from jobs.requests.added_model import AddedModel
 from jobs.settings import get_settings
 from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
+from models import catalogue, local
 from models.build import load_model
 from models.catalogue import checked_file, folder_of
 from models.diffusion.image_prompt import ImagePrompt
 from models.diffusion.text_to_image import TextToImageModel, load_text_to_image
 from tests.file_server import Files, serving
 from tests.models.diffusion.additions import save_controlnet, save_image_prompt
+from tests.models.diffusion.single_file import write_checkpoint
 from tests.models.diffusion.test_text_to_image_full_size import save as save_tiny
 from tests.worker.runners.conftest import trained_models
 from tests.worker.tasks import run_job
 from worker.files import find_model
 from worker.runners import added_model
 
+VAE_WEIGHTS, WEIGHTS = "diffusion_pytorch_model.safetensors", ".safetensors"
 COMMIT = "0123456789" * 4
 INK = save({"unet.mid_block.attentions.0.to_q.lora_A.weight": torch.ones(40_000, 20)})
 TWO = {name: torch.ones(2, 3) for name in "ab"}
@@ -123,6 +126,35 @@ def test_an_upload_becomes_a_model(jobs: JobStore, objects: Objects, files: File
     jobs.archives.put(sha, {"weights": True})
     record = add(jobs, objects, **LORA, archive=f"zip_{sha}")
     assert record.error is None and jobs.models.get("ink").card["files"] == {"ink.safetensors": sha}
+
+
+def test_a_checkpoint_is_added_with_another_autoencoder(
+    jobs: JobStore, objects: Objects, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    save_tiny(tmp_path / "tiny", False)
+    pipeline = load_text_to_image(tmp_path / "tiny").pipeline
+    write_checkpoint(pipeline, tmp_path / "own.safetensors", "stable-diffusion-1.5")
+    state = {key: value + 1 for key, value in load_file(tmp_path / "tiny/vae" / VAE_WEIGHTS).items()}
+    save_file(state, tmp_path / "vae.safetensors")
+    paths = [path for path in (tmp_path / "tiny").rglob("*") if path.is_file() and path.suffix != WEIGHTS]
+    texts = {str(path.relative_to(tmp_path / "tiny")): path.read_text() for path in paths}
+    monkeypatch.setattr(catalogue, "configuration", lambda base: dict.fromkeys(texts))
+    monkeypatch.setattr(local, "configuration_files", lambda base, kind: texts)
+    uploads = []
+    for name in ("own.safetensors", "vae.safetensors", "ink.safetensors"):
+        data = (tmp_path / name).read_bytes() if name != "ink.safetensors" else INK
+        sha = objects.put_file(BytesIO(data), "application/octet-stream")
+        jobs.archives.put(sha, {"weights": True})
+        uploads.append(f"zip_{sha}")
+    card: dict[str, Any] = {"title": "Own", "license": "MIT", "task": "text-to-image", "image_size": 64}
+    card |= {"base": "stable-diffusion-1.5", "archive": uploads[0]}
+    record = add(jobs, objects, **card, id="own", vae=uploads[1])
+    assert record.error is None
+    loaded = load_model(find_model(jobs, objects, "own"), jobs.settings.weights_dir)
+    assert isinstance(loaded, TextToImageModel)
+    assert torch.equal(loaded.pipeline.vae.state_dict()["quant_conv.bias"], state["quant_conv.bias"])
+    code, message = failure(add(jobs, objects, **card, id="other", vae=uploads[2]))
+    assert code == "weights_unavailable" and "vae.safetensors lacks" in message
 
 
 def test_a_controlnet_and_an_ip_adapter_become_models(
