@@ -147,6 +147,10 @@ EXAMPLES: dict[str, Any] = {
             "seed": 2,
         },
     },
+    "vary": {
+        "summary": "Faces like one, each a little different",
+        "value": {"mode": "vary", "model": "kandinsky-avatars", "image": AVATAR, "n": 4, "seed": 1},
+    },
     "upscale": {
         "summary": "Images made four times as large",
         "value": {"mode": "upscale", "model": "realesr-animevideov3", "images": [AVATAR, SMILEY]},
@@ -172,7 +176,8 @@ async def create_generation(
 
     VAE and DCGAN: `sample`, `reconstruct`, `interpolate`, `traverse`, `arithmetic`; the GAN of perceptrons the same
     without images, since it has no encoder; diffusion models: `sample`, `interpolate`, `denoise-steps`; CycleGAN:
-    `translate`; latent diffusion models: `text-to-image`, `image-to-image`, `inpaint`; networks that upscale:
-    `upscale`. In every other mode `upscale` makes the finished images 2 to 4 times as large.
+    `translate`; latent diffusion models: `text-to-image`, `image-to-image`, `inpaint`; models of image embeddings:
+    `vary`; networks that upscale: `upscale`. In every other mode `upscale` makes the finished images 2 to 4 times as
+    large.
     """
     return await submit(submission, params)

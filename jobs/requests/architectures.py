@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 LATENT_MODES = ("sample", "reconstruct", "interpolate", "traverse", "arithmetic")
 TEXT_MODES = ("text-to-image", "image-to-image", "inpaint")
-ALL_MODES = (*LATENT_MODES, "translate", "denoise-steps", *TEXT_MODES, "upscale")
+ALL_MODES = (*LATENT_MODES, "translate", "denoise-steps", *TEXT_MODES, "vary", "upscale")
 
 
 class Architecture(NamedTuple):
@@ -47,10 +47,10 @@ ARCHITECTURES = {
     "rrdb-net": Architecture(("upscale",)),
     "stable-diffusion": Architecture(TEXT_MODES, style_guided=True, recipe="stable-diffusion"),
     "diffusers": Architecture(TEXT_MODES),
-    "kandinsky": Architecture(encoder=True, embeds_text=True, recipe="kandinsky"),
-    "kandinsky-2.2": Architecture(encoder=True, embeds_text=True),
-    "stable-unclip": Architecture(encoder=True),
-    "ip-adapter": Architecture(encoder=True),
+    "kandinsky": Architecture(("vary",), encoder=True, embeds_text=True, recipe="kandinsky"),
+    "kandinsky-2.2": Architecture(("vary",), encoder=True, embeds_text=True),
+    "stable-unclip": Architecture(("vary",), encoder=True),
+    "ip-adapter": Architecture(("vary",), encoder=True),
     "lora": Architecture(recipe="lora"),
     "textual-inversion": Architecture(),
     "controlnet": Architecture(),

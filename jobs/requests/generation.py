@@ -12,6 +12,7 @@ from jobs.requests.inpainting import Inpainting
 from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction, Sample, Translation, Traversal
 from jobs.requests.text_to_image import TextToImage
 from jobs.requests.upscale import Upscaling
+from jobs.requests.variation import Variation
 
 Generation = Annotated[
     Annotated[Sample, Tag("<sample>")]
@@ -24,6 +25,7 @@ Generation = Annotated[
     | Annotated[TextToImage, Tag("<text-to-image>")]
     | Annotated[ImageToImage, Tag("<image-to-image>")]
     | Annotated[Inpainting, Tag("<inpaint>")]
+    | Annotated[Variation, Tag("<vary>")]
     | Annotated[Upscaling, Tag("<upscale>")],
     chosen_by("mode", ALL_MODES, "sample"),
 ]

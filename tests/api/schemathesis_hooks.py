@@ -101,6 +101,7 @@ ARCHITECTURES = {name: card.architecture for name, card in cards().items()}
 NOTHING = {"type": "null"}
 NAMING: dict[str, dict[str, Any]] = {  # fields that name models
     "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
+    "Variation": {"model": {"enum": ["kandinsky-avatars"]}},
     "Upscaling": {"model": {"enum": ["realesr-animevideov3"]}},
     "LoraTraining": {"model": {"enum": ["stable-diffusion-avatars"]}},
     "StableDiffusionTraining": {
@@ -122,7 +123,7 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
         "num_inference_steps": {"enum": [20, None]},  # so that any strength leaves at least one
         "clip_skip": {"enum": [0, 1, 2, None]},  # of three layers
         **{key: {"type": "array", "maxItems": 0} for key in ("loras", "textual_inversions")},  # none are there
-        **{"control": NOTHING, "image_prompt": NOTHING},
+        **{"control": NOTHING, "image_prompt": NOTHING, "hires_strength": NOTHING, "hires_upscaler": NOTHING},
     }
     return {
         "Sample": {"model": {"enum": ["ddpm-avatars"]}, "attributes": {"anyOf": [some_attributes, NOTHING]}},

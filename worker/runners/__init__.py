@@ -22,6 +22,7 @@ from jobs.requests.style_transfer import FastTransfer, FeatureInversion, GatysTr
 from jobs.requests.text_to_image import TextToImage
 from jobs.requests.training import Training
 from jobs.requests.upscale import UpscaledRequest, Upscaling
+from jobs.requests.variation import Variation
 from worker.run import BatchRunner, JobResult, Runner, Task
 from worker.runners.lazy import lazy
 
@@ -36,6 +37,7 @@ RUNNERS: dict[type[Request], Runner] = {
     Traversal: lazy("generation", "run_traversal"),
     Translation: lazy("generation", "run_translation"),
     DenoisingSteps: lazy("generation", "run_denoising_steps"),
+    Variation: lazy("variation", "run_variations"),
     Arithmetic: lazy("arithmetic", "run_arithmetic"),
     **dict.fromkeys(request_classes(Training), lazy("training", "run_training")),
     CollectionParams: lazy("collection", "run_collection"),

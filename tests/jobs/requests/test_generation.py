@@ -195,6 +195,7 @@ BODIES: list[dict[str, Any]] = [
     {"mode": "text-to-image", "prompt": "a hat"},
     {"mode": "image-to-image", "prompt": "a hat", "image": A},
     {"mode": "inpaint", "prompt": "a hat", "image": A, "mask": B},
+    {"mode": "vary", "image": A},
     {"mode": "reconstruct", "images": [A]},
     {"mode": "interpolate", "between": [1, 2]},
     {"mode": "traverse"},
