@@ -89,7 +89,7 @@ def with_image_prompt(pipeline: Any, prompt: ImagePrompt, scale: float) -> Itera
         try:
             unet._load_ip_adapter_weights([prompt.adapter], low_cpu_mem_usage=False)
         except (KeyError, RuntimeError, ValueError, IndexError) as error:
-            what = str(error).strip().partition("\n")[0]
+            what = str(error).strip().splitlines()[-1].strip()
             raise AdditionError(0, f"its weights do not fit the UNet of the model: {what}") from error
         pipeline.set_ip_adapter_scale(scale)
         [layer] = unet.encoder_hid_proj.image_projection_layers
@@ -97,6 +97,6 @@ def with_image_prompt(pipeline: Any, prompt: ImagePrompt, scale: float) -> Itera
             raise AdditionError(0, "it reads more than an image, such as faces that another network found")
         yield not isinstance(layer, ImageProjection)
     finally:
+        unet.encoder_hid_proj = projection  # first: that of the adapter may have processors too
         unet.set_attn_processor(processors)
-        unet.encoder_hid_proj = projection
         unet.config.encoder_hid_dim_type = kind

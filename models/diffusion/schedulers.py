@@ -3,6 +3,7 @@
 Imports diffusers only where a scheduler is made: the catalogue needs the names without it.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
@@ -63,6 +64,7 @@ def make_scheduler(name: str, config: Mapping[str, Any], num_inference_steps: in
     made = for_steps(getattr(import_module("diffusers"), kind).from_config(config, **options), num_inference_steps)
     if hasattr(made, "noise_sampler_seed"):
         made.noise_sampler_seed = [*seeds] or None
+        warnings.filterwarnings("ignore", "Should have t[ab]", module="torchsde")  # the rounding of its noise levels
     return made
 
 
