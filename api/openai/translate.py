@@ -19,8 +19,9 @@ from jobs.errors import BadInput, NotFound
 from jobs.images import as_answers
 from jobs.requests.architectures import capabilities
 from jobs.requests.facts import Card, Facts, model_cards, naming
+from jobs.requests.image_to_image import ImageToImage
 from jobs.requests.inpainting import PADDING, Inpainting
-from jobs.requests.text_to_image import MAX_SIDES, ImageToImage, PromptedRequest, TextToImage
+from jobs.requests.text_to_image import MAX_SIDES, PromptedRequest, TextToImage
 from jobs.requests.upscale import FACTOR
 from jobs.store.jobs import JobStore
 

@@ -12,7 +12,8 @@ class LoraUnusableError(status.JobFailedError):
 
 
 class AdditionUnusableError(status.JobFailedError):
-    """The file of a textual inversion is damaged, or does not fit the model of the request."""
+    """A textual inversion, a ControlNet or an IP-Adapter does not fit the model of the request; the message
+    says where."""
 
 
 class WeightsUnavailableError(status.JobFailedError):

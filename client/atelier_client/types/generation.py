@@ -3,7 +3,16 @@
 from typing import Literal, TypedDict
 
 from atelier_client.inputs import ImageInput
-from atelier_client.types.parts import AttributeTerm, Expand, ImageTerm, Lora, SeedTerm, VectorTerm
+from atelier_client.types.parts import (
+    AttributeTerm,
+    Control,
+    Expand,
+    ImagePrompt,
+    ImageTerm,
+    Lora,
+    SeedTerm,
+    VectorTerm,
+)
 
 
 class GenerationParams(TypedDict, total=False):
@@ -32,6 +41,7 @@ class GenerationParams(TypedDict, total=False):
         | Literal["text-to-image"]
         | Literal["image-to-image"]
         | Literal["inpaint"]
+        | Literal["vary"]
         | Literal["upscale"]
     )
     """What to make. Default: 'sample'."""
@@ -70,6 +80,8 @@ class GenerationParams(TypedDict, total=False):
             "dpm2-a karras",
             "dpm++ 2s",
             "dpm++ 2s karras",
+            "dpm++ sde",
+            "dpm++ sde karras",
             "dpm++ 2m",
             "dpm++ 2m karras",
             "dpm++ 2m sde",
@@ -131,6 +143,16 @@ class GenerationParams(TypedDict, total=False):
     """Added to the model for this job; each once."""
     textual_inversions: list[str]
     """Textual inversions of the model's own base; a prompt names each by the `token` on its card."""
+    control: Control | None
+    """An image that the result follows, by a ControlNet."""
+    image_prompt: ImagePrompt | None
+    """An image that counts as the prompt does, by an IP-Adapter."""
+    hires_strength: float | None
+    """Of a size above the model's own: an image of its own size is generated and upscaled, and this share of
+    the steps then changes it; 1: the result is generated at once, where models repeat what they show. When
+    absent, 0.5 for twice the model's own area and more, else 1."""
+    hires_upscaler: str | None
+    """The model that upscales in between; when absent, as `upscaler`."""
     image: ImageInput
     """Its center is cut out in the shape of the result."""
     strength: float
@@ -148,5 +170,8 @@ class GenerationParams(TypedDict, total=False):
     expand: Expand | None
     """Outpainting, instead of a mask: pixels that the image grows by on each side. The new area is generated
     with what surrounds it; together at most 4 times `width` x `height`."""
+    noise_level: float
+    """Noise that is added to the embedding, relative to its size: how far variations are from the image; 0:
+    they differ in what the embedding leaves open. Default: 0.3."""
     scale: int
     """How many times as large; below 4, the result at 4 is made smaller. Default: 4."""

@@ -68,6 +68,27 @@ class Lora(TypedDict):
     scale: NotRequired[float]
 
 
+class Control(TypedDict):
+    """An image that the result follows: edges, depth or a pose (Zhang et al. 2023)."""
+
+    model: str
+    image: ImageInput
+    preprocess: NotRequired[Literal["canny"] | None]
+    low_threshold: NotRequired[int | None]
+    high_threshold: NotRequired[int | None]
+    scale: NotRequired[float]
+    start: NotRequired[float]
+    end: NotRequired[float]
+
+
+class ImagePrompt(TypedDict):
+    """An image that the model attends to as to the words of a prompt (Ye et al. 2023)."""
+
+    model: str
+    image: ImageInput
+    scale: NotRequired[float]
+
+
 class Expand(TypedDict):
     """Pixels that an image grows by on each side."""
 
