@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from math import ceil
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator
@@ -18,6 +19,7 @@ from jobs.requests.upscale import UPSCALER, UpscaledRequest
 
 MAX_CLIP_SKIP = 10  # CLIP ViT-L, the smallest encoder of the published models, has 12 layers
 HIRES_STRENGTH = 0.5
+SMALL_STRENGTH, SMALL = 0.06, 256  # pixels: with more, models of smaller images repeat what they show
 MAX_SIDES = 4  # times the side a model was trained at: larger images repeat themselves, and memory ends
 
 NOT_BLANK = r"\S"
@@ -247,7 +249,8 @@ class TextToImage(ConditionedRequest):
             le=1,
             description="Of a size above the model's own: an image of its own size is generated and upscaled, and this "
             "share of the steps then changes it; 1: the result is generated at once, where models repeat what they "
-            f"show. When absent, {HIRES_STRENGTH} for twice the model's own area and more, else 1.",
+            f"show. When absent, for twice the model's own area and more, {HIRES_STRENGTH}, or {SMALL_STRENGTH} by a "
+            f"model of less than {SMALL} px; else 1.",
         ),
     ] = None
     hires_upscaler: Annotated[
@@ -305,8 +308,9 @@ class TextToImage(ConditionedRequest):
         whole_only = fitted.scheduler == "pndm"
         if whole_only and (fitted.hires_strength or 1) < 1:
             raise self.mismatch("scheduler", "uses pndm for whole images, as it is one step behind in a part of them")
-        takes_two = area >= 2 * own and int(filled(fitted.num_inference_steps) * HIRES_STRENGTH) > 0 and not whole_only
-        made = fitted.with_defaults(hires_strength=HIRES_STRENGTH if takes_two else 1.0)
+        strength = HIRES_STRENGTH if architecture["image_size"] >= SMALL else SMALL_STRENGTH
+        strength = max(strength, ceil(100 / filled(fitted.num_inference_steps)) / 100)  # leaves one step at least
+        made = fitted.with_defaults(hires_strength=strength if area >= 2 * own and not whole_only else 1.0)
         if made.is_hires and not made.second_steps:
             left = f"leaves none of {made.num_inference_steps} steps; use more steps or a larger one"
             raise BadInput("too_few_steps", f"hires_strength: {made.hires_strength} {left}.", field="hires_strength")

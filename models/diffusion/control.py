@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from diffusers import ControlNetModel
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.catalogue import CONTROLNET_FILES, configuration
 from models.diffusion.single_file import check_fit, shapes_of
@@ -27,7 +27,7 @@ SHARED = ("in_channels", "block_out_channels", "layers_per_block", "cross_attent
 class Control:
     """A ControlNet and images (n, 3, h, w) in [0, 1], used from the share `start` of the steps to the share `end`."""
 
-    network: ControlNetModel
+    network: nn.Module
     images: Tensor
     scale: float = 1.0
     start: float = 0.0
@@ -42,7 +42,7 @@ class Control:
         }
 
 
-def load_controlnet(folder: Path, dtype: torch.dtype) -> ControlNetModel:
+def load_controlnet(folder: Path, dtype: torch.dtype) -> nn.Module:
     """Loads a ControlNet from a safetensors file with its configuration beside it.
 
     The keys are named as diffusers names them, or as the authors do (`control_model.…`). Raises ValueError naming what
@@ -51,9 +51,7 @@ def load_controlnet(folder: Path, dtype: torch.dtype) -> ControlNetModel:
     path = folder / WEIGHTS
     check_fit(path, "controlnet", shapes_of(path), folder / CONFIG)
     kind: Any = ControlNetModel
-    loaded: ControlNetModel = kind.from_single_file(
-        str(path), config=str(folder), torch_dtype=dtype, local_files_only=True
-    )
+    loaded: nn.Module = kind.from_single_file(str(path), config=str(folder), torch_dtype=dtype, local_files_only=True)
     return loaded
 
 

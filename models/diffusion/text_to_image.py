@@ -212,12 +212,12 @@ def _step_end_callback(
     """Returns what a pipeline calls after each evaluation: it keeps latents, and reports one of `n_steps` steps."""
 
     def on_step_end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        evaluated, n_evaluations = step + 1, pipeline.num_timesteps
+        evaluated, n_evaluations, factor = step + 1, pipeline.num_timesteps, pipeline.vae_scale_factor
         if keep:
             tensors["latents"] = keep(pipeline.scheduler, n_evaluations - evaluated, tensors["latents"])
         latents = tensors["latents"]
         if isinstance(pipeline, FluxPipeline | FluxImg2ImgPipeline | FluxInpaintPipeline):  # 2 x 2 positions per token
-            latents = FluxPipeline._unpack_latents(latents, size[1], size[0], pipeline.vae_scale_factor)
+            latents = FluxPipeline._unpack_latents(latents, size[1], size[0], factor)
         done = evaluated * n_steps // n_evaluations
         if done > step * n_steps // n_evaluations:
             on_step(done, latents)

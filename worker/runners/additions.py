@@ -73,7 +73,8 @@ def with_additions(network: Prompter, tasks: Sequence[Task[Prompted]]) -> Iterat
 
 
 def _controlnet(network: Prompter, task: Task[Prompted], control: Control, cards: list[Card]) -> Any:
-    loaded = load_network(task, control.model, ControlNetModel)
+    kind: Any = ControlNetModel
+    loaded = load_network(task, control.model, kind)
     cards.append(loaded.card)
     pipeline: Any = network.module.pipeline
     with failures([control.model], network.card.id):

@@ -150,7 +150,7 @@ class GenerationParams(TypedDict, total=False):
     hires_strength: float | None
     """Of a size above the model's own: an image of its own size is generated and upscaled, and this share of
     the steps then changes it; 1: the result is generated at once, where models repeat what they show. When
-    absent, 0.5 for twice the model's own area and more, else 1."""
+    absent, for twice the model's own area and more, 0.5, or 0.06 by a model of less than 256 px; else 1."""
     hires_upscaler: str | None
     """The model that upscales in between; when absent, as `upscaler`."""
     image: ImageInput

@@ -104,7 +104,7 @@ def _plus(width: int) -> dict[str, Tensor]:
 
 
 def _plus_layer(layer: str, inner: int) -> dict[str, Tensor]:
-    state = {}
+    state: dict[str, Tensor] = {}
     for norm in ("0.norm1", "0.norm2", "1.0"):
         state |= {f"{layer}.{norm}.weight": torch.ones(inner), f"{layer}.{norm}.bias": torch.zeros(inner)}
     shapes = {"0.to_q": (inner, inner), "0.to_kv": (2 * inner, inner), "0.to_out": (inner, inner)}

@@ -103,7 +103,7 @@ def test_damaged_and_unfitting_files_are_named(model: TextToImageModel, tmp_path
     save_controlnet(model.pipeline, tmp_path, (8,) * 6)
     with pytest.raises(AdditionError, match="it divides sides by 32"):
         check_control(model.pipeline, load_controlnet(tmp_path, torch.float32))
-    other = load_controlnet(tmp_path, torch.float32)
+    other: Any = load_controlnet(tmp_path, torch.float32)
     other.register_to_config(cross_attention_dim=7)
     with pytest.raises(AdditionError, match="its cross_attention_dim is 7, and that of the model's UNet"):
         check_control(model.pipeline, other)

@@ -77,7 +77,7 @@ def test_jobs_of_one_batch_follow_their_own_control(tiny: Card) -> None:
     edges = in_files("edges", "controlnet")
 
     def seen(image: str | None, **more: Any) -> Task:
-        control = {"control": {"model": "edges", "image": image, **more}} if image else {}
+        control: dict[str, Any] = {"control": {"model": "edges", "image": image, **more}} if image else {}
         return with_card(task(tiny, **control), tiny, edges)
 
     plain = images_of(run_alone(seen(None)))
@@ -105,7 +105,7 @@ def test_an_image_prompt_changes_only_the_images_of_its_jobs(tiny: Card, plus: b
     adapter = in_files("adapter", "image-prompt")
 
     def seen(image: str | None, scale: float = 1.0, **more: Any) -> Task:
-        prompt = {"image_prompt": {"model": "adapter", "image": image, "scale": scale}} if image else {}
+        prompt: dict[str, Any] = {"image_prompt": {"model": "adapter", "image": image, "scale": scale}} if image else {}
         return with_card(task(tiny, **prompt, **more), tiny, adapter)
 
     plain = images_of(run_alone(seen(None)))
