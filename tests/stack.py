@@ -138,7 +138,7 @@ class Stack:
     def start_api(self, app: str = "tests.integration.kinds_api:app") -> None:
         """Starts the API; the default app is the real one with a route for the test kind."""
         self.start("api", sys.executable, "-m", "api", app)
-        wait_until(self._api_answers, 30, "the API")
+        wait_until(self._api_answers, 60, "the API")
 
     def _api_answers(self) -> bool:
         with contextlib.suppress(httpx.HTTPError):
@@ -158,21 +158,25 @@ class Stack:
         seen = self.log(name).count(" ready.")
         self.start(name, "celery", "-A", app, "worker", "-Q", queues, *options)
         if wait:
-            wait_until(lambda: self.log(name).count(" ready.") > seen, 40, f"worker {name}")
+            wait_until(lambda: self.log(name).count(" ready.") > seen, 60, f"worker {name}")
 
     def start_upkeep(self) -> None:
         """Starts the upkeep process."""
         self.start("upkeep", sys.executable, "-m", "worker.upkeep")
 
     def start_all(self, workers: int = 1) -> "Stack":
-        """Starts all processes and waits until they are ready for jobs."""
-        self.start_valkey()
-        self.start_api()
-        self.start_upkeep()
-        for number in range(1, workers + 1):
-            self.start_worker(f"w{number}", wait=False)
-        for number in range(1, workers + 1):
-            wait_until(lambda n=number: " ready." in self.log(f"w{n}"), 40, f"worker w{number}")  # type: ignore[misc]
+        """Starts all processes and waits until they are ready for jobs; if one is not in time, stops all."""
+        names = [f"w{number}" for number in range(1, workers + 1)]
+        try:
+            self.start_valkey()
+            self.start_api()
+            self.start_upkeep()
+            for name in names:
+                self.start_worker(name, wait=False)
+            wait_until(lambda: all(" ready." in self.log(name) for name in names), 60, "the workers")
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:

@@ -11,6 +11,8 @@ import { ModelSelect, newSeed } from '../parts/modeltools.js';
 import { tried } from '../parts/notes.js';
 import { CopyRequest } from '../parts/request.js';
 
+const PROMPTS = ['a smiling woman with long brown hair', 'a man with short black hair', 'a surprised woman with red hair', 'a smiling man'];
+
 /** @param {{models: any[]}} props */
 export function Glasses({ models }) {
   const [params, change] = useParams();
@@ -29,13 +31,15 @@ export function Glasses({ models }) {
   };
   const face = () => tried(async () => {
     setBusy(true);
-    const made = await submit('/v1/generations', { model: 'dcgan-avatars', n: 1, seed: newSeed(), upscale: 1 }, { wait: 20 });
+    const seed = newSeed();
+    const drawn = { mode: 'text-to-image', model: 'stable-diffusion-avatars', prompt: PROMPTS[seed % PROMPTS.length], upscale: 1 };
+    const made = await submit('/v1/generations', { ...drawn, seed }, { wait: 60 });
     if (made.status !== 'succeeded') throw new Error('The service is busy; try again in a moment.');
     change({ face: await reuse(outputPath(made, made.outputs[0])), job: '' });
   }).finally(() => setBusy(false));
   const output = job?.outputs.find(isImage);
   return html`
-    <p class="lead">A CycleGAN has learned from two piles of images what sets them apart, and puts it on or takes it off.</p>
+    <p class="lead">A CycleGAN translates images of one set into images of the other: it puts ${having} on, or takes them off.</p>
     <div class="split">
       <section class="panel stack" aria-label="Face">
         <${ModelSelect} models=${models} value=${model.id} onChange=${(/** @type {string} */ id) => change({ model: id, job: '' })} />
