@@ -11,7 +11,7 @@ from mcp.server.mcpserver.utilities.types import Image as SmallImage
 from mcp_types import ResourceLink
 from PIL import Image
 
-from atelier_client import AsyncAtelier, AsyncJob, AsyncOutput, Event
+from atelier_client import AsyncAtelier, AsyncJob, AsyncOutput
 from atelier_client.errors import WaitTimeoutError
 
 MAX_SIDE, MAX_BYTES = 768, 200_000  # of an image in a result; resources have it whole
@@ -44,19 +44,23 @@ def output_of(job: AsyncJob, index: int) -> AsyncOutput:
 
 
 async def followed(job: AsyncJob, ctx: Context[Any, Any], wait_s: float) -> Result:
-    """Reports the progress of a job until it ends or the time is over, and describes it."""
+    """Reports the progress of a job until it ends or the time is over, and describes it.
+
+    Progress must grow in this protocol: what counts anew, such as the images that are upscaled at the end, is added.
+    """
+    before, last = 0, (0, 0)  # steps of earlier parts; the last step and the total of this one
     try:
         async for event in job.events(timeout=wait_s):
-            await _report(event, ctx)
+            step = event.data.get("progress") if event.type == "snapshot" else event.data
+            if event.type not in ("snapshot", "progress") or not step or (step["step"], step["total"]) == last:
+                continue
+            if step["step"] <= last[0] or step["total"] != last[1]:
+                before += last[1]
+            last = step["step"], step["total"]
+            await ctx.report_progress(before + step["step"], before + step["total"], step["message"])
     except WaitTimeoutError:
         await job.refresh()
     return await described(job)
-
-
-async def _report(event: Event, ctx: Context[Any, Any]) -> None:
-    step = event.data.get("progress") if event.type == "snapshot" else event.data
-    if event.type in ("snapshot", "progress") and step:
-        await ctx.report_progress(step["step"], step["total"], step["message"])
 
 
 async def described(job: AsyncJob) -> Result:
