@@ -67,5 +67,5 @@ def test_the_keyboard_alone_paints(desktop: Page) -> None:
         if tile.evaluate("each => each === document.activeElement"):
             break
     desktop.keyboard.press("Enter")
+    expect(desktop.get_by_role("status").filter(has_text="sample photo")).to_be_visible()  # for some seconds
     expect(desktop.get_by_alt_text("Painted photo: after")).to_be_visible()
-    expect(desktop.get_by_role("status").filter(has_text="sample photo")).to_be_visible()
