@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from tests.stack import ROOT, TERMINAL, free_port
 
 PROJECT = "atelier-smoke"
 PHOTO = ROOT / "examples" / "photos" / "chelsea.jpg"
-SECRETS = ("VALKEY_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY", "ATELIER_WEBHOOK_SECRET")
+SECRETS = ("VALKEY_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY")
 Job = dict[str, Any]
 TRAINING: Job = {"recipe": "vae", "data": "digits", "limit": 128, "num_steps": 20}
 COLLECTION: Job = {
@@ -47,6 +48,7 @@ class Compose:
         public = f"http://127.0.0.1:{ports['S3_PORT']}"
         values = {name: secrets.token_hex(16) for name in SECRETS}
         values |= {name: str(port) for name, port in ports.items()}
+        values["ATELIER_WEBHOOK_SECRET"] = f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
         values |= {"COMPOSE_PROFILES": "cpu", "ATELIER_STORAGE_PUBLIC_ENDPOINT": public}
         values |= {name: os.environ.get(name, "") for name in ("TORCH_INDEX", "MODELS")}
         self.env_file = folder / ".env"
