@@ -19,7 +19,17 @@ from jobs.errors import BadInput
 
 router = APIRouter(tags=["openai"], route_class=JsonRoute)
 FORM_LIMITS: Any = {"max_files": 17, "max_fields": 20, "max_part_size": 16_384}
-STREAM = {"text/event-stream": {"schema": {"type": "string"}}}
+STREAMED_KINDS = [f"image_{kind}.{when}" for kind in ("generation", "edit") for when in ("partial_image", "completed")]
+EVENT = {
+    "type": "object",
+    "description": "One event of the stream, with `stream`.",
+    "properties": {
+        "event": {"enum": [*STREAMED_KINDS, "error"]},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["event", "data"],
+}
+STREAM = {"text/event-stream": {"schema": EVENT}}
 MADE: Responses = {200: {"model": GeneratedImages, "description": "The images, at the end of the job."}}
 STREAMED: Responses = {200: {**MADE[200], "content": STREAM}}
 FAILURES = openai_responses(400, 404, 408, 413, 415, 422, 429, 500, 503)

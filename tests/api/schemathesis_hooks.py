@@ -78,6 +78,7 @@ schemathesis.openapi.format("trained-style", st.sampled_from(known["styles"]))  
 schemathesis.openapi.format("collection-id", st.sampled_from(known["collections"]))
 schemathesis.openapi.format("space", st.sampled_from(["pixels", "vae-smileys"]))
 schemathesis.openapi.format("attribute", st.sampled_from(["glasses", "smiling"]))
+GENERATIONS = "/openai/v1/images/generations"  # of OpenAI's API
 PLOTS = "/v1/collections/{collection_id}/plots"
 SEARCH = "/v1/collections/{collection_id}/search"
 MEMBERS = "/v1/collections/{collection_id}/members"
@@ -253,6 +254,8 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any])
     query = case.query or {}
     if unfit(case) or ("clustering" in query and "cluster" not in query):
         return False
+    if case.operation.path == GENERATIONS and (not case.meta or case.meta.generation.mode.is_positive):
+        return False  # a valid one would wait for its images, behind the jobs of all other requests
     if case.operation.path == "/v1/styles" and body.get("job"):
         return False  # none of the jobs made an image in the space of styles
     if body.get("eta") is not None and body.get("scheduler") not in ("ddim", "tcd"):
