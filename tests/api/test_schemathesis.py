@@ -61,6 +61,9 @@ def make_keys(stack: Stack) -> list[str]:
     return [key.id, spare.id]
 
 
+FORMS = ("/openai/v1/images/edits", "/openai/v1/images/variations")  # left out in schemathesis.toml
+
+
 def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     stack, folder = quick_stack, tmp_path / "images"
     folder.mkdir()
@@ -104,7 +107,8 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     assert run.returncode == 0, report[-10_000:]
     tested = re.search(r"Tested: +(\d+)", report)
     passed = re.search(r"(\d+) generated, (\d+) passed", report)
-    assert tested and int(tested[1]) == sum(map(len, json.loads((ROOT / "openapi.json").read_text())["paths"].values()))
+    operations = sum(map(len, json.loads((ROOT / "openapi.json").read_text())["paths"].values()))
+    assert tested and int(tested[1]) == operations - len(FORMS)
     assert passed and passed[1] == passed[2]
     print(f"S7: {tested[1]} operations, {passed[1]} requests, {passed[2]} passed")
     assert int(passed[1]) > 500
@@ -114,7 +118,7 @@ def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
     # images with the same vector.
     known_only_from_data = {"attributes_not_found", "bad_data", "cannot_be_fitted", "too_few_members", "text_too_long"}
     known_only_from_data |= {"path_without_length", "model_exists", "url_not_allowed", "weights_unavailable"}
-    wait_until(lambda: not any(stack.jobs.depths().values()), 180, "the queues to empty")
+    wait_until(lambda: not any(stack.jobs.depths().values()), 600, "the queues to empty")
     failed = stack.client.get("/v1/jobs", params={"status": "failed", "limit": 100}).json()["jobs"]
     errors = [(job["params"], job["error"]) for job in failed if job["error"]["code"] not in known_only_from_data]
     assert errors == []
