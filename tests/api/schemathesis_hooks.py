@@ -185,7 +185,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     fitting = installed_models(schemas)
     # No repository, which would be looked for at the hub.
     fitting["AddedModel"] = {"base": {"enum": ["stable-diffusion-avatars", "sdxl"]}, "repository": NOTHING}
-    fitting["AddedModel"]["files"] = {"type": "object", "maxProperties": 0}  # of the repository
+    fitting["AddedModel"] |= {"files": {"type": "object", "maxProperties": 0}, "token": {"enum": ["<cat>", None]}}
     # No installed model has the shape that the other fields ask for.
     startable = [name for name in schemas if name.endswith("Training") and "start" in schemas[name]["properties"]]
     fitting |= {name: fitting.get(name, {}) | {"start": NOTHING} for name in startable}
