@@ -84,6 +84,11 @@ def gray(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([np.asarray(Image.fromarray(each).convert("L")) for each in images])[..., None]
 
 
+def color(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Repeats the channel of gray images (n, h, w, 1) three times; images in color stay as they are."""
+    return images.repeat(3, axis=3) if images.shape[3] == 1 else images
+
+
 def listed(names: Sequence[str], most: int = 10) -> str:
     """Formats the first names, quoted and shortened, and the number of others."""
     shown = ", ".join(repr(name if len(name) <= 120 else f"{name[:117]}...") for name in names[:most])

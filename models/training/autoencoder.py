@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models.catalogue import Card
 from models.clip import Clip
-from models.data.dataset import Dataset
+from models.data.dataset import Dataset, color
 from models.diffusion.autoencoders import standardize
 from models.diffusion.embedding import NOISE, Kandinsky
 from models.errors import DataError
@@ -96,7 +96,7 @@ def train_autoencoder(dataset: Dataset, settings: AutoencoderSettings, run: Run)
     Errors are those of pixels and of the differences between neighbors (Mathieu et al. 2016, eq. 6), without which
     lines one pixel wide are learned last. There is no adversarial loss, as in MoVQ: drawn images have no texture.
     """
-    images = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(run.device)
+    images = torch.from_numpy(color(dataset.images)).permute(0, 3, 1, 2).to(run.device)
     is_movq = settings.architecture == "movq"
     architecture = {
         "name": settings.architecture,

@@ -15,7 +15,7 @@ from PIL import Image
 
 from jobs.requests.collection import BuildRequest, NextVersion
 from jobs.store.registry import Version
-from models.data.dataset import Dataset
+from models.data.dataset import Dataset, color
 from models.data.named import named_dataset
 from models.errors import DataError, SpaceError
 from models.space.clusters import FittedClustering
@@ -281,7 +281,7 @@ def _new_images(
     if not len(new):
         raise DataError(ALL_EXIST)
     dataset = dataset.where(new)
-    return space.squares(_in_color(dataset.images)), [names[index] for index in new], dataset
+    return space.squares(color(dataset.images)), [names[index] for index in new], dataset
 
 
 def _dataset(
@@ -304,10 +304,6 @@ def _attributes(dataset: Dataset | None, n: int) -> tuple[NDArray[np.int8], tupl
         has_label = dataset.labels[:, None] == np.arange(len(dataset.label_names))
         return has_label.astype(np.int8), dataset.label_names
     return np.zeros((n, 0), np.int8), ()
-
-
-def _in_color(images: Pixels) -> Pixels:
-    return images.repeat(3, axis=3) if images.shape[3] == 1 else images
 
 
 def _thumbnails(images: Pixels) -> Pixels:

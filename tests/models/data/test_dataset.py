@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.data.dataset import Dataset, contact_sheet, in_gray
+from models.data.dataset import Dataset, color, contact_sheet, in_gray
 from models.errors import DataError
 
 IMAGES = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
@@ -78,7 +78,9 @@ def test_a_long_caption_goes_on_in_the_next_line() -> None:
 
 
 def test_gray_is_the_luma_of_a_gray_space() -> None:
-    color = np.array([[[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]]], np.uint8)
-    gray = in_gray(Dataset(images=color, labels=np.array([3])))
+    images = np.array([[[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]]], np.uint8)
+    gray = in_gray(Dataset(images=images, labels=np.array([3])))
     assert gray.images[0, ..., 0].tolist() == [[76, 150], [29, 9]] and gray.labels.tolist() == [3]
     assert in_gray(gray) is gray
+    three = color(gray.images)
+    assert three[0, 1, 0].tolist() == [29, 29, 29] and color(three) is three

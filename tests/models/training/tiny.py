@@ -34,6 +34,11 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
     "classifier": (classifier.RECIPE, "avatars", {"base_channels": 8}),
     "clip": (clip.RECIPE, "tiny avatars", {"base_channels": 8, "hidden_size": 32, "text_layers": 1}),
     "autoencoder": (autoencoder.RECIPE, "tiny avatars", {"block_out_channels": (32, 32, 32), "num_vq_embeddings": 16}),
+    "autoencoder of gray images": (
+        autoencoder.RECIPE,
+        "digits",
+        {"block_out_channels": (32, 32, 32), "num_vq_embeddings": 16},
+    ),
     "autoencoder of patches": (
         autoencoder.RECIPE,
         "tiny avatars",
