@@ -127,7 +127,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"model": "vae-2", "mode": "dream"},
         "invalid_request",
         "`mode` must be 'sample', 'reconstruct', 'interpolate', 'traverse', 'arithmetic', 'translate', "
-        "'denoise-steps', 'text-to-image', 'image-to-image', 'inpaint' or 'upscale'.",
+        "'denoise-steps', 'text-to-image', 'image-to-image', 'inpaint', 'vary' or 'upscale'.",
     ),
     "no prompt": (
         {"model": "sd-faces", "mode": "text-to-image"},

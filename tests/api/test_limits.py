@@ -23,7 +23,7 @@ from api.json_route import JsonRoute
 from tests.api.conftest import FAST, GET, image_file
 from tests.stack import Stack
 
-MAX_DELAY_S = 2.0  # bench/attacks.py aims at 1 s; here another test may hold the cores
+MAX_DELAY_S = 5.0  # bench/attacks.py aims at 1 s; here another test may hold the cores
 
 MAX_MEMORY = 512 << 20
 

@@ -32,7 +32,7 @@ def test_a_folder_becomes_a_collection(desktop: Page, tmp_path: Path, look: Look
     desktop.get_by_label("Folder of images").set_input_files(tmp_path / "faces")
     expect(desktop.get_by_role("combobox", name="Data")).to_contain_text("24 files of faces")
     desktop.get_by_role("button", name="Collect").click()
-    expect(desktop.get_by_role("heading", name="My images")).to_be_visible(timeout=90_000)
+    expect(desktop.get_by_role("heading", name="My images")).to_be_visible()
     desktop.get_by_label("Color by").select_option("label:even")
     expect(desktop.get_by_role("application")).to_have_accessible_name(
         "Map of My images, 24 points. Arrow keys move a cross, Enter chooses its place, plus and minus zoom."

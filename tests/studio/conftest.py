@@ -8,7 +8,7 @@ from tests.studio.browser import SIZES, Look, browser_path
 
 STORIES = ("collections", "faults", "generate", "jobs", "map", "style", "train")
 pytest.register_assert_rewrite(*(f"tests.studio.{name}" for name in STORIES))
-PATIENCE_MS = 30_000  # a busy machine
+PATIENCE_MS = 120_000  # a busy machine
 expect.set_options(timeout=PATIENCE_MS)
 
 

@@ -21,7 +21,7 @@ def test_words_make_images_to_continue_from(page: Page, look: Look) -> None:
     job = page.url
     page.get_by_role("button", name="Inpaint").click()
     expect(page).not_to_have_url(job)
-    expect(page.get_by_role("button", name="Image 4")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("button", name="Image 4")).to_be_visible()
     page.get_by_role("button", name="Image 1").click()
     page.get_by_role("button", name="Send to Style").click()
     expect(page.get_by_alt_text("Photo, as chosen")).to_be_visible()
@@ -41,7 +41,7 @@ def test_a_brush_and_variations(desktop: Page) -> None:
     desktop.mouse.up()
     expect(desktop.get_by_role("button", name="Inpaint")).to_be_enabled()
     desktop.get_by_role("button", name="Upscale").click()
-    expect(desktop.get_by_alt_text("Image 1")).to_have_js_property("naturalWidth", 512, timeout=60_000)
+    expect(desktop.get_by_alt_text("Image 1")).to_have_js_property("naturalWidth", 512)
 
 
 def test_a_manifold_is_walked(page: Page, look: Look) -> None:
