@@ -1,6 +1,5 @@
 """IP-Adapters of random weights in the published layouts, on tiny models of the real classes and on the mini."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.build import load_model
-from models.catalogue import card
 from models.diffusion.image_prompt import ADAPTER, ImagePrompt, load_image_prompt, with_image_prompt
-from models.diffusion.text_to_image import TextToImageModel, generate, load_text_to_image
+from models.diffusion.text_to_image import TextToImageModel, generate
 from models.errors import AdditionError
 from tests.models.diffusion.additions import save_image_prompt
-from tests.models.diffusion.test_text_to_image_full_size import save
-
-
-@pytest.fixture(scope="module", params=["stable-diffusion-1.5", "sdxl", "stable-diffusion-avatars"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextToImageModel]:
-    if request.param == "stable-diffusion-avatars":
-        loaded = load_model(card(request.param))
-        assert isinstance(loaded, TextToImageModel)
-        yield loaded
-    else:
-        folder = tmp_path_factory.mktemp("parts")
-        save(folder, request.param == "sdxl")
-        yield load_text_to_image(folder).eval()
 
 
 def made(model: TextToImageModel, prompts: list[str], image_prompt: Tensor | None = None, **more: Any) -> Tensor:

@@ -1,6 +1,5 @@
 """One LoRA in the layouts of diffusers and of kohya's trainers, on tiny models of the real classes and on the mini."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,12 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.build import load_model
-from models.catalogue import card
 from models.diffusion.lora import with_loras
-from models.diffusion.text_to_image import TextToImageModel, generate, load_text_to_image
+from models.diffusion.text_to_image import TextToImageModel, generate
 from models.errors import LoraError
-from tests.models.diffusion.test_text_to_image_full_size import save
 
 LAYERS = {"unet": ["to_q", "to_v", "to_out.0"], "text_encoder": ["q_proj", "k_proj", "v_proj", "out_proj"]}
 RANK = 2
-
-
-@pytest.fixture(scope="module", params=["stable-diffusion-1.5", "sdxl", "stable-diffusion-avatars"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextToImageModel]:
-    if request.param == "stable-diffusion-avatars":
-        loaded = load_model(card(request.param))
-        assert isinstance(loaded, TextToImageModel)
-        yield loaded
-    else:
-        folder = tmp_path_factory.mktemp("parts")
-        save(folder, request.param == "sdxl")
-        yield load_text_to_image(folder).eval()
 
 
 def write_diffusers(model: TextToImageModel, path: Path) -> Path:

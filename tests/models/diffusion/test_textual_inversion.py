@@ -1,6 +1,5 @@
 """Textual inversions in the published layouts, on tiny models of the real classes and on the mini."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.build import load_model
-from models.catalogue import card
 from models.diffusion.prompts import embeddings
-from models.diffusion.text_to_image import TextToImageModel, chunks, load_text_to_image
+from models.diffusion.text_to_image import TextToImageModel, chunks
 from models.diffusion.textual_inversion import read_vectors, with_textual_inversions
 from models.errors import AdditionError
-from tests.models.diffusion.test_text_to_image_full_size import save
-
-
-@pytest.fixture(scope="module", params=["stable-diffusion-1.5", "sdxl", "stable-diffusion-avatars"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TextToImageModel]:
-    if request.param == "stable-diffusion-avatars":
-        loaded = load_model(card(request.param))
-        assert isinstance(loaded, TextToImageModel)
-        yield loaded
-    else:
-        folder = tmp_path_factory.mktemp("parts")
-        save(folder, request.param == "sdxl")
-        yield load_text_to_image(folder).eval()
 
 
 def encoders(model: TextToImageModel) -> list[Any]:
