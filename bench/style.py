@@ -90,7 +90,7 @@ def _race(fast: VGG, wide: VGG, side: int, steps: int) -> None:
     """Prints the time of each to the final loss of the plain one; losses are at full size, in float32."""
     photo, style = _photo(side, PHOTO), _photo(side, STYLE)
     started = time.perf_counter()
-    wanted = _plain_run(wide, photo, style, steps)
+    _, wanted = plain_run(wide, photo, style, steps)
     plain = time.perf_counter() - started
     print(f"\nplain float32 L-BFGS, {steps} iterations at {side} px: loss {wanted:.3f} in {plain:.1f} s", flush=True)
     for name, single in (("here", False), ("here, one scale", True)):
@@ -182,7 +182,8 @@ def _plain_step(vgg: VGG, photo: Tensor, style: Tensor) -> Callable[[], None]:
     return step
 
 
-def _plain_run(vgg: VGG, photo: Tensor, style: Tensor, steps: int) -> float:
+def plain_run(vgg: VGG, photo: Tensor, style: Tensor, steps: int) -> tuple[Tensor, float]:
+    """Returns the image (1, 3, h, w) after so many iterations from the photo, and the loss before the last."""
     objective, pixels = _plain_objective(vgg, photo, style), photo.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([pixels], max_iter=1, history_size=10, tolerance_grad=0, tolerance_change=0)
     loss = torch.zeros(())
@@ -196,7 +197,7 @@ def _plain_run(vgg: VGG, photo: Tensor, style: Tensor, steps: int) -> float:
 
     for _ in range(steps):
         optimizer.step(closure)
-    return loss.item()
+    return pixels.detach().clamp(0, 1), loss.item()
 
 
 # --- measures ---------------------------------------------------------------------------------------------------------
