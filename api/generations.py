@@ -65,6 +65,40 @@ EXAMPLES: dict[str, Any] = {
             "n": 3,
         },
     },
+    "arithmetic of a smile": {
+        "summary": "Smiling woman - neutral woman + neutral man = ?",
+        "value": {
+            "mode": "arithmetic",
+            "model": "dcgan-avatars",
+            "terms": [
+                {"sign": "+", "with": ["woman", "smiling"]},
+                {"sign": "-", "with": ["woman", "neutral"]},
+                {"sign": "+", "with": ["neutral"], "without": ["woman"]},
+            ],
+            "n": 3,
+        },
+    },
+    "arithmetic of a hat": {
+        "summary": "Man with a hat - man + woman = ?",
+        "value": {
+            "mode": "arithmetic",
+            "model": "dcgan-avatars",
+            "terms": [
+                {"sign": "+", "with": ["hat"], "without": ["woman"]},
+                {"sign": "-", "without": ["woman", "hat"]},
+                {"sign": "+", "with": ["woman"], "without": ["hat"]},
+            ],
+            "n": 3,
+        },
+    },
+    "direction of an attribute": {
+        "summary": "A face moves two standard deviations towards glasses",
+        "value": {
+            "mode": "arithmetic",
+            "model": "dcgan-avatars",
+            "terms": [{"sign": "+", "seed": 7}, {"sign": "+", "attribute": "glasses", "weight": 2}],
+        },
+    },
     "translate": {
         "summary": "Put glasses on",
         "value": {"mode": "translate", "model": "cyclegan-avatars-glasses", "images": [AVATAR]},

@@ -29,7 +29,7 @@ from models.generative.base import LatentModel
 from models.generative.classifier import Classifier
 from models.generative.cyclegan import CycleGan
 from models.generative.dcgan import Dcgan
-from models.generative.latents import Wanted, attribute_arithmetic, meets
+from models.generative.latents import Wanted, mean_codes, meets, weighted_sum
 from models.generative.vae import Vae
 from models.judge import Judge, data_of, judge_names, judge_of, like, present
 from models.metrics import BATCH, Features, answers, certain, density_and_coverage, elbo, features, frechet_distance
@@ -164,12 +164,13 @@ def _attributes_kept(model: Dcgan, judge: Judge) -> float:
 @torch.inference_mode()
 def _arithmetic(model: Dcgan, judge: Judge, draws: int = 50, averaged: int = 64) -> Quality:
     """Share of man with glasses - man + woman that are women with glasses (Radford et al. 2016, figure 7)."""
-    terms = [(1, (["glasses"], ["woman"])), (-1, ([], ["woman", "glasses"])), (1, (["woman"], ["glasses"]))]
+    terms: list[Wanted] = [(["glasses"], ["woman"]), ([], ["woman", "glasses"]), (["woman"], ["glasses"])]
 
     def has(z: Tensor, wanted: Sequence[Wanted]) -> Tensor:
         return meets(judge.classifier, model.decode(z), wanted)
 
-    sums = [attribute_arithmetic(terms, has, dim=model.latent_dim, averaged=averaged, seed=k)[1] for k in range(draws)]
+    means = [mean_codes(terms, has, dim=model.latent_dim, averaged=averaged, seed=seed) for seed in range(draws)]
+    sums = [weighted_sum((1, -1, 1), codes, scaled=True) for codes in means]
     images = to_tensor(to_pixels(model.decode(torch.stack(sums))))
     both = meets(judge.classifier, images, [(["woman", "glasses"], [])])
     return {"draws": draws, "averaged": averaged, "woman_with_glasses": _short(both.float().mean())}

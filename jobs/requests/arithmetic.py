@@ -13,11 +13,13 @@ from jobs.requests.latents import AttributeNames, Seed
 from jobs.requests.upscale import UpscaledRequest
 
 Questions = Sequence[Sequence[str]]  # each question's possible answers
+NOTHING = 1e-9  # a sum of weights that is rounding error
 
 
 class _Term(BaseModel):
     model_config = STRICT
     sign: Annotated[Literal["+", "-"], Field(description="Added or subtracted.")]
+    weight: Annotated[float, Field(gt=0, le=10, description="How many times.")] = 1.0
 
 
 class ImageTerm(_Term):
@@ -62,10 +64,20 @@ class AttributeTerm(_Term):
         return self
 
 
+class DirectionTerm(_Term):
+    """The direction in which an attribute appears, one standard deviation long.
+
+    Fitted linearly to samples with and without it; Shen et al. 2020, "Interpreting the latent space of GANs for
+    semantic face editing", section 3.1.
+    """
+
+    attribute: Annotated[str, Field(min_length=1, max_length=64, description="One that the classifier recognizes.")]
+
+
 def _term_type(term: Any) -> str | None:
     """The tag of the sort of term that a value is meant to be, by the field it has."""
     given = term if isinstance(term, dict) else vars(term) if isinstance(term, _Term) else {}
-    tags = {"image": "<image>", "seed": "<seed>", "z": "<z>"}
+    tags = {"image": "<image>", "seed": "<seed>", "z": "<z>", "attribute": "<attribute>"}
     tags |= dict.fromkeys(("with", "with_", "without"), "<attributes>")
     return next((tag for name, tag in tags.items() if name in given), None)
 
@@ -74,12 +86,13 @@ Term = Annotated[
     Annotated[ImageTerm, Tag("<image>")]
     | Annotated[SeedTerm, Tag("<seed>")]
     | Annotated[VectorTerm, Tag("<z>")]
-    | Annotated[AttributeTerm, Tag("<attributes>")],
+    | Annotated[AttributeTerm, Tag("<attributes>")]
+    | Annotated[DirectionTerm, Tag("<attribute>")],
     Discriminator(
         _term_type,
         custom_error_type="term",
         custom_error_message="Input should be an object with a `sign` and one of `image`, `seed`, `z`, "
-        "or `with` and `without`",
+        "`attribute`, or `with` and `without`",
     ),
 ]
 
@@ -94,7 +107,7 @@ class Arithmetic(UpscaledRequest, GenerationRequest):
         Field(ge=1, le=16, description="Draws; each takes other samples for its attribute terms. 8 with such terms."),
     ] = None
     averaged: Annotated[
-        int | None, Field(ge=1, le=64, description="Samples averaged for each attribute term; 64 when absent.")
+        int | None, Field(ge=1, le=4096, description="Samples averaged for each attribute term; 64 when absent.")
     ] = None
     classifier: Annotated[
         ModelId | None,
@@ -105,6 +118,11 @@ class Arithmetic(UpscaledRequest, GenerationRequest):
     def attribute_terms(self) -> dict[int, AttributeTerm]:
         """The terms that name attributes, by their index."""
         return {i: term for i, term in enumerate(self.terms) if isinstance(term, AttributeTerm)}
+
+    @property
+    def direction_terms(self) -> dict[int, DirectionTerm]:
+        """The terms that are the direction of an attribute, by their index."""
+        return {i: term for i, term in enumerate(self.terms) if isinstance(term, DirectionTerm)}
 
     @field_validator("n", "averaged")
     @classmethod
@@ -141,21 +159,29 @@ class Arithmetic(UpscaledRequest, GenerationRequest):
         for i, term in enumerate(self.terms):
             if isinstance(term, VectorTerm) and len(term.z) != latent_dim:
                 raise self.mismatch(f"terms.{i}.z", f"has a z of {latent_dim} values, not {len(term.z)}")
-        for i, attributes in self.attribute_terms.items():
+        for i in self.attribute_terms | self.direction_terms:
             if not known:
                 raise self.mismatch(f"terms.{i}", "has no classifier of its images, so attributes cannot be recognized")
+        for i, direction in self.direction_terms.items():
+            check_attribute(f"terms.{i}.attribute", direction.attribute, known)
+        for i, attributes in self.attribute_terms.items():
             for field, names in (("with", attributes.with_), ("without", attributes.without)):
                 for name in names:
                     check_attribute(f"terms.{i}.{field}", name, known)
 
 
 def _cancel(terms: Sequence[Term]) -> bool:
-    """Whether each term is subtracted as often as it is added."""
-    counts: dict[str, int] = {}
+    """Whether each term is subtracted as much as it is added."""
+    sums: dict[str, float] = {}
     for term in terms:
-        content = term.model_dump_json(exclude={"sign"})
-        counts[content] = counts.get(content, 0) + (1 if term.sign == "+" else -1)
-    return not any(counts.values())
+        content = term.model_dump_json(exclude={"sign", "weight"})
+        sums[content] = sums.get(content, 0) + signed(term)
+    return not any(abs(weight) > NOTHING for weight in sums.values())
+
+
+def signed(term: Term) -> float:
+    """The weight of a term, below 0 where it is subtracted."""
+    return term.weight if term.sign == "+" else -term.weight
 
 
 def attribute_names(questions: Questions) -> list[str]:

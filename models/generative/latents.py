@@ -75,9 +75,9 @@ def manifold(values: Tensor) -> Tensor:
     return torch.stack([z0, z1], dim=2)
 
 
-def combined(signs: Sequence[int], vectors: Tensor) -> Tensor:
-    """Signed sum of vectors (..., terms, dim), (..., dim)."""
-    return (torch.tensor(signs, dtype=vectors.dtype)[:, None] * vectors).sum(-2)
+def combined(weights: Sequence[float], vectors: Tensor) -> Tensor:
+    """Weighted sum of vectors (..., terms, dim), (..., dim)."""
+    return (torch.tensor(weights, dtype=vectors.dtype)[:, None] * vectors).sum(-2)
 
 
 def on_sphere(z: Tensor) -> Tensor:
@@ -113,11 +113,13 @@ def meets(classifier: Classifier, images: Tensor, wanted: Sequence[Wanted]) -> T
 def matching(judge: Callable[[Tensor], Tensor], terms: int, dim: int, n: int, seed: int) -> Tensor:
     """Finds for each term the first `n` prior samples that have its attributes, (terms, n, dim).
 
-    judge: z (n, dim) to bool (n, terms). Raises AttributesNotFoundError after `MAX_SAMPLES` samples.
+    judge: z (n, dim) to bool (n, terms). What is found for a term does not depend on the others. Raises
+    AttributesNotFoundError after `MAX_SAMPLES` samples, or after 16 for each that is to be found if those are more.
     """
     generator = seeded(seed)
     samples = [torch.zeros(0, dim)] * terms
-    for _ in range(MAX_SAMPLES // BATCH):
+    most = max(MAX_SAMPLES, 16 * n)
+    for _ in range(most // BATCH):
         z = torch.randn(BATCH, dim, generator=generator)
         meeting = judge(z)
         samples = [torch.cat([kept, z[meeting[:, i]]])[:n] for i, kept in enumerate(samples)]
@@ -125,35 +127,29 @@ def matching(judge: Callable[[Tensor], Tensor], terms: int, dim: int, n: int, se
             return torch.stack(samples)
     rarest = min(range(terms), key=lambda i: len(samples[i]))
     n_matching = len(samples[rarest])
-    message = f"{n_matching} of {MAX_SAMPLES:,} generated images meet it; {n} are needed"
+    message = f"{n_matching} of {most:,} generated images meet it; {n} are needed"
     raise AttributesNotFoundError(message, rarest, n_matching)
 
 
-def attribute_arithmetic(
-    terms: Sequence[tuple[int, Tensor | Wanted]],
-    judge: Callable[[Tensor, Sequence[Wanted]], Tensor],
-    *,
-    dim: int,
-    averaged: int,
-    seed: int,
-) -> tuple[Tensor, Tensor]:
-    """Latent codes of the terms (terms, dim) and their sum (dim,), such as man with glasses - man + woman.
+def mean_codes(
+    wanted: Sequence[Wanted], judge: Callable[[Tensor, Sequence[Wanted]], Tensor], *, dim: int, averaged: int, seed: int
+) -> Tensor:
+    """Means of `averaged` prior samples that have the attributes, (wanted, dim).
 
-    Radford et al. 2016, section 6.3.2, with two differences: a classifier selects the samples, which the authors
-    selected by eye, and a sum with attributes is scaled to the length of samples (`on_sphere`).
-    terms: each a sign and either a code (dim,) or attributes, whose code is the mean of `averaged` prior samples that
-    have them. judge: z (n, dim) and attributes to bool (n, terms), see `meets`. Raises AttributesNotFoundError, whose
-    `place` counts the terms with attributes, and TermsCancelError.
+    A classifier selects the samples, which Radford et al. 2016, section 6.3.2, selected by eye.
+    judge: z (n, dim) and attributes to bool (n, terms), see `meets`. Raises AttributesNotFoundError.
     """
-    wanted = {k: term for k, (_, term) in enumerate(terms) if not isinstance(term, Tensor)}
-    codes = {k: term for k, (_, term) in enumerate(terms) if isinstance(term, Tensor)}
-    if wanted:
-        samples = matching(lambda z: judge(z, list(wanted.values())), len(wanted), dim, averaged, seed)
-        codes |= dict(zip(wanted, samples.mean(1), strict=True))
-    z = torch.stack([codes[k] for k in range(len(terms))])
-    total = combined([sign for sign, _ in terms], z)
-    if not wanted:
-        return z, total
-    if total.norm() < MIN_RELATIVE_LENGTH * z.norm(dim=-1).amax():
+    return matching(lambda z: judge(z, wanted), len(wanted), dim, averaged, seed).mean(1)
+
+
+def weighted_sum(weights: Sequence[float], codes: Tensor, *, scaled: bool) -> Tensor:
+    """The sum (dim,) of codes (terms, dim), such as man with glasses - man + woman (Radford et al. 2016, figure 7).
+
+    scaled: to the length of samples (`on_sphere`), as sums with means need. Raises TermsCancelError.
+    """
+    total = combined(weights, codes)
+    if not scaled:
+        return total
+    if total.norm() < MIN_RELATIVE_LENGTH * codes.norm(dim=-1).amax():
         raise TermsCancelError("The vectors of the terms cancel, so that their sum has no direction.")
-    return z, on_sphere(total)
+    return on_sphere(total)

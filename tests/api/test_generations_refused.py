@@ -113,7 +113,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         {
             "model": "dcgan-faces",
             "mode": "arithmetic",
-            "terms": [HAT, {"sign": "+", "seed": 1}, {"sign": "-", "with": ["hat"]}, {"sign": "-", "seed": 1}],
+            "terms": [
+                *(HAT, {"sign": "+", "seed": 1, "weight": 0.3}, {"sign": "-", "with": ["hat"]}),
+                *({"sign": "-", "seed": 1, "weight": 0.1}, {"sign": "-", "seed": 1, "weight": 0.2}),
+            ],
         },
         "terms_cancel",
         "terms: Each is subtracted again, so nothing is left.",
@@ -246,7 +249,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "empty term": (
         {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+"}]},
         "invalid_request",
-        "`terms.0` must be an object with a `sign` and one of `image`, `seed`, `z`, or `with` and `without`.",
+        "`terms.0` must be an object with a `sign` and one of `image`, `seed`, `z`, `attribute`, "
+        "or `with` and `without`.",
     ),
     "term of two sorts": (
         {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "+", "seed": 1, "with": ["hat"]}]},

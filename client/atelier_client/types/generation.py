@@ -6,6 +6,7 @@ from atelier_client.inputs import ImageInput
 from atelier_client.types.parts import (
     AttributeTerm,
     Control,
+    DirectionTerm,
     Expand,
     ImagePrompt,
     ImageTerm,
@@ -112,7 +113,7 @@ class GenerationParams(TypedDict, total=False):
     """Counted from 0, each a row; the first eight when absent."""
     extent: float
     """From minus to plus so many standard deviations. Default: 2.5."""
-    terms: list[ImageTerm | SeedTerm | VectorTerm | AttributeTerm]
+    terms: list[ImageTerm | SeedTerm | VectorTerm | AttributeTerm | DirectionTerm]
     averaged: int | None
     """Samples averaged for each attribute term; 64 when absent."""
     classifier: str | None

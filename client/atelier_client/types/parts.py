@@ -36,14 +36,29 @@ class WeightedStyle(TypedDict):
 
 
 AttributeTerm = TypedDict(
-    "AttributeTerm", {"sign": Literal["+", "-"], "with": NotRequired[list[str]], "without": NotRequired[list[str]]}
+    "AttributeTerm",
+    {
+        "sign": Literal["+", "-"],
+        "weight": NotRequired[float],
+        "with": NotRequired[list[str]],
+        "without": NotRequired[list[str]],
+    },
 )
+
+
+class DirectionTerm(TypedDict):
+    """The direction in which an attribute appears, one standard deviation long."""
+
+    sign: Literal["+", "-"]
+    weight: NotRequired[float]
+    attribute: str
 
 
 class ImageTerm(TypedDict):
     """The z of an image."""
 
     sign: Literal["+", "-"]
+    weight: NotRequired[float]
     image: ImageInput
 
 
@@ -51,6 +66,7 @@ class SeedTerm(TypedDict):
     """The z of a seed."""
 
     sign: Literal["+", "-"]
+    weight: NotRequired[float]
     seed: int
 
 
@@ -58,6 +74,7 @@ class VectorTerm(TypedDict):
     """A z by its values."""
 
     sign: Literal["+", "-"]
+    weight: NotRequired[float]
     z: list[float]
 
 

@@ -71,6 +71,8 @@ def test_images_are_found_and_changed_in_their_places(name: str) -> None:
         ({"mode": "arithmetic", "terms": [{"sign": "+", "with": []}]}, "terms"),
         ({"mode": "arithmetic", "terms": [{"sign": "+", "with": ["hat"], "without": ["hat"]}]}, "terms"),
         ({"mode": "arithmetic", "terms": [{"sign": "+", "seed": 1}], "n": 2}, "n"),
+        ({"mode": "arithmetic", "terms": [{"sign": "+", "attribute": "hat"}], "n": 2}, "n"),
+        ({"mode": "arithmetic", "terms": [{"sign": "+", "seed": 1, "weight": 0}]}, "terms"),
         ({"mode": "denoise-steps", "n": 2}, "n"),
         ({"guidance_scale": 31}, "guidance_scale"),
         ({"model": "../etc"}, "model"),
@@ -131,6 +133,11 @@ def test_what_no_model_could_use_is_refused(body: dict[str, Any], field: str) ->
             arithmetic({"seed": 1}, {"with": ["hat"]}),
             VAE,
             "terms.1.with: There is no attribute 'hat'; there are woman, glasses.",
+        ),
+        (
+            arithmetic({"seed": 1}, {"attribute": "no woman"}),
+            VAE,
+            "terms.1.attribute: There is no attribute 'no woman'; there are woman, glasses.",
         ),
         (
             arithmetic({"without": ["no woman"]}),

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from unittest.mock import Mock
 
 import pytest
 import torch
@@ -15,11 +14,11 @@ from models.generative.latents import (
     BATCH,
     MAX_SAMPLES,
     Wanted,
-    attribute_arithmetic,
     combined,
     manifold,
     manifold_values,
     matching,
+    mean_codes,
     meets,
     on_sphere,
     path,
@@ -27,6 +26,7 @@ from models.generative.latents import (
     slerp,
     straight,
     traversal,
+    weighted_sum,
 )
 
 
@@ -102,7 +102,7 @@ def test_manifold_is_a_plane_with_z1_upwards() -> None:
 
 def test_combined_adds_and_takes_away() -> None:
     vectors = torch.tensor([[[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]])
-    assert combined([1, -1, 1], vectors).tolist() == [[91, 182]]
+    assert combined([1, -1, 0.5], vectors).tolist() == [[41, 82]]
 
 
 class Known(Classifier):
@@ -156,27 +156,31 @@ def test_attribute_arithmetic_of_a_model() -> None:
     def has(z: Tensor, wanted: Sequence[Wanted]) -> Tensor:
         return meets(Known().eval(), model.decode(z), wanted)
 
-    def arithmetic(seed: int) -> tuple[Tensor, Tensor]:
-        return attribute_arithmetic([(1, (["hat"], [])), (-1, ([], ["hat"]))], has, dim=3, averaged=4, seed=seed)
+    def means(seed: int) -> Tensor:
+        return mean_codes([(["hat"], []), ([], ["hat"])], has, dim=3, averaged=4, seed=seed)
 
-    (terms, total), (_, other) = arithmetic(1), arithmetic(2)
-    assert terms.shape == (2, 3) and total.shape == (3,)
-    assert torch.allclose(total / total.norm(), (terms[0] - terms[1]) / (terms[0] - terms[1]).norm())
+    of_terms = means(1)
+    total = weighted_sum((1, -1), of_terms, scaled=True)
+    assert of_terms.shape == (2, 3) and total.shape == (3,)
+    assert torch.allclose(total / total.norm(), (of_terms[0] - of_terms[1]) / (of_terms[0] - of_terms[1]).norm())
     assert torch.allclose(total.norm(), torch.tensor(3**0.5))
-    assert not torch.equal(total, other)
-    assert torch.equal(total, arithmetic(1)[1])
+    assert torch.equal(of_terms, means(1)) and not torch.equal(of_terms, means(2))
 
 
-def test_arithmetic_of_codes_alone_keeps_the_length() -> None:
-    terms = [(1, torch.tensor([3.0, 0.0])), (-1, torch.tensor([0.0, 4.0]))]
-    codes, total = attribute_arithmetic(terms, Mock(side_effect=AssertionError), dim=2, averaged=1, seed=0)
-    assert codes.tolist() == [[3, 0], [0, 4]] and total.tolist() == [3, -4]
+def test_a_sum_of_codes_alone_keeps_the_length() -> None:
+    total = weighted_sum((1, -0.5), torch.tensor([[3.0, 0.0], [0.0, 4.0]]), scaled=False)
+    assert total.tolist() == [3, -2]
 
 
-def test_attribute_terms_that_cancel_have_no_sum() -> None:
-    terms: list[tuple[int, Wanted]] = [(1, (["hat"], [])), (-1, (["hat"], []))]
+def test_terms_that_cancel_have_no_sum() -> None:
     with pytest.raises(TermsCancelError):
-        attribute_arithmetic(terms, lambda z, wanted: (z[:, :1] > 0).repeat(1, 2), dim=3, averaged=4, seed=0)
+        weighted_sum((2, -1), torch.tensor([[1.0, 2.0], [2.0, 4.0]]), scaled=True)
+
+
+def test_many_samples_are_looked_for_longer() -> None:
+    n = MAX_SAMPLES // 8  # of which one in twelve is found
+    found = matching(lambda z: z[:, :1] > 1.38, 1, 1, n=n, seed=0)
+    assert found.shape == (1, n, 1) and found.min() > 1.38
 
 
 def test_on_sphere_keeps_the_direction() -> None:
