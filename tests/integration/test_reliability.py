@@ -1,7 +1,7 @@
 """What the service promises about jobs (J1 to J13), each with real processes that really die.
 
 A Valkey, a SeaweedFS, an API, workers and upkeep run as they do in production, and are killed, frozen and cut off. Only
-their waits are shorter, by settings (`QUICK` in tests/stack.py: a lease of 1.5 s and not 30); the code is the same.
+their waits are shorter, by settings (`QUICK` in tests/stack.py: a lease of 3 s and not 30); the code is the same.
 """
 
 import contextlib

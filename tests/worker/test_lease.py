@@ -11,11 +11,12 @@ from worker.lease import PROGRESS_EVERY_S, CanceledError, Lease, LeaseLostError
 
 
 def test_the_lease_outlives_its_length_while_the_job_runs(jobs: JobStore, record: Record) -> None:
+    lease_s = jobs.settings.lease_s
     with Lease(jobs, record, lambda _: None):
-        time.sleep(2)  # longer than the 1.5 s lease of these tests
+        time.sleep(1.3 * lease_s)
         jobs.sweep()
         assert jobs.get(record.id).status == "running"
-    time.sleep(1.7)
+    time.sleep(1.1 * lease_s)
     jobs.sweep()
     assert jobs.get(record.id).status == "queued"
 

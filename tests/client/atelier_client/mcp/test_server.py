@@ -124,7 +124,17 @@ def test_collections(use: Callable[[Use], None], faces: str) -> None:
 @pytest.fixture(scope="module")
 def faces(stack: Stack) -> str:
     with Atelier(stack.url) as atelier:
-        return atelier.collect(name="Faces", space="vae-smileys", data="smileys", limit=24).wait().collection.id
+        return (
+            atelier.collect(
+                name="Faces",
+                space="vae-smileys",
+                data="smileys",
+                limit=24,
+                clusterings=[{"method": "kmeans", "n_clusters": 2}],
+            )
+            .wait()
+            .collection.id
+        )
 
 
 def test_lists(use: Callable[[Use], None]) -> None:
