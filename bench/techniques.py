@@ -1,9 +1,9 @@
 """Compares the techniques that make faces of 64 px, on one set: `python -m bench.techniques --sheet sheet.jpg`.
 
 Prints a row for each model, and one of real faces: distances, precision and recall of as many samples as there are
-held-out faces, in the 64 features of `classifier-avatars` and in those of an encoder of photographs; seconds an image,
-peak memory of a process that loads the model and makes the images, training time and size. Each model runs in a process
-of its own, whose images stay in `--folder` and are taken from there if they are there.
+held-out faces, in the 64 features of the classifier of the set and in those of an encoder of photographs; seconds an
+image, peak memory of a process that loads the model and makes the images, training time and size. Each model runs in a
+process of its own, whose images stay in `--folder` and are taken from there if they are there.
 
 A model is an id, the folder of a training, or either after `mixture:`, for samples of a Gaussian mixture over the codes
 of 800 faces of the training data.
@@ -43,7 +43,7 @@ from models.space.space import EncodingSpace, space_of
 from models.tensors import autocast, expect_class, to_pixels, to_tensor
 from models.training.recipe import frozen_model
 
-DATA, SIDE, BATCH, MEMBERS, SHOWN = "avatars", 64, 64, 800, 10
+SIDE, BATCH, MEMBERS, SHOWN = 64, 64, 800, 10
 MIXTURE = "mixture:"
 MODELS = (
     *("dcgan-avatars", "mixture:dcgan-avatars", "ddpm-avatars", "stable-diffusion-avatars", "kandinsky-avatars"),
@@ -70,6 +70,7 @@ def main() -> None:
     """Prints the table, or with `--sample` makes the images of one model, for the parent process."""
     parser = argparse.ArgumentParser(prog="python -m bench.techniques", description=__doc__.partition("\n")[0])
     parser.add_argument("models", nargs="*", default=MODELS, help=f"default: {' '.join(MODELS)}")
+    parser.add_argument("--data", default="avatars", help="the set of the models (default: %(default)s)")
     parser.add_argument("--images", type=int, default=1000, help="a side (default: %(default)s)")
     parser.add_argument("--encoder", default="efficientnet-lite0", help="the id of an encoder (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=Path("data/techniques"), help="of the images")
@@ -77,10 +78,10 @@ def main() -> None:
     parser.add_argument("--sample", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.sample:
-        make(args.models[0], args.images, args.folder)
+        make(args.models[0], args.data, args.images, args.folder)
         return
-    judge, space = judge_of(DATA, args.images), encoder(args.encoder)
-    held_out = named_dataset(DATA, "test", 2 * args.images).images
+    judge, space = judge_of(args.data, args.images), encoder(args.encoder)
+    held_out = named_dataset(args.data, "test", 2 * args.images).images
     order = np.random.default_rng(0).permutation(len(held_out))  # as of the judge
     others = held_out[order[len(order) // 2 :]]
     real = judge.real, encoded(space, judge.held_out.images)
@@ -90,7 +91,7 @@ def main() -> None:
     print(row(["real", *figures(real, (judge.others, encoded(space, others))), *[""] * 5]), flush=True)
     rows = {"real": others[:SHOWN]}
     for name in args.models:
-        made = sampled(name, args.images, args.folder)
+        made = sampled(name, args.data, args.images, args.folder)
         seen = features(judge.classifier, made.images), encoded(space, made.images)
         minutes = sum(trainings(loaded(name.removeprefix(MIXTURE))[1].training).values()) / 60
         cost = [f"{made.seconds / len(made.images):.4f}", f"{made.peak / 1e9:.2f}", f"{minutes:.0f}"]
@@ -100,7 +101,7 @@ def main() -> None:
         )
         rows[name] = made.images[:SHOWN]
     if args.sheet:
-        titles = [name.removesuffix(f"-{DATA}").replace(MIXTURE, "mixture of\n") for name in rows]
+        titles = [name.removesuffix(f"-{args.data}").replace(MIXTURE, "mixture of\n") for name in rows]
         grid = Image.fromarray(labeled_grid(np.stack(list(rows.values())), titles, [""] * SHOWN))
         grid.save(args.sheet, quality=75)
 
@@ -140,12 +141,13 @@ def loaded(name: str) -> tuple[nn.Module, Card]:
     return frozen_model(name)
 
 
-def sampled(name: str, n: int, folder: Path) -> Sampled:
+def sampled(name: str, data: str, n: int, folder: Path) -> Sampled:
     """Images of a model, made by another process unless they are in the folder."""
     path = file_of(name, n, folder)
     if not path.is_file():
-        command = [sys.executable, "-m", "bench.techniques", name, "--images", str(n), "--folder", str(folder)]
-        subprocess.run([*command, "--sample"], check=True)
+        options = {"--data": data, "--images": str(n), "--folder": str(folder)}
+        command = [sys.executable, "-m", "bench.techniques", name, "--sample"]
+        subprocess.run([*command, *(word for option in options.items() for word in option)], check=True)
     costs = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     return Sampled(np.load(path)["images"], **costs)
 
@@ -155,11 +157,11 @@ def file_of(name: str, n: int, folder: Path) -> Path:
     return folder / f"{name.replace(MIXTURE, 'mixture-').replace('/', '-')}-{n}.npz"
 
 
-def make(name: str, n: int, folder: Path) -> None:
+def make(name: str, data: str, n: int, folder: Path) -> None:
     """Makes images of a model, and writes them and their costs."""
     model, card = loaded(name.removeprefix(MIXTURE))
     batches = [range(start, min(start + BATCH, n)) for start in range(0, n, BATCH)]
-    draw = sampler(model, card, n, mixture=name.startswith(MIXTURE))
+    draw = sampler(model, card, data, n, mixture=name.startswith(MIXTURE))
     with torch.inference_mode(), autocast(torch.device("cpu")):
         started = time.perf_counter()
         images = np.concatenate([to_pixels(draw(seeds)) for seeds in batches])
@@ -176,14 +178,14 @@ def make(name: str, n: int, folder: Path) -> None:
     np.savez(path, images=images)
 
 
-def sampler(model: nn.Module, card: Card, n: int, *, mixture: bool) -> Callable[[range], Tensor]:
+def sampler(model: nn.Module, card: Card, data: str, n: int, *, mixture: bool) -> Callable[[range], Tensor]:
     """The images (n, 3, 64, 64) of seeds, by the defaults of requests.
 
     Models of prompts get captions of the training data, diffusion of attributes those of training images.
     """
     if mixture:
         space = space_of(model, card.architecture)
-        faces = to_tensor(named_dataset(DATA, limit=MEMBERS).images)
+        faces = to_tensor(named_dataset(data, limit=MEMBERS).images)
         with torch.inference_mode():
             codes = torch.cat([space.encode(part) for part in faces.split(BATCH)]).float().numpy()
         vectors = torch.from_numpy(mixture_samples(codes, n, covariance_type="full"))
@@ -191,7 +193,7 @@ def sampler(model: nn.Module, card: Card, n: int, *, mixture: bool) -> Callable[
     if isinstance(model, Ddpm):
         return partial(denoised, model)
     if isinstance(model, TextToImageModel | Kandinsky):
-        captions = named_dataset(DATA, limit=n).captions
+        captions = named_dataset(data, limit=n).captions
         return lambda seeds: described(model, captions[seeds.start : seeds.stop], seeds)
     generator = torch.Generator().manual_seed(1)
     decoder = expect_class(model, LatentModel)

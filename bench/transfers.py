@@ -32,7 +32,7 @@ from worker.runners.images import floats
 HELD_OUT, OTHERS = 11, 9  # crops of the three photographs held out from trainings, and one of each other
 PAINTED = 8  # styles; two built-in ones follow
 TOLERANCE = 0.001  # of `gatys`, as in requests
-SHOWN = 6  # pairs on the sheet
+SHOWN = 4  # pairs on the sheet
 UNCHANGED = "the photo itself"
 
 Pair = tuple[int, int]  # a content and a style
@@ -59,9 +59,9 @@ class Images:
 def main() -> None:
     """Prints a row for each method."""
     parser = argparse.ArgumentParser(prog="python -m bench.transfers", description=__doc__.partition("\n")[0])
-    parser.add_argument("--plain", type=int, default=10, help="pairs by plain Gatys (default: %(default)s)")
+    parser.add_argument("--plain", type=int, default=5, help="pairs by plain Gatys (default: %(default)s)")
     parser.add_argument("--plain-steps", type=int, default=200, help="(default: %(default)s)")
-    parser.add_argument("--optimized", type=int, default=20, help="pairs by `gatys` (default: %(default)s)")
+    parser.add_argument("--optimized", type=int, default=10, help="pairs by `gatys` (default: %(default)s)")
     parser.add_argument("--sheet", type=Path, help="write the first pairs of all methods to this file")
     args = parser.parse_args()
     images, wide = Images(chosen_contents(), *chosen_styles()), load_vgg("vgg16", dtype=torch.float32)
@@ -86,7 +86,8 @@ def methods(images: Images, wide: VGG, plain_steps: int) -> dict[str, tuple[str,
     contents, styles = images.contents, images.styles
 
     def plain(k: int, j: int) -> ImageArray:
-        [image] = to_pixels(plain_run(wide, to_tensor(contents[[k]]), to_tensor(styles[[j]]), plain_steps)[0])
+        photo = to_tensor(contents[[k]]).contiguous()  # torch's L-BFGS takes no other order
+        [image] = to_pixels(plain_run(wide, photo, to_tensor(styles[[j]]), plain_steps)[0])
         return np.asarray(image)
 
     def optimized(k: int, j: int, num_steps: int = 200, init: Any = "content") -> ImageArray:
@@ -166,7 +167,7 @@ def write_sheet(path: Path, images: Images, pairs: list[Pair], made: dict[str, d
     rows = [[images.contents[k], images.styles[j], *(made[name][k, j] for name in names)] for k, j in pairs]
     titles = ["photo", "style", *(name.replace("`", "").replace(", ", ",\n") for name in names)]
     sheet = Image.fromarray(labeled_grid(np.array(rows), [""] * len(pairs), titles))
-    sheet.thumbnail((1000, 1600), Image.Resampling.LANCZOS)
+    sheet.thumbnail((900, 1600), Image.Resampling.LANCZOS)
     sheet.save(path, quality=80)
 
 
