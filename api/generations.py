@@ -107,6 +107,10 @@ EXAMPLES: dict[str, Any] = {
         "summary": "The steps of denoising an image",
         "value": {"mode": "denoise-steps", "model": "ddpm-digits", "num_inference_steps": 20, "shown": 6, "seed": 2},
     },
+    "prompt": {
+        "summary": "An image of a text, by the default model",
+        "value": {"prompt": "a woman with a red hat"},
+    },
     "text-to-image": {
         "summary": "Four images of a text",
         "value": {

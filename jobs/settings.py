@@ -62,9 +62,13 @@ class Settings(BaseSettings):
         Field(description="Origins, separated by spaces, whose pages may call the API: `https://app.example`, or `*`"),
     ] = None
 
-    openai_model: Annotated[str, Field(description="Model of requests of OpenAI's API that name none, by its id")] = (
-        "stable-diffusion-avatars"
-    )
+    default_model: Annotated[
+        str | None,
+        Field(
+            description="Model of generations from a prompt that name none, by its id; when absent, the installed one "
+            "with the largest images"
+        ),
+    ] = None
 
     model_memory_bytes: Annotated[
         int,

@@ -25,7 +25,8 @@ class AskedImages(BaseModel):
         str | None,
         Field(
             max_length=200,
-            description="A model of `GET /openai/v1/models`; that of the setting `openai_model` when absent.",
+            description="A model of `GET /openai/v1/models`, of a variation one with the mode `vary`; when absent, the "
+            "default of the service.",
             json_schema_extra={"format": "openai-model"},
         ),
     ] = None

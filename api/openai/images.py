@@ -111,7 +111,7 @@ async def openai_vary(
     request: Request,
     submission: OpenAISubmission,
 ) -> Response:
-    """A generation of mode `image-to-image` without the guidance of a text."""
+    """A generation of mode `vary`, by a model of image embeddings."""
     how = Asked("image_variation", str(request.base_url), asked.response_format)
     return await answer_with_images(submission, partial(variation, asked), how)
 

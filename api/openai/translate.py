@@ -10,7 +10,7 @@ import PIL.Image
 from starlette.datastructures import UploadFile
 
 from api.images import decode
-from api.openai.fields import ImageEdit, ImageGeneration, ImageVariation
+from api.openai.fields import AskedImages, ImageEdit, ImageGeneration, ImageVariation
 from api.pools import DECODING
 from api.service import Service
 from images.mask import WHITE, drawn
@@ -23,27 +23,28 @@ from jobs.requests.image_to_image import ImageToImage
 from jobs.requests.inpainting import PADDING, Inpainting
 from jobs.requests.text_to_image import MAX_SIDES, PromptedRequest, TextToImage
 from jobs.requests.upscale import FACTOR
+from jobs.requests.variation import Variation
 from jobs.store.jobs import JobStore
 
 STEP, LEAST, MOST = 8, 32, 2048  # sides of images before they are upscaled
-NO_PROMPT = "."  # of a variation: without guidance it changes nothing
+VERBS = {"text-to-image": "makes images of texts", "vary": "varies images"}
 
-Translation = Callable[[Service], PromptedRequest]
+Translation = Callable[[Service], PromptedRequest | Variation]
 
 
-def usable_cards(jobs: JobStore) -> dict[str, Card]:
-    """The cards of installed models that make images of texts."""
+def usable_cards(jobs: JobStore, mode: str = "text-to-image") -> dict[str, Card]:
+    """The cards of installed models that make images of texts, or can do another mode."""
     installed = Facts(jobs).installed() | {model.card["id"] for model in jobs.models.all()}
     return {
         name: card
         for name, card in model_cards(jobs).items()
-        if name in installed and capabilities(card.get("architecture", {})).is_prompted
+        if name in installed and mode in capabilities(card.get("architecture", {})).modes
     }
 
 
-def model_not_found(name: str, known: dict[str, Card]) -> NotFound:
-    """The refusal of a model that is not installed or makes no images of texts."""
-    message = f"There is no model {name!r} that makes images of texts; there are {', '.join(known) or 'none'}."
+def model_not_found(name: str, known: dict[str, Card], mode: str = "text-to-image") -> NotFound:
+    """The refusal of a model that is not installed or cannot do a mode."""
+    message = f"There is no model {name!r} that {VERBS[mode]}; there are {', '.join(known) or 'none'}."
     return NotFound("model_not_found", message, field="model", allowed=list(known))
 
 
@@ -70,24 +71,35 @@ def edit(asked: ImageEdit, file: UploadFile, service: Service) -> ImageToImage |
     )
 
 
-def variation(asked: ImageVariation, service: Service) -> ImageToImage:
-    """An image with noise added and removed again, without a text."""
-    image = asked.image.file.read()
-    return ImageToImage(
-        **{"mode": "image-to-image", "prompt": NO_PROMPT, "guidance_scale": 0, "image": _data_url(image)},
-        **_shared(asked, service),
-    )
+def variation(asked: ImageVariation, service: Service) -> Variation:
+    """Images of the embedding of an image."""
+    card = _card(asked, service, "vary")
+    upscale = _upscale(asked.size, card)
+    return Variation(mode="vary", model=card["id"], image=_data_url(asked.image.file.read()), n=asked.n or 1, **upscale)
 
 
-def _shared(asked: ImageGeneration | ImageEdit | ImageVariation, service: Service) -> dict[str, Any]:
-    """The fields of every request: the model, the number of images, their format and size."""
-    Facts(service.jobs).cards()  # raises `Unavailable` where no worker has reported any
-    known = usable_cards(service.jobs)
-    name = asked.model or service.settings.openai_model
-    if name not in known:
-        raise model_not_found(name, known)
-    format = getattr(asked, "output_format", None) or "png"
-    return {"model": name, "num_images_per_prompt": asked.n or 1, "format": format, **_sized(asked.size, known[name])}
+def _card(asked: AskedImages, service: Service, mode: str = "text-to-image") -> Card:
+    """The card of the model that is asked for, or the default of the mode."""
+    name = asked.model or Facts(service.jobs).default_model(mode)
+    known = usable_cards(service.jobs, mode)
+    if name in known:
+        return known[name]
+    if name in usable_cards(service.jobs):
+        message = (
+            f"model: {name} makes images of texts and cannot vary an image; {', '.join(known) or 'none here'} can."
+        )
+        raise BadInput("mode_not_supported", message, field="model", allowed=list(known))
+    raise model_not_found(name, known, mode)
+
+
+def _shared(asked: ImageGeneration | ImageEdit, service: Service) -> dict[str, Any]:
+    """The fields of every request with a prompt: the model, the number of images, their format and size."""
+    card = _card(asked, service)
+    sized = _sized(asked.size, card)
+    return {
+        **{"model": card["id"], "num_images_per_prompt": asked.n or 1, "format": asked.output_format or "png"},
+        **sized,
+    }
 
 
 def _sized(size: str | None, card: Card) -> dict[str, Any]:
@@ -106,6 +118,19 @@ def _sized(size: str | None, card: Card) -> dict[str, Any]:
         message = f"{sentence} that are multiples of {step}, by model {card['id']}."
         raise BadInput("model_mismatch", message, field="size", model=card["id"], allowed=["auto", own])
     return {"width": sides[0] // scale, "height": sides[1] // scale, "upscale": scale}
+
+
+def _upscale(size: str | None, card: Card) -> dict[str, int]:
+    """As `_sized`, of a model that makes squares of one size: how many times as large they are made."""
+    if size in (None, "auto"):
+        return {}
+    architecture = card["architecture"]
+    side = architecture.get("image_size") or architecture["clip"]["image_size"]
+    sizes = [f"{scale * side}x{scale * side}" for scale in range(1, FACTOR + 1)]
+    if size not in sizes:
+        message = f"`size` must be `auto`, {', '.join(sizes[:-1])} or {sizes[-1]}, by model {card['id']}."
+        raise BadInput("model_mismatch", message, field="size", model=card["id"], allowed=["auto", *sizes])
+    return {"upscale": 1 + sizes.index(str(size))}
 
 
 def _transparent(service: Service, field: str, data: bytes) -> bytes | None:

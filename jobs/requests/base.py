@@ -6,7 +6,7 @@ which queue runs it, which images it holds, what it needs until the job has ende
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self, TypeVar, get_args, get_type_hints
 
@@ -242,12 +242,19 @@ def distinct(items: list[Item] | None) -> list[Item] | None:
     return items
 
 
-def chosen_by(field: str, names: Sequence[str], default: str | None = None) -> Discriminator:
-    """Tells the branches of a union, whose tags look like <name>, apart by a field that is one of `names`."""
+def chosen_by(
+    field: str, names: Sequence[str], default: str | Callable[[Mapping[str, Any]], str] | None = None
+) -> Discriminator:
+    """Tells the branches of a union, whose tags look like <name>, apart by a field that is one of `names`.
+
+    default: the name where the field is absent, or a function of the other fields that returns it.
+    """
 
     def tag(value: Any) -> str:
-        name = value.get(field, default) if isinstance(value, dict) else getattr(value, field, default)
-        return f"<{name}>"
+        if not isinstance(value, dict):
+            return f"<{getattr(value, field, default)}>"
+        absent = default(value) if callable(default) else default
+        return f"<{value.get(field, absent)}>"
 
     return Discriminator(
         tag,

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from jobs.errors import BadInput, Conflict, NotFound, TooLarge, Unavailable
+from jobs.requests.architectures import capabilities
+from jobs.requests.base import unknown_model
 from jobs.schemas import FilmFile, VectorFile
 from jobs.store.jobs import JobStore
 from jobs.store.registry import CollectionRecord, KeptStyle, Version, being_built
@@ -56,6 +58,23 @@ class Facts:
     def installed(self) -> set[str]:
         """The feature networks whose weights a worker has."""
         return {model for report in _reports(self._jobs) for model in report["installed"]}
+
+    def default_model(self, mode: str) -> str:
+        """The model of a generation that names none, by the mode.
+
+        That of the setting `default_model`, unless it is known and not for the mode; else, of the models that came with
+        the service or were fetched and that a worker has, the one of the largest images, the first by its id of equals.
+        Raises BadInput where there is none.
+        """
+        modes = {name: capabilities(card.get("architecture", {})).modes for name, card in self.cards().items()}
+        wanted = self._jobs.settings.default_model
+        if wanted and mode in modes.get(wanted, (mode,)):
+            return wanted
+        able = [name for name in sorted(self.installed()) if mode in modes.get(name, ())]
+        if not able:
+            raise unknown_model("model", f"No model that a worker has can do {mode!r}", able)
+        cards = self.cards()
+        return max(able, key=lambda name: cards[name]["architecture"].get("image_size", 0))
 
     def check_archive(self, sha: str, field: str = "data") -> int:
         """The number of files in an archive; raises NotFound for one that is not stored."""

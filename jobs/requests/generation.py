@@ -1,6 +1,7 @@
 """The union of all generations, distinguished by `mode`."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Tag
 
@@ -13,6 +14,14 @@ from jobs.requests.latents import DenoisingSteps, Interpolation, Reconstruction,
 from jobs.requests.text_to_image import TextToImage
 from jobs.requests.upscale import Upscaling
 from jobs.requests.variation import Variation
+
+
+def _mode_of(body: Mapping[str, Any]) -> str:
+    """The mode of a request that names none."""
+    if "image" in body:
+        return "image-to-image" if "prompt" in body else "vary"
+    return "text-to-image" if "prompt" in body else "sample"
+
 
 Generation = Annotated[
     Annotated[Sample, Tag("<sample>")]
@@ -27,6 +36,6 @@ Generation = Annotated[
     | Annotated[Inpainting, Tag("<inpaint>")]
     | Annotated[Variation, Tag("<vary>")]
     | Annotated[Upscaling, Tag("<upscale>")],
-    chosen_by("mode", ALL_MODES, "sample"),
+    chosen_by("mode", ALL_MODES, _mode_of),
 ]
 Prompted = TextToImage | ImageToImage | Inpainting

@@ -1,11 +1,13 @@
 """What all generations share: the model must exist and support the mode, and fills in its own defaults."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field
 
 from jobs.errors import BadInput
 from jobs.requests.architectures import capabilities
-from jobs.requests.base import ModelRequest, unknown_model
+from jobs.requests.base import ModelId, ModelRequest, unknown_model
 from jobs.requests.facts import Card, Facts
 
 
@@ -23,7 +25,12 @@ class GenerationRequest(ModelRequest):
 
     def resolved(self, facts: Facts) -> "GenerationRequest":
         """Fills in the defaults of the model; raises BadInput where the model cannot run the request."""
-        return self.fitted(self.card(facts.cards())["architecture"])
+        cards, named = facts.cards(), self.named(facts)
+        return named.fitted(named.card(cards)["architecture"])
+
+    def named(self, facts: Facts) -> Self:
+        """The request with its model named."""
+        return self
 
     def fitted(self, architecture: Mapping[str, Any]) -> Self:
         """Fills in the defaults of a model, by the `architecture` of its card; raises BadInput, naming the field."""
@@ -45,3 +52,16 @@ class GenerationRequest(ModelRequest):
         """Raises BadInput for a request with images of a model without an encoder."""
         for field in {} if capabilities(architecture).encoder else self.image_refs():
             raise self.mismatch(field, "has no encoder: it takes seeds, not images")
+
+
+class DefaultModelRequest(GenerationRequest):
+    """A generation that may leave the choice of its model to the service."""
+
+    model: Annotated[
+        ModelId | None,
+        Field(description="The model to run; `GET /v1/models` lists them. When absent, the default model of the mode."),
+    ] = None  # type: ignore[assignment]  # `named` fills it in
+
+    def named(self, facts: Facts) -> Self:
+        """The request with the default model of its mode where it names none."""
+        return self if self.model else self.model_copy(update={"model": facts.default_model(self.mode)})

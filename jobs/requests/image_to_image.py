@@ -43,7 +43,7 @@ class FromImage(PromptedRequest):
 class ImageToImage(FromImage, ConditionedRequest):
     """An image with noise added, denoised towards a text (Meng et al. 2022, "SDEdit")."""
 
-    mode: Literal["image-to-image"]
+    mode: Literal["image-to-image"] = "image-to-image"
     strength: Strength = 0.6
 
 

@@ -14,7 +14,7 @@ from jobs.errors import BadInput
 from jobs.requests.additions import Control, ImagePrompt, Lora, check_addition
 from jobs.requests.base import ImageSize, ModelId, Steps, Uses, distinct, filled, unknown_model
 from jobs.requests.facts import Card, Facts
-from jobs.requests.generation_base import GenerationRequest
+from jobs.requests.generation_base import DefaultModelRequest, GenerationRequest
 from jobs.requests.upscale import UPSCALER, UpscaledRequest
 
 MAX_CLIP_SKIP = 10  # CLIP ViT-L, the smallest encoder of the published models, has 12 layers
@@ -28,7 +28,7 @@ Prompt = Annotated[str, Field(min_length=1, max_length=2000, pattern=NOT_BLANK)]
 Side = Annotated[int, Field(ge=32, le=2048, multiple_of=8)]
 
 
-class PromptedRequest(UpscaledRequest, GenerationRequest):
+class PromptedRequest(UpscaledRequest, DefaultModelRequest):
     """The fields of every generation from a prompt."""
 
     prompt: Annotated[
@@ -115,7 +115,7 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
 
     def uses(self) -> Uses:
         """The model and what is added to it."""
-        return Uses(models=(self.model, *(lora.model for lora in self.loras), *self.textual_inversions))
+        return Uses(models=(filled(self.model), *(lora.model for lora in self.loras), *self.textual_inversions))
 
     def compatibility(self) -> str:
         """Everything but prompts, images and seeds."""
@@ -126,9 +126,9 @@ class PromptedRequest(UpscaledRequest, GenerationRequest):
 
     def resolved(self, facts: Facts) -> GenerationRequest:
         """Fills in the model's own values; raises BadInput for a model, a LoRA or the like that cannot be used."""
-        cards = facts.cards()
-        model = self.card(cards)
-        untagged = self._untagged()
+        cards, named = facts.cards(), self.named(facts)
+        model = named.card(cards)
+        untagged = named._untagged()
         untagged._check_additions(cards, model, given=len(self.loras))
         if untagged.width or untagged.height:
             untagged = untagged.with_defaults(upscale=1)
@@ -241,7 +241,7 @@ class ConditionedRequest(PromptedRequest):
 class TextToImage(ConditionedRequest):
     """Images of a text (Rombach et al. 2022)."""
 
-    mode: Literal["text-to-image"]
+    mode: Literal["text-to-image"] = "text-to-image"
     hires_strength: Annotated[
         float | None,
         Field(
@@ -295,7 +295,7 @@ class TextToImage(ConditionedRequest):
         known = [name for name, card in cards.items() if card["task"] == "upscaling"]
         if made.hires_upscaler and made.hires_upscaler not in known:
             raise unknown_model("hires_upscaler", f"No model that upscales is called {made.hires_upscaler!r}", known)
-        likely = [name for name in (cards[made.model].get("upscaler"), UPSCALER) if name in known]
+        likely = [name for name in (cards[filled(made.model)].get("upscaler"), UPSCALER) if name in known]
         return made.with_defaults(hires_upscaler=next(iter(likely), None))
 
     def fitted(self, architecture: Mapping[str, Any]) -> Self:

@@ -78,6 +78,7 @@ class Upscaling(GenerationRequest):
     """Images made larger, with lines and edges as sharp as before (Wang et al. 2021, "Real-ESRGAN")."""
 
     mode: Literal["upscale"]
+    model: Annotated[ModelId, Field(description="A model of the task `upscaling`.")] = UPSCALER
     images: Annotated[list[ImageRef], Field(min_length=1, max_length=16, description="The images, of any size.")]
     scale: Annotated[
         int, Field(ge=2, le=FACTOR, description="How many times as large; below 4, the result at 4 is made smaller.")

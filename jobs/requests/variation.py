@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from jobs.requests.base import ImageRef
-from jobs.requests.generation_base import GenerationRequest
+from jobs.requests.generation_base import DefaultModelRequest
 from jobs.requests.upscale import UpscaledRequest
 
 
-class Variation(UpscaledRequest, GenerationRequest):
+class Variation(UpscaledRequest, DefaultModelRequest):
     """Images of the embedding of an image (Ramesh et al. 2022, section 3.1): what it leaves open differs."""
 
-    mode: Literal["vary"]
+    mode: Literal["vary"] = "vary"
     image: Annotated[ImageRef, Field(description="The image to vary; its center square is encoded.")]
     n: Annotated[int, Field(ge=1, le=16, description="How many; variation k has the seed `seed` + k.")] = 4
     noise_level: Annotated[

@@ -73,7 +73,7 @@ class _AllEndedError(Exception):
 
 def run_prompted(tasks: Sequence[Task[Prompted]]) -> list[JobResult | Exception]:
     """The images of each job or its error; all jobs have the same model, LoRAs, size, steps and so on."""
-    network = load_network(tasks[0], tasks[0].params.model, TextToImageModel)
+    network = load_network(tasks[0], filled(tasks[0].params.model), TextToImageModel)
     with with_additions(network, tasks) as additions:
         return _run(network, tasks, additions)
 

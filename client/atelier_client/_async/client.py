@@ -42,7 +42,7 @@ class AsyncAtelier(AsyncHttp):
         return await self.start("/v1/style-transfers", params)
 
     async def generate(self, **params: Unpack[GenerationParams]) -> AsyncJob:
-        """Generates images with `model`; `mode` is, for example, `sample` or `text-to-image`."""
+        """Generates images: of a `prompt`, from an `image`, or by a `model` and a `mode`, such as `sample`."""
         return await self.start("/v1/generations", params)
 
     async def train(self, **params: Unpack[TrainingParams]) -> AsyncJob:

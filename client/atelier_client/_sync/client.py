@@ -43,7 +43,7 @@ class Atelier(Http):
         return self.start("/v1/style-transfers", params)
 
     def generate(self, **params: Unpack[GenerationParams]) -> Job:
-        """Generates images with `model`; `mode` is, for example, `sample` or `text-to-image`."""
+        """Generates images: of a `prompt`, from an `image`, or by a `model` and a `mode`, such as `sample`."""
         return self.start("/v1/generations", params)
 
     def train(self, **params: Unpack[TrainingParams]) -> Job:

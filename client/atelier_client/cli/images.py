@@ -46,18 +46,21 @@ def style(
 
 @app.command(
     epilog=examples(
+        "atelier generate 'a smiling woman with a red hat' -o woman.png",
+        "atelier generate --image woman.png -n 2 -o alike.png",
         "atelier generate --model dcgan-avatars -n 4 --seed 7 -o faces.png",
-        "atelier generate 'a smiling woman with a red hat' \\",
-        "  --model stable-diffusion-avatars --set num_inference_steps=5 -o woman.png",
     )
 )
 def generate(
     context: typer.Context,
     prompt: Annotated[str | None, typer.Argument(help="What to show, for a text-to-image model.")] = None,
     *,
-    model: Annotated[str, typer.Option(help="The model; `atelier models` lists them.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model; needed for samples. `atelier models` lists them.", show_default=False),
+    ] = None,
     n: Annotated[int | None, typer.Option("-n", help="How many images.")] = None,
-    image: Annotated[str | None, typer.Option(help="An image to start from.")] = None,
+    image: Annotated[str | None, typer.Option(help="An image to change by the prompt; without one, to vary.")] = None,
     mask: Annotated[str | None, typer.Option(help="White where the image is generated anew.")] = None,
     seed: Seed = None,
     settings: Fields = None,
@@ -66,8 +69,8 @@ def generate(
     show: Show = False,
     no_wait: NoWait = False,
 ) -> None:
-    """Generates images, from a prompt or, by a model without text, as samples."""
-    mode = None if prompt is None else "inpaint" if mask else "image-to-image" if image else "text-to-image"
+    """Generates images of a prompt, changes or varies an image, or samples a model."""
+    mode = "inpaint" if mask else None  # the service tells the others apart
     count = {"num_images_per_prompt" if prompt else "n": n}
     params = request(settings, mode=mode, model=model, prompt=prompt, image=image, mask=mask, seed=seed, **count)
     with connected(context) as atelier:

@@ -46,12 +46,13 @@ async def style(
 async def generate(
     ctx: Ctx,
     *,
-    prompt: Annotated[str | None, Field(description="What to show; without it, random samples of the model.")] = None,
+    prompt: Annotated[str | None, Field(description="What to show; without it, random samples of a model.")] = None,
     model: Annotated[
-        str, Field(description="A model of list_models: of task text-to-image with a prompt.")
-    ] = "stable-diffusion-avatars",
+        str | None,
+        Field(description="A model of list_models; needed for samples, otherwise the service has a default."),
+    ] = None,
     image: Annotated[
-        ImageArgument | None, Field(description="Change this image instead of starting from noise.")
+        ImageArgument | None, Field(description="Change this image by the prompt; without a prompt, vary it.")
     ] = None,
     mask: Annotated[
         ImageArgument | None, Field(description="White where the image is generated anew; needs image.")
@@ -62,20 +63,14 @@ async def generate(
     strength: Annotated[float | None, Field(description="How much of the image changes, 0.05 to 1.")] = None,
     wait_seconds: WaitSeconds = WAIT_S,
 ) -> Result:
-    """Generate images of a text, change an image by a text, or sample a generative model."""
+    """Generate images of a text, change an image by a text, vary an image, or sample a generative model."""
+    if mask and not image:
+        raise ToolError("mask: Give the image that it is for.")
     number = "n" if prompt is None else "num_images_per_prompt"
-    params: dict[str, Any] = {"mode": _mode(prompt, image, mask), "model": model, number: n, "prompt": prompt}
+    params: dict[str, Any] = {"mode": "inpaint" if mask else None, "model": model, number: n, "prompt": prompt}
     params |= {"seed": seed, "negative_prompt": negative_prompt, "strength": strength}
     params |= {"image": image and await _image(ctx, image), "mask": mask and await _image(ctx, mask)}
     return await _run(ctx, "/v1/generations", params, wait_seconds)
-
-
-def _mode(prompt: str | None, image: str | None, mask: str | None) -> str:
-    if mask and not image:
-        raise ToolError("mask: Give the image that it is for.")
-    if image and not prompt:
-        raise ToolError("prompt: Say what the image is changed towards.")
-    return "inpaint" if mask else "image-to-image" if image else "text-to-image" if prompt else "sample"
 
 
 async def upscale(

@@ -29,7 +29,7 @@ class GenerationParams(TypedDict, total=False):
     """Seconds after which a job still queued becomes `expired`."""
     webhook_url: str | None
     """A public https URL that gets a POST when the job has ended; retried for a day."""
-    model: str
+    model: str | None
     """The model to run; `GET /v1/models` lists them."""
     mode: (
         Literal["sample"]

@@ -143,11 +143,26 @@ class TestEdits:
 
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # OpenAI itself has retired variations
 class TestVariations:
-    def test_images_near_to_the_image(self, client: openai.OpenAI, face: bytes) -> None:
+    def test_images_near_to_the_image(self, stack: Stack, client: openai.OpenAI, face: bytes) -> None:
         made = client.images.create_variation(image=face, n=2, size="256x256", response_format="b64_json")
         first, second = (pixels(opened(image).resize((128, 128))).astype(int) for image in made.data or [])
         assert np.abs(first - second).mean() > 1
         assert np.abs(first - pixels(face)).mean() < 60
+        job = stack.client.get("/v1/jobs", params={"limit": 1}).json()["jobs"][0]
+        assert (job["params"]["mode"], job["params"]["model"]) == ("vary", "kandinsky-avatars")
+
+    def test_size_is_a_multiple_of_the_models_own(self, client: openai.OpenAI, face: bytes) -> None:
+        made = client.images.create_variation(image=face, model="kandinsky-avatars", size="128x128")  # type: ignore[arg-type]
+        assert [opened(image).size for image in made.data or []] == [(128, 128)]
+        with pytest.raises(openai.BadRequestError, match="`size` must be `auto`, 64x64, 128x128, 192x192 or 256x256"):
+            client.images.create_variation(image=face, size="1024x1024")
+
+    def test_model_that_cannot_vary(self, client: openai.OpenAI, face: bytes) -> None:
+        with pytest.raises(openai.BadRequestError, match="cannot vary an image; kandinsky-avatars") as refusal:
+            client.images.create_variation(image=face, model=MODEL)
+        assert (refusal.value.param, refusal.value.code) == ("model", "mode_not_supported")
+        with pytest.raises(openai.NotFoundError, match="There is no model 'dall-e-2' that varies images"):
+            client.images.create_variation(image=face, model="dall-e-2")
 
     def test_no_image(self, client: openai.OpenAI) -> None:
         with pytest.raises(openai.BadRequestError) as refusal:

@@ -197,6 +197,20 @@ def test_every_mode_is_some_architectures() -> None:
     assert {parsed(**body).mode for body in BODIES} == modes
 
 
+@pytest.mark.parametrize(
+    ("body", "mode"),
+    [
+        ({"model": "any"}, "sample"),
+        ({"prompt": "a hat"}, "text-to-image"),
+        ({"prompt": "a hat", "image": A}, "image-to-image"),
+        ({"image": A}, "vary"),
+    ],
+)
+def test_mode_and_model_of_a_request_that_names_none(body: dict[str, Any], mode: str) -> None:
+    params = PARAMS.validate_python(body)
+    assert (params.mode, params.model) == (mode, body.get("model"))
+
+
 BODIES: list[dict[str, Any]] = [
     {},
     {"mode": "text-to-image", "prompt": "a hat"},

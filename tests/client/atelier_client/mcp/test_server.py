@@ -98,6 +98,8 @@ def test_a_text_becomes_an_image_and_a_larger_one(use: Callable[[Use], None], at
         [stored] = (await client.read_resource(links_of(made)[0])).contents
         assert isinstance(stored, BlobResourceContents) and stored.mime_type == "image/png"
         assert base64.b64decode(stored.blob) == atelier.job(job_id).outputs[0].read()
+        alike = await call(client, "generate", image=links_of(made)[0], n=1)
+        assert atelier.job(text_of(alike).split()[0]).params["mode"] == "vary"
         larger = await call(client, "upscale", image=links_of(made)[0], scale=4)
         assert images_of(larger)[0].size == (768, 768)
         assert (await client.read_resource(f"atelier://jobs/{job_id}")).contents[0].mime_type == "application/json"
