@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from examples.output import IMAGES, arguments
 from models.build import load_model
@@ -19,12 +20,29 @@ from models.data.dataset import contact_sheet
 from models.data.named import named_dataset
 from models.diffusion.unconditional import Ddpm, generators_of, sample
 from models.generative.base import LatentModel
-from models.generative.latents import traversal
+from models.generative.latents import Wanted, mean_codes, meets, traversal, weighted_sum
 from models.generative.vae import Vae
 from models.grids import labeled_grid
-from models.tensors import autocast, expect_class, to_pixels
+from models.judge import judge_of
+from models.tensors import autocast, expect_class, to_pixels, to_tensor
 
 DATA, SHOWN = "fashion-mnist", 12
+DRAWS = 8
+# Sums of attributes, and what the classifier must see in the result.
+SUMS: dict[str, tuple[list[Wanted], Wanted]] = {
+    "glasses man\n- man\n+ woman": (
+        [(["glasses"], ["woman"]), ([], ["woman", "glasses"]), (["woman"], ["glasses"])],
+        (["woman", "glasses"], []),
+    ),
+    "smiling woman\n- neutral woman\n+ neutral man": (
+        [(["woman", "smiling"], []), (["woman", "neutral"], []), (["neutral"], ["woman"])],
+        (["smiling"], ["woman"]),
+    ),
+    "hat man\n- man\n+ woman": (
+        [(["hat"], ["woman"]), ([], ["woman", "hat"]), (["woman"], ["hat"])],
+        (["woman", "hat"], []),
+    ),
+}
 MODELS = {
     "VAE, 2": "vae-fashion-mnist-2",
     "VAE, 4": "vae-fashion-mnist-4",
@@ -45,6 +63,7 @@ def main() -> None:
     grid = labeled_grid(np.stack(list(rows.values())).repeat(3, axis=-1), list(rows), [""] * SHOWN)
     Image.fromarray(grid).save(args.out / "techniques.jpg", quality=85)
     Image.fromarray(traversed("vae-smileys")).save(args.out / "traversal.jpg", quality=80)
+    Image.fromarray(sums("dcgan-avatars")).save(args.out / "arithmetic.jpg", quality=85)
     card = cards()["ddpm-avatars"]
     faces = contact_sheet(np.concatenate([drawn(card, 24), drawn(card, 12, ["glasses", "red_hat"])]), 12)
     faces.save(args.out / "ddpm-avatars.jpg", quality=85)
@@ -72,6 +91,23 @@ def traversed(model_id: str) -> NDArray[np.uint8]:
     images = to_pixels(vae.decode(z.flatten(0, 1)))
     rows, columns = [f"z {k}" for k in range(8)], [f"{value:z.1f}" for value in values]
     return labeled_grid(images.reshape(8, 7, *images.shape[1:]), rows, columns)
+
+
+@torch.inference_mode()
+def sums(model_id: str) -> NDArray[np.uint8]:
+    """The first eight draws of each of `SUMS`, not selected, with titles; prints how many have what was asked for."""
+    model, judge = expect_class(load_model(cards()[model_id]), LatentModel), judge_of("avatars", 16).classifier
+
+    def has(z: Tensor, wanted: Sequence[Wanted]) -> Tensor:
+        return meets(judge, model.decode(z), wanted)
+
+    rows = []
+    for title, (terms, asked) in SUMS.items():
+        means = [mean_codes(terms, has, dim=model.latent_dim, averaged=64, seed=seed) for seed in range(DRAWS)]
+        rows.append(to_pixels(model.decode(torch.stack([weighted_sum((1, -1, 1), z, scaled=True) for z in means]))))
+        shown = int(meets(judge, to_tensor(rows[-1]), [asked]).sum())
+        print(f"{' '.join(title.split())}: {shown} of {DRAWS}")
+    return labeled_grid(np.stack(rows), list(SUMS), [f"draw {k}" for k in range(1, DRAWS + 1)])
 
 
 def line(title: str, card: Card) -> str:
