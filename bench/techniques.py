@@ -11,11 +11,10 @@ of 800 faces of the training data.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,11 +48,8 @@ MODELS = (
     *("dcgan-avatars", "mixture:dcgan-avatars", "ddpm-avatars", "stable-diffusion-avatars", "kandinsky-avatars"),
     "mixture:kandinsky-avatars",
 )
-COLUMNS = (
-    *("model", "Frechet", "KID, mean and spread", "precision", "recall", "KID x 1000", "precision", "recall"),
-    *("seconds an image", "peak GB", "training, min", "million parameters", "MB"),
-)
-Images = Iterator[Tensor]  # of batches, in [0, 1]
+QUALITY = ("Frechet", "KID", "precision", "recall", "KID x 1000", "precision", "recall")
+COSTS = ("seconds an image", "peak GB", "training, minutes", "million parameters", "MB")
 
 
 class Sampled(NamedTuple):
@@ -85,25 +81,28 @@ def main() -> None:
     order = np.random.default_rng(0).permutation(len(held_out))  # as of the judge
     others = held_out[order[len(order) // 2 :]]
     real = judge.real, encoded(space, judge.held_out.images)
-    print(f"{len(judge.real)} images a side, {torch.get_num_threads()} threads; KID, precision and recall: features of")
-    print(f"the classifier, then those of {args.encoder}")
-    print(row(COLUMNS), row(["---"] * len(COLUMNS)), sep="\n")
-    print(row(["real", *figures(real, (judge.others, encoded(space, others))), *[""] * 5]), flush=True)
-    rows = {"real": others[:SHOWN]}
+    print(f"{len(judge.real)} images a side; features of the classifier, then those of {args.encoder}")
+    print(row(["model", *QUALITY]), row(["---"] * 8), sep="\n")
+    print(row(["real", *figures(real, (judge.others, encoded(space, others)))]), flush=True)
+    rows, costs = {"real": others}, []
     for name in args.models:
         made = sampled(name, args.data, args.images, args.folder)
-        seen = features(judge.classifier, made.images), encoded(space, made.images)
-        minutes = sum(trainings(loaded(name.removeprefix(MIXTURE))[1].training).values()) / 60
-        cost = [f"{made.seconds / len(made.images):.4f}", f"{made.peak / 1e9:.2f}", f"{minutes:.0f}"]
         print(
-            row([name, *figures(real, seen), *cost, f"{made.parameters / 1e6:.1f}", f"{made.size / 1e6:.1f}"]),
+            row([name, *figures(real, (features(judge.classifier, made.images), encoded(space, made.images)))]),
             flush=True,
         )
-        rows[name] = made.images[:SHOWN]
+        costs.append(row([name, *costs_of(name, made)]))
+        rows[name] = made.images
+    print(f"{torch.get_num_threads()} threads", row(["model", *COSTS]), row(["---"] * 6), *costs, sep="\n")
     if args.sheet:
-        titles = [name.removesuffix(f"-{args.data}").replace(MIXTURE, "mixture of\n") for name in rows]
-        grid = Image.fromarray(labeled_grid(np.stack(list(rows.values())), titles, [""] * SHOWN))
-        grid.save(args.sheet, quality=75)
+        write_sheet(args.sheet, rows)
+
+
+def write_sheet(path: Path, rows: dict[str, ImageArray]) -> None:
+    """Writes the first images of each model, a row each, under those of the set."""
+    titles = [name.replace(MIXTURE, "mixture of\n") for name in rows]
+    grid = labeled_grid(np.stack([images[:SHOWN] for images in rows.values()]), titles, [""] * SHOWN)
+    Image.fromarray(grid).save(path, quality=65)
 
 
 def row(cells: Sequence[Any]) -> str:
@@ -121,6 +120,13 @@ def figures(real: Sequence[Features], fake: Sequence[Features]) -> list[str]:
     return cells
 
 
+def costs_of(name: str, made: Sampled) -> list[str]:
+    """The cells of `COSTS`."""
+    minutes = sum(trainings(frozen_model(name.removeprefix(MIXTURE))[1].training).values()) / 60
+    cells = [f"{made.seconds / len(made.images):.4f}", f"{made.peak / 1e9:.2f}", f"{minutes:.0f}"]
+    return [*cells, f"{made.parameters / 1e6:.1f}", f"{made.size / 1e6:.1f}"]
+
+
 def encoder(model_id: str) -> EncodingSpace:
     """The space of a card's encoder: a network of photographs, or a model with image embeddings."""
     card = cards()[model_id]
@@ -134,11 +140,6 @@ def trainings(training: dict[str, Any]) -> dict[tuple[str, float], float]:
     for part in training.get("parts", {}).values():
         found |= trainings(part)
     return found
-
-
-def loaded(name: str) -> tuple[nn.Module, Card]:
-    """A model and its card, by its id or by the folder of its training."""
-    return frozen_model(name)
 
 
 def sampled(name: str, data: str, n: int, folder: Path) -> Sampled:
@@ -159,7 +160,7 @@ def file_of(name: str, n: int, folder: Path) -> Path:
 
 def make(name: str, data: str, n: int, folder: Path) -> None:
     """Makes images of a model, and writes them and their costs."""
-    model, card = loaded(name.removeprefix(MIXTURE))
+    model, card = frozen_model(name.removeprefix(MIXTURE))
     batches = [range(start, min(start + BATCH, n)) for start in range(0, n, BATCH)]
     draw = sampler(model, card, data, n, mixture=name.startswith(MIXTURE))
     with torch.inference_mode(), autocast(torch.device("cpu")):
@@ -170,12 +171,18 @@ def make(name: str, data: str, n: int, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     costs = {
         "seconds": seconds,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak": peak_memory(),
         "parameters": sum(each.numel() for each in model.parameters()),
         "size": sum(2 * each.numel() for each in model.state_dict().values()),  # files have 16 bits a value
     }
     path.with_suffix(".json").write_text(json.dumps(costs), encoding="utf-8")
     np.savez(path, images=images)
+
+
+def peak_memory() -> int:
+    """Peak memory of this process in bytes; `getrusage` would count that of the process that started it too."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def sampler(model: nn.Module, card: Card, data: str, n: int, *, mixture: bool) -> Callable[[range], Tensor]:

@@ -168,7 +168,7 @@ def write_sheet(path: Path, images: Images, pairs: list[Pair], made: dict[str, d
     titles = ["photo", "style", *(name.replace("`", "").replace(", ", ",\n") for name in names)]
     sheet = Image.fromarray(labeled_grid(np.array(rows), [""] * len(pairs), titles))
     sheet.thumbnail((900, 1600), Image.Resampling.LANCZOS)
-    sheet.save(path, quality=80)
+    sheet.save(path, quality=65)
 
 
 if __name__ == "__main__":
