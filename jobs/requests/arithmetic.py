@@ -19,7 +19,7 @@ NOTHING = 1e-9  # a sum of weights that is rounding error
 class _Term(BaseModel):
     model_config = STRICT
     sign: Annotated[Literal["+", "-"], Field(description="Added or subtracted.")]
-    weight: Annotated[float, Field(gt=0, le=10, description="How many times.")] = 1.0
+    weight: Annotated[float, Field(ge=0.01, le=10, description="How many times.")] = 1.0
 
 
 class ImageTerm(_Term):

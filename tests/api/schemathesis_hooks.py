@@ -103,7 +103,7 @@ ARCHITECTURES = {name: card.architecture for name, card in cards().items()}
 NOTHING = {"type": "null"}
 NAMING: dict[str, dict[str, Any]] = {  # fields that name models
     "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
-    "Variation": {"model": {"enum": ["kandinsky-avatars"]}},
+    "Variation": {"model": {"enum": ["kandinsky-avatars", None]}},
     "Upscaling": {"model": {"enum": ["realesr-animevideov3"]}},
     "LoraTraining": {"model": {"enum": ["stable-diffusion-avatars"]}},
     "StableDiffusionTraining": {
@@ -120,7 +120,7 @@ def installed_models(schemas: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Fields that depend on the installed models and the collection, with one choice of them for each schema."""
     some_attributes = {"type": "array", "items": {"enum": ["glasses", "smiling"]}, "maxItems": 1}
     prompted = {
-        "model": {"enum": ["stable-diffusion-avatars"]},
+        "model": {"enum": ["stable-diffusion-avatars", None]},
         **{"width": {"enum": [64, 96, None]}, "height": {"enum": [64, 96, None]}},
         "num_inference_steps": {"enum": [20, None]},  # so that any strength leaves at least one
         "clip_skip": {"enum": [0, 1, 2, None]},  # of three layers
@@ -232,6 +232,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     attributes = schemas["AttributeTerm"]["properties"]
     attributes["with"]["items"] = {"enum": ["woman", "glasses"]}
     attributes["without"]["items"] = {"enum": ["hat", "smiling"]}
+    schemas["DirectionTerm"]["properties"]["attribute"] = {"enum": ["woman", "glasses"]}
 
 
 def without_texts_and_styles(start: dict[str, Any]) -> None:
