@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 import jobs.store.registry
 from api.errors import error_responses
@@ -14,7 +14,11 @@ from api.present import time_of
 from api.service import ServiceDep
 from api.style_transfers import CAT, COFFEE
 from api.submit import JOB_RESPONSES, SUBMIT_RESPONSES, SubmissionDep, submit
+from jobs.requests.base import STRICT
+from jobs.requests.clusterings import Method
 from jobs.requests.collection import COLLECTION_ID, AdditionParams, CollectionParams
+from jobs.requests.facts import version_of
+from jobs.requests.steering import check_cluster, clustering_of
 from jobs.schemas import JOB_ID, Job
 
 router = APIRouter(tags=["collections"], route_class=JsonRoute)
@@ -51,12 +55,38 @@ class CollectionVersion(BaseModel):
     built_by: Annotated[str, Field(pattern=JOB_ID, description="The job that made it.")]
     n_images: int
     figures: Annotated[dict[str, Any], Field(description="Components, explained variance and each clustering.")]
+    cluster_names: Annotated[
+        dict[str, dict[int, str]],
+        Field(
+            description="The names that were given to clusters, by clustering and cluster.",
+            examples=[{"kmeans": {"3": "Blue hats"}}],
+        ),
+    ]
 
 
 class CollectionDetails(Collection):
     """A collection with all its versions, the oldest first."""
 
     versions: list[CollectionVersion]
+
+
+class ClusterName(BaseModel):
+    """A cluster, and its name."""
+
+    model_config = ConfigDict(**STRICT)
+
+    clustering: Annotated[Method | None, Field(description="The collection's first if absent.")] = None
+    cluster: Annotated[int, Field(ge=0, le=2**31)]
+    name: Annotated[str, Field(max_length=100, description='"" removes the name that was given before.')]
+
+
+class ClusterNames(BaseModel):
+    """Names of clusters of a version; clusters that are not listed keep theirs."""
+
+    model_config = ConfigDict(**STRICT)
+
+    version: Annotated[int | None, Field(ge=1, le=2**31, description="The newest version if absent.")] = None
+    cluster_names: Annotated[list[ClusterName], Field(min_length=1, max_length=500)]
 
 
 class CollectionList(BaseModel):
@@ -139,6 +169,12 @@ ADDITIONS: dict[str, Any] = {
         "value": {"images": [AVATAR, SMILEY, WINK, CAT], "clusterings": [{"method": "kmeans", "n_clusters": 3}]},
     },
 }
+NAMES: dict[str, Any] = {
+    "names": {
+        "summary": "A name for one cluster, and none for another",
+        "value": {"cluster_names": [{"cluster": 0, "name": "Blue hats"}, {"cluster": 1, "name": ""}]},
+    },
+}
 ADDITION_RESPONSES = error_responses(400, 404, 408, 409, 413, 415, 422, 429, 503, also=JOB_RESPONSES)
 
 
@@ -194,6 +230,29 @@ def get_collection(collection_id: CollectionId, service: ServiceDep) -> Collecti
     return CollectionDetails(**_facts(record), versions=[_version(version) for version in record.versions])
 
 
+@router.patch(
+    "/v1/collections/{collection_id}",
+    summary="Name the clusters of a collection",
+    responses=error_responses(400, 404, 408, 409, 413, 415, 422, 503),
+)
+def name_clusters(
+    collection_id: CollectionId, params: Annotated[ClusterNames, Body(openapi_examples=NAMES)], service: ServiceDep
+) -> CollectionDetails:
+    """Gives names to clusters, for everyone who sees the collection. They belong to one version.
+
+    `figures` keeps the names that the fit has found. The next version has other clusters, and none of these names.
+    """
+    version = version_of(service.jobs.collections.get(collection_id), params.version)
+    names: dict[tuple[str, int], str] = {}
+    for i, each in enumerate(params.cluster_names):
+        field = f"cluster_names.{i}"
+        method = clustering_of(f"{field}.clustering", each.clustering, version.figures)
+        check_cluster(f"{field}.cluster", each.cluster, version.figures["clusterings"][method]["n_clusters"])
+        names[method, each.cluster] = each.name
+    service.jobs.collections.name_clusters(collection_id, version.number, names)
+    return get_collection(collection_id, service)
+
+
 @router.delete(
     "/v1/collections/{collection_id}",
     status_code=204,
@@ -224,4 +283,5 @@ def _version(version: jobs.store.registry.Version) -> CollectionVersion:
         built_by=version.built_by,
         n_images=version.figures["n_images"],
         figures=version.figures,
+        cluster_names={method: dict(names) for method, names in version.cluster_names.items()},
     )

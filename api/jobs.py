@@ -152,6 +152,37 @@ def get_checkpoint(job_id: JobId, service: ServiceDep) -> Response:
     return StreamingResponse(service.objects.read(checkpoint["sha256"]), media_type="application/octet-stream")
 
 
+POINTS: Any = [{"step": 17, "losses": {"loss": 0.41}}, {"step": 34, "losses": {"loss": 0.2}}]
+
+
+class LossPoint(BaseModel):
+    """The mean losses of the steps after the point before, up to this step."""
+
+    step: int
+    losses: Annotated[dict[str, float], Field(description="By name, such as `reconstruction` of a VAE.")]
+
+
+class Losses(BaseModel):
+    """The losses of a training."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"job": "job_" + "0" * 24, "points": POINTS}]})
+
+    job: Annotated[str, Field(pattern=JOB_ID)]
+    points: Annotated[list[LossPoint], Field(description="At most 120; empty before the first 25 steps.")]
+
+
+@router.get(
+    "/v1/jobs/{job_id}/losses", summary="Get the losses of a training", responses=error_responses(404, 422, 503)
+)
+def get_losses(job_id: JobId, service: ServiceDep) -> Losses:
+    """Returns the losses from the first step on, while the training runs and after it; none of other jobs.
+
+    They are stored every two seconds; the events of the job have those since.
+    """
+    points = service.jobs.get(job_id).losses
+    return Losses(job=job_id, points=[LossPoint(**each) for each in points])
+
+
 PREVIEW: Responses = {200: {**IMAGE[200], "content": {"image/jpeg": IMAGE[200]["content"]["image/jpeg"]}}}
 
 

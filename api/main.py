@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from api import (
     archives,
     collections,
+    columns,
     downloads,
     exports,
     generations,
@@ -125,6 +126,7 @@ def create_app(settings: Settings) -> FastAPI:
         styles,
         collections,
         members,
+        columns,
         exports,
         plots,
         search,

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from jobs.objects import Objects
 from jobs.requests.added_model import model_exists
@@ -52,6 +53,10 @@ class Files:
         """Writes the checkpoint of the last attempt, or of the job that this one repeats, to a file if there is one."""
         if self._record.checkpoint:
             self.fetch(self._record.checkpoint["sha256"], path)
+
+    def keep_losses(self, points: list[dict[str, Any]]) -> None:
+        """Replaces the losses of the job; raises `LeaseLostError` and `CanceledError`."""
+        check(self._jobs.keep_losses(self.job_id, self._record.fence, points))
 
     def keep_checkpoint(self, path: Path, step: int) -> None:
         """Replaces the checkpoint of the job; raises `LeaseLostError` and `CanceledError`."""

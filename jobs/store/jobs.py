@@ -215,6 +215,10 @@ class JobStore:
         """Replaces the checkpoint (`step`, `sha256`, `size_bytes`) of a job; returns what `renew` does."""
         return cast(str, self.protocol.call("checkpoint", id=job_id, fence=fence, checkpoint=json.dumps(checkpoint)))
 
+    def keep_losses(self, job_id: str, fence: int, losses: list[dict[str, Any]]) -> str:
+        """Replaces the losses of a training (`step`, `losses` of each point); returns what `renew` does."""
+        return cast(str, self.protocol.call("losses", id=job_id, fence=fence, losses=json.dumps(losses)))
+
     def release(self, job_id: str, fence: int) -> str:
         """Requeues a job without delay; the attempt does not count."""
         return cast(str, self.protocol.call("release", id=job_id, fence=fence))

@@ -89,6 +89,7 @@ class Record:
     retry_of: str | None
     webhook_url: str | None
     checkpoint: dict[str, Any] | None
+    losses: list[dict[str, Any]]
     request_id: str
     traceparent: str
     safety: SafetyPolicy
@@ -143,6 +144,7 @@ def parse_record(fields: dict[str, str]) -> Record:
         retry_of=fields.get("retry_of") or None,
         webhook_url=fields.get("webhook_url") or None,
         checkpoint=parsed("checkpoint"),
+        losses=parsed("losses") or [],
         request_id=fields.get("request_id", ""),
         traceparent=fields.get("traceparent", ""),
         safety=cast(SafetyPolicy, fields.get("safety", "off")),

@@ -1,8 +1,8 @@
 """Trained models, collections with their versions, and kept styles, as Redis holds them."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from jobs.errors import Conflict, NotFound
@@ -36,6 +36,7 @@ class Version:
 
     Each plot has a name, role, sha256, content_type, width, height and size_bytes. side_files: what is read without the
     vectors, such as the table of members; each has a name, sha256 and size_bytes. Earlier releases wrote none.
+    cluster_names: those that people gave to clusters, by clustering and cluster; all else of a version never changes.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Version:
     figures: dict[str, Any]
     plots: tuple[dict[str, Any], ...] = ()
     side_files: tuple[dict[str, Any], ...] = ()
+    cluster_names: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,18 @@ class Collections:
         """Returns one collection; raises `NotFound`."""
         return _parse_collection(collection_id, _entry(self._protocol, "collection", collection_id))
 
+    def name_clusters(self, collection_id: str, version: int, names: Mapping[tuple[str, int], str]) -> None:
+        """Names clusters of a version, by clustering and cluster; "" removes a name.
+
+        Raises `NotFound`, and `Unavailable` (`redis_full`).
+        """
+        fields = [{"field": f"name:{version}:{method}:{k}", "name": name} for (method, k), name in names.items()]
+        outcome = self._protocol.call("name_clusters", id=collection_id, names=fields)
+        if outcome == "out_of_room":
+            raise redis_full()
+        if outcome == "missing":
+            raise not_registered(collection_id)
+
     def delete(self, collection_id: str) -> None:
         """Deletes a collection and its files. Raises `NotFound`, and `Conflict` while it is being built or in use."""
         _delete(self._protocol, "collection", collection_id)
@@ -222,15 +236,20 @@ def _parse_collection(collection_id: str, fields: dict[str, str]) -> CollectionR
         collection_id,
         json.loads(fields["params"]),
         int(fields["created_at"]),
-        tuple(_parse_version(n, fields[f"version:{n}"]) for n in range(1, int(fields.get("latest", 0)) + 1)),
+        tuple(_parse_version(n, fields) for n in range(1, int(fields.get("latest", 0)) + 1)),
         fields.get("building"),
     )
 
 
-def _parse_version(number: int, text: str) -> Version:
-    stored = json.loads(text)
+def _parse_version(number: int, fields: dict[str, str]) -> Version:
+    stored = json.loads(fields[f"version:{number}"])
     parsed = {name: tuple(json.loads(stored.get(name, "[]"))) for name in ("plots", "side_files")}
-    return Version(number, **stored | parsed | {"figures": json.loads(stored["figures"])})
+    names: dict[str, dict[int, str]] = {}
+    for key, name in fields.items():
+        if key.startswith(f"name:{number}:"):
+            method, cluster = key.split(":")[2:]
+            names.setdefault(method, {})[int(cluster)] = name
+    return Version(number, **stored | parsed | {"figures": json.loads(stored["figures"])}, cluster_names=names)
 
 
 def is_added(card: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -44,12 +44,16 @@ class ResumeError(ValueError):
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a run: its step, the number of all steps, the latest losses and the newest sample grid (h, w, 3)."""
+    """Progress of a run: its step, the number of all steps, the latest losses and the newest sample grid (h, w, 3).
+
+    curve: the losses of each step so far, also of those before a checkpoint that the run was resumed from.
+    """
 
     step: int
     total: int
     losses: dict[str, float]
     grid: NDArray[np.uint8] | None
+    curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ class Run:
 
     def _report_progress(self) -> None:
         if self._on_progress:
-            self._on_progress(Progress(self.step, self.schedule.num_steps, self._latest, self._grid))
+            self._on_progress(Progress(self.step, self.schedule.num_steps, self._latest, self._grid, self.curve))
 
     def _show(self, images: Tensor) -> None:
         try:

@@ -80,11 +80,12 @@ schemathesis.openapi.format("collection-id", st.sampled_from(known["collections"
 schemathesis.openapi.format("space", st.sampled_from(["pixels", "vae-smileys"]))
 schemathesis.openapi.format("attribute", st.sampled_from(["glasses", "smiling"]))
 GENERATIONS = "/openai/v1/images/generations"  # of OpenAI's API
-PLOTS = "/v1/collections/{collection_id}/plots"
+COLLECTION = "/v1/collections/{collection_id}"
+PLOTS = f"{COLLECTION}/plots"
 SEARCH = "/v1/collections/{collection_id}/search"
 MEMBERS = "/v1/collections/{collection_id}/members"
 OF_A_VERSION = [PLOTS, f"{PLOTS}/{{name}}", MEMBERS, "/v1/collections/{collection_id}/duplicates"]
-OF_A_VERSION += [f"/v1/collections/{{collection_id}}/{name}" for name in ("components", "export")]
+OF_A_VERSION += [f"/v1/collections/{{collection_id}}/{name}" for name in ("components", "export", "columns")]
 OF_A_VERSION += [f"{MEMBERS}/{{member_id}}/{file}" for file in ("thumbnail", "image")]
 CHECKED: dict[str, TypeAdapter[Any]] = {
     "/v1/models": TypeAdapter(AddedModel),
@@ -101,7 +102,9 @@ ARCHITECTURES = {name: card.architecture for name, card in cards().items()}
 
 
 NOTHING = {"type": "null"}
-NAMING: dict[str, dict[str, Any]] = {  # fields that name models
+NAMING: dict[str, dict[str, Any]] = {  # fields that name models, or clusters of the collection
+    "ClusterNames": {"version": {"enum": [1, None]}},
+    "ClusterName": {"cluster": {"enum": [0, 1]}, "clustering": {"enum": ["kmeans", None]}},
     "Translation": {"model": {"enum": ["cyclegan-avatars-glasses"]}},
     "Variation": {"model": {"enum": ["kandinsky-avatars", None]}},
     "Upscaling": {"model": {"enum": ["realesr-animevideov3"]}},
@@ -308,6 +311,7 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
     if str(case.path_parameters.get("style_id")).startswith("builtin"):  # which the list of styles has too
         case.path_parameters["style_id"] = known["styles"][0]
     named = case.operation.path in (MEMBERS, SEARCH) or (case.method == "POST" and case.operation.path == PLOTS)
+    named = named or (case.method == "PATCH" and case.operation.path == COLLECTION)
     if named:
         name_known_collection(case)
     key = case.headers.get("Idempotency-Key")

@@ -13,8 +13,11 @@ from tests.api.examples import examples
 from tests.stack import Stack
 
 # Other tests make keys (the first one closes an installation to requests without one) and webhooks, add and share
-# models, and send what answers without a job.
-MADE_ELSEWHERE = ("/v1/keys", "/v1/webhooks", "/v1/models", "/v1/models/{model_id}", "/openai/v1/images/generations")
+# models, name clusters, and send what answers without a job.
+MADE_ELSEWHERE = (
+    *("/v1/keys", "/v1/webhooks", "/v1/models", "/v1/models/{model_id}", "/openai/v1/images/generations"),
+    "/v1/collections/{collection_id}",
+)
 EXAMPLES = {f"{path} {name}": (path, body) for path, name, body in examples() if path not in MADE_ELSEWHERE}
 KEEPING = [name for name, (path, _) in EXAMPLES.items() if path == "/v1/styles"]
 

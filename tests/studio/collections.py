@@ -51,7 +51,7 @@ def test_every_part_of_a_collection_is_shown(page: Page, collection: str, look: 
     page.get_by_text("More like it").click()
     expect(page.get_by_text("distance").first).to_be_visible()
     look.at(page, "collection-search")
-    for part, sign in {"components": "Explains", "odd": "Most isolated", "plots": "explained variance"}.items():
+    for part, sign in {"components": "on the map", "odd": "Most isolated", "plots": "explained variance"}.items():
         go(page, f"collections/{collection}/{part}")
         expect(page.get_by_text(sign).first).to_be_visible()
         page.wait_for_timeout(400)
@@ -61,16 +61,18 @@ def test_every_part_of_a_collection_is_shown(page: Page, collection: str, look: 
 def test_a_cluster_is_named_sampled_and_animated(page: Page, collection: str, look: Look) -> None:
     go(page, f"collections/{collection}/clusters")
     card = page.locator("article").first
-    card.get_by_label("Your name for it").fill("The friendly ones")
-    card.get_by_label("Your name for it").press("Tab")
+    card.get_by_label("Name").fill("The friendly ones")
+    card.get_by_label("Name").press("Tab")
     expect(page.get_by_role("heading", name="The friendly ones")).to_be_visible()
     card.get_by_role("button", name="New images").click()
     expect(page.get_by_alt_text("New image 8")).to_be_visible()
     look.at(page, "collection-clusters")
     card.get_by_role("button", name="Animate").click()
     expect(page.get_by_alt_text("Animation around the cluster")).to_be_visible()
-    page.reload()
-    expect(page.get_by_role("heading", name="The friendly ones")).to_be_visible()
+    other = page.context.new_page()  # of another person: nothing of it is kept in the browser
+    assert page.evaluate("Object.keys(localStorage).filter(each => each.includes('clusters'))") == []
+    go(other, f"collections/{collection}")
+    expect(other.get_by_role("list", name="Colors")).to_contain_text("The friendly ones")
 
 
 def test_a_search_that_the_space_cannot_do_says_so(desktop: Page, collection: str) -> None:

@@ -11,6 +11,7 @@ from tests.stack import Stack, wait_until
 from tests.studio.browser import Look, go
 
 MAX_BYTES = 300_000
+MAX_S = 10  # on a busy machine; an idle one takes less than a second
 LOADED = "() => [...document.querySelectorAll('.gallery img')].slice(0, 9).every(each => each.complete)"
 
 
@@ -25,14 +26,18 @@ def test_the_first_load_is_small(desktop: Page) -> None:
     """Until a style can be chosen; docs/results.md has the figures."""
     sizes: list[int] = []
     desktop.on("requestfinished", lambda request: sizes.append(request.sizes()["responseBodySize"]))
+    tile, started = desktop.get_by_role("button", name="soft ochre"), time.perf_counter()
     go(desktop, "style")
-    expect(desktop.get_by_role("button", name="soft ochre")).to_be_visible()
+    expect(tile).to_be_visible()
+    seconds = time.perf_counter() - started
     wait_until(lambda: desktop.evaluate(LOADED), 30, "the thumbnails")
     first, requests, started = sum(sizes), len(sizes), time.perf_counter()
     desktop.reload()
-    expect(desktop.get_by_role("button", name="soft ochre")).to_be_visible()
-    print(f"first load: {first} bytes in {requests} requests, again {time.perf_counter() - started:.2f} s")
-    assert first < MAX_BYTES
+    expect(tile).to_be_visible()
+    again = time.perf_counter() - started
+    print(f"first load: {first} bytes in {requests} requests, {seconds:.2f} s until a style can be chosen; ", end="")
+    print(f"again {again:.2f} s")
+    assert first < MAX_BYTES and seconds < MAX_S
 
 
 def test_a_slow_network_shows_what_happens(desktop: Page, look: Look) -> None:

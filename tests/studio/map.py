@@ -9,6 +9,19 @@ from tests.stack import Stack
 from tests.studio.browser import Look, go
 
 MAX_DRAW_MS = 100  # of 100,000 points, on a busy machine
+MAX_FOLLOW_MS = 3000  # there too; the aim, 500, is that of an idle one
+# Moves the first slider by a tenth, and returns the ms until another image is on the screen.
+FOLLOW = """async () => {
+    const slider = document.querySelector('.sliders input')
+    const image = document.querySelector('.painted img')
+    const before = image.src
+    const started = performance.now()
+    slider.value = Number(slider.value) + 0.1
+    slider.dispatchEvent(new Event('input', { bubbles: true }))
+    while (image.src === before || !image.complete) await new Promise(requestAnimationFrame)
+    await image.decode()
+    return performance.now() - started
+}"""
 STYLES = {"name": "Styles", "space": "style", "data": "styles", "limit": 60, "seed": 1}
 
 
@@ -36,12 +49,10 @@ def test_a_place_on_the_map_paints_the_photo(page: Page, styles: str, studio: St
     page.mouse.click(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
     expect(painted).not_to_have_attribute("src", first or "")
 
-    slider = page.get_by_role("slider").first
-    before = painted.get_attribute("src")
-    slider.press("ArrowRight")
-    expect(painted).not_to_have_attribute("src", before or "")
-    print(f"the image follows a slider: {page.get_by_text('Painted in').inner_text()}")
-    assert "z=" in page.url and "at=" in page.url
+    page.wait_for_timeout(300)  # the image of the click
+    times = sorted(page.evaluate(FOLLOW) for _ in range(5))
+    print(f"the image follows a slider at 256 px in {times[2]:.0f} ms, at the median of 5; {times[-1]:.0f} at most")
+    assert times[2] < MAX_FOLLOW_MS and "z=" in page.url and "at=" in page.url
 
     page.get_by_label("Color by").select_option("component:0")
     page.get_by_label("Name of this style").fill("Found on the map")

@@ -1,12 +1,13 @@
 """The story of the Style view: drop a photo, choose a style, compare, download, copy the request."""
 
 import json
+import re
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.stack import ROOT, Stack
+from tests.stack import ROOT, Stack, wait_until
 from tests.studio.browser import Look, go
 
 PHOTO = ROOT / "examples" / "photos" / "coffee.jpg"
@@ -44,6 +45,33 @@ def test_two_clicks_paint_a_photo(page: Page, look: Look, studio: Stack, tmp_pat
 
     page.reload()  # the address holds all of it
     expect(after).to_be_visible()
+
+
+def test_two_styles_are_mixed(page: Page, look: Look, studio: Stack) -> None:
+    go(page, "style?size=256")
+    page.get_by_role("button", name="starry blue").click()
+    after = page.get_by_alt_text("Painted photo: after")
+    expect(after).to_be_visible()
+    first = after.get_attribute("src") or ""
+    page.get_by_role("button", name="Mix with another style").click()
+    page.get_by_role("button", name="neon shards").click()
+    expect(page.get_by_text("starry blue 50 %")).to_be_visible()
+    expect(after).not_to_have_attribute("src", first)
+    page.get_by_role("slider", name="Share of the second style").press("ArrowRight")
+    expect(page.get_by_text("55 % neon shards")).to_be_visible()
+    expect(page).to_have_url(re.compile("mix=0.55"))
+    job_id = re.findall(r"job_[0-9a-f]{24}", page.url)[0]
+    wait_until(lambda: weights(studio) == [0.45, 0.55], 30, "the mix of the slider")
+    look.at(page, "style-mix")
+    page.get_by_role("button", name="Only starry blue").click()
+    expect(page).not_to_have_url(re.compile("second=|" + job_id))
+
+
+def weights(studio: Stack) -> list[float]:
+    """The weights of the styles of the newest job."""
+    [job] = studio.client.get("/v1/jobs", params={"limit": 1}).json()["jobs"]
+    style = job["params"]["style"]
+    return [each["weight"] for each in style] if isinstance(style, list) else []
 
 
 def test_an_own_image_paints_slowly_with_previews(desktop: Page, look: Look) -> None:

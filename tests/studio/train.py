@@ -2,8 +2,10 @@
 
 from playwright.sync_api import Page, expect
 
-from tests.stack import Stack
+from tests.stack import Stack, wait_until
 from tests.studio.browser import Look, go
+
+FROM_THE_FIRST = "line => line.points[0].x < 90"  # of 440
 
 
 def test_a_training_is_watched_finished_and_used(page: Page, studio: Stack, look: Look) -> None:
@@ -13,6 +15,10 @@ def test_a_training_is_watched_finished_and_used(page: Page, studio: Stack, look
     expect(page.get_by_role("img", name="Losses up to step")).to_be_visible()
     expect(page.get_by_alt_text("Samples at step")).to_be_visible()
     look.at(page, "train-running")
+    page.reload()
+    line = page.locator(".chart polyline").first
+    expect(line).to_be_attached()
+    wait_until(lambda: line.evaluate(FROM_THE_FIRST), 2, "the curve from the first step")
     page.get_by_role("button", name="Finish now").click()
     expect(page.get_by_text("The model is ready.")).to_be_visible()
     expect(page.get_by_alt_text("Samples of the model")).to_be_visible()

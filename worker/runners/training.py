@@ -1,5 +1,7 @@
 """Runs trainings: any recipe of models.training, resumed from the checkpoint of the last attempt."""
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from importlib import import_module
@@ -25,6 +27,9 @@ from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.archive import read_archive
 from worker.runners.images import floats
 from worker.runners.network import loaded_vgg
+
+CURVE_POINTS = 120  # of the losses in the record of a job
+LOSSES_EVERY_S = 2.0
 
 
 def run_training(task: Task[Training]) -> JobResult:
@@ -106,8 +111,23 @@ def _start(task: Task, model_id: str) -> Start:
     return load_model(card, get_settings().weights_dir), card
 
 
+def curve_points(curve: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+    """Thins the losses of each step to at most `CURVE_POINTS` points: the mean of each span of steps, at its last."""
+    n = max(map(len, curve.values()), default=0)
+    span = -(-n // CURVE_POINTS)
+    return [
+        {
+            "step": min(start + span, n),
+            "losses": {
+                name: float(f"{np.mean(part):.4g}") for name, losses in curve.items() if (part := losses[start:][:span])
+            },
+        }
+        for start in range(0, n, span or 1)
+    ]
+
+
 class _Reporter:
-    """Reports the progress of a run: every step, so that a cancel is noticed, and each new grid."""
+    """Reports the progress of a run: every step, so that a cancel is noticed, and each new grid and its losses."""
 
     def __init__(self, task: Task, files: Files, total: int) -> None:
         self.files = files
@@ -117,12 +137,16 @@ class _Reporter:
         self._message = "training"
         self._newest: Pixels | None = None
         self._begun = False  # whether the step at which this attempt begins is reported
+        self._next_losses = 0.0
 
     def on_progress(self, progress: Progress) -> None:
         losses = ", ".join(f"{name.replace('_', ' ')} {loss:.4g}" for name, loss in progress.losses.items())
         self._message = losses or self._message
         begins, self._begun = not self._begun, True
         self._step = progress.step
+        if progress.curve and (time.monotonic() >= self._next_losses or self._step == self._total):
+            self._next_losses = time.monotonic() + LOSSES_EVERY_S
+            self.files.keep_losses(curve_points(progress.curve))
         if begins or progress.grid is not self._newest:
             self._newest = progress.grid
             self._report(progress.grid, begins)

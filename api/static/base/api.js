@@ -123,6 +123,9 @@ export async function get(path, query = {}, signal) {
 /** Posts JSON or a form. @param {string} path @param {any} [body] @param {AbortSignal} [signal] @returns {Promise<any>} */
 export const post = async (path, body, signal) => (await send(path, { method: 'POST', body, signal })).json();
 
+/** Changes a resource. @param {string} path @param {any} body @returns {Promise<any>} */
+export const patch = async (path, body) => (await send(path, { method: 'PATCH', body })).json();
+
 /** Deletes a resource. @param {string} path */
 export const remove = (path) => send(path, { method: 'DELETE' });
 

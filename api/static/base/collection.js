@@ -1,63 +1,74 @@
-/** A collection with its members as columns, loaded page by page, and the colors of its map. */
+/** A collection with its members as columns, loaded at once, and the colors of its map. */
 import { useEffect, useMemo, useState } from './html.js';
-import { get } from './api.js';
+import { get, send } from './api.js';
+import { npz } from './npz.js';
 import { NOISE, PALETTE, css, ramp } from './points.js';
 
-export const SCORES = 32; // components of each member in an answer
-const PAGE = 1000;
-const SHOW_EVERY = 10; // pages, after the first ones
+const SHOWN = ['maps', 'clusters', 'outlier_scores', 'names', 'attributes', 'classes', 'thumbnails']; // the scores come after the map
+const UNKNOWN = -1;
 
 /**
- * @typedef {object} Members
+ * @typedef {object} Members columns of all members; those of the scores are null until they have come
  * @property {number} n
- * @property {number} total
  * @property {Float32Array} x
  * @property {Float32Array} y
- * @property {Float32Array} scores
+ * @property {Float32Array | null} scores
+ * @property {number} width scores of each member
  * @property {Float32Array} outliers
  * @property {Record<string, Int32Array>} clusters
- * @property {string[]} names
- * @property {string[][]} labels
- * @property {string[]} classes
- * @property {boolean} hasImages
+ * @property {(i: number) => string} name
+ * @property {(i: number) => string} labels what it has, in words
+ * @property {(i: number, label: string) => boolean} has
+ * @property {(i: number) => string} className its likeliest class; "" without classes
+ * @property {boolean} hasClasses
+ * @property {Uint8Array} thumbnails whether each has one
+ * @property {boolean} hasImages whether any has
  */
 
-/** @param {number} total @param {string[]} methods @returns {Members} */
-const empty = (total, methods) => ({
-  n: 0,
-  total,
-  x: new Float32Array(total),
-  y: new Float32Array(total),
-  scores: new Float32Array(total * SCORES),
-  outliers: new Float32Array(total),
-  clusters: Object.fromEntries(methods.map((method) => [method, new Int32Array(total)])),
-  names: [],
-  labels: [],
-  classes: [],
-  hasImages: false,
-});
+/** The k-th value of each row. @param {import('./npz.js').Column} column @param {number} k */
+function each(column, k) {
+  const [n, width] = [column.shape[0], column.data.length / (column.shape[0] || 1)];
+  const made = new column.data.constructor(n);
+  for (let i = 0; i < n; i++) made[i] = column.data[i * width + k];
+  return made;
+}
 
-/** @param {Members} members @param {any} page */
-function add(members, page) {
-  for (const each of page.members) {
-    const i = members.n++;
-    const [x, y] = Object.values(each.map)[0] ?? each.scores;
-    members.x[i] = x ?? 0;
-    members.y[i] = y ?? 0;
-    members.scores.set(each.scores, i * SCORES);
-    members.outliers[i] = each.outlier_score;
-    for (const [method, cluster] of Object.entries(each.clusters)) members.clusters[method][i] = cluster;
-    members.names.push(each.name);
-    members.labels.push(each.labels);
-    members.classes.push(each.classes[0]?.name ?? '');
-    members.hasImages ||= !!each.thumbnail_url;
-  }
+/** @param {Record<string, import('./npz.js').Column>} columns @param {import('./npz.js').Column | null} scores @returns {Members} */
+function membersOf(columns, scores) {
+  const { names, name_ends: ends, maps, attributes, classes } = columns;
+  const n = ends.data.length;
+  const place = maps.shape[1] ? maps : /** @type {import('./npz.js').Column} */ (scores);
+  const known = attributes.shape[1];
+  const decoder = new TextDecoder();
+  const has = (/** @type {number} */ i, /** @type {number} */ k) => attributes.data[i * known + k] === 1;
+  return {
+    n,
+    x: each(place, 0),
+    y: place.shape[1] > 1 || place === maps ? each(place, 1) : new Float32Array(n),
+    scores: scores?.data ?? null,
+    width: scores?.shape[1] ?? 0,
+    outliers: columns.outlier_scores.data,
+    clusters: Object.fromEntries(columns.clusterings.data.map((/** @type {string} */ method, /** @type {number} */ k) => [method, each(columns.clusters, k)])),
+    name: (i) => decoder.decode(names.data.subarray(i ? ends.data[i - 1] : 0, ends.data[i])),
+    labels: (i) => columns.attribute_names.data.filter((/** @type {string} */ _, /** @type {number} */ k) => has(i, k)).join(', ').replaceAll('_', ' '),
+    has: (i, label) => has(i, columns.attribute_names.data.indexOf(label)),
+    className: (i) => (classes.shape[1] ? columns.class_names.data[classes.data[i * classes.shape[1]]] : ''),
+    hasClasses: classes.shape[1] > 0,
+    thumbnails: columns.thumbnails.data,
+    hasImages: columns.thumbnails.data.includes(1),
+  };
+}
+
+/** @param {string} path @param {string[]} names @param {AbortSignal} signal */
+async function columnsOf(path, names, signal) {
+  const query = names.map((name) => `columns=${name}`).join('&');
+  return npz(await (await send(`${path}&${query}`, { signal })).arrayBuffer());
 }
 
 /**
- * The newest version of a collection and its members, as far as they have come.
+ * The newest version of a collection and its members: first what the map shows, then with their scores.
  * @param {string} id
- * @returns {{details: any, version: any, members: Members | null, error: Error | null, loading: boolean}}
+ * @returns {{details: any, version: any, members: Members | null, error: Error | null, loading: boolean, update: (details: any) => void}}
  */
 export function useCollection(id) {
   const [state, setState] = useState({ details: /** @type {any} */ (null), version: /** @type {any} */ (null), members: /** @type {Members | null} */ (null), error: /** @type {any} */ (null), loading: true });
@@ -70,23 +81,28 @@ export function useCollection(id) {
       const version = details.versions.at(-1) ?? null;
       setState({ details, version, members: null, error: null, loading: !!version });
       if (!version) return;
-      let members = /** @type {Members | null} */ (null);
-      let cursor = /** @type {string | null} */ (null);
-      for (let number = 0; ; number++) {
-        const page = /** @type {any} */ (await get(`/v1/collections/${id}/members`, { version: version.version, limit: PAGE, cursor }, signal));
-        members ??= empty(page.total, Object.keys(version.figures.clusterings));
-        add(members, page);
-        cursor = page.next_cursor;
-        const shown = members;
-        if (!cursor || number < 3 || number % SHOW_EVERY === 0) setState((old) => ({ ...old, members: { ...shown }, loading: !!cursor }));
-        if (!cursor) return;
-      }
+      const path = `/v1/collections/${id}/columns?version=${version.version}`;
+      const columns = await columnsOf(path, SHOWN, signal);
+      const hasMap = columns.maps.shape[1] > 0;
+      if (hasMap) setState((old) => ({ ...old, members: membersOf(columns, null) }));
+      const { scores } = await columnsOf(path, ['scores'], signal);
+      setState((old) => ({ ...old, members: old.members ? { ...old.members, scores: scores.data, width: scores.shape[1] } : membersOf(columns, scores), loading: false }));
     };
     setState((old) => (old.details?.id === id ? old : { details: null, version: null, members: null, error: null, loading: true }));
     load().catch((error) => signal.aborted || setState((old) => ({ ...old, error, loading: false })));
     return () => control.abort();
   }, [id]);
-  return state;
+  const update = (/** @type {any} */ details) => setState((old) => ({ ...old, details, version: details.versions.find((/** @type {any} */ each) => each.version === old.version.version) }));
+  return { ...state, update };
+}
+
+/** Which members are among some of them, as `draw` takes it. @param {number[] | null} ids @param {Members | null} members */
+export function useMask(ids, members) {
+  return useMemo(() => {
+    const mask = ids && members && new Uint8Array(members.n);
+    for (const i of mask ? (ids ?? []) : []) /** @type {Uint8Array} */ (mask)[i] = 1;
+    return mask;
+  }, [ids, members?.n]);
 }
 
 /** The path of a member's thumbnail. @param {any} details @param {any} version @param {number} i */
@@ -96,54 +112,71 @@ export const thumbnailPath = (details, version, i) => `/v1/collections/${details
 export function colorings(figures, members) {
   const methods = Object.keys(figures.clusterings);
   return [
-    ...methods.map((method) => ({ id: `cluster:${method}`, title: `Cluster (${method})` })),
-    ...(members?.classes.some(Boolean) ? [{ id: 'class', title: 'What it shows' }] : []),
+    ...methods.map((method) => ({ id: `cluster:${method}`, title: `Cluster (${methodTitle(method)})` })),
+    ...(members?.hasClasses ? [{ id: 'class', title: 'What it shows' }] : []),
     ...figures.attribute_names.map((/** @type {string} */ name) => ({ id: `label:${name}`, title: `Label: ${name.replaceAll('_', ' ')}` })),
     ...figures.components.slice(0, 8).map((/** @type {any} */ each) => ({ id: `component:${each.component}`, title: componentTitle(each) })),
     { id: 'outlier', title: 'How isolated it is' },
   ];
 }
 
+/** @type {Record<string, string>} */
+const METHODS = { kmeans: 'k-means', hdbscan: 'HDBSCAN' };
+
+/** @param {string} method */
+export const methodTitle = (method) => METHODS[method] ?? method;
+
 /** @param {any} component */
 export const componentTitle = (component) => `Component ${component.component + 1}${component.name ? `: ${component.name.replaceAll('_', ' ')}` : ''}`;
+
+/** @typedef {{title: string, color: string}[]} Items */
 
 /**
  * The color of each member, and a legend.
  * @param {Members | null} members
- * @param {any} figures
+ * @param {any} version
  * @param {string} by
- * @returns {{colors: Uint32Array, legend: {title: string, color: string}[]}}
+ * @returns {{colors: Uint32Array, legend: Items}}
  */
-export function useColors(members, figures, by) {
+export function useColors(members, version, by) {
   return useMemo(() => {
     const colors = new Uint32Array(members?.n ?? 0);
-    if (!members || !figures) return { colors, legend: [] };
+    if (!members || !version) return { colors, legend: [] };
     const [kind, name] = [by.split(':')[0], by.slice(by.indexOf(':') + 1)];
     const fill = (/** @type {(i: number) => number} */ color) => {
       for (let i = 0; i < members.n; i++) colors[i] = color(i);
     };
     if (kind === 'label') {
-      fill((i) => (members.labels[i].includes(name) ? PALETTE[1] : NOISE));
+      fill((i) => (members.has(i, name) ? PALETTE[1] : NOISE));
       return { colors, legend: [{ title: name.replaceAll('_', ' '), color: css(PALETTE[1]) }, { title: 'without, or unknown', color: css(NOISE) }] };
     }
-    if (kind === 'component' || kind === 'outlier') {
-      const of = kind === 'outlier' ? (/** @type {number} */ i) => members.outliers[i] : (/** @type {number} */ i) => members.scores[i * SCORES + Number(name)];
-      const values = Array.from({ length: members.n }, (_, i) => of(i)).sort((a, b) => a - b);
-      const [low, high] = [values[Math.floor(members.n * 0.02)], values[Math.floor(members.n * 0.98)]];
-      fill((i) => ramp((of(i) - low) / (high - low || 1)));
-      return { colors, legend: [{ title: low?.toFixed(2), color: css(ramp(0)) }, { title: '…', color: css(ramp(0.5)) }, { title: high?.toFixed(2), color: css(ramp(1)) }] };
-    }
+    if (kind === 'component' || kind === 'outlier') return { colors, legend: ramped(members, kind === 'outlier' ? UNKNOWN : Number(name), fill) };
     if (kind === 'class') {
-      const names = [...new Set(members.classes)].slice(0, PALETTE.length);
-      fill((i) => (names.includes(members.classes[i]) ? PALETTE[names.indexOf(members.classes[i])] : NOISE));
+      const names = [...new Set(Array.from({ length: members.n }, (_, i) => members.className(i)))].slice(0, PALETTE.length);
+      const numbers = new Map(names.map((each, k) => [each, PALETTE[k]]));
+      fill((i) => numbers.get(members.className(i)) ?? NOISE);
       return { colors, legend: names.map((title, i) => ({ title, color: css(PALETTE[i]) })) };
     }
     const clusters = members.clusters[name] ?? Object.values(members.clusters)[0];
     fill((i) => (clusters && clusters[i] >= 0 ? PALETTE[clusters[i] % PALETTE.length] : NOISE));
-    const known = figures.clusterings[name]?.clusters ?? [];
-    return { colors, legend: known.slice(0, 20).map((/** @type {any} */ each) => ({ title: clusterName(each), color: css(PALETTE[each.cluster % PALETTE.length]) })) };
-  }, [members, members?.n, figures, by]);
+    const known = version.figures.clusterings[name]?.clusters ?? [];
+    return { colors, legend: known.slice(0, 20).map((/** @type {any} */ each) => ({ title: clusterName(each, version, name), color: css(PALETTE[each.cluster % PALETTE.length]) })) };
+  }, [members, version, by]);
 }
 
+/** Colors by a value, from its 2nd to its 98th percentile. @param {Members} members @param {number} component or `UNKNOWN` for how isolated a member is @param {(color: (i: number) => number) => void} fill @returns {Items} */
+function ramped(members, component, fill) {
+  const { scores, width, outliers } = members;
+  if (component >= width && component !== UNKNOWN) return (fill(() => NOISE), []); // the scores are on their way
+  const of = component === UNKNOWN ? (/** @type {number} */ i) => outliers[i] : (/** @type {number} */ i) => /** @type {Float32Array} */ (scores)[i * width + component];
+  const values = Float32Array.from({ length: members.n }, (_, i) => of(i)).sort();
+  const [low, high] = [values[Math.floor(members.n * 0.02)], values[Math.floor(members.n * 0.98)]];
+  fill((i) => ramp((of(i) - low) / (high - low || 1)));
+  return [{ title: low?.toFixed(2), color: css(ramp(0)) }, { title: '…', color: css(ramp(0.5)) }, { title: high?.toFixed(2), color: css(ramp(1)) }];
+}
+
+/** The name that was given to a cluster, or the one that the fit has found. @param {any} cluster @param {any} version @param {string} method */
+export const clusterName = (cluster, version, method) => version.cluster_names[method]?.[cluster.cluster] ?? foundName(cluster);
+
 /** @param {any} cluster */
-export const clusterName = (cluster) => (cluster.name ? cluster.name.replaceAll('_', ' ') : `Cluster ${cluster.cluster}`);
+export const foundName = (cluster) => (cluster.name ? cluster.name.replaceAll('_', ' ') : `Cluster ${cluster.cluster}`);

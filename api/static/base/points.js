@@ -100,15 +100,24 @@ export function inside(points, polygon) {
   return found;
 }
 
-/** One point for each cell of a grid over what the camera shows: those whose thumbnails do not overlap. @param {Points} points @param {Camera} camera @param {number} width @param {number} height @param {number} cell */
-export function spread(points, camera, width, height, cell) {
-  const taken = new Map();
-  for (let i = 0; i < points.n; i++) {
+/** Points whose thumbnails of `side` pixels do not overlap, of those that the camera shows. @param {Points} points @param {Camera} camera @param {number} width @param {number} height @param {number} side @param {number} most @param {Uint8Array | null} [lit] @returns {{i: number, px: number, py: number}[]} */
+export function spread(points, camera, width, height, side, most, lit) {
+  const taken = /** @type {Map<number, {i: number, px: number, py: number}>} */ (new Map()); // at most one in a cell of this side
+  const free = (/** @type {number} */ px, /** @type {number} */ py) => {
+    const [column, row] = [Math.floor(px / side), Math.floor(py / side)];
+    for (let c = column - 1; c <= column + 1; c++) {
+      for (let r = row - 1; r <= row + 1; r++) {
+        const other = taken.get(c * 1000 + r);
+        if (other && Math.abs(other.px - px) < side && Math.abs(other.py - py) < side) return false;
+      }
+    }
+    return true;
+  };
+  for (let i = 0; i < points.n && taken.size < most; i++) {
     const px = (points.x[i] - camera.x) * camera.scale + width / 2;
     const py = (camera.y - points.y[i]) * camera.scale + height / 2;
-    if (px < 0 || py < 0 || px >= width || py >= height) continue;
-    const key = Math.floor(px / cell) * 1000 + Math.floor(py / cell);
-    if (!taken.has(key)) taken.set(key, { i, px, py });
+    if ((lit && !lit[i]) || px < 0 || py < 0 || px >= width || py >= height || !free(px, py)) continue;
+    taken.set(Math.floor(px / side) * 1000 + Math.floor(py / side), { i, px, py });
   }
   return [...taken.values()];
 }

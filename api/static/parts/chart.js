@@ -2,7 +2,7 @@
 import { html } from '../base/html.js';
 
 const COLORS = ['--line-1', '--line-2', '--line-3', '--line-4'];
-const [WIDTH, HEIGHT, LEFT, BOTTOM] = [640, 240, 46, 24];
+const [WIDTH, HEIGHT, LEFT, BOTTOM] = [440, 210, 46, 24];
 
 /** The losses in the message of a training's progress: "generator loss 0.66, cycle loss 0.12". @param {string} message @returns {Record<string, number>} */
 export function lossesOf(message) {

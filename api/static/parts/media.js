@@ -65,7 +65,7 @@ export function PhotoInput({ value, onChange, label = 'Photo', samples = 'photos
       onDragOver=${(/** @type {Event} */ e) => (e.preventDefault(), setOver(true))}>
       ${value && html`<${Media} path=${imagePath(value)} alt=${`${label}, as chosen`} />`}
       <button type="button" class="drop-button" onClick=${() => input.current?.click()} disabled=${busy}>
-        <${Icon} name="upload" /> ${busy ? 'Uploading…' : value ? 'Another' : html`<span>Drop a ${label.toLowerCase()} here, or <u>choose a file</u></span>`}
+        <${Icon} name="upload" /> ${busy ? 'Uploading…' : value ? 'Another' : html`<span>Drop ${/^[aeiou]/i.test(label) ? 'an' : 'a'} ${label.toLowerCase()} here, or <u>choose a file</u></span>`}
       </button>
       <input ref=${input} type="file" accept="image/*" class="hidden" aria-label=${`${label}: file`} tabindex="-1"
         onChange=${(/** @type {any} */ e) => (take(e.target.files[0]), (e.target.value = ''))} />

@@ -3,8 +3,8 @@ import { classes, html, useEffect, useRef, useState } from '../base/html.js';
 import { draw, fitted, inside, nearest, placeOf, spread } from '../base/points.js';
 import { blobOf } from '../base/media.js';
 
-const CELL = 54; // pixels between thumbnails
-const THUMB = 40;
+const THUMB = 40; // pixels, and those of its frame and the space around it
+const CELL = 48;
 const MAX_THUMBS = 90;
 const images = /** @type {Map<string, ImageBitmap | null>} */ (new Map()); // null while it loads
 
@@ -104,8 +104,7 @@ function paintOn(canvas, camera, { points, colors, lit, mark, thumb, thumbs, cro
   draw(image, points, camera.current, colors, side, lit);
   context.putImageData(image, 0, 0);
   if (thumb && thumbs) {
-    const shown = spread(points, camera.current, width, height, CELL * ratio).filter((each) => !lit || lit[each.i]).slice(0, MAX_THUMBS);
-    for (const { i, px, py } of shown) {
+    for (const { i, px, py } of spread(points, camera.current, width, height, CELL * ratio, MAX_THUMBS, lit)) {
       const path = thumb(i);
       const bitmap = path && thumbnail(path, again);
       if (!bitmap) continue;

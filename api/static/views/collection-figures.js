@@ -1,5 +1,5 @@
 /** Components with what they mean and images along them; and the plots that the fit has drawn. */
-import { html, useLoad, useState } from '../base/html.js';
+import { classes, html, useLoad, useState } from '../base/html.js';
 import { get, submit } from '../base/api.js';
 import { componentTitle } from '../base/collection.js';
 import { useJob } from '../base/follow.js';
@@ -11,6 +11,11 @@ import { Media } from '../parts/media.js';
 import { tried } from '../parts/notes.js';
 
 const SHOWN = 16;
+/** @type {Record<string, string>} */
+const TITLES = { 't-sne': 't-SNE', umap: 'UMAP', pca: 'Principal components' };
+
+/** @param {string} name */
+const titleOf = (name) => TITLES[name] ?? name[0].toUpperCase() + name.slice(1).replaceAll('-', ' ');
 
 /** @param {any} props */
 export function Components({ details, version }) {
@@ -30,18 +35,19 @@ export function Components({ details, version }) {
         <th scope="row">${k + 1}</th>
         <td><meter min="0" max=${shares[0]} value=${share} aria-label=${`Share of component ${k + 1}`}></meter> ${(100 * share).toFixed(1)} %</td>
         <td>${components[k]?.name?.replaceAll('_', ' ') || html`<span class="hint">nothing known</span>`}</td>
-        <td class="row">${decodes && html`<button class="small" onClick=${() => steer(k)}>Look along it</button>`} <a href=${link(`collections/${details.id}`, { by: `component:${k}` })} aria-label=${`Map colored by ${componentTitle({ component: k })}`}>on the map</a></td></tr>`)}</tbody></table></section>
+        <td><div class="row">${decodes && html`<button class="small" onClick=${() => steer(k)}>Look along it</button>`} <a href=${link(`collections/${details.id}`, { by: `component:${k}` })} aria-label=${`Map colored by ${componentTitle({ component: k })}`}>on the map</a></div></td></tr>`)}</tbody></table></section>
   `;
 }
 
 /** @param {any} props */
 export function Plots({ details, version }) {
+  const [large, setLarge] = useState('');
   const { value, error } = useLoad((signal) => get(`/v1/collections/${details.id}/plots`, { version: version.version }, signal), [details.id, version.version]);
   if (error) return html`<${Failure} error=${error} />`;
   return html`<div class="cards">${(value?.plots ?? []).map((/** @type {any} */ each) => {
     const path = `/v1/collections/${details.id}/plots/${each.name}?version=${version.version}`;
-    return html`<figure class="panel card" key=${each.name}><figcaption class="row spread"><h2>${each.name.replaceAll('-', ' ')}</h2>
+    return html`<figure class=${classes('panel card', each.name === large && 'whole')} key=${each.name}><figcaption class="row spread"><h2>${titleOf(each.name)}</h2>
       <button class="small plain" aria-label=${`Download ${each.name}`} onClick=${() => tried(() => download(path, each.name))}><${Icon} name="save" /></button></figcaption>
-      <${Media} lazy path=${path} alt=${`Plot: ${each.name.replaceAll('-', ' ')}`} /></figure>`;
+      <button class="look" aria-label=${`${each.name === large ? 'Shrink' : 'Enlarge'} the plot ${titleOf(each.name)}`} onClick=${() => setLarge(each.name === large ? '' : each.name)}><${Media} lazy path=${path} alt=${`Plot: ${titleOf(each.name)}`} /></button></figure>`;
   })}</div>`;
 }

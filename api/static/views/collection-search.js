@@ -25,11 +25,11 @@ export function Search({ details, members, thumb }) {
   return html`
     <div class="split">
       <section class="panel stack" aria-label="Search for">
+        ${like !== null && like < members.n && html`<div class="row">${thumb(like) && html`<${Media} path=${thumb(like)} alt=${`Member ${like}`} />`}<h2>Like ${members.name(like)}</h2></div>`}
         <h2>Like an image</h2>
         <${PhotoInput} label="Image" value=${params.image} onChange=${(/** @type {string} */ image) => (change({ image, like: undefined }), run({ image }))} />
         <form onSubmit=${words}><label>Like a text <input required maxlength="500" placeholder="a smiling woman with glasses" value=${text} onInput=${(/** @type {any} */ e) => setText(e.target.value)} /></label>
           <p class="hint">In spaces that embed texts, such as kandinsky-avatars.</p><button><${Icon} name="search" /> Search</button></form>
-        ${like !== null && html`<h2>Like member ${like}</h2>${thumb(like) && html`<${Media} path=${thumb(like)} alt=${`Member ${like}`} />`}`}
       </section>
       <section class="panel stage stack" aria-label="Matches">
         ${error && html`<${Failure} error=${error} />`}
@@ -59,6 +59,6 @@ export function Oddities({ details, version, members, thumb }) {
     <section class="panel stack" aria-label="Near-duplicates"><div class="row spread"><h2>Nearly the same${pairs ? `: ${pairs.total} ${pairs.total === 1 ? 'pair' : 'pairs'}` : ''}</h2>
       <label class="inline">within <input type="range" min="0.02" max="0.5" step="0.02" value=${threshold} onChange=${(/** @type {any} */ e) => change({ within: e.target.value })} /> ${threshold}</label></div>
       ${pairs?.total === 0 && html`<p class="hint">No two images are this near to each other.</p>`}
-      <div class="pairs">${(pairs?.pairs ?? []).map((/** @type {any} */ each) => html`<div class="pair" key=${each.ids.join()}>${each.ids.map((/** @type {number} */ i) => html`<button type="button" class="tile" key=${i} onClick=${() => go(i)} title=${members.names[i]}>${thumb(i) && html`<${Media} lazy path=${thumb(i)} alt=${`Member ${i}`} />`}</button>`)}<span class="hint">${each.distance.toFixed(3)}</span></div>`)}</div></section>
+      <div class="pairs">${(pairs?.pairs ?? []).map((/** @type {any} */ each) => html`<div class="pair" key=${each.ids.join()}>${each.ids.map((/** @type {number} */ i) => html`<button type="button" class="tile" key=${i} onClick=${() => go(i)} title=${members.name(i)}>${thumb(i) && html`<${Media} lazy path=${thumb(i)} alt=${`Member ${i}`} />`}</button>`)}<span class="hint">${each.distance.toFixed(3)}</span></div>`)}</div></section>
   `;
 }

@@ -36,7 +36,7 @@ function List() {
       <section class="panel" aria-label="New collection"><${Make} onMade=${reload} /></section>
       <section aria-label="Collections" class="stack">
         ${error && html`<${Failure} error=${error} />`}
-        ${value && !collections.length && html`<div class="empty"><h2>No collections yet</h2><p>Drop a folder of images on the left, or take a set that comes with the service.</p></div>`}
+        ${value && !collections.length && html`<div class="empty"><h2>No collections yet</h2><p>Drop a folder of images into the form, or take a set that comes with the service.</p></div>`}
         <div class="cards">${collections.map((/** @type {any} */ each) => html`<article class="panel card" key=${each.id}>
           <h2><a href=${link(`collections/${each.id}`)}>${each.name}</a></h2>
           <p class="hint">space ${each.space} · ${ago(each.created_at)}${each.version > 1 ? ` · version ${each.version}` : ''}</p>
@@ -71,8 +71,8 @@ function Make({ onMade }) {
     <h2>New collection</h2>
     <${DataInput} sets=${SETS} value=${data} onChange=${(/** @type {string} */ id) => change({ data: id })} />
     <div class="fields">
-      <label>Name <input maxlength="100" placeholder=${request.name} value=${params.name ?? ''} onInput=${set('name')} /></label>
-      <label>Space <select value=${params.space ?? FITTING} onChange=${set('space')}>${Object.entries(spaces).map(([id, title]) => html`<option key=${id} value=${id}>${title}</option>`)}</select></label>
+      <label class="wide">Name <input maxlength="100" placeholder=${request.name} value=${params.name ?? ''} onInput=${set('name')} /></label>
+      <label class="wide">Space <select value=${params.space ?? FITTING} onChange=${set('space')}>${Object.entries(spaces).map(([id, title]) => html`<option key=${id} value=${id}>${title}</option>`)}</select></label>
       <label>Clusters <select value=${params.clusters ?? 'kmeans'} onChange=${set('clusters')}><option value="kmeans">k-means</option><option value="both">k-means and a mixture</option><option value="hdbscan">k-means and HDBSCAN</option></select></label>
       <label>Images at most <input type="number" min="3" placeholder=${request.limit ?? 'all'} value=${params.limit ?? ''} onInput=${set('limit')} /></label>
     </div>

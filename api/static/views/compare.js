@@ -9,6 +9,7 @@ import { JobState, duration } from '../parts/job.js';
 import { Media, PhotoInput } from '../parts/media.js';
 import { useModels } from '../parts/modeltools.js';
 import { note } from '../parts/notes.js';
+import { Tabs } from '../parts/tabs.js';
 
 /** @typedef {{id: string, title: string, path?: string, request: Record<string, any>, figures?: Record<string, any>}} Technique */
 
@@ -40,7 +41,7 @@ export default function Compare() {
   };
   return html`
     <h1>Compare techniques</h1>
-    <nav class="tabs ways" aria-label="What to compare">${Object.entries(WAYS).map(([id, title]) => html`<a key=${id} href=${link(`compare/${id}`, { photo: params.photo })} aria-current=${id === way ? 'page' : null}>${title}</a>`)}</nav>
+    <${Tabs} label="What to compare" current=${way} tabs=${WAYS} to=${(/** @type {string} */ id) => link(`compare/${id}`, { photo: params.photo })} />
     <section class="panel stack" aria-label="What goes in">
       <div class="inputs">
         ${needsPhoto && html`<div><h2>Photo</h2><${PhotoInput} value=${params.photo} onChange=${(/** @type {string} */ photo) => change({ photo })} /></div>`}

@@ -65,13 +65,16 @@ export function Words({ models }) {
   `;
 }
 
+/** Whether a prompt has these words, without their article: "a smiling man" has "a man", "a woman" has not. @param {string} prompt @param {string} words */
+const says = (prompt, words) => new RegExp(`\\b${words.replace(/^(a|with) (a )?/, '')}\\b`).test(prompt);
+
 /** Words to click together; a model of anything gets whole prompts. @param {{model: any, prompt: string, onChange: (text: string) => void}} props */
 function Chips({ model, prompt, onChange }) {
   const knowsFaces = model.id.includes('avatars') || model.training?.data === 'avatars';
   if (!knowsFaces) return html`<div class="chips" role="group" aria-label="Example prompts">${ANYTHING.map((text) => html`<button type="button" key=${text} aria-pressed=${prompt === text ? 'true' : 'false'} onClick=${() => onChange(text)}>${text}</button>`)}</div>`;
   const toggle = (/** @type {string} */ group, /** @type {string} */ word) => {
     const groups = /** @type {Record<string, string[]>} */ (CHIPS);
-    const has = (/** @type {string} */ g) => groups[g].filter((each) => prompt.includes(each));
+    const has = (/** @type {string} */ g) => groups[g].filter((each) => says(prompt, each));
     const chosen = Object.fromEntries(Object.keys(groups).map((g) => [g, has(g)]));
     if (group === 'with') chosen.with = chosen.with.includes(word) ? chosen.with.filter((each) => each !== word) : [...chosen.with, word];
     else chosen[group] = chosen[group][0] === word ? [] : [word];
@@ -80,7 +83,7 @@ function Chips({ model, prompt, onChange }) {
     onChange([face, chosen.with.join(' and ').replaceAll(' and with', ' and')].filter(Boolean).join(' '));
   };
   return html`<div class="chips" role="group" aria-label="Words">${Object.entries(CHIPS).flatMap(([group, words]) =>
-    words.map((word) => html`<button type="button" key=${word} aria-pressed=${prompt.includes(word.replace(/^(a|with) (a )?/, '')) ? 'true' : 'false'} onClick=${() => toggle(group, word)}>${word}</button>`))}</div>`;
+    words.map((word) => html`<button type="button" key=${word} aria-pressed=${says(prompt, word) ? 'true' : 'false'} onClick=${() => toggle(group, word)}>${word}</button>`))}</div>`;
 }
 
 /** @param {{job: any, picked: number, pick: (index: number) => void}} props */
@@ -107,7 +110,7 @@ function Continue({ job, output, prompt, model, run }) {
       <h2>Continue from image ${output.index + 1}</h2>
       <label>Prompt <input value=${words} onInput=${(/** @type {any} */ e) => setWords(e.target.value)} /></label>
       <div class="row">
-        <label class="inline">Vary <select value=${share} onChange=${(/** @type {any} */ e) => setShare(e.target.value)}>${Object.entries(SHARES).map(([n, title]) => html`<option key=${n} value=${n}>${title}</option>`)}</select></label>
+        <label class="inline">Change it <select value=${share} onChange=${(/** @type {any} */ e) => setShare(e.target.value)}>${Object.entries(SHARES).map(([n, title]) => html`<option key=${n} value=${n}>${title}</option>`)}</select></label>
         <button onClick=${vary}><${Icon} name="again" /> Vary</button>
         <button onClick=${upscale}><${Icon} name="grid" /> Upscale</button>
         <button onClick=${toStyle}><${Icon} name="brush" /> Send to Style</button>

@@ -3,6 +3,7 @@ import { html, useStore } from '../base/html.js';
 import { link, route } from '../base/route.js';
 import { Failure } from '../parts/job.js';
 import { useModels } from '../parts/modeltools.js';
+import { Tabs } from '../parts/tabs.js';
 import { Denoise } from './generate-denoise.js';
 import { Glasses } from './generate-glasses.js';
 import { Latent } from './generate-latent.js';
@@ -22,7 +23,7 @@ export default function Generate() {
   const models = able(way.mode);
   return html`
     <h1>Generate</h1>
-    <nav class="tabs ways" aria-label="Ways to generate">${WAYS.map((each) => html`<a key=${each.id} href=${link(`generate/${each.id}`)} aria-current=${each.id === way.id ? 'page' : null}>${each.title}</a>`)}</nav>
+    <${Tabs} label="Ways to generate" current=${way.id} tabs=${Object.fromEntries(WAYS.map((each) => [each.id, each.title]))} to=${(/** @type {string} */ id) => link(`generate/${id}`)} />
     ${error && html`<${Failure} error=${error} />`}
     ${models.length ? html`<${way.View} key=${way.id} models=${models} />` : !loading && !error && html`<div class="empty"><h2>No model for this is installed</h2><p>Start a worker, or look at the <a href="#/models">models</a>.</p></div>`}
   `;

@@ -1,7 +1,7 @@
 /** Style map: a collection of styles to walk through, which paints the photo wherever one is. */
 import { html, useEffect, useLoad, useMemo, useRef, useState, useStore } from '../base/html.js';
 import { get, post, remove, submit } from '../base/api.js';
-import { SCORES, colorings, componentTitle, thumbnailPath, useColors, useCollection } from '../base/collection.js';
+import { colorings, componentTitle, thumbnailPath, useColors, useCollection, useMask } from '../base/collection.js';
 import { useJob } from '../base/follow.js';
 import { isImage, outputPath, upload } from '../base/media.js';
 import { nearest } from '../base/points.js';
@@ -15,6 +15,7 @@ import { CopyRequest } from '../parts/request.js';
 import { Scatter } from '../parts/scatter.js';
 
 const SIZE = 256;
+const SCORES = 32; // components of which members have scores
 const SLIDERS = 8;
 const MEANT = 4; // members whose styles are mixed at a place
 const STARTER = { name: 'Styles', space: 'style', data: 'styles', limit: 300, clusterings: [{ method: 'kmeans', n_clusters: 12 }] };
@@ -50,29 +51,29 @@ function Starter({ building }) {
 /** @param {{id: string}} props */
 function Explorer({ id }) {
   const [params, change] = useParams();
-  const { details, version, members, error, loading } = useCollection(id);
+  const { details, version, members, error } = useCollection(id);
   const { value: space, error: spaceError } = useLoad((signal) => get(`/v1/collections/${id}/components`, { vectors: true, limit: SCORES }, signal), [id]);
   const by = params.by ?? `cluster:${Object.keys(version?.figures.clusterings ?? { kmeans: 1 })[0]}`;
-  const { colors, legend } = useColors(members, version?.figures, by);
+  const { colors, legend } = useColors(members, version, by);
   const [lit, setLit] = useState(/** @type {number[] | null} */ (null));
-  const mask = useMemo(() => lit && members && Uint8Array.from({ length: members.total }, (_, i) => Number(lit.includes(i))), [lit, members?.n]);
+  const mask = useMask(lit, members);
   const z = useMemo(() => (params.z ? params.z.split(',').map(Number) : null), [params.z]);
   const at = useMemo(() => (params.at ? params.at.split(',').map(Number) : null), [params.at]);
-  const scores = useMemo(() => (members && space && !loading ? scoresAt(members, space, at, z) : null), [members?.n, space, params.at, params.z, loading]);
+  const scores = useMemo(() => (members?.scores && space ? scoresAt(members, space, at, z) : null), [members, space, params.at, params.z]);
   const vector = useMemo(() => (scores && space ? vectorOf(space, scores) : null), [scores]);
   if (error || spaceError) return html`<${Failure} error=${error ?? spaceError} />`;
   if (!details || !members || !space) return html`<p class="hint" role="status">Loading the map…</p>`;
   const pick = (/** @type {number[]} */ place) => change({ at: place.map((n) => n.toFixed(4)).join(','), z: '' });
-  const thumb = (/** @type {number} */ i) => (members.hasImages ? thumbnailPath(details, version, i) : null);
+  const thumb = (/** @type {number} */ i) => (members.thumbnails[i] ? thumbnailPath(details, version, i) : null);
   return html`
     <div class="split map-split">
       <section class="panel stack" aria-label="Map">
         <div class="row spread">
           <label class="inline">Color by <select value=${by} onChange=${(/** @type {any} */ e) => change({ by: e.target.value })}>
             ${colorings(version.figures, members).map((each) => html`<option key=${each.id} value=${each.id}>${each.title}</option>`)}</select></label>
-          <span class="hint" role="status">${loading ? `${members.n} of ${members.total} loaded` : `${members.total} styles`}</span>
+          <span class="hint" role="status">${members.n.toLocaleString()} styles</span>
         </div>
-        <${Scatter} points=${members} colors=${colors} label=${`Map of ${details.name}`} thumb=${thumb} lit=${mask} mark=${at} onPick=${pick} onLasso=${(/** @type {number[]} */ ids) => setLit(ids.length ? ids : null)} />
+        <${Scatter} points=${members} colors=${colors} label=${`Map of ${details.name}`} thumb=${members.hasImages ? thumb : null} lit=${mask} mark=${at} onPick=${pick} onLasso=${(/** @type {number[]} */ ids) => setLit(ids.length ? ids : null)} />
         <${Legend} items=${legend} />
         <${StyleList} ids=${lit ?? nearestIds(members, at)} members=${members} thumb=${thumb} title=${lit ? `${lit.length} in the lasso` : at ? 'Nearest to the place' : 'Some of them'}
           pick=${(/** @type {number} */ i) => pick([members.x[i], members.y[i]])} clear=${lit && (() => setLit(null))} />
@@ -99,11 +100,13 @@ function nearestIds(members, at) {
  */
 function scoresAt(members, space, at, z) {
   const scores = new Array(SCORES).fill(0);
+  const { width } = members;
+  const known = /** @type {Float32Array} */ (members.scores);
   if (at) {
     const found = nearest(members, at[0], at[1], MEANT);
     const weights = found.map(({ d }) => 1 / (d + 1e-9));
     const total = weights.reduce((sum, each) => sum + each, 0);
-    found.forEach(({ i }, k) => scores.forEach((_, c) => (scores[c] += (weights[k] / total) * members.scores[i * SCORES + c])));
+    found.forEach(({ i }, k) => scores.forEach((_, c) => (scores[c] += c < width ? (weights[k] / total) * known[i * width + c] : 0)));
   }
   z?.forEach((value, c) => (scores[c] = value * (space.components[c]?.standard_deviation ?? 0)));
   return scores;
@@ -121,7 +124,7 @@ function Sliders({ space, figures, scores, move }) {
   const first = space.components.slice(0, SLIDERS);
   const z = first.map((/** @type {any} */ each, /** @type {number} */ c) => scores[c] / (each.standard_deviation || 1));
   return html`<fieldset class="sliders"><legend>Components, in standard deviations</legend>
-    ${first.map((/** @type {any} */ each, /** @type {number} */ c) => html`<label key=${c}><span class="row spread"><span>${componentTitle(figures.components[c] ?? each)}</span><output>${z[c].toFixed(1)}</output></span>
+    ${first.map((/** @type {any} */ each, /** @type {number} */ c) => html`<label key=${c}><span class="row spread"><span>${componentTitle(figures.components[c] ?? each)}</span><output>${z[c].toFixed(1).replace('-0.0', '0.0')}</output></span>
       <input type="range" min="-4" max="4" step="0.1" value=${z[c]} onInput=${(/** @type {any} */ e) => move(z.map((/** @type {number} */ old, /** @type {number} */ k) => (k === c ? Number(e.target.value) : old)))} /></label>`)}
   </fieldset>`;
 }
@@ -195,6 +198,6 @@ function Painter({ vector, photo, change, collection }) {
 /** The map as a list, for the keyboard and for looking closely. @param {{ids: number[], members: any, thumb: (i: number) => string | null, title: string, pick: (i: number) => void, clear: any}} props */
 function StyleList({ ids, members, thumb, title, pick, clear }) {
   return html`<div class="row spread"><h2>${title}</h2>${clear && html`<button class="small" onClick=${clear}>Clear the lasso</button>`}</div>
-    <div class="gallery" role="group" aria-label=${title}>${ids.slice(0, 36).map((i) => html`<button type="button" class="tile" key=${i} title=${members.names[i]} onClick=${() => pick(i)}>
-      ${thumb(i) && html`<${Media} lazy path=${thumb(i)} alt="" />`}<span class="name">${members.labels[i].join(', ').replaceAll('_', ' ') || members.names[i]}</span></button>`)}</div>`;
+    <div class="gallery" role="group" aria-label=${title}>${ids.slice(0, 36).map((i) => html`<button type="button" class="tile" key=${i} title=${members.name(i)} onClick=${() => pick(i)}>
+      ${thumb(i) && html`<${Media} lazy path=${thumb(i)} alt="" />`}<span class="name">${members.labels(i) || members.name(i)}</span></button>`)}</div>`;
 }

@@ -1,25 +1,28 @@
 /** Style: a photo, a style from thumbnails, and the painted photo beside it. */
-import { classes, html, useEffect, useLoad, useRef, useState } from '../base/html.js';
-import { clean, get, remove, submit } from '../base/api.js';
+import { html, useEffect, useRef, useState } from '../base/html.js';
+import { clean, submit } from '../base/api.js';
 import { ended, remember, useJob } from '../base/follow.js';
 import { download, imagePath, outputPath, reuse, upload } from '../base/media.js';
 import { useParams } from '../base/route.js';
 import { Icon } from '../parts/icons.js';
 import { Failure, JobState, Progress, duration, seconds } from '../parts/job.js';
-import { BeforeAfter, Media, PhotoInput, own, sample } from '../parts/media.js';
+import { BeforeAfter, PhotoInput, sample } from '../parts/media.js';
 import { note, tried } from '../parts/notes.js';
 import { CopyRequest } from '../parts/request.js';
+import { Gallery } from './style-gallery.js';
 
-const OWN = 'atelier.styles'; // ids of style images that were uploaded in this browser
 const SIZES = [256, 512, 768, 1024, 2048];
 
 /** The request that the parameters of the address describe. @param {Record<string, string>} p */
 function requestOf(p) {
   const isFast = p.method !== 'gatys';
+  const style = p.style ?? 'builtin:19';
+  const share = Number(p.mix ?? 0.5);
+  const both = [{ image: style, weight: 1 - share }, { image: p.second, weight: share }].map((each) => ({ ...each, weight: Number(each.weight.toFixed(2)) }));
   return clean({
     method: isFast ? 'fast' : 'gatys',
     content: p.photo ?? 'img_…',
-    style: p.style ?? 'builtin:19',
+    style: p.second ? both : style,
     size: Number(p.size ?? 512),
     strength: isFast && p.strength ? Number(p.strength) : null,
     num_steps: isFast ? null : Number(p.steps ?? 100),
@@ -57,6 +60,7 @@ export default function Style() {
     }
     if (turn === latest.current) setBusy(false);
   };
+  const canPaint = params.style && ![params.style, params.second].some((each) => each?.startsWith('builtin')); // slowly: with images
   const choose = (/** @type {Record<string, any>} */ changed) => {
     const gatys = 'method' in changed ? changed.method === 'gatys' : !isFast;
     return gatys ? change(changed) : paint(changed);
@@ -71,12 +75,12 @@ export default function Style() {
           <${PhotoInput} value=${params.photo} onChange=${(/** @type {string} */ photo) => choose({ photo })} />
         </section>
         <section class="panel" aria-label="Style">
-          <${Gallery} chosen=${params.style} isFast=${isFast} choose=${(/** @type {string} */ style) => choose({ style })} />
+          <${Gallery} params=${params} isFast=${isFast} choose=${choose} />
         </section>
         <section class="panel stack" aria-label="Options"><${Options} params=${params} choose=${choose} /></section>
       </div>
       <section class="panel stage stack" aria-label="Result" ref=${stage}>
-        ${!isFast && html`<button class="primary" disabled=${busy || !params.style} onClick=${() => paint({})}>Paint</button>`}
+        ${!isFast && html`<button class="primary" disabled=${busy || !canPaint} onClick=${() => paint({})}>Paint</button>`}
         ${error ? html`<${Failure} error=${error} />` : ''}
         <${Result} job=${job} error=${lost} busy=${busy} change=${change} />
         <${CopyRequest} path="/v1/style-transfers" params=${requestOf(params)} />
@@ -96,7 +100,7 @@ function Result({ job, error, busy, change }) {
     return html`<div class="empty"><h2>Your painted photo appears here</h2><p>Choose a style on the left: it paints at once, on the sample cat until you drop a photo.</p></div>`;
   }
   if (shown && (job?.status === 'succeeded' || (!error && !(job && ended(job)) && isQuick(job)))) {
-    return html`${busy || !ended(job ?? shown) ? html`<${Progress} job=${{ status: 'running' }} />` : ''}<${Painted} job=${shown} change=${change} />`;
+    return html`${busy || !ended(job ?? shown) ? html`<progress class="over" max="1" aria-label="Progress"></progress>` : ''}<${Painted} job=${shown} change=${change} />`;
   }
   const waiting = busy && !job ? { status: 'running' } : job;
   if (waiting && !waiting.id) return html`<${Progress} job=${waiting} />`;
@@ -142,39 +146,5 @@ function Options({ params, choose }) {
     </div>
     ${isFast && html`<label>Strength: ${Math.round(100 * Number(params.strength ?? 1))} %
       <input type="range" min="0" max="1" step="0.05" value=${params.strength ?? 1} onChange=${set('strength')} /></label>`}
-  `;
-}
-
-/** @returns {string[]} */
-const ownStyles = () => JSON.parse(localStorage.getItem(OWN) ?? '[]');
-
-/** @param {{chosen?: string, isFast: boolean, choose: (style: string) => void}} props */
-function Gallery({ chosen, isFast, choose }) {
-  const [tab, setTab] = useState(chosen?.startsWith('sty_') ? 'invented' : chosen && !chosen.startsWith('builtin') ? 'own' : 'built-in');
-  const { value: styles, error, reload } = useLoad((signal) => get('/v1/styles', { limit: 200 }, signal), []);
-  const { value: models } = useLoad(async (signal) => (tab === 'own' ? get('/v1/models', {}, signal) : null), [tab]);
-  const [mine, setMine] = useState(ownStyles);
-  const keep = (/** @type {string[]} */ ids) => (localStorage.setItem(OWN, JSON.stringify(ids)), setMine(ids));
-  const trained = (models?.models ?? []).filter((/** @type {any} */ each) => each.architecture.name === 'style-net');
-  const tabs = { 'built-in': 'Built-in', own: 'Your own', invented: 'Invented' };
-  const tile = (/** @type {string} */ id, /** @type {string} */ name, /** @type {any} */ image) => html`
-    <button type="button" class="tile" key=${id} aria-pressed=${id === chosen ? 'true' : 'false'} title=${name} onClick=${() => choose(id)}>${image}<span class="name">${name}</span></button>`;
-  return html`
-    <div class="row spread"><h2>Style</h2>
-      <div class="tabs" role="group" aria-label="Kind of style">${Object.entries(tabs).map(
-        ([id, title]) => html`<button type="button" key=${id} aria-pressed=${id === tab ? 'true' : 'false'} onClick=${() => setTab(id)}>${title}</button>`,
-      )}</div></div>
-    ${error && html`<${Failure} error=${error} />`}
-    <div class=${classes('styles', 'gallery')} role="group" aria-label=${`Styles: ${tabs[/** @type {'own'} */ (tab)]}`}>
-      ${tab === 'built-in' && isFast && (styles?.styles ?? []).map((/** @type {any} */ each) => tile(each.id, each.name.replaceAll('-', ' '), html`<img src=${own(`styles/${each.number}.webp`)} alt="" width="144" height="144" loading="lazy" />`))}
-      ${tab === 'own' && mine.map((id, i) => tile(id, `Image ${i + 1}`, html`<${Media} path=${imagePath(id)} alt="" />`))}
-      ${tab === 'own' && isFast && trained.map((/** @type {any} */ each) => tile(each.id, each.title, html`<span class="wordy">trained network</span>`))}
-      ${tab === 'invented' && (styles?.kept ?? []).map((/** @type {any} */ each) => tile(each.id, each.name, each.thumbnail_url ? html`<${Media} path=${`/v1/styles/${each.id}/thumbnail`} alt="" />` : html`<span class="wordy">kept by its numbers</span>`))}
-    </div>
-    ${tab === 'built-in' && !isFast && html`<p class="hint">Optimized painting takes an image as its style: choose one of your own, or an invented style.</p>`}
-    ${tab === 'own' && html`<p class="hint">Drop a painting or a texture here. It stays in this list in this browser.</p>
-      <${PhotoInput} label="Style image" samples="styles" onChange=${(/** @type {string} */ id) => (keep([id, ...mine.filter((each) => each !== id)].slice(0, 24)), choose(id))} />`}
-    ${tab === 'invented' && !styles?.kept?.length && html`<p class="hint">None yet. Find a style on the <a href="#/map">style map</a> and keep it.</p>`}
-    ${tab === 'invented' && chosen?.startsWith('sty_') && html`<button class="small" onClick=${() => tried(async () => (await remove(`/v1/styles/${chosen}`), reload()))}><${Icon} name="trash" /> Delete the chosen style</button>`}
   `;
 }

@@ -1,6 +1,6 @@
 /** Train: data and a recipe, losses and samples as they come, and the model at once. */
 import { html, useEffect, useState } from '../base/html.js';
-import { clean, submit } from '../base/api.js';
+import { clean, get, submit } from '../base/api.js';
 import { ended, useJob } from '../base/follow.js';
 import { outputPath } from '../base/media.js';
 import { link, useParams } from '../base/route.js';
@@ -69,17 +69,34 @@ export default function Train() {
   `;
 }
 
-/** @param {{id: string, change: (c: any) => void}} props */
-function Watch({ id, change }) {
-  const { job, error } = useJob(id);
-  const [points, setPoints] = useState(/** @type {{step: number, losses: Record<string, number>}[]} */ ([]));
+/** @typedef {{step: number, losses: Record<string, number>}} Point */
+
+/** The losses from the first step on: those that the service has stored, and those that have come since. @param {any} job @returns {Point[]} */
+function useLosses(job) {
+  const [points, setPoints] = useState(/** @type {Point[]} */ ([]));
   const { step, message } = job?.progress ?? {};
+  useEffect(() => {
+    if (!job?.id) return;
+    const control = new AbortController();
+    const stored = (/** @type {{points: Point[]}} */ { points: known }) => setPoints((old) => [...known.map(spaced), ...old.filter((each) => each.step > (known.at(-1)?.step ?? 0))]);
+    get(`/v1/jobs/${job.id}/losses`, {}, control.signal).then(stored, () => undefined); // an earlier release has none
+    return () => control.abort();
+  }, [job?.id, ended(job)]);
   useEffect(() => {
     const losses = lossesOf(message);
     if (Object.keys(losses).length) setPoints((old) => thinned([...old.filter((each) => each.step < step), { step, losses }]));
   }, [step, message]);
+  return points;
+}
+
+/** @param {{id: string, change: (c: any) => void}} props */
+function Watch({ id, change }) {
+  const { job, error } = useJob(id);
+  const points = useLosses(job);
+  const step = job?.progress?.step;
   const done = job?.status === 'succeeded';
-  if (!job || error || (ended(job) && !done)) return html`<${JobState} job=${job} error=${error} onRetry=${(/** @type {any} */ next) => change({ job: next.id })} />`;
+  const curve = points.length > 1 && html`<div><h2>Losses</h2><${Chart} points=${points} /></div>`;
+  if (!job || error || (ended(job) && !done)) return html`<${JobState} job=${job} error=${error} onRetry=${(/** @type {any} */ next) => change({ job: next.id })} />${curve}`;
   const grid = job.outputs.find((/** @type {any} */ each) => each.role === 'grid') ?? job.outputs[0];
   const plot = job.outputs.find((/** @type {any} */ each) => each.role === 'plot');
   const use = RECIPES[job.params.recipe]?.use;
@@ -92,6 +109,9 @@ function Watch({ id, change }) {
     ${(done ? grid : job.progress?.preview_url) && html`<div><h2>Samples</h2><div class="pixelated samples-now"><${Media} path=${done ? outputPath(job, grid) : `${job.progress.preview_url}?${job.previews ?? 0}`} alt=${done ? 'Samples of the model' : `Samples at step ${step}`} /></div></div>`}</div>
   `;
 }
+
+/** A point whose losses have names in words, as those of the messages. @param {Point} point @returns {Point} */
+const spaced = ({ step, losses }) => ({ step, losses: Object.fromEntries(Object.entries(losses).map(([name, value]) => [name.replaceAll('_', ' '), value])) });
 
 /** At most 400 points: every other one of too many. @template T @param {T[]} points */
 const thinned = (points) => (points.length > 400 ? points.filter((_, i) => i % 2 === 0 || i === points.length - 1) : points);

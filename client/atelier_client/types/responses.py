@@ -55,6 +55,7 @@ class CollectionVersionData(TypedDict):
     built_by: str
     n_images: int
     figures: dict[str, Any]
+    cluster_names: dict[str, dict[str, str]]
 
 
 class ErrorBodyData(TypedDict):

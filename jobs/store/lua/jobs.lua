@@ -192,6 +192,14 @@ function commands.checkpoint(a)
   return instruction(a.id, status)
 end
 
+-- Stores the losses of a running training.
+function commands.losses(a)
+  local status = held(a)
+  if not status then return 'lost' end
+  redis.call('HSET', job(a.id), 'losses', a.losses)
+  return instruction(a.id, status)
+end
+
 -- Ends a job; only the holder of its current lease can. A cancel that came first wins, and the outputs are dropped.
 function commands.finish(a)
   local status = held(a)

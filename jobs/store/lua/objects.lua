@@ -41,6 +41,17 @@ function commands.keep_style(a)
   return 'kept'
 end
 
+-- Sets names of clusters of a collection, by their fields; an empty name removes one.
+function commands.name_clusters(a)
+  local key = P .. 'collection:' .. a.id
+  if redis.call('EXISTS', key) == 0 or not owns(a, key) then return 'missing' end
+  if out_of_room() then return 'out_of_room' end
+  for _, named in ipairs(a.names) do
+    if named.name == '' then redis.call('HDEL', key, named.field) else redis.call('HSET', key, named.field, named.name) end
+  end
+  return 'done'
+end
+
 -- Lets every tenant use a model, or ends that.
 function commands.share(a)
   local key = P .. 'model:' .. a.id

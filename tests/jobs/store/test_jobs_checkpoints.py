@@ -25,6 +25,19 @@ def test_only_the_newest_checkpoint_is_kept_and_the_one_before_goes_at_once(stor
     assert store.get(job.id).checkpoint == {"step": 5, "sha256": OTHER_PNG, "size_bytes": 7}
 
 
+def test_losses_are_those_of_the_lease_that_runs(store: JobStore) -> None:
+    make(store)
+    stale = take(store)
+    points = [{"step": 3, "losses": {"loss": 0.5}}]
+    assert store.get(stale.id).losses == []
+    assert store.keep_losses(stale.id, stale.fence, points) == "running"
+    pass_by(store, "leases", stale.id)
+    with_settings(store, retry_delay_s=0).sweep()
+    take(store)
+    assert store.keep_losses(stale.id, stale.fence, []) == "lost"
+    assert store.get(stale.id).losses == points
+
+
 def test_checkpoint_of_an_old_lease_is_refused_and_its_object_let_go(store: JobStore) -> None:
     make(store)
     stale = take(store)

@@ -166,6 +166,19 @@ def test_a_job_that_goes_back_to_its_queue_builds_on(store: JobStore) -> None:
     assert len(store.collections.get(collection_id).versions) == 1
 
 
+def test_names_of_clusters_belong_to_a_version(store: JobStore) -> None:
+    collection_id = build(store)
+    store.collections.name_clusters(collection_id, 1, {("kmeans", 0): "Blue: hats", ("kmeans", 2): "Twos"})
+    store.collections.name_clusters(collection_id, 1, {("kmeans", 2): "", ("hdbscan", 2): "Others"})
+    make(store, collection=collection_id, params=CATS)
+    end(store, take(store), collection=BUILT)
+    first, second = store.collections.get(collection_id).versions
+    assert first.cluster_names == {"kmeans": {0: "Blue: hats"}, "hdbscan": {2: "Others"}}
+    assert second.cluster_names == {}
+    theirs = store.of("others").collections
+    refused(NotFound, "collection_not_found", theirs.name_clusters, collection_id, 1, {("kmeans", 0): "x"})
+
+
 def test_one_job_at_a_time_builds_a_collection(store: JobStore) -> None:
     collection_id = new_collection(store)
     job_id = collection_id.replace("col_", "job_")

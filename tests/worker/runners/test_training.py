@@ -15,6 +15,7 @@ from models.generative.vae import Vae
 from tests.worker.runners import trainings
 from tests.worker.runners.trainings import VAE, archive, failure, png_files, train, weights
 from worker.files import find_model
+from worker.runners.training import CURVE_POINTS, curve_points
 
 jobs = trainings.jobs  # a fixture
 
@@ -27,6 +28,8 @@ def test_any_worker_can_load_a_trained_model(jobs: JobStore, objects: Objects) -
     assert record.metrics["model"] == model_id and record.metrics["steps"] == 40
     assert set(record.metrics["losses"]) == {"reconstruction_loss", "kl_divergence"}
     assert record.checkpoint is None
+    assert [point["step"] for point in record.losses] == list(range(1, 41))
+    assert record.losses[0]["losses"].keys() == record.metrics["losses"].keys()
     progress = record.progress or {}
     assert progress["message"].startswith("reconstruction loss ")
     assert progress["preview"]
@@ -37,6 +40,13 @@ def test_any_worker_can_load_a_trained_model(jobs: JobStore, objects: Objects) -
     module = load_model(card, jobs.settings.weights_dir)
     assert isinstance(module, Vae) and module.latent_dim == 3
     assert (card.title, card.source["data"], card.training["seed"]) == ("My digits", "digits", 3)
+
+
+def test_the_curve_has_the_mean_of_each_span_of_steps() -> None:
+    curve = {"loss": [float(i) for i in range(2 * CURVE_POINTS + 1)]}
+    points = curve_points(curve)
+    assert points[0] == {"step": 3, "losses": {"loss": 1.0}} and points[-1]["step"] == 2 * CURVE_POINTS + 1
+    assert len(points) <= CURVE_POINTS and curve_points({}) == []
 
 
 def test_files_of_a_model_are_fetched_once_and_again_when_they_change(jobs: JobStore, objects: Objects) -> None:
