@@ -56,7 +56,7 @@ def get_columns(
     column_filter: Annotated[ColumnFilter, Query()],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Returns columns of every member, by id, as an npz file: the map of 100,000 members is 2 MB and one request.
+    """Returns columns of every member, by id, as one npz file, such as the map of all.
 
     Each has a row for every member; `map_names`, `clusterings`, `attribute_names` and `class_names` say what its other
     axes are. Supports `If-None-Match`.

@@ -44,12 +44,15 @@ def test_before_any_worker_has_reported(stack: Stack) -> None:
         ({"model": "vae-2", "mode": "traverse"}, {"start": "mean", "dimensions": None, "extent": 2.5}, "fast"),
         (
             {"model": "dcgan-faces", "mode": "arithmetic", "terms": [HAT]},
-            {"terms": [{**HAT, "without": []}], "n": 8, "averaged": 64, "classifier": "classifier-faces"},
+            {
+                "terms": [{**HAT, "weight": 1.0, "without": []}],
+                **{"n": 8, "averaged": 64, "classifier": "classifier-faces"},
+            },
             "fast",
         ),
         (
             {"model": "vae-2", "mode": "arithmetic", "terms": [{"sign": "-", "z": [1, 2]}]},
-            {"terms": [{"sign": "-", "z": [1.0, 2.0]}], "n": None, "classifier": None},
+            {"terms": [{"sign": "-", "weight": 1.0, "z": [1.0, 2.0]}], "n": None, "classifier": None},
             "fast",
         ),
         (
