@@ -54,7 +54,7 @@ def test_a_collection_from_its_job_to_its_end(stack: Stack) -> None:
     assert (built["status"], built["version"], built["building"]) == ("ready", 1, None)
     assert version == {
         **{"version": 1, "created_at": ended["finished_at"], "built_by": job["id"], "n_images": 200},
-        "figures": FIGURES,
+        **{"figures": FIGURES, "cluster_names": {}},
     }
     assert ended["metrics"] == {
         **{"warnings": [], "safety": None, "figures": FIGURES},

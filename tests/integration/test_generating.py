@@ -28,7 +28,8 @@ def test_example_makes_images_and_a_retry_the_same(shared_stack: Stack, name: st
     shown = [pixels(shared_stack, output["url"]) for output in job["outputs"]]
     assert all(image.std() > 5 for image in shown), "no image is of one plain color"
     recipe = read_recipe(shared_stack.client.get(job["outputs"][0]["url"]).content)
-    assert recipe is not None and recipe["params"]["model"] == body["model"] and body["model"] in recipe["models"]
+    model = body.get("model", "stable-diffusion-avatars")  # the default of prompts
+    assert recipe is not None and recipe["params"]["model"] == model and model in recipe["models"]
     again = shared_stack.client.post(f"/v1/jobs/{job['id']}/retry").json()
     assert [output["sha256"] for output in shared_stack.finished(again["id"])["outputs"]] == [
         output["sha256"] for output in job["outputs"]

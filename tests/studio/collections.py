@@ -7,7 +7,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from models.data.smileys import smileys
-from tests.stack import Stack
+from tests.stack import Stack, wait_until
 from tests.studio.browser import Look, go
 
 SMILEYS = {"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 80, "seed": 1}
@@ -44,8 +44,13 @@ def test_a_folder_becomes_a_collection(desktop: Page, tmp_path: Path, look: Look
 
 def test_every_part_of_a_collection_is_shown(page: Page, collection: str, look: Look) -> None:
     go(page, f"collections/{collection}")
-    page.get_by_role("application").press("Enter")
-    expect(page.get_by_text("More like it")).to_be_visible()
+    chosen = page.get_by_text("More like it")
+
+    def choose() -> bool:
+        page.get_by_role("application").press("Enter")
+        return chosen.is_visible()
+
+    wait_until(choose, 30, "the points of the map")  # a cross before they are there chooses nothing
     page.wait_for_timeout(500)
     look.at(page, "collection-map")
     page.get_by_text("More like it").click()
