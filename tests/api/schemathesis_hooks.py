@@ -265,8 +265,6 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any])
         return False  # a valid one would wait for its images, behind the jobs of all other requests
     if case.operation.path == "/v1/models" and body.get("url") not in (None, WEIGHTS_URL):
         return False  # of a host that may not be public
-    if case.operation.path == "/v1/models" and body.get("archive") not in (None, known["weights"]):
-        return False  # of other files than weights
     if case.operation.path == "/v1/styles" and body.get("job"):
         return False  # none of the jobs made an image in the space of styles
     if body.get("eta") is not None and body.get("scheduler") not in ("ddim", "tcd"):
