@@ -26,13 +26,14 @@ IfNoneMatch = Annotated[
     Header(alias="If-None-Match", description="A known ETag; 304 if the image has not changed."),
 ]
 Range = Annotated[str | None, Header(alias="Range", description="One range, such as `bytes=0-1023`.")]
+FOREVER = "private, max-age=31536000, immutable"  # `Cache-Control` of what never changes
 ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def serve(objects: Objects, sha: str, content_type: str, if_none_match: str | None, range_: str | None) -> Response:
     """Returns an image, a range of it (206) or 304 if the ETag matches (RFC 9110, sections 13 and 14)."""
-    headers = {"ETag": f'"{sha}"', "Accept-Ranges": "bytes", "Cache-Control": "private, max-age=31536000, immutable"}
-    if if_none_match and (if_none_match.strip() == "*" or f'"{sha}"' in if_none_match):
+    headers = {"ETag": f'"{sha}"', "Accept-Ranges": "bytes", "Cache-Control": FOREVER}
+    if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     data = objects.get(sha)
     span = ONE_RANGE.fullmatch(range_.strip()) if range_ else None
@@ -49,11 +50,16 @@ def serve(objects: Objects, sha: str, content_type: str, if_none_match: str | No
 def respond(data: bytes, if_none_match: str | None) -> Response:
     """Returns an image that was stored as part of an object, or 304 if the ETag matches."""
     etag = f'"{hashlib.sha256(data).hexdigest()}"'
-    headers = {"ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
-    if if_none_match and (if_none_match.strip() == "*" or etag in if_none_match):
+    headers = {"ETag": etag, "Cache-Control": FOREVER}
+    if is_known(etag, if_none_match):
         return Response(status_code=304, headers=headers)
     content_type = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
     return Response(data, media_type=content_type, headers=headers)
+
+
+def is_known(etag: str, if_none_match: str | None) -> bool:
+    """Whether `If-None-Match` has an ETag, or is `*` (RFC 9110, section 13.1.2)."""
+    return if_none_match is not None and (if_none_match.strip() == "*" or etag in if_none_match)
 
 
 def _bounds(first: str, last: str, size: int) -> tuple[int, int]:
