@@ -80,7 +80,9 @@ def variation(asked: ImageVariation, service: Service) -> Variation:
 
 def _card(asked: AskedImages, service: Service, mode: str = "text-to-image") -> Card:
     """The card of the model that is asked for, or the default of the mode."""
-    name = asked.model or Facts(service.jobs).default_model(mode)
+    facts = Facts(service.jobs)
+    facts.cards()  # raises `Unavailable` where no worker has reported any
+    name = asked.model or facts.default_model(mode)
     known = usable_cards(service.jobs, mode)
     if name in known:
         return known[name]
@@ -95,11 +97,8 @@ def _card(asked: AskedImages, service: Service, mode: str = "text-to-image") -> 
 def _shared(asked: ImageGeneration | ImageEdit, service: Service) -> dict[str, Any]:
     """The fields of every request with a prompt: the model, the number of images, their format and size."""
     card = _card(asked, service)
-    sized = _sized(asked.size, card)
-    return {
-        **{"model": card["id"], "num_images_per_prompt": asked.n or 1, "format": asked.output_format or "png"},
-        **sized,
-    }
+    shared = {"model": card["id"], "num_images_per_prompt": asked.n or 1, "format": asked.output_format or "png"}
+    return shared | _sized(asked.size, card)
 
 
 def _sized(size: str | None, card: Card) -> dict[str, Any]:

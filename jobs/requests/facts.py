@@ -66,14 +66,14 @@ class Facts:
         the service or were fetched and that a worker has, the one of the largest images, the first by its id of equals.
         Raises BadInput where there is none.
         """
-        modes = {name: capabilities(card.get("architecture", {})).modes for name, card in self.cards().items()}
+        cards = self.cards()
+        modes = {name: capabilities(card.get("architecture", {})).modes for name, card in cards.items()}
         wanted = self._jobs.settings.default_model
         if wanted and mode in modes.get(wanted, (mode,)):
             return wanted
         able = [name for name in sorted(self.installed()) if mode in modes.get(name, ())]
         if not able:
             raise unknown_model("model", f"No model that a worker has can do {mode!r}", able)
-        cards = self.cards()
         return max(able, key=lambda name: cards[name]["architecture"].get("image_size", 0))
 
     def check_archive(self, sha: str, field: str = "data") -> int:

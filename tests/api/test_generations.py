@@ -22,6 +22,9 @@ def test_before_any_worker_has_reported(stack: Stack) -> None:
     answer = post(stack, model="vae-2")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_worker")
     assert answer.headers["retry-after"]
+    named = {"prompt": "a face", "model": "stable-diffusion-avatars"}
+    answer = stack.client.post("/openai/v1/images/generations", json=named)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_worker")
 
 
 @pytest.mark.parametrize(
