@@ -32,7 +32,7 @@ from models.diffusion.text_to_image import TextToImageModel, generate
 from models.diffusion.unconditional import Ddpm, generators_of, sample
 from models.generative.base import LatentModel
 from models.grids import labeled_grid
-from models.judge import judge_of
+from models.judge import halves, judge_of
 from models.metrics import Features, encoded, features, frechet_distance, kernel_distance, precision_and_recall
 from models.perceptual.efficientnet import EfficientNetLite
 from models.pixels import ImageArray
@@ -77,9 +77,7 @@ def main() -> None:
         make(args.models[0], args.data, args.images, args.folder)
         return
     judge, space = judge_of(args.data, args.images), encoder(args.encoder)
-    held_out = named_dataset(args.data, "test", 2 * args.images).images
-    order = np.random.default_rng(0).permutation(len(held_out))  # as of the judge
-    others = held_out[order[len(order) // 2 :]]
+    others = halves(named_dataset(args.data, "test", 2 * args.images))[1].images
     real = judge.real, encoded(space, judge.held_out.images)
     print(f"{len(judge.real)} images a side; features of the classifier, then those of {args.encoder}")
     print(row(["model", *QUALITY]), row(["---"] * 8), sep="\n")

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from examples.output import IMAGES, arguments
 from models.build import load_model
@@ -19,12 +18,13 @@ from models.catalogue import Card, cards, folder_of
 from models.data.dataset import contact_sheet
 from models.data.named import named_dataset
 from models.diffusion.unconditional import Ddpm, generators_of, sample
+from models.evaluate import attribute_sums
 from models.generative.base import LatentModel
-from models.generative.latents import Wanted, mean_codes, meets, traversal, weighted_sum
+from models.generative.latents import Wanted, traversal
 from models.generative.vae import Vae
 from models.grids import labeled_grid
 from models.judge import judge_of
-from models.tensors import autocast, expect_class, to_pixels, to_tensor
+from models.tensors import autocast, expect_class, to_pixels
 
 DATA, SHOWN = "fashion-mnist", 12
 DRAWS = 8
@@ -93,20 +93,14 @@ def traversed(model_id: str) -> NDArray[np.uint8]:
     return labeled_grid(images.reshape(8, 7, *images.shape[1:]), rows, columns)
 
 
-@torch.inference_mode()
 def sums(model_id: str) -> NDArray[np.uint8]:
     """The first eight draws of each of `SUMS`, not selected, with titles; prints how many have what was asked for."""
     model, judge = expect_class(load_model(cards()[model_id]), LatentModel), judge_of("avatars", 16).classifier
-
-    def has(z: Tensor, wanted: Sequence[Wanted]) -> Tensor:
-        return meets(judge, model.decode(z), wanted)
-
     rows = []
     for title, (terms, asked) in SUMS.items():
-        means = [mean_codes(terms, has, dim=model.latent_dim, averaged=64, seed=seed) for seed in range(DRAWS)]
-        rows.append(to_pixels(model.decode(torch.stack([weighted_sum((1, -1, 1), z, scaled=True) for z in means]))))
-        shown = int(meets(judge, to_tensor(rows[-1]), [asked]).sum())
-        print(f"{' '.join(title.split())}: {shown} of {DRAWS}")
+        images, shown = attribute_sums(model, judge, terms, asked, DRAWS)
+        rows.append(images)
+        print(f"{' '.join(title.split())}: {int(shown.sum())} of {DRAWS}")
     return labeled_grid(np.stack(rows), list(SUMS), [f"draw {k}" for k in range(1, DRAWS + 1)])
 
 

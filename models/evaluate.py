@@ -161,19 +161,33 @@ def _attributes_kept(model: Dcgan, judge: Judge) -> float:
     return _short((answers(judge.classifier, np.concatenate(reconstructions)) == judge.held_out.attributes).mean())
 
 
-@torch.inference_mode()
 def _arithmetic(model: Dcgan, judge: Judge, draws: int = 50, averaged: int = 64) -> Quality:
     """Share of man with glasses - man + woman that are women with glasses (Radford et al. 2016, figure 7)."""
     terms: list[Wanted] = [(["glasses"], ["woman"]), ([], ["woman", "glasses"]), (["woman"], ["glasses"])]
+    _, both = attribute_sums(model, judge.classifier, terms, (["woman", "glasses"], []), draws, averaged)
+    return {"draws": draws, "averaged": averaged, "woman_with_glasses": _short(both.float().mean())}
+
+
+@torch.inference_mode()
+def attribute_sums(
+    model: LatentModel,
+    classifier: Classifier,
+    terms: Sequence[Wanted],
+    asked: Wanted,
+    draws: int,
+    averaged: int = 64,
+) -> tuple[ImageArray, Tensor]:
+    """Images (draws, h, w, channels) of the first term - the second + the third, and whether each has what is asked.
+
+    Draw k takes the samples of seed k.
+    """
 
     def has(z: Tensor, wanted: Sequence[Wanted]) -> Tensor:
-        return meets(judge.classifier, model.decode(z), wanted)
+        return meets(classifier, model.decode(z), wanted)
 
     means = [mean_codes(terms, has, dim=model.latent_dim, averaged=averaged, seed=seed) for seed in range(draws)]
-    sums = [weighted_sum((1, -1, 1), codes, scaled=True) for codes in means]
-    images = to_tensor(to_pixels(model.decode(torch.stack(sums))))
-    both = meets(judge.classifier, images, [(["woman", "glasses"], [])])
-    return {"draws": draws, "averaged": averaged, "woman_with_glasses": _short(both.float().mean())}
+    images = to_pixels(model.decode(torch.stack([weighted_sum((1, -1, 1), codes, scaled=True) for codes in means])))
+    return images, meets(classifier, to_tensor(images), [asked])
 
 
 def _translation(model: CycleGan, judge: Judge) -> Quality:

@@ -30,11 +30,14 @@ def judge_of(data: str, n: int, weights_dir: Path = WEIGHTS_DIR) -> Judge:
     """Returns the judge of a named data set, with `n` images per side, or half of the test split if it is smaller."""
     card = cards()[f"classifier-{data}"]
     classifier = expect_class(load_model(card, weights_dir), Classifier)
-    test = data_of(card, 2 * n, "test")
-    # Shuffled: the digits come in the order 0 to 9, writer after writer.
-    order = np.random.default_rng(0).permutation(len(test))
-    held_out, others = test.where(order[: len(test) // 2]), test.where(order[len(test) // 2 :])
+    held_out, others = halves(data_of(card, 2 * n, "test"))
     return Judge(classifier, held_out, features(classifier, held_out.images), features(classifier, others.images))
+
+
+def halves(test: Dataset) -> tuple[Dataset, Dataset]:
+    """The held-out images of a judge and the others, shuffled: digits come in the order 0 to 9, writer after writer."""
+    order = np.random.default_rng(0).permutation(len(test))
+    return test.where(order[: len(test) // 2]), test.where(order[len(test) // 2 :])
 
 
 def data_of(card: Card, limit: int, split: Split = "train") -> Dataset:
