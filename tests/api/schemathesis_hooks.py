@@ -29,6 +29,7 @@ from jobs.requests.search import SearchParams
 from jobs.requests.steering import ClusterSampling, Steering
 from jobs.requests.styles import LAYERS
 from jobs.requests.training import Training
+from jobs.schemas import ARCHIVE_ID
 from models.catalogue import cards
 
 known = json.loads(Path(os.environ["ATELIER_TEST_IDS"]).read_text())
@@ -41,6 +42,13 @@ schemathesis.openapi.format("webhook-url", st.just("https://hooks.invalid/done")
 schemathesis.openapi.format("image-id", st.sampled_from(known["images"]))
 schemathesis.openapi.format("archive-id", st.sampled_from(known["archives"]))
 schemathesis.openapi.format("weights-id", st.just(known["weights"]))
+LORA = {
+    "title": "A LoRA",
+    "task": "lora",
+    "base": "stable-diffusion-avatars",
+    "license": "MIT",
+    "archive": known["weights"],
+}
 WEIGHTS_URL = "https://weights.invalid/a.safetensors"
 schemathesis.openapi.format("weights-url", st.just(WEIGHTS_URL))
 schemathesis.openapi.format("job-id", st.sampled_from(known["jobs"]))
@@ -215,12 +223,9 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
     for schema in schemas.values():
         if "upscaler" in schema.get("properties", {}):
             schema["properties"]["upscaler"] = NOTHING
-    examples = raw_schema["paths"][PLOTS]["post"]["requestBody"]["content"]["application/json"]["examples"]
-    examples["attribute"]["value"]["attribute"] = "large"
-    examples = raw_schema["paths"]["/v1/style-transfers"]["post"]["requestBody"]["content"]["application/json"][
-        "examples"
-    ]
-    examples["film"]["value"]["film"] = known["films"][0]
+    for path, field, value in ((PLOTS, "attribute", "large"), ("/v1/style-transfers", "film", known["films"][0])):
+        content = raw_schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        content["examples"][field]["value"][field] = value
     # The collection's space encodes no texts and paints no content.
     for name in ("Steering", "ClusterSampling", "Animation"):
         schemas[name]["properties"] |= {"content": NOTHING, "size": NOTHING}
@@ -314,6 +319,8 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case[Any],
     named = named or (case.method == "PATCH" and case.operation.path == COLLECTION)
     if named:
         name_known_collection(case)
+    if case.method == "POST" and case.operation.path == "/v1/models" and isinstance(case.body, dict):
+        add_known_weights(case, case.body)
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and re.fullmatch(r"[\x21-\x7e]{1,200}", key):
         request = f"{case.formatted_path} {case.body!r}".encode()
@@ -324,6 +331,14 @@ def name_known_collection(case: schemathesis.Case[Any]) -> None:
     """Parts are named of the collection whose parts are known here, not of one that this run has made."""
     if re.fullmatch(COLLECTION_ID, str(case.path_parameters["collection_id"])):
         case.path_parameters["collection_id"] = known["collections"][0]
+
+
+def add_known_weights(case: schemathesis.Case[Any], body: dict[str, Any]) -> None:
+    """Links, which are not filtered, name archives without weights and put fields together that do not go together."""
+    if re.fullmatch(ARCHIVE_ID, str(body.get("archive"))):
+        body["archive"] = known["weights"]
+    if unfit(case):
+        case.body = {"id": body["id"], **LORA}
 
 
 def keep_uploads(case: schemathesis.Case[Any]) -> None:

@@ -61,7 +61,7 @@ def make_keys(stack: Stack) -> list[str]:
     return [key.id, spare.id]
 
 
-FORMS = ("/openai/v1/images/edits", "/openai/v1/images/variations", "/v1/models")  # left out in schemathesis.toml
+FORMS = ("/openai/v1/images/edits", "/openai/v1/images/variations")  # left out in schemathesis.toml
 
 
 def test_no_failure_and_no_5xx(quick_stack: Stack, tmp_path: Path) -> None:
