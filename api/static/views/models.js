@@ -2,6 +2,7 @@
 import { html, useState } from '../base/html.js';
 import { remove } from '../base/api.js';
 import { go, link, useParams } from '../base/route.js';
+import { figuresOf } from '../parts/figures.js';
 import { Icon } from '../parts/icons.js';
 import { Failure } from '../parts/job.js';
 import { useModels } from '../parts/modeltools.js';
@@ -19,7 +20,7 @@ export default function Models() {
   const tasks = [...new Set(all.map((/** @type {any} */ each) => each.task))];
   return html`
     <h1>Models</h1>
-    <p class="lead">Shipped, trained and added models, with their licenses. Figures of quality were measured on images that the model was not trained on.</p>
+    <p class="lead">Shipped, trained and added models, with their licenses. Figures of quality were measured on images that the model was not trained on; the best Frechet distance is 0.</p>
     <div class="row filters">
       <label class="inline">Search <input type="search" value=${params.q ?? ''} onInput=${(/** @type {any} */ e) => change({ q: e.target.value })} /></label>
       <label class="inline">Task <select value=${params.task ?? ''} onChange=${(/** @type {any} */ e) => change({ task: e.target.value })}><option value="">all</option>
@@ -30,13 +31,6 @@ export default function Models() {
     ${!loading && !error && !shown.length && html`<div class="empty"><h2>No model matches</h2><p>Change the filters, or <a href="#/train">train one</a>.</p></div>`}
     <div class="cards">${shown.map((/** @type {any} */ each) => html`<${Card} key=${each.id} model=${each} reload=${reload} />`)}</div>
   `;
-}
-
-/** A figure in words: shares as per cent. @param {string} name @param {any} value @returns {string} */
-function figure(name, value) {
-  if (typeof value === 'number') return /accuracy|kept|shown|retrieval|share|coverage|whole/.test(name) && value <= 1 ? `${(100 * value).toFixed(1)} %` : String(Number(value.toPrecision(4)));
-  if (value && typeof value === 'object') return Object.entries(value).slice(0, 4).map(([key, each]) => `${key.replaceAll('_', ' ')} ${figure(key, each)}`).join(', ');
-  return String(value);
 }
 
 /** Where a model is used in the Studio. @param {any} model */
@@ -52,8 +46,7 @@ function use(model) {
 /** @param {{model: any, reload: () => void}} props */
 function Card({ model, reload }) {
   const [sure, setSure] = useState(false);
-  const { images, ...figures } = model.quality ?? {};
-  const quality = Object.entries(figures);
+  const images = model.quality?.images;
   const isOwn = model.trained_by || model.added_by;
   const to = model.ready && use(model);
   return html`
@@ -64,7 +57,7 @@ function Card({ model, reload }) {
       <dl class="facts"><dt>License</dt><dd>${model.license}</dd>
         ${model.source.repository && html`<dt>Source</dt><dd>${model.source.repository}</dd>`}
         ${model.training?.images && html`<dt>Trained on</dt><dd>${model.training.images.toLocaleString()} images of ${String(model.training.data).slice(0, 24)}</dd>`}
-        ${quality.slice(0, 5).map(([name, value]) => html`<dt key=${name}>${name.replaceAll('_', ' ')}</dt><dd>${figure(name, value)}</dd>`)}
+        ${figuresOf(model).map(({ label, value }) => html`<dt key=${label}>${label}</dt><dd>${value}</dd>`)}
         ${images && html`<dt>Measured on</dt><dd>${images.toLocaleString()} other images</dd>`}
       </dl>
       ${model.fetch_command && !model.ready && html`<p class="hint">To install it, run on a worker: <code>${model.fetch_command}</code></p>`}
