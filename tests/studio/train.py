@@ -1,5 +1,7 @@
 """The stories of trainings, of comparing techniques, and of models."""
 
+import re
+
 from playwright.sync_api import Page, expect
 
 from tests.stack import Stack, wait_until
@@ -26,7 +28,7 @@ def test_a_training_is_watched_finished_and_used(page: Page, studio: Stack, look
     look.at(page, "train", docs="studio-train")
     page.get_by_role("link", name="Use this model").click()
     expect(page.get_by_alt_text("Image of this latent code")).to_be_visible()
-    assert "model=vae-" in page.url
+    expect(page).to_have_url(re.compile("model=vae-"))
 
 
 def test_techniques_are_compared(page: Page, look: Look) -> None:
@@ -59,7 +61,8 @@ def test_models_have_licenses_and_figures(page: Page, look: Look) -> None:
     go(page, "models")
     card = page.locator("article").filter(has_text="vae-smileys")
     expect(card).to_contain_text("MIT")
-    expect(card).to_contain_text("reconstruction")
+    expect(card).to_contain_text("Mean squared error of reconstructions")
+    expect(page.locator("article").filter(has_text="cyclegan-avatars-glasses")).to_contain_text("no glasses → glasses")
     look.at(page, "models")
     page.get_by_label("Search").fill("realesr")
     expect(page.locator("article")).to_have_count(3)

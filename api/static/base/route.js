@@ -1,6 +1,8 @@
 /** The address: `#/style?photo=img_…`. All that a view shows is in it, so that it can be shared. */
 import { store, useStore } from './html.js';
 
+const WRITE_MS = 350; // browsers ignore or refuse more than 100 changes of the address in 30 s
+
 /** @typedef {{view: string, rest: string[], params: Record<string, string>}} Route */
 
 /** @returns {Route} */
@@ -11,11 +13,34 @@ function parse() {
 }
 
 export const route = store(parse());
-addEventListener('hashchange', () => route.set(parse()));
+let timer = 0; // of the next write of the address
+let written = 0;
+let address = location.hash; // when it was last in step with the route
+addEventListener('pagehide', write);
+addEventListener('hashchange', () => {
+  clearTimeout(timer);
+  timer = 0;
+  address = location.hash;
+  route.set(parse());
+});
+
+/** Puts the route into the address, unless it leads elsewhere by now. */
+function write() {
+  if (!timer || location.hash !== address) return;
+  clearTimeout(timer);
+  timer = 0;
+  written = Date.now();
+  const { view, rest, params } = route.get();
+  history.replaceState(null, '', link([view, ...rest.map(encodeURIComponent)].join('/'), params));
+  address = location.hash;
+}
+
+/** @param {any} value */
+const isSet = (value) => value !== undefined && value !== null && value !== '';
 
 /** @param {Record<string, any>} params */
 function query(params) {
-  const set = Object.entries(params).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  const set = Object.entries(params).filter(([, value]) => isSet(value));
   const text = new URLSearchParams(set.map(([name, value]) => [name, String(value)])).toString();
   return text ? `?${text}` : '';
 }
@@ -25,6 +50,7 @@ export const link = (path, params = {}) => `#/${path}${query(params)}`;
 
 /** Goes to a view. @param {string} path @param {Record<string, any>} [params] */
 export function go(path, params = {}) {
+  write();
   location.hash = link(path, params);
 }
 
@@ -37,9 +63,10 @@ export function useParams() {
   return [params, change];
 }
 
-/** @param {Record<string, any>} changed */
+/** Changes the route at once, and the address with it or soon after. @param {Record<string, any>} changed */
 function change(changed) {
   const { view, rest, params } = route.get();
-  history.replaceState(null, '', link([view, ...rest.map(encodeURIComponent)].join('/'), { ...params, ...changed }));
-  route.set(parse());
+  const set = Object.entries({ ...params, ...changed }).filter(([, value]) => isSet(value));
+  route.set({ view, rest, params: Object.fromEntries(set.map(([name, value]) => [name, String(value)])) });
+  timer ||= setTimeout(write, Math.max(0, written + WRITE_MS - Date.now()));
 }
