@@ -2,13 +2,16 @@
 
 import gzip
 import re
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from api.main import create_app
 from api.studio import FOLDER, files, version
+from jobs.requests.styles import BUILTIN_NAMES
 from jobs.settings import Settings
 
 
@@ -28,6 +31,23 @@ def test_the_page_is_asked_for_each_time_and_its_files_never_again(client: TestC
         assert file.status_code == 200 and file.headers["Cache-Control"].endswith("immutable"), path
     older = client.get("/studio/0123456789ab/main.js")
     assert older.status_code == 200 and older.headers["Cache-Control"] == "no-cache"
+
+
+def test_the_page_names_every_script_that_its_first_view_imports() -> None:
+    """So that a browser asks for all at once, instead of for each once it has read the one before."""
+    wanted = ["main.js", "views/style.js"]
+    for name in wanted:
+        for found in re.findall(r"from '(\.[^']+)'", (FOLDER / name).read_text()):
+            path = ((FOLDER / name).parent / found).resolve().relative_to(FOLDER.resolve()).as_posix()
+            wanted += [path] * (path not in wanted)
+    named = re.findall(r'modulepreload" href="\./studio/VERSION/([^"]+)"', (FOLDER / "index.html").read_text())
+    assert sorted(named) == sorted(wanted)
+
+
+def test_the_image_of_built_in_styles_has_a_part_for_each() -> None:
+    width, height = Image.open(BytesIO(files()["styles.webp"].data)).size
+    gallery = (FOLDER / "views" / "style-gallery.js").read_text()
+    assert height == width * len(BUILTIN_NAMES) and f"const BUILT_IN = {len(BUILTIN_NAMES)};" in gallery
 
 
 def test_texts_are_compressed_for_clients_that_read_it(client: TestClient) -> None:

@@ -49,7 +49,7 @@ export function useStore(source) {
 export function useLoad(load, inputs) {
   const [state, setState] = useState(/** @type {any} */ ({ loading: true }));
   const [turn, setTurn] = useState(0);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const control = new AbortController();
     setState((/** @type {any} */ old) => ({ ...old, loading: true }));
     load(control.signal).then(

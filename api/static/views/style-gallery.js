@@ -9,6 +9,7 @@ import { tried } from '../parts/notes.js';
 
 const OWN = 'atelier.styles'; // ids of style images that were uploaded in this browser
 const MOST = 24;
+const BUILT_IN = 26;
 const TABS = { 'built-in': 'Built-in', own: 'Your own', invented: 'Invented' };
 
 /** @returns {string[]} */
@@ -16,13 +17,20 @@ const ownStyles = () => JSON.parse(localStorage.getItem(OWN) ?? '[]');
 
 /** @typedef {{id: string, name: string, image: any}} Choice */
 
+/** The thumbnail of a built-in style, a part of the one image of all. @param {number} number */
+const painted = (number) => html`<img src=${own('styles.webp')} alt="" width="144" height="144"
+  ref=${(/** @type {HTMLElement | null} */ each) => each?.style.setProperty('object-position', `0 ${(100 * number) / (BUILT_IN - 1)}%`)} />`;
+
+/** Built-in styles whose names are on their way: their place is taken, and their thumbnails load meanwhile. */
+const coming = () => Array.from({ length: BUILT_IN }, (_, number) => html`<span class="tile" key=${number}>${painted(number)}<span class="name">…</span></span>`);
+
 /** @param {string | undefined} id @returns {keyof typeof TABS} */
 const tabOf = (id) => (id?.startsWith('sty_') ? 'invented' : id && !id.startsWith('builtin') ? 'own' : 'built-in');
 
 /** @param {any} styles @param {string[]} mine @param {any[]} trained @param {boolean} isFast @returns {Record<string, Choice[]>} */
 function choicesOf(styles, mine, trained, isFast) {
   const words = (/** @type {string} */ text) => html`<span class="wordy">${text}</span>`;
-  const builtin = (/** @type {any} */ each) => ({ id: each.id, name: each.name.replaceAll('-', ' '), image: html`<img src=${own(`styles/${each.number}.webp`)} alt="" width="144" height="144" loading="lazy" />` });
+  const builtin = (/** @type {any} */ each) => ({ id: each.id, name: each.name.replaceAll('-', ' '), image: painted(each.number) });
   const kept = (/** @type {any} */ each) => ({ id: each.id, name: each.name, image: each.thumbnail_url ? html`<${Media} path=${`/v1/styles/${each.id}/thumbnail`} alt="" />` : words('kept by its numbers') });
   return {
     'built-in': isFast ? (styles?.styles ?? []).map(builtin) : [],
@@ -58,7 +66,8 @@ export function Gallery({ params, isFast, choose }) {
         ([id, title]) => html`<button type="button" key=${id} aria-pressed=${id === tab ? 'true' : 'false'} onClick=${() => setTab(/** @type {'own'} */ (id))}>${title}</button>`,
       )}</div></div>
     ${error && html`<${Failure} error=${error} />`}
-    <div class="styles gallery" role="group" aria-label=${`Styles: ${TABS[tab]}`}>
+    <div class="styles gallery" role="group" aria-label=${`Styles: ${TABS[tab]}`} aria-busy=${styles ? 'false' : 'true'}>
+      ${tab === 'built-in' && isFast && !styles && !error && coming()}
       ${all[tab].map(({ id, name, image }) => html`<button type="button" class=${classes('tile', id === second && 'second')} key=${id} title=${name}
         aria-pressed=${id === chosen || id === second ? 'true' : 'false'} onClick=${() => pick(id)}>${image}<span class="name">${name}</span></button>`)}
     </div>
