@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.collections import CollectionId
-from api.content import FOREVER, IfNoneMatch, is_known
+from api.content import IfNoneMatch, caching, is_known
 from api.errors import Responses, error_responses
 from api.json_route import JsonRoute
 from api.member_images import open_members
@@ -21,7 +21,6 @@ from jobs.members import TABLE, THUMBNAIL, MembersTable
 router = APIRouter(tags=["collections"], route_class=JsonRoute)
 Column = Literal["names", "maps", "clusters", "outlier_scores", "attributes", "classes", "thumbnails", "scores"]
 COLUMNS: tuple[Column, ...] = get_args(Column)
-ALWAYS_ASK = "private, no-cache"  # `Cache-Control` of the newest version
 FILE: Responses = {
     200: {
         "description": "An npz file: arrays of NumPy, not compressed.",
@@ -64,7 +63,7 @@ def get_columns(
     version, table = open_members(service, collection_id, column_filter.version)
     chosen = [name for name in COLUMNS if name in (column_filter.columns or COLUMNS)]
     etag = f'"{hashlib.sha256(f"{side_file(version, TABLE)} {chosen}".encode()).hexdigest()}"'
-    headers = {"ETag": etag, "Cache-Control": FOREVER if column_filter.version else ALWAYS_ASK}
+    headers = {"ETag": etag, "Cache-Control": caching(column_filter.version)}
     if is_known(etag, if_none_match):
         return Response(status_code=304, headers=headers)
     return Response(columns_of(table, chosen), media_type="application/octet-stream", headers=headers)

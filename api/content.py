@@ -26,13 +26,21 @@ IfNoneMatch = Annotated[
     Header(alias="If-None-Match", description="A known ETag; 304 if the image has not changed."),
 ]
 Range = Annotated[str | None, Header(alias="Range", description="One range, such as `bytes=0-1023`.")]
-FOREVER = "private, max-age=31536000, immutable"  # `Cache-Control` of what never changes
+# `Cache-Control` of what never changes, and of what may be something else at the next request.
+FOREVER, ALWAYS_ASK = "private, max-age=31536000, immutable", "private, no-cache"
 ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-def serve(objects: Objects, sha: str, content_type: str, if_none_match: str | None, range_: str | None) -> Response:
+def serve(
+    objects: Objects,
+    sha: str,
+    content_type: str,
+    if_none_match: str | None,
+    range_: str | None,
+    cache_control: str = FOREVER,
+) -> Response:
     """Returns an image, a range of it (206) or 304 if the ETag matches (RFC 9110, sections 13 and 14)."""
-    headers = {"ETag": f'"{sha}"', "Accept-Ranges": "bytes", "Cache-Control": FOREVER}
+    headers = {"ETag": f'"{sha}"', "Accept-Ranges": "bytes", "Cache-Control": cache_control}
     if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     data = objects.get(sha)
@@ -55,6 +63,11 @@ def respond(data: bytes, if_none_match: str | None) -> Response:
         return Response(status_code=304, headers=headers)
     content_type = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
     return Response(data, media_type=content_type, headers=headers)
+
+
+def caching(version: int | None) -> str:
+    """Returns the `Cache-Control` of a file of a version; without a number it is the newest one's, which changes."""
+    return FOREVER if version else ALWAYS_ASK
 
 
 def is_known(etag: str, if_none_match: str | None) -> bool:

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.collections import CollectionId
-from api.content import FOREVER, IfNoneMatch, is_known
+from api.content import IfNoneMatch, caching, is_known
 from api.errors import Responses, error_responses
 from api.json_route import JsonRoute
 from api.member_images import open_members
@@ -151,7 +151,7 @@ def export_collection(
     stored = version_of(service.jobs.collections.get(collection_id), version)
     sha = stored.file if format == NPZ else side_file(stored, EXPORTS[format])
     name = EXPORTS.get(format, "collection.npz")
-    headers = {"ETag": f'"{sha}"', "Cache-Control": FOREVER}
+    headers = {"ETag": f'"{sha}"', "Cache-Control": caching(version)}
     if is_known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     headers |= {

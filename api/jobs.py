@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.content import IMAGE, OUTPUT, IfNoneMatch, Range, serve
+from api.content import ALWAYS_ASK, IMAGE, OUTPUT, IfNoneMatch, Range, serve
 from api.errors import EVENT_ID, Responses, error_responses
 from api.pools import FOLLOWING
 from api.present import present, present_all, present_event
@@ -197,7 +197,7 @@ def get_preview(job_id: JobId, service: ServiceDep) -> Response:
     sha = (service.jobs.get(job_id).progress or {}).get("preview")
     if sha is None:
         raise NotFound("preview_not_found", "The job has no preview yet.", job=job_id)
-    return serve(service.objects, sha, "image/jpeg", None, None)
+    return serve(service.objects, sha, "image/jpeg", None, None, ALWAYS_ASK)
 
 
 EVENT = {

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import BaseModel, Field
 
 from api.collections import CollectionId
-from api.content import IMAGE, IfNoneMatch, Range, serve
+from api.content import IMAGE, IfNoneMatch, Range, caching, serve
 from api.errors import error_responses
 from api.json_route import JsonRoute
 from api.present import link_fields
@@ -87,7 +87,8 @@ def get_plot(
     if name not in plots:
         message = f"Version {stored.number} has no plot {name!r}; its plots are {', '.join(plots) or 'none'}."
         raise NotFound("plot_not_found", message, collection=collection_id, plot=name)
-    return serve(service.objects, plots[name]["sha256"], plots[name]["content_type"], if_none_match, range_)
+    plot = plots[name]
+    return serve(service.objects, plot["sha256"], plot["content_type"], if_none_match, range_, caching(version))
 
 
 @router.post(

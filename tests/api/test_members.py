@@ -216,7 +216,8 @@ def test_exports_have_what_the_list_has(stack: Stack, collection_id: str) -> Non
         True,
     )
     again = stack.client.get(answer.url, headers={"If-None-Match": answer.headers["etag"]})
-    assert again.status_code == 304
+    assert (again.status_code, again.headers["cache-control"]) == (304, "private, no-cache")
+    assert "immutable" in export(stack, collection_id, version=2).headers["cache-control"]
     with np.load(BytesIO(export(stack, collection_id, format="npz", version=1).content), allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["members/vectors"], np.array(table["vector"].to_pylist(), "f4")[:40])
     atlas = pyarrow.parquet.read_table(BytesIO(export(stack, collection_id, format="atlas").content))

@@ -54,7 +54,9 @@ def test_plots_are_those_of_a_version_and_outlive_its_job(stack: Stack) -> None:
     assert answer.headers["etag"] == f'"{first["sha256"]}"'
     assert stack.client.get(first["url"], headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
     assert [plot["name"] for plot in stack.client.get(path).json()["plots"]] == ["t-sne-of-more"], "of the newest"
-    assert stack.client.get(f"{path}/t-sne-of-more").content == b"t-sne-of-more"
+    newest = stack.client.get(f"{path}/t-sne-of-more")
+    assert (newest.content, newest.headers["cache-control"]) == (b"t-sne-of-more", "private, no-cache")
+    assert "immutable" in answer.headers["cache-control"], "of a version, which never changes"
     code, _, message = error(stack.client.get(f"{path}/t-sne"))
     assert code == 404 and message == "Version 2 has no plot 't-sne'; its plots are t-sne-of-more."
     assert error(stack.client.get(path, params={"version": 3}))[:2] == (422, "no_such_version")

@@ -52,7 +52,8 @@ def test_diffusion_shows_previews_and_is_cancelled(shared_stack: Stack) -> None:
     wait_until(lambda: (shared_stack.job(job)["progress"] or {}).get("preview_url"), 30, "a preview")
     progress = shared_stack.job(job)["progress"]
     assert (progress["total"], progress["message"]) == (1000, "denoising")
-    assert shared_stack.client.get(progress["preview_url"]).headers["content-type"] == "image/jpeg"
+    headers = shared_stack.client.get(progress["preview_url"]).headers
+    assert (headers["content-type"], headers["cache-control"]) == ("image/jpeg", "private, no-cache")
     shared_stack.client.post(f"/v1/jobs/{job}/cancel")
     assert shared_stack.finished(job, 20)["status"] == "canceled"
 
