@@ -81,8 +81,8 @@ def everything(store: JobStore) -> list[Record]:
 
 
 def test_the_start_is_estimated_by_how_often_jobs_end(store: JobStore) -> None:
-    make(store, "a", 12)
-    waiting = store.of("a").page(kind=None, status="queued", limit=1, cursor=None)[0]
+    make(store, "a", 11)
+    waiting = [store.get(make_later(store.of("a"), kind="generation", queue="gpu"))]
     assert store.queue_places(waiting) == [(11, None)]
     for _ in range(2):  # ten seconds each, one after the other
         [record] = store.claim("gpu", worker="w")

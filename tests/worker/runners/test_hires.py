@@ -13,6 +13,7 @@ from worker.run import JobResult, Pixels, Task
 from worker.runners.hires import enlarged
 
 UPSCALER = "upscaler-avatars"
+ROUNDED = 4 * TOLERANCE  # what three networks after each other round differently
 
 
 def large(tiny: Card, step: Callable[..., None] = lambda *progress: None, **more: object) -> Task:
@@ -32,8 +33,8 @@ def test_an_image_is_generated_at_the_models_own_size_upscaled_and_changed(tiny:
     assert images_of(made).shape == (1, 64, 64, 3) and set(made.models) == {"tiny", UPSCALER}
     both = run([large(tiny, hires_upscaler=UPSCALER, num_images_per_prompt=2), large(tiny, hires_upscaler=UPSCALER)])
     assert all(isinstance(each, JobResult) and each.metrics["batch"] == 2 for each in both)
-    assert all(apart(images_of(each)[:1], images_of(made)) <= 2 * TOLERANCE for each in both)
-    assert apart(images_of(run_alone(large(tiny, hires_strength=1))), images_of(made)) > 2 * TOLERANCE
+    assert all(apart(images_of(each)[:1], images_of(made)) <= ROUNDED for each in both)
+    assert apart(images_of(run_alone(large(tiny, hires_strength=1))), images_of(made)) > ROUNDED
 
 
 def test_what_is_not_finite_stays_so(tiny: Card) -> None:
