@@ -43,7 +43,7 @@ RESPONSES = (
     "StyleList",
 )
 IMAGE, FILE = "ImageInput", "FileInput"
-INPUTS = {"image-ref": IMAGE, "training-data": FILE, "archive-id": FILE}
+INPUTS = {"image-ref": IMAGE, "training-data": FILE, "archive-id": FILE, "film-id": FILE}
 GENERAL = ("NotFoundError", "InvalidRequestError")  # codes whose exception is that of the status
 RESPONSE_SUFFIX = "Data"  # JobData is the JSON of a job, Job the object
 NAMES = {  # tokens of _async and what they are in _sync

@@ -17,10 +17,10 @@ from atelier_client.keys import FILE_KEYS, IMAGE_KEYS
 ImageInput: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image
 """An id (`img_…`, `col_…/17`), an https or data URL, or an image to upload: a path, bytes, an open file, Pillow's."""
 FileInput: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes]
-"""A named set, an id (`zip_…`), or a file to upload: a path of a zip, npz or parquet file or of a folder of images."""
+"""A named set, an id (`zip_…`), or a file to upload: a zip, npz or parquet file, a film, or a folder of images."""
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"))
-ARCHIVES = frozenset((".zip", ".npz", ".parquet"))
+ARCHIVES = frozenset((".zip", ".npz", ".parquet", ".gif", ".webp", ".mp4"))
 
 
 @dataclass(frozen=True)

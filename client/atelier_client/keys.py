@@ -16,4 +16,4 @@ IMAGE_KEYS = frozenset(
         "through",
     ]
 )
-FILE_KEYS = frozenset(["contents", "data", "vectors"])
+FILE_KEYS = frozenset(["contents", "data", "film", "vectors"])

@@ -173,7 +173,7 @@ class StyleTransferParams(TypedDict, total=False):
     """The images whose shapes are kept; those of an archive that are damaged are skipped."""
     limit: int | None
     """Stylize so many at most, the first by name; all when absent."""
-    film: str
+    film: FileInput
     """The `zip_…` id of an animated GIF or WebP, or an MP4, that was uploaded as an archive."""
     smoothing: float
     """Share of the frame before, moved along the optical flow, in each frame; 0: frame by frame. Default:

@@ -52,6 +52,13 @@ def test_missing_file_is_named() -> None:
     assert not list(uploads({"data": "digits"}))
 
 
+def test_film_is_uploaded_as_an_archive() -> None:
+    [(where, upload)] = uploads({"mode": "film", "film": "docs/images/space-animation.webp", "style": "builtin:19"})
+    assert where == ("film",) and upload.route == "/v1/archives"
+    with pytest.raises(FileNotFoundError, match="`film`: there is no file walk.mp4"):
+        list(uploads({"film": "walk.mp4"}))
+
+
 def test_folder_is_one_zip_file(tmp_path: Path) -> None:
     (tmp_path / "cats").mkdir()
     (tmp_path / "cats" / "a.txt").write_text("a")

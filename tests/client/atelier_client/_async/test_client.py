@@ -13,6 +13,7 @@ from atelier_client import AsyncAtelier, Atelier, errors
 from tests.stack import Stack
 
 CAT = Path("examples/photos/chelsea.jpg")
+FILM = Path("docs/images/space-animation.webp")
 
 
 class Breaking(httpx.BaseTransport):
@@ -79,7 +80,9 @@ def test_uploads_happen_once(url: str) -> None:
     transport = Breaking("none", 0)
     with Atelier(url, transport=transport) as atelier:
         ids = {atelier.upload(form) for form in (CAT, str(CAT), CAT.read_bytes(), io.BytesIO(CAT.read_bytes()))}
-    assert len(ids) == len(transport.sent) == 1
+        assert len(ids) == len(transport.sent) == 1
+        films = {atelier.upload_file(form) for form in (FILM, str(FILM))}
+    assert len(films) == 1 and films.pop().startswith("zip_") and len(transport.sent) == 2
 
 
 def test_expired_upload_is_sent_again(url: str) -> None:
