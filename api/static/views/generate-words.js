@@ -103,7 +103,7 @@ function Continue({ job, output, prompt, model, run }) {
   const [words, setWords] = useState(prompt);
   const vary = () => tried(async () => run({ mode: 'image-to-image', model: model.id, prompt: words, image: await reuse(path), strength: Number(share), num_images_per_prompt: 4 }));
   const inpaint = () => tried(async () => mask && run({ mode: 'inpaint', model: model.id, prompt: words, image: await reuse(path), mask: await upload(mask), num_images_per_prompt: 4 }));
-  const upscale = () => tried(async () => run({ mode: 'upscale', model: 'realesr-animevideov3', images: [await reuse(path)], scale: 2 }));
+  const upscale = () => tried(async () => run({ mode: 'upscale', images: [await reuse(path)], scale: 2 }));
   const toStyle = () => tried(async () => go('style', { photo: await reuse(path) }));
   return html`
     <section class="continue stack" aria-label="Continue from this image">

@@ -87,7 +87,7 @@ def upscale(
     context: typer.Context,
     images: Files,
     *,
-    model: Annotated[str, typer.Option(help="A model of the task upscaling.")] = "realesr-animevideov3",
+    model: Annotated[str | None, typer.Option(help="A model of the task upscaling.")] = None,
     scale: Annotated[int | None, typer.Option(help="How many times as large, 2 to 4; 4 when absent.")] = None,
     settings: Fields = None,
     output: Output = None,

@@ -22,6 +22,7 @@ Fields = Annotated[
         help="Any other field of the request, its value as JSON or text; may be repeated.",
     ),
 ]
+Limit = Annotated[int | None, typer.Option(help="Use so many images at most.")]
 Seed = Annotated[int | None, typer.Option(help="Random state; chosen when absent.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 Show = Annotated[bool, typer.Option("--show", help="Show the image in the terminal.")]

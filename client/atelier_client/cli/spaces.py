@@ -6,7 +6,7 @@ import typer
 
 from atelier_client import Atelier
 from atelier_client.cli.files import images_of
-from atelier_client.cli.options import Fields, Json, NoWait, Output, Seed, Show, examples, refuse, request
+from atelier_client.cli.options import Fields, Json, Limit, NoWait, Output, Seed, Show, examples, refuse, request
 from atelier_client.cli.service import connected
 from atelier_client.cli.work import Work
 
@@ -27,7 +27,7 @@ def collect(
     *,
     name: Annotated[str, typer.Option(help="Its name in lists.")],
     space: Annotated[str | None, typer.Option(help="pixels, style, photo or a model; by the data when absent.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use so many images at most.")] = None,
+    limit: Limit = None,
     seed: Seed = None,
     settings: Fields = None,
     output: Output = None,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from atelier_client.cli.options import Fields, Json, NoWait, Output, Seed, Show, examples, request
+from atelier_client.cli.options import Fields, Json, Limit, NoWait, Output, Seed, Show, examples, request
 from atelier_client.cli.service import connected
 from atelier_client.cli.work import Work
 
@@ -25,7 +25,7 @@ def train(
     *,
     title: Annotated[str | None, typer.Option(help="The name of the model in lists.")] = None,
     steps: Annotated[int | None, typer.Option(help="How many steps; by the recipe when absent.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Use so many images at most.")] = None,
+    limit: Limit = None,
     seed: Seed = None,
     settings: Fields = None,
     output: Output = None,

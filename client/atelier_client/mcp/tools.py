@@ -78,7 +78,7 @@ async def upscale(
     *,
     image: ImageArgument,
     scale: Annotated[int, Field(description="How many times as large, 2 to 4.")] = 4,
-    model: Annotated[str, Field(description="A model of list_models of task upscaling.")] = "realesr-animevideov3",
+    model: Annotated[str | None, Field(description="A model of list_models of task upscaling.")] = None,
     wait_seconds: WaitSeconds = WAIT_S,
 ) -> Result:
     """Make an image 2 to 4 times as large."""
