@@ -121,7 +121,7 @@ class GeneratedImages(BaseModel):
 
 
 class OpenAIModel(BaseModel):
-    """A model that makes images of texts."""
+    """A model that makes images of texts or varies images."""
 
     id: str
     object: Literal["model"] = "model"
@@ -130,7 +130,7 @@ class OpenAIModel(BaseModel):
 
 
 class OpenAIModelList(BaseModel):
-    """The models that make images of texts."""
+    """The models that make images of texts or vary images."""
 
     object: Literal["list"] = "list"
     data: list[OpenAIModel]

@@ -1,4 +1,4 @@
-"""GET /openai/v1/models: the models that make images of texts."""
+"""GET /openai/v1/models: the models that the other paths take."""
 
 from typing import Annotated
 
@@ -10,12 +10,11 @@ from api.openai.translate import model_not_found, usable_cards
 from api.service import ServiceDep
 
 router = APIRouter(tags=["openai"])
-ModelId = Annotated[str, Path(max_length=200, description="The id of a model.", examples=["stable-diffusion-avatars"])]
 
 
 @router.get("/openai/v1/models", summary="List models (OpenAI's API)", responses=openai_responses(503))
 def openai_list_models(service: ServiceDep) -> OpenAIModelList:
-    """Returns the installed models that make images of texts."""
+    """Returns the installed models that make images of texts or vary images."""
     return OpenAIModelList(data=[OpenAIModel(id=name) for name in usable_cards(service.jobs)])
 
 

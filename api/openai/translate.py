@@ -27,24 +27,26 @@ from jobs.requests.variation import Variation
 from jobs.store.jobs import JobStore
 
 STEP, LEAST, MOST = 8, 32, 2048  # sides of images before they are upscaled
-VERBS = {"text-to-image": "makes images of texts", "vary": "varies images"}
+VERBS = {"text-to-image": "make images of texts", "vary": "vary images"}  # what the modes of the three routes do
 
 Translation = Callable[[Service], PromptedRequest | Variation]
 
 
-def usable_cards(jobs: JobStore, mode: str = "text-to-image") -> dict[str, Card]:
-    """The cards of installed models that make images of texts, or can do another mode."""
+def usable_cards(jobs: JobStore, *modes: str) -> dict[str, Card]:
+    """The cards of installed models that can do one of the modes; of all routes when absent."""
+    wanted = set(modes or VERBS)
     installed = Facts(jobs).installed() | {model.card["id"] for model in jobs.models.all()}
     return {
         name: card
         for name, card in model_cards(jobs).items()
-        if name in installed and mode in capabilities(card.get("architecture", {})).modes
+        if name in installed and wanted.intersection(capabilities(card.get("architecture", {})).modes)
     }
 
 
-def model_not_found(name: str, known: dict[str, Card], mode: str = "text-to-image") -> NotFound:
-    """The refusal of a model that is not installed or cannot do a mode."""
-    message = f"There is no model {name!r} that {VERBS[mode]}; there are {', '.join(known) or 'none'}."
+def model_not_found(name: str, known: dict[str, Card], *modes: str) -> NotFound:
+    """The refusal of a model that is not installed or can do none of the modes."""
+    can = " or ".join(VERBS[mode] for mode in modes or VERBS)
+    message = f"There is no model {name!r} that can {can}; there are {', '.join(known) or 'none'}."
     return NotFound("model_not_found", message, field="model", allowed=list(known))
 
 
@@ -87,9 +89,7 @@ def _card(asked: AskedImages, service: Service, mode: str = "text-to-image") -> 
     if name in known:
         return known[name]
     if name in usable_cards(service.jobs):
-        message = (
-            f"model: {name} makes images of texts and cannot vary an image; {', '.join(known) or 'none here'} can."
-        )
+        message = f"model: {name} cannot {VERBS[mode]}; {', '.join(known) or 'none here'} can."
         raise BadInput("mode_not_supported", message, field="model", allowed=list(known))
     raise model_not_found(name, known, mode)
 

@@ -158,10 +158,10 @@ class TestVariations:
             client.images.create_variation(image=face, size="1024x1024")
 
     def test_model_that_cannot_vary(self, client: openai.OpenAI, face: bytes) -> None:
-        with pytest.raises(openai.BadRequestError, match="cannot vary an image; kandinsky-avatars") as refusal:
+        with pytest.raises(openai.BadRequestError, match="cannot vary images; kandinsky-avatars") as refusal:
             client.images.create_variation(image=face, model=MODEL)
         assert (refusal.value.param, refusal.value.code) == ("model", "mode_not_supported")
-        with pytest.raises(openai.NotFoundError, match="There is no model 'dall-e-2' that varies images"):
+        with pytest.raises(openai.NotFoundError, match="There is no model 'dall-e-2' that can vary images"):
             client.images.create_variation(image=face, model="dall-e-2")
 
     def test_no_image(self, client: openai.OpenAI) -> None:
@@ -204,6 +204,12 @@ class TestErrors:
             client.images.generate(prompt=PROMPT, model="dall-e-3")
         assert (refusal.value.param, refusal.value.code) == ("model", "model_not_found")
         assert MODEL in refusal.value.message
+
+    def test_model_of_the_other_kind(self, client: openai.OpenAI) -> None:
+        match = f"kandinsky-avatars cannot make images of texts; .*{MODEL}"
+        with pytest.raises(openai.BadRequestError, match=match) as refusal:
+            client.images.generate(prompt=PROMPT, model="kandinsky-avatars")
+        assert (refusal.value.param, refusal.value.code) == ("model", "mode_not_supported")
 
     def test_path_body_and_job(self, stack: Stack, client: openai.OpenAI) -> None:
         with pytest.raises(openai.NotFoundError, match="There is no such path"):

@@ -21,8 +21,8 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 def test_models(stack: Stack) -> None:
     client = openai.OpenAI(base_url=f"{stack.url}/openai/v1", api_key="none")
-    assert "stable-diffusion-avatars" in [model.id for model in client.models.list()]
-    assert {"dcgan-avatars", "sdxl"}.isdisjoint(model.id for model in client.models.list())
+    listed = {model.id for model in client.models.list()}
+    assert {"stable-diffusion-avatars", "kandinsky-avatars"} <= listed and listed.isdisjoint({"dcgan-avatars", "sdxl"})
     assert client.models.retrieve("stable-diffusion-avatars").owned_by == "atelier"
     with pytest.raises(openai.NotFoundError, match="There is no model 'dcgan-avatars'"):
         client.models.retrieve("dcgan-avatars")
