@@ -200,10 +200,10 @@ def _comment(schema: Schema) -> list[str]:
 
 
 def _type(schema: Schema, schemas: dict[str, Schema], used: set[str], suffix: str = "") -> str:
-    """The Python type of a schema; `used` gets the names of typed dicts in it."""
+    """The Python type of a schema, a dict where any field may be; `used` gets the names of typed dicts in it."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        if "properties" not in schemas[name]:
+        if "properties" not in schemas[name] or schemas[name].get("additionalProperties") is True:
             return _type(schemas[name], schemas, used, suffix)
         used.add(name)
         return f"{name}{suffix}"

@@ -1,6 +1,6 @@
 """What client/generate.py writes is in step with openapi.json, docs/reference/errors.md and the asynchronous half."""
 
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
 import pytest
 from generate import _type, _unique, generated
@@ -8,6 +8,7 @@ from generate import _type, _unique, generated
 from atelier_client.errors import REQUESTS, failed, status
 from atelier_client.inputs import ImageInput
 from atelier_client.types import GenerationParams, StyleTransferParams
+from atelier_client.types.responses import JobData
 
 
 def test_generated_files_are_in_step() -> None:
@@ -34,6 +35,10 @@ def test_fields_of_all_methods_are_one_type() -> None:
 )
 def test_type(schema: dict[str, object], expected: str) -> None:
     assert _type(schema, {}, set()) == expected
+
+
+def test_object_with_any_fields_is_a_dict() -> None:
+    assert get_type_hints(JobData)["metrics"] == dict[str, Any]
 
 
 def test_union_has_each_type_once_and_none_last() -> None:

@@ -18,7 +18,7 @@ from atelier_client.errors import ServiceUnreachableError, WaitTimeoutError, err
 from atelier_client.events import Event
 from atelier_client.progress import Bar
 from atelier_client.settings import BACKOFF_S, MAX_BACKOFF_S
-from atelier_client.types.responses import ErrorBodyData, JobData, MetricsData, OutputData, ProgressData
+from atelier_client.types.responses import ErrorBodyData, JobData, OutputData, ProgressData
 
 if TYPE_CHECKING:
     from atelier_client._sync.client import Atelier
@@ -66,7 +66,7 @@ class Job:
         return self.data["params"]
 
     @property
-    def metrics(self) -> MetricsData:
+    def metrics(self) -> dict[str, Any]:
         """Its figures: warnings, times and those of the method."""
         return self.data["metrics"]
 

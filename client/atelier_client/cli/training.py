@@ -37,4 +37,4 @@ def train(
     params = request(settings, recipe=recipe, data=data, title=title, num_steps=steps, limit=limit, seed=seed)
     with connected(context) as atelier:
         work = Work(output, as_json, show, no_wait)
-        work.one(atelier, "/v1/trainings", params, lambda job: str(dict(job.metrics)["model"]))
+        work.one(atelier, "/v1/trainings", params, lambda job: str(job.metrics["model"]))

@@ -72,7 +72,7 @@ async def described(job: AsyncJob) -> Result:
         return [f"{job.id} ({job.kind}) is {job.status}{share}. Call follow_job with this id for its result."]
     lines = [f"{job.id} ({job.kind}) {'has' if job.status == 'succeeded' else 'is'} {job.status}."]
     lines += [f"Warning: {warning}" for warning in job.warnings]
-    lines += [f"{name}: {json.dumps(job.metrics.get(name))}" for name in FIGURES if name in job.metrics]
+    lines += [f"{name}: {json.dumps(job.metrics[name])}" for name in FIGURES if name in job.metrics]
     result: Result = ["\n".join(lines)]
     images = [output for output in job.outputs if output.data["content_type"].startswith("image/")]
     result += [reduced(await output.read()) for output in images[:SHOWN]]

@@ -66,14 +66,6 @@ class ErrorBodyData(TypedDict):
     details: dict[str, Any]
 
 
-class InputScoreData(TypedDict):
-    """The score of one image of the request."""
-
-    field: str
-    score: float
-    flagged: bool
-
-
 class JobData(TypedDict):
     """The state of a job."""
 
@@ -91,7 +83,7 @@ class JobData(TypedDict):
     progress: ProgressData | None
     params: dict[str, Any]
     outputs: list[OutputData]
-    metrics: MetricsData
+    metrics: dict[str, Any]
     error: ErrorBodyData | None
     retry_of: str | None
     checkpoint: CheckpointData | None
@@ -104,13 +96,6 @@ class JobUrlsData(TypedDict):
     self: str
     events: str
     cancel: str
-
-
-class JobWarningData(TypedDict):
-    """A warning of a job that succeeds: a code for programs, a sentence for people."""
-
-    code: str
-    message: str
 
 
 class KeptStyleData(TypedDict):
@@ -155,13 +140,6 @@ class MemberClassData(TypedDict):
 
     name: str
     probability: float
-
-
-class MetricsData(TypedDict):
-    """Warnings, times in milliseconds (`queue_ms`, `load_ms`, `run_ms`), the device, and figures of the method."""
-
-    warnings: list[JobWarningData]
-    safety: SafetyReportData | None
 
 
 class ModelData(TypedDict):
@@ -219,23 +197,6 @@ class ProgressData(TypedDict):
     message: str
     estimated_end_at: str | None
     preview_url: str | None
-
-
-class SafetyReportData(TypedDict):
-    """What the safety filter found."""
-
-    model: str
-    threshold: float
-    inputs: list[InputScoreData]
-    outputs: list[SafetyScoreData]
-
-
-class SafetyScoreData(TypedDict):
-    """The score of one output."""
-
-    index: int
-    score: float
-    flagged: bool
 
 
 class StyleListData(TypedDict):

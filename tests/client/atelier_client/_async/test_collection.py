@@ -34,7 +34,7 @@ def test_images_and_plots(collection: Collection) -> None:
 
 
 def test_search_steer_and_sample(collection: Collection) -> None:
-    assert len(collection.search(member=3, n=2).wait().metrics["matches"]) == 2  # type: ignore[typeddict-item]
+    assert len(collection.search(member=3, n=2).wait().metrics["matches"]) == 2
     assert collection.steer(components=[{"component": 0, "strengths": [-1, 1]}]).wait().outputs
     assert collection.sample(cluster=0, n=1).wait().outputs
     assert collection.details()["versions"][0]["n_images"] == 60
