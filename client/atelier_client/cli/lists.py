@@ -28,7 +28,8 @@ def models(
     elif model:
         terminal.print_rows(("field", "value"), [(name, value) for name, value in found[0].items() if value])
     else:
-        terminal.print_rows(("id", "task", "title"), [(each["id"], each["task"], each["title"]) for each in found])
+        rows = [(each["id"], each["task"], "yes" if each["installed_on"] else "no", each["title"]) for each in found]
+        terminal.print_rows(("id", "task", "installed", "title"), rows)
 
 
 @app.command(epilog=examples("atelier styles"))

@@ -5,7 +5,7 @@ from tests.client.atelier_client.cli.conftest import Command
 
 def test_models(stack_command: Command) -> None:
     rows = [line.split("\t") for line in stack_command("models", "--task", "upscaling").out.splitlines()]
-    assert ["realesr-animevideov3", "upscaling"] in [row[:2] for row in rows]
+    assert ["realesr-animevideov3", "upscaling", "yes"] in [row[:3] for row in rows]
     card = json.loads(stack_command("models", "vae-smileys", "--json").out)
     assert card["id"] == "vae-smileys"
     assert stack_command("models", "none").code == 2
