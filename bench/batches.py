@@ -55,7 +55,8 @@ def _kinds(stack: Stack) -> dict[str, tuple[str, dict[str, Any]]]:
     return {
         "fast, a built-in style, 512 px": (transfers, {"content": cat, "style": "builtin:19", "size": 512}),
         "fast, an image as the style, 512 px": (transfers, {"content": cat, "style": cup, "size": 512}),
-        "a face of a DCGAN": (generations, {"model": "dcgan-avatars", **sample}),
+        "a face of a DCGAN, 64 px": (generations, {"model": "dcgan-avatars", "upscale": 1, **sample}),
+        "a face of a DCGAN, 256 px": (generations, {"model": "dcgan-avatars", **sample}),
         "a smiley of a VAE": (generations, {"model": "vae-smileys", **sample}),
         "a digit by diffusion, 10 steps": (generations, {"model": "ddpm-digits", "num_inference_steps": 10, **sample}),
         "a face by diffusion, 10 steps": (generations, {"model": "ddpm-avatars", "num_inference_steps": 10, **sample}),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from models.space.paths import frame_weights, tour
 from models.space.sampling import spread
 from models.space.steering import moved
 from worker.film import encode_film, even_sides
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import fit
 from worker.runners.network import BATCH
@@ -44,7 +44,7 @@ def run_animation(task: Task[Animation]) -> JobResult:
         OutputImage(frames[0], "animation", film=_film_of(params), frames=frames),
         OutputImage(_sheet(images[shown], [str(k) for k in shown]), "grid", format="png"),
     ]
-    versions = {name: version(name) for name in ("av", "pillow", "scikit-learn", "torch")}
+    versions = versions_of("av", "pillow", "scikit-learn", "torch")
     return JobResult(outputs, models, versions, _figures(task, collection, space, vectors, images))
 
 

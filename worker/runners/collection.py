@@ -4,7 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -30,6 +29,7 @@ from models.space.collection import (
 )
 from models.space.maps import FEWEST, TITLES, map_of
 from worker.files import Files
+from worker.libraries import versions_of
 from worker.run import JobResult, Pixels, Task
 from worker.runners.archive import read_archive
 from worker.runners.network import Network
@@ -112,7 +112,7 @@ def _build(task: Task[BuildRequest], files: Files) -> JobResult:
     sha = _stored(files, collection)
     side_files = store_side_files(files, collection, new_images, _newest(task, files))
     phases.begin("")
-    versions = {name: version(name) for name in ("scikit-learn", "openTSNE", "umap-learn", "torch")}
+    versions = versions_of("scikit-learn", "openTSNE", "umap-learn", "torch")
     metrics = {"figures": figures, "seconds": {name: round(taken, 3) for name, taken in phases.seconds.items()}}
     made = {"file": sha, "figures": figures, "side_files": side_files}
     return JobResult(images, space.models, versions, metrics, collection=made)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from models.stylize.fast import (
     stylize_vector,
 )
 from models.stylize.texture import texture
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import before_after, fit, floats
 from worker.runners.loaded import loaded_model, revision_of
@@ -57,7 +57,7 @@ def _transferred(task: Task[FastTransfer]) -> JobResult:
     if params.before_after:
         styles = [style_image(task, style) for style, _ in blended(params.style) if not _is_named(style)]
         images.append(before_after(content, styles, image))
-    return JobResult(images, models, {"onnxruntime": version("onnxruntime")}, {})
+    return JobResult(images, models, versions_of("onnxruntime"), {})
 
 
 def stylize(

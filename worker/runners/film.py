@@ -1,6 +1,5 @@
 """Runs style transfers of films: every frame by one pass of a network, steadied along the optical flow."""
 
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ from jobs.settings import get_settings
 from models.stylize.motion import Steadier
 from worker.film import encode_film, even_sides
 from worker.film_read import Film, FilmError, Timed, open_film
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.ahead import ahead
 from worker.runners.fast import stylize
@@ -39,7 +39,7 @@ def run_film(task: Task[FilmTransfer]) -> JobResult:
         return encode_film(frames, filled(params.format), durations, loop=film.loops, recipe=recipe, sound=sound)
 
     output = OutputImage(shown[0], "animation", film=encode, frames=shown)
-    versions = {name: version(name) for name in ("av", "onnxruntime", "opencv-python-headless", "pillow")}
+    versions = versions_of("av", "onnxruntime", "opencv-python-headless", "pillow")
     figures = {"n_frames": len(frames), "duration_s": sum(durations) / 1000, "sound": sound is not None}
     return JobResult([output], models, versions, figures)
 

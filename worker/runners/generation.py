@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from itertools import compress, pairwise
 from typing import Any
 
@@ -26,6 +25,7 @@ from models.generative.latents import (
 )
 from models.grids import labeled_grid, sheet
 from worker.failures import failures
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import numbered, rows_of, with_grid
 from worker.runners.joint import Joint, noting, shares
@@ -44,7 +44,7 @@ def result(networks: Sequence[Network], images: list[OutputImage], metrics: dict
     """The result of a job that used these models, the first of which made its images."""
     models = {network.card.id: network.revision for network in networks}
     libraries = ("torch", "diffusers") if isinstance(networks[0].module, Ddpm) else ("torch",)
-    return JobResult(images, models, {name: version(name) for name in libraries}, metrics or {})
+    return JobResult(images, models, versions_of(*libraries), metrics or {})
 
 
 def run_samples(tasks: Sequence[Task[Sample]]) -> list[JobResult | Exception]:

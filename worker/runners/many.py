@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -19,6 +18,7 @@ from models.data.archive import Limits, open_files
 from models.data.dataset import Report
 from models.data.folder import image_names
 from models.errors import DataError
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.ahead import ahead
 from worker.runners.archive import note_skipped
@@ -50,7 +50,7 @@ def run_many(task: Task[ManyTransfers]) -> JobResult:
     note_skipped(task, Report(tuple(skipped)))
     if not images:
         raise AtelierError("bad_data", f"None of the {len(skipped)} files is an image that can be used.")
-    return JobResult(images, models, {"onnxruntime": version("onnxruntime")}, {"n_images": len(images)})
+    return JobResult(images, models, versions_of("onnxruntime"), {"n_images": len(images)})
 
 
 def _stylized(task: Task[ManyTransfers], named: Named) -> Made:

@@ -1,7 +1,6 @@
 """Cluster-samplings of spaces without a decoder: members instead of decoded images."""
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from jobs.requests.clusterings import Method
 from models.grids import labeled_grid
 from models.space.collection import FittedCollection
 from models.space.sampling import density, spread
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels
 from worker.runners.photo import PREFIX
 from worker.runners.space import Vectors
@@ -43,7 +43,7 @@ def members_result(
         "clusters": [_cluster(collection, method, cluster) for cluster in clusters],
         "pictures": figures,
     }
-    versions = {name: version(name) for name in ("scikit-learn", "torch")}
+    versions = versions_of("scikit-learn", "torch")
     return JobResult([OutputImage(sheet, "grid") for sheet in sheets], models, versions, metrics)
 
 

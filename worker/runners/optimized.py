@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from models.stylize.gatys import Region, Style, invert, memory_needed, texture, 
 from models.stylize.minimize import Minimized, OptimizationStep
 from models.tensors import to_pixels
 from models.training.plots import plot_losses
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.fast import blended, has_vector, style_image, stylize
 from worker.runners.images import before_after, fit, floats, resized
@@ -232,7 +232,7 @@ def _result(vgg: VGG, params: Optimized, images: list[OutputImage], figures: dic
     if kept or (isinstance(params, GatysTransfer) and params.init == "fast"):
         models["fast-arbitrary"] = revision_of("fast-arbitrary")
     metrics = figures | {"model": model, "dtype": str(vgg.compute_dtype).removeprefix("torch.")}
-    return JobResult(images, models, {"torch": version("torch")}, metrics)
+    return JobResult(images, models, versions_of("torch"), metrics)
 
 
 def _figures(result: Minimized) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from models.space.plots import (
 )
 from models.space.scatter import plot_attribute, plot_scatter, plot_values
 from models.space.steering import along, component_direction, moved
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import rows_of
 from worker.runners.meanings import correlation_plot, share_plot
@@ -87,7 +87,7 @@ def run_plots(task: Task[CollectionPlots]) -> JobResult:
         images = _of_attribute(collection, params.attribute)
     else:
         images = _of_component(task, space, collection, filled(params.component))
-    versions = {name: version(name) for name in ("scikit-learn", "torch")}
+    versions = versions_of("scikit-learn", "torch")
     return JobResult(images, models, versions, {})
 
 

@@ -1,7 +1,6 @@
 """Runs searches of collections for their nearest members; imports torch only to encode an image or a text."""
 
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +17,7 @@ from models.space.pca import Array
 from models.space.sampling import spread
 from models.space.search import MemberIndex, cosines
 from worker.files import Files
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Task
 from worker.runners.lazy import lazy
 from worker.runners.loaded import loaded
@@ -51,7 +51,7 @@ def run_search(task: Task[CollectionSearch]) -> JobResult:
         if matches and members.has_images
         else []
     )
-    versions = {name: version(name) for name in ("faiss-cpu", "numpy")}
+    versions = versions_of("faiss-cpu", "numpy")
     return JobResult(images, {**models, record.id: stored.file[:16]}, versions, {"matches": matches})
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import pairwise
 from typing import Any
 
@@ -35,6 +34,7 @@ from models.space.sampling import (
 from models.space.steering import along, attribute_direction, component_direction, moved, towards_style
 from models.space.style import StyleSpace, content_kept
 from models.tensors import expect_class
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.images import boxed
 from worker.runners.medoids import members_result
@@ -296,5 +296,5 @@ def _outputs(space: LoadedSpace, images: Pixels, vectors: Vectors) -> list[Outpu
 def _result(
     models: dict[str, str], images: list[OutputImage], figures: list[dict[str, Any]], method: Method | None
 ) -> JobResult:
-    versions = {name: version(name) for name in ("scikit-learn", "torch")}
+    versions = versions_of("scikit-learn", "torch")
     return JobResult(images, models, versions, {"clustering": method, "pictures": figures})

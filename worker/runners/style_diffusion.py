@@ -1,7 +1,6 @@
 """Runs style transfers by diffusion: each denoising step is guided towards the style."""
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from models.grids import labeled_grid, sheet
 from models.perceptual.losses import StyleTarget, positions, style_loss, style_targets
 from models.perceptual.vgg import VGG
 from models.tensors import autocast, expect_class, to_tensor
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.fast import blended, has_vector, style_image
 from worker.runners.images import center_crop, fit
@@ -76,7 +76,7 @@ def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
     used = {network.card.id: network.revision, VGG_ID: revision_of(VGG_ID)}
     if has_vector(params.style):
         used["fast-arbitrary"] = revision_of("fast-arbitrary")
-    return JobResult(outputs, used, {name: version(name) for name in ("torch", "diffusers")}, metrics)
+    return JobResult(outputs, used, versions_of("torch", "diffusers"), metrics)
 
 
 def _denoise(

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from models.grids import sheet
 from models.memory import available_memory
 from models.tensors import to_tensor
 from worker.lease import CanceledError, LeaseLostError
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.additions import Additions, with_additions
 from worker.runners.hires import enlarged
@@ -267,5 +267,5 @@ def _result(network: Prompter, job: _Job, n_jobs: int, additions: Additions) -> 
     if isinstance(job.params, TextToImage) and job.params.is_hires and job.params.hires_upscaler:
         cards.append(job.task.find_model(job.params.hires_upscaler))
     models = {card.id: revision(card, get_settings().weights_dir) for card in cards}
-    versions = {name: version(name) for name in ("torch", "diffusers", "transformers")}
+    versions = versions_of("torch", "diffusers", "transformers")
     return JobResult(images, models, versions, {"batch": n_jobs, **job.cut})

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from itertools import accumulate
 from typing import Any
 
@@ -14,6 +13,7 @@ from jobs.requests.base import filled
 from jobs.requests.upscale import FACTOR, MAX_UPSCALED, UpscaledRequest, Upscaling
 from models.upscale.real_esrgan import Upscaler
 from models.upscale.tiles import count_tiles, upscale
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task, shown
 from worker.runners.generation import open_network, result
 from worker.runners.images import resized
@@ -79,7 +79,7 @@ def _too_many(images: Mapping[Any, Pixels]) -> AtelierError | None:
 def _with_larger(made: JobResult, larger: Mapping[Any, Pixels], network: Network[Upscaler]) -> JobResult:
     outputs = [_enlarged(output, larger) if output.role in ENLARGED else output for output in made.images]
     models = made.models | {network.card.id: network.revision}
-    return replace(made, images=outputs, models=models, versions=made.versions | {"torch": version("torch")})
+    return replace(made, images=outputs, models=models, versions=made.versions | versions_of("torch"))
 
 
 def _enlarged(output: OutputImage, larger: Mapping[Any, Pixels]) -> OutputImage:

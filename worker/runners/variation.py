@@ -1,7 +1,5 @@
 """Varies an image: encodes it, adds noise to its embedding, and decodes."""
 
-from importlib.metadata import version
-
 import numpy as np
 import torch
 from torch import nn
@@ -11,6 +9,7 @@ from jobs.requests.variation import Variation
 from models.grids import labeled_grid
 from models.space.space import space_of
 from models.tensors import seeded
+from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Task
 from worker.runners.generation import open_network
 from worker.runners.space import LoadedSpace
@@ -32,5 +31,5 @@ def run_variations(task: Task[Variation]) -> JobResult:
     titles = ["image", *(f"seed {seed}" for seed in seeds)]
     grid = labeled_grid(np.concatenate([original, images])[None], [""], titles)
     outputs = [OutputImage(image, seed=seed) for image, seed in zip(images, seeds, strict=True)]
-    versions = {name: version(name) for name in ("torch", "diffusers")}
+    versions = versions_of("torch", "diffusers")
     return JobResult([*outputs, OutputImage(grid, "grid")], {network.card.id: network.revision}, versions, {})
