@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=100_000)
     members: int = parser.parse_args().members
     with TemporaryDirectory() as folder:
-        stack = Stack(Path(folder), OMP_NUM_THREADS="2")
+        stack = Stack(Path(folder), OMP_NUM_THREADS="2", ATELIER_LEASE_S="30")  # as an installation has
         try:
             stack.start_all()
             collection_id = collection_of(stack, members)
