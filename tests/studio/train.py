@@ -61,7 +61,7 @@ def test_models_have_licenses_and_figures(page: Page, look: Look) -> None:
     go(page, "models")
     card = page.locator("article").filter(has_text="vae-smileys")
     expect(card).to_contain_text("MIT")
-    expect(card).to_contain_text("Mean squared error of reconstructions")
+    expect(card).to_contain_text("Reconstruction error (MSE)")
     expect(page.locator("article").filter(has_text="cyclegan-avatars-glasses")).to_contain_text("no glasses → glasses")
     look.at(page, "models")
     page.get_by_label("Search").fill("realesr")

@@ -127,7 +127,10 @@ const METHODS = { kmeans: 'k-means', hdbscan: 'HDBSCAN' };
 export const methodTitle = (method) => METHODS[method] ?? method;
 
 /** @param {any} component */
-export const componentTitle = (component) => `Component ${component.component + 1}${component.name ? `: ${component.name.replaceAll('_', ' ')}` : ''}`;
+export const componentTitle = (component) => `Component ${component.component + 1}${component.name ? `: ${inWords(component.name)}` : ''}`;
+
+/** What grows along a component: "brightness -0.88, dots 0.55" is "less brightness, more dots". @param {string} name */
+const inWords = (name) => name.replaceAll('_', ' ').split(', ').map((each) => each.replace(/^(.+) (-?)\d\.\d+$/, (_, trait, minus) => `${minus ? 'less' : 'more'} ${trait}`)).join(', ');
 
 /** @typedef {{title: string, color: string}[]} Items */
 

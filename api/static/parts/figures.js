@@ -1,4 +1,5 @@
 /** The measured quality of a model, in words. */
+import { html } from '../base/html.js';
 
 /** @type {Record<string, string>} */
 const LABELS = {
@@ -8,7 +9,7 @@ const LABELS = {
   sample: 'Samples',
   frechet: 'Frechet distance',
   images_per_second: 'images a second',
-  reconstruction_mse: 'Mean squared error of reconstructions',
+  reconstruction_mse: 'Reconstruction error (MSE)',
   elbo: 'Likelihood bound (ELBO)',
   kl_divergence: 'KL divergence',
   attributes_kept: 'Attributes kept in reconstructions',
@@ -34,16 +35,19 @@ const SHARES = /accuracy|worst|kept|shown|whole|_to_|coverage|cluster$|direction
 const DETAILS = new Set(['images', 'texts', 'draws', 'averaged', 'members', 'clusters', 'image_to_text_5', 'text_to_image_5', 'others']); // sizes and lesser figures
 const REAL = '_real'; // ends the name of a figure of real images
 
-/** @typedef {{label: string, value: string}} Figure */
+/** @typedef {{label: string, value: string, isLong: boolean}} Figure */
 
 /** The figures of a model, those of real images last. @param {any} model @returns {Figure[]} */
-export function figuresOf(model) {
+function figuresOf(model) {
   const names = Object.entries(model.quality ?? {});
   const own = names.filter(([name]) => !name.endsWith(REAL) && !DETAILS.has(name));
   const real = names.filter(([name]) => name.endsWith(REAL)).map(([name, value]) => [name.slice(0, -REAL.length), value]);
   const groups = real.length ? [...own, ['real', Object.fromEntries(real)]] : own;
-  return groups.map(([name, value]) => ({ label: labelOf(name, model), value: worded(name, value, SHARES.test(name)) }));
+  return groups.map(([name, value]) => ({ label: labelOf(name, model), value: worded(name, value, SHARES.test(name)), isLong: typeof value === 'object' }));
 }
+
+/** Terms and values of a list of facts; several values take a line of their own. @param {{model: any}} props */
+export const Figures = ({ model }) => figuresOf(model).map(({ label, value, isLong }) => html`<dt key=${label} class=${isLong ? 'whole' : ''}>${label}</dt><dd class=${isLong ? 'whole' : ''}>${value}</dd>`);
 
 /** @param {string} name @param {any} model @returns {string} */
 function labelOf(name, model) {

@@ -4,7 +4,7 @@ import { submit } from '../base/api.js';
 import { ended, remember, useJob } from '../base/follow.js';
 import { imagePath, outputPath } from '../base/media.js';
 import { link, route, useParams } from '../base/route.js';
-import { figuresOf } from '../parts/figures.js';
+import { Figures } from '../parts/figures.js';
 import { Icon } from '../parts/icons.js';
 import { JobState, duration } from '../parts/job.js';
 import { Media, PhotoInput } from '../parts/media.js';
@@ -12,7 +12,7 @@ import { useModels } from '../parts/modeltools.js';
 import { note } from '../parts/notes.js';
 import { Tabs } from '../parts/tabs.js';
 
-/** @typedef {{id: string, title: string, path?: string, request: Record<string, any>, model?: any}} Technique */
+/** @typedef {{id: string, title: string, path?: string, request: Record<string, any>, model?: any, isTiny?: boolean}} Technique */
 
 const WAYS = { photo: 'A photo in a style', upscale: 'A photo enlarged', words: 'A prompt', sets: 'Samples of one set' };
 
@@ -68,7 +68,7 @@ function setsOf(able) {
 function techniquesOf(way, p, able, all) {
   if (way === 'upscale') return able('upscale').map((each) => ({ id: each.id, title: each.title, request: { mode: 'upscale', model: each.id, images: [p.photo], scale: 2 }, model: each }));
   if (way === 'words') return able('text-to-image').flatMap((each) => [20, 50].map((steps) => ({ id: `${each.id}-${steps}`, title: `${each.title}, ${steps} steps`, request: { mode: 'text-to-image', model: each.id, prompt: p.prompt ?? 'a smiling woman with a red hat', num_inference_steps: steps, seed: 1 }, model: each })));
-  if (way === 'sets') return able('sample').filter((each) => each.training?.data === (p.set ?? 'digits')).map((each) => ({ id: each.id, title: `${each.title} (${each.id})`, request: { model: each.id, n: 9, seed: 1 }, model: each }));
+  if (way === 'sets') return able('sample').filter((each) => each.training?.data === (p.set ?? 'digits')).map((each) => ({ id: each.id, title: `${each.title} (${each.id})`, request: { model: each.id, n: 9, seed: 1 }, model: each, isTiny: true }));
   const common = { content: p.photo, style: p.style, size: 256 };
   const path = '/v1/style-transfers';
   const slow = all.some((each) => each.ready && each.id.startsWith('vgg'));
@@ -105,12 +105,12 @@ function Run({ id, technique, fallback, fastest, onTime }) {
   return html`<figure class="panel">
     <figcaption><h2>${technique?.title ?? fallback}</h2></figcaption>
     <${JobState} job=${job} error=${error}>
-      ${output && html`<div class="pixelated"><${Media} path=${outputPath(job, output)} alt=${`Result of ${technique?.title ?? fallback}`} /></div>`}
+      ${output && html`<div class=${technique?.isTiny ? 'pixelated' : ''}><${Media} path=${outputPath(job, output)} alt=${`Result of ${technique?.title ?? fallback}`} /></div>`}
       <dl class="facts">
         ${ms !== undefined && html`<dt>Time</dt><dd>${duration(ms / 1000)}${ms > fastest * 1.5 ? `, ${(ms / fastest).toFixed(1)} × the fastest` : ''}</dd>`}
         ${output && html`<dt>Size</dt><dd>${output.width} × ${output.height}</dd>`}
         ${losses && html`<dt>Losses</dt><dd>${Object.entries(losses).map(([name, value]) => `${name.replaceAll('_', ' ')} ${Number(value).toPrecision(3)}`).join(', ')}</dd>`}
-        ${technique?.model && figuresOf(technique.model).slice(0, 4).map(({ label, value }) => html`<dt key=${label}>${label}</dt><dd>${value}</dd>`)}
+        ${technique?.model && html`<${Figures} model=${technique.model} />`}
       </dl>
       <a href=${link(`jobs/${id}`)}>The job</a>
     <//>

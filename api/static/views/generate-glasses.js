@@ -39,7 +39,7 @@ export function Glasses({ models }) {
   }).finally(() => setBusy(false));
   const output = job?.outputs.find(isImage);
   return html`
-    <p class="lead">A CycleGAN translates images of one set into images of the other: it puts ${having} on, or takes them off.</p>
+    <p class="lead">A CycleGAN translates images of one set into images of the other: “${without}” into “${having}”, or back.</p>
     <div class="split">
       <section class="panel stack" aria-label="Face">
         <${ModelSelect} models=${models} value=${model.id} onChange=${(/** @type {string} */ id) => change({ model: id, job: '' })} />

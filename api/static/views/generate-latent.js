@@ -24,8 +24,12 @@ export function Latent({ models }) {
   const random = () => move(z.map(() => gaussian()));
   return html`
     <p class="lead">Each image is a point of the model's latent space. Move the sliders, or walk over the manifold of a model with two dimensions.</p>
-    <div class="split">
-      <section class="panel stack" aria-label="Latent code">
+    <div class="split latent">
+      <section class="panel seen" aria-label="Decoded image">
+        ${error && html`<${Failure} error=${error} />`}
+        <div class="decoded pixelated" aria-busy=${busy ? 'true' : 'false'}>${path && html`<${Media} path=${path} alt="Image of this latent code" />`}</div>
+      </section>
+      <section class="panel stack codes" aria-label="Latent code">
         <${ModelSelect} models=${models} value=${model.id} onChange=${(/** @type {string} */ id) => change({ model: id, z: '', job: '' })} />
         <div class="row"><button class="primary" onClick=${random}>Random image</button><button onClick=${() => move(z.map(() => 0))}>Mean</button></div>
         <fieldset class="sliders"><legend>Latent code, in standard deviations${dim > SLIDERS ? `: the first ${SLIDERS} of ${dim}` : ''}</legend>
@@ -33,9 +37,7 @@ export function Latent({ models }) {
             <input type="range" min=${-EXTENT} max=${EXTENT} step="0.1" value=${value} onInput=${(/** @type {any} */ e) => move(z.map((old, i) => (i === k ? Number(e.target.value) : old)))} /></label>`)}
         </fieldset>
       </section>
-      <section class="panel stage stack" aria-label="Decoded image">
-        ${error && html`<${Failure} error=${error} />`}
-        <div class="decoded pixelated" aria-busy=${busy ? 'true' : 'false'}>${path && html`<${Media} path=${path} alt="Image of this latent code" />`}</div>
+      <section class="panel stack" aria-label=${dim === 2 ? 'Manifold' : 'Samples'}>
         ${dim === 2 ? html`<${Manifold} key=${model.id} model=${model} z=${z} move=${move} />` : html`<${Samples} key=${model.id} model=${model} params=${params} change=${change} />`}
         <${CopyRequest} path="/v1/generations" params=${decoding(model.id, z)} />
       </section>

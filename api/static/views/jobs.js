@@ -78,10 +78,13 @@ function List() {
   `;
 }
 
+/** A style in a few words: an id of an image says nothing. @param {any} style */
+const styleOf = (style) => (typeof style !== 'string' ? '' : style.startsWith('img_') ? 'own image' : style.slice(0, 24));
+
 /** What a job makes, in a few words. @param {any} job */
 function summary(job) {
   const p = job.params;
-  return p.prompt ?? p.name ?? [p.mode !== 'transfer' && p.mode, p.model ?? p.recipe ?? p.method, typeof p.style === 'string' && p.style.slice(0, 24)].filter(Boolean).join(' · ');
+  return p.prompt ?? p.name ?? [p.mode !== 'transfer' && p.mode, p.model ?? p.recipe ?? p.method, styleOf(p.style)].filter(Boolean).join(' · ');
 }
 
 /** @param {{job: any, again: () => void}} props */

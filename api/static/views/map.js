@@ -66,7 +66,7 @@ function Explorer({ id }) {
   const pick = (/** @type {number[]} */ place) => change({ at: place.map((n) => n.toFixed(4)).join(','), z: '' });
   const thumb = (/** @type {number} */ i) => (members.thumbnails[i] ? thumbnailPath(details, version, i) : null);
   return html`
-    <div class="split map-split">
+    <div class="split map-split with-list">
       <section class="panel stack" aria-label="Map">
         <div class="row spread">
           <label class="inline">Color by <select value=${by} onChange=${(/** @type {any} */ e) => change({ by: e.target.value })}>
@@ -75,12 +75,14 @@ function Explorer({ id }) {
         </div>
         <${Scatter} points=${members} colors=${colors} label=${`Map of ${details.name}`} thumb=${members.hasImages ? thumb : null} lit=${mask} mark=${at} onPick=${pick} onLasso=${(/** @type {number[]} */ ids) => setLit(ids.length ? ids : null)} />
         <${Legend} items=${legend} />
-        <${StyleList} ids=${lit ?? nearestIds(members, at)} members=${members} thumb=${thumb} title=${lit ? `${lit.length} in the lasso` : at ? 'Nearest to the place' : 'Some of them'}
-          pick=${(/** @type {number} */ i) => pick([members.x[i], members.y[i]])} clear=${lit && (() => setLit(null))} />
       </section>
       <section class="panel stage stack" aria-label="Painted photo">
         <${Painter} vector=${vector} photo=${params.photo} change=${change} collection=${id} />
         ${scores && html`<${Sliders} space=${space} figures=${version.figures} scores=${scores} move=${(/** @type {number[]} */ next) => change({ z: next.map((n) => n.toFixed(2)).join(',') })} />`}
+      </section>
+      <section class="panel stack" aria-label="Styles">
+        <${StyleList} ids=${lit ?? nearestIds(members, at)} members=${members} thumb=${thumb} title=${lit ? `${lit.length} in the lasso` : at ? 'Nearest to the place' : 'Some of them'}
+          pick=${(/** @type {number} */ i) => pick([members.x[i], members.y[i]])} clear=${lit && (() => setLit(null))} />
       </section>
     </div>
   `;

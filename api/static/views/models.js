@@ -2,7 +2,7 @@
 import { html, useState } from '../base/html.js';
 import { remove } from '../base/api.js';
 import { go, link, useParams } from '../base/route.js';
-import { figuresOf } from '../parts/figures.js';
+import { Figures } from '../parts/figures.js';
 import { Icon } from '../parts/icons.js';
 import { Failure } from '../parts/job.js';
 import { useModels } from '../parts/modeltools.js';
@@ -57,7 +57,7 @@ function Card({ model, reload }) {
       <dl class="facts"><dt>License</dt><dd>${model.license}</dd>
         ${model.source.repository && html`<dt>Source</dt><dd>${model.source.repository}</dd>`}
         ${model.training?.images && html`<dt>Trained on</dt><dd>${model.training.images.toLocaleString()} images of ${String(model.training.data).slice(0, 24)}</dd>`}
-        ${figuresOf(model).map(({ label, value }) => html`<dt key=${label}>${label}</dt><dd>${value}</dd>`)}
+        <${Figures} model=${model} />
         ${images && html`<dt>Measured on</dt><dd>${images.toLocaleString()} other images</dd>`}
       </dl>
       ${model.fetch_command && !model.ready && html`<p class="hint">To install it, run on a worker: <code>${model.fetch_command}</code></p>`}

@@ -82,22 +82,22 @@ export default function Style() {
       <section class="panel stage stack" aria-label="Result" ref=${stage}>
         ${!isFast && html`<button class="primary" disabled=${busy || !canPaint} onClick=${() => paint({})}>Paint</button>`}
         ${error ? html`<${Failure} error=${error} />` : ''}
-        <${Result} job=${job} error=${lost} busy=${busy} change=${change} />
+        <${Result} job=${job} error=${lost} busy=${busy} photo=${params.photo} change=${change} />
         <${CopyRequest} path="/v1/style-transfers" params=${requestOf(params)} />
       </section>
     </div>
   `;
 }
 
-/** @param {{job: any, error: any, busy: boolean, change: (c: any) => void}} props */
-function Result({ job, error, busy, change }) {
+/** @param {{job: any, error: any, busy: boolean, photo?: string, change: (c: any) => void}} props */
+function Result({ job, error, busy, photo, change }) {
   const [done, setDone] = useState(/** @type {any} */ (null)); // stays until the next has ended
   useEffect(() => {
     if (job?.status === 'succeeded') setDone(job);
   }, [job]);
   const shown = job?.status === 'succeeded' ? job : done;
   if (!job && !error && !busy && !shown) {
-    return html`<div class="empty"><h2>Your painted photo appears here</h2><p>Choose a style on the left: it paints at once, on the sample cat until you drop a photo.</p></div>`;
+    return html`<div class="empty"><h2>Your painted photo appears here</h2><p>Choose a style: it paints at once${photo ? '' : ', on the sample cat until you drop a photo'}.</p></div>`;
   }
   if (shown && (job?.status === 'succeeded' || (!error && !(job && ended(job)) && isQuick(job)))) {
     return html`${busy || !ended(job ?? shown) ? html`<progress class="over" max="1" aria-label="Progress"></progress>` : ''}<${Painted} job=${shown} change=${change} />`;
