@@ -1,10 +1,11 @@
 /** Follows a job by Server-Sent Events, resumed after a drop, and by polling where streams do not get through. */
 import { useEffect, useState } from './html.js';
-import { ApiError, get, pause, send } from './api.js';
+import { ApiError, get, pause, send, submit } from './api.js';
 
 const ENDED = new Set(['succeeded', 'failed', 'canceled', 'expired']);
 const MAX_DROPS = 3; // without an event in between; then it polls
 const POLL_MS = 1500;
+const WAIT_S = 15; // of the answer to a submit
 const SILENT_MS = 40_000; // the service sends a comment every 15 s
 
 /** Whether a job has ended. @param {any} job */
@@ -95,6 +96,19 @@ export async function follow(job, show, signal) {
     }
     await pause(POLL_MS, signal);
   }
+}
+
+/**
+ * Submits a job and waits for its end, however busy the service is; throws the error of one that does not succeed.
+ * @param {string} path
+ * @param {Record<string, any>} params
+ * @returns {Promise<any>}
+ */
+export async function finished(path, params) {
+  const made = await submit(path, params, { wait: WAIT_S });
+  const job = ended(made) ? made : await follow(made, () => undefined, new AbortController().signal);
+  if (job.status !== 'succeeded') throw new ApiError(0, job.error ?? { code: job.status, message: `The job was ${job.status} before it ended.` });
+  return job;
 }
 
 const recent = /** @type {Map<string, any>} */ (new Map());

@@ -1,7 +1,7 @@
 /** Glasses on and off: an image of one domain translated into the other, by a CycleGAN. */
 import { html, useState } from '../base/html.js';
 import { submit } from '../base/api.js';
-import { useJob } from '../base/follow.js';
+import { finished, useJob } from '../base/follow.js';
 import { imagePath, isImage, outputPath, reuse } from '../base/media.js';
 import { useParams } from '../base/route.js';
 import { Icon } from '../parts/icons.js';
@@ -33,8 +33,7 @@ export function Glasses({ models }) {
     setBusy(true);
     const seed = newSeed();
     const drawn = { mode: 'text-to-image', model: 'stable-diffusion-avatars', prompt: PROMPTS[seed % PROMPTS.length], upscale: 1 };
-    const made = await submit('/v1/generations', { ...drawn, seed }, { wait: 60 });
-    if (made.status !== 'succeeded') throw new Error('The service is busy; try again in a moment.');
+    const made = await finished('/v1/generations', { ...drawn, seed });
     change({ face: await reuse(outputPath(made, made.outputs[0])), job: '' });
   }).finally(() => setBusy(false));
   const output = job?.outputs.find(isImage);

@@ -1,7 +1,7 @@
 /** The latent space of a VAE or GAN: samples, sliders, and the manifold of two dimensions to walk on. */
 import { html, useEffect, useMemo, useRef, useState } from '../base/html.js';
 import { submit } from '../base/api.js';
-import { useJob } from '../base/follow.js';
+import { finished, useJob } from '../base/follow.js';
 import { isImage, outputPath } from '../base/media.js';
 import { useParams } from '../base/route.js';
 import { Failure, JobState } from '../parts/job.js';
@@ -66,9 +66,8 @@ function useDecoded(model, z) {
         wanted.current = null;
         setState((old) => ({ ...old, busy: true }));
         try {
-          const job = await submit('/v1/generations', request, { wait: 15 });
-          if (job.status === 'succeeded') setState({ path: outputPath(job, job.outputs[0]), error: null, busy: false });
-          else setState((old) => ({ ...old, error: job.error ?? { code: 'busy', message: 'The service is busy; move again in a moment.' }, busy: false }));
+          const job = await finished('/v1/generations', request);
+          setState({ path: outputPath(job, job.outputs[0]), error: null, busy: false });
         } catch (error) {
           setState((old) => ({ ...old, error, busy: false }));
         }

@@ -2,7 +2,7 @@
 import { html, useEffect, useLoad, useMemo, useRef, useState, useStore } from '../base/html.js';
 import { get, post, remove, submit } from '../base/api.js';
 import { colorings, componentTitle, thumbnailPath, useColors, useCollection, useMask } from '../base/collection.js';
-import { useJob } from '../base/follow.js';
+import { finished, useJob } from '../base/follow.js';
 import { isImage, outputPath, upload } from '../base/media.js';
 import { nearest } from '../base/points.js';
 import { go, route, useParams } from '../base/route.js';
@@ -151,9 +151,8 @@ function usePainted(vector, photo) {
         setState((old) => ({ ...old, busy: true }));
         const started = performance.now();
         try {
-          const job = await submit('/v1/style-transfers', { method: 'fast', content: photo, style, size: SIZE }, { wait: 8 });
-          if (job.status === 'succeeded') setState({ path: outputPath(job, job.outputs[0]), ms: performance.now() - started, error: null, busy: false });
-          else setState((old) => ({ ...old, error: job.error ?? { code: 'busy', message: 'The service is busy: the photo is painted when a worker is free. Move again then.' }, busy: false }));
+          const job = await finished('/v1/style-transfers', { method: 'fast', content: photo, style, size: SIZE });
+          setState({ path: outputPath(job, job.outputs[0]), ms: performance.now() - started, error: null, busy: false });
           const before = last.current;
           last.current = job.id;
           if (before) setTimeout(() => remove(`/v1/jobs/${before}`).catch(() => undefined), 5000); // its image may still be shown
@@ -177,7 +176,7 @@ function Painter({ vector, photo, change, collection }) {
   const keep = (/** @type {Event} */ event) => {
     event.preventDefault();
     return tried(async () => {
-      const made = await submit('/v1/pc-steerings', { collection, content: photo, size: SIZE, start: { vector }, components: [{ component: 0, strengths: [0] }] }, { wait: 30 });
+      const made = await finished('/v1/pc-steerings', { collection, content: photo, size: SIZE, start: { vector }, components: [{ component: 0, strengths: [0] }] });
       const output = made.outputs.find(isImage);
       const kept = output ? await post('/v1/styles', { name, job: made.id, output: output.index }) : await post('/v1/styles', { name, vector });
       note(`Kept as “${name}”: it is among the invented styles.`);
