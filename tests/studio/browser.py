@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
@@ -12,6 +13,7 @@ from tests.stack import wait_until
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 SIZES = {"desktop": (1360, 860), "phone": (390, 844)}
+COLORS: dict[str, Literal["light", "dark"]] = {"desktop": "light", "phone": "dark"}
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 STILL = """() => document.getAnimations().every(
     each => each.playState !== "running" || each.effect.getTiming().iterations === Infinity)"""
@@ -34,11 +36,16 @@ class Look:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.axe = Axe()
 
+    def both(self, page: Page, name: str, docs: str = "") -> None:
+        """Looks at the view as it stands on the desktop and on a phone, and leaves it at its size."""
+        own = size_of(page)
+        for size in sorted(SIZES, key=lambda size: size == own):  # its own comes last
+            resize(page, size)
+            self.at(page, name, docs)
+
     def at(self, page: Page, name: str, docs: str = "") -> None:
         """No finding of axe, nothing beyond the sides, and a screenshot, which the docs show as `docs`."""
-        assert page.viewport_size is not None
-        width = page.viewport_size["width"]
-        size = next(size for size, sides in SIZES.items() if sides[0] == width)
+        size = size_of(page)
         wait_until(lambda: page.evaluate(STILL), 10, "the end of animations")
         page.screenshot(path=self.folder / f"{name}-{size}.png")
         beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -49,6 +56,20 @@ class Look:
             Image.open(self.folder / f"{name}-{size}.png").convert("RGB").save(
                 IMAGES / f"{docs}.jpg", quality=QUALITY, optimize=True
             )
+
+
+def size_of(page: Page) -> str:
+    """Which of the sizes the page has."""
+    assert page.viewport_size is not None
+    width = page.viewport_size["width"]
+    return next(size for size, sides in SIZES.items() if sides[0] == width)
+
+
+def resize(page: Page, size: str) -> None:
+    """Gives the page a size and its colors."""
+    width, height = SIZES[size]
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=COLORS[size])
 
 
 def go(page: Page, where: str) -> None:

@@ -42,40 +42,40 @@ def test_a_folder_becomes_a_collection(desktop: Page, tmp_path: Path, look: Look
     expect(desktop.get_by_role("heading", name="New collection")).to_be_visible()
 
 
-def test_every_part_of_a_collection_is_shown(page: Page, collection: str, look: Look) -> None:
-    go(page, f"collections/{collection}")
-    chosen = page.get_by_text("More like it")
+def test_every_part_of_a_collection_is_shown(desktop: Page, collection: str, look: Look) -> None:
+    go(desktop, f"collections/{collection}")
+    chosen = desktop.get_by_text("More like it")
 
     def choose() -> bool:
-        page.get_by_role("application").press("Enter")
+        desktop.get_by_role("application").press("Enter")
         return chosen.is_visible()
 
     wait_until(choose, 30, "the points of the map")  # a cross before they are there chooses nothing
-    page.wait_for_timeout(500)
-    look.at(page, "collection-map")
-    page.get_by_text("More like it").click()
-    expect(page.get_by_text("distance").first).to_be_visible()
-    look.at(page, "collection-search")
+    desktop.wait_for_timeout(500)
+    look.both(desktop, "collection-map")
+    desktop.get_by_text("More like it").click()
+    expect(desktop.get_by_text("distance").first).to_be_visible()
+    look.both(desktop, "collection-search")
     for part, sign in {"components": "on the map", "odd": "Most isolated", "plots": "explained variance"}.items():
-        go(page, f"collections/{collection}/{part}")
-        expect(page.get_by_text(sign).first).to_be_visible()
-        page.wait_for_timeout(400)
-        look.at(page, f"collection-{part}")
+        go(desktop, f"collections/{collection}/{part}")
+        expect(desktop.get_by_text(sign).first).to_be_visible()
+        desktop.wait_for_timeout(400)
+        look.both(desktop, f"collection-{part}")
 
 
-def test_a_cluster_is_named_sampled_and_animated(page: Page, collection: str, look: Look) -> None:
-    go(page, f"collections/{collection}/clusters")
-    card = page.locator("article").first
+def test_a_cluster_is_named_sampled_and_animated(phone: Page, collection: str, look: Look) -> None:
+    go(phone, f"collections/{collection}/clusters")
+    card = phone.locator("article").first
     card.get_by_label("Name").fill("The friendly ones")
     card.get_by_label("Name").press("Tab")
-    expect(page.get_by_role("heading", name="The friendly ones")).to_be_visible()
+    expect(phone.get_by_role("heading", name="The friendly ones")).to_be_visible()
     card.get_by_role("button", name="New images").click()
-    expect(page.get_by_alt_text("New image 8")).to_be_visible()
-    look.at(page, "collection-clusters")
+    expect(phone.get_by_alt_text("New image 8")).to_be_visible()
+    look.both(phone, "collection-clusters")
     card.get_by_role("button", name="Animate").click()
-    expect(page.get_by_alt_text("Animation around the cluster")).to_be_visible()
-    other = page.context.new_page()  # of another person: nothing of it is kept in the browser
-    assert page.evaluate("Object.keys(localStorage).filter(each => each.includes('clusters'))") == []
+    expect(phone.get_by_alt_text("Animation around the cluster")).to_be_visible()
+    other = phone.context.new_page()  # of another person: nothing of it is kept in the browser
+    assert phone.evaluate("Object.keys(localStorage).filter(each => each.includes('clusters'))") == []
     go(other, f"collections/{collection}")
     expect(other.get_by_role("list", name="Colors")).to_contain_text("The friendly ones")
 

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.stack import Stack
-from tests.studio.browser import SIZES, Look, browser_path
+from tests.studio.browser import COLORS, SIZES, Look, browser_path
 
 STORIES = ("collections", "faults", "generate", "jobs", "map", "style", "train")
 pytest.register_assert_rewrite(*(f"tests.studio.{name}" for name in STORIES))
@@ -14,8 +14,11 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An installation with one worker, of one thread as OpenMP counts."""
-    made = Stack(tmp_path_factory.mktemp("studio"))
+    """An installation with one worker, of one thread as OpenMP counts.
+
+    Its leases last as long as those of an installation: on a busy machine a collection would be built twice.
+    """
+    made = Stack(tmp_path_factory.mktemp("studio"), ATELIER_LEASE_S="30")
     yield made.start_all()
     made.stop()
 
@@ -34,7 +37,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=SIZES)
 def page(request: pytest.FixtureRequest, browser: Browser, studio: Stack) -> Iterator[Page]:
-    """A page of a new session: the desktop, and a phone in dark colors; an error in its console fails the test."""
+    """A page of a new session, on the desktop and again on a phone; an error in its console fails the test."""
     yield from opened(browser, studio, request.param)
 
 
@@ -44,13 +47,19 @@ def desktop(browser: Browser, studio: Stack) -> Iterator[Page]:
     yield from opened(browser, studio, "desktop")
 
 
+@pytest.fixture
+def phone(browser: Browser, studio: Stack) -> Iterator[Page]:
+    """A page of a new session on a phone: long stories run on one size, and are looked at on both."""
+    yield from opened(browser, studio, "phone")
+
+
 def opened(browser: Browser, studio: Stack, size: str) -> Iterator[Page]:
     width, height = SIZES[size]
     context = browser.new_context(
         base_url=studio.url,
         viewport={"width": width, "height": height},
         has_touch=size == "phone",
-        color_scheme="dark" if size == "phone" else "light",
+        color_scheme=COLORS[size],
         reduced_motion="reduce",
         accept_downloads=True,
     )

@@ -72,33 +72,33 @@ def test_a_dropped_stream_resumes_and_then_polls(desktop: Page, studio: Stack, d
     assert dropped[0] is None and dropped[1] == "1767225600000-1" and len(dropped) <= 4
 
 
-def test_a_key_is_asked_for_and_kept_for_the_session(page: Page, with_keys: Stack, look: Look) -> None:
+def test_a_key_is_asked_for_and_kept_for_the_session(phone: Page, with_keys: Stack, look: Look) -> None:
     key, text = with_keys.jobs.keys.create("first", scopes=["read", "submit"])
-    go(page, "jobs")
-    expect(page.get_by_role("dialog")).to_be_visible()
-    look.at(page, "login")
-    page.get_by_role("textbox", name="API key").fill("atl_wrong")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("not a whole API key")
-    page.get_by_role("textbox", name="API key").fill(f"{text}x")
-    page.get_by_role("dialog").get_by_role("button", name="Log in").click()
-    expect(page.get_by_role("alert")).to_contain_text("does not know this key")
-    page.get_by_role("textbox", name="API key").fill(text)
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("dialog")).to_be_hidden()
-    go(page, "style?size=256")
-    page.get_by_role("button", name="soft ochre").click()
-    expect(page.get_by_alt_text("Painted photo: after")).to_be_visible()
+    go(phone, "jobs")
+    expect(phone.get_by_role("dialog")).to_be_visible()
+    look.both(phone, "login")
+    phone.get_by_role("textbox", name="API key").fill("atl_wrong")
+    phone.keyboard.press("Enter")
+    expect(phone.get_by_role("alert")).to_contain_text("not a whole API key")
+    phone.get_by_role("textbox", name="API key").fill(f"{text}x")
+    phone.get_by_role("dialog").get_by_role("button", name="Log in").click()
+    expect(phone.get_by_role("alert")).to_contain_text("does not know this key")
+    phone.get_by_role("textbox", name="API key").fill(text)
+    phone.keyboard.press("Enter")
+    expect(phone.get_by_role("dialog")).to_be_hidden()
+    go(phone, "style?size=256")
+    phone.get_by_role("button", name="soft ochre").click()
+    expect(phone.get_by_alt_text("Painted photo: after")).to_be_visible()
 
     with_keys.jobs.keys.revoke(key.id)
     _, other = with_keys.jobs.keys.create("second", scopes=["read", "submit"])
-    page.get_by_role("button", name="bold yellow").click()
-    expect(page.get_by_role("dialog")).to_contain_text("expired or was revoked")
-    page.get_by_role("textbox", name="API key").fill(other)
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="bold yellow")).to_have_attribute("aria-pressed", "true")
-    expect(page).to_have_url(re.compile("builtin%3A1"))
-    assert page.evaluate("[sessionStorage.length, JSON.stringify(localStorage).includes('atl_')]") == [1, False]
+    phone.get_by_role("button", name="bold yellow").click()
+    expect(phone.get_by_role("dialog")).to_contain_text("expired or was revoked")
+    phone.get_by_role("textbox", name="API key").fill(other)
+    phone.keyboard.press("Enter")
+    expect(phone.get_by_role("button", name="bold yellow")).to_have_attribute("aria-pressed", "true")
+    expect(phone).to_have_url(re.compile("builtin%3A1"))
+    assert phone.evaluate("[sessionStorage.length, JSON.stringify(localStorage).includes('atl_')]") == [1, False]
 
 
 def test_a_service_that_is_away_keeps_what_was_done(desktop: Page, studio: Stack) -> None:

@@ -29,29 +29,31 @@ def fail(studio: Stack) -> str:
     return job_id
 
 
-def test_a_running_job_is_followed_and_canceled(page: Page, studio: Stack, look: Look) -> None:
+def test_a_running_job_is_followed_and_canceled(phone: Page, studio: Stack, look: Look) -> None:
     made = studio.submit(steps=400, step_s=0.1)
-    go(page, "jobs")
-    row = page.get_by_role("row").filter(has_text="probing")
+    go(phone, "jobs")
+    row = phone.get_by_role("row").filter(has_text="probing")
     expect(row.get_by_role("progressbar")).to_be_visible()
-    look.at(page, "jobs-running")
+    look.both(phone, "jobs-running")
     row.get_by_role("link").click()
-    expect(page.get_by_alt_text("Preview of the running job")).to_be_visible()
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("Canceled.")).to_be_visible()
+    expect(phone.get_by_alt_text("Preview of the running job")).to_be_visible()
+    phone.get_by_role("button", name="Cancel").click()
+    expect(phone.get_by_text("Canceled.")).to_be_visible()
     assert studio.finished(made["id"])["status"] == "canceled"
-    look.at(page, "job-canceled")
+    look.both(phone, "job-canceled")
 
 
-def test_a_failed_job_says_why_and_runs_again(page: Page, studio: Stack, look: Look) -> None:
+def test_a_failed_job_says_why_and_runs_again(desktop: Page, studio: Stack, look: Look) -> None:
     job_id = fail(studio)
-    go(page, f"jobs/{job_id}")
-    expect(page.get_by_role("alert")).to_contain_text("does not fit into memory at 2048; 1024 would. Choose a smaller")
-    look.at(page, "job-failed")
-    page.get_by_role("button", name="Try again").click()
-    expect(page.get_by_role("link", name=job_id)).to_be_visible()  # which it repeats
-    page.get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("table")).to_be_visible()
+    go(desktop, f"jobs/{job_id}")
+    expect(desktop.get_by_role("alert")).to_contain_text(
+        "does not fit into memory at 2048; 1024 would. Choose a smaller"
+    )
+    look.both(desktop, "job-failed")
+    desktop.get_by_role("button", name="Try again").click()
+    expect(desktop.get_by_role("link", name=job_id)).to_be_visible()  # which it repeats
+    desktop.get_by_role("button", name="Delete").click()
+    expect(desktop.get_by_role("table")).to_be_visible()
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +66,15 @@ def thousand(studio: Stack) -> None:
 
 
 @pytest.mark.usefixtures("thousand")
-def test_a_thousand_jobs_are_listed(page: Page, look: Look) -> None:
-    go(page, "jobs?status=canceled")
-    rows = page.locator("tbody tr")
+def test_a_thousand_jobs_are_listed(phone: Page, look: Look) -> None:
+    go(phone, "jobs?status=canceled")
+    rows = phone.locator("tbody tr")
     expect(rows).to_have_count(50)
-    look.at(page, "jobs-many")
+    look.at(phone, "jobs-many")
     for shown in (100, 150):
-        page.get_by_role("button", name="Show more").click()
+        phone.get_by_role("button", name="Show more").click()
         expect(rows).to_have_count(shown)
-    page.wait_for_timeout(3000)  # the newest page is loaded again meanwhile
+    with phone.expect_response(lambda response: "/v1/jobs?" in response.url and "cursor" not in response.url):
+        pass  # the newest jobs, which are loaded again meanwhile
+    phone.wait_for_timeout(200)
     expect(rows).to_have_count(150)

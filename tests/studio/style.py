@@ -47,24 +47,24 @@ def test_two_clicks_paint_a_photo(page: Page, look: Look, studio: Stack, tmp_pat
     expect(after).to_be_visible()
 
 
-def test_two_styles_are_mixed(page: Page, look: Look, studio: Stack) -> None:
-    go(page, "style?size=256")
-    page.get_by_role("button", name="starry blue").click()
-    after = page.get_by_alt_text("Painted photo: after")
+def test_two_styles_are_mixed(phone: Page, look: Look, studio: Stack) -> None:
+    go(phone, "style?size=256")
+    phone.get_by_role("button", name="starry blue").click()
+    after = phone.get_by_alt_text("Painted photo: after")
     expect(after).to_be_visible()
     first = after.get_attribute("src") or ""
-    page.get_by_role("button", name="Mix with another style").click()
-    page.get_by_role("button", name="neon shards").click()
-    expect(page.get_by_text("starry blue 50 %")).to_be_visible()
+    phone.get_by_role("button", name="Mix with another style").click()
+    phone.get_by_role("button", name="neon shards").click()
+    expect(phone.get_by_text("starry blue 50 %")).to_be_visible()
     expect(after).not_to_have_attribute("src", first)
-    page.get_by_role("slider", name="Share of the second style").press("ArrowRight")
-    expect(page.get_by_text("55 % neon shards")).to_be_visible()
-    expect(page).to_have_url(re.compile("mix=0.55"))
-    job_id = re.findall(r"job_[0-9a-f]{24}", page.url)[0]
+    phone.get_by_role("slider", name="Share of the second style").press("ArrowRight")
+    expect(phone.get_by_text("55 % neon shards")).to_be_visible()
+    expect(phone).to_have_url(re.compile("mix=0.55"))
+    job_id = re.findall(r"job_[0-9a-f]{24}", phone.url)[0]
     wait_until(lambda: weights(studio) == [0.45, 0.55], 30, "the mix of the slider")
-    look.at(page, "style-mix")
-    page.get_by_role("button", name="Only starry blue").click()
-    expect(page).not_to_have_url(re.compile("second=|" + job_id))
+    look.both(phone, "style-mix")
+    phone.get_by_role("button", name="Only starry blue").click()
+    expect(phone).not_to_have_url(re.compile("second=|" + job_id))
 
 
 def weights(studio: Stack) -> list[float]:
@@ -75,7 +75,7 @@ def weights(studio: Stack) -> list[float]:
 
 
 def test_an_own_image_paints_slowly_with_previews(desktop: Page, look: Look) -> None:
-    go(desktop, "style?method=gatys&size=256&steps=40")
+    go(desktop, "style?method=gatys&size=256&steps=20")
     desktop.get_by_role("button", name="Cat, a sample").click()
     expect(desktop.get_by_alt_text("Photo, as chosen")).to_be_visible()
     desktop.get_by_role("button", name="Your own").click()
