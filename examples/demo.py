@@ -1,11 +1,10 @@
 """Starts the service, sends it photographs, follows a job and writes the images to `demo/`.
 
-`scripts/demo` runs it. The class `Client` is what a client of the API needs; the rest starts and stops the service.
+`scripts/demo` runs it. `_painted` is what a client needs; the rest starts and stops the service.
 """
 
 import argparse
 import fcntl
-import json
 import os
 import signal
 import socket
@@ -20,7 +19,9 @@ from typing import Any
 
 import httpx
 from PIL import Image, ImageDraw, ImageOps
-from tqdm import tqdm
+
+from atelier_client import Atelier, AtelierError
+from atelier_client.errors import ServiceUnreachableError
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOS = ROOT / "examples" / "photos"
@@ -28,56 +29,6 @@ OUT = Path("demo")
 START_TIMEOUT_S = 90
 CELL = 360  # width of a column of the sheet, in pixels
 CAPTION = 28
-
-
-class Client:
-    """The API calls of the demo."""
-
-    def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, timeout=90, trust_env=False)
-
-    def upload(self, photo: Path) -> str:
-        """Uploads an image and returns its id."""
-        return str(_answer(self.http.post("/v1/images", files={"file": photo.read_bytes()}))["id"])
-
-    def submit(self, wait_s: int = 0, **request: Any) -> dict[str, Any]:
-        """Queues a style transfer; waits up to `wait_s` seconds for its end."""
-        headers = {"Prefer": f"wait={wait_s}"} if wait_s else {}
-        return _answer(self.http.post("/v1/style-transfers", json=request, headers=headers))
-
-    def follow(self, job: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yields the events of a job until it has ended (Server-Sent Events)."""
-        with self.http.stream("GET", job["urls"]["events"]) as response:
-            kind = ""
-            for line in response.iter_lines():
-                field, _, value = line.partition(": ")
-                if field == "event":
-                    kind = value
-                elif field == "data":
-                    yield kind, json.loads(value)
-
-    def cancel(self, job: dict[str, Any]) -> None:
-        """Cancels a job; one that has ended does not change."""
-        self.http.post(job["urls"]["cancel"])
-
-    def job(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Returns the current state of the job."""
-        return _answer(self.http.get(job["urls"]["self"]))
-
-    def download(self, job: dict[str, Any], path: Path) -> None:
-        """Writes the first image of a finished job to a file."""
-        if job["status"] != "succeeded":
-            sys.exit(
-                f"Job {job['id']} is {job['status']}: {(job['error'] or {}).get('message', 'it did not end in time')}"
-            )
-        path.write_bytes(self.http.get(job["outputs"][0]["url"]).raise_for_status().content)
-
-
-def _answer(response: httpx.Response) -> dict[str, Any]:
-    body: dict[str, Any] = response.json()
-    if response.is_error:
-        sys.exit(f"The API answered {response.status_code} {body['error']['code']}: {body['error']['message']}")
-    return body
 
 
 @dataclass(frozen=True)
@@ -101,7 +52,7 @@ def main() -> None:
         print(
             f"The service is up at {url} after {time.monotonic() - started:.1f} s; its API is described at {url}/docs"
         )
-        results = _jobs(Client(url), args)
+        results = _results(Atelier(url), args)
         sheet = _sheet(results)
         for result in results:
             print(f"{result.image}  {result.title}, {result.seconds:.1f} s")
@@ -123,38 +74,28 @@ def _arguments() -> argparse.Namespace:
     return args
 
 
-def _jobs(client: Client, args: argparse.Namespace) -> list[Result]:
-    photo, style = client.upload(args.photo), client.upload(args.style)
-    results: list[Result] = []
+def _results(atelier: Atelier, args: argparse.Namespace) -> list[Result]:
+    fast = {"method": "fast", "content": args.photo, "size": 512}
+    gatys = {"method": "gatys", "content": args.photo, "size": args.size, "num_steps": args.num_steps, "seed": 1}
+    return [
+        _painted(atelier, "fast-builtin", "built-in style 19, one pass", **fast, style="builtin:19"),
+        _painted(atelier, "fast-image", "style image, one pass", **fast, style=args.style),
+        _painted(atelier, "gatys", "style image, optimized (Gatys et al.)", **gatys, style=args.style),
+    ]
 
-    def done(name: str, title: str, style: Path | None, job: dict[str, Any], since: float) -> None:
-        client.download(job, OUT / f"{name}.png")
-        results.append(Result(title, args.photo, style, OUT / f"{name}.png", time.monotonic() - since))
 
-    now = time.monotonic()
-    job = client.submit(wait_s=60, method="fast", content=photo, style="builtin:19", size=512)
-    done("fast-builtin", "built-in style 19, one pass", None, job, now)
-    now = time.monotonic()
-    job = client.submit(wait_s=60, method="fast", content=photo, style=style, size=512)
-    done("fast-image", "style image, one pass", args.style, job, now)
-    now = time.monotonic()
-    job = client.submit(method="gatys", content=photo, style=style, size=args.size, num_steps=args.num_steps, seed=1)
+def _painted(atelier: Atelier, name: str, title: str, **request: Any) -> Result:
+    """Runs a style transfer and saves its image."""
+    started = time.monotonic()
+    job = atelier.style_transfer(**request)
     try:
-        _watch(client, job, args.num_steps)
+        job.wait(progress=request["method"] == "gatys")
     except (KeyboardInterrupt, SystemExit):
-        client.cancel(job)  # else the next start would run it again
+        job.cancel()  # else the next start would run it again
         raise
-    done("gatys", "style image, optimized (Gatys et al.)", args.style, client.job(job), now)
-    return results
-
-
-def _watch(client: Client, job: dict[str, Any], steps: int) -> None:
-    """Shows a job's progress as a bar until it ends."""
-    with tqdm(total=steps, desc="gatys", unit="step") as bar:
-        for kind, event in client.follow(job):
-            if kind == "progress":
-                bar.set_postfix_str(event["message"], refresh=False)
-                bar.update(event["step"] - bar.n)
+    path = job.outputs[0].save(OUT / f"{name}.png")
+    style = request["style"] if isinstance(request["style"], Path) else None
+    return Result(title, request["content"], style, path, time.monotonic() - started)
 
 
 def _sheet(results: list[Result]) -> Path:
@@ -198,8 +139,10 @@ def _service(keep: bool) -> Iterator[str]:
             _wait_until_ready(process, f"http://127.0.0.1:{port}", data / "log")
             yield f"http://127.0.0.1:{port}"
             kept = keep
-        except httpx.TransportError as error:
+        except ServiceUnreachableError as error:
             sys.exit(f"{_tail(data / 'log')}\nThe service stopped answering ({error}); the end of its log is above.")
+        except AtelierError as error:
+            sys.exit(str(error))
         except KeyboardInterrupt:
             sys.exit("Stopped.")
         finally:

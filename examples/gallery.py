@@ -5,16 +5,10 @@ Without `--docs` it writes to `demo/`. Each entry is one request; an image that 
 
 import argparse
 import json
-import sys
 import textwrap
-import time
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
-import httpx
-from PIL import Image
-
+from atelier_client import Atelier
 from examples.output import DOCS, ROOT, arguments
 
 PHOTOS = ROOT / "examples" / "photos"
@@ -130,17 +124,19 @@ the times. With `scripts/run` up, `python examples/gallery.py --docs` makes this
 def main() -> None:
     """Sends each request, writes its image and the page, and prints the seconds of each job."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--only", nargs="+", choices=ENTRIES, default=list(ENTRIES))
     args = arguments(parser, DOCS)
-    with httpx.Client(base_url=args.url, timeout=120, trust_env=False) as http:
+    folder = args.out / "images" / "gallery"
+    folder.mkdir(parents=True, exist_ok=True)
+    with Atelier() as atelier:
         for name in args.only:
             _, _, request, role = ENTRIES[name]
-            job = _run(http, _with_ids(http, request))
-            wanted = next(output for output in job["outputs"] if output["role"] == role)
-            _save(http.get(wanted["url"]).raise_for_status().content, args.out / "images" / "gallery" / f"{name}.jpg")
-            shown = {key: job["metrics"][key] for key in ("loss", "steps", "by_layer") if key in job["metrics"]}
-            print(f"{name}: {job['metrics']['run_ms'] / 1000:.1f} s, {json.dumps(shown)}", flush=True)
+            job = atelier.style_transfer(**_with_paths(request)).wait()
+            image = next(output for output in job.outputs if output.role == role).image().convert("RGB")
+            image.thumbnail((WIDEST, WIDEST))
+            image.save(folder / f"{name}.jpg", quality=85)
+            shown = {key: job.metrics[key] for key in ("loss", "steps", "by_layer") if key in job.metrics}
+            print(f"{name}: {job.metrics['run_ms'] / 1000:.1f} s, {json.dumps(shown)}", flush=True)
     if len(args.only) == len(ENTRIES):
         path = args.out / "how-to" / "paint-a-photo.md"
         path.parent.mkdir(exist_ok=True)
@@ -162,35 +158,13 @@ def _wrapped(request: dict[str, Any]) -> str:
     return textwrap.fill(text, 100, initial_indent="    ", subsequent_indent="     ").replace("\xa0", " ")
 
 
-def _with_ids(http: httpx.Client, request: Any) -> Any:
-    """Uploads every photo of the request and returns the request with their ids."""
+def _with_paths(request: Any) -> Any:
+    """Returns the request with the paths of the photos that it names."""
     if isinstance(request, dict):
-        return {key: _with_ids(http, value) for key, value in request.items()}
+        return {key: _with_paths(value) for key, value in request.items()}
     if isinstance(request, list):
-        return [_with_ids(http, value) for value in request]
-    if isinstance(request, str) and (PHOTOS / request).is_file():
-        return http.post("/v1/images", files={"file": (PHOTOS / request).read_bytes()}).raise_for_status().json()["id"]
-    return request
-
-
-def _run(http: httpx.Client, request: dict[str, Any]) -> dict[str, Any]:
-    answer = http.post("/v1/style-transfers", json=request)
-    if answer.is_error:
-        sys.exit(answer.text)
-    job: dict[str, Any] = answer.json()
-    while job["status"] in ("queued", "running"):
-        time.sleep(0.5)
-        job = http.get(job["urls"]["self"]).raise_for_status().json()
-    if job["status"] != "succeeded":
-        sys.exit(f"{job['id']} is {job['status']}: {job['error']}")
-    return job
-
-
-def _save(data: bytes, path: Path) -> None:
-    image = Image.open(BytesIO(data)).convert("RGB")
-    image.thumbnail((WIDEST, WIDEST))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, quality=85)
+        return [_with_paths(value) for value in request]
+    return PHOTOS / request if isinstance(request, str) and (PHOTOS / request).is_file() else request
 
 
 if __name__ == "__main__":
