@@ -20,7 +20,9 @@ def main() -> None:
     out = arguments(argparse.ArgumentParser(), IMAGES).out
     captions = named_dataset("avatars", "test", SHOWN).captions
     with Atelier() as atelier:
-        jobs = [atelier.generate(model=MODEL, prompt=caption, seed=seed) for seed, caption in enumerate(captions)]
+        jobs = [
+            atelier.generate(model=MODEL, prompt=caption, seed=seed, upscale=1) for seed, caption in enumerate(captions)
+        ]
         made = np.stack([np.asarray(job.wait().outputs[0].image().convert("RGB")) for job in jobs])
         contact_sheet(made, 4, captions, scale=2).save(out / "text-to-image.jpg", quality=82)
         guided = atelier.style_transfer(
