@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from models.data.dataset import Dataset
 from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
-from models.training import ddpm, lora, stable_diffusion, text_encoder
+from models.training import ddpm, lora, run, stable_diffusion, text_encoder
 from tests.models.training.tiny import SCHEDULE, train
 
 
@@ -34,6 +35,12 @@ def frozen_models(data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFac
 def frozen(frozen_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes these models those of the working directory."""
     monkeypatch.chdir(frozen_models)
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves the plots of losses out, which would take half of the time of a short run."""
+    monkeypatch.setattr(run, "plot_losses", lambda curve: Image.new("RGB", (32, 32)))
 
 
 @pytest.fixture

@@ -41,13 +41,16 @@ def killed_after(n_checkpoints: int) -> Callable[[Path], None]:
     return on_checkpoint
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_killed_run_goes_on_to_the_same_weights(name: str, data: dict[str, Dataset], tmp_path: Path) -> None:
-    whole = train(name, data, tmp_path / "whole")
-    for n in (1, 1):  # killed twice, at steps 4 and 8
+    """Its second epoch begins at step 6."""
+    schedule = replace(SCHEDULE, num_steps=8, sample_every=4, checkpoint_every=3)
+    whole = train(name, data, tmp_path / "whole", schedule)
+    for n in (1, 1):  # killed twice, at steps 3 and 6
         with pytest.raises(Killed):
-            train(name, data, tmp_path / "killed", on_checkpoint=killed_after(n))
-    resumed = train(name, data, tmp_path / "killed")
+            train(name, data, tmp_path / "killed", schedule, on_checkpoint=killed_after(n))
+    resumed = train(name, data, tmp_path / "killed", schedule)
     assert resumed["files"] == whole["files"]
     assert resumed["training"]["last_losses"] == whole["training"]["last_losses"]
     assert not list((tmp_path / "killed").glob("*.partial"))
@@ -224,6 +227,7 @@ def test_latent_codes_that_are_not_finite_end_a_training(data: dict[str, Dataset
         train_model(recipe, data["digits"], recipe.settings(), SCHEDULE, tmp_path, model_id="m", data="digits")
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.parametrize("name", ["vae of digits", "dcgan", "cyclegan", "ddpm"])
 def test_a_run_that_finishes_early_keeps_its_model(name: str, data: dict[str, Dataset], tmp_path: Path) -> None:
     """Its weights are those of the same step of the whole run, and its last grid is of them."""

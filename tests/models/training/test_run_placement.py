@@ -9,7 +9,7 @@ from models.training.run import Schedule
 from tests.models.training.tiny import SETTINGS, train
 from tests.stand_in import gpu
 
-pytestmark = pytest.mark.usefixtures("frozen", "few_steps")
+pytestmark = pytest.mark.usefixtures("frozen", "few_steps", "no_plots")
 
 
 class Killed(Exception):

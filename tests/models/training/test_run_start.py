@@ -20,7 +20,7 @@ from models.training.recipe import Recipe, frozen_model, train_model
 from models.training.run import Start
 from tests.models.training.tiny import SCHEDULE, SETTINGS, train
 
-pytestmark = pytest.mark.usefixtures("frozen", "few_steps")
+pytestmark = pytest.mark.usefixtures("frozen", "few_steps", "no_plots")
 
 
 def start(folder: Path | str) -> Start:
