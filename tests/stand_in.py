@@ -11,7 +11,7 @@ memory and offload weights; and what is computed outside torch, by onnxruntime, 
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -20,8 +20,6 @@ import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves as leaves
-from torch.utils._pytree import tree_map, tree_map_only
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 from models import tensors
@@ -99,13 +97,40 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        with self:  # in inference mode what consists of other operations comes here whole
-            found = function.decompose(*args, **kwargs)
-        if found is not NotImplemented:
-            return found
+        if _is_composite(function):
+            with self:  # in inference mode what consists of other operations comes here whole
+                return function.decompose(*args, **kwargs)
         if not _is_on_gpu(args, kwargs):
             self.on_cpu[function.overloadpacket.__name__] += 1
         return _run(function, args, kwargs)
+
+
+# What depends on the operation alone is found once: this runs at each operation.
+
+
+@cache
+def _is_composite(function: Any) -> bool:
+    """Whether `decompose` finds the operations that an operation consists of."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return key in function.py_kernels or torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), key)
+
+
+@cache
+def _written(function: Any) -> tuple[list[str], list[str]]:
+    """The names of an operation's arguments, and of those that it changes in place and returns."""
+    schema = function._schema
+    if not any(each.alias_info and each.alias_info.is_write for each in schema.returns):
+        return [], []
+    written = [each.name for each in schema.arguments if each.alias_info and each.alias_info.is_write]
+    return [each.name for each in schema.arguments], written
+
+
+def _leaves(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _leaves(value)
+        else:
+            yield value
 
 
 def _is_on_gpu(args: Any, kwargs: Any) -> bool:
@@ -113,7 +138,7 @@ def _is_on_gpu(args: Any, kwargs: Any) -> bool:
     named = kwargs.get("device")
     if named is not None:
         return bool(torch.device(named).type == NAME)
-    return any(isinstance(each, GpuTensor) for each in leaves((args, kwargs)))
+    return any(isinstance(each, GpuTensor) for each in _leaves((args, *kwargs.values())))
 
 
 def _run(function: Any, args: Any, kwargs: Any) -> Any:
@@ -122,21 +147,20 @@ def _run(function: Any, args: Any, kwargs: Any) -> Any:
         _check(function, args, kwargs)
     if function is aten._fused_sdp_choice.default and on_gpu:
         return MATH
-    inner_args, inner_kwargs = tree_map(_inner, (args, kwargs))
-    found = function(*inner_args, **inner_kwargs)
+    found = function(*_inner(args), **{name: _inner(value) for name, value in kwargs.items()})
     if not on_gpu:
         return found
     changed = _changed(function, args, kwargs)
-    return changed if changed is not None else tree_map_only(Tensor, GpuTensor, found)
+    return changed if changed is not None else _outer(found)
 
 
 def _changed(function: Any, args: Any, kwargs: Any) -> Any:
     """The arguments that an operation changes in place and returns; None for another operation."""
-    schema = function._schema
-    if not any(each.alias_info and each.alias_info.is_write for each in schema.returns):
+    names, written = _written(function)
+    if not written:
         return None
-    given = dict(zip([each.name for each in schema.arguments], args, strict=False)) | kwargs
-    found = [given[each.name] for each in schema.arguments if each.alias_info and each.alias_info.is_write]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    found = [given[name] for name in written]
     return found[0] if len(found) == 1 else tuple(found)
 
 
@@ -147,8 +171,8 @@ def _check(function: Any, args: Any, kwargs: Any) -> None:
         raise RuntimeError(f"{function}: expected a generator of the GPU, got one of {generator.device}")
     if function in COPIES:
         return
-    seen = args[:1] if function in INDEXED else (args, kwargs)
-    tensors = [each for each in leaves(seen) if isinstance(each, Tensor)]
+    seen = args[:1] if function in INDEXED else (args, *kwargs.values())
+    tensors = [each for each in _leaves(seen) if isinstance(each, Tensor)]
     strays = [each for each in tensors if not isinstance(each, GpuTensor) and each.ndim > 0]
     if strays and len(strays) < len(tensors):
         raise RuntimeError(f"{function}: expected all tensors on the GPU, got {tuple(strays[0].shape)} on the CPU")
@@ -157,7 +181,15 @@ def _check(function: Any, args: Any, kwargs: Any) -> None:
 def _inner(value: Any) -> Any:
     if isinstance(value, GpuTensor):
         return value.held
+    if isinstance(value, list | tuple):
+        return type(value)([_inner(each) for each in value])
     return torch.device("cpu") if isinstance(value, torch.device) and value.type == NAME else value
+
+
+def _outer(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return GpuTensor(value)
+    return type(value)([_outer(each) for each in value]) if isinstance(value, list | tuple) else value
 
 
 class _Module:
