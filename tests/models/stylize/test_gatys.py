@@ -68,12 +68,10 @@ def test_the_result_is_a_image_of_the_size_of_its_content(tensor_photo: Photo, v
     assert 0 <= image.min() <= image.max() <= 1
 
 
-def test_the_same_arguments_give_the_same_result(
-    vgg16: VGG, painted: Minimized, content: Tensor, style: Tensor
-) -> None:
-    again = transfer(vgg16, content, whole(style), num_steps=30)
-    assert torch.equal(again.image, painted.image)
-    assert again.loss == painted.loss
+def test_the_same_arguments_give_the_same_result(vgg16: VGG, content: Tensor, style: Tensor) -> None:
+    first, again = (transfer(vgg16, content, whole(style), num_steps=8) for _ in range(2))
+    assert torch.equal(again.image, first.image)
+    assert again.loss == first.loss
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -199,9 +197,8 @@ def test_a_mask_of_a_style_leaves_the_rest_of_it_out(vgg16: VGG, content: Tensor
     assert style_distance(vgg16, half, style) < 0.5 * style_distance(vgg16, both, style)
 
 
-def test_a_start_of_ones_own_is_gone_out_from(vgg16: VGG, content: Tensor, style: Tensor) -> None:
+def test_a_start_of_ones_own_is_gone_out_from(vgg16: VGG, painted: Minimized, content: Tensor, style: Tensor) -> None:
     """From a finished image the loss begins where that ended, far below where it begins from the content."""
-    painted = transfer(vgg16, content, whole(style), num_steps=20)
     seen: list[OptimizationStep] = []
     transfer(vgg16, content, whole(style), num_steps=1, init=painted.image, on_step=seen.append)
     # The image is clamped to [0, 1] between the runs, which raises the loss a little.
@@ -230,7 +227,7 @@ def test_a_texture_has_the_style_of_its_image_at_another_size(vgg16: VGG, style:
 
 
 def test_inversion_knows_less_of_the_photo_the_deeper_the_layer(tensor_photo: Photo, vgg16: VGG) -> None:
-    photo = tensor_photo("astronaut", 96)
+    photo = tensor_photo("astronaut", 64)
     made = {layer: invert(vgg16, photo, layer, num_steps=100) for layer in ("relu1_1", "relu2_1", "relu3_1", "relu4_1")}
     psnr = [-10 * (result.image - photo).square().mean().log10().item() for result in made.values()]
     print("PSNR " + ", ".join(f"{layer} {value:.1f} dB" for layer, value in zip(made, psnr, strict=True)))
