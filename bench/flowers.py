@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of the sheets")
     parser.add_argument("--only", nargs="*", help="names of the ways; all of them if absent")
     args = parser.parse_args()
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
     n, colored = args.images, named_dataset("flowers", limit=args.flowers).images
     images = gray(colored)
     judge = judge_of("flowers", n)
