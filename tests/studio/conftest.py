@@ -49,7 +49,7 @@ def desktop(browser: Browser, studio: Stack) -> Iterator[Page]:
 
 @pytest.fixture
 def phone(browser: Browser, studio: Stack) -> Iterator[Page]:
-    """A page of a new session on a phone: long stories run on one size, and are looked at on both."""
+    """A page of a new session on a phone: what a story repeats runs on one size, and is looked at on both."""
     yield from opened(browser, studio, "phone")
 
 

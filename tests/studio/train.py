@@ -10,36 +10,36 @@ from tests.studio.browser import Look, go
 FROM_THE_FIRST = "line => line.points[0].x < 90"  # of 440
 
 
-def test_a_training_is_watched_finished_and_used(phone: Page, studio: Stack, look: Look) -> None:
-    go(phone, "train?steps=5000")
-    look.both(phone, "train-empty")
-    phone.get_by_role("button", name="Train", exact=True).click()
-    expect(phone.get_by_role("img", name="Losses up to step")).to_be_visible()
-    expect(phone.get_by_alt_text("Samples at step")).to_be_visible()
-    look.both(phone, "train-running")
-    phone.reload()
-    line = phone.locator(".chart polyline").first
+def test_a_training_is_watched_finished_and_used(page: Page, studio: Stack, look: Look) -> None:
+    go(page, "train?steps=5000")
+    look.at(page, "train-empty")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_role("img", name="Losses up to step")).to_be_visible()
+    expect(page.get_by_alt_text("Samples at step")).to_be_visible()
+    look.at(page, "train-running")
+    page.reload()
+    line = page.locator(".chart polyline").first
     expect(line).to_be_attached()
     wait_until(lambda: line.evaluate(FROM_THE_FIRST), 2, "the curve from the first step")
-    phone.get_by_role("button", name="Finish now").click()
-    expect(phone.get_by_text("The model is ready.")).to_be_visible()
-    expect(phone.get_by_alt_text("Samples of the model")).to_be_visible()
-    phone.evaluate("scrollTo(0, 0)")
-    look.both(phone, "train", docs="studio-train")
-    phone.get_by_role("link", name="Use this model").click()
-    expect(phone.get_by_alt_text("Image of this latent code")).to_be_visible()
-    expect(phone).to_have_url(re.compile("model=vae-"))
+    page.get_by_role("button", name="Finish now").click()
+    expect(page.get_by_text("The model is ready.")).to_be_visible()
+    expect(page.get_by_alt_text("Samples of the model")).to_be_visible()
+    page.evaluate("scrollTo(0, 0)")
+    look.at(page, "train", docs="studio-train")
+    page.get_by_role("link", name="Use this model").click()
+    expect(page.get_by_alt_text("Image of this latent code")).to_be_visible()
+    expect(page).to_have_url(re.compile("model=vae-"))
 
 
-def test_techniques_are_compared(desktop: Page, look: Look) -> None:
-    go(desktop, "compare/photo?off=gatys,gatys-swd")
-    desktop.get_by_role("button", name="Coffee, a sample").click()
-    desktop.get_by_role("button", name="Brush strokes, a sample").click()
-    desktop.get_by_role("button", name="Run 2 side by side").click()
-    expect(desktop.get_by_alt_text("Result of Fast, one pass")).to_be_visible()
-    expect(desktop.get_by_alt_text("Result of Fast, colors of the photo")).to_be_visible()
-    expect(desktop.get_by_text("Time")).to_have_count(2)
-    look.both(desktop, "compare")
+def test_techniques_are_compared(page: Page, look: Look) -> None:
+    go(page, "compare/photo?off=gatys,gatys-swd")
+    page.get_by_role("button", name="Coffee, a sample").click()
+    page.get_by_role("button", name="Brush strokes, a sample").click()
+    page.get_by_role("button", name="Run 2 side by side").click()
+    expect(page.get_by_alt_text("Result of Fast, one pass")).to_be_visible()
+    expect(page.get_by_alt_text("Result of Fast, colors of the photo")).to_be_visible()
+    expect(page.get_by_text("Time")).to_have_count(2)
+    look.at(page, "compare")
 
 
 def test_models_of_one_set_are_compared(desktop: Page, look: Look) -> None:
