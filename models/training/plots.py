@@ -1,16 +1,17 @@
 """Plots the losses of a run."""
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from models.space.plots import rendered
+
 
 def plot_losses(curve: Mapping[str, Sequence[float]], log: bool = False) -> Image.Image:
     """Plots each loss over the steps, raw and smoothed, in its own panel, on a linear or logarithmic scale."""
-    figure = Figure(figsize=(4.2 * max(1, len(curve)), 3.2), layout="constrained")
+    figure = Figure(figsize=(4.2 * max(1, len(curve)), 3.2), dpi=90, layout="constrained")
     panels = figure.subplots(1, max(1, len(curve)), squeeze=False)[0]
     for axes, (name, values) in zip(panels, curve.items(), strict=False):
         steps = np.arange(1, len(values) + 1)
@@ -26,6 +27,4 @@ def plot_losses(curve: Mapping[str, Sequence[float]], log: bool = False) -> Imag
             axes.set_ylim(low - 0.05 * (high - low) - 1e-9, high + 0.1 * (high - low) + 1e-9)
         axes.set(title=name.replace("_", " "), xlabel="step", ylabel="loss")
         axes.legend(fontsize="small")
-    file = BytesIO()
-    figure.savefig(file, format="png", dpi=90)
-    return Image.open(file).convert("RGB")
+    return Image.fromarray(rendered(figure))
