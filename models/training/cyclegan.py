@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.data.dataset import Dataset
 from models.data.pairs import sides_of
+from models.errors import DataError
 from models.generative.cyclegan import CycleGan, patch_discriminator, pooled
 from models.tensors import autocast, on_device
 from models.training.recipe import Recipe, Trained, command, initial_model
@@ -57,6 +58,8 @@ def train_cyclegan(dataset: Dataset, settings: CycleganSettings, run: Run) -> Tr
 
     See its section 5.2. The first two losses compare the `tone` of images.
     """
+    if settings.pool_size < run.schedule.batch_size:
+        raise DataError(f"pool_size must be at least batch_size, which is {run.schedule.batch_size}")
     without, with_, kinds = sides_of(dataset, settings.attribute, settings.matched)
     images_a, images_b = (torch.from_numpy(side.images).permute(0, 3, 1, 2).to(run.device) for side in (without, with_))
     architecture = {

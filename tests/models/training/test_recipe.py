@@ -74,6 +74,7 @@ def test_files_that_do_not_fit_the_card_are_refused(tmp_path: Path) -> None:
         (vae, ["--batch-size", "0"], "batch_size must be at least 1"),
         (gan, ["--data", "avatars"], "recipe gan takes gray images"),
         (cyclegan, ["--attribute", "beard"], "no attribute 'beard'"),
+        (cyclegan, ["--pool-size", "3", "--batch-size", "4"], "pool_size must be at least batch_size, which is 4"),
         (dcgan, [], "image_size must be 64"),
         (ddpm, ["--block-out-channels", "12"], "multiples of 8"),
         (clip, [], "a CLIP needs captions"),
