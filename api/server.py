@@ -6,7 +6,6 @@ and neither limits the time between the first byte of a request and the end of i
 
 import asyncio
 import contextlib
-import ctypes
 import resource
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from starlette.responses import JSONResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.errors import answer
+from jobs.memory import MMAP_THRESHOLD, limit_arenas, set_malloc
 from jobs.settings import Settings, get_settings
 from jobs.store.client import connect
 from jobs.store.jobs import JobStore
@@ -28,7 +28,6 @@ MAX_HEAD_BYTES = 65_536  # of the request line and all headers
 HEAD_TIMEOUT_S = 10.0  # from the first byte of a request, or from the connection, to the end of its headers
 LINGER_S = 10.0  # how long the rest of a body is read and dropped after the response
 STOP_S = 10  # requests that still run this long after SIGTERM, such as stalled uploads, are aborted
-_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # from glibc's malloc.h
 CLOSE = {"Connection": "close"}
 MAX_FILES = 65_536
 SWITCH_S = 0.0005  # interval after which a thread yields; Python's default of 5 ms adds up over many threads
@@ -163,13 +162,10 @@ def _return_freed_memory() -> None:
     """Makes glibc return blocks of 1 MB and more to the system as soon as they are freed.
 
     By default it learns to keep blocks of up to 32 MB per thread, and a decoded image has blocks of 16 MB: the process
-    used 350 MB between two images, and 957 MB while it decoded the next one. Threads share two arenas: with one for
-    each, as by default, memory grows until every thread has held its largest request.
+    used 350 MB between two images, and 957 MB while it decoded the next one.
     """
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 20)
-        libc.mallopt(_M_ARENA_MAX, 2)
+    limit_arenas()
+    set_malloc(MMAP_THRESHOLD, 1 << 20)
 
 
 def _use_spool_dir(folder: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from billiard import current_process
 
+from jobs.memory import limit_arenas
 from jobs.objects import Objects
 from jobs.settings import Settings, get_settings
 from jobs.store.jobs import JobStore
@@ -22,6 +23,7 @@ DEVICES = Path("/dev")
 
 def start_child(**_: Any) -> None:
     """Runs in each child process when it starts."""
+    limit_arenas()  # before the threads that allocate
     settings = get_settings()
     pin_to_gpu(current_process().index)  # a child that replaces another takes over its index
     jobs = open_store(settings)
