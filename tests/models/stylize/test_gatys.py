@@ -69,7 +69,7 @@ def test_the_result_is_a_image_of_the_size_of_its_content(tensor_photo: Photo, v
 
 
 def test_the_same_arguments_give_the_same_result(vgg16: VGG, content: Tensor, style: Tensor) -> None:
-    first, again = (transfer(vgg16, content, whole(style), num_steps=8) for _ in range(2))
+    first, again = (transfer(vgg16, content, whole(style), num_steps=4) for _ in range(2))
     assert torch.equal(again.image, first.image)
     assert again.loss == first.loss
 
@@ -142,9 +142,10 @@ def test_shares_are_relative_and_one_style_may_be_split(vgg16: VGG, content: Ten
     def run(*shares: float) -> Tensor:
         return transfer(vgg16, content, [Region([Style(style, share) for share in shares])], num_steps=2).image
 
-    assert torch.equal(run(1.0), run(7.0))
+    one = run(1.0)
+    assert torch.equal(one, run(7.0))
     # Two styles are summed in another order; two steps of L-BFGS amplify that, and 1e-2 is below 3 levels of 255.
-    torch.testing.assert_close(run(1.0), run(1.0, 3.0), rtol=0, atol=1e-2)
+    torch.testing.assert_close(one, run(1.0, 3.0), rtol=0, atol=1e-2)
 
 
 def test_of_two_styles_the_larger_share_is_nearer(
@@ -209,10 +210,12 @@ def test_larger_strokes_by_style_scale(vgg16: VGG, content: Tensor, style: Tenso
     """Of a smaller style the network sees more strokes in as many pixels: the image has finer detail."""
 
     def roughness(scale: float) -> float:
-        image = transfer(vgg16, content, whole(style), num_steps=25, style_scale=scale, content_weight=0.0).image
+        image = transfer(vgg16, content, whole(style), num_steps=10, style_scale=scale, content_weight=0.0).image
         return float((image[..., 1:] - image[..., :-1]).square().mean())
 
-    assert roughness(0.5) > 1.2 * roughness(2.0)
+    fine, coarse = roughness(0.5), roughness(2.0)
+    print(f"roughness of strokes half as large {fine:.4f}, twice as large {coarse:.4f}")
+    assert fine > 1.2 * coarse
 
 
 def test_a_texture_has_the_style_of_its_image_at_another_size(vgg16: VGG, style: Tensor) -> None:
@@ -228,7 +231,7 @@ def test_a_texture_has_the_style_of_its_image_at_another_size(vgg16: VGG, style:
 
 def test_inversion_knows_less_of_the_photo_the_deeper_the_layer(tensor_photo: Photo, vgg16: VGG) -> None:
     photo = tensor_photo("astronaut", 64)
-    made = {layer: invert(vgg16, photo, layer, num_steps=100) for layer in ("relu1_1", "relu2_1", "relu3_1", "relu4_1")}
+    made = {layer: invert(vgg16, photo, layer, num_steps=60) for layer in ("relu1_1", "relu2_1", "relu3_1", "relu4_1")}
     psnr = [-10 * (result.image - photo).square().mean().log10().item() for result in made.values()]
     print("PSNR " + ", ".join(f"{layer} {value:.1f} dB" for layer, value in zip(made, psnr, strict=True)))
     assert psnr[0] > 30
@@ -245,11 +248,12 @@ def test_memory_needed_grows_with_pixels_and_bytes(weights_dir: Path, vgg16: VGG
     assert memory_needed(wide, 2048, 2048) < 8e9
 
 
-def test_bfloat16_has_the_losses_of_float32(weights_dir: Path, content: Tensor, style: Tensor) -> None:
+def test_bfloat16_has_the_losses_of_float32(
+    weights_dir: Path, painted: Minimized, content: Tensor, style: Tensor
+) -> None:
     """At the same image: the paths of two runs part after some steps, by chance."""
     networks = [load_vgg("vgg16", weights_dir, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
-    painted = transfer(networks[0], content, whole(style), num_steps=10).image
-    for image in (content, painted):
+    for image in (content, painted.image):
         exact, rounded = (first_loss(vgg, content, style, image) for vgg in networks)
         print(f"float32 {exact:.3f}, bfloat16 {rounded:.3f}")
         # bfloat16 keeps 8 bits, 0.4 % of a value. Gram matrices average over positions, so less than that is left.
@@ -265,7 +269,8 @@ def first_loss(vgg: VGG, content: Tensor, style: Tensor, image: Tensor) -> float
 @pytest.mark.skipif(
     fast_dtype(torch.device("cpu")) != torch.bfloat16, reason="without bfloat16 units 60 steps are slow"
 )
-def test_bfloat16_ends_near_float32(weights_dir: Path, content: Tensor, style: Tensor) -> None:
+def test_bfloat16_ends_near_float32(weights_dir: Path, tensor_photo: Photo) -> None:
+    content, style = tensor_photo("astronaut", 64), tensor_photo("coffee", 64)
     exact, rounded = (
         transfer(load_vgg("vgg16", weights_dir, dtype=dtype), content, whole(style), num_steps=60).loss
         for dtype in (torch.float32, torch.bfloat16)
