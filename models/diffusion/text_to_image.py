@@ -51,6 +51,11 @@ class TextToImageModel(nn.Module):
             if isinstance(part, nn.Module):
                 self.add_module(name, part)
 
+    @property
+    def execution_device(self) -> torch.device:
+        """The device that the model computes on; weights that do not fit may be elsewhere."""
+        return torch.device(self.pipeline._execution_device)
+
     @cached_property
     def latent_colors(self) -> Tensor:
         """Linear map (channels + 1, 3) from the latents of a position and a 1 to its color in [0, 1], for previews.

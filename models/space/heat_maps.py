@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from models.figures import rendered
 from models.pixels import ImageArray
-from models.space.plots import DPI, rendered
+from models.space.plots import DPI
 
 Float64 = NDArray[np.float64]
 CELL = (0.55, 0.3)  # inches of a cell

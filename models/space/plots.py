@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from sklearn.metrics import silhouette_samples
 
+from models.figures import rendered
 from models.grids import labeled_grid
 from models.pixels import ImageArray
 from models.space.clusters import SILHOUETTE_MEMBERS, Labels, Scores
@@ -205,10 +205,3 @@ def panels_of(width: float, height: float, n: int, **options: Any) -> tuple[Figu
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(width, height), dpi=DPI, layout=layout)
     return figure, list(figure.subplots(1, n, squeeze=False, **options)[0])
-
-
-def rendered(figure: Figure) -> ImageArray:
-    """Pixels of a figure, uint8 (height, width, 3)."""
-    canvas: Any = FigureCanvasAgg(figure)  # `savefig` would draw twice, and encode the pixels
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

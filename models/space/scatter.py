@@ -11,9 +11,10 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
+from models.figures import rendered
 from models.pixels import ImageArray
 from models.space.clusters import Labels
-from models.space.plots import COLORS, DPI, NOISE, Shares, cluster_color, panels_of, rendered
+from models.space.plots import COLORS, DPI, NOISE, Shares, cluster_color, panels_of
 
 Places = NDArray[np.floating]  # (n, 2)
 N_THUMBNAILS = 60  # at most

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from models.space.plots import rendered
+from models.figures import rendered
 
 
 def plot_losses(curve: Mapping[str, Sequence[float]], log: bool = False) -> Image.Image:

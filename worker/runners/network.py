@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 import numpy as np
 import torch
@@ -15,8 +15,6 @@ from jobs.requests.latents import Denoised
 from jobs.settings import get_settings
 from models.build import load_model
 from models.catalogue import Card, card, revision
-from models.diffusion.text_to_image import TextToImageModel
-from models.diffusion.unconditional import Ddpm, DenoisingStep, sample
 from models.generative.base import LatentAutoencoder, LatentModel
 from models.generative.classifier import Classifier
 from models.grids import sheet
@@ -25,6 +23,9 @@ from models.tensors import autocast, best_device, bytes_of, expect_class, has_co
 from worker.run import Pixels, Task
 from worker.runners.images import center_squares
 from worker.runners.loaded import loaded_model
+
+if TYPE_CHECKING:  # imports diffusers
+    from models.diffusion.unconditional import Ddpm, DenoisingStep
 
 BATCH = 64
 Preview = Callable[[range], Pixels]  # rows of a batch to their sheet
@@ -56,9 +57,8 @@ class Network(Generic[M]):
     @property
     def device(self) -> torch.device:
         """The device that the model computes on; weights that do not fit may be elsewhere."""
-        if isinstance(self.module, TextToImageModel):
-            return torch.device(self.module.pipeline._execution_device)
-        return next(self.module.parameters()).device
+        device: torch.device | None = getattr(self.module, "execution_device", None)  # of a TextToImageModel
+        return device or next(self.module.parameters()).device
 
     @property
     def revision(self) -> str:
@@ -113,19 +113,21 @@ class Network(Generic[M]):
         attributes: Tensor | None,
         params: Denoised,
         generators: Sequence[torch.Generator] | None = None,
-        on_step: Callable[[DenoisingStep], None] = lambda step: None,
+        on_step: "Callable[[DenoisingStep], None]" = lambda step: None,
     ) -> Pixels:
         """Denoises noise (n, *shape), conditioned on attributes (n, k) if given.
 
         `report` is called with the number of steps done and of all, and a function that returns the sheet of some of
         the images as they are predicted.
         """
+        from models.diffusion.unconditional import sample
+
         model, num_inference_steps = self.module, filled(params.num_inference_steps)
         starts = range(0, len(noise), BATCH)
         batches = []
         for start in starts:
 
-            def on_each(step: DenoisingStep, start: int = start) -> None:
+            def on_each(step: "DenoisingStep", start: int = start) -> None:
                 on_step(step)
 
                 def preview(rows: range) -> Pixels:
