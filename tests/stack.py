@@ -230,7 +230,8 @@ class Stack:
 
     def finished(self, job_id: str, seconds: float = 60) -> dict[str, Any]:
         """Waits for the end of a job and returns it."""
-        wait_until(lambda: self.jobs.get(job_id).finished, seconds, f"the end of {job_id}")
+        jobs = self.jobs
+        wait_until(lambda: jobs.get(job_id).finished, seconds, f"the end of {job_id}")
         return self.job(job_id)
 
     def runs(self, job_id: str | None = None) -> list[tuple[str, int]]:

@@ -37,11 +37,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", commands())
-def test_examples_in_the_help(name: str, checkout: Path, shell_env: dict[str, str]) -> None:
-    page = subprocess.run(
-        f"atelier {name} --help", shell=True, env=shell_env, capture_output=True, text=True, check=True
-    )
-    lines = [line.strip() for line in page.stdout.partition("Examples:")[2].splitlines()]
+def test_examples_in_the_help(name: str, command: Command, checkout: Path, shell_env: dict[str, str]) -> None:
+    lines = [line.strip() for line in command(*name.split(), "--help").out.partition("Examples:")[2].splitlines()]
     script = "\n".join(line for line in lines if line)
     assert f"atelier {name}" in script
     env = {**shell_env, "ATELIER_API_KEY": ""}
