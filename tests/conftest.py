@@ -4,9 +4,10 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 if TYPE_CHECKING:
     from tests.stack import Stack
@@ -33,6 +34,21 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
     made.start_valkey()
     yield made
     made.stop()
+
+
+# Files whose tests share an installation run in one process: each other process would start one more.
+TOGETHER = ("tests/client/", "tests/integration/test_reliability")
+
+
+class ByInstallation(LoadFileScheduling):
+    """Gives whole files to a process, and all of `TOGETHER` to one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((start for start in TOGETHER if nodeid.startswith(start)), str(super()._split_scope(nodeid)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByInstallation | None:
+    return ByInstallation(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 # `scripts/test --quick` leaves out the tests with service processes or shipped weights, and those that train.
