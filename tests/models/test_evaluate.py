@@ -11,6 +11,7 @@ from models.catalogue import Card, cards
 from models.data.dataset import in_gray
 from models.data.named import named_dataset
 from models.diffusion.embedding import Kandinsky
+from models.diffusion.text_to_image import generate
 from models.evaluate import SAMPLERS, evaluate, mentions
 from models.generative.classifier import Classifier
 from models.judge import Judge, judge_of
@@ -82,7 +83,8 @@ def test_what_a_caption_names() -> None:
     assert {name for name in named | wrong if mentions(name, caption)} == named
 
 
-def test_images_show_what_their_texts_name(judges: dict[str, Judge]) -> None:
+def test_images_show_what_their_texts_name(judges: dict[str, Judge], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(generate.__kwdefaults__ or {}, "num_inference_steps", 10)  # instead of 25
     judge = judges["avatars"]
     quality = evaluate(
         SHIPPED["stable-diffusion-avatars"], replace(judge, held_out=judge.held_out.where(np.arange(30)))
@@ -92,7 +94,7 @@ def test_images_show_what_their_texts_name(judges: dict[str, Judge]) -> None:
 
 
 def test_the_clip_space_keeps_finds_and_follows(judges: dict[str, Judge], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(Kandinsky.decode.__kwdefaults__ or {}, "num_inference_steps", 12)  # half of the default
+    monkeypatch.setitem(Kandinsky.decode.__kwdefaults__ or {}, "num_inference_steps", 6)  # a quarter of the default
     judge = judges["avatars"]
     few = replace(judge, held_out=judge.held_out.where(np.arange(30)))
     quality = evaluate(SHIPPED["kandinsky-avatars"], few)
