@@ -119,7 +119,7 @@ def test_a_collection_and_what_is_made_of_it(
 
 
 A, B = generations.A, generations.B
-FEW = {"num_inference_steps": 2}
+FEW: dict[str, Any] = {"num_inference_steps": 2}
 RED = {"sign": "+", "with": ["bright"]}
 
 
@@ -165,7 +165,7 @@ def test_a_prompt(watch: Watch, tiny: Card, params: dict[str, Any], n_jobs: int)
     def step(done: int, total: int, message: str, image: Any) -> None:
         assert image().ndim == 3
 
-    made = prompted.run([prompted.task(tiny, step, **params) for _ in range(n_jobs)])
+    made = prompted.run([prompted.task(tiny, step, **FEW, **params) for _ in range(n_jobs)])
     assert all(isinstance(each, JobResult) for each in made)
 
 
@@ -181,6 +181,7 @@ def test_a_lora(watch: Watch, tiny: Card) -> None:
 @pytest.mark.parametrize("start", [{}, {"content": prompted.IMAGE, "strength": 0.5}], ids=["noise", "content"])
 def test_a_style_transfer_by_diffusion(watch: Watch, tiny: Card, start: dict[str, Any]) -> None:
     asked: dict[str, Any] = {
+        **FEW,
         "method": "diffusion",
         "mode": "transfer",
         "style": prompted.MASK,
@@ -199,13 +200,14 @@ def test_one_network_serves_all_that_share_it_and_stays_where_it_is(watch: Watch
     transfers.run(method="gatys", style=STYLE, model="vgg16", **SMALL)
     before = tensors()
     asked: dict[str, Any] = {
+        **FEW,
         "method": "diffusion",
         "mode": "transfer",
         "style": prompted.MASK,
         "style_layers": ["relu1_1"],
     }
     run_alone(prompted.task(tiny, **asked))
-    run_alone(prompted.task(tiny))
+    run_alone(prompted.task(tiny, **FEW))
     transfers.run(method="gatys", style=STYLE, model="vgg16", **SMALL)
     after = tensors()
     assert list(before) == ["vgg16"] and set(after) == {"vgg16", "tiny"}
