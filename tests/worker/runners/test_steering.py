@@ -12,6 +12,7 @@ from models.build import load_model
 from models.catalogue import cards
 from models.data.avatars import ATTRIBUTES
 from models.data.smileys import smiley
+from models.diffusion.embedding import Kandinsky
 from models.generative.classifier import Classifier
 from models.metrics import answers
 from models.space.space import OnStep, PixelSpace
@@ -170,11 +171,12 @@ def test_a_collection_of_other_weights_is_not_decoded_or_extended(
 
 @pytest.fixture(scope="module")
 def faces(installation: Installation) -> Record:
-    return found(
-        installation,
-        {"name": "Faces", "space": "kandinsky-avatars", "data": "avatars", "limit": 60, "n_components": 4, "seed": 3}
-        | {"clusterings": [{"method": "kmeans", "n_clusters": 2}]},
-    )
+    asked = {"name": "Faces", "space": "kandinsky-avatars", "data": "avatars", "limit": 60, "n_components": 4}
+    asked |= {"clusterings": [{"method": "kmeans", "n_clusters": 2}], "seed": 3}
+    with pytest.MonkeyPatch.context() as patch:
+        # Of the images along its components, which no test reads.
+        patch.setitem(Kandinsky.decode.__kwdefaults__ or {}, "num_inference_steps", 1)
+        return found(installation, asked)
 
 
 def test_the_image_of_a_text_shows_the_text(installation: Installation, faces: Record) -> None:
