@@ -96,7 +96,7 @@ EXAMPLES: dict[str, Any] = {
         },
     },
     "diffusion": {
-        "summary": "Samples of a text, denoised towards a style",
+        "summary": "Samples of a text, denoised towards a style, with its strokes",
         "value": {
             "method": "diffusion",
             "model": "stable-diffusion-avatars",

@@ -1,7 +1,8 @@
 """Measures the effect of style guidance on the style and the content of images: `python -m bench.style_guidance`.
 
-Compares each image with that of the same seed without guidance, by the style loss of the request and by the answers of
-the classifier of the data set. All images are generated through the service.
+Compares each image with that of the same seed without guidance, by the style loss of the request, at the size of the
+images, and by the answers of the classifier of the data set, at its own size. All images are generated through the
+service; strokes are painted on those that `--upscale` enlarges.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--scales", type=float, nargs="+", default=[0.03, 0.1, 0.3])
+    parser.add_argument("--upscale", type=int, default=1)
     parser.add_argument("--models", nargs="+", choices=SETS, default=list(SETS))
     # A model without prompts decides in the first steps what an image shows: guided then, a shoe becomes a shirt.
     parser.add_argument("--guided-from", type=float, default=0.4, help="of models without prompts")
@@ -53,23 +56,24 @@ def main() -> None:
             stack.start_worker("w1")
             style = stack.client.post("/v1/images", files={"file": STYLE.read_bytes()}).json()["id"]
             for model in args.models:
-                report(stack, model, style, captions, [0.0, *args.scales], args.guided_from)
+                own = {"upscale": args.upscale}
+                own |= {} if model == "stable-diffusion-avatars" else {"guided_from": args.guided_from}
+                report(stack, model, style, captions, [0.0, *args.scales], own)
         finally:
             stack.stop()
 
 
 def report(
-    stack: Stack, model: str, style: str, captions: Sequence[str], scales: Sequence[float], guided_from: float
+    stack: Stack, model: str, style: str, captions: Sequence[str], scales: Sequence[float], own: dict[str, Any]
 ) -> None:
     """Requests the images one by one and prints a line for each scale; the first is 0."""
     losses, images = [], []
     for seed, caption in enumerate(captions):
-        own = {"prompt": caption} if model == "stable-diffusion-avatars" else {"guided_from": guided_from}
         body = {"method": "diffusion", "model": model, "style": style, "style_guidance_scale": scales, "seed": seed}
-        body["upscale"] = 1  # the classifier's size
+        body |= {"prompt": caption} if model == "stable-diffusion-avatars" else {}
         job = stack.finished(stack.client.post("/v1/style-transfers", json=body | own).json()["id"], 600)
         losses.append(job["metrics"]["style_loss"][0])
-        images.append([opened(stack, output["url"]) for output in job["outputs"][: len(scales)]])
+        images.append([opened(stack, output["url"], own["upscale"]) for output in job["outputs"][: len(scales)]])
     classifier = expect_class(load_model(cards()[f"classifier-{SETS[model]}"]), Classifier)
     loss = np.array(losses)  # (images, scales)
     for k, scale in enumerate(scales):
@@ -78,9 +82,9 @@ def report(
         print(f"{model:<26}{scale:>6g}{loss[:, k].mean():>12.3f}{halved:>11}{seen:>12.0%}", flush=True)
 
 
-def opened(stack: Stack, url: str) -> Pixels:
-    """Downloads an image of the service, (h, w, 3)."""
-    return np.asarray(Image.open(BytesIO(stack.client.get(url).content)).convert("RGB"))
+def opened(stack: Stack, url: str, factor: int) -> Pixels:
+    """Downloads an image of the service and reduces it by a factor to the size of its model, (h, w, 3)."""
+    return np.asarray(Image.open(BytesIO(stack.client.get(url).content)).convert("RGB").reduce(factor))
 
 
 def still_seen(classifier: Classifier, without: Sequence[Pixels], guided: Sequence[Pixels]) -> float:

@@ -17,7 +17,10 @@ StyleGuidance = Annotated[float, Field(ge=0, le=2)]
 
 
 class DiffusionTransfer(UpscaledRequest, ModelRequest):
-    """Samples of a diffusion model, denoised towards the style (Dhariwal and Nichol 2021, classifier guidance)."""
+    """Samples of a diffusion model, denoised towards the style (Dhariwal and Nichol 2021, classifier guidance).
+
+    Those of a model of less than 256 px that are upscaled get brush strokes (Gatys et al. 2016).
+    """
 
     kind: ClassVar[str] = KIND
 
@@ -35,7 +38,10 @@ class DiffusionTransfer(UpscaledRequest, ModelRequest):
         Annotated[StyleGuidance, Tag("<one>")]
         | Annotated[list[StyleGuidance], Field(min_length=2, max_length=8), Tag("<several>")],
         Discriminator(lambda value: "<several>" if isinstance(value, list) else "<one>"),
-        Field(description="How far each step moves towards the style; several make a grid, a column each."),
+        Field(
+            description="How far each step moves towards the style; several make a grid, a column each. Strokes on "
+            "upscaled images grow with it up to 0.1.",
+        ),
     ] = 0.1
     guided_from: Annotated[float, Field(ge=0, le=1, description="Share of the steps after which guidance begins.")] = (
         0.0

@@ -1,7 +1,8 @@
 """Style-guided denoising: the gradient of a loss of the predicted x0 changes each step.
 
 Dhariwal and Nichol 2021, "Diffusion models beat GANs on image synthesis", section 4 (classifier guidance); the loss is
-that of Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks".
+that of Gatys, Ecker and Bethge 2016, "Image style transfer using convolutional neural networks". The images of a small
+model have no room for strokes: `paint_strokes` adds these to the enlarged image.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +12,19 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
+from torch.nn import functional as F
 
 from models.diffusion.text_to_image import TextToImageModel
 from models.diffusion.unconditional import Ddpm, make_scheduler
+from models.perceptual.vgg import VGG
+from models.stylize.color import LUMINANCE
+from models.stylize.gatys import Region, Style, transfer
 from models.tensors import seeded
+
+STROKE_STEPS = 20  # of L-BFGS, from the guided image; more change its content
+STROKE_WEIGHT = 5.0  # of the style loss; the content's weight is 1
+NEIGHBORHOOD = 32  # pixels a side, several strokes wide
+FULL_STROKES = 0.1  # guidance scale from which on strokes have their full strength
 
 Loss = Callable[[Tensor], Tensor]  # images (n, channels, h, w) in about [0, 1] -> a scalar, summed over the images
 
@@ -146,6 +156,27 @@ def style_guided(
     with torch.no_grad():
         made: Tensor = denoiser.decode(x).float().clamp(0, 1)
     return made
+
+
+def paint_strokes(vgg: VGG, image: Tensor, styles: Sequence[Style], scale: float, **options: Any) -> Tensor:
+    """Paints the strokes of the styles on an enlarged image of `style_guided`, (1, 3, h, w) in [0, 1].
+
+    Gatys, Ecker and Bethge 2016, eq. 7, with the image as its content and start, of which only the luminance is taken
+    (Gatys et al. 2017, "Controlling perceptual factors in neural style transfer", section 5), less its mean in each
+    neighborhood: color and brightness are those that guidance chose. This works on pixels, without the diffusion model:
+    a decoder of clean images of 64 px cannot draw a stroke. scale: of the guidance; the strokes grow with it up to
+    FULL_STROKES. options: those of `transfer`.
+    """
+    image = image.to(vgg.mean.device)
+    painted = transfer(
+        vgg, image, [Region(styles)], style_weight=STROKE_WEIGHT, num_steps=STROKE_STEPS, **options
+    ).image
+    weights = torch.as_tensor(LUMINANCE, dtype=image.dtype, device=image.device).view(3, 1, 1)
+    change = ((painted - image) * weights).sum(1, keepdim=True)
+    height, width = image.shape[2:]
+    coarse = F.adaptive_avg_pool2d(change, (max(1, height // NEIGHBORHOOD), max(1, width // NEIGHBORHOOD)))
+    change = change - F.interpolate(coarse, (height, width), mode="bilinear")
+    return (image + min(1.0, scale / FULL_STROKES) * change).clamp(0, 1)
 
 
 def _clean(x: Tensor, output: Tensor, alpha_bar: Tensor, prediction_type: str) -> Tensor:

@@ -87,7 +87,8 @@ def _run(tasks: Sequence[Task[Any]]) -> Iterable[JobResult | Exception]:
 
 def _are_upscaled(tasks: Sequence[Task[Any]]) -> bool:
     params = tasks[0].params
-    return isinstance(params, UpscaledRequest) and params.scale_of_images > 1
+    upscales_itself = isinstance(params, DiffusionTransfer)  # and then paints strokes on the larger images
+    return isinstance(params, UpscaledRequest) and not upscales_itself and params.scale_of_images > 1
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Upscales images: those of a request of the mode `upscale`, and those that another runner made."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -47,7 +47,7 @@ def upscale_results(
     joint.errors |= {place: each for place, each in enumerate(made) if isinstance(each, Exception)}
     results = {place: each for place, each in enumerate(made) if isinstance(each, JobResult)}
     found = {place: _to_upscale(each) for place, each in results.items()}
-    joint.errors |= {place: too_many for place, images in found.items() if (too_many := _too_many(images))}
+    joint.errors |= {place: too_many for place, images in found.items() if (too_many := _too_many(images.values()))}
     read = [(place, list(images.values())) for place, images in found.items() if place not in joint.errors]
 
     def run() -> dict[int, JobResult]:
@@ -59,6 +59,17 @@ def upscale_results(
     return joint.results(run if read else dict)
 
 
+def upscaled(task: Task[Any], images: Sequence[Pixels], report: Callable[[int, int], None]) -> list[Pixels]:
+    """The images of a runner that upscales its own, at the scale of its request; raises AtelierError for too many.
+
+    report: called with the number of tiles done, and of all.
+    """
+    if too_many := _too_many(images):
+        raise too_many
+    network = load_network(task, filled(task.params.upscaler), Upscaler)
+    return _upscaled(network, [(0, images)], task.params.scale_of_images, report)[0]
+
+
 def _to_upscale(made: JobResult) -> dict[Any, Pixels]:
     """The different images and frames of a result: an animation that returns the way it came shows some twice."""
     return {_key(image): image for output in made.images if output.role in ENLARGED for image in shown(output)}
@@ -68,8 +79,8 @@ def _key(image: Pixels) -> tuple[tuple[int, ...], bytes]:
     return image.shape, image.tobytes()
 
 
-def _too_many(images: Mapping[Any, Pixels]) -> AtelierError | None:
-    n = sum(image.shape[0] * image.shape[1] for image in images.values())
+def _too_many(images: Iterable[Pixels]) -> AtelierError | None:
+    n = sum(image.shape[0] * image.shape[1] for image in images)
     if n <= MAX_UPSCALED:
         return None
     message = f"upscale: The images together have {n:,} pixels; at most {MAX_UPSCALED:,} can be upscaled."

@@ -130,7 +130,8 @@ class StyleTransferParams(TypedDict, total=False):
     prompt: str | None
     """What to show, for a model that is conditioned on text."""
     style_guidance_scale: float | list[float]
-    """How far each step moves towards the style; several make a grid, a column each. Default: 0.1."""
+    """How far each step moves towards the style; several make a grid, a column each. Strokes on upscaled images
+    grow with it up to 0.1. Default: 0.1."""
     guided_from: float
     """Share of the steps after which guidance begins. Default: 0.0."""
     guided_to: float

@@ -9,12 +9,15 @@ from torch import Tensor
 from models.diffusion.style_guidance import (
     Denoiser,
     GuidedStep,
+    paint_strokes,
     prompted_denoiser,
     style_guided,
     unconditional_denoiser,
 )
 from models.diffusion.text_to_image import TextToImageModel, generate, stable_diffusion
 from models.diffusion.unconditional import Ddpm, generators_of, sample
+from models.perceptual.vgg import VGG
+from models.stylize.gatys import Style
 
 TEXT: dict[str, Any] = {"image_size": 16, "base_channels": 8, "hidden_size": 32, "text_layers": 1, "projection_dim": 8}
 TEXT |= {"context_length": 8, "merges": ["h a", "ha t</w>"]}
@@ -91,6 +94,20 @@ def test_a_image_to_start_from_is_kept_the_more_the_smaller_the_strength(pixel_m
     assert len(steps) == 1 + 6
     errors = [(image - start).abs().mean() for image in kept]
     assert errors[0] < errors[1]
+
+
+def test_strokes_change_the_luminance_alone_and_grow_with_the_scale(vgg16: VGG) -> None:
+    image = torch.full((1, 3, 32, 32), 0.5)
+    image[:, 0] = 0.7
+    style = Style(torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
+    none, half, full = (
+        paint_strokes(vgg16, image, [style], scale, style_layers=["relu1_1"]) for scale in (0, 0.05, 0.1)
+    )
+    assert torch.equal(none, image)
+    change = full - image
+    inside = (full > 0).all(1) & (full < 1).all(1)
+    assert change.std() > 0.05 and torch.allclose(change.amax(1)[inside], change.amin(1)[inside], atol=1e-5)
+    assert torch.allclose((half - image)[:, :, inside[0]], change[:, :, inside[0]] / 2, atol=1e-5)
 
 
 def test_a_model_that_predicts_noise_is_guided_alike(pixel_model: Ddpm) -> None:

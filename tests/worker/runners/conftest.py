@@ -3,13 +3,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from torch import nn
 
 from jobs.objects import Objects
 from jobs.settings import get_settings
 from jobs.store.jobs import JobStore
 from jobs.store.records import Record
-from models.build import build
 from models.catalogue import WEIGHTS_DIR, Card
 from tests.stack import Stack
 from tests.worker.runners import generations
@@ -65,8 +63,4 @@ def trained_models(weights_dir: Path) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def upscalers(known: dict[str, Card]) -> dict[str, Card]:
     """The tiny models, and a network that repeats each pixel."""
-    architecture = {"name": "srvgg-net-compact", "num_feat": 4, "num_conv": 1, "channels": 3}
-    network = build(architecture)
-    for parameter in network.parameters():
-        nn.init.zeros_(parameter)
-    return known | {"repeats": generations.saved("repeats", architecture, network, get_settings().weights_dir)}
+    return known | {"repeats": generations.saved_repeats(get_settings().weights_dir)}

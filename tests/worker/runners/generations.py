@@ -118,6 +118,15 @@ def saved(model_id: str, architecture: dict[str, Any], module: nn.Module, weight
     return found
 
 
+def saved_repeats(weights_dir: Path) -> Card:
+    """Saves a network that upscales by repeating each pixel; returns its card."""
+    architecture = {"name": "srvgg-net-compact", "num_feat": 4, "num_conv": 1, "channels": 3}
+    network = build(architecture)
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    return saved("repeats", architecture, network, weights_dir)
+
+
 def make_brightness(generator: Generator) -> None:
     """Sets the weights so that images have one color, which is brighter for a larger z0."""
     first, second, last = [layer for layer in generator.layers.children() if isinstance(layer, nn.Linear)]
