@@ -37,14 +37,16 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Stack]":
 
 
 # Files whose tests share an installation run in one process: each other process would start one more.
-TOGETHER = ("tests/client/", "tests/integration/test_reliability")
+TOGETHER = ("tests/api/", "tests/client/", "tests/integration/test_reliability")
+ALONE = "tests/api/test_schemathesis.py"  # the longest file, with an installation of its own
 
 
 class ByInstallation(LoadFileScheduling):
     """Gives whole files to a process, and all of `TOGETHER` to one."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((start for start in TOGETHER if nodeid.startswith(start)), str(super()._split_scope(nodeid)))
+        file = str(super()._split_scope(nodeid))
+        return next((start for start in TOGETHER if file.startswith(start) and file != ALONE), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByInstallation | None:
