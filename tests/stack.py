@@ -184,7 +184,7 @@ class Stack:
         process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        process.wait(30)
+        process.wait(30 * BUSY)
 
     def stop(self) -> None:
         """Kills all processes; while coverage is measured, lets them end first and save it."""

@@ -24,7 +24,7 @@ from tests.integration.reliability import (
     runs_of,
     stored_events,
 )
-from tests.stack import ROOT, Stack, wait_until
+from tests.stack import BUSY, ROOT, Stack, wait_until
 
 # J9
 
@@ -158,7 +158,7 @@ def test_rolling_restarts_under_load_fail_no_job_and_run_none_twice(pair: Stack)
         wait_until(lambda seen=seen: len(pair.runs()) > seen, 20, "a job's start")  # type: ignore[misc]
         process = pair.processes[name]
         process.terminate()  # the worker itself, as a supervisor of containers does; its child is the worker's to end
-        codes.append(process.wait(30))
+        codes.append(process.wait(30 * BUSY))
         pair.start_worker(name)
     jobs = all_finished(pair, ids, 60)
     runs = runs_of(pair, ids)
