@@ -10,8 +10,6 @@ from torch.nn import functional as F
 
 from jobs.requests.base import filled, seeds_from
 from jobs.requests.style_diffusion import DiffusionTransfer
-from jobs.settings import get_settings
-from models.catalogue import revision
 from models.diffusion.style_guidance import (
     Denoiser,
     GuidedStep,
@@ -29,6 +27,7 @@ from models.seeds import folded
 from models.stylize.gatys import Style
 from models.stylize.minimize import OptimizationStep
 from models.tensors import autocast, expect_class, to_tensor
+from models.upscale.real_esrgan import Upscaler
 from worker.libraries import versions_of
 from worker.run import JobResult, OutputImage, Pixels, Task
 from worker.runners.fast import blended, has_vector, style_image
@@ -68,9 +67,9 @@ def run_style_diffusion(task: Task[DiffusionTransfer]) -> JobResult:
     rows = np.stack(columns, axis=1)  # (seeds, scales, h, w, 3)
     used = {network.card.id: network.revision, VGG_ID: revision_of(VGG_ID)}
     if params.scale_of_images > 1:
-        rows = _larger(task, network, rows)
-        upscaler = task.find_model(filled(params.upscaler))
-        used[upscaler.id] = revision(upscaler, get_settings().weights_dir)
+        upscaler = load_network(task, filled(params.upscaler), Upscaler)
+        rows = _larger(task, network, upscaler, rows)
+        used[upscaler.card.id] = upscaler.revision
     if _has_room(network, params):
         rows = _painted(task, vgg, styles, rows)
     outputs = [OutputImage(row[k], seed=seed) for row, seed in zip(rows, seeds, strict=True) for k in range(len(row))]
@@ -156,14 +155,15 @@ def losses_of(
         return [[round(float(loss(to_tensor(image[None], device))), 5) for image in row] for row in rows]
 
 
-def _larger(task: Task[DiffusionTransfer], network: Network, rows: Pixels) -> Pixels:
+def _larger(task: Task[DiffusionTransfer], network: Network, upscaler: Network[Upscaler], rows: Pixels) -> Pixels:
     """The images (seeds, scales, h, w, 3), upscaled."""
     phases = _phases(network, task.params)
 
     def report(done: int, total: int) -> None:
         task.report_progress(total + done, phases * total, "upscaling")
 
-    larger = np.stack(upscaled(task, list(rows.reshape(-1, *rows.shape[2:])), report))
+    images = list(rows.reshape(-1, *rows.shape[2:]))
+    larger = np.stack(upscaled(upscaler, images, task.params.scale_of_images, report))
     return larger.reshape(*rows.shape[:2], *larger.shape[1:])
 
 

@@ -59,15 +59,16 @@ def upscale_results(
     return joint.results(run if read else dict)
 
 
-def upscaled(task: Task[Any], images: Sequence[Pixels], report: Callable[[int, int], None]) -> list[Pixels]:
-    """The images of a runner that upscales its own, at the scale of its request; raises AtelierError for too many.
+def upscaled(
+    network: Network[Upscaler], images: Sequence[Pixels], scale: int, report: Callable[[int, int], None]
+) -> list[Pixels]:
+    """The images of a runner that upscales its own, `scale` times as large; raises AtelierError for too many.
 
     report: called with the number of tiles done, and of all.
     """
     if too_many := _too_many(images):
         raise too_many
-    network = load_network(task, filled(task.params.upscaler), Upscaler)
-    return _upscaled(network, [(0, images)], task.params.scale_of_images, report)[0]
+    return _upscaled(network, [(0, images)], scale, report)[0]
 
 
 def _to_upscale(made: JobResult) -> dict[Any, Pixels]:
