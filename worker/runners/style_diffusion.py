@@ -173,10 +173,11 @@ def _phases(network: Network, params: DiffusionTransfer) -> int:
 
 
 def _has_room(network: Network, params: DiffusionTransfer) -> bool:
-    """Whether strokes are painted: on colors, enlarged, of a model too small to draw strokes by itself."""
+    """Whether strokes are painted: with guidance, on colors, enlarged, of a model too small to draw strokes itself."""
     architecture = network.card.architecture
     in_color = architecture.get("channels", 3) == 3
-    return params.scale_of_images > 1 and in_color and int(architecture["image_size"]) < MIN_STROKES_SIDE
+    small = int(architecture["image_size"]) < MIN_STROKES_SIDE
+    return params.scale_of_images > 1 and in_color and small and any(params.scales)
 
 
 def _painted(task: Task[DiffusionTransfer], vgg: VGG, styles: Sequence[tuple[Pixels, float]], rows: Pixels) -> Pixels:

@@ -72,6 +72,9 @@ def test_strokes_are_painted_on_upscaled_images_and_not_without_guidance(tiny: C
     [[plain, guided]] = losses_of(vgg, styles, np.stack(merely_larger)[None], job(4).params)
     [[unpainted, painted]] = large.metrics["style_loss"]
     assert unpainted == plain and painted < guided / 1.5 and painted < plain / 2.5
+    asked["style_guidance_scale"] = 0
+    run_alone(job(4))
+    assert steps[-1][0] == steps[-1][1], "the progress ends at its end, also without strokes"
 
 
 def test_a_style_transfer_by_diffusion_can_start_from_an_image(tiny: Card) -> None:
