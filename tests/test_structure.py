@@ -45,11 +45,6 @@ def modules() -> dict[str, Path]:
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
-@cache
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
-
-
 def imports(node: ast.AST) -> set[str]:
     """Modules of the repository that a module imports, inside functions too, but not for types alone."""
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
@@ -63,7 +58,7 @@ def imports(node: ast.AST) -> set[str]:
 
 
 def test_no_import_circle() -> None:
-    graph = {name: imports(tree(path)) for name, path in modules().items()}
+    graph = {name: imports(ast.parse(path.read_text())) for name, path in modules().items()}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -76,20 +71,17 @@ def is_under(path: str, entries: set[str]) -> bool:
     return path in entries or path.startswith(tuple(starts))
 
 
-def long_functions(path: str) -> Iterator[str]:
-    for node in ast.walk(tree(ROOT / path)):
+def faults_of_code(path: str, text: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
             lines = node.end_lineno - node.lineno + 1
             if lines > MAX_FUNCTION_LINES and f"{path}::{node.name}" not in LONG_FUNCTIONS:
                 yield f"{path}::{node.name} has {lines} lines, more than {MAX_FUNCTION_LINES}"
-
-
-def functions_of_many_arguments(path: str) -> Iterator[str]:
-    for node in ast.walk(tree(ROOT / path)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             names = [each.arg for each in (*node.args.posonlyargs, *node.args.args) if each.arg not in ("self", "cls")]
             if len(names) > MAX_ARGUMENTS:
                 yield f"{path}::{node.name} has {len(names)} positional arguments, more than {MAX_ARGUMENTS}"
+        elif isinstance(node, ast.Assert) and not path.startswith(("tests/", "bench/")):
+            yield f"{path}:{node.lineno} asserts: `python -O` removes that, and a named error says more"
 
 
 def mirrors_source(path: str) -> bool:
@@ -100,8 +92,8 @@ def mirrors_source(path: str) -> bool:
 
 
 def faults(path: str) -> list[str]:
-    lines = len((ROOT / path).read_text().splitlines())
-    found = [*long_functions(path), *functions_of_many_arguments(path)]
+    text = (ROOT / path).read_text()
+    lines, found = len(text.splitlines()), list(faults_of_code(path, text))
     if lines > MAX_FILE_LINES:
         found.append(f"{path} has {lines} lines, more than {MAX_FILE_LINES}")
     if Path(path).name.startswith("test_") and not is_under(path, CROSS_CUTTING) and not mirrors_source(path):
@@ -113,9 +105,8 @@ def paths() -> list[str]:
     return [path.relative_to(ROOT).as_posix() for path in modules().values()]
 
 
-@pytest.mark.parametrize("path", paths())
-def test_files_and_functions_are_short_and_tests_mirror_the_source(path: str) -> None:
-    found = faults(path)
+def test_files_and_functions_are_short_without_asserts_and_tests_mirror_the_source() -> None:
+    found = [fault for path in paths() for fault in faults(path)]
     assert not found, "\n".join(found)
 
 
@@ -126,12 +117,6 @@ def test_files_of_the_studio_are_short(suffix: str) -> None:
     assert files and {name: lines for name, lines in long.items() if lines > MAX_STUDIO_LINES} == {}
 
 
-@pytest.mark.parametrize("path", [path for path in paths() if not path.startswith(("tests/", "bench/"))])
-def test_no_assert_outside_tests(path: str) -> None:
-    """`python -O` removes asserts, and a named error says more."""
-    assert not [node.lineno for node in ast.walk(tree(ROOT / path)) if isinstance(node, ast.Assert)]
-
-
-@pytest.mark.parametrize("entry", sorted(CROSS_CUTTING | {name.partition("::")[0] for name in LONG_FUNCTIONS}))
-def test_exceptions_exist(entry: str) -> None:
-    assert (ROOT / entry).exists()
+def test_exceptions_exist() -> None:
+    entries = CROSS_CUTTING | {name.partition("::")[0] for name in LONG_FUNCTIONS}
+    assert [entry for entry in sorted(entries) if not (ROOT / entry).exists()] == []
