@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -86,15 +87,13 @@ def umap_map(scores: Scores, *, seed: int, on_step: OnStep = lambda: None) -> Ar
     during the layout, and may raise to stop. The first map of a process takes several seconds more: numba compiles it.
     """
     on_step()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns that TensorFlow, which nothing here uses, is not installed
-        from umap import UMAP  # loads numba
+    umap_class = _load_umap()
     on_step()
     seed, used = folded(seed), np.ascontiguousarray(scores[:, :DIMENSIONS], np.float32)
     distances, others = (np.insert(each, 0, 0, axis=1) for each in neighbors_of(used, NEIGHBORS - 1, on_step))
     others[:, 0] = np.arange(len(used))
     on_step()
-    umap = UMAP(
+    umap = umap_class(
         n_neighbors=others.shape[1],
         precomputed_knn=(others.astype(np.int32), distances),
         init=(SIDE / 1e-4 * _start(scores, seed)).astype(np.float32),
@@ -109,6 +108,24 @@ def umap_map(scores: Scores, *, seed: int, on_step: OnStep = lambda: None) -> Ar
             return np.asarray(umap.fit_transform(used), np.float32)
     finally:
         torch.set_num_threads(threads)  # numba, when it starts, sets OpenMP's for the whole process
+
+
+def _load_umap() -> Any:
+    """Imports the class UMAP.
+
+    pynndescent, which finds the neighbors of UMAP without `precomputed_knn`, stays uncompiled: its import would compile
+    it, for 17 s of a processor in a new installation.
+    """
+    config: Any = import_module("numba").config
+    disabled, config.DISABLE_JIT = config.DISABLE_JIT, True
+    try:
+        import_module("pynndescent")
+    finally:
+        config.DISABLE_JIT = disabled
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns that TensorFlow, which nothing here uses, is not installed
+        from umap import UMAP
+    return UMAP
 
 
 def _start(scores: Scores, seed: int) -> NDArray[np.float64]:
