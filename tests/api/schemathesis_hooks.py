@@ -5,19 +5,15 @@ to delete, of finished `jobs`, of `collections` and of kept `styles`, and of the
 """
 
 import hashlib
-import io
 import json
 import os
 import re
-import zipfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import schemathesis
 from hypothesis import strategies as st
-from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from api.style_transfers import CAT, COFFEE
@@ -31,6 +27,7 @@ from jobs.requests.styles import LAYERS
 from jobs.requests.training import Training
 from jobs.schemas import ARCHIVE_ID
 from models.catalogue import cards
+from tests.api.schemathesis_cases import is_repeated, upload, zipped
 
 known = json.loads(Path(os.environ["ATELIER_TEST_IDS"]).read_text())
 
@@ -57,22 +54,6 @@ schemathesis.openapi.format("openai-size", st.sampled_from(["auto", "128x128", "
 schemathesis.openapi.format(
     "event-id", st.from_regex(r"[0-9]{1,15}-[0-9]{1,15}", fullmatch=True, alphabet="0123456789-")
 )
-
-
-def upload(seed: int, kind: str) -> bytes:
-    """An image file of noise: no other request uploads the same bytes, so that none deletes what another stored."""
-    file = io.BytesIO()
-    noise = np.random.default_rng(seed).integers(0, 256, (24, 24, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(file, kind)
-    return file.getvalue()
-
-
-def zipped(seed: int) -> bytes:
-    """An archive of one image."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("image", upload(seed, "PNG"))
-    return file.getvalue()
 
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -287,6 +268,12 @@ def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any])
         return any(isinstance(term, dict) and {"with", "without"} & term.keys() for term in terms)
     only_vgg19 = set(LAYERS["vgg19"]) - set(LAYERS["vgg16"])
     return body.get("model") != "vgg19" and not any(layer == name for layer in named for name in only_vgg19)
+
+
+@schemathesis.hook("filter_case")
+def filter_repeated(context: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bool:
+    """Without what another kind of the body has sent; after `filter_case`, so that what it leaves out is not noted."""
+    return not is_repeated(case)
 
 
 @schemathesis.hook
