@@ -6,7 +6,6 @@ three times as many by the index, against scikit-learn. `searches`: the same as 
 """
 
 import argparse
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from sklearn.manifold import TSNE
 from sklearn.neighbors import NearestNeighbors
 from umap import UMAP
 
+from bench.resident import peak_memory
 from jobs.members import MAX_SCORES, TABLE, MembersTable
 from jobs.objects import Objects
 from jobs.store.records import Ending, NewJob
@@ -60,7 +60,8 @@ def main() -> None:
 def fit(args: argparse.Namespace) -> None:
     """Prints seconds by the clock and of CPU, ours and theirs, and the peak of the resident memory after each."""
     vectors = low_rank(args.rows)
-    print(f"{args.rows:,} x {DIM} float32, median of {args.rounds}, maps once; resident before {peak_gb():.2f} GB")
+    before = peak_memory() / 1e9
+    print(f"{args.rows:,} x {DIM} float32, median of {args.rounds}, maps once; resident before {before:.2f} GB")
     pca = measured("PCA at 99 %", args.rounds, lambda: fit_pca(vectors, standardize=False, seed=0))
     scores = pca.transform(vectors)
     ours = measured(f"k-means of {CLUSTERS}", args.rounds, lambda: kmeans(scores, n_clusters=CLUSTERS, seed=0))
@@ -277,13 +278,8 @@ def measured(name: str, rounds: int, call: Callable[[], Any]) -> Any:
         seconds.append(time.perf_counter() - began)
         cpu.append(time.process_time() - cpu_began)
     times = f"{statistics.median(seconds):9.2f} s {statistics.median(cpu):9.2f} s of CPU"
-    print(f"{name:40}{times}   peak {peak_gb():.2f} GB", flush=True)
+    print(f"{name:40}{times}   peak {peak_memory() / 1e9:.2f} GB", flush=True)
     return result
-
-
-def peak_gb() -> float:
-    """Peak resident memory of this process so far, in GB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 PARTS = {"fit": fit, "search": search, "searches": searches, "members": members}

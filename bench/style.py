@@ -8,7 +8,6 @@ torch.optim.LBFGS. Both run in this process, one after the other.
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from skimage import data
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.resident import peak_memory
 from models.errors import DivergedError
 from models.perceptual.losses import content_loss, total_variation
 from models.perceptual.vgg import VGG, load_vgg
@@ -244,7 +244,7 @@ def _peak(side: int, dtype: torch.dtype) -> int:
     photo = _photo(side, PHOTO)
     with patch.object(gatys, "levels", _one_level):
         transfer(load_vgg("vgg16", dtype=dtype), photo, [Region([Style(photo)])], num_steps=3)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_memory()
 
 
 def _of_a_process(*arguments: object, **environment: str) -> str:

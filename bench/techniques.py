@@ -24,6 +24,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from bench.resident import peak_memory
 from models.build import load_model
 from models.catalogue import Card, cards
 from models.data.named import named_dataset
@@ -175,12 +176,6 @@ def make(name: str, data: str, n: int, folder: Path) -> None:
     }
     path.with_suffix(".json").write_text(json.dumps(costs), encoding="utf-8")
     np.savez(path, images=images)
-
-
-def peak_memory() -> int:
-    """Peak memory of this process in bytes; `getrusage` would count that of the process that started it too."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
 
 
 def sampler(model: nn.Module, card: Card, data: str, n: int, *, mixture: bool) -> Callable[[range], Tensor]:
