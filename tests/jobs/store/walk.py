@@ -1,7 +1,8 @@
 """The job protocol as a model in plain Python, and what holds of the store at each step of a walk."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
@@ -72,6 +73,13 @@ class Modeled(RuleBasedStateMachine):
         self.uploads: list[str] = []  # the sha256 of each
         self.made = 0
 
+    def read(self, command: str, keys: Sequence[str], *arguments: Any) -> dict[str, Any]:
+        """Runs a command of Valkey for each of the keys, in one round trip."""
+        pipe = self.store.client.pipeline(transaction=False)
+        for key in keys:
+            getattr(pipe, command)(key, *arguments)
+        return dict(zip(keys, pipe.execute(), strict=True))
+
     def new_sha(self) -> str:
         """Returns a new sha256."""
         self.made += 1
@@ -123,11 +131,9 @@ class Modeled(RuleBasedStateMachine):
 
     @invariant()
     def every_job_is_in_one_place_and_every_index_tells_its_state(self) -> None:
-        client = self.store.client
-        found: dict[str, set[str]] = {}
-        for key in client.keys(f"{PREFIX}*"):  # type: ignore[union-attr]
-            if client.type(key) == "zset":
-                found[key.removeprefix(PREFIX)] = set(client.zrange(key, 0, -1))  # type: ignore[arg-type]
+        types = self.read("type", cast(list[str], self.store.client.keys(f"{PREFIX}*")))
+        ranks = self.read("zrange", [key for key, sort in types.items() if sort == "zset"], 0, -1)
+        found = {key.removeprefix(PREFIX): set(ids) for key, ids in ranks.items()}
         jobs = list(self.jobs.values())
         for place in PLACES:
             assert found.get(place, set()) == {job.id for job in jobs if job.place == place}, place
@@ -143,7 +149,9 @@ class Modeled(RuleBasedStateMachine):
                 _, _, kind, status = index.split(":")
                 assert ids == {job.id for job in jobs if (job.kind, job.status) == (kind, status)}
         assert sum(len(ids) for index, ids in found.items() if index.startswith("jobs:kind-status:")) == len(jobs)
-        positions = [place for place, _ in self.store.queue_places([self.store.get(job.id) for job in self.queue()])]
+        positions = [
+            place for place, _ in self.store.queue_places(self.store._records([job.id for job in self.queue()]))
+        ]
         assert positions == list(range(len(positions)))
 
     @invariant()
@@ -161,13 +169,14 @@ class Modeled(RuleBasedStateMachine):
                 *([OUTPUT] if job.status == "succeeded" else []),
             ]:
                 expected.setdefault(sha, set()).add(job.id)
-        refs = {key: set(client.zrange(key, 0, -1)) for key in client.keys(f"{PREFIX}refs:*")}  # type: ignore[arg-type,union-attr]
+        named = self.read("zrange", cast(list[str], client.keys(f"{PREFIX}refs:*")), 0, -1)
+        refs = {key: set(who) for key, who in named.items()}
         assert refs == {f"{PREFIX}refs:{sha}": who for sha, who in expected.items()}
-        owners: dict[str, Any] = {sha: client.hgetall(f"{PREFIX}owners:{sha}") for sha in expected}
-        assert {sha: {who for who in owner if who[0] not in "#b"} for sha, owner in owners.items()} == expected
+        owners = self.read("hgetall", [f"{PREFIX}owners:{sha}" for sha in expected])
+        assert [{who for who in owner if who[0] not in "#b"} for owner in owners.values()] == list(expected.values())
         stored: Any = client.hget(f"{PREFIX}stored", "default") or 0
         assert sum(int(owner.get("bytes", 0)) for owner in owners.values()) == int(stored)
-        uses = {key: client.smembers(key) for key in client.keys(f"{PREFIX}uses:*")}  # type: ignore[union-attr]
+        uses = self.read("smembers", cast(list[str], client.keys(f"{PREFIX}uses:*")))
         used = [name for name in (*self.trained, *self.shelves) if self.users(name)]
         assert uses == {f"{PREFIX}uses:{name}": self.users(name) for name in used}
         assert {model.card["id"] for model in self.store.models.all()} == set(self.trained)
@@ -180,8 +189,9 @@ class Modeled(RuleBasedStateMachine):
 
     @invariant()
     def every_record_is_as_the_model_says_and_the_end_is_the_end(self) -> None:
-        for job in self.jobs.values():
-            record = self.store.get(job.id)
+        records = self.store._records(list(self.jobs))
+        for job, record in zip(self.jobs.values(), records, strict=True):
+            assert record.id == job.id
             assert (record.status, record.attempt, record.fence) == (job.status, job.attempt, job.fence)
             assert bool(record.outputs) == (job.status == "succeeded")
             assert (record.checkpoint or {}).get("sha256") == job.checkpoint
