@@ -1,15 +1,15 @@
 """The tools and resources by the client of the package `mcp`, over stdio and over HTTP, on a real stack."""
 
-import asyncio
 import base64
 import io
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from anyio.from_thread import start_blocking_portal
 from mcp import Client, MCPError, StdioServerParameters
 from mcp_types import BlobResourceContents, CallToolResult, ImageContent, ResourceLink, TextContent
 from PIL import Image
@@ -40,19 +40,13 @@ def _answers(port: int) -> bool:
 
 
 @pytest.fixture(scope="module", params=["stdio", "http"])
-def use(request: pytest.FixtureRequest, stack: Stack, address: str) -> Callable[[Use], None]:
-    """Runs a test with a client."""
+def use(request: pytest.FixtureRequest, stack: Stack, address: str) -> Iterator[Callable[[Use], None]]:
+    """Runs a test with a client; those of a transport share one, and over stdio its server."""
     env = {**os.environ, "ATELIER_URL": stack.url}
     server: Any = StdioServerParameters(command=sys.executable, args=COMMAND, env=env)
-
-    def run(test: Use) -> None:
-        async def connected() -> None:
-            async with Client(server if request.param == "stdio" else address) as client:
-                await test(client)
-
-        asyncio.run(connected())
-
-    return run
+    client = Client(server if request.param == "stdio" else address)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(client) as connected:
+        yield lambda test: portal.call(test, connected)
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult:
