@@ -33,6 +33,8 @@ QUICK = {
     "ATELIER_RETRY_DELAY_S": "0.2",
     "ATELIER_STORAGE_RETRY_S": "60",
 }
+# Where no process dies: a busy machine must not repeat a job whose lease has lapsed, and each sweep costs time.
+CALM = {"ATELIER_LEASE_S": "30", "ATELIER_SWEEP_S": "1"}
 BUSY = 4  # waits are given as an idle machine needs them; one that runs other tests may be this much slower
 
 _given: set[int] = set()

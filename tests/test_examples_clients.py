@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.stack import ROOT, Stack
+from tests.stack import CALM, ROOT, Stack
 
 EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted((EXAMPLES / "python").glob("*.py"))
@@ -23,7 +23,7 @@ GUIDE = ROOT / "docs" / "how-to" / "use-the-python-client.md"
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """An installation with one worker."""
-    made = Stack(tmp_path_factory.mktemp("examples"))
+    made = Stack(tmp_path_factory.mktemp("examples"), **CALM)
     yield made.start_all()
     made.stop()
 

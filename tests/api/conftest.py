@@ -11,7 +11,7 @@ from PIL import Image
 from api.style_transfers import CAT
 from jobs.store.protocol import PREFIX
 from jobs.store.records import QUEUES
-from tests.stack import Stack
+from tests.stack import CALM, Stack
 
 MAX_BYTES, MAX_ARCHIVE_BYTES = 2_000_000, 3_000_000
 WAIT = {"Prefer": "wait=30"}
@@ -28,6 +28,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         ATELIER_MAX_UPLOAD_BYTES=str(MAX_BYTES),
         ATELIER_MAX_ARCHIVE_BYTES=str(MAX_ARCHIVE_BYTES),
         ATELIER_LOG_FORMAT="json",
+        **CALM,
     )
     yield made.start_all()
     made.stop()

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.stack import Stack
+from tests.stack import CALM, Stack
 from tests.studio.browser import COLORS, SIZES, Look, browser_path
 
 STORIES = ("collections", "faults", "generate", "jobs", "map", "style", "train")
@@ -14,11 +14,8 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """An installation with one worker, of one thread as OpenMP counts.
-
-    Its leases last as long as those of an installation: on a busy machine a collection would be built twice.
-    """
-    made = Stack(tmp_path_factory.mktemp("studio"), ATELIER_LEASE_S="30")
+    """An installation with one worker, of one thread as OpenMP counts."""
+    made = Stack(tmp_path_factory.mktemp("studio"), **CALM)
     yield made.start_all()
     made.stop()
 
