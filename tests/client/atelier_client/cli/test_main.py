@@ -36,16 +36,25 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def collected() -> set[str]:
+    """The lines that have made a collection: examples of several commands begin with the same one."""
+    return set()
+
+
 @pytest.mark.parametrize("name", commands())
-def test_examples_in_the_help(name: str, command: Command, checkout: Path, shell_env: dict[str, str]) -> None:
+def test_examples_in_the_help(
+    name: str, command: Command, checkout: Path, shell_env: dict[str, str], collected: set[str]
+) -> None:
     lines = [line.strip() for line in command(*name.split(), "--help").out.partition("Examples:")[2].splitlines()]
-    script = "\n".join(line for line in lines if line)
+    script = "\n".join(line for line in lines if line and line not in collected)
     assert f"atelier {name}" in script
     env = {**shell_env, "ATELIER_API_KEY": ""}
     ran = subprocess.run(["bash", "-euc", script], cwd=checkout, env=env, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, f"{script}\n{ran.stdout}\n{ran.stderr}"
     for path in (checkout / line for line in ran.stdout.splitlines() if line.endswith((".png", ".jpg", ".gif"))):
         assert path.stat().st_size > 100
+    collected.update(line for line in lines if line.startswith("atelier collect "))
 
 
 def test_every_command_is_there() -> None:
