@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from models.data.smileys import smileys
 from tests.stack import Stack, wait_until
-from tests.studio.browser import Look, go, size_of
+from tests.studio.browser import Look, go
 
 SMILEYS = {"name": "Smileys", "space": "vae-smileys", "data": "smileys", "limit": 80, "seed": 1}
 
@@ -63,19 +63,19 @@ def test_every_part_of_a_collection_is_shown(desktop: Page, collection: str, loo
         look.both(desktop, f"collection-{part}")
 
 
-def test_a_cluster_is_named_sampled_and_animated(page: Page, collection: str, look: Look) -> None:
-    go(page, f"collections/{collection}/clusters")
-    card, name = page.locator("article").first, f"The friendly ones, {size_of(page)}"
+def test_a_cluster_is_named_sampled_and_animated(phone: Page, collection: str, look: Look) -> None:
+    go(phone, f"collections/{collection}/clusters")
+    card, name = phone.locator("article").first, "The friendly ones"
     card.get_by_label("Name").fill(name)
     card.get_by_label("Name").press("Tab")
-    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    expect(phone.get_by_role("heading", name=name)).to_be_visible()
     card.get_by_role("button", name="New images").click()
-    expect(page.get_by_alt_text("New image 8")).to_be_visible()
-    look.at(page, "collection-clusters")
+    expect(phone.get_by_alt_text("New image 8")).to_be_visible()
+    look.both(phone, "collection-clusters")
     card.get_by_role("button", name="Animate").click()
-    expect(page.get_by_alt_text("Animation around the cluster")).to_be_visible()
-    other = page.context.new_page()  # of another person: nothing of it is kept in the browser
-    assert page.evaluate("Object.keys(localStorage).filter(each => each.includes('clusters'))") == []
+    expect(phone.get_by_alt_text("Animation around the cluster")).to_be_visible()
+    other = phone.context.new_page()  # of another person: nothing of it is kept in the browser
+    assert phone.evaluate("Object.keys(localStorage).filter(each => each.includes('clusters'))") == []
     go(other, f"collections/{collection}")
     expect(other.get_by_role("list", name="Colors")).to_contain_text(name)
 

@@ -16,26 +16,28 @@ DRAG = """() => {
 }"""
 
 
-def test_words_make_images_to_continue_from(page: Page, look: Look) -> None:
-    go(page, "generate?n=2&seed=1")
+def test_words_make_images_to_continue_from(phone: Page, look: Look) -> None:
+    go(phone, "generate?n=2&seed=1")
     for word in ("a woman", "smiling", "with glasses", "with a red hat"):
-        page.get_by_role("button", name=word, exact=True).click()
-    expect(page.get_by_role("textbox", name="Prompt").first).to_have_value("a smiling woman with glasses and a red hat")
-    page.get_by_role("button", name="Generate", exact=True).click()
-    page.get_by_role("button", name="Image 2").click()
-    page.get_by_text("Mark a box without a pointer").click()
-    page.get_by_role("button", name="Mark this box").click()
-    look.at(page, "generate-inpaint")
-    page.evaluate("scrollTo(0, 0)")
-    look.at(page, "generate", docs="studio-generate")
-    page.get_by_role("textbox", name="Prompt").last.fill("a woman with a yellow hat")
-    job = page.url
-    page.get_by_role("button", name="Inpaint").click()
-    expect(page).not_to_have_url(job)
-    expect(page.get_by_role("button", name="Image 4")).to_be_visible()
-    page.get_by_role("button", name="Image 1").click()
-    page.get_by_role("button", name="Send to Style").click()
-    expect(page.get_by_alt_text("Photo, as chosen")).to_be_visible()
+        phone.get_by_role("button", name=word, exact=True).click()
+    expect(phone.get_by_role("textbox", name="Prompt").first).to_have_value(
+        "a smiling woman with glasses and a red hat"
+    )
+    phone.get_by_role("button", name="Generate", exact=True).click()
+    phone.get_by_role("button", name="Image 2").click()
+    phone.get_by_text("Mark a box without a pointer").click()
+    phone.get_by_role("button", name="Mark this box").click()
+    look.both(phone, "generate-inpaint")
+    phone.evaluate("scrollTo(0, 0)")
+    look.both(phone, "generate", docs="studio-generate")
+    phone.get_by_role("textbox", name="Prompt").last.fill("a woman with a yellow hat")
+    job = phone.url
+    phone.get_by_role("button", name="Inpaint").click()
+    expect(phone).not_to_have_url(job)
+    expect(phone.get_by_role("button", name="Image 4")).to_be_visible()
+    phone.get_by_role("button", name="Image 1").click()
+    phone.get_by_role("button", name="Send to Style").click()
+    expect(phone.get_by_alt_text("Photo, as chosen")).to_be_visible()
 
 
 def test_a_brush_and_variations(desktop: Page) -> None:

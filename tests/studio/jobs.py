@@ -29,18 +29,18 @@ def fail(studio: Stack) -> str:
     return job_id
 
 
-def test_a_running_job_is_followed_and_canceled(page: Page, studio: Stack, look: Look) -> None:
+def test_a_running_job_is_followed_and_canceled(phone: Page, studio: Stack, look: Look) -> None:
     made = studio.submit(steps=400, step_s=0.1)
-    go(page, "jobs")
-    row = page.get_by_role("row").filter(has_text="probing")
+    go(phone, "jobs")
+    row = phone.get_by_role("row").filter(has_text="probing")
     expect(row.get_by_role("progressbar")).to_be_visible()
-    look.at(page, "jobs-running")
+    look.both(phone, "jobs-running")
     row.get_by_role("link").click()
-    expect(page.get_by_alt_text("Preview of the running job")).to_be_visible()
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_text("Canceled.")).to_be_visible()
+    expect(phone.get_by_alt_text("Preview of the running job")).to_be_visible()
+    phone.get_by_role("button", name="Cancel").click()
+    expect(phone.get_by_text("Canceled.")).to_be_visible()
     assert studio.finished(made["id"])["status"] == "canceled"
-    look.at(page, "job-canceled")
+    look.both(phone, "job-canceled")
 
 
 def test_a_failed_job_says_why_and_runs_again(desktop: Page, studio: Stack, look: Look) -> None:

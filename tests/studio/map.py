@@ -33,32 +33,32 @@ def styles(studio: Stack) -> str:
     return str(studio.finished(made.json()["id"], 120)["metrics"]["collection"])
 
 
-def test_a_place_on_the_map_paints_the_photo(page: Page, styles: str, studio: Stack, look: Look) -> None:
-    go(page, "map")
-    canvas = page.get_by_role("application")
+def test_a_place_on_the_map_paints_the_photo(phone: Page, styles: str, studio: Stack, look: Look) -> None:
+    go(phone, "map")
+    canvas = phone.get_by_role("application")
     expect(canvas).to_have_accessible_name(re.compile("60 points"))
     canvas.press("ArrowRight")
     canvas.press("Enter")  # the keyboard alone
-    painted = page.get_by_alt_text("Photo in the style of this place")
+    painted = phone.get_by_alt_text("Photo in the style of this place")
     expect(painted).to_be_visible()
-    page.wait_for_timeout(700)  # thumbnails
-    look.at(page, "map", docs="studio-map")
+    phone.wait_for_timeout(700)  # thumbnails
+    look.both(phone, "map", docs="studio-map")
     first = painted.get_attribute("src")
     box = canvas.bounding_box()
     assert box is not None
-    page.mouse.click(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
+    phone.mouse.click(box["x"] + box["width"] / 3, box["y"] + box["height"] / 3)
     expect(painted).not_to_have_attribute("src", first or "")
 
-    page.wait_for_timeout(300)  # the image of the click
-    times = sorted(page.evaluate(FOLLOW) for _ in range(5))
+    phone.wait_for_timeout(300)  # the image of the click
+    times = sorted(phone.evaluate(FOLLOW) for _ in range(5))
     print(f"the image follows a slider at 256 px in {times[2]:.0f} ms, at the median of 5; {times[-1]:.0f} at most")
     assert times[2] < MAX_FOLLOW_MS
-    expect(page).to_have_url(re.compile("at=.*z="))
+    expect(phone).to_have_url(re.compile("at=.*z="))
 
-    page.get_by_label("Color by").select_option("component:0")
-    page.get_by_label("Name of this style").fill("Found on the map")
-    page.get_by_role("button", name="Keep it").click()
-    expect(page.get_by_role("button", name="Found on the map").first).to_have_attribute("aria-pressed", "true")
+    phone.get_by_label("Color by").select_option("component:0")
+    phone.get_by_label("Name of this style").fill("Found on the map")
+    phone.get_by_role("button", name="Keep it").click()
+    expect(phone.get_by_role("button", name="Found on the map").first).to_have_attribute("aria-pressed", "true")
     kept = studio.client.get("/v1/styles").json()["kept"]
     assert kept[0]["name"] == "Found on the map" and kept[0]["thumbnail_url"]
 

@@ -31,15 +31,15 @@ def test_a_training_is_watched_finished_and_used(page: Page, studio: Stack, look
     expect(page).to_have_url(re.compile("model=vae-"))
 
 
-def test_techniques_are_compared(page: Page, look: Look) -> None:
-    go(page, "compare/photo?off=gatys,gatys-swd")
-    page.get_by_role("button", name="Coffee, a sample").click()
-    page.get_by_role("button", name="Brush strokes, a sample").click()
-    page.get_by_role("button", name="Run 2 side by side").click()
-    expect(page.get_by_alt_text("Result of Fast, one pass")).to_be_visible()
-    expect(page.get_by_alt_text("Result of Fast, colors of the photo")).to_be_visible()
-    expect(page.get_by_text("Time")).to_have_count(2)
-    look.at(page, "compare")
+def test_techniques_are_compared(phone: Page, look: Look) -> None:
+    go(phone, "compare/photo?off=gatys,gatys-swd")
+    phone.get_by_role("button", name="Coffee, a sample").click()
+    phone.get_by_role("button", name="Brush strokes, a sample").click()
+    phone.get_by_role("button", name="Run 2 side by side").click()
+    expect(phone.get_by_alt_text("Result of Fast, one pass")).to_be_visible()
+    expect(phone.get_by_alt_text("Result of Fast, colors of the photo")).to_be_visible()
+    expect(phone.get_by_text("Time")).to_have_count(2)
+    look.both(phone, "compare")
 
 
 def test_models_of_one_set_are_compared(desktop: Page, look: Look) -> None:
