@@ -115,11 +115,12 @@ def test_only_data_holds_an_archive() -> None:
     assert archives(data="digits", title=f"zip_{B}") == ()
 
 
-@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
-def test_prompt_that_looks_like_an_id(stack: Stack, field: str) -> None:
-    body = {"mode": "text-to-image", "model": "stable-diffusion-avatars", "prompt": "a hat", "num_inference_steps": 2}
-    for text in ("img_" + "0" * 64, "zip_" + "0" * 64):
-        job = stack.client.post("/v1/generations", json=body | {field: text}).json()
+def test_prompts_that_look_like_ids(stack: Stack) -> None:
+    body = {"mode": "text-to-image", "model": "stable-diffusion-avatars", "num_inference_steps": 2, "upscale": 1}
+    image, archive = "img_" + "0" * 64, "zip_" + "0" * 64
+    for prompt, negative_prompt in ((image, archive), (archive, image)):
+        prompts = {"prompt": prompt, "negative_prompt": negative_prompt}
+        job = stack.client.post("/v1/generations", json=body | prompts).json()
         assert stack.finished(job["id"])["status"] == "succeeded"
 
 

@@ -57,10 +57,6 @@ class TestGenerations:
             microsecond=0
         )
 
-    def test_one_form_of_response(self, client: openai.OpenAI) -> None:
-        [image] = client.images.generate(prompt=PROMPT, response_format="url", size="128x128").data or []
-        assert image.url and image.b64_json is None
-
     def test_stream(self, client: openai.OpenAI) -> None:
         with client.images.generate(prompt=PROMPT, stream=True, partial_images=2, size="512x512") as stream:
             *partial, last = list(stream)
@@ -72,10 +68,14 @@ class TestGenerations:
         assert last.type == "image_generation.completed" and last.usage.total_tokens == 0
         assert opened(partial[0]).format == "JPEG"
 
-    def test_an_idempotency_key_makes_one_job(self, client: openai.OpenAI) -> None:
+    def test_an_idempotency_key_makes_one_job_and_a_form_of_response_is_the_only_one(
+        self, client: openai.OpenAI
+    ) -> None:
+        asked: dict[str, Any] = {"prompt": PROMPT, "response_format": "url", "size": "128x128"}
         headers = {"Idempotency-Key": "the-same"}
-        first, second = (client.images.generate(prompt=PROMPT, extra_headers=headers) for _ in range(2))
-        assert first == second
+        first, second = (client.images.generate(**asked, extra_headers=headers) for _ in range(2))
+        [image] = first.data or []
+        assert first == second and image.url and image.b64_json is None
 
     @pytest.mark.parametrize("name", EXAMPLES)
     def test_examples_run(self, stack: Stack, name: str) -> None:
