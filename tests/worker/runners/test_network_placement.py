@@ -21,17 +21,23 @@ from worker.run import JobResult
 from worker.runners import loaded
 
 
+@pytest.fixture(scope="module", autouse=True)
+def emptied() -> Iterator[None]:
+    """Evicts models on other devices before and after these tests, which share theirs."""
+    loaded.evict_all()
+    yield
+    loaded.evict_all()
+
+
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watch]:
     """The stand-in; checks at the end that it did the work and that everything cached is on it."""
     monkeypatch.setenv("ATELIER_DTYPE", "float32")
-    loaded.evict_all()
     with gpu() as watch:
         yield watch
     assert watch.networks_on_cpu() == set()
     for entry in loaded._entries.values():
         assert {each.device.type for module in modules_of(entry.value) for each in tensors_of(module)} <= {NAME}
-    loaded.evict_all()
 
 
 def modules_of(value: Any) -> list[nn.Module]:
@@ -197,6 +203,7 @@ def test_one_network_serves_all_that_share_it_and_stays_where_it_is(watch: Watch
             for (model, _), entry in loaded._entries.items()
         }
 
+    loaded.evict_all()
     transfers.run(method="gatys", style=STYLE, model="vgg16", **SMALL)
     before = tensors()
     asked: dict[str, Any] = {
