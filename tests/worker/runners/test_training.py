@@ -12,12 +12,15 @@ from jobs.store.jobs import JobStore
 from models.build import load_model
 from models.catalogue import folder_of
 from models.generative.vae import Vae
+from tests.models.training import conftest as training
 from tests.worker.runners import trainings
 from tests.worker.runners.trainings import VAE, archive, failure, png_files, train, weights
 from worker.files import find_model
 from worker.runners.training import CURVE_POINTS, curve_points
 
-jobs = trainings.jobs  # a fixture
+pytestmark = pytest.mark.usefixtures("few_steps")
+few_steps = training.few_steps  # a fixture
+jobs = trainings.jobs  # another
 
 
 def test_any_worker_can_load_a_trained_model(jobs: JobStore, objects: Objects) -> None:

@@ -12,11 +12,14 @@ from jobs.store.jobs import JobStore
 from jobs.store.records import NewJob, Record
 from models.build import load_model
 from models.diffusion.embedding import Kandinsky
+from tests.models.training import conftest as training
 from tests.worker.runners.conftest import trained_models
 from tests.worker.runners.trainings import archive, failure, png_files, train, weights
 from tests.worker.tasks import run_job
 from worker.files import find_model
 
+pytestmark = pytest.mark.usefixtures("few_steps")
+few_steps = training.few_steps  # a fixture
 BRIEF: dict[str, Any] = {"image_size": 32, "num_steps": 2, "batch_size": 2}
 CLIP: dict[str, Any] = {"base_channels": 8, "hidden_size": 32, "text_layers": 1, "projection_dim": 8, "alike": 2}
 TINY = {"block_out_channels": [32, 32]}
