@@ -87,7 +87,7 @@ def test_images_show_what_their_texts_name(judges: dict[str, Judge], monkeypatch
     monkeypatch.setitem(generate.__kwdefaults__ or {}, "num_inference_steps", 10)  # instead of 25
     judge = judges["avatars"]
     quality = evaluate(
-        SHIPPED["stable-diffusion-avatars"], replace(judge, held_out=judge.held_out.where(np.arange(30)))
+        SHIPPED["stable-diffusion-avatars"], replace(judge, held_out=judge.held_out.where(np.arange(20)))
     )
     print(quality)
     assert quality["attributes_shown"] > 0.85
@@ -96,7 +96,7 @@ def test_images_show_what_their_texts_name(judges: dict[str, Judge], monkeypatch
 def test_the_clip_space_keeps_finds_and_follows(judges: dict[str, Judge], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Kandinsky.decode.__kwdefaults__ or {}, "num_inference_steps", 6)  # a quarter of the default
     judge = judges["avatars"]
-    few = replace(judge, held_out=judge.held_out.where(np.arange(30)))
+    few = replace(judge, held_out=judge.held_out.where(np.arange(20)))
     quality = evaluate(SHIPPED["kandinsky-avatars"], few)
     print(quality)
     assert quality["retrieval"]["text_to_image_1"] > 0.75 and quality["attributes_kept"] > 0.93
