@@ -38,13 +38,10 @@ class Familiarity(NamedTuple):
 def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Returns facts of the training data for a model's card; the model is on the device.
 
-    `words`: those of the captions, in lower case. `reconstruction_error`: the `median` and the `greatest` mean absolute
+    `words`: see `word_facts`. `reconstruction_error`: the `median` and the `greatest` mean absolute
     error of some `images`, and the `greatest_relative` to the contrast of an image.
     """
-    facts: dict[str, Any] = {}
-    words = sorted({word for caption in dataset.captions for word in words_of(caption)})
-    if isinstance(model, TextToImageModel | Kandinsky | Clip) and len(words) <= MAX_WORDS:
-        facts["words"] = words
+    facts = word_facts(dataset) if isinstance(model, TextToImageModel | Kandinsky | Clip) else {}
     some = dataset.images[:: -(-len(dataset) // MAX_IMAGES)]
     images = torch.from_numpy(some).permute(0, 3, 1, 2).to(device).float() / 255
     errors = reconstruction_errors(model, images)
@@ -54,6 +51,12 @@ def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | st
         facts["reconstruction_error"] = {name: round(float(value), 5) for name, value in figures.items()}
         facts["reconstruction_error"]["images"] = len(some)
     return facts
+
+
+def word_facts(dataset: Dataset) -> dict[str, Any]:
+    """Returns the `words` of the captions, in lower case; nothing where they are more than `MAX_WORDS`."""
+    words = sorted({word for caption in dataset.captions for word in words_of(caption)})
+    return {"words": words} if len(words) <= MAX_WORDS else {}
 
 
 def reconstruction_errors(model: nn.Module, images: Tensor) -> Tensor | None:

@@ -21,6 +21,7 @@ from models.catalogue import Card, base_of
 from models.data.dataset import Dataset
 from models.diffusion.text_to_image import TextToImageModel, generate
 from models.errors import DataError
+from models.familiarity import word_facts
 from models.tensors import autocast, fast_dtype, on_device
 from models.training.autoencoder import encoded
 from models.training.denoising import noised
@@ -103,7 +104,7 @@ def train_lora(dataset: Dataset, settings: LoraSettings, run: Run) -> Trained:
     with _holding(learned, kept):
         state = _state(parts, (settings.alpha or settings.rank) / settings.rank)
     architecture = {"name": "lora", "base": base_of(card), "rank": settings.rank, "parts": [*parts]}
-    return Trained(architecture, state)
+    return Trained(architecture, state, facts=word_facts(dataset))
 
 
 def _start(run: Run) -> tuple[TextToImageModel, Card]:

@@ -147,7 +147,7 @@ def _read_prompt(job: _Job, network: Prompter, additions: Additions, name: str) 
         raise BadInput("invalid_request", f"{name}: It cannot be parsed: {error}.", field=name) from error
     if cut := cut_off(network.module, prompt):
         job.cut[f"{name}_cut"] = cut
-    warn_of_prompt(job.task, network, name, additions.without_tokens(asked), cut=cut)
+    warn_of_prompt(job.task, network, name, additions.without_tokens(asked), cut=cut, loras=additions.cards)
 
 
 def _denoise(network: Prompter, additions: Additions, batch: Sequence[_Job]) -> None:

@@ -20,16 +20,18 @@ from worker.run import Pixels, Task
 from worker.runners.network import Network
 from worker.runners.space import LoadedSpace, Vectors
 
+Cards = Sequence[Card]
 MAX_NAMES = 10  # in a message
 SPARSEST = 0.01  # the share of the members that are the most isolated, beyond which a point is far from all of them
 
 
 def warn_of_prompt(
-    task: Task, network: Network, field: str, prompt: str, *, weighted: bool = True, cut: str = ""
+    task: Task, network: Network, field: str, prompt: str, *, weighted: bool = True, cut: str = "", loras: Cards = ()
 ) -> None:
     """Warns of words that are not in the training data, of other programs' syntax, and of the end that is `cut`.
 
-    weighted: whether weights such as (red)1.4 are read, if the model supports them.
+    weighted: whether weights such as (red)1.4 are read, if the model supports them. loras: those in use, whose words
+    are known too.
     """
     module = network.module
     reads = weighted and isinstance(module, TextToImageModel) and reads_weights(module.pipeline)
@@ -38,13 +40,14 @@ def warn_of_prompt(
         task.warn("syntax_as_text", f"{field}: {listed(parts)} is read as plain text{how}.")
     if cut:
         task.warn("prompt_cut", f"{field}: {network.card.id} reads no more of it; the rest is not used: {cut[:200]}.")
-    _warn_of_words(task, network.card, field, prompt)
+    taught = [word for lora in loras for word in lora.training.get("words", [])]
+    _warn_of_words(task, network.card, field, prompt, taught)
 
 
-def _warn_of_words(task: Task, card: Card, field: str, prompt: str) -> None:
-    """Warns of the words of a prompt that a model with a list of known words does not know."""
+def _warn_of_words(task: Task, card: Card, field: str, prompt: str, taught: Sequence[str]) -> None:
+    """Warns of the words of a prompt that a model with a list of words does not know, and that nothing `taught` it."""
     known = card.training.get("words")
-    if not known or not (unknown := unknown_words(prompt, known)):
+    if not known or not (unknown := unknown_words(prompt, [*known, *taught])):
         return
     meant = {word: near for word in unknown if card.training.get("typos") and (near := meant_word(word, known))}
     if meant:

@@ -32,16 +32,16 @@ def jobs(jobs: JobStore, tmp_path: Path) -> Iterator[JobStore]:
         yield JobStore(jobs.client, jobs.settings.model_copy(update={"weights_dir": tmp_path / "weights"}))
 
 
-def captioned(jobs: JobStore, objects: Objects) -> str:
+def captioned(jobs: JobStore, objects: Objects, worn: str = "hat") -> str:
     """Stores an archive with a text file beside each image, as kohya's scripts want it."""
     images = png_files(16)
-    texts = {name.replace("png", "txt"): f"noise of number {name[:-4]}, a hat".encode() for name in images}
+    texts = {name.replace("png", "txt"): f"noise of number {name[:-4]}, a {worn}".encode() for name in images}
     return archive(jobs, objects, images | texts)
 
 
 def made_with(jobs: JobStore, objects: Objects, model: str, *loras: dict[str, Any]) -> Record:
     """A text-to-image job of a trained model."""
-    asked = {"mode": "text-to-image", "model": model, "prompt": "a hat", "num_inference_steps": 2, "seed": 1}
+    asked = {"mode": "text-to-image", "model": model, "prompt": "a hat, a beret", "num_inference_steps": 2, "seed": 1}
     request: Any = parse("generation", asked | {"loras": list(loras)})
     card = find_model(jobs, objects, model)
     jobs.create(NewJob(kind="generation", queue="gpu", params=request.fitted(card.architecture).stored()))
@@ -74,14 +74,15 @@ def test_parts_a_model_and_a_lora_are_trained_and_used(jobs: JobStore, objects: 
     assert (card.training["start"], card.training["autoencoder"]) == (model, kl)
 
     asked = {"recipe": "lora", "model": model, "learning_rate": 0.1, "prompts": ["a hat"], "train_text_encoder": True}
-    record = train(jobs, objects, **data | asked)
+    record = train(jobs, objects, **data | asked | {"data": captioned(jobs, objects, "beret")})
     lora = record.metrics["model"]
     assert weights(jobs, record) and jobs.models.get(lora).card["task"] == "lora"
     assert find_model(jobs, objects, lora).architecture["base"] == model
     plain, changed = made_with(jobs, objects, model), made_with(jobs, objects, model, {"model": lora})
     assert plain.status == changed.status == "succeeded", (plain.error, changed.error)
     assert plain.outputs[0]["sha256"] != changed.outputs[0]["sha256"]
-    assert changed.metrics["warnings"] == plain.metrics["warnings"]
+    assert [each["code"] for each in plain.metrics["warnings"]] == ["unknown_words"]
+    assert changed.metrics["warnings"] == [], "the LoRA was trained on the word"
 
 
 @pytest.mark.parametrize(
