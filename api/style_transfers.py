@@ -102,7 +102,7 @@ EXAMPLES: dict[str, Any] = {
             "model": "stable-diffusion-avatars",
             "prompt": "a smiling woman with a red hat",
             "style": COFFEE,
-            "style_guidance_scale": [0, 0.1, 0.3],
+            "style_guidance_scale": [0, 0.3],
             "num_inference_steps": 20,
         },
     },
