@@ -74,7 +74,7 @@ class Watched:
 
 
 def post_json(stack: Stack, body: bytes) -> httpx.Response:
-    return httpx.post(f"{stack.url}/v1/style-transfers", content=body, headers={"content-type": "application/json"})
+    return stack.client.post("/v1/style-transfers", content=body, headers={"content-type": "application/json"})
 
 
 KEYS = json.dumps(FAST | {f"k{i}": 1 for i in range(60_000)}).encode()
@@ -201,7 +201,7 @@ def test_sixty_large_images_at_once(attacked: Stack) -> None:
     data = flat_png(1_800)
 
     def upload(_: int) -> httpx.Response:
-        return httpx.post(f"{attacked.url}/v1/images", files={"file": ("a.png", data)}, timeout=120)
+        return attacked.client.post("/v1/images", files={"file": ("a.png", data)}, timeout=120)
 
     with Watched(attacked), ThreadPoolExecutor(60) as clients:
         answers = list(clients.map(upload, range(60)))
@@ -221,7 +221,7 @@ def test_request_with_many_large_images_inside(attacked: Stack) -> None:
     ]
     body = {"name": "x", "space": "pixels", "images": urls}
     with Watched(attacked):
-        answer = httpx.post(f"{attacked.url}/v1/collections", json=body, timeout=60)
+        answer = attacked.client.post("/v1/collections", json=body, timeout=60)
     assert answer.status_code == 202
 
 
@@ -304,4 +304,4 @@ def test_large_bodies_are_refused_before_they_are_there(attacked: Stack) -> None
 
 def test_nothing_is_sniffed(attacked: Stack) -> None:
     for path in ("/healthz", "/nowhere", "/openapi.json", "/docs", "/v1/images/img_" + "0" * 64):
-        assert httpx.get(attacked.url + path).headers["x-content-type-options"] == "nosniff"
+        assert attacked.client.get(path).headers["x-content-type-options"] == "nosniff"
