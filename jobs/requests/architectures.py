@@ -65,7 +65,7 @@ RECIPES = tuple(dict.fromkeys(known.recipe for known in ARCHITECTURES.values() i
 # Parts of other models: the key of a card that has them, and their architecture by that of the whole.
 PARTS = {
     "clip": {"kandinsky": "clip"},
-    "autoencoder": {"kandinsky": "movq", "stable-diffusion": "autoencoder-kl", "ddpm": "autoencoder-kl"},
+    "autoencoder": {"kandinsky": "movq"} | dict.fromkeys(("stable-diffusion", "ddpm", "dcgan"), "autoencoder-kl"),
 }
 
 

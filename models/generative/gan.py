@@ -46,12 +46,26 @@ def mlp_discriminator(image_size: int, channels: int, hidden: int = 512) -> nn.S
     )
 
 
-def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """-log D(x) - log(1 - D(G(z))) of logits, with 0.9 for real (one-sided label smoothing, Salimans et al. 2016)."""
-    on_real = F.binary_cross_entropy_with_logits(real, torch.full_like(real, 0.9))
+def discriminator_loss(real: Tensor, fake: Tensor, target: float = 0.9) -> Tensor:
+    """-log D(x) - log(1 - D(G(z))) of logits, with the target for real.
+
+    A target below 1 is one-sided label smoothing (Salimans et al. 2016).
+    """
+    on_real = F.binary_cross_entropy_with_logits(real, torch.full_like(real, target))
     return on_real + F.binary_cross_entropy_with_logits(fake, torch.zeros_like(fake))
 
 
 def generator_loss(fake: Tensor) -> Tensor:
     """-log D(G(z)) of logits, the non-saturating loss (section 3)."""
     return F.binary_cross_entropy_with_logits(fake, torch.ones_like(fake))
+
+
+def gradient_penalty(critic: nn.Module, real: Tensor) -> Tensor:
+    """R1: half the mean squared norm of the gradients of the logits by real x (Mescheder et al. 2018, eq. 9).
+
+    Mescheder, Geiger and Nowozin 2018, "Which training methods for GANs do actually converge?"
+    """
+    x = real.detach().requires_grad_()
+    (gradients,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+    penalty: Tensor = gradients.square().flatten(1).sum(1).mean() / 2
+    return penalty

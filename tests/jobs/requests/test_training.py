@@ -67,7 +67,7 @@ def test_every_recipe_has_its_parameters() -> None:
 def test_names_and_defaults_are_those_of_the_recipe(name: str) -> None:
     known, model = recipe(name), type(parse(name))
     # A folder of one machine is no parameter of a request, and a file is an image there.
-    other = {"ddpm": "autoencoder", "autoencoder": "denoiser", "style": "style"}
+    other = {"dcgan": "autoencoder", "ddpm": "autoencoder", "autoencoder": "denoiser", "style": "style"}
     own = {field.name: field.default for field in fields(known.settings) if field.name != other.get(name)}
     assert MISSING not in own.values()
     schedule = {field.name: getattr(known.schedule, field.name) for field in fields(Schedule) if field.name != "seed"}

@@ -39,6 +39,7 @@ def start(folder: Path | str) -> Start:
         ("stable_diffusion", {"clip": "", "autoencoder": ""}),
         ("gan", {}),
         ("dcgan", {"encoder_learning_rate": 0.0}),
+        ("dcgan of latents", {"autoencoder": "", "encoder_learning_rate": 0.0}),
         ("cyclegan", {}),
         ("classifier", {"weight_decay": 0.0}),
         ("clip", {"weight_decay": 0.0}),

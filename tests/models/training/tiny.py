@@ -25,6 +25,11 @@ SETTINGS: dict[str, tuple[Recipe, str, dict[str, Any]]] = {
     "vae of smileys": (vae.RECIPE, "smileys", {"latent_dim": 4}),
     "gan": (gan.RECIPE, "digits", {}),
     "dcgan": (dcgan.RECIPE, "smileys", {"base_channels": 8, "encoder_channels": 8, "encoder_share": 0.5}),
+    "dcgan of latents": (
+        dcgan.RECIPE,
+        "avatars",
+        {"autoencoder": "kl", "base_channels": 8, "encoder_channels": 8, "encoder_share": 0.5},
+    ),
     "cyclegan": (
         cyclegan.RECIPE,
         "avatars",
