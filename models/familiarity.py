@@ -38,8 +38,8 @@ class Familiarity(NamedTuple):
 def training_facts(model: nn.Module, dataset: Dataset, device: torch.device | str = "cpu") -> dict[str, Any]:
     """Returns facts of the training data for a model's card; the model is on the device.
 
-    `words`: see `word_facts`. `reconstruction_error`: the `median` and the `greatest` mean absolute
-    error of some `images`, and the `greatest_relative` to the contrast of an image.
+    `words`: see `word_facts`. `reconstruction_error`: the `median` and the `greatest` mean absolute error of some
+    `images`, and the `greatest_relative` to the contrast of an image.
     """
     facts = word_facts(dataset) if isinstance(model, TextToImageModel | Kandinsky | Clip) else {}
     some = dataset.images[:: -(-len(dataset) // MAX_IMAGES)]

@@ -72,22 +72,24 @@ def dcgan(
 
 def generator_layers(channels: int, latent_dim: int, base_channels: int) -> nn.Sequential:
     """Layers from z (n, latent_dim) to images in [-1, 1]: 4 x 4 with 8 `base_channels`, then doubled four times."""
-    widths = [base_channels * factor for factor in (8, 4, 2, 1)]
-    layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1)), *_up(latent_dim, widths[0], stride=1)]
-    for before, after in pairwise(widths):
-        layers += _up(before, after, stride=2)
-    layers += [nn.ConvTranspose2d(base_channels, channels, 4, 2, 1), nn.Tanh()]
-    return nn.Sequential(*layers).apply(_initialize)
+    layers = _grown(latent_dim, base_channels, SIDE // 2)
+    return nn.Sequential(*layers, nn.ConvTranspose2d(base_channels, channels, 4, 2, 1), nn.Tanh()).apply(_initialize)
 
 
 def latent_generator_layers(channels: int, latent_dim: int, base_channels: int, side: int) -> nn.Sequential:
     """Layers from z (n, latent_dim) to latents (n, channels, side, side), which have no bounds."""
+    layers = _grown(latent_dim, base_channels, side)
+    last = [nn.Conv2d(base_channels, base_channels, 3, 1, 1, bias=False), nn.BatchNorm2d(base_channels), nn.ReLU()]
+    return nn.Sequential(*layers, *last, nn.Conv2d(base_channels, channels, 3, 1, 1)).apply(_initialize)
+
+
+def _grown(latent_dim: int, base_channels: int, side: int) -> list[nn.Module]:
+    """Layers from z (n, latent_dim) to (n, base_channels, side, side), with twice the channels at each half of it."""
     widths = [base_channels * 2**k for k in reversed(range(_doublings(side) + 1))]
     layers: list[nn.Module] = [nn.Unflatten(1, (latent_dim, 1, 1)), *_up(latent_dim, widths[0], stride=1)]
     for before, after in pairwise(widths):
         layers += _up(before, after, stride=2)
-    last = [nn.Conv2d(base_channels, base_channels, 3, 1, 1, bias=False), nn.BatchNorm2d(base_channels), nn.ReLU()]
-    return nn.Sequential(*layers, *last, nn.Conv2d(base_channels, channels, 3, 1, 1)).apply(_initialize)
+    return layers
 
 
 def _doublings(side: int) -> int:
