@@ -18,6 +18,7 @@ from torch import Tensor, nn
 # Of group norms: the 32 of diffusers would leave groups of one channel, and a norm removes the mean of a group, which
 # would be the color of the image.
 GROUPS = 8
+CHUNK = 16  # latents that a CPU decodes at a time: the features of more do not fit into its caches (bench/decode.py)
 
 
 class PatchVQModel(VQModel):
@@ -110,6 +111,12 @@ def autoencoder_kl(block_out_channels: Sequence[int], layers_per_block: int, lat
         mid_block_add_attention=False,
     )
     return cast(nn.Module, autoencoder)
+
+
+def decoded_images(autoencoder: Any, latents: Tensor) -> Tensor:
+    """Decodes latents (n, channels, h, w) to images (n, 3, height, width) in about [0, 1]."""
+    parts = latents.split(CHUNK) if latents.device.type == "cpu" else [latents]
+    return torch.cat([autoencoder.decode(part).sample.float() for part in parts]).add(1).div(2)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
 from torch import Tensor, nn
 
-from models.diffusion.autoencoders import autoencoder_kl
+from models.diffusion.autoencoders import autoencoder_kl, decoded_images
 from models.errors import AttributesNotFoundError
 from models.tensors import seeded
 
@@ -110,8 +110,7 @@ class Ddpm(nn.Module):
 
     def decode(self, x: Tensor) -> Tensor:
         """Decodes clean x (n, *shape) to images (n, channels, h, w) in about [0, 1]."""
-        signed: Tensor = self.vae.decode(x).sample.float() if self.vae else x
-        return (signed + 1) / 2
+        return decoded_images(self.vae, x) if self.vae else (x + 1) / 2
 
     def draw(self, generators: Sequence[torch.Generator], wanted: Sequence[str] = ()) -> tuple[Tensor, Tensor | None]:
         """Draws the starting noise (n, *shape) and the attributes (n, k) of -1 and 1 of each generator's image.

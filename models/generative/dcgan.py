@@ -36,8 +36,11 @@ class Dcgan(Generator, LatentAutoencoder):
 
     def decode(self, z: Tensor) -> Tensor:
         """Decodes z (n, latent_dim) to images (n, channels, 64, 64) in [0, 1]."""
-        generated = self.generate(z)
-        return ((self.vae.decode(generated).sample.float() + 1) / 2).clamp(0, 1) if self.vae else generated
+        if not self.vae:
+            return self.generate(z)
+        from models.diffusion.autoencoders import decoded_images
+
+        return decoded_images(self.vae, self.generate(z)).clamp(0, 1)
 
     def encode(self, images: Tensor) -> Tensor:
         """Encodes images (n, channels, 64, 64) in [0, 1] as z (n, latent_dim)."""

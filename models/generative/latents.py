@@ -13,6 +13,7 @@ from models.tensors import seeded
 
 BATCH = 256  # prior samples that are judged at a time
 MAX_SAMPLES = 16_384  # prior samples after which a search ends
+FRUITLESS = 2048  # those after which it ends where none has the attributes of a term
 MIN_RELATIVE_LENGTH = 1e-5  # of a sum to its longest term: shorter is rounding error
 Wanted = tuple[Sequence[str], Sequence[str]]  # the attributes an image must have, and those it must not
 
@@ -114,20 +115,22 @@ def matching(judge: Callable[[Tensor], Tensor], terms: int, dim: int, n: int, se
     """Finds for each term the first `n` prior samples that have its attributes, (terms, n, dim).
 
     judge: z (n, dim) to bool (n, terms). What is found for a term does not depend on the others. Raises
-    AttributesNotFoundError after `MAX_SAMPLES` samples, or after 16 for each that is to be found if those are more.
+    AttributesNotFoundError after `MAX_SAMPLES` samples, or after 16 for each that is to be found if those are more, and
+    after `FRUITLESS` where none meets a term.
     """
     generator = seeded(seed)
     samples = [torch.zeros(0, dim)] * terms
-    most = max(MAX_SAMPLES, 16 * n)
-    for _ in range(most // BATCH):
+    judged, most = 0, max(MAX_SAMPLES, 16 * n)
+    while judged < most and (judged < FRUITLESS or all(map(len, samples))):
         z = torch.randn(BATCH, dim, generator=generator)
         meeting = judge(z)
+        judged += BATCH
         samples = [torch.cat([kept, z[meeting[:, i]]])[:n] for i, kept in enumerate(samples)]
         if all(len(kept) == n for kept in samples):
             return torch.stack(samples)
     rarest = min(range(terms), key=lambda i: len(samples[i]))
     n_matching = len(samples[rarest])
-    message = f"{n_matching} of {most:,} generated images meet it; {n} are needed"
+    message = f"{n_matching} of {judged:,} generated images meet it; {n} are needed"
     raise AttributesNotFoundError(message, rarest, n_matching)
 
 

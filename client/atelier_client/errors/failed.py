@@ -45,8 +45,8 @@ class SigningFailedError(status.JobFailedError):
 
 
 class AttributesNotFoundError(status.JobFailedError):
-    """Too few of 16,384 samples have the attributes of a term, or no image of the training data has all the
-    requested attributes."""
+    """Too few of up to 16,384 samples have the attributes of a term, or no image of the training data has all
+    the requested attributes."""
 
 
 class DivergedError(status.JobFailedError):

@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.decomposition import PCA
 
-from models.diffusion.autoencoders import movq, standardize
+from models.diffusion.autoencoders import CHUNK, autoencoder_kl, decoded_images, movq, standardize
 
 KEPT = 8
 
@@ -50,3 +50,13 @@ def test_standardized_latents_decode_to_the_same_images(fitted: Any, images: tor
     assert_allclose(latents.mean((0, 2, 3)), np.zeros(KEPT), atol=1e-4)
     assert_allclose(latents.std((0, 2, 3)), np.ones(KEPT), atol=1e-3)
     assert_allclose(fitted.decode(latents, force_not_quantize=True).sample, before, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_images_do_not_depend_on_the_chunks_that_are_decoded() -> None:
+    torch.manual_seed(0)
+    vae: Any = autoencoder_kl((32, 32), 1, 4).eval()
+    latents = torch.randn(2 * CHUNK + 1, 4, 4, 4)
+    images = decoded_images(vae, latents)
+    assert images.shape == (len(latents), 3, 8, 8)
+    assert_allclose(images, vae.decode(latents).sample / 2 + 0.5, atol=1e-5)

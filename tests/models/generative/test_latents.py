@@ -12,6 +12,7 @@ from models.generative.classifier import Classifier
 from models.generative.gan import mlp_generator
 from models.generative.latents import (
     BATCH,
+    FRUITLESS,
     MAX_SAMPLES,
     Wanted,
     combined,
@@ -137,15 +138,16 @@ def test_matching_finds_the_first_samples_that_meet_a_term() -> None:
     assert not torch.equal(found, matching(judge, 2, 3, n=20, seed=5))
 
 
-def test_a_search_that_finds_too_few_ends_and_says_where() -> None:
+@pytest.mark.parametrize(("above", "found", "judged"), [(3.5, 5, MAX_SAMPLES), (100, 0, FRUITLESS)])
+def test_a_search_that_finds_too_few_ends_and_says_where(above: float, found: int, judged: int) -> None:
     def judge(z: Tensor) -> Tensor:
-        judged.append(len(z))
-        return torch.stack([z[:, 0] > 0, z[:, 0] > 100], dim=1)
+        seen.append(len(z))
+        return torch.stack([z[:, 0] > 0, z[:, 0] > above], dim=1)
 
-    judged: list[int] = []
-    with pytest.raises(AttributesNotFoundError) as error:
-        matching(judge, 2, 1, n=3, seed=0)
-    assert (error.value.place, error.value.found, sum(judged)) == (1, 0, MAX_SAMPLES)
+    seen: list[int] = []
+    with pytest.raises(AttributesNotFoundError, match=f"{found} of {judged:,} generated") as error:
+        matching(judge, 2, 1, n=30, seed=0)
+    assert (error.value.place, error.value.found, sum(seen)) == (1, found, judged)
 
 
 def test_attribute_arithmetic_of_a_model() -> None:

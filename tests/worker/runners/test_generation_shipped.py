@@ -86,10 +86,10 @@ def test_woman_with_glasses_by_arithmetic() -> None:
         {"sign": "-", "without": ["woman", "glasses"]},
         {"sign": "+", "with": ["woman"], "without": ["glasses"]},
     ]
-    made = shipped("dcgan-avatars", mode="arithmetic", terms=terms, n=16, averaged=32, classifier="classifier-avatars")
+    made = shipped("dcgan-avatars", mode="arithmetic", terms=terms, n=8, averaged=32, classifier="classifier-avatars")
     hits = sum({"woman", "glasses"} <= set(seen) for seen in made.metrics["attributes"])
-    print(f"{hits} of 16 draws are women with glasses")
-    assert hits >= 13
+    print(f"{hits} of 8 draws are women with glasses")
+    assert hits >= 7
 
 
 @pytest.mark.usefixtures("real_weights")
