@@ -1,4 +1,4 @@
-"""Measures how a text-to-image model of avatars follows prompts in words of people: `python -m bench.words`.
+"""Measures how a model of avatars follows prompts in words of people: `python -m bench.words`.
 
 The classifier of the avatars judges the images. Three groups of paraphrases, with typing errors in a quarter of them:
 templates that the model was trained on, templates that it was not, and sentences with a synonym that it was not; then
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from models.build import load_model
 from models.catalogue import cards
@@ -18,6 +19,7 @@ from models.data.avatars import random_face
 from models.data.dataset import contact_sheet
 from models.data.paraphrases import HELD_OUT, TEMPLATES, Paraphrase, paraphrase, typed
 from models.data.phrases import HELD_OUT_WORDS, pick
+from models.diffusion.embedding import Kandinsky
 from models.diffusion.text_to_image import TextToImageModel, generate
 from models.judge import Judge, judge_of, present
 from models.pixels import ImageArray
@@ -76,13 +78,18 @@ def written(n: int, seed: int, templates: Sequence[str], *, new_words: bool) -> 
 
 
 @torch.inference_mode()
-def images_of(model: TextToImageModel, texts: Sequence[Paraphrase]) -> ImageArray:
+def images_of(model: TextToImageModel | Kandinsky, texts: Sequence[Paraphrase]) -> ImageArray:
     """Generates one image of each text, with its place as the seed."""
     parts = []
     for start in range(0, len(texts), BATCH):
         prompts = [text.text for text in texts[start : start + BATCH]]
+        seeds = range(start, start + len(prompts))
         with autocast(torch.device("cpu")):
-            parts.append(generate(model, prompts, seeds=range(start, start + len(prompts)), width=64, height=64))
+            if isinstance(model, Kandinsky):
+                text_embeds = model.clip.encode_texts(model.clip.tokenize(prompts))  # truncated
+                parts.append(model.decode(model.prior(F.normalize(text_embeds)), seeds=seeds))
+            else:
+                parts.append(generate(model, prompts, seeds=seeds, width=64, height=64))
     return np.concatenate([to_pixels(part) for part in parts])
 
 
@@ -111,7 +118,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the file of the sheet")
     args = parser.parse_args()
     loaded = frozen_model(args.model)[0] if "/" in args.model else load_model(cards()[args.model])
-    model, judge = expect_class(loaded, TextToImageModel), judge_of("avatars", 16)
+    model = loaded if isinstance(loaded, Kandinsky) else expect_class(loaded, TextToImageModel)
+    judge = judge_of("avatars", 16)
     hand = [by_hand(prompt) for prompt in PROMPTS for _ in range(2)]
     groups = {
         "templates of the training": written(args.texts, 0, [*TEMPLATES], new_words=False),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,8 @@ class Trained:
 class Recipe:
     """How one kind of model is trained.
 
-    settings: a frozen dataclass of hyperparameters. train: maps (dataset, settings, run) to the result.
+    task: of the model; empty for that of its start. settings: a frozen dataclass of hyperparameters. train: maps
+    (dataset, settings, run) to the result.
     """
 
     name: str
@@ -111,7 +112,7 @@ def _card(recipe: Recipe, dataset: Dataset, data: str, run: Run, trained: Traine
     """Returns the card of a model whose weights are in the run's folder, without its id."""
     parts = trained.parts | ({"start": run.start[1].training} if run.start else {})
     return {
-        "task": recipe.task,
+        "task": recipe.task or cast(Start, run.start)[1].task,
         "title": f"{recipe.title} on {data}",
         "description": f"{recipe.title}, trained on {len(dataset):,} images of {data}.",
         "license": _license(data, run),

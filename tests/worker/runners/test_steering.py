@@ -191,9 +191,9 @@ def test_the_image_of_a_text_shows_the_text(installation: Installation, faces: R
 
 
 def test_a_text_that_is_too_long_is_refused(installation: Installation, faces: Record) -> None:
-    job = steer(installation, faces, start={"text": "a hat and " * 20}, components=[{"component": 0}])
+    job = steer(installation, faces, start={"text": "a hat and " * 40}, components=[{"component": 0}])
     assert job.error is not None
-    assert job.error["code"] == "text_too_long" and "the model reads 32" in job.error["message"]
+    assert job.error["code"] == "text_too_long" and "the model reads 64" in job.error["message"]
 
 
 def test_samples_of_a_cluster_of_faces_are_assigned_to_it(installation: Installation, faces: Record) -> None:
