@@ -35,6 +35,24 @@ def test_the_flow_is_the_motion(film: Frames) -> None:
     assert np.median(apart) < 3
 
 
+def test_the_flow_follows_the_edge_of_what_moves_under_noise() -> None:
+    rng = np.random.default_rng(0)
+    ground, ball = smooth(rng, 128, 192), smooth(rng, 64, 64)
+    y, x = np.mgrid[:64, :64]
+    disk = (y - 32) ** 2 + (x - 32) ** 2 < 30**2
+    frames, masks = [], []
+    for left in (40, 52):
+        frame, mask = ground.copy(), np.zeros(ground.shape[:2], bool)
+        box = np.s_[32:96, left : left + 64]
+        frame[box][disk], mask[box] = ball[disk], disk
+        frames.append((frame + rng.normal(0, 3, frame.shape)).clip(0, 255).astype(np.uint8))
+        masks.append(mask)
+    flow, trust = trusted_flow(*frames)
+    motion = np.where(masks[1][..., None], (-12, 0), (0, 0))
+    shown = masks[1] | ~masks[0]  # not the ground that was hidden
+    assert (np.abs(flow - motion).sum(2) * trust)[shown].mean() < 0.45, "pixels"
+
+
 def flicker(frames: Frames, film: Frames) -> float:
     """Mean difference of each frame from the one before, moved by three pixels."""
     inner = frames[:, 16:-16, 16:-16].astype(float)
