@@ -48,6 +48,13 @@ ADDED: dict[str, Any] = {
             **{"base": "stable-diffusion-avatars", "token": "<cat-toy>", "archive": OWN_WEIGHTS},
         },
     },
+    "upscaler": {
+        "summary": "A network that upscales by 4, from an uploaded file",
+        "value": {
+            **{"id": "sharp", "title": "4x Sharp", "license": "CC-BY-4.0", "task": "upscaling"},
+            "archive": OWN_WEIGHTS,
+        },
+    },
 }
 ModelId = Annotated[str, Path(max_length=100, description="The id of a model.", examples=["vgg16"])]
 

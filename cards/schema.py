@@ -22,7 +22,8 @@ CHECKPOINTS = ("sdxl", "stable-diffusion-1.5", "stable-diffusion-2.1")
 PICKLES = (".ckpt", ".pt", ".pth", ".bin")
 MAX_FILES = 100
 WEIGHTS = ".safetensors"
-ONE_FILE = ("lora", "textual-inversion")  # tasks of models in one file
+UPSCALING = "upscaling"
+ONE_FILE = ("lora", "textual-inversion", UPSCALING)  # tasks of models in one file
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _Scheduler = Annotated[str, AfterValidator(known_scheduler), Field(json_schema_extra={"enum": [*SCHEDULERS, *EARLIER]})]
 _FILE = r"^([\w-][\w.-]*/){0,3}[\w-][\w.-]*\.(safetensors|json|txt|model)$"
@@ -70,7 +71,7 @@ class CardFields(BaseModel):
     title: Annotated[str, Field(min_length=1, max_length=200)]
     description: Annotated[str, Field(max_length=2000)] = ""
     license: Annotated[str, Field(min_length=1, max_length=200, validation_alias=AliasChoices("license", "licence"))]
-    task: Literal["text-to-image", "lora", "textual-inversion", "controlnet", "ip-adapter"]
+    task: Literal["text-to-image", "lora", "textual-inversion", "controlnet", "ip-adapter", "upscaling"]
     base: Annotated[
         str | None,
         Field(max_length=100, description="The family of the model: LoRAs of the same base fit. Default: its own id."),
@@ -132,6 +133,11 @@ class CardFields(BaseModel):
         """Whether one file holds all parts of a text-to-image model."""
         return self.is_file and self.task == "text-to-image"
 
+    @property
+    def needs_base(self) -> bool:
+        """Whether the model is of use beside others alone, those of its base."""
+        return self.task not in ("text-to-image", UPSCALING)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         for name, message in self._problems():
@@ -159,9 +165,11 @@ class CardFields(BaseModel):
     def _problems_of_an_addition(self) -> Iterator[tuple[str, str]]:
         for name in ("image_size", "defaults"):
             if getattr(self, name) is not None:
-                yield name, f"must be left out for task {self.task!r}: it is that of the base"
-        if self.base is None:
+                yield name, f"must be left out for task {self.task!r}"
+        if self.needs_base and self.base is None:
             yield "base", f"is needed for task {self.task!r}"
+        if self.base and self.task == UPSCALING:
+            yield "base", f"must be left out for task {self.task!r}"
         if self.task == "controlnet" and self.is_file and self.base not in CHECKPOINTS:
             yield "base", f"must name the layout of the file: {', '.join(CHECKPOINTS)}"
         if self.task == "ip-adapter" and self.is_file:

@@ -19,6 +19,7 @@ TEXTUAL_INVERSION = "textual-inversion"  # words of another model, of `models.di
 ADDITIONS = {  # networks that others use
     "controlnet": "models.diffusion.control:load_controlnet",
     "image-prompt": "models.diffusion.image_prompt:load_image_prompt",
+    "upscaler": "models.upscale.published:load_upscaler",
 }
 DIFFUSERS = "diffusers"  # the architecture of any pipeline in the layout of its own folder
 LOAD_PIPELINE = "models.diffusion.text_to_image:load_text_to_image"

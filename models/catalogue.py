@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cards.schema import CardFields, CardFile, Defaults
+from cards.schema import UPSCALING, CardFields, CardFile, Defaults
 from models.errors import WeightsError
 
 WEIGHTS_DIR = Path("data/weights")
@@ -105,7 +105,7 @@ def own_cards(folder: Path, shipped: Mapping[str, Card]) -> dict[str, Card]:
     bases |= {own.base or own.id for _, own in written.values() if own.task == "text-to-image"}
     made = {}
     for name, (path, own) in written.items():
-        if own.task != "text-to-image" and own.base not in bases:
+        if own.needs_base and own.base not in bases:
             raise CardError(f"{path}: base: There is no base {own.base!r}; there are {', '.join(sorted(bases))}.")
         try:
             made[name] = made_card(own, shipped)
@@ -171,6 +171,8 @@ def _files(own: CardFields, shipped: Mapping[str, Card]) -> dict[str, str]:
 def _architecture(own: CardFields, shipped: Mapping[str, Card]) -> dict[str, Any]:
     if own.task == "textual-inversion":
         return {"name": own.task, "base": own.base, "token": own.token or own.id}
+    if own.task == UPSCALING:
+        return {"name": "upscaler", "channels": 3}
     if own.task != "text-to-image":
         return {"name": "image-prompt" if own.task == "ip-adapter" else own.task, "base": own.base}
     defaults = (own.defaults or Defaults()).model_dump()

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from cards.schema import UPSCALING
 from models.catalogue import (
     CHECKPOINT,
     CONFIGURATIONS_DIR,
@@ -109,7 +110,7 @@ def _try(card: Card, weights_dir: Path) -> None:
     try:
         if card.task != "text-to-image":
             _try_tensors(card, weights_dir)
-        if card.task in ("text-to-image", "controlnet", "ip-adapter"):
+        if card.task in ("text-to-image", "controlnet", "ip-adapter", UPSCALING):
             load_parts(card, weights_dir, torch.float16)
         if card.task == "textual-inversion":
             _try_vectors(card, weights_dir)

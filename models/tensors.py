@@ -163,6 +163,14 @@ def load_weights(module: nn.Module, path: Path) -> None:
         state = load_file(path)
     except SafetensorError as error:
         raise WeightsMismatchError(f"{path.name} is not a safetensors file ({error})") from error
+    fit_state(module, state, path.name)
+
+
+def fit_state(module: nn.Module, state: Mapping[str, Tensor], title: str) -> None:
+    """Copies a state dict with exactly the names and shapes of `module`, in its own dtype.
+
+    Raises WeightsMismatchError, with the title, naming what is missing, too many, of another shape, or not finite.
+    """
     wanted = module.state_dict()
     faults = {
         "is missing": sorted(wanted.keys() - state.keys()),
@@ -173,5 +181,5 @@ def load_weights(module: nn.Module, path: Path) -> None:
     for fault, names in faults.items():
         if names:
             more = f", and {len(names) - 1} more" if len(names) > 1 else ""
-            raise WeightsMismatchError(f"{path.name}: {names[0]} {fault}{more}")
-    module.load_state_dict(state)  # copies into the module's own dtype
+            raise WeightsMismatchError(f"{title}: {names[0]} {fault}{more}")
+    module.load_state_dict(state)

@@ -68,7 +68,7 @@ class AddedModel(CardFields, Request):
         if self.id in cards:
             raise model_exists(self.id)
         known = {card["architecture"].get("base", name): name for name, card in cards.items() if _is_base(card)}
-        if self.task != "text-to-image" and self.base not in known:
+        if self.needs_base and self.base not in known:
             allowed = sorted(known)
             message = f"base: There is no base {self.base!r}; there are {', '.join(allowed)}."
             raise BadInput("unknown_base", message, field="base", allowed=allowed)

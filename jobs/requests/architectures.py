@@ -45,6 +45,7 @@ ARCHITECTURES = {
     "efficientnet-lite": Architecture(),
     "srvgg-net-compact": Architecture(("upscale",)),
     "rrdb-net": Architecture(("upscale",)),
+    "upscaler": Architecture(("upscale",)),
     "stable-diffusion": Architecture(TEXT_MODES, style_guided=True, recipe="stable-diffusion"),
     "diffusers": Architecture(TEXT_MODES),
     "kandinsky": Architecture(("vary",), encoder=True, embeds_text=True, recipe="kandinsky"),

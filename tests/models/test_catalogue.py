@@ -276,6 +276,7 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
         (MODEL | {"image_size": None}, "image_size: is needed for task 'text-to-image'"),
         (MODEL | {"task": "style"}, "task: Input should be 'text-to-image', 'lora'"),
         (MODEL | {"token": "<x>"}, "token: goes with task 'textual-inversion'"),
+        (LORA | {"task": "upscaling"}, "base: must be left out for task 'upscaling'"),
         (LORA | {"task": "textual-inversion", "token": "a b"}, "token: String should match pattern"),
         (MODEL | {"color": "red"}, "color: Extra inputs are not permitted"),
         (MODEL | {"defaults": {"steps": 3}}, "defaults.steps: Extra inputs are not permitted"),
@@ -294,7 +295,7 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
         (LORA | {"base": None}, "base: is needed for task 'lora'"),
         (LORA | {"files": ["a.json"]}, "files: must be one .safetensors file for task 'lora'"),
         (LORA | {"files": None}, "files: must be one .safetensors file for task 'lora'"),
-        (LORA | {"image_size": 512}, "image_size: must be left out for task 'lora': it is that of the base"),
+        (LORA | {"image_size": 512}, "image_size: must be left out for task 'lora'"),
     ],
 )
 def test_a_card_that_cannot_be_used_names_its_file_and_key(

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import ControlNetModel
@@ -23,10 +24,14 @@ from models.build import load_model
 from models.catalogue import checked_file, folder_of
 from models.diffusion.image_prompt import ImagePrompt
 from models.diffusion.text_to_image import TextToImageModel, load_text_to_image
+from models.tensors import expect_class
+from models.upscale.real_esrgan import RRDBNet, Upscaler
+from models.upscale.tiles import upscale
 from tests.file_server import Files, serving
 from tests.models.diffusion.additions import save_controlnet, save_image_prompt
 from tests.models.diffusion.single_file import write_checkpoint
 from tests.models.diffusion.test_text_to_image_full_size import save as save_tiny
+from tests.models.upscale.published import published
 from tests.worker.runners.conftest import trained_models
 from tests.worker.tasks import run_job
 from worker.files import find_model
@@ -189,6 +194,20 @@ def test_a_textual_inversion_becomes_a_model(jobs: JobStore, objects: Objects, f
         "weights_unavailable",
         "Model two cannot be loaded: two.safetensors holds no textual inversion: it has a, b tensors.",
     )
+
+
+def test_an_upscaler_becomes_a_model(jobs: JobStore, objects: Objects, files: Files) -> None:
+    network = RRDBNet(8, 2, 4).eval()
+    files.served["sharp.safetensors"] = save(published(network, "model"))
+    sharp = {"id": "sharp", "title": "4x Sharp", "license": "MIT", "task": "upscaling"}
+    record = add(jobs, objects, **sharp, url=files.url("sharp.safetensors"))
+    assert record.error is None and record.metrics["model"] == "sharp"
+    loaded = load_model(find_model(jobs, objects, "sharp"), jobs.settings.weights_dir)
+    images = np.random.default_rng(0).integers(0, 256, (1, 9, 7, 3), np.uint8)
+    np.testing.assert_array_equal(upscale(expect_class(loaded, Upscaler), images), upscale(network, images))
+    other = {**sharp, "id": "other", "url": files.url("ink.safetensors")}
+    code, message = failure(add(jobs, objects, **other))
+    assert code == "weights_unavailable" and message.startswith("Model other cannot be loaded: its tensors are not")
 
 
 def test_files_that_cannot_be_used_end_the_job_and_leave_no_model(
