@@ -180,7 +180,7 @@ def test_each_region_has_its_own_style(tensor_photo: Photo, vgg16: VGG, content:
     left = torch.zeros_like(content[:, :1])
     left[..., :48] = 1
     regions = [Region([Style(style)], left), Region([Style(other)], 1 - left)]
-    image = transfer(vgg16, content, regions, num_steps=20).image
+    image = transfer(vgg16, content, regions, num_steps=10).image
     halves = image[..., :48], image[..., 48:]
     ratios = [style_distance(vgg16, half, style) / style_distance(vgg16, half, other) for half in halves]
     print(f"style distance ratio: left {ratios[0]:.2f}, right {ratios[1]:.2f}")
@@ -210,7 +210,7 @@ def test_larger_strokes_by_style_scale(vgg16: VGG, content: Tensor, style: Tenso
     """Of a smaller style the network sees more strokes in as many pixels: the image has finer detail."""
 
     def roughness(scale: float) -> float:
-        image = transfer(vgg16, content, whole(style), num_steps=10, style_scale=scale, content_weight=0.0).image
+        image = transfer(vgg16, content, whole(style), num_steps=6, style_scale=scale, content_weight=0.0).image
         return float((image[..., 1:] - image[..., :-1]).square().mean())
 
     fine, coarse = roughness(0.5), roughness(2.0)
@@ -221,12 +221,12 @@ def test_larger_strokes_by_style_scale(vgg16: VGG, content: Tensor, style: Tenso
 def test_a_texture_has_the_style_of_its_image_at_another_size(vgg16: VGG, style: Tensor) -> None:
     made = texture(vgg16, [Style(style)], (80, 112), num_steps=60)
     first, again = (texture(vgg16, [Style(style)], (80, 112), num_steps=8) for _ in range(2))
-    other = texture(vgg16, [Style(style)], (80, 112), num_steps=60, seed=1)
+    other = texture(vgg16, [Style(style)], (80, 112), num_steps=8, seed=1)
     print(f"style loss {made.parts['style_loss']:.4f}")
     assert made.image.shape == (1, 3, 80, 112)
     assert made.parts["style_loss"] < 0.15
     assert torch.equal(first.image, again.image)
-    assert (made.image - other.image).abs().mean() > 0.05
+    assert (first.image - other.image).abs().mean() > 0.02
 
 
 def test_inversion_knows_less_of_the_photo_the_deeper_the_layer(tensor_photo: Photo, vgg16: VGG) -> None:

@@ -78,6 +78,6 @@ def test_what_was_found_for_attributes_is_kept(known: dict[str, Card], monkeypat
 
 def test_attributes_that_no_image_has_fail_the_job(known: dict[str, Card]) -> None:
     red = {"sign": "-", "with": ["red"]}
-    with pytest.raises(AtelierError, match=r"^terms\.1: 0 of 16,384 generated images meet it; 4 are needed") as error:
+    with pytest.raises(AtelierError, match=r"^terms\.1: 0 of 2,048 generated images meet it; 4 are needed") as error:
         run(known, "gan", mode="arithmetic", terms=[PLUS, red], averaged=4, n=1, classifier="judge")
     assert (error.value.code, error.value.details) == ("attributes_not_found", {"field": "terms.1", "found": 0})
