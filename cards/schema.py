@@ -135,7 +135,7 @@ class CardFields(BaseModel):
 
     @property
     def needs_base(self) -> bool:
-        """Whether the model is of use beside others alone, those of its base."""
+        """Whether the model changes or guides others, those of its base."""
         return self.task not in ("text-to-image", UPSCALING)
 
     @model_validator(mode="after")
@@ -163,9 +163,10 @@ class CardFields(BaseModel):
         yield from self._problems_of_a_model(source) if is_model else self._problems_of_an_addition()
 
     def _problems_of_an_addition(self) -> Iterator[tuple[str, str]]:
+        reason = ": it is that of the base" if self.needs_base else ""
         for name in ("image_size", "defaults"):
             if getattr(self, name) is not None:
-                yield name, f"must be left out for task {self.task!r}"
+                yield name, f"must be left out for task {self.task!r}{reason}"
         if self.needs_base and self.base is None:
             yield "base", f"is needed for task {self.task!r}"
         if self.base and self.task == UPSCALING:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.clip import Clip
 from models.data.dataset import Dataset
+from models.diffusion.autoencoders import decoded_images
 from models.diffusion.embedding import Kandinsky
 from models.diffusion.prompt_syntax import words_of
 from models.diffusion.text_to_image import TextToImageModel
@@ -109,5 +110,5 @@ def _reconstruct_by(model: nn.Module) -> Any:
         return lambda images: movq.decode(movq.encode(2 * images - 1).latents, force_not_quantize=True).sample / 2 + 0.5
     vae: Any = getattr(model.pipeline, "vae", None) if isinstance(model, TextToImageModel) else None
     if hasattr(vae, "encode"):
-        return lambda images: vae.decode(vae.encode(2 * images - 1).latent_dist.mode()).sample / 2 + 0.5
+        return lambda images: decoded_images(vae, vae.encode(2 * images - 1).latent_dist.mode())
     return None

@@ -295,7 +295,7 @@ def test_the_earlier_spelling_of_license_is_read(tmp_path: Path) -> None:
         (LORA | {"base": None}, "base: is needed for task 'lora'"),
         (LORA | {"files": ["a.json"]}, "files: must be one .safetensors file for task 'lora'"),
         (LORA | {"files": None}, "files: must be one .safetensors file for task 'lora'"),
-        (LORA | {"image_size": 512}, "image_size: must be left out for task 'lora'"),
+        (LORA | {"image_size": 512}, "image_size: must be left out for task 'lora': it is that of the base"),
     ],
 )
 def test_a_card_that_cannot_be_used_names_its_file_and_key(

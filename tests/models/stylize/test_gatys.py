@@ -221,12 +221,12 @@ def test_larger_strokes_by_style_scale(vgg16: VGG, content: Tensor, style: Tenso
 def test_a_texture_has_the_style_of_its_image_at_another_size(vgg16: VGG, style: Tensor) -> None:
     made = texture(vgg16, [Style(style)], (80, 112), num_steps=60)
     first, again = (texture(vgg16, [Style(style)], (80, 112), num_steps=8) for _ in range(2))
-    other = texture(vgg16, [Style(style)], (80, 112), num_steps=8, seed=1)
+    other = texture(vgg16, [Style(style)], (80, 112), num_steps=60, seed=1)
     print(f"style loss {made.parts['style_loss']:.4f}")
     assert made.image.shape == (1, 3, 80, 112)
     assert made.parts["style_loss"] < 0.15
     assert torch.equal(first.image, again.image)
-    assert (first.image - other.image).abs().mean() > 0.02
+    assert (made.image - other.image).abs().mean() > 0.05
 
 
 def test_inversion_knows_less_of_the_photo_the_deeper_the_layer(tensor_photo: Photo, vgg16: VGG) -> None:
